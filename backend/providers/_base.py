@@ -1,0 +1,143 @@
+"""The frame every provider fills: what it needs, what it can, and the one way a send ends.
+
+A provider is one file. It imports no database, queue, settings or web framework: it gets
+credentials and a message, and returns `Accepted` or raises a `SendError`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class Capability(StrEnum):
+    TEXT = "text"
+    IMAGE = "image"
+    DOCUMENT = "document"
+    AUDIO = "audio"
+    VIDEO = "video"
+    LOCATION = "location"
+    TEMPLATE = "template"
+    VOICE = "voice"
+    INBOUND = "inbound"
+    RECEIPTS = "receipts"
+    READ_RECEIPTS = "read_receipts"
+
+
+RecipientKind = Literal["phone", "email", "chat", "channel", "any"]
+
+
+class Credentials(BaseModel):
+    """Base of every provider's credentials: camelCase in JSON, unknown fields refused.
+
+    Fields that are secret are `SecretStr`; the dashboard's form and the API's check are made from
+    this model (title, description, examples and `json_schema_extra` of each field).
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="forbid",
+        frozen=True,
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,
+    )
+
+
+CredentialsT = TypeVar("CredentialsT", bound=Credentials)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTemplate:
+    """A template that lives at the provider (WhatsApp): its name, language and body parameters."""
+
+    name: str
+    language: str
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundMessage:
+    """One message as a provider sees it: rendered, with nothing left to decide."""
+
+    id: str  # our TypeID, "msg_..."; safe to show to the provider
+    to: str
+    text: str
+    subject: str | None = None
+    html: str | None = None
+    template: ProviderTemplate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the message. `delivered` only where acceptance is delivery (the sandbox)."""
+
+    provider_message_id: str | None
+    status: Literal["sent", "delivered"] = "sent"
+    answer: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a credential check found: `message` says it to a person, naming the account."""
+
+    connected: bool
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """Most messages a second: by the whole connector, and to one recipient. None: unpaced."""
+
+    per_second: float | None = None
+    per_recipient_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderContext:
+    """What the process lends to its providers: one pooled HTTP client and the admin's choices."""
+
+    http: httpx.AsyncClient
+    base_urls: Mapping[str, str]
+    timeout_s: float = 20.0
+    allow_private_network: bool = False
+
+
+class Provider(ABC, Generic[CredentialsT]):
+    """One connector's adapter. Made once per connector and process, used concurrently."""
+
+    type: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    recipient_kind: ClassVar[RecipientKind]
+    recipient_example: ClassVar[str]
+    capabilities: ClassVar[frozenset[Capability]]
+    pacing: ClassVar[Pacing] = Pacing()
+    text_limit: ClassVar[int | None] = None
+    credentials_model: ClassVar[type[Credentials]]
+
+    def __init__(self, credentials: CredentialsT, context: ProviderContext) -> None:
+        self.credentials = credentials
+        self.context = context
+
+    @classmethod
+    @abstractmethod
+    def validate_recipient(cls, to: str) -> str:
+        """Return the recipient in this channel's normal form; raises InvalidRecipient."""
+
+    @abstractmethod
+    async def validate(self) -> Health:
+        """Check the credentials at the provider; raises Unauthorized, Unavailable or Throttled."""
+
+    @abstractmethod
+    async def send(self, message: OutboundMessage) -> Accepted:
+        """Hand one message over; raises a SendError whose type decides what happens next."""

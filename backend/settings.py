@@ -1,0 +1,212 @@
+"""Every environment variable, typed and explained once; services get values, never `os.environ`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from backend.durations import parse_duration_s
+
+
+class Settings(BaseSettings):
+    """Names follow the reference documents' environment lists; `.env` in the working directory is read."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", case_sensitive=False, hide_input_in_errors=True
+    )
+
+    # --- Servers. Empty: `messagejs up` starts embedded ones in the data directory.
+    database_url: SecretStr | None = Field(
+        None, description="Postgres, e.g. postgresql://user:pass@host:5432/messagejs"
+    )
+    database_pool_size: int = Field(20, ge=2, le=200, description="Most Postgres connections a process opens")
+    redis_url: SecretStr | None = Field(None, description="Redis or Valkey, e.g. redis://host:6379/0")
+    data_dir: Path = Field(
+        Path(".messagejs"),
+        validation_alias=AliasChoices("MESSAGEJS_DATA_DIR", "data_dir"),
+        description="Where the embedded servers and generated secrets live",
+    )
+
+    # --- Secrets. Generated into the data directory by `messagejs up` when it runs the embedded servers.
+    jwt_secret: SecretStr | None = Field(None, description="Signs access tokens; at least 32 characters")
+    encryption_key: SecretStr | None = Field(None, description="64 hex digits; encrypts connector credentials")
+    encryption_key_previous: SecretStr | None = Field(
+        None, description="Comma-separated old keys, still decrypted with"
+    )
+    key_pepper: SecretStr | None = Field(None, description="Keys the hash of API keys; at least 32 characters")
+
+    # --- Sessions. "15m", "7d" or seconds.
+    jwt_expires_in: Annotated[int, NoDecode] = Field(15 * 60, description="Life of an access token")
+    jwt_refresh_expires_in: Annotated[int, NoDecode] = Field(7 * 24 * 3600, description="Life of a refresh token")
+    registration: Literal["open", "invite", "closed"] = Field("open", description="Who may register")
+    login_attempts_per_account: int = Field(10, ge=1, description="Failed logins per account and 15 minutes")
+    login_attempts_per_address: int = Field(50, ge=1, description="Failed logins per address and 15 minutes")
+
+    # --- The web server.
+    host: str = Field("127.0.0.1", description="Address the web server binds")
+    port: int = Field(8000, ge=1, le=65535, description="Port of dashboard, API, docs and SDK")
+    api_base_url: str | None = Field(None, description="Public URL, where it differs from host and port")
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated origins that may call the dashboard API from a browser"
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated addresses whose X-Forwarded-* headers are believed"
+    )
+    body_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest JSON body")
+    dashboard_rate_limit_per_minute: int = Field(100, ge=0, description="Dashboard API calls a user; 0: off")
+    web_workers: int = Field(1, ge=1, le=64, description="Web server processes")
+
+    # --- Sending.
+    workers: int = Field(1, ge=0, le=64, description="Delivery worker processes that `messagejs up` starts")
+    default_plan: Literal["free", "pro", "enterprise"] = Field("enterprise", description="Plan of a new project")
+    api_key_rate_limit: int | None = Field(None, ge=1, description="Messages an hour for a key without its own limit")
+    idempotency_ttl_s: int = Field(24 * 3600, ge=60, description="How long an Idempotency-Key is remembered")
+    accept_queue_limit: int = Field(2000, ge=1, description="Sends waiting for the group commit before 503")
+    delivery_concurrency: int = Field(400, ge=1, le=5000, description="Sends in flight in one worker")
+    lease_s: float = Field(30.0, ge=0.5, description="How long a claimed message belongs to a worker")
+    provider_timeout_s: float = Field(20.0, gt=0, description="Deadline of one provider exchange; under lease_s")
+    retry_max_attempts: int = Field(8, ge=1, description="Attempts before a message has failed")
+    retry_base_s: float = Field(1.0, gt=0, description="First retry's longest delay; doubles each time")
+    retry_cap_s: float = Field(15 * 60.0, gt=0, description="Longest delay between attempts")
+    retry_max_age_s: float = Field(24 * 3600.0, gt=0, description="Age at which retrying ends")
+    shutdown_grace_s: float = Field(12.0, ge=0, description="How long in-flight sends may finish at a stop")
+
+    # --- Providers' addresses, so that a fake or an on-premise server can stand in.
+    whatsapp_api_url: str = "https://graph.facebook.com"
+    whatsapp_api_version: str = "v23.0"
+    telegram_api_url: str = "https://api.telegram.org/bot"
+    twilio_api_url: str = "https://api.twilio.com"
+    slack_api_url: str = "https://slack.com/api"
+    discord_api_url: str = "https://discord.com/api/v10"
+    exotel_api_url: str = "https://api.exotel.com"
+    allow_private_network: bool = Field(False, description="Let tenants name private and loopback hosts")
+
+    # --- Operations.
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal")
+    sentry_dsn: SecretStr | None = Field(None, description="Report unexpected errors to Sentry")
+
+    @field_validator("jwt_expires_in", "jwt_refresh_expires_in", mode="before")
+    @classmethod
+    def _duration(cls, value: object) -> int:
+        return parse_duration_s(value)
+
+    @field_validator("allowed_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator(
+        "database_url",
+        "redis_url",
+        "jwt_secret",
+        "encryption_key",
+        "encryption_key_previous",
+        "key_pepper",
+        "sentry_dsn",
+        "api_base_url",
+        "api_key_rate_limit",
+        mode="before",
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("jwt_secret", "key_pepper")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("needs at least 32 characters; make one with 'openssl rand -hex 32'")
+        return value
+
+    @field_validator("encryption_key")
+    @classmethod
+    def _is_aes_256_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            text = value.get_secret_value()
+            if len(text) != 64 or any(c not in "0123456789abcdefABCDEF" for c in text):
+                raise ValueError("needs 64 hexadecimal digits; make them with 'openssl rand -hex 32'")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _lease_outlives_the_exchange(self) -> Settings:
+        if self.provider_timeout_s >= self.lease_s:
+            raise ValueError(
+                f"PROVIDER_TIMEOUT_S ({self.provider_timeout_s:g}) must be under LEASE_S ({self.lease_s:g}); "
+                "otherwise a slow send outlives its claim"
+            )
+        return self
+
+    @property
+    def public_url(self) -> str:
+        """The URL a browser uses, without a trailing slash."""
+        return (self.api_base_url or f"http://{_url_host(self.host)}:{self.port}").rstrip("/")
+
+    def require_database_url(self) -> str:
+        return _required(self.database_url, "DATABASE_URL", "postgresql://user:password@host:5432/messagejs")
+
+    def require_redis_url(self) -> str:
+        return _required(self.redis_url, "REDIS_URL", "redis://host:6379/0")
+
+    def require_jwt_secret(self) -> str:
+        return _required(self.jwt_secret, "JWT_SECRET", "the output of 'openssl rand -hex 32'")
+
+    def require_key_pepper(self) -> str:
+        return _required(self.key_pepper, "KEY_PEPPER", "the output of 'openssl rand -hex 32'")
+
+    def encryption_keys(self) -> tuple[str, ...]:
+        """The current key first, then the old ones, each as 64 hex digits."""
+        current = _required(self.encryption_key, "ENCRYPTION_KEY", "the output of 'openssl rand -hex 32'")
+        previous = self.encryption_key_previous.get_secret_value() if self.encryption_key_previous else ""
+        return (current, *(part.strip() for part in previous.split(",") if part.strip()))
+
+    def provider_urls(self) -> dict[str, str]:
+        """Base URL per provider type, as the adapters expect it."""
+        return {
+            "whatsapp": f"{self.whatsapp_api_url.rstrip('/')}/{self.whatsapp_api_version}",
+            "telegram": self.telegram_api_url,
+            "twilio": self.twilio_api_url.rstrip("/"),
+            "slack": self.slack_api_url.rstrip("/"),
+            "discord": self.discord_api_url.rstrip("/"),
+            "exotel": self.exotel_api_url.rstrip("/"),
+        }
+
+
+class MissingSetting(Exception):
+    """A variable that this process cannot do without is not set."""
+
+
+def _required(value: SecretStr | None, name: str, example: str) -> str:
+    if value is None:
+        raise MissingSetting(f"{name} is not set; set it to {example}.")
+    return value.get_secret_value()
+
+
+def _url_host(host: str) -> str:
+    if host in {"0.0.0.0", "::"}:
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Read the environment once; `get_settings.cache_clear()` reads it again."""
+    return Settings()

