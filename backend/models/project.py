@@ -1,0 +1,53 @@
+"""A project: the tenant. Everything a customer owns hangs below one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from sqlmodel import Field, SQLModel, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.models.base import MutableRow, Timestamp, utc_now
+
+
+class Project(MutableRow, table=True):
+    __tablename__ = "projects"
+
+    user_id: UUID = Field(foreign_key="users.id", index=True)
+    name: str = Field(max_length=255)
+    description: str | None = Field(default=None)
+    plan: str = Field(default="enterprise", max_length=20)
+    is_active: bool = True
+    deleted_at: datetime | None = Field(default=None, sa_type=Timestamp)
+
+    @classmethod
+    async def find(cls, session: AsyncSession, project_id: UUID) -> Self | None:
+        query = select(cls).where(col(cls.id) == project_id, col(cls.deleted_at).is_(None))
+        return (await session.exec(query)).first()
+
+    @classmethod
+    async def list_for_member(cls, session: AsyncSession, user_id: UUID) -> list[Self]:
+        """The projects this user is a member of, oldest first."""
+        query = (
+            select(cls)
+            .join(ProjectMember, col(ProjectMember.project_id) == col(cls.id))
+            .where(col(ProjectMember.user_id) == user_id, col(cls.deleted_at).is_(None))
+        )
+        return list((await session.exec(query.order_by(col(cls.id)))).all())
+
+
+class ProjectMember(SQLModel, table=True):
+    """Who may do what in a project: role is owner, admin, developer or viewer."""
+
+    __tablename__ = "project_members"
+
+    project_id: UUID = Field(foreign_key="projects.id", primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", primary_key=True, index=True)
+    role: str = Field(default="owner", max_length=20)
+    created_at: datetime = Field(default_factory=utc_now, sa_type=Timestamp)
+
+    @classmethod
+    async def find(cls, session: AsyncSession, project_id: UUID, user_id: UUID) -> Self | None:
+        return await session.get(cls, (project_id, user_id))

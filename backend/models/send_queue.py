@@ -1,0 +1,41 @@
+"""The queue of record: one row for each message that still has something to do."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Index, SmallInteger, text
+from sqlmodel import Field, SQLModel
+
+from backend.models.base import Timestamp
+
+# `state`
+DUE: Final = 0
+CLAIMED: Final = 1  # leased to a worker, nothing written to a provider: safe to send again
+IN_FLIGHT: Final = 2  # may have been written to the provider: uncertain after a crash
+
+# `lane`, from the message's priority
+LANES: Final[dict[str, int]] = {"high": 0, "normal": 1, "bulk": 2}
+
+
+class SendQueueRow(SQLModel, table=True):
+    """Deleted when the message is handed over, failed or canceled, so that claiming stays cheap."""
+
+    __tablename__ = "send_queue"
+    __table_args__ = (
+        Index("ix_send_queue_due", "lane", "connector_id", "due_at", postgresql_where=text("state = 0")),
+        Index("ix_send_queue_lease", "lease_until", postgresql_where=text("state <> 0")),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+    message_id: UUID = Field(primary_key=True)
+    project_id: UUID
+    connector_id: UUID
+    lane: int = Field(sa_type=SmallInteger)
+    state: int = Field(default=DUE, sa_type=SmallInteger)
+    tries: int = Field(default=0, sa_type=SmallInteger)
+    due_at: datetime = Field(sa_type=Timestamp)
+    claim: UUID | None = None  # the number of the lease; a result that names another is refused
+    lease_until: datetime | None = Field(default=None, sa_type=Timestamp)
