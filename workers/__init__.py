@@ -1,1 +1,1 @@
-""
+"""The RQ edge: jobs that lend the delivery engine time."""

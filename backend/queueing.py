@@ -1,0 +1,156 @@
+"""Step 6: the doorbell. Redis carries wake-ups, never messages; losing one loses nothing.
+
+`ready:{lane}` is a sorted set of connectors that may have due messages, score = not before (ms of
+Redis's clock). A set `bell` means a drain job is on its way, or a worker is looking at the ready
+set right now; it expires by itself, so that a crash cannot silence it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+from uuid import UUID
+
+import redis
+import redis.asyncio
+import structlog
+from rq import Queue
+
+log = structlog.get_logger()
+
+QUEUE: Final = "deliver"
+DRAIN_JOB: Final = "workers.jobs.drain"
+INVALIDATION_CHANNEL: Final = "messagejs:changes"
+LANE_COUNT: Final = 3
+
+_BELL: Final = "bell"
+_BELL_MS: Final = 2000
+# A wake-up that nobody took for this long is worthless: the sweeper has rung again since.
+_JOB_TTL_S: Final = 60
+_READY: Final = tuple(f"ready:{lane}" for lane in range(LANE_COUNT))
+
+# ARGV: bell ms, then (lane, delay ms, connector) for each. Returns 1 when a drain job is needed.
+_RING_SCRIPT: Final = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+for i = 2, #ARGV, 3 do
+  redis.call('ZADD', 'ready:' .. ARGV[i], 'LT', now + tonumber(ARGV[i + 1]), ARGV[i + 2])
+end
+if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 1 end
+return 0
+"""
+
+# ARGV: most connectors to pop, bell ms. A connector on hold goes back with the rest of its hold.
+_POP_SCRIPT: Final = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local left = tonumber(ARGV[1])
+local out = {}
+redis.call('SET', KEYS[1], '1', 'PX', ARGV[2])
+for lane = 0, 2 do
+  if left <= 0 then break end
+  local key = 'ready:' .. lane
+  local due = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, left)
+  for _, connector in ipairs(due) do
+    local hold = redis.call('PTTL', 'hold:' .. connector)
+    if hold > 0 then
+      redis.call('ZADD', key, now + hold, connector)
+    else
+      redis.call('ZREM', key, connector)
+      out[#out + 1] = lane
+      out[#out + 1] = connector
+      left = left - 1
+    end
+  end
+end
+return out
+"""
+
+Turn = tuple[int, UUID]  # (lane, connector id)
+
+
+class Doorbell:
+    """Rings from a thread (RQ's enqueue is synchronous), once for all that wait meanwhile."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis: redis.Redis = redis.Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=2)
+        self._ring_script = self._redis.register_script(_RING_SCRIPT)
+        self._queue = Queue(QUEUE, connection=self._redis)
+        self._waiting: dict[Turn, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def ring(self, turns: Iterable[Turn], *, delay_ms: int = 0) -> None:
+        """Say that these connectors have messages due in `delay_ms`; returns at once."""
+        for turn in turns:
+            self._waiting[turn] = min(delay_ms, self._waiting.get(turn, delay_ms))
+        if self._task is None and self._waiting:
+            self._task = asyncio.create_task(self._run(), name="doorbell")
+
+    async def drain(self) -> None:
+        """Wait until everything rung so far has reached Redis, or failed to."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def call_for_help(self) -> None:
+        """Enqueue one more drain job when none waits: this worker is full and there is more."""
+        try:
+            await asyncio.to_thread(self._enqueue_if_none)
+        except redis.RedisError as exc:
+            log.warning("doorbell.unreachable", error=type(exc).__name__)
+
+    def close(self) -> None:
+        self._redis.close()
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, {}
+                try:
+                    await asyncio.to_thread(self._ring_now, waiting)
+                except redis.RedisError as exc:
+                    # The rows are in Postgres; the sweeper wakes them when Redis is back.
+                    log.warning("doorbell.unreachable", error=type(exc).__name__, connectors=len(waiting))
+        finally:
+            self._task = None
+
+    def _ring_now(self, waiting: dict[Turn, int]) -> None:
+        arguments: list[Any] = [_BELL_MS]
+        for (lane, connector_id), delay_ms in waiting.items():
+            arguments += (lane, delay_ms, connector_id.hex)
+        if self._ring_script(keys=[_BELL], args=arguments):
+            self._enqueue()
+
+    def _enqueue_if_none(self) -> None:
+        if self._queue.count == 0:
+            self._enqueue()
+
+    def _enqueue(self) -> None:
+        self._queue.enqueue(DRAIN_JOB, job_timeout=60, result_ttl=0, failure_ttl=_JOB_TTL_S, ttl=_JOB_TTL_S)
+
+
+class ReadySet:
+    """The worker's side: whose turn it is, and who has to wait."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._redis = client
+        self._pop_script = client.register_script(_POP_SCRIPT)
+
+    async def pop(self, most: int) -> list[Turn]:
+        """Take up to `most` connectors whose turn it is, high lane first, and keep the bell silent."""
+        raw: list[Any] = await self._pop_script(keys=[_BELL], args=[most, _BELL_MS])
+        return [(int(raw[i]), UUID(hex=raw[i + 1].decode())) for i in range(0, len(raw), 2)]
+
+    async def release_bell(self) -> None:
+        """From here on a ring enqueues a job again; look at the set once more after this."""
+        await self._redis.delete(_BELL)
+
+    async def hold(self, connector_id: UUID, seconds: float) -> None:
+        """Let nobody send through this connector for `seconds`; a longer hold stays."""
+        name = f"hold:{connector_id.hex}"
+        milliseconds = max(1, int(seconds * 1000))
+        await self._redis.set(name, "1", px=milliseconds, nx=True)
+        await self._redis.pexpire(name, milliseconds, gt=True)
+
+    async def lift_hold(self, connector_id: UUID) -> None:
+        await self._redis.delete(f"hold:{connector_id.hex}")

@@ -1,0 +1,137 @@
+"""What one process holds: database, Redis, secrets, caches and the send path, opened together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from uuid import UUID
+
+import orjson
+import redis
+import redis.asyncio
+import structlog
+
+from backend.crypto import Vault
+from backend.models.session import Change, Database
+from backend.providers._base import ProviderContext
+from backend.providers._http import open_http_client
+from backend.queueing import INVALIDATION_CHANNEL, Doorbell
+from backend.services.policy.rate_limit import RateLimiter
+from backend.services.sending.catalog import Catalog
+from backend.services.sending.key_usage import KeyUsage
+from backend.services.sending.writer import AcceptWriter
+from backend.settings import Settings
+
+log = structlog.get_logger()
+
+Role = Literal["web", "worker"]
+_RECONNECT_S: Final = 0.5
+_current: list[Platform] = []
+
+
+@dataclass
+class Platform:
+    """Made by `open`, ended by `close`. Services get it, or the parts they need."""
+
+    settings: Settings
+    database: Database
+    redis: redis.asyncio.Redis
+    vault: Vault
+    providers: ProviderContext
+    doorbell: Doorbell
+    catalog: Catalog
+    rate_limiter: RateLimiter
+    key_usage: KeyUsage
+    writer: AcceptWriter
+    on_change: list[Callable[[set[Change]], None]] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Platform:
+        """Connect lazily: a database or Redis that is away does not keep the process from starting."""
+        database = Database(settings.require_database_url(), pool_size=settings.database_pool_size)
+        client = redis.asyncio.Redis.from_url(
+            settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
+        )
+        doorbell = Doorbell(settings.require_redis_url())
+        platform = cls(
+            settings=settings,
+            database=database,
+            redis=client,
+            vault=Vault(*settings.encryption_keys()),
+            providers=ProviderContext(
+                http=open_http_client(limit=settings.delivery_concurrency),
+                base_urls=settings.provider_urls(),
+                timeout_s=settings.provider_timeout_s,
+                allow_private_network=settings.allow_private_network,
+            ),
+            doorbell=doorbell,
+            catalog=Catalog(
+                database, key_pepper=settings.require_key_pepper(), default_rate_limit=settings.api_key_rate_limit
+            ),
+            rate_limiter=RateLimiter(client),
+            key_usage=KeyUsage(database.raw),
+            writer=AcceptWriter(
+                database.raw,
+                waiting_limit=settings.accept_queue_limit,
+                idempotency_ttl_s=settings.idempotency_ttl_s,
+                on_commit=doorbell.ring,
+            ),
+        )
+        database.on_changes = platform.tell_changes
+        await database.open()
+        platform._tasks = [
+            asyncio.create_task(platform._hear_changes(), name="hear-changes"),
+            asyncio.create_task(platform.key_usage.run(), name="key-usage"),
+        ]
+        _current.append(platform)
+        return platform
+
+    async def close(self) -> None:
+        if self in _current:
+            _current.remove(self)
+        await self.writer.drain()
+        await self.doorbell.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.providers.http.aclose()
+        self.doorbell.close()
+        await self.redis.aclose()
+        await self.database.close()
+
+    async def tell_changes(self, changes: set[Change]) -> None:
+        """Drop changed rows here at once, and in the other processes through Redis."""
+        self._forget(changes)
+        message = orjson.dumps([[change.kind, change.id] for change in changes])
+        try:
+            await self.redis.publish(INVALIDATION_CHANNEL, message)
+        except redis.RedisError as exc:
+            # The others notice when their entries expire.
+            log.warning("changes.unreachable", error=type(exc).__name__)
+
+    def _forget(self, changes: set[Change]) -> None:
+        self.catalog.forget(changes)
+        for forget in self.on_change:
+            forget(changes)
+
+    async def _hear_changes(self) -> None:
+        while True:
+            try:
+                async with self.redis.pubsub() as channel:
+                    await channel.subscribe(INVALIDATION_CHANNEL)
+                    async for message in channel.listen():
+                        if message["type"] == "message":
+                            self._forget({Change(kind, UUID(row)) for kind, row in orjson.loads(message["data"])})
+            except (redis.RedisError, OSError) as exc:
+                log.debug("changes.unreachable", error=type(exc).__name__)
+            await asyncio.sleep(_RECONNECT_S)
+
+
+def current_platform() -> Platform:
+    """Return the platform of this process; raises RuntimeError before it is open."""
+    if not _current:
+        raise RuntimeError("The platform is not open; the API's lifespan opens it.")
+    return _current[-1]

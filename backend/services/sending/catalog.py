@@ -1,0 +1,158 @@
+"""Step 2: what the send path knows by heart: keys, connectors and templates, for a few seconds.
+
+Every process drops a row when it is told of its change (Postgres commit, then pub/sub); the time
+to live only bounds how long a lost notice matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from backend.crypto import keyed_hash
+from backend.errors import (
+    ApiKeyExpired,
+    ConnectorNotFound,
+    InvalidApiKey,
+    MissingApiKey,
+    TemplateNotFound,
+)
+from backend.models import ApiKey, Connector, Project, Template
+from backend.models.session import Change, Database
+from backend.services.cache import ReadThroughCache
+from backend.services.rendering.render import TemplateSource
+
+_TTL_S: Final = 5.0
+_KEY_PREFIXES: Final = ("sk_live_", "sk_test_", "pk_live_", "pk_test_")
+# Messages an hour that a plan grants each key; None: no limit.
+PLAN_RATE_LIMITS: Final[dict[str, int | None]] = {"free": 1_000, "pro": 10_000, "enterprise": None}
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogKey:
+    """A valid key as the send path needs it. `rate_limit` is messages an hour, None: unlimited."""
+
+    id: UUID
+    project_id: UUID
+    name: str
+    kind: str
+    mode: str
+    scopes: frozenset[str]
+    allowed_origins: tuple[str, ...]
+    rate_limit: int | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogConnector:
+    """A connector without its credentials."""
+
+    id: UUID
+    project_id: UUID
+    type: str
+    name: str
+    is_active: bool
+
+
+class Catalog:
+    def __init__(self, database: Database, *, key_pepper: str, default_rate_limit: int | None) -> None:
+        self._database = database
+        self._key_pepper = key_pepper
+        self._default_rate_limit = default_rate_limit
+        self._keys = ReadThroughCache(self._load_key, size=20_000, ttl_s=_TTL_S)
+        self._connectors = ReadThroughCache(self._load_connector, size=20_000, ttl_s=_TTL_S)
+        self._defaults = ReadThroughCache(self._load_default, size=20_000, ttl_s=_TTL_S)
+        self._templates = ReadThroughCache(self._load_template, size=20_000, ttl_s=_TTL_S)
+
+    async def key(self, token: str) -> CatalogKey:
+        """Return the key of a bearer token; raises MissingApiKey, InvalidApiKey or ApiKeyExpired."""
+        if not token:
+            raise MissingApiKey
+        if not token.startswith(_KEY_PREFIXES):
+            raise InvalidApiKey("API key is invalid: it starts with sk_live_, sk_test_, pk_live_ or pk_test_.")
+        key = self._keys.peek(token) or await self._keys.get(token)
+        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+            raise ApiKeyExpired(
+                f"API key '{key.name}' expired at {key.expires_at:%Y-%m-%d %H:%M} UTC; create a new one."
+            )
+        return key
+
+    async def connector(self, project_id: UUID, connector_id: UUID) -> CatalogConnector:
+        key = (project_id, connector_id)
+        return self._connectors.peek(key) or await self._connectors.get(key)
+
+    async def default_connector(self, project_id: UUID, type_: str) -> CatalogConnector:
+        key = (project_id, type_)
+        return self._defaults.peek(key) or await self._defaults.get(key)
+
+    async def template(self, project_id: UUID, template_id: UUID) -> TemplateSource:
+        key = (project_id, template_id)
+        return self._templates.peek(key) or await self._templates.get(key)
+
+    def forget(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if change.kind == "key":
+                self._keys.forget_where(lambda key, row=change.id: key.id == row)  # type: ignore[misc]
+            elif change.kind == "connector":
+                self._connectors.forget_where(lambda connector, row=change.id: connector.id == row)  # type: ignore[misc]
+                # A new or changed connector may have become the default in place of another.
+                self._defaults.forget_where(lambda _: True)
+            elif change.kind == "template":
+                self._templates.forget_where(lambda template, row=change.id: template.id == row)  # type: ignore[misc]
+            else:
+                self._keys.forget_where(lambda key, row=change.id: key.project_id == row)  # type: ignore[misc]
+
+    async def _load_key(self, token: str) -> CatalogKey:
+        async with self._database.session() as session:
+            key = await ApiKey.find_by_hash(session, keyed_hash(self._key_pepper, token))
+            project = await Project.find(session, key.project_id) if key is not None and key.is_active else None
+        if key is None or project is None or not project.is_active:
+            raise InvalidApiKey
+        rate_limit = key.rate_limit or self._default_rate_limit or PLAN_RATE_LIMITS.get(project.plan)
+        return CatalogKey(
+            id=key.id,
+            project_id=key.project_id,
+            name=key.name,
+            kind=key.kind,
+            mode=key.mode,
+            scopes=frozenset(key.scopes),
+            allowed_origins=tuple(key.allowed_origins),
+            rate_limit=rate_limit,
+            expires_at=key.expires_at,
+        )
+
+    async def _load_connector(self, key: tuple[UUID, UUID]) -> CatalogConnector:
+        async with self._database.session() as session:
+            connector = await Connector.find(session, *key)
+        if connector is None:
+            raise ConnectorNotFound
+        return _catalog_connector(connector)
+
+    async def _load_default(self, key: tuple[UUID, str]) -> CatalogConnector:
+        async with self._database.session() as session:
+            connector = await Connector.find_default(session, *key)
+        if connector is None:
+            raise ConnectorNotFound(
+                f"The project has no connector of type '{key[1]}'; add one, or name another in \"connector\"."
+            )
+        return _catalog_connector(connector)
+
+    async def _load_template(self, key: tuple[UUID, UUID]) -> TemplateSource:
+        async with self._database.session() as session:
+            template = await Template.find(session, *key)
+        if template is None:
+            raise TemplateNotFound
+        return TemplateSource.of(template)
+
+
+def _catalog_connector(connector: Connector) -> CatalogConnector:
+    return CatalogConnector(
+        id=connector.id,
+        project_id=connector.project_id,
+        type=connector.type,
+        name=connector.name,
+        is_active=connector.is_active,
+    )

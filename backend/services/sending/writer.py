@@ -1,0 +1,278 @@
+"""Step 4: one statement makes all waiting messages ours; when it commits, they survive anything.
+
+Keys are settled by their unique constraint, messages written only for the winners, rows sorted so
+that two processes cannot deadlock. When a batch fails, its rows go one by one: each gets its own
+error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+import psycopg
+import structlog
+
+from backend.errors import DatabaseError, IdempotencyConflict, RecipientSuppressed, ServiceUnavailable
+from backend.ids import new_id
+from backend.models.send_queue import LANES
+from backend.models.session import RawPool
+from backend.queueing import Turn
+from backend.services.group_commit import GroupCommit
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """`request_hash` tells a repeat of the request from another request under the same key."""
+
+    route: str
+    key: str
+    request_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """One accepted send, as it is written. `columns` are those of `_COLUMNS`, JSON-able."""
+
+    id: UUID
+    project_id: UUID
+    connector_id: UUID
+    lane: int
+    columns: dict[str, Any]
+    idempotency: IdempotencyKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The message that answers the request; `is_replay` when an earlier request made it."""
+
+    message_id: UUID
+    status: str
+    is_replay: bool = False
+
+
+_ROW: Final = """
+    id uuid, project_id uuid, key_id uuid, connector_id uuid, connector_type text, template_id uuid,
+    template_version int, mode text, recipient text, content jsonb, status text, priority text,
+    lane smallint, on_uncertain text, metadata jsonb, send_at timestamptz, expires_at timestamptz,
+    idem_route text, idem_key text, idem_hash text
+"""
+
+# `fresh` is what is written: not suppressed, and not answered before under the same key. The last
+# SELECT names only the others, so that the usual answer is empty.
+_ACCEPT: Final = f"""
+WITH batch AS MATERIALIZED (
+    SELECT r.*, s.id IS NOT NULL AS is_suppressed
+    FROM json_to_recordset(%(rows)s::json) AS r({_ROW})
+    LEFT JOIN suppressions s
+        ON s.project_id = r.project_id AND s.channel = r.connector_type AND s.recipient = r.recipient
+), keyed AS (
+    INSERT INTO idempotency_records AS i (project_id, route, key, request_hash, message_id, expires_at)
+    SELECT project_id, idem_route, idem_key, decode(idem_hash, 'hex'), id,
+           now() + make_interval(secs => %(idempotency_ttl_s)s)
+    FROM batch WHERE idem_key IS NOT NULL AND NOT is_suppressed
+    ORDER BY project_id, idem_route, idem_key
+    ON CONFLICT (project_id, route, key) DO UPDATE
+        SET request_hash = excluded.request_hash, message_id = excluded.message_id,
+            expires_at = excluded.expires_at
+        WHERE i.expires_at <= now()
+    RETURNING message_id
+), fresh AS MATERIALIZED (
+    SELECT * FROM batch
+    WHERE NOT is_suppressed AND (idem_key IS NULL OR id IN (SELECT message_id FROM keyed))
+), written AS (
+    INSERT INTO messages (id, project_id, key_id, connector_id, connector_type, template_id,
+        template_version, mode, recipient, content, status, priority, on_uncertain, metadata, attempts,
+        send_at, expires_at, created_at, updated_at)
+    SELECT id, project_id, key_id, connector_id, connector_type, template_id, template_version, mode,
+        recipient, content, status, priority, on_uncertain, metadata, 0, send_at, expires_at, now(), now()
+    FROM fresh
+), queued AS (
+    INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at)
+    SELECT id, project_id, connector_id, lane, 0, 0, coalesce(send_at, now()) FROM fresh
+)
+SELECT b.id, b.is_suppressed FROM batch b WHERE NOT EXISTS (SELECT 1 FROM fresh f WHERE f.id = b.id)
+"""  # noqa: S608 (made of constants)
+
+_EARLIER: Final = """
+SELECT r.id, i.message_id, i.request_hash, coalesce(m.status, 'queued')
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, project_id uuid, idem_route text, idem_key text)
+JOIN idempotency_records i
+    ON i.project_id = r.project_id AND i.route = r.idem_route AND i.key = r.idem_key
+LEFT JOIN LATERAL (
+    SELECT CASE WHEN status = 'scheduled' THEN status ELSE 'queued' END AS status
+    FROM messages WHERE messages.id = i.message_id
+) m ON true
+"""
+
+Answer = Written | BaseException
+
+
+class AcceptWriter:
+    """`on_commit` is told whose turn it may be now, after the rows are safe."""
+
+    def __init__(
+        self,
+        pool: RawPool,
+        *,
+        waiting_limit: int,
+        idempotency_ttl_s: int,
+        on_commit: Callable[[set[Turn]], None],
+    ) -> None:
+        self._pool = pool
+        self._idempotency_ttl_s = idempotency_ttl_s
+        self._on_commit = on_commit
+        self._group: GroupCommit[NewMessage, Written] = GroupCommit(
+            self._write_batch, name="accept-writer", waiting_limit=waiting_limit
+        )
+
+    async def write(self, message: NewMessage) -> Written:
+        """Return when the message is committed.
+
+        Raises IdempotencyConflict, RecipientSuppressed, ServiceUnavailable (database away or too many
+        waiting) or DatabaseError.
+        """
+        return await self._group.submit(message)
+
+    async def find_earlier(self, project_id: UUID, key: IdempotencyKey) -> Written | None:
+        """Return what was answered under this key, None when it is new; raises IdempotencyConflict."""
+        probe = NewMessage(new_id(), project_id, project_id, LANES["normal"], {}, key)
+        async with self._pool.connection() as connection:
+            answers = await self._find_earlier(connection, [probe])
+        answer = answers.get(probe.id)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    async def drain(self) -> None:
+        await self._group.drain()
+
+    async def _write_batch(self, batch: Sequence[NewMessage]) -> Sequence[Answer]:
+        leaders, followers = _one_of_each_key(batch)
+        try:
+            answers = await self._commit(leaders)
+        except psycopg.OperationalError as exc:
+            log.warning("accept.database_away", error=type(exc).__name__, messages=len(batch))
+            return [_away(exc)] * len(batch)
+        except psycopg.Error:
+            answers = await self._commit_one_by_one(leaders)
+        return [_answer(message, answers, followers) for message in batch]
+
+    async def _commit_one_by_one(self, batch: Sequence[NewMessage]) -> dict[UUID, Answer]:
+        answers: dict[UUID, Answer] = {}
+        for message in batch:
+            try:
+                answers |= await self._commit([message])
+            except psycopg.OperationalError as exc:
+                answers[message.id] = _away(exc)
+            except psycopg.Error as exc:
+                log.exception("accept.row_refused", message_id=str(message.id))
+                error = DatabaseError("The database refused this message; nothing was sent.")
+                error.__cause__ = exc
+                answers[message.id] = error
+        return answers
+
+    async def _commit(self, batch: Sequence[NewMessage]) -> dict[UUID, Answer]:
+        rows = orjson.dumps([_row(message) for message in batch]).decode()
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                _ACCEPT, {"rows": rows, "idempotency_ttl_s": self._idempotency_ttl_s}, prepare=True
+            )
+            left_out = await cursor.fetchall()
+            answers: dict[UUID, Answer] = {m.id: Written(m.id, m.columns["status"]) for m in batch}
+            if left_out:
+                losers = {message_id for message_id, is_suppressed in left_out if not is_suppressed}
+                earlier = await self._find_earlier(connection, [m for m in batch if m.id in losers])
+                for message_id, is_suppressed in left_out:
+                    answers[message_id] = (
+                        RecipientSuppressed("The recipient opted out or bounced; remove the suppression to send again.")
+                        if is_suppressed
+                        else earlier.get(message_id)
+                        or ServiceUnavailable("The Idempotency-Key has just expired; send the request again.")
+                    )
+        turns = {(m.lane, m.connector_id) for m in batch if isinstance(answers[m.id], Written)}
+        self._on_commit(turns)
+        return answers
+
+    async def _find_earlier(
+        self, connection: psycopg.AsyncConnection[Any], batch: Sequence[NewMessage]
+    ) -> dict[UUID, Answer]:
+        rows = orjson.dumps(
+            [
+                {
+                    "id": m.id,
+                    "project_id": m.project_id,
+                    "idem_route": m.idempotency.route,
+                    "idem_key": m.idempotency.key,
+                }
+                for m in batch
+                if m.idempotency is not None
+            ]
+        ).decode()
+        cursor = await connection.execute(_EARLIER, {"rows": rows})
+        hashes = {m.id: m.idempotency.request_hash for m in batch if m.idempotency is not None}
+        answers: dict[UUID, Answer] = {}
+        for own_id, message_id, request_hash, status in await cursor.fetchall():
+            same = bytes(request_hash) == hashes[own_id]
+            answers[own_id] = Written(message_id, status, is_replay=True) if same else IdempotencyConflict()
+        return answers
+
+
+def _row(message: NewMessage) -> dict[str, Any]:
+    row = {
+        "id": message.id,
+        "project_id": message.project_id,
+        "connector_id": message.connector_id,
+        "lane": message.lane,
+        **message.columns,
+    }
+    if message.idempotency is not None:
+        row["idem_route"] = message.idempotency.route
+        row["idem_key"] = message.idempotency.key
+        row["idem_hash"] = message.idempotency.request_hash.hex()
+    return row
+
+
+def _one_of_each_key(batch: Sequence[NewMessage]) -> tuple[list[NewMessage], dict[UUID, NewMessage]]:
+    """Return the first message of each Idempotency-Key, and follower id -> its leader.
+
+    One statement may not touch a row twice, so repeats within a batch are settled here.
+    """
+    leaders: list[NewMessage] = []
+    followers: dict[UUID, NewMessage] = {}
+    first_of: dict[tuple[UUID, str, str], NewMessage] = {}
+    for message in batch:
+        if message.idempotency is not None:
+            key = (message.project_id, message.idempotency.route, message.idempotency.key)
+            leader = first_of.setdefault(key, message)
+            if leader is not message:
+                followers[message.id] = leader
+                continue
+        leaders.append(message)
+    return leaders, followers
+
+
+def _answer(message: NewMessage, answers: dict[UUID, Answer], followers: dict[UUID, NewMessage]) -> Answer:
+    leader = followers.get(message.id)
+    if leader is None:
+        return answers[message.id]
+    answer = answers[leader.id]
+    assert message.idempotency is not None and leader.idempotency is not None  # noqa: S101, PT018
+    if isinstance(answer, BaseException):
+        return answer
+    if message.idempotency.request_hash != leader.idempotency.request_hash:
+        return IdempotencyConflict()
+    return Written(answer.message_id, answer.status, is_replay=True)
+
+
+def _away(cause: psycopg.Error) -> ServiceUnavailable:
+    error = ServiceUnavailable(
+        "The database is away; nothing was accepted for certain. Repeat with the same Idempotency-Key."
+    )
+    error.__cause__ = cause
+    return error

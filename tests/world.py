@@ -1,0 +1,119 @@
+"""A project with what it owns, made directly through models; for tests below the API."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from backend.crypto import keyed_hash, random_token
+from backend.ids import new_id
+from backend.models import ApiKey, Attempt, Connector, Message, Project, ProjectMember, Template, User
+from backend.queueing import ReadySet
+from backend.services.connectors.connectors import NewConnector, create_connector
+from backend.services.delivery.accounts import Accounts
+from backend.services.delivery.engine import DeliveryEngine
+from backend.services.delivery.outcomes import RetryPolicy
+from backend.services.platform import Platform
+from backend.services.sending.accept import Accepted, Caller, SendRequest, accept_message
+from backend.services.sending.writer import IdempotencyKey
+
+ALL_SCOPES = ["messages:send", "messages:read"]
+
+
+class World:
+    """One tenant. `platform` is shared; what it makes is its own."""
+
+    def __init__(self, platform: Platform, user_id: UUID, project_id: UUID) -> None:
+        self.platform = platform
+        self.user_id = user_id
+        self.project_id = project_id
+
+    @classmethod
+    async def make(cls, platform: Platform) -> World:
+        async with platform.database.transaction() as session:
+            user = User(email=f"{new_id()}@example.com", password_hash="x")
+            session.add(user)
+            await session.flush()
+            project = Project(user_id=user.id, name="World")
+            session.add(project)
+            await session.flush()
+            session.add(ProjectMember(project_id=project.id, user_id=user.id))
+        return cls(platform, user.id, project.id)
+
+    async def connector(
+        self, type_: str = "sandbox", credentials: Mapping[str, Any] | None = None, **fields: Any
+    ) -> Connector:
+        async with self.platform.database.transaction() as session:
+            return await create_connector(
+                session,
+                vault=self.platform.vault,
+                project_id=self.project_id,
+                new=NewConnector(type=type_, name=type_, credentials=credentials or {}, **fields),
+            )
+
+    async def template(self, content: str = "Hello {{name}}", **fields: Any) -> Template:
+        async with self.platform.database.transaction() as session:
+            defaults: dict[str, Any] = {"name": "welcome", "connector_type": "sandbox", "variables": ["name"]}
+            template = Template(project_id=self.project_id, content=content, **{**defaults, **fields})
+            session.add(template)
+        return template
+
+    async def key(self, **fields: Any) -> str:
+        """Return the text of a new secret live key."""
+        text = f"sk_live_{random_token()}"
+        pepper = self.platform.settings.require_key_pepper()
+        async with self.platform.database.transaction() as session:
+            defaults: dict[str, Any] = {"name": "key", "scopes": ALL_SCOPES, "hint": text[:12]}
+            session.add(
+                ApiKey(project_id=self.project_id, key_hash=keyed_hash(pepper, text), **{**defaults, **fields})
+            )
+        return text
+
+    async def send(self, request: SendRequest, *, idempotency: IdempotencyKey | None = None) -> Accepted:
+        caller = Caller(self.project_id, "live")
+        return await accept_message(self.platform, caller, request, idempotency=idempotency)
+
+    async def message(self, message_id: UUID) -> Message:
+        async with self.platform.database.session() as session:
+            message = await Message.find(session, self.project_id, message_id)
+        assert message is not None
+        return message
+
+    async def attempts(self, message_id: UUID) -> list[Attempt]:
+        async with self.platform.database.session() as session:
+            return await Attempt.list_for_message(session, message_id)
+
+    async def wait_for(self, message_id: UUID, *statuses: str, timeout_s: float = 10.0) -> Message:
+        ends_at = time.monotonic() + timeout_s
+        while True:
+            message = await self.message(message_id)
+            if message.status in statuses:
+                return message
+            if time.monotonic() > ends_at:
+                raise AssertionError(f"still '{message.status}' after {timeout_s} s: {message.error_reason}")
+            await asyncio.sleep(0.02)
+
+
+def make_engine(platform: Platform, **overrides: Any) -> DeliveryEngine:
+    """An engine as workers/process.py makes it, on the test's own loop."""
+    settings = platform.settings
+    accounts = Accounts(platform.database, platform.vault, platform.providers)
+    platform.on_change.append(accounts.forget)
+    options: dict[str, Any] = {
+        "retry_policy": RetryPolicy(
+            settings.retry_max_attempts, settings.retry_base_s, settings.retry_cap_s, settings.retry_max_age_s
+        ),
+        "concurrency": settings.delivery_concurrency,
+        "lease_s": settings.lease_s,
+        "exchange_timeout_s": settings.provider_timeout_s,
+    }
+    return DeliveryEngine(
+        database=platform.database,
+        ready=ReadySet(platform.redis),
+        doorbell=platform.doorbell,
+        accounts=accounts,
+        **{**options, **overrides},
+    )

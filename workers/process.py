@@ -1,0 +1,106 @@
+"""One worker process: an event loop in one thread that lives as long as the process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from backend.queueing import ReadySet
+from backend.services.delivery.accounts import Accounts
+from backend.services.delivery.engine import DeliveryEngine
+from backend.services.delivery.outcomes import RetryPolicy
+from backend.services.delivery.sweeper import Sweeper
+from backend.services.platform import Platform
+from backend.settings import Settings
+
+log = structlog.get_logger()
+
+_current: list[DeliveryProcess] = []
+_START_TIMEOUT_S: Final = 30
+
+
+class DeliveryProcess:
+    """Owns the loop thread, the platform and the engine; the main thread is RQ's."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="delivery", daemon=True)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._platform: Platform | None = None
+        self._engine: DeliveryEngine | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(_START_TIMEOUT_S)
+        _current.append(self)
+
+    def run(self, work: Callable[[DeliveryEngine], Awaitable[None]], *, timeout_s: float) -> None:
+        """Run `work` on the loop and wait for it."""
+
+        async def call() -> None:
+            if self._engine is not None:
+                await work(self._engine)
+
+        asyncio.run_coroutine_threadsafe(call(), self._loop).result(timeout_s)
+
+    def request_stop(self) -> None:
+        """Claim nothing more. Called from a signal handler: returns at once."""
+        if self._engine is not None:
+            self._loop.call_soon_threadsafe(self._engine.request_stop)
+
+    def stop(self) -> None:
+        """Let sends under way end within the grace, then close everything."""
+        if self in _current:
+            _current.remove(self)
+        grace_s = self._settings.shutdown_grace_s
+        asyncio.run_coroutine_threadsafe(self._close(grace_s), self._loop).result(grace_s + 15)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    async def _open(self) -> None:
+        settings = self._settings
+        platform = await Platform.open(settings)
+        accounts = Accounts(platform.database, platform.vault, platform.providers)
+        platform.on_change.append(accounts.forget)
+        self._platform = platform
+        self._engine = DeliveryEngine(
+            database=platform.database,
+            ready=ReadySet(platform.redis),
+            doorbell=platform.doorbell,
+            accounts=accounts,
+            retry_policy=RetryPolicy(
+                max_attempts=settings.retry_max_attempts,
+                base_s=settings.retry_base_s,
+                cap_s=settings.retry_cap_s,
+                max_age_s=settings.retry_max_age_s,
+            ),
+            concurrency=settings.delivery_concurrency,
+            lease_s=settings.lease_s,
+            exchange_timeout_s=settings.provider_timeout_s,
+        )
+        sweeper = Sweeper(platform.database.raw, platform.doorbell)
+        self._tasks = [
+            asyncio.create_task(self._engine.keep_leases(), name="keep-leases"),
+            asyncio.create_task(sweeper.run(), name="sweeper"),
+        ]
+
+    async def _close(self, grace_s: float) -> None:
+        if self._engine is not None:
+            await self._engine.close(grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._platform is not None:
+            await self._platform.close()
+
+
+def current() -> DeliveryProcess:
+    """Return this process's delivery process; raises RuntimeError outside a worker."""
+    if not _current:
+        raise RuntimeError("No delivery process runs here; start one with 'messagejs worker'.")
+    return _current[-1]

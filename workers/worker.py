@@ -1,0 +1,68 @@
+"""`messagejs worker`: an RQ worker whose jobs run on the delivery loop of this process."""
+
+from __future__ import annotations
+
+import time
+from types import FrameType
+from typing import Any, Final
+
+import redis
+import structlog
+from rq import Queue, SimpleWorker
+from rq.timeouts import BaseDeathPenalty
+
+from backend.queueing import QUEUE
+from backend.settings import Settings, get_settings
+from workers.process import DeliveryProcess
+
+log = structlog.get_logger()
+
+_RECONNECT_S: Final = 1.0
+
+
+class NoDeathPenalty(BaseDeathPenalty):
+    """RQ's timeout is a SIGALRM that would interrupt whatever runs; slices end by themselves."""
+
+    def setup_death_penalty(self) -> None: ...
+
+    def cancel_death_penalty(self) -> None: ...
+
+
+class DrainWorker(SimpleWorker):
+    """A SimpleWorker that is back within two seconds of Redis, and stops without waiting for a slice."""
+
+    death_penalty_class = NoDeathPenalty
+    max_connection_wait_time = 2
+    delivery: DeliveryProcess
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        self.delivery.request_stop()
+        super().request_stop(signum, frame)
+
+
+def main(settings: Settings | None = None) -> None:
+    """Work until SIGTERM or SIGINT, then let sends under way end."""
+    settings = settings or get_settings()
+    delivery = DeliveryProcess(settings)
+    delivery.start()
+    log.info("worker.started", concurrency=settings.delivery_concurrency)
+    try:
+        while _work(settings, delivery):
+            time.sleep(_RECONNECT_S)
+    finally:
+        delivery.stop()
+        log.info("worker.stopped")
+
+
+def _work(settings: Settings, delivery: DeliveryProcess) -> bool:
+    """Return True when Redis went away and the work should be taken up again."""
+    connection: Any = redis.Redis.from_url(settings.require_redis_url(), socket_connect_timeout=2)
+    try:
+        # No name of our own: after a kill -9 RQ refuses a name until its entry expires.
+        worker = DrainWorker([Queue(QUEUE, connection=connection)], connection=connection, log_job_description=False)
+        worker.delivery = delivery
+        worker.work(logging_level="WARNING")
+    except (redis.RedisError, OSError) as exc:
+        log.warning("worker.redis_away", error=type(exc).__name__)
+        return True
+    return False
