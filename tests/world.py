@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -67,9 +68,7 @@ class World:
         pepper = self.platform.settings.require_key_pepper()
         async with self.platform.database.transaction() as session:
             defaults: dict[str, Any] = {"name": "key", "scopes": ALL_SCOPES, "hint": text[:12]}
-            session.add(
-                ApiKey(project_id=self.project_id, key_hash=keyed_hash(pepper, text), **{**defaults, **fields})
-            )
+            session.add(ApiKey(project_id=self.project_id, key_hash=keyed_hash(pepper, text), **{**defaults, **fields}))
         return text
 
     async def send(self, request: SendRequest, *, idempotency: IdempotencyKey | None = None) -> Accepted:
@@ -97,10 +96,11 @@ class World:
             await asyncio.sleep(0.02)
 
 
-def make_engine(platform: Platform, **overrides: Any) -> DeliveryEngine:
-    """An engine as workers/process.py makes it, on the test's own loop."""
+def make_engine(platform: Platform, *, base_urls: Mapping[str, str] | None = None, **overrides: Any) -> DeliveryEngine:
+    """An engine as workers/process.py makes it, on the test's own loop; `base_urls` name the fakes."""
     settings = platform.settings
-    accounts = Accounts(platform.database, platform.vault, platform.providers)
+    context = replace(platform.providers, base_urls={**platform.providers.base_urls, **(base_urls or {})})
+    accounts = Accounts(platform.database, platform.vault, context)
     platform.on_change.append(accounts.forget)
     options: dict[str, Any] = {
         "retry_policy": RetryPolicy(

@@ -33,6 +33,7 @@ class DeliveryProcess:
         self._tasks: list[asyncio.Task[None]] = []
         self._platform: Platform | None = None
         self._engine: DeliveryEngine | None = None
+        self._accounts: Accounts | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -67,7 +68,7 @@ class DeliveryProcess:
         platform = await Platform.open(settings)
         accounts = Accounts(platform.database, platform.vault, platform.providers)
         platform.on_change.append(accounts.forget)
-        self._platform = platform
+        self._platform, self._accounts = platform, accounts
         self._engine = DeliveryEngine(
             database=platform.database,
             ready=ReadySet(platform.redis),
@@ -95,6 +96,8 @@ class DeliveryProcess:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._accounts is not None:
+            await self._accounts.close()
         if self._platform is not None:
             await self._platform.close()
 

@@ -25,7 +25,7 @@ class SendQueueRow(SQLModel, table=True):
 
     __tablename__ = "send_queue"
     __table_args__ = (
-        Index("ix_send_queue_due", "lane", "connector_id", "due_at", postgresql_where=text("state = 0")),
+        Index("ix_send_queue_due", "lane", "connector_id", "due_at", "message_id", postgresql_where=text("state = 0")),
         Index("ix_send_queue_lease", "lease_until", postgresql_where=text("state <> 0")),
         {"postgresql_with": {"fillfactor": "70"}},
     )

@@ -118,9 +118,19 @@ class Platform:
             forget(changes)
 
     async def _hear_changes(self) -> None:
+        # A client of its own: its socket waits for as long as nothing changes.
+        listener = redis.asyncio.Redis.from_url(
+            self.settings.require_redis_url(), socket_timeout=None, socket_keepalive=True, socket_connect_timeout=2
+        )
+        try:
+            await self._listen(listener)
+        finally:
+            await listener.aclose()
+
+    async def _listen(self, listener: redis.asyncio.Redis) -> None:
         while True:
             try:
-                async with self.redis.pubsub() as channel:
+                async with listener.pubsub() as channel:
                     await channel.subscribe(INVALIDATION_CHANNEL)
                     async for message in channel.listen():
                         if message["type"] == "message":

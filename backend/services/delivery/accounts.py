@@ -9,7 +9,8 @@ from uuid import UUID
 
 import structlog
 
-from backend.crypto import DecryptionFailed, Vault
+from backend.crypto import Vault
+from backend.errors import AppError
 from backend.models import Connector
 from backend.models.session import Change, Database
 from backend.providers._base import ProviderContext
@@ -20,6 +21,7 @@ from backend.services.connectors.credentials import open_provider
 log = structlog.get_logger()
 
 _TTL_S: Final = 5.0
+_MOST_OPEN: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Accounts:
         self._database = database
         self._vault = vault
         self._context = context
-        self._cache = ReadThroughCache(self._load, size=10_000, ttl_s=_TTL_S)
+        self._cache = ReadThroughCache(self._load, size=_MOST_OPEN, ttl_s=_TTL_S)
         # Providers outlive the cache's few seconds: an SMTP one holds connections.
         self._opened: dict[UUID, tuple[str, Account]] = {}
 
@@ -59,17 +61,33 @@ class Accounts:
             return Account(connector_id, reason="The connector is not active.")
         if connector.broken_at is not None:
             return Account(connector_id, reason=connector.broken_reason or "The provider refused the credentials.")
-        return self._open(connector)
+        return await self._open(connector)
 
-    def _open(self, connector: Connector) -> Account:
+    async def close(self) -> None:
+        """End what the providers hold open."""
+        for _, account in self._opened.values():
+            await _close_provider(account)
+        self._opened.clear()
+
+    async def _open(self, connector: Connector) -> Account:
         known = self._opened.get(connector.id)
-        if known is not None and known[0] == connector.credentials_encrypted:
-            return known[1]
+        if known is not None:
+            if known[0] == connector.credentials_encrypted:
+                return known[1]
+            await _close_provider(known[1])
         try:
             provider = open_provider(connector, vault=self._vault, context=self._context)
-        except (DecryptionFailed, ValueError) as exc:
+        except AppError as exc:
             log.warning("connector.unreadable", connector_id=str(connector.id), error=str(exc))
             return Account(connector.id, reason="The connector's credentials cannot be read; enter them again.")
         account = Account(connector.id, provider)
+        while len(self._opened) >= _MOST_OPEN:
+            oldest = next(iter(self._opened))
+            await _close_provider(self._opened.pop(oldest)[1])
         self._opened[connector.id] = (connector.credentials_encrypted, account)
         return account
+
+
+async def _close_provider(account: Account) -> None:
+    if account.provider is not None:
+        await account.provider.aclose()

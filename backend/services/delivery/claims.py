@@ -40,7 +40,7 @@ class Claim:
     expires_at: datetime | None
 
 
-# Driven by the index on (lane, connector_id, due_at): LATERAL with a limit for each turn, and a
+# Driven by the index on (lane, connector_id, due_at, message_id): LATERAL with a limit for each turn, and a
 # MATERIALIZED CTE so that the rows locked are exactly the rows claimed. Messages are fetched one
 # by one through their primary key, which also picks the partition at run time.
 _CLAIM: Final = """
@@ -50,7 +50,7 @@ WITH picked AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT message_id FROM send_queue
         WHERE state = 0 AND lane = t.lane AND connector_id = t.connector_id AND due_at <= now()
-        ORDER BY due_at LIMIT %(most)s
+        ORDER BY due_at, message_id LIMIT %(most)s
         FOR UPDATE SKIP LOCKED
     ) q
 ), claimed AS (

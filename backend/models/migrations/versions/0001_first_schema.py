@@ -115,7 +115,7 @@ CREATE TABLE send_queue (
     PRIMARY KEY (message_id)
 )
  WITH (fillfactor = 70);
-CREATE INDEX ix_send_queue_due ON send_queue (lane, connector_id, due_at) WHERE state = 0;
+CREATE INDEX ix_send_queue_due ON send_queue (lane, connector_id, due_at, message_id) WHERE state = 0;
 CREATE INDEX ix_send_queue_lease ON send_queue (lease_until) WHERE state <> 0;
 CREATE TABLE users (
     id UUID NOT NULL,

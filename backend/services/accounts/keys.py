@@ -1,0 +1,186 @@
+"""API keys. The text of a key exists in the answer that made it; the database has its HMAC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.crypto import keyed_hash, random_token
+from backend.errors import FieldError, KeyNotFound, ValidationFailed
+from backend.models import ApiKey
+from backend.models.base import utc_now
+from backend.models.session import Change, announce
+from backend.services.accounts import audit
+from backend.services.accounts.access import UserPrincipal
+from backend.services.accounts.origins import InvalidOrigin, is_local, normalised_origin
+from backend.services.paging import Page, PageRequest, fetch_page
+
+Kind = Literal["secret", "publishable"]
+Mode = Literal["live", "test"]
+
+SCOPES: Final = (
+    "messages:send",
+    "messages:read",
+    "contacts:check",
+    "connector:info",
+    "stats:read",
+    "webhooks:manage",
+)
+# A key that stands in a web page must not read anything.
+PUBLISHABLE_SCOPES: Final = ("messages:send",)
+_PREFIX: Final = {"secret": "sk", "publishable": "pk"}
+_AUDITED: Final = ("name", "kind", "mode", "hint", "scopes", "allowed_origins", "rate_limit", "is_active")
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """`scopes` None: all that the kind may have. `rate_limit` is messages an hour."""
+
+    name: str
+    kind: Kind = "secret"
+    mode: Mode = "live"
+    scopes: tuple[str, ...] | None = None
+    allowed_origins: tuple[str, ...] = ()
+    rate_limit: int | None = None
+    expires_at: datetime | None = None
+
+
+async def create_key(
+    session: AsyncSession, principal: UserPrincipal | None, *, project_id: UUID, pepper: str, new: NewKey
+) -> tuple[ApiKey, str]:
+    """Return the row and the key's text, which cannot be had again."""
+    granted = SCOPES if new.kind == "secret" else PUBLISHABLE_SCOPES
+    text = f"{_PREFIX[new.kind]}_{new.mode}_{random_token(32)}"
+    key = ApiKey(
+        project_id=project_id,
+        name=new.name,
+        kind=new.kind,
+        mode=new.mode,
+        key_hash=keyed_hash(pepper, text),
+        hint=f"{text[:12]}...{text[-4:]}",
+        scopes=_checked_scopes(new.kind, granted if new.scopes is None else new.scopes),
+        allowed_origins=_checked_origins(new.kind, new.mode, new.allowed_origins),
+        rate_limit=new.rate_limit,
+        expires_at=_checked_expiry(new.expires_at),
+    )
+    session.add(key)
+    audit.record(session, principal, "key.created", project_id=project_id, subject_id=key.id, after=_audited(key))
+    await session.flush()
+    announce(session, Change("key", key.id))
+    return key, text
+
+
+async def list_keys(session: AsyncSession, *, project_id: UUID) -> list[ApiKey]:
+    """Newest first."""
+    return await ApiKey.list_for_project(session, project_id)
+
+
+async def page_of_keys(session: AsyncSession, *, project_id: UUID, page: PageRequest) -> Page[ApiKey]:
+    query = select(ApiKey).where(col(ApiKey.project_id) == project_id, col(ApiKey.deleted_at).is_(None))
+    return await fetch_page(session, query, ApiKey.id, page)
+
+
+async def get_key(session: AsyncSession, *, project_id: UUID, key_id: UUID) -> ApiKey:
+    """Raises KeyNotFound."""
+    key = await ApiKey.find(session, project_id, key_id)
+    if key is None:
+        raise KeyNotFound
+    return key
+
+
+async def update_key(
+    session: AsyncSession,
+    principal: UserPrincipal | None,
+    *,
+    project_id: UUID,
+    key_id: UUID,
+    changes: Mapping[str, Any],
+) -> ApiKey:
+    """Apply `changes`: any of name, scopes, allowed_origins, rate_limit, expires_at, is_active."""
+    key = await get_key(session, project_id=project_id, key_id=key_id)
+    before = _audited(key)
+    checked = dict(changes)
+    if "scopes" in checked:
+        checked["scopes"] = _checked_scopes(key.kind, checked["scopes"])
+    if "allowed_origins" in checked:
+        checked["allowed_origins"] = _checked_origins(key.kind, key.mode, checked["allowed_origins"])
+    if "expires_at" in checked:
+        checked["expires_at"] = _checked_expiry(checked["expires_at"])
+    for field, value in checked.items():
+        setattr(key, field, value)
+    key.updated_at = utc_now()
+    audit.record(
+        session,
+        principal,
+        "key.updated",
+        project_id=project_id,
+        subject_id=key.id,
+        before=before,
+        after=_audited(key),
+    )
+    await session.flush()
+    announce(session, Change("key", key.id))
+    return key
+
+
+async def revoke_key(session: AsyncSession, principal: UserPrincipal | None, *, project_id: UUID, key_id: UUID) -> None:
+    """The key is refused from the commit on; the row stays, because messages name it."""
+    key = await get_key(session, project_id=project_id, key_id=key_id)
+    key.deleted_at = utc_now()
+    key.is_active = False
+    audit.record(session, principal, "key.revoked", project_id=project_id, subject_id=key.id, before=_audited(key))
+    await session.flush()
+    announce(session, Change("key", key.id))
+
+
+def _audited(key: ApiKey) -> dict[str, Any]:
+    values = {field: getattr(key, field) for field in _AUDITED}
+    return {**values, "expires_at": key.expires_at.isoformat() if key.expires_at is not None else None}
+
+
+def _checked_scopes(kind: str, scopes: tuple[str, ...] | list[str]) -> list[str]:
+    known = SCOPES if kind == "secret" else PUBLISHABLE_SCOPES
+    may_have = f"it may have: {', '.join(known)}."
+    errors = [
+        _wrong(f"scopes[{place}]", f"A {kind} key cannot have the scope '{scope[:64]}'; {may_have}")
+        for place, scope in enumerate(scopes)
+        if scope not in known
+    ]
+    if errors:
+        raise ValidationFailed(errors=errors)
+    return [scope for scope in known if scope in scopes]
+
+
+def _checked_origins(kind: str, mode: str, origins: tuple[str, ...] | list[str]) -> list[str]:
+    checked, errors = [], []
+    for place, text in enumerate(origins):
+        field = f"allowedOrigins[{place}]"
+        try:
+            origin = normalised_origin(text)
+        except InvalidOrigin as exc:
+            errors.append(_wrong(field, str(exc)))
+            continue
+        if kind == "publishable" and mode == "live" and is_local(origin):
+            message = f"A live key refuses pages of '{origin}'; make a test key for development, it takes them all."
+            errors.append(_wrong(field, message))
+        checked.append(origin)
+    if errors:
+        raise ValidationFailed(errors=errors)
+    return list(dict.fromkeys(checked))
+
+
+def _checked_expiry(expires_at: datetime | None) -> datetime | None:
+    if expires_at is not None and expires_at <= utc_now():
+        message = f"expiresAt {expires_at.isoformat()} has passed; name an instant to come, or null for no expiry."
+        raise ValidationFailed(errors=[_wrong("expiresAt", message)])
+    return expires_at
+
+
+def _wrong(field: str, message: str) -> FieldError:
+    return FieldError(field, "VALIDATION_ERROR", message)

@@ -1,0 +1,99 @@
+"""Projects: made with their owner and a Sandbox connector, so that the first message needs no account."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.crypto import Vault
+from backend.models import Project, ProjectMember
+from backend.models.base import utc_now
+from backend.models.session import Change, announce
+from backend.services.accounts import audit
+from backend.services.accounts.access import Action, Role, UserPrincipal, require_project
+from backend.services.connectors.connectors import NewConnector, create_connector
+from backend.services.paging import Page, PageRequest, fetch_page
+
+_AUDITED: Final = ("name", "description", "is_active")
+
+
+async def create_project(
+    session: AsyncSession,
+    principal: UserPrincipal,
+    *,
+    vault: Vault,
+    plan: str,
+    name: str,
+    description: str | None = None,
+) -> Project:
+    project = Project(user_id=principal.user_id, name=name, description=description, plan=plan)
+    session.add(project)
+    await session.flush()
+    session.add(ProjectMember(project_id=project.id, user_id=principal.user_id, role=Role.OWNER))
+    await create_connector(
+        session, vault=vault, project_id=project.id, new=NewConnector(type="sandbox", name="Sandbox", is_default=True)
+    )
+    audit.record(
+        session, principal, "project.created", project_id=project.id, subject_id=project.id, after=_audited(project)
+    )
+    await session.flush()
+    return project
+
+
+async def list_projects(session: AsyncSession, principal: UserPrincipal) -> list[Project]:
+    """All projects the user is a member of, oldest first: for the dashboard's switcher."""
+    return await Project.list_for_member(session, principal.user_id)
+
+
+async def page_of_projects(session: AsyncSession, principal: UserPrincipal, page: PageRequest) -> Page[Project]:
+    """Newest first."""
+    mine = select(ProjectMember.project_id).where(col(ProjectMember.user_id) == principal.user_id)
+    query = select(Project).where(col(Project.id).in_(mine), col(Project.deleted_at).is_(None))
+    return await fetch_page(session, query, Project.id, page)
+
+
+async def get_project(session: AsyncSession, principal: UserPrincipal, project_id: UUID) -> Project:
+    return await require_project(session, principal, project_id, Action.VIEW_PROJECT)
+
+
+async def update_project(
+    session: AsyncSession, principal: UserPrincipal, project_id: UUID, changes: Mapping[str, Any]
+) -> Project:
+    """Apply `changes`: any of name, description, is_active. An inactive project's keys are refused."""
+    project = await require_project(session, principal, project_id, Action.UPDATE_PROJECT)
+    before = _audited(project)
+    for field, value in changes.items():
+        setattr(project, field, value)
+    project.updated_at = utc_now()
+    audit.record(
+        session,
+        principal,
+        "project.updated",
+        project_id=project.id,
+        subject_id=project.id,
+        before=before,
+        after=_audited(project),
+    )
+    await session.flush()
+    announce(session, Change("project", project.id))
+    return project
+
+
+async def delete_project(session: AsyncSession, principal: UserPrincipal, project_id: UUID) -> None:
+    """Gone for the API, its keys refused at once; rows stay for the history."""
+    project = await require_project(session, principal, project_id, Action.DELETE_PROJECT)
+    project.deleted_at = utc_now()
+    project.is_active = False
+    audit.record(
+        session, principal, "project.deleted", project_id=project.id, subject_id=project.id, before=_audited(project)
+    )
+    await session.flush()
+    announce(session, Change("project", project.id))
+
+
+def _audited(project: Project) -> dict[str, Any]:
+    return {field: getattr(project, field) for field in _AUDITED}

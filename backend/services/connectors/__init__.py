@@ -1,0 +1,1 @@
+"""A project's accounts at providers: kept, checked, opened."""

@@ -1,0 +1,240 @@
+"""A project's connectors: made, changed, deleted. Credentials come in here and never go out again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.crypto import Vault
+from backend.errors import ConnectorNotFound, FieldError, InvalidConnectorCredentials, ProjectNotFound, ValidationFailed
+from backend.models import Connector, Project
+from backend.models.base import utc_now
+from backend.models.session import Change, Database, announce
+from backend.providers._base import Health, ProviderContext
+from backend.services.accounts import audit
+from backend.services.accounts.access import UserPrincipal
+from backend.services.connectors.checks import ask_provider
+from backend.services.connectors.config import check_config
+from backend.services.connectors.credentials import check_credentials, merge_credentials, seal, unseal
+from backend.services.paging import Page, PageRequest, fetch_page
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewConnector:
+    """`credentials` as the provider's form names them (camelCase), in clear."""
+
+    type: str
+    name: str
+    credentials: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    is_active: bool = True
+    is_default: bool = False
+
+
+async def create_connector(
+    session: AsyncSession, *, vault: Vault, project_id: UUID, new: NewConnector, actor: UserPrincipal | None = None
+) -> Connector:
+    """The first connector of a type becomes the project's default of it.
+
+    Raises InvalidConnectorType, ValidationFailed (fields missing), InvalidConnectorCredentials.
+    """
+    credentials = check_credentials(new.type, new.credentials)
+    config = check_config(new.config)
+    await _lock_project(session, project_id)
+    others = await _of_type(session, project_id, new.type)
+    is_default = new.is_default or not any(other.is_default for other in others)
+    connector = Connector(
+        project_id=project_id,
+        type=new.type,
+        name=new.name,
+        credentials_encrypted="",
+        config=config,
+        is_active=new.is_active,
+        is_default=is_default,
+    )
+    connector.credentials_encrypted = seal(vault, connector.id, credentials)
+    if is_default:
+        await _take_default_from(session, others)
+    session.add(connector)
+    audit.record(
+        session,
+        actor,
+        "connector.created",
+        project_id=project_id,
+        subject_id=connector.id,
+        after={"type": new.type, **_audited(connector)},
+    )
+    await session.flush()
+    announce(session, Change("connector", connector.id))
+    return connector
+
+
+async def list_connectors(session: AsyncSession, *, project_id: UUID) -> list[Connector]:
+    """Newest first."""
+    return await Connector.list_for_project(session, project_id)
+
+
+async def page_of_connectors(session: AsyncSession, *, project_id: UUID, page: PageRequest) -> Page[Connector]:
+    """Newest first."""
+    query = select(Connector).where(col(Connector.project_id) == project_id, col(Connector.deleted_at).is_(None))
+    return await fetch_page(session, query, Connector.id, page)
+
+
+async def get_connector(session: AsyncSession, *, project_id: UUID, connector_id: UUID) -> Connector:
+    """Raises ConnectorNotFound."""
+    connector = await Connector.find(session, project_id, connector_id)
+    if connector is None:
+        raise ConnectorNotFound
+    return connector
+
+
+async def update_connector(
+    session: AsyncSession,
+    *,
+    vault: Vault,
+    project_id: UUID,
+    connector_id: UUID,
+    changes: Mapping[str, Any],
+    actor: UserPrincipal | None = None,
+) -> Connector:
+    """Apply `changes`: any of name, is_active, is_default, credentials (merged), config.
+
+    New credentials end the connector's being broken, so that its waiting messages go on. Raises
+    ConnectorNotFound and what create_connector raises.
+    """
+    if changes.get("is_default") is not None:
+        await _lock_project(session, project_id)
+    connector = await get_connector(session, project_id=project_id, connector_id=connector_id)
+    before = _audited(connector)
+    if changes.get("credentials") is not None:
+        _replace_credentials(vault, connector, changes["credentials"])
+    if changes.get("config") is not None:
+        connector.config = check_config(changes["config"])
+    if changes.get("is_default") is not None:
+        await _set_default(session, connector, is_default=changes["is_default"])
+    for name in ("name", "is_active"):
+        if changes.get(name) is not None:
+            setattr(connector, name, changes[name])
+    connector.updated_at = utc_now()
+    replaced = {"credentials": "replaced"} if changes.get("credentials") is not None else {}
+    audit.record(
+        session,
+        actor,
+        "connector.updated",
+        project_id=project_id,
+        subject_id=connector_id,
+        before=before,
+        after={**_audited(connector), **replaced},
+    )
+    await session.flush()
+    announce(session, Change("connector", connector.id))
+    return connector
+
+
+async def delete_connector(
+    session: AsyncSession, *, project_id: UUID, connector_id: UUID, actor: UserPrincipal | None = None
+) -> None:
+    """Gone for the API and for sends to come; the project's next connector of its type is the default then."""
+    await _lock_project(session, project_id)
+    connector = await get_connector(session, project_id=project_id, connector_id=connector_id)
+    audit.record(
+        session, actor, "connector.deleted", project_id=project_id, subject_id=connector_id, before=_audited(connector)
+    )
+    was_default = connector.is_default
+    connector.deleted_at = utc_now()
+    connector.is_default = False
+    await session.flush()
+    announce(session, Change("connector", connector.id))
+    if was_default:
+        successor = await Connector.find_default(session, project_id, connector.type)
+        if successor is not None:
+            successor.is_default = True
+            await session.flush()
+            announce(session, Change("connector", successor.id))
+
+
+async def test_connector(
+    database: Database, *, vault: Vault, context: ProviderContext, project_id: UUID, connector_id: UUID
+) -> Health:
+    """Return what the provider says to the connector's credentials, and note when it was asked.
+
+    Opens its own sessions, before and after the call. A passed test ends the connector's being
+    broken. Raises ConnectorNotFound only: everything else is a Health that says why.
+    """
+    async with database.session() as session:
+        connector = await get_connector(session, project_id=project_id, connector_id=connector_id)
+    health = await ask_provider(connector, vault=vault, context=context)
+    async with database.transaction() as session:
+        current = await Connector.find(session, project_id, connector_id)
+        # Deleted or given other credentials meanwhile: what was asked says nothing about those.
+        if current is not None and current.credentials_encrypted == connector.credentials_encrypted:
+            current.last_tested_at = utc_now()
+            if health.connected:
+                _clear_broken(current)
+            announce(session, Change("connector", connector_id))
+    log.info("connector.tested", connector_id=str(connector_id), type=connector.type, connected=health.connected)
+    return health
+
+
+def _audited(connector: Connector) -> dict[str, Any]:
+    return {name: getattr(connector, name) for name in ("name", "config", "is_active", "is_default")}
+
+
+def _clear_broken(connector: Connector) -> None:
+    connector.broken_at = None
+    connector.broken_reason = None
+
+
+def _replace_credentials(vault: Vault, connector: Connector, changes: Mapping[str, Any]) -> None:
+    try:
+        stored = unseal(vault, connector)
+    except InvalidConnectorCredentials:
+        # The old ones are lost with their key; a complete new set does without them.
+        stored = {}
+    credentials = check_credentials(connector.type, merge_credentials(connector.type, stored, changes))
+    connector.credentials_encrypted = seal(vault, connector.id, credentials)
+    _clear_broken(connector)
+
+
+async def _set_default(session: AsyncSession, connector: Connector, *, is_default: bool) -> None:
+    if connector.is_default and not is_default:
+        raise ValidationFailed(
+            errors=[
+                FieldError(
+                    "isDefault",
+                    "VALIDATION_ERROR",
+                    f"'{connector.name}' is the default of type {connector.type}; make another one the default.",
+                )
+            ]
+        )
+    if is_default and not connector.is_default:
+        await _take_default_from(session, await _of_type(session, connector.project_id, connector.type))
+        connector.is_default = True
+
+
+async def _take_default_from(session: AsyncSession, connectors: list[Connector]) -> None:
+    for connector in connectors:
+        if connector.is_default:
+            connector.is_default = False
+            announce(session, Change("connector", connector.id))
+    # Before the new default is written: the unique index knows no "later in this transaction".
+    await session.flush()
+
+
+async def _of_type(session: AsyncSession, project_id: UUID, type_: str) -> list[Connector]:
+    return [one for one in await Connector.list_for_project(session, project_id) if one.type == type_]
+
+
+async def _lock_project(session: AsyncSession, project_id: UUID) -> None:
+    """One change of defaults at a time; rows that point at the project may still be inserted."""
+    query = select(Project.id).where(col(Project.id) == project_id).with_for_update(key_share=True)
+    if (await session.exec(query)).first() is None:
+        raise ProjectNotFound

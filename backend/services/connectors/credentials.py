@@ -1,0 +1,99 @@
+"""A connector's credentials: checked by its provider's model, encrypted under its id, never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from backend.crypto import DecryptionFailed, Vault
+from backend.errors import FieldError, InvalidConnectorCredentials, ValidationFailed
+from backend.models import Connector
+from backend.providers._base import Credentials, Provider, ProviderContext
+from backend.providers._registry import credentials_to_json, describe, parse_credentials
+from backend.services.connectors.types import provider_of
+
+_MISSING: Final = "MISSING_REQUIRED_FIELD"
+
+
+def check_credentials(connector_type: str, values: Mapping[str, Any]) -> Credentials:
+    """Return the provider's credentials, empty form fields left out.
+
+    Raises InvalidConnectorType; ValidationFailed when fields are missing; InvalidConnectorCredentials
+    when values are wrong. Fields are named as in `credentials.accessToken`.
+    """
+    provider_of(connector_type)
+    given = {name: value for name, value in values.items() if value is not None and value != ""}
+    try:
+        return parse_credentials(connector_type, given)
+    except ValidationError as exc:
+        problems = exc.errors(include_url=False, include_context=False, include_input=False)
+        errors = [_field_error(connector_type, problem) for problem in problems]
+        if all(error.code == _MISSING for error in errors):
+            raise ValidationFailed(errors=errors) from None
+        raise InvalidConnectorCredentials(errors[0].message, errors=errors) from None
+
+
+def merge_credentials(connector_type: str, stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `stored` with `changes` put over it.
+
+    What is not sent stays: credentials are never returned, so nobody could send them back. An empty
+    secret stays too (a form shows it empty); null clears a field, and so does an empty plain one.
+    """
+    secrets = secret_fields(connector_type)
+    kept = {name: value for name, value in changes.items() if not (name in secrets and value == "")}
+    return {**stored, **kept}
+
+
+def secret_fields(connector_type: str) -> frozenset[str]:
+    """Return the names (camelCase) of the fields that are secret."""
+    return frozenset(field["name"] for field in describe(connector_type)["fields"] if field["type"] == "secret")
+
+
+def seal(vault: Vault, connector_id: UUID, credentials: Credentials) -> str:
+    return vault.encrypt(credentials_to_json(credentials), context=str(connector_id))
+
+
+def unseal(vault: Vault, connector: Connector) -> dict[str, Any]:
+    """Return the stored fields, SECRETS REVEALED; raises InvalidConnectorCredentials."""
+    try:
+        text = vault.decrypt(connector.credentials_encrypted, context=str(connector.id))
+    except DecryptionFailed as exc:
+        raise InvalidConnectorCredentials(
+            f"The credentials of connector '{connector.name}' cannot be decrypted with the server's ENCRYPTION_KEY; "
+            "enter all of them again, or add the old key to ENCRYPTION_KEY_PREVIOUS."
+        ) from exc
+    values: dict[str, Any] = orjson.loads(text)
+    return values
+
+
+def visible_credentials(vault: Vault, connector: Connector) -> dict[str, Any]:
+    """Return the fields that are not secret (host, port, sender), for the connector's own form."""
+    secrets = secret_fields(connector.type)
+    return {name: value for name, value in unseal(vault, connector).items() if name not in secrets}
+
+
+def open_provider(connector: Connector, *, vault: Vault, context: ProviderContext) -> Provider[Any]:
+    """Return the adapter with this connector's credentials; connects to nothing yet.
+
+    Raises InvalidConnectorType and InvalidConnectorCredentials.
+    """
+    adapter = provider_of(connector.type)
+    return adapter(check_credentials(connector.type, unseal(vault, connector)), context)
+
+
+def _field_error(connector_type: str, problem: ErrorDetails) -> FieldError:
+    field = ".".join(map(str, ("credentials", *problem["loc"])))
+    name = field.removeprefix("credentials.")
+    if problem["type"] == "missing":
+        return FieldError(field, _MISSING, f"A {connector_type} connector needs '{name}'; add it to \"credentials\".")
+    code = InvalidConnectorCredentials.code
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(f["name"] for f in describe(connector_type)["fields"]) or "none"
+        return FieldError(field, code, f"A {connector_type} connector has no field '{name[:64]}'; it has: {known}.")
+    message = problem["msg"].removeprefix("Value error, ").removesuffix(".")
+    return FieldError(field, code, f"{name}: {message}." if problem["loc"] else f"{message[:1].upper()}{message[1:]}.")

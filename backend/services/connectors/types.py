@@ -1,0 +1,27 @@
+"""The connector types there are, and the error for those there are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backend.errors import FieldError, InvalidConnectorType
+from backend.providers._base import Provider
+from backend.providers._registry import UnknownProvider, describe, get_provider, provider_types
+
+
+def provider_of(connector_type: str, *, field: str = "type") -> type[Provider[Any]]:
+    """Return the adapter of a connector type; raises InvalidConnectorType, which lists the known ones.
+
+    `field` is where the client wrote the type.
+    """
+    try:
+        return get_provider(connector_type)
+    except UnknownProvider as exc:
+        known = ", ".join(provider_types())
+        message = f"'{connector_type[:50]}' is not a connector type; use one of: {known}."
+        raise InvalidConnectorType(message, errors=[FieldError(field, InvalidConnectorType.code, message)]) from exc
+
+
+def describe_connector_types() -> list[dict[str, Any]]:
+    """Return what a form needs of every type: title, capabilities, credential fields."""
+    return [describe(type_) for type_ in provider_types()]

@@ -1,0 +1,1 @@
+"""Read models: lists, details and numbers. Nothing here changes a row."""

@@ -1,0 +1,50 @@
+"""`python -m bench accept|deliver|end_to_end`: a table for a person, or JSON for a script."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import accept, deliver, end_to_end
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("name", choices=["accept", "deliver", "end_to_end", "all"])
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
+    parser.add_argument("--count", type=int, default=10_000, help="messages of `deliver`")
+    parser.add_argument("--keys", type=int, default=1, help="API keys that `accept` uses in turn")
+    parser.add_argument("--rate", type=float, default=500.0, help="sends a second of `end_to_end`")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    runs: dict[str, Callable[[], dict[str, Any]]] = {
+        "accept": lambda: accept.run(seconds=arguments.seconds, keys=arguments.keys),
+        "deliver": lambda: deliver.run(count=arguments.count),
+        "end_to_end": lambda: end_to_end.run(seconds=arguments.seconds, rate=arguments.rate),
+    }
+    names = list(runs) if arguments.name == "all" else [arguments.name]
+    reports = [runs[name]() for name in names]
+    if arguments.json:
+        print(json.dumps(reports, indent=2))
+    else:
+        for report in reports:
+            _print(report)
+
+
+def _print(report: dict[str, Any]) -> None:
+    rows: list[dict[str, Any]] = report["rows"]
+    table = Table(title=report["name"])
+    for column in rows[0]:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

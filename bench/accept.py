@@ -1,0 +1,41 @@
+"""accept: accepted sends a second and their latency, beside the bare route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench import stage
+
+CONNECTIONS = (1, 32, 256)
+
+
+def run(*, seconds: float, keys: int = 1) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = []
+    with stage.servers():
+        tenant = stage.seed(keys=keys)
+        for connections in CONNECTIONS:
+            options = ("--connections", str(connections), "--seconds", str(seconds))
+            with stage.bare() as port:
+                stage.load(port, "/messages", tenant.body, tenant.keys, "--connections", "8", "--seconds", "1")
+                bare = stage.load(port, "/messages", tenant.body, tenant.keys, *options)
+            with stage.web() as port:
+                path = "/api/v1/messages"
+                stage.load(port, path, tenant.body, tenant.keys, "--connections", "8", "--seconds", "1")
+                sends = stage.load(port, path, tenant.body, tenant.keys, *options)
+            rows.append(_row(connections, bare, sends))
+    return {"name": "accept", "keys": keys, "rows": rows}
+
+
+def _row(connections: int, bare: dict[str, Any], sends: dict[str, Any]) -> dict[str, Any]:
+    bare_rate = len(bare["latencies_s"]) / bare["elapsed_s"]
+    rate = len(sends["latencies_s"]) / sends["elapsed_s"]
+    return {
+        "connections": connections,
+        "bare/s": round(bare_rate),
+        "accept/s": round(rate),
+        "ratio": round(rate / bare_rate, 3),
+        "p50 ms": round(stage.percentile(sends["latencies_s"], 0.5) * 1000, 2),
+        "p95 ms": round(stage.percentile(sends["latencies_s"], 0.95) * 1000, 2),
+        "p99 ms": round(stage.percentile(sends["latencies_s"], 0.99) * 1000, 2),
+        "errors": sum(sends["errors"].values()),
+    }

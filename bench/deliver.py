@@ -1,0 +1,108 @@
+"""deliver: messages a second handed to a fake provider, beside the raw client loop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from backend.ids import new_id
+from backend.providers._http import open_http_client
+from backend.services.platform import Platform
+from backend.services.sending.writer import NewMessage
+from backend.settings import Settings
+from bench import stage
+
+IN_FLIGHT = 400
+_PATIENCE_S = 120.0
+
+
+def run(*, count: int, workers: tuple[int, ...] = (1, 2)) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = []
+    with stage.servers():
+        for latency_ms in (0, 100):
+            with stage.fake_provider(latency_ms) as port:
+                raw_rate = max(asyncio.run(_raw_loop(port, count, most)) for most in (100, IN_FLIGHT))
+            for number in workers:
+                rate = _deliver(count, latency_ms, number)
+                rows.append(
+                    {
+                        "latency ms": latency_ms,
+                        "workers": number,
+                        "raw/s": round(raw_rate),
+                        "deliver/s": round(rate),
+                        "ratio": round(rate / raw_rate, 3),
+                    }
+                )
+    return {"name": "deliver", "messages": count, "rows": rows}
+
+
+async def _raw_loop(port: int, count: int, most: int) -> float:
+    """Post as fast as the product's own HTTP client can, with nothing else to do."""
+    client = open_http_client(limit=most)
+    url = f"http://127.0.0.1:{port}/bot1:a/sendMessage"
+    left = iter(range(count))
+
+    async def one() -> None:
+        for serial in left:
+            answer = await client.post(url, json={"chat_id": "42", "text": f"Code {serial:010d}"})
+            answer.json()
+
+    started = time.monotonic()
+    await asyncio.gather(*(one() for _ in range(most)))
+    elapsed_s = time.monotonic() - started
+    await client.aclose()
+    return count / elapsed_s
+
+
+def _deliver(count: int, latency_ms: float, workers: int) -> float:
+    """Queue `count` messages, start the workers, and time the provider's first to last arrival."""
+    with stage.fake_provider(latency_ms) as port:
+        environment = {"TELEGRAM_API_URL": f"http://127.0.0.1:{port}/bot", "DELIVERY_CONCURRENCY": str(IN_FLIGHT)}
+        asyncio.run(_queue(count))
+        command = (sys.executable, "-m", "backend.runtime.cli", "worker")
+        with ExitStack() as stack:
+            for _ in range(workers):
+                stack.enter_context(stage.process(*command, **environment))
+            return _rate(port, count)
+
+
+def _rate(port: int, count: int) -> float:
+    ends_at = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < ends_at:
+        time.sleep(1.0)
+        arrived = stage.arrivals(port)
+        if len(arrived) >= count:
+            texts = {text for _, text in arrived}
+            if len(texts) != count or len(arrived) != count:
+                raise AssertionError(f"{len(arrived)} arrivals of {len(texts)} messages; {count} were queued")
+            instants = sorted(instant for instant, _ in arrived)
+            return (count - 1) / (instants[-1] - instants[0])
+    raise TimeoutError(f"{len(stage.arrivals(port))} of {count} messages arrived in {_PATIENCE_S} s")
+
+
+async def _queue(count: int) -> None:
+    platform = await Platform.open(Settings())
+    try:
+        tenant = await stage.make_tenant(platform)
+        for start in range(0, count, 1000):
+            await asyncio.gather(
+                *(platform.writer.write(_message(tenant, serial)) for serial in range(start, min(start + 1000, count)))
+            )
+    finally:
+        await platform.close()
+
+
+def _message(tenant: stage.Tenant, serial: int) -> NewMessage:
+    columns = {
+        "connector_type": "telegram",
+        "mode": "live",
+        "recipient": "42",
+        "content": {"text": f"Code {serial:010d}"},
+        "status": "queued",
+        "priority": "normal",
+        "on_uncertain": "hold",
+    }
+    return NewMessage(new_id(), tenant.project_id, tenant.connector_id, 1, columns)

@@ -1,0 +1,122 @@
+"""Leases: what a dead worker leaves behind is sent again or marked uncertain, never sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from backend.models.base import utc_now
+from backend.providers._base import Accepted
+from backend.services.delivery.claims import Claim, Claims
+from backend.services.delivery.outcomes import accepted
+from backend.services.delivery.recorder import Recorder
+from backend.services.delivery.sweeper import Sweeper
+from backend.services.platform import Platform
+from backend.services.sending.accept import SendRequest
+from tests.world import World
+
+
+async def _claimed(platform: Platform, world: World, *, lease_s: float, on_uncertain: str = "hold") -> Claim:
+    connector = await world.connector()
+    template = await world.template("hi", variables=[], on_uncertain=on_uncertain)
+    await world.send(SendRequest(to="ada", template_id=template.id, connector_id=connector.id))
+    (claim,) = await Claims(platform.database.raw, lease_s=lease_s).take([(1, connector.id)], 10)
+    return claim
+
+
+async def _row(platform: Platform, message_id: UUID) -> tuple[int, UUID | None] | None:
+    async with platform.database.raw.connection() as connection:
+        cursor = await connection.execute("SELECT state, claim FROM send_queue WHERE message_id = %s", (message_id,))
+        return await cursor.fetchone()  # type: ignore[return-value]
+
+
+async def _sweep_until(platform: Platform, message_id: UUID, state: int | None) -> None:
+    sweeper = Sweeper(platform.database.raw, platform.doorbell)
+    for _ in range(100):
+        await sweeper.sweep()
+        row = await _row(platform, message_id)
+        if (row[0] if row else None) == state:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"the queue row is {row}, expected state {state}")
+
+
+async def test_a_claimed_message_cannot_be_claimed_again(platform: Platform, world: World) -> None:
+    claim = await _claimed(platform, world, lease_s=30)
+    again = await Claims(platform.database.raw, lease_s=30).take([(1, claim.connector_id)], 10)
+    assert again == []
+
+
+async def test_a_dead_workers_claimed_message_is_due_again(platform: Platform, world: World) -> None:
+    claim = await _claimed(platform, world, lease_s=0.05)
+    await _sweep_until(platform, claim.message_id, 0)
+    (second,) = await Claims(platform.database.raw, lease_s=30).take([(1, claim.connector_id)], 10)
+    assert second.tries == 1  # what was never sent is not a try
+
+
+@pytest.mark.parametrize(("policy", "state"), [("hold", None), ("resend", 0)])
+async def test_a_dead_workers_message_in_flight_is_uncertain(
+    platform: Platform, world: World, policy: str, state: int | None
+) -> None:
+    claim = await _claimed(platform, world, lease_s=0.2, on_uncertain=policy)
+    assert await Claims(platform.database.raw, lease_s=0.2).mark_in_flight([claim]) == {claim.message_id}
+    await _sweep_until(platform, claim.message_id, state)
+    message = await world.message(claim.message_id)
+    assert message.status == "uncertain"
+    (attempt,) = await world.attempts(claim.message_id)
+    assert attempt.outcome == "uncertain"
+
+
+async def test_a_live_workers_lease_is_left_alone(platform: Platform, world: World) -> None:
+    claim = await _claimed(platform, world, lease_s=0.3)
+    claims = Claims(platform.database.raw, lease_s=0.3)
+    await claims.mark_in_flight([claim])
+    sweeper = Sweeper(platform.database.raw, platform.doorbell)
+    for _ in range(8):
+        await asyncio.sleep(0.1)
+        await claims.renew([claim])
+        await sweeper.sweep()
+    assert await _row(platform, claim.message_id) == (2, claim.number)
+
+
+async def test_a_worker_that_lost_its_lease_cannot_write(platform: Platform, world: World) -> None:
+    claim = await _claimed(platform, world, lease_s=0.05)
+    await _sweep_until(platform, claim.message_id, 0)
+    (second,) = await Claims(platform.database.raw, lease_s=30).take([(1, claim.connector_id)], 10)
+    recorder = Recorder(platform.database.raw)
+    late = await recorder.record(accepted(claim, Accepted("late"), utc_now(), 1.0))
+    assert not late.is_ours
+    assert (await world.message(claim.message_id)).status == "queued"
+    assert await Claims(platform.database.raw, lease_s=30).mark_in_flight([claim]) == set()
+    assert await _row(platform, claim.message_id) == (1, second.number)
+
+
+async def test_a_released_claim_is_due_at_once(platform: Platform, world: World) -> None:
+    claim = await _claimed(platform, world, lease_s=30)
+    claims = Claims(platform.database.raw, lease_s=30)
+    await claims.release([claim])
+    (again,) = await claims.take([(1, claim.connector_id)], 10)
+    assert again.message_id == claim.message_id
+    assert again.tries == 1
+
+
+async def test_the_sweeper_finds_messages_that_nobody_rang_for(platform: Platform, world: World) -> None:
+    connector = await world.connector()
+    await world.send(SendRequest(to="ada", text="x", connector_id=connector.id))
+    await platform.doorbell.drain()
+    await platform.redis.flushdb()
+    turns = await Sweeper(platform.database.raw, platform.doorbell).sweep()
+    assert (1, connector.id) in turns
+
+
+async def test_a_status_never_goes_back(platform: Platform, world: World) -> None:
+    """A late `sent` of ours after the provider's `delivered`."""
+    claim = await _claimed(platform, world, lease_s=30)
+    async with platform.database.raw.connection() as connection:
+        await connection.execute("UPDATE messages SET status = 'delivered' WHERE id = %s", (claim.message_id,))
+    recorded = await Recorder(platform.database.raw).record(accepted(claim, Accepted("p1"), utc_now(), 1.0))
+    assert recorded.is_ours
+    message = await world.message(claim.message_id)
+    assert (message.status, message.provider_message_id) == ("delivered", "p1")

@@ -1,0 +1,152 @@
+"""The group-commit writer: one message per key, each request its own error, nothing without a row."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+from psycopg import sql
+
+from backend.errors import DatabaseError, IdempotencyConflict, RecipientSuppressed, ServiceUnavailable
+from backend.ids import new_id
+from backend.models import Suppression
+from backend.services.platform import Platform
+from backend.services.sending.writer import AcceptWriter, IdempotencyKey, NewMessage
+from tests.world import World
+
+
+def _message(
+    world: World, connector_id: UUID, *, key: IdempotencyKey | None = None, text: str = "hi", to: str = "ada"
+) -> NewMessage:
+    columns: dict[str, Any] = {
+        "connector_type": "sandbox",
+        "mode": "live",
+        "recipient": to,
+        "content": {"text": text},
+        "status": "queued",
+        "priority": "normal",
+        "on_uncertain": "hold",
+    }
+    return NewMessage(new_id(), world.project_id, connector_id, 1, columns, key)
+
+
+def _key(name: str, body: bytes = b"body") -> IdempotencyKey:
+    return IdempotencyKey("POST /messages", name, body)
+
+
+async def _count(platform: Platform, world: World) -> tuple[int, int]:
+    """Return (messages, queue rows) of the world's project."""
+    counts = []
+    async with platform.database.raw.connection() as connection:
+        for table in ("messages", "send_queue"):
+            cursor = await connection.execute(
+                f"SELECT count(*) FROM {table} WHERE project_id = %s", (world.project_id,)
+            )
+            row = await cursor.fetchone()
+            assert row is not None
+            counts.append(row[0])
+    return counts[0], counts[1]
+
+
+async def test_fifty_repeats_of_one_request_make_one_message(platform: Platform, world: World) -> None:
+    connector = await world.connector()
+    requests = [_message(world, connector.id, key=_key("same")) for _ in range(50)]
+    answers = await asyncio.gather(*(platform.writer.write(request) for request in requests))
+    assert len({answer.message_id for answer in answers}) == 1
+    assert sum(not answer.is_replay for answer in answers) == 1
+    assert await _count(platform, world) == (1, 1)
+
+
+async def test_two_processes_with_one_key_make_one_message(platform: Platform, world: World) -> None:
+    """Two writers share nothing but the database, like two web servers."""
+    connector = await world.connector()
+    settings = platform.settings
+    writers = [
+        AcceptWriter(
+            platform.database.raw,
+            waiting_limit=1000,
+            idempotency_ttl_s=settings.idempotency_ttl_s,
+            on_commit=lambda _: None,
+        )
+        for _ in range(2)
+    ]
+    keys = [f"key-{number}" for number in range(40)]
+    answers = await asyncio.gather(
+        *(writer.write(_message(world, connector.id, key=_key(key))) for writer in writers for key in keys)
+    )
+    assert len({answer.message_id for answer in answers}) == 40
+    assert await _count(platform, world) == (40, 40)
+
+
+async def test_a_used_key_with_another_body_is_a_conflict(platform: Platform, world: World) -> None:
+    connector = await world.connector()
+    await platform.writer.write(_message(world, connector.id, key=_key("k", b"one")))
+    with pytest.raises(IdempotencyConflict):
+        await platform.writer.write(_message(world, connector.id, key=_key("k", b"two")))
+    same_batch = await asyncio.gather(
+        platform.writer.write(_message(world, connector.id, key=_key("k2", b"one"))),
+        platform.writer.write(_message(world, connector.id, key=_key("k2", b"two"))),
+        return_exceptions=True,
+    )
+    assert isinstance(same_batch[1], IdempotencyConflict)
+    assert await _count(platform, world) == (2, 2)
+
+
+async def test_a_key_is_forgotten_after_its_time(platform: Platform, world: World) -> None:
+    connector = await world.connector()
+    first = await platform.writer.write(_message(world, connector.id, key=_key("old")))
+    async with platform.database.raw.connection() as connection:
+        await connection.execute(
+            "UPDATE idempotency_records SET expires_at = now() - interval '1 second' WHERE project_id = %s",
+            (world.project_id,),
+        )
+    second = await platform.writer.write(_message(world, connector.id, key=_key("old", b"other body")))
+    assert second.message_id != first.message_id
+    assert not second.is_replay
+
+
+async def test_one_row_the_database_refuses_does_not_take_the_batch_with_it(platform: Platform, world: World) -> None:
+    connector = await world.connector()
+    good = [_message(world, connector.id) for _ in range(5)]
+    bad = _message(world, connector.id, text="a\x00b")  # jsonb cannot hold NUL
+    answers = await asyncio.gather(
+        *(platform.writer.write(message) for message in [*good[:2], bad, *good[2:]]), return_exceptions=True
+    )
+    assert [isinstance(answer, BaseException) for answer in answers] == [False, False, True, False, False, False]
+    assert isinstance(answers[2], DatabaseError)
+    assert await _count(platform, world) == (5, 5)
+
+
+async def test_a_full_queue_answers_503_and_loses_nothing_it_took(platform: Platform, world: World) -> None:
+    connector = await world.connector()
+    writer = AcceptWriter(platform.database.raw, waiting_limit=10, idempotency_ttl_s=60, on_commit=lambda _: None)
+    answers = await asyncio.gather(
+        *(writer.write(_message(world, connector.id)) for _ in range(30)), return_exceptions=True
+    )
+    refused = [answer for answer in answers if isinstance(answer, ServiceUnavailable)]
+    assert len(refused) == 20
+    assert refused[0].headers["Retry-After"]
+    assert await _count(platform, world) == (10, 10)
+
+
+async def test_a_suppressed_recipient_is_refused_and_writes_nothing(platform: Platform, world: World) -> None:
+    connector = await world.connector()
+    async with platform.database.transaction() as session:
+        session.add(Suppression(project_id=world.project_id, channel="sandbox", recipient="bob", reason="opted out"))
+    with pytest.raises(RecipientSuppressed):
+        await platform.writer.write(_message(world, connector.id, to="bob", key=_key("s")))
+    await platform.writer.write(_message(world, connector.id, to="ada"))
+    assert await _count(platform, world) == (1, 1)
+
+
+async def test_the_bell_rings_after_the_commit_only(platform: Platform, world: World) -> None:
+    connector = await world.connector()
+    rung: list[set[tuple[int, UUID]]] = []
+    writer = AcceptWriter(platform.database.raw, waiting_limit=10, idempotency_ttl_s=60, on_commit=rung.append)
+    with pytest.raises(DatabaseError):
+        await writer.write(_message(world, connector.id, text="\x00"))
+    assert rung == []
+    await writer.write(_message(world, connector.id))
+    assert rung == [{(1, connector.id)}]
