@@ -41,13 +41,13 @@ if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 1 end
 return 0
 """
 
-# ARGV: most connectors to pop, bell ms. A connector on hold goes back with the rest of its hold.
+# ARGV: most connectors to pop, bell ms (0: leave the bell). A connector on hold goes back with the rest of its hold.
 _POP_SCRIPT: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local left = tonumber(ARGV[1])
 local out = {}
-redis.call('SET', KEYS[1], '1', 'PX', ARGV[2])
+if ARGV[2] ~= '0' then redis.call('SET', KEYS[1], '1', 'PX', ARGV[2]) end
 for lane = 0, 2 do
   if left <= 0 then break end
   local key = 'ready:' .. lane
@@ -71,11 +71,11 @@ Turn = tuple[int, UUID]  # (lane, connector id)
 
 
 class Doorbell:
-    """Rings from a thread (RQ's enqueue is synchronous), once for all that wait meanwhile."""
+    """Rings once for all that wait meanwhile; enqueues from a thread, for RQ is synchronous."""
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, client: redis.asyncio.Redis, redis_url: str) -> None:
+        self._ring_script = client.register_script(_RING_SCRIPT)
         self._redis: redis.Redis = redis.Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=2)
-        self._ring_script = self._redis.register_script(_RING_SCRIPT)
         self._queue = Queue(QUEUE, connection=self._redis)
         self._waiting: dict[Turn, int] = {}
         self._task: asyncio.Task[None] | None = None
@@ -89,7 +89,7 @@ class Doorbell:
 
     async def drain(self) -> None:
         """Wait until everything rung so far has reached Redis, or failed to."""
-        while self._task is not None:
+        while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
     async def call_for_help(self) -> None:
@@ -107,19 +107,19 @@ class Doorbell:
             while self._waiting:
                 waiting, self._waiting = self._waiting, {}
                 try:
-                    await asyncio.to_thread(self._ring_now, waiting)
+                    await self._ring_now(waiting)
                 except redis.RedisError as exc:
                     # The rows are in Postgres; the sweeper wakes them when Redis is back.
                     log.warning("doorbell.unreachable", error=type(exc).__name__, connectors=len(waiting))
         finally:
             self._task = None
 
-    def _ring_now(self, waiting: dict[Turn, int]) -> None:
+    async def _ring_now(self, waiting: dict[Turn, int]) -> None:
         arguments: list[Any] = [_BELL_MS]
         for (lane, connector_id), delay_ms in waiting.items():
             arguments += (lane, delay_ms, connector_id.hex)
-        if self._ring_script(keys=[_BELL], args=arguments):
-            self._enqueue()
+        if await self._ring_script(keys=[_BELL], args=arguments):
+            await asyncio.to_thread(self._enqueue)
 
     def _enqueue_if_none(self) -> None:
         if self._queue.count == 0:
@@ -136,9 +136,12 @@ class ReadySet:
         self._redis = client
         self._pop_script = client.register_script(_POP_SCRIPT)
 
-    async def pop(self, most: int) -> list[Turn]:
-        """Take up to `most` connectors whose turn it is, high lane first, and keep the bell silent."""
-        raw: list[Any] = await self._pop_script(keys=[_BELL], args=[most, _BELL_MS])
+    async def pop(self, most: int, *, keep_bell: bool = True) -> list[Turn]:
+        """Take up to `most` connectors whose turn it is, high lane first.
+
+        `keep_bell`: this worker will look again, so a ring need not enqueue a job.
+        """
+        raw: list[Any] = await self._pop_script(keys=[_BELL], args=[most, _BELL_MS if keep_bell else 0])
         return [(int(raw[i]), UUID(hex=raw[i + 1].decode())) for i in range(0, len(raw), 2)]
 
     async def release_bell(self) -> None:

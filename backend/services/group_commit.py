@@ -52,7 +52,7 @@ class GroupCommit(Generic[T, R]):
 
     async def drain(self) -> None:
         """Wait until everything submitted so far is handled."""
-        while self._task is not None:
+        while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:

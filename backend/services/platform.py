@@ -55,7 +55,7 @@ class Platform:
         client = redis.asyncio.Redis.from_url(
             settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
         )
-        doorbell = Doorbell(settings.require_redis_url())
+        doorbell = Doorbell(client, settings.require_redis_url())
         platform = cls(
             settings=settings,
             database=database,

@@ -6,10 +6,13 @@ still needs its password, and the dashboard is how an operator sees that Redis i
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import redis
@@ -23,6 +26,7 @@ log = structlog.get_logger()
 
 LOGIN_WINDOW_S: Final = 15 * 60
 DASHBOARD_WINDOW_S: Final = 60
+_REDIS_PATIENCE_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,8 @@ class LoginAttempts:
 
     async def take(self) -> None:
         """Raises RateLimitExceeded; the answer is the same whether the account exists or not."""
-        for name, limit in self._limits.items():
-            count = await _count(self._redis, name, limit, LOGIN_WINDOW_S)
-            if count is not None and count.is_exceeded:
+        for count in await _count(self._redis, self._limits, LOGIN_WINDOW_S):
+            if count.is_exceeded:
                 raise RateLimitExceeded(
                     f"Too many log-in attempts; try again in {count.reset_s} s.",
                     headers={"Retry-After": str(count.reset_s)},
@@ -74,40 +77,48 @@ class LoginAttempts:
 
     async def give_back(self) -> None:
         """A right password was no failed attempt."""
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.delete(self._account)
-                pipe.decr(self._address)
-                await pipe.execute()
-        except (redis.RedisError, OSError) as exc:
-            log.warning("limits.unreachable", error=type(exc).__name__)
+        async with _optional():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.delete(self._account)
+            pipe.decr(self._address)
+            await pipe.execute()
 
 
 async def count_dashboard_call(client: redis.asyncio.Redis, user_id: UUID, limit: int) -> dict[str, str]:
     """Count one call; return its RateLimit headers (none without Redis). Raises RateLimitExceeded."""
-    count = await _count(client, f"limit:dashboard:{user_id}", limit, DASHBOARD_WINDOW_S)
-    if count is None:
-        return {}
-    headers = count.headers("dashboard", DASHBOARD_WINDOW_S)
-    if count.is_exceeded:
-        raise RateLimitExceeded(
-            f"You have made {limit} dashboard API calls in a minute, the limit; try again in {count.reset_s} s.",
-            headers=headers,
-        )
-    return headers
+    for count in await _count(client, {f"limit:dashboard:{user_id}": limit}, DASHBOARD_WINDOW_S):
+        headers = count.headers("dashboard", DASHBOARD_WINDOW_S)
+        if count.is_exceeded:
+            raise RateLimitExceeded(
+                f"You have made {limit} dashboard API calls in a minute, the limit; try again in {count.reset_s} s.",
+                headers=headers,
+            )
+        return headers
+    return {}
 
 
-async def _count(client: redis.asyncio.Redis, name: str, limit: int, window_s: int) -> Count | None:
-    try:
-        async with client.pipeline(transaction=True) as pipe:
+async def _count(client: redis.asyncio.Redis, limits: Mapping[str, int], window_s: int) -> list[Count]:
+    """Count one try against each name, in one round trip; empty without Redis."""
+    answers: list[Any] = []
+    async with _optional():
+        pipe = client.pipeline(transaction=True)
+        for name in limits:
             pipe.incr(name)
             pipe.expire(name, window_s, nx=True)
             pipe.ttl(name)
-            used, _, ttl_s = await pipe.execute()
-    except (redis.RedisError, OSError) as exc:
+        answers = await pipe.execute()
+    tries = zip(limits.values(), answers[::3], answers[2::3], strict=bool(answers))
+    return [Count(limit=limit, used=int(used), reset_s=max(1, int(ttl_s))) for limit, used, ttl_s in tries]
+
+
+@asynccontextmanager
+async def _optional() -> AsyncIterator[None]:
+    try:
+        # The client itself would try again for seconds; a person waits at the other end.
+        async with asyncio.timeout(_REDIS_PATIENCE_S):
+            yield
+    except (redis.RedisError, OSError, TimeoutError) as exc:
         log.warning("limits.unreachable", error=type(exc).__name__)
-        return None
-    return Count(limit=limit, used=int(used), reset_s=max(1, int(ttl_s)))
 
 
 def _network(address: str) -> str:

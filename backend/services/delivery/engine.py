@@ -86,7 +86,7 @@ class DeliveryEngine:
                 continue
             # A ring before this line found the bell taken and enqueued nothing: look once more.
             await self._ready.release_bell()
-            if not await self._take_turns():
+            if not await self._take_turns(keep_bell=False):
                 break
             idle_since = None
         else:
@@ -123,13 +123,13 @@ class DeliveryEngine:
 
     # -- claiming --------------------------------------------------------------------------------
 
-    async def _take_turns(self) -> bool:
+    async def _take_turns(self, *, keep_bell: bool = True) -> bool:
         """Claim for whose turn it is; returns False when nobody was ready."""
         room = await self._wait_for_room()
         if room <= 0:
             return False
         most_each = min(QUANTUM, room)
-        turns = await self._ready.pop(max(1, min(_TURNS_AT_ONCE, room // most_each)))
+        turns = await self._ready.pop(max(1, min(_TURNS_AT_ONCE, room // most_each)), keep_bell=keep_bell)
         if not turns:
             return False
         try:

@@ -132,7 +132,7 @@ async def list_messages(
     if page.cursor is None and not has_more and (items or page.offset == 0):
         total, is_estimate = page.offset + len(items), False
     else:
-        total, is_estimate = await _total(session, conditions)
+        total, is_estimate = await _total(session, conditions, _conditions(project_id, filters, is_exact=False))
     return Page(
         items=items,
         request=page,
@@ -197,8 +197,11 @@ async def _summaries(session: AsyncSession, matching: Select[Any]) -> list[Messa
     return [MessageSummary(*row) for row in (await connection.execute(query)).all()]
 
 
-def _conditions(project_id: UUID, filters: MessageFilter) -> list[ColumnElement[bool]]:
-    conditions = [col(Message.project_id) == project_id, *_range(filters)]
+def _conditions(project_id: UUID, filters: MessageFilter, *, is_exact: bool = True) -> list[ColumnElement[bool]]:
+    """`is_exact` False: what the planner needs for an estimate. It takes an id and its time for independent."""
+    conditions = [col(Message.project_id) == project_id, *_id_range(filters)]
+    if is_exact:
+        conditions += _time_range(filters)
     if filters.status is not None:
         conditions += _has_status(project_id, filters.status)
     if isinstance(filters.connector, UUID):
@@ -218,18 +221,28 @@ def _conditions(project_id: UUID, filters: MessageFilter) -> list[ColumnElement[
     return conditions
 
 
-def _range(filters: MessageFilter) -> list[ColumnElement[bool]]:
+def _id_range(filters: MessageFilter) -> list[ColumnElement[bool]]:
     since, until = filters.from_, filters.to
     if since is not None and until is not None and since > until:
         message = f"'from' ({since.isoformat()}) is after 'to' ({until.isoformat()}); swap them."
         raise ValidationFailed(errors=[FieldError("from", "VALIDATION_ERROR", message)])
     conditions: list[ColumnElement[bool]] = []
     if since is not None:
-        conditions += [col(Message.id) >= _boundary(since, -_CLOCK_SLACK), col(Message.created_at) >= since]
+        conditions.append(col(Message.id) >= _boundary(since, -_CLOCK_SLACK))
     if until is not None:
+        conditions.append(col(Message.id) < _boundary(until, _CLOCK_SLACK))
+    return conditions
+
+
+def _time_range(filters: MessageFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if filters.from_ is not None:
+        conditions.append(col(Message.created_at) >= filters.from_)
+    if filters.to is not None:
         # Instants are shown in milliseconds, so `to` takes in its whole millisecond.
-        end = until if until > datetime.max.replace(tzinfo=UTC) - _CLOCK_SLACK else until + timedelta(milliseconds=1)
-        conditions += [col(Message.id) < _boundary(until, _CLOCK_SLACK), col(Message.created_at) < end]
+        is_last = filters.to > datetime.max.replace(tzinfo=UTC) - _CLOCK_SLACK
+        end = filters.to if is_last else filters.to + timedelta(milliseconds=1)
+        conditions.append(col(Message.created_at) < end)
     return conditions
 
 
@@ -269,15 +282,17 @@ def _recipient_forms(written: str) -> list[str]:
     return list(dict.fromkeys(forms))
 
 
-async def _total(session: AsyncSession, conditions: Sequence[ColumnElement[bool]]) -> tuple[int, bool]:
-    """Return the number of matching messages, and whether it is an estimate."""
-    matching = select(literal(1)).select_from(Message).where(*conditions)
+async def _total(
+    session: AsyncSession, conditions: Sequence[ColumnElement[bool]], rough: Sequence[ColumnElement[bool]]
+) -> tuple[int, bool]:
+    """Return the number of matching messages, and whether it is an estimate (then from `rough`)."""
+    row = select(literal(1)).select_from(Message)
     connection = await session.connection()
-    bounded = matching.limit(EXACT_TOTAL_LIMIT + 1).subquery()
+    bounded = row.where(*conditions).limit(EXACT_TOTAL_LIMIT + 1).subquery()
     count = (await connection.execute(select(func.count()).select_from(bounded))).scalar_one()
     if count <= EXACT_TOTAL_LIMIT:
         return count, False
-    compiled = matching.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+    compiled = row.where(*rough).compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
     plan = (await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {compiled}", compiled.params)).scalar_one()
     return max(int(plan[0]["Plan"]["Plan Rows"]), count), True
 
