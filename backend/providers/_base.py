@@ -10,11 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, model_validator
 from pydantic.alias_generators import to_camel
+
+from backend.providers._errors import Rejected
+
+_QUOTE_LIMIT: Final = 300
 
 
 class Capability(StrEnum):
@@ -51,8 +55,36 @@ class Credentials(BaseModel):
         hide_input_in_errors=True,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_left_out(cls, values: Any) -> Any:
+        # A form sends every field; an empty one takes its default, or is reported as missing.
+        if not isinstance(values, Mapping):
+            return values
+        return {name: value for name, value in values.items() if value is not None and value != ""}
+
+    def secret_values(self) -> tuple[str, ...]:
+        """Return the revealed secrets, for keeping them out of what is stored and shown."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+
 
 CredentialsT = TypeVar("CredentialsT", bound=Credentials)
+# Named out here, because inside `Provider` the name `type` is the provider's own.
+CredentialsModel = type[Credentials]
+
+
+def _is_token(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().strip()
+    if not text:
+        raise ValueError("must not be empty")
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("must be one line of ASCII characters without spaces; copy it again")
+    return SecretStr(text)
+
+
+# A secret that travels in a header or URL: what could break out of either is refused when it is stored.
+Token = Annotated[SecretStr, AfterValidator(_is_token)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +155,13 @@ class Provider(ABC, Generic[CredentialsT]):
     capabilities: ClassVar[frozenset[Capability]]
     pacing: ClassVar[Pacing] = Pacing()
     text_limit: ClassVar[int | None] = None
-    credentials_model: ClassVar[type[Credentials]]
+    credentials_model: ClassVar[CredentialsModel]
 
     def __init__(self, credentials: CredentialsT, context: ProviderContext) -> None:
         self.credentials = credentials
         self.context = context
+        # Everything a provider's words must be cleared of; adapters add encoded forms of their secrets.
+        self.hidden: tuple[str, ...] = credentials.secret_values()
 
     @classmethod
     @abstractmethod
@@ -141,3 +175,29 @@ class Provider(ABC, Generic[CredentialsT]):
     @abstractmethod
     async def send(self, message: OutboundMessage) -> Accepted:
         """Hand one message over; raises a SendError whose type decides what happens next."""
+
+    async def aclose(self) -> None:
+        """Give back what this instance holds open beside the shared HTTP client."""
+        return
+
+    def check_text(self, message: OutboundMessage) -> str:
+        """Return the text when the channel can take it; raises Rejected before anything is sent."""
+        length = len(message.text)
+        if not message.text.strip():
+            raise Rejected(f"The text is empty; {self.title} needs one.", code="text_empty")
+        if self.text_limit is not None and length > self.text_limit:
+            raise Rejected(
+                f"The text has {length} characters; {self.title} takes at most {self.text_limit}.",
+                code="text_too_long",
+            )
+        return message.text
+
+    def quote(self, words: object, text: str = "") -> str:
+        """Return a provider's words as they may be stored: bounded, without secrets or the message's `text`."""
+        cleaned = str(words)
+        for secret in self.hidden:
+            if secret:
+                cleaned = cleaned.replace(secret, "[hidden]")
+        if text.strip():
+            cleaned = cleaned.replace(text, "[text]")
+        return cleaned if len(cleaned) <= _QUOTE_LIMIT else cleaned[:_QUOTE_LIMIT] + "..."

@@ -60,6 +60,7 @@ class SendAnswer(BaseModel):
 def send_operation() -> dict[str, Any]:
     """OpenAPI of a route that reads its body itself (the hot path)."""
     return {
+        "security": [{"bearer": []}],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": SendBody.model_json_schema(ref_template="#/components/schemas/{model}")}},

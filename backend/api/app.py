@@ -1,0 +1,58 @@
+"""The HTTP API as one ASGI application: routers, the frame, error answers, OpenAPI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from backend import __version__
+from backend.api import errors, openapi
+from backend.api.cors import CorsPolicy
+from backend.api.hot_path import HotPathMiddleware
+from backend.api.middleware import FrameMiddleware
+from backend.api.routes import ROUTERS
+from backend.api.routes.messages import send_message
+from backend.services.platform import Platform
+from backend.settings import Settings, get_settings
+
+
+def create_api(settings: Settings | None = None) -> FastAPI:
+    """Return the application. Its lifespan opens the Platform, unless one is in `app.state.platform`."""
+    settings = settings or get_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if getattr(app.state, "platform", None) is not None:
+            yield
+            return
+        app.state.platform = await Platform.open(settings)
+        try:
+            yield
+        finally:
+            await app.state.platform.close()
+            app.state.platform = None
+
+    app = FastAPI(
+        title="MessageJS API",
+        version=__version__,
+        openapi_url=openapi.OPENAPI_PATH,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        responses=openapi.DEFAULT_RESPONSES,
+    )
+    # The first added is the innermost: the frame goes around the shortcut too.
+    app.add_middleware(HotPathMiddleware, endpoints={("POST", "/api/v1/messages"): send_message})
+    app.add_middleware(
+        FrameMiddleware,
+        body_limit_bytes=settings.body_limit_bytes,
+        cors=CorsPolicy(settings.allowed_origins),
+    )
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    openapi.install(app)
+    return app

@@ -1,0 +1,104 @@
+"""What routes are handed: the process's platform, sessions, ids from the path, and page requests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import Depends, Path, Query, Request
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend import ids
+from backend.api.schemas.common import decode_cursor
+from backend.errors import (
+    ConnectorNotFound,
+    FieldError,
+    KeyNotFound,
+    MessageNotFound,
+    NotFound,
+    ProjectNotFound,
+    TemplateNotFound,
+    ValidationFailed,
+)
+from backend.services.paging import PageRequest
+from backend.services.platform import Platform
+
+
+async def _platform(request: Request) -> Platform:
+    return cast(Platform, request.app.state.platform)
+
+
+PlatformDep = Annotated[Platform, Depends(_platform)]
+
+
+async def _transaction(platform: PlatformDep) -> AsyncIterator[AsyncSession]:
+    async with platform.database.transaction() as session:
+        yield session
+
+
+async def _reading(platform: PlatformDep) -> AsyncIterator[AsyncSession]:
+    async with platform.database.session() as session:
+        yield session
+
+
+# scope="function": committed before the answer is sent; the default commits after it.
+SessionDep = Annotated[AsyncSession, Depends(_transaction, scope="function")]
+ReadSessionDep = Annotated[AsyncSession, Depends(_reading, scope="function")]
+
+
+def decoded(prefix: str, text: str, error: type[NotFound]) -> UUID:
+    """Return the UUID of a TypeID in a path; what is not one names nothing, so it is a 404."""
+    value = ids.decode(prefix, text)
+    if value is None:
+        raise error(f"{error.title.removesuffix(' does not exist')} '{text[:80]}' does not exist.")
+    return value
+
+
+def _example(prefix: str) -> list[str]:
+    return [f"{prefix}_01h455vb4pex5vsknk084sn02q"]
+
+
+async def _project_id(project_id: Annotated[str, Path(alias="projectId", examples=_example(ids.PROJECT))]) -> UUID:
+    return decoded(ids.PROJECT, project_id, ProjectNotFound)
+
+
+async def _key_id(key_id: Annotated[str, Path(alias="keyId", examples=_example(ids.KEY))]) -> UUID:
+    return decoded(ids.KEY, key_id, KeyNotFound)
+
+
+async def _connector_id(
+    connector_id: Annotated[str, Path(alias="connectorId", examples=_example(ids.CONNECTOR))],
+) -> UUID:
+    return decoded(ids.CONNECTOR, connector_id, ConnectorNotFound)
+
+
+async def _template_id(template_id: Annotated[str, Path(alias="templateId", examples=_example(ids.TEMPLATE))]) -> UUID:
+    return decoded(ids.TEMPLATE, template_id, TemplateNotFound)
+
+
+async def _message_id(message_id: Annotated[str, Path(alias="messageId", examples=_example(ids.MESSAGE))]) -> UUID:
+    return decoded(ids.MESSAGE, message_id, MessageNotFound)
+
+
+# Path parameters: write them as {projectId}, {keyId}, {connectorId}, {templateId}, {messageId}.
+ProjectId = Annotated[UUID, Depends(_project_id)]
+KeyId = Annotated[UUID, Depends(_key_id)]
+ConnectorId = Annotated[UUID, Depends(_connector_id)]
+TemplateId = Annotated[UUID, Depends(_template_id)]
+MessageId = Annotated[UUID, Depends(_message_id)]
+
+
+async def _page_request(
+    limit: Annotated[int, Query(ge=1, le=100, description="Rows on a page")] = 50,
+    offset: Annotated[int, Query(ge=0, le=1_000_000, description="Rows to skip")] = 0,
+    cursor: Annotated[str | None, Query(description="`pagination.nextCursor` of the page before")] = None,
+) -> PageRequest:
+    after = None
+    if cursor is not None and (after := decode_cursor(cursor)) is None:
+        message = f"'{cursor[:80]}' is not a cursor; pass the last page's pagination.nextCursor as it is."
+        raise ValidationFailed(errors=[FieldError("cursor", "VALIDATION_ERROR", message)])
+    return PageRequest(limit=limit, offset=offset, cursor=after)
+
+
+PageDep = Annotated[PageRequest, Depends(_page_request)]

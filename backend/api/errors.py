@@ -1,0 +1,196 @@
+"""Errors become answers here: {"error", "code", "details", "requestId"}, or RFC 9457 on request.
+
+Nothing internal leaves: an unexpected exception is a 500 that names only the request id.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+import psycopg
+import sqlalchemy.exc
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.routing import compile_path
+
+from backend.api.validation import malformed_body, validation_error, validation_failed
+from backend.errors import (
+    AppError,
+    BadRequest,
+    DatabaseError,
+    MalformedBody,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    ServerError,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
+
+__all__ = ["answer", "error_response", "install", "to_app_error", "validation_error", "wants_problem_json"]
+
+log = structlog.get_logger()
+
+PROBLEM_JSON: Final = "application/problem+json"
+_DATABASE_AWAY: Final = (
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    ConnectionError,
+)
+_BY_STATUS: Final[dict[int, type[AppError]]] = {
+    400: MalformedBody,
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: PayloadTooLarge,
+    415: UnsupportedMediaType,
+    503: ServiceUnavailable,
+}
+
+
+def error_response(exc: AppError, request_id: str, wants_problem: bool) -> Response:
+    """Render an error; `wants_problem` when the client accepts application/problem+json."""
+    body: dict[str, Any]
+    if wants_problem:
+        body = {
+            "type": f"urn:messagejs:error:{exc.error_code}",
+            "title": exc.title,
+            "status": exc.status,
+            "detail": exc.message,
+            "code": exc.error_code,
+            **exc.details,
+            "requestId": request_id,
+        }
+    else:
+        body = {"error": exc.message, "code": exc.error_code, "details": exc.details, "requestId": request_id}
+    return Response(
+        orjson.dumps(body, default=str),
+        status_code=exc.status,
+        headers=exc.headers,
+        media_type=PROBLEM_JSON if wants_problem else "application/json",
+    )
+
+
+def to_app_error(exc: Exception) -> AppError:
+    """Return the client's view of any exception; what is not ours is named by its kind only."""
+    if isinstance(exc, AppError):
+        return exc
+    if isinstance(exc, HTTPException):
+        return _of_status(exc)
+    if isinstance(exc, ClientDisconnect):
+        return BadRequest("The client went away before its body had arrived.")
+    if isinstance(exc, _DATABASE_AWAY):
+        log.warning("database.away", error=type(exc).__name__)
+        return ServiceUnavailable(
+            "The database does not answer; nothing was changed. Try again shortly.", headers={"Retry-After": "2"}
+        )
+    if isinstance(exc, sqlalchemy.exc.SQLAlchemyError | psycopg.Error):
+        log.error("database.error", error=type(exc).__name__, exc_info=exc)
+        _report(exc)
+        return DatabaseError("The database refused the operation; nothing was changed.")
+    log.error("http.unexpected", error=type(exc).__name__, exc_info=exc)
+    _report(exc)
+    return ServerError("Something went wrong on our side; it has been logged under this request id.")
+
+
+def _report(exc: Exception) -> None:
+    # Imported by backend.logs where SENTRY_DSN is set, and half a second of import where it is not.
+    if (sentry_sdk := sys.modules.get("sentry_sdk")) is not None:
+        sentry_sdk.capture_exception(exc)
+
+
+def wants_problem_json(headers: Mapping[str, str]) -> bool:
+    return PROBLEM_JSON in headers.get("accept", "")
+
+
+def answer(request: Request, exc: AppError) -> Response:
+    request_id = getattr(request.state, "request_id", "")
+    return error_response(exc, request_id, wants_problem_json(request.headers))
+
+
+async def _handle(request: Request, exc: Exception) -> Response:
+    return answer(request, to_app_error(exc))
+
+
+async def _handle_validation(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestValidationError)  # noqa: S101 (registered for this type only)
+    return answer(request, _request_error(request, exc))
+
+
+def _request_error(request: Request, exc: RequestValidationError) -> AppError:
+    errors = exc.errors()
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        doc = exc.body if isinstance(exc.body, str) else ""
+        return malformed_body(json.JSONDecodeError(first["ctx"]["error"], doc, int(first["loc"][-1])))
+    if any(error["loc"] == ("body",) and isinstance(error.get("input"), bytes) for error in errors):
+        sent = request.headers.get("content-type")
+        return UnsupportedMediaType(
+            f"The body was sent as {sent!r}; send it as 'Content-Type: application/json'."
+            if sent
+            else "The body has no Content-Type; send it as 'Content-Type: application/json'."
+        )
+    return validation_failed(errors)
+
+
+async def _handle_http(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)  # noqa: S101 (registered for this type only)
+    return answer(request, _http_error(request, exc))
+
+
+def _http_error(request: Request, exc: HTTPException) -> AppError:
+    path, method = request.url.path, request.method
+    if exc.status_code == 405:
+        allowed = allowed_methods(request.app, path)
+        return MethodNotAllowed(
+            f"{method} is not allowed on {path}; use {' or '.join(allowed) or 'another method'}.",
+            headers={"Allow": ", ".join(allowed)} if allowed else dict(exc.headers or {}),
+        )
+    if exc.status_code == 404 and exc.detail == _phrase(404):
+        return NotFound(f"There is no {method} {path}; see /docs for what there is.")
+    if exc.status_code == 400:
+        return MalformedBody("The body is not valid JSON in UTF-8.", headers=exc.headers or {})
+    return _of_status(exc)
+
+
+def _of_status(exc: HTTPException) -> AppError:
+    kind = _BY_STATUS.get(exc.status_code, ServerError if exc.status_code >= 500 else BadRequest)
+    message = None if exc.detail == _phrase(exc.status_code) else str(exc.detail)
+    return kind(message, headers=exc.headers or {})
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def allowed_methods(app: FastAPI, path: str) -> list[str]:
+    """Return every method some route has for this path, sorted."""
+    methods: set[str] = set()
+    for route in iter_route_contexts(app.routes):
+        if route.methods and route.path and compile_path(route.path)[0].match(path):
+            methods |= route.methods
+    return sorted(methods)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(AppError, _handle)
+    app.add_exception_handler(HTTPException, _handle_http)
+    app.add_exception_handler(RequestValidationError, _handle_validation)
+    app.add_exception_handler(sqlalchemy.exc.SQLAlchemyError, _handle)
+    app.add_exception_handler(psycopg.Error, _handle)
+    app.add_exception_handler(ConnectionError, _handle)

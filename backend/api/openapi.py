@@ -1,0 +1,115 @@
+"""The OpenAPI 3.1 document and the docs page, whose scripts come from a package, not from a CDN."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from backend.api.schemas.common import ErrorBody
+
+OPENAPI_PATH: Final = "/api/openapi.json"
+
+DESCRIPTION: Final = """
+Send messages by WhatsApp, Telegram, SMS and e-mail through one API.
+
+**Authentication.** One header for everything: `Authorization: Bearer ...` with an access token from
+`/auth/login` (dashboard API) or an API key (`sk_...`, `pk_...`; sending and reading messages).
+
+**Errors.** `{"error", "code", "details", "requestId"}`; `details.errors` names each wrong field. Send
+`Accept: application/problem+json` for RFC 9457.
+
+**Lists.** `limit` (1-100), `offset` or `cursor`; the answer's `pagination` says where you are.
+
+**Rate limits.** `RateLimit-Policy` and `RateLimit` on answers, `Retry-After` on a 429.
+"""
+
+TAGS: Final = [
+    {"name": "Messages", "description": "Send a message and see what became of it."},
+    {"name": "Auth", "description": "Accounts and log-ins. Access tokens live 15 minutes; refresh them."},
+    {"name": "Projects", "description": "A project owns keys, connectors, templates and messages."},
+    {"name": "Keys", "description": "API keys. The key's text is shown once, when it is created."},
+    {"name": "Connectors", "description": "A project's accounts at providers. Credentials are never returned."},
+    {"name": "Templates", "description": "Texts with variables, and who may send them."},
+    {"name": "Health", "description": "For supervisors and load balancers."},
+]
+
+# An explicit "default" also keeps FastAPI from documenting its own 422, which this API never answers.
+DEFAULT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {"model": ErrorBody, "description": "What went wrong, and what to do about it"}
+}
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>MessageJS API</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+
+_START: Final = """window.ui = SwaggerUIBundle({
+  url: "%s",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  persistAuthorization: false,
+  tryItOutEnabled: true,
+  displayRequestDuration: true,
+  defaultModelsExpandDepth: 0,
+  validatorUrl: null,
+});
+"""
+
+
+def _assets() -> Path:
+    spec = find_spec("fastapi_offline")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("The package 'fastapi-offline' is missing; run 'pip install fastapi-offline'.")
+    return Path(spec.origin).parent / "static"
+
+
+async def _docs_page(_: Request) -> Response:
+    return HTMLResponse(_PAGE)
+
+
+async def _docs_start(_: Request) -> Response:
+    return Response(_START % OPENAPI_PATH, media_type="text/javascript")
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Document the errors a route is known for; all others fall under "default"."""
+    return {status: {"model": ErrorBody} for status in statuses}
+
+
+def install(app: FastAPI) -> None:
+    app.add_route("/docs", _docs_page, include_in_schema=False)
+    app.add_route("/docs/start.js", _docs_start, include_in_schema=False)
+    app.mount("/docs/assets", StaticFiles(directory=_assets()), name="docs-assets")
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                openapi_version="3.1.0",
+                description=DESCRIPTION,
+                routes=app.routes,
+                tags=TAGS,
+            )
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document

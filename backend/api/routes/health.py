@@ -1,0 +1,50 @@
+"""Liveness and readiness, for people, supervisors and load balancers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from backend.api.dependencies import PlatformDep
+from backend.api.schemas.common import ResponseBody
+from backend.services.reporting.health import is_ready, readiness
+
+router = APIRouter(tags=["Health"])
+
+
+class Health(ResponseBody):
+    status: Literal["ok"] = "ok"
+
+
+class CheckBody(ResponseBody):
+    status: Literal["ok", "warning", "failed"]
+    detail: str = Field(examples=["Postgres answers."])
+
+
+class Readiness(ResponseBody):
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, CheckBody]
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> Health:
+    return Health()
+
+
+@router.get(
+    "/readyz",
+    summary="Can it do its work?",
+    description="Checks Postgres, Redis and the schema's version; 503 with the reason when one of them fails.",
+    responses={503: {"model": Readiness, "description": "Something this process needs is away"}},
+)
+async def readyz(platform: PlatformDep, response: Response) -> Readiness:
+    checks = await readiness(platform)
+    ready = is_ready(checks)
+    if not ready:
+        response.status_code = 503
+    return Readiness(
+        status="ok" if ready else "unavailable",
+        checks={name: CheckBody(status=check.status, detail=check.detail) for name, check in checks.items()},
+    )

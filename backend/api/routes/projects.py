@@ -1,0 +1,63 @@
+"""Projects: what a user's keys, connectors, templates and messages belong to."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from backend.api.dependencies import PageDep, PlatformDep, ProjectId, ReadSessionDep, SessionDep
+from backend.api.openapi import error_responses
+from backend.api.schemas.projects import CreateProject, ProjectBody, ProjectList, UpdateProject
+from backend.api.security import CurrentUser
+from backend.services.accounts import projects
+
+router = APIRouter(prefix="/api/v1/projects", tags=["Projects"])
+
+
+@router.get("", summary="List projects", responses=error_responses(401))
+async def list_projects(user: CurrentUser, session: ReadSessionDep, page: PageDep) -> ProjectList:
+    return ProjectList.of(await projects.page_of_projects(session, user, page))
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a project",
+    description="You become its owner. It starts with a Sandbox connector.",
+    responses=error_responses(400, 401),
+)
+async def create_project(
+    body: CreateProject, user: CurrentUser, platform: PlatformDep, session: SessionDep
+) -> ProjectBody:
+    project = await projects.create_project(
+        session,
+        user,
+        vault=platform.vault,
+        plan=platform.settings.default_plan,
+        name=body.name,
+        description=body.description,
+    )
+    return ProjectBody.of(project)
+
+
+@router.get("/{projectId}", summary="Get a project", responses=error_responses(401, 404))
+async def get_project(project_id: ProjectId, user: CurrentUser, session: ReadSessionDep) -> ProjectBody:
+    return ProjectBody.of(await projects.get_project(session, user, project_id))
+
+
+@router.put("/{projectId}", summary="Update a project", responses=error_responses(400, 401, 403, 404))
+async def update_project(
+    project_id: ProjectId, body: UpdateProject, user: CurrentUser, session: SessionDep
+) -> ProjectBody:
+    return ProjectBody.of(await projects.update_project(session, user, project_id, body.changes("description")))
+
+
+@router.delete(
+    "/{projectId}",
+    status_code=204,
+    summary="Delete a project",
+    description="Its keys are refused at once. Owners only.",
+    responses=error_responses(401, 403, 404),
+)
+async def delete_project(project_id: ProjectId, user: CurrentUser, session: SessionDep) -> Response:
+    await projects.delete_project(session, user, project_id)
+    return Response(status_code=204)

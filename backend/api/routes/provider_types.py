@@ -1,0 +1,19 @@
+"""Which connector types there are, and what each needs: the dashboard's forms are made of this."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from backend.api.openapi import error_responses
+from backend.api.schemas.connectors import ConnectorTypeBody, ConnectorTypeListBody
+from backend.api.security import CurrentPrincipal
+from backend.services.connectors.types import describe_connector_types
+
+router = APIRouter(prefix="/api/v1/connector-types", tags=["Connectors"])
+
+
+@router.get("", summary="List connector types", responses=error_responses(401))
+async def list_connector_types(_: CurrentPrincipal) -> ConnectorTypeListBody:
+    return ConnectorTypeListBody(
+        connector_types=[ConnectorTypeBody.model_validate(described) for described in describe_connector_types()]
+    )

@@ -1,0 +1,129 @@
+"""What all bodies share: camelCase names, strict requests, instants, and pages of lists."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, field_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from backend import ids
+from backend.services.paging import Page
+
+_CURSOR: Final = "cur"
+_NO_EMAIL: Final = "The e-mail address is not valid: {reason}"
+
+
+def encode_cursor(row_id: UUID) -> str:
+    return ids.encode(_CURSOR, row_id)
+
+
+def decode_cursor(text: str) -> UUID | None:
+    return ids.decode(_CURSOR, text)
+
+
+def iso_utc(instant: datetime) -> str:
+    """Return the instant as JavaScript writes it: UTC, milliseconds, Z."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[AwareDatetime, PlainSerializer(iso_utc, return_type=str, when_used="json")]
+
+
+class RequestBody(BaseModel):
+    """Base of what clients send: unknown fields are refused, and nothing is coerced."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=False,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        if _has_nul(value):
+            raise ValueError("The text holds a NUL character (\\u0000), which cannot be stored; remove it.")
+        return value
+
+    def changes(self, *nullable: str) -> dict[str, Any]:
+        """Return what the client sent, by field name; null counts as sent for `nullable` ones only."""
+        sent = {name: getattr(self, name) for name in self.model_fields_set}
+        return {name: value for name, value in sent.items() if value is not None or name in nullable}
+
+
+class ResponseBody(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return any(_has_nul(item) for item in value)
+    return False
+
+
+def _email(text: str) -> str:
+    """An install may live in a private network: `.local` is fine, a deliverable name not asked for."""
+    try:
+        valid = validate_email(text.strip(), check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError as exc:
+        raise PydanticCustomError("INVALID_EMAIL", _NO_EMAIL, {"reason": str(exc)}) from exc
+    if "." not in valid.domain and valid.domain != "localhost":
+        raise PydanticCustomError("INVALID_EMAIL", _NO_EMAIL, {"reason": f"'{valid.domain}' is no domain."})
+    return valid.normalized.lower()
+
+
+Email = Annotated[str, Field(max_length=255, examples=["user@example.com"]), AfterValidator(_email)]
+
+
+class Pagination(ResponseBody):
+    """Where this page stands in its list. `nextCursor` stays right while rows are added."""
+
+    limit: int = Field(examples=[50])
+    offset: int = Field(examples=[0])
+    total: int = Field(examples=[150])
+    has_more: bool = Field(examples=[True])
+    next_cursor: str | None = Field(default=None, description="Pass as `cursor` to get the next page")
+    total_is_estimate: bool = Field(default=False, description="Past 10,000 rows the total may be an estimate")
+
+    @classmethod
+    def of(cls, page: Page[Any]) -> Pagination:
+        return cls(
+            limit=page.request.limit,
+            offset=page.request.offset,
+            total=page.total,
+            has_more=page.has_more,
+            next_cursor=encode_cursor(page.next_cursor) if page.next_cursor is not None else None,
+            total_is_estimate=page.is_total_estimate,
+        )
+
+
+class FieldErrorBody(ResponseBody):
+    field: str = Field(examples=["email"])
+    code: str = Field(examples=["MISSING_REQUIRED_FIELD"])
+    message: str = Field(examples=["'email' is missing; add it to the body."])
+
+
+class ErrorDetails(ResponseBody):
+    model_config = ConfigDict(extra="allow")
+
+    errors: list[FieldErrorBody] = Field(default_factory=list, description="One entry for each wrong field")
+
+
+class ErrorBody(ResponseBody):
+    """Every error. With `Accept: application/problem+json` the same as RFC 9457."""
+
+    error: str = Field(examples=["'email' is missing; add it to the body."])
+    code: str = Field(examples=["MISSING_REQUIRED_FIELD"])
+    details: ErrorDetails
+    request_id: str = Field(examples=["req_01h455vb4pex5vsknk084sn02q"])

@@ -1,0 +1,157 @@
+"""Bodies of connectors. Credentials come in; none go out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, JsonValue, StringConstraints
+
+from backend import ids
+from backend.api.schemas.common import Instant, Pagination, RequestBody, ResponseBody
+from backend.models import Connector
+from backend.providers._base import Health
+from backend.services.connectors.connectors import NewConnector
+from backend.services.paging import Page
+
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["Business WhatsApp"])
+]
+Credentials = Annotated[
+    dict[str, JsonValue],
+    Field(
+        description="The provider's fields; see GET /connector-types",
+        examples=[{"phoneNumberId": "123456789", "accessToken": "EAAG..."}],
+    ),
+]
+Config = Annotated[
+    dict[str, JsonValue],
+    Field(
+        description="`pacing: {perSecond, perRecipientPerSecond}` overrides the provider's defaults; null: unpaced",
+        examples=[{"pacing": {"perSecond": 10, "perRecipientPerSecond": None}}],
+    ),
+]
+
+
+class CreateConnectorBody(RequestBody):
+    type: Annotated[str, Field(min_length=1, max_length=50, examples=["whatsapp"])]
+    name: Name
+    credentials: Credentials = Field(default_factory=dict, repr=False)
+    config: Config = Field(default_factory=dict)
+    is_active: bool = True
+    is_default: bool = Field(default=False, description="Sent through when a request names only the type")
+
+    def to_new_connector(self) -> NewConnector:
+        return NewConnector(
+            type=self.type,
+            name=self.name,
+            credentials=self.credentials,
+            config=self.config,
+            is_active=self.is_active,
+            is_default=self.is_default,
+        )
+
+
+class UpdateConnectorBody(RequestBody):
+    """Only what is sent changes. Credentials too: fields left out keep their value, null clears one."""
+
+    name: Name | None = None
+    credentials: Credentials | None = Field(default=None, repr=False)
+    config: Config | None = None
+    is_active: bool | None = None
+    is_default: bool | None = None
+
+
+class ConnectorBody(ResponseBody):
+    id: str = Field(examples=["conn_01h455vb4pex5vsknk084sn02q"])
+    project_id: str = Field(examples=["proj_01h455vb4pex5vsknk084sn02q"])
+    type: str = Field(examples=["whatsapp"])
+    name: str = Field(examples=["Business WhatsApp"])
+    config: dict[str, Any]
+    is_active: bool
+    is_default: bool
+    broken_at: Instant | None = Field(description="Since when the provider refuses the credentials; messages wait")
+    broken_reason: str | None
+    last_tested_at: Instant | None
+    created_at: Instant
+    updated_at: Instant
+
+    @classmethod
+    def of(cls, connector: Connector) -> ConnectorBody:
+        return cls(
+            id=ids.encode(ids.CONNECTOR, connector.id),
+            project_id=ids.encode(ids.PROJECT, connector.project_id),
+            type=connector.type,
+            name=connector.name,
+            config=connector.config,
+            is_active=connector.is_active,
+            is_default=connector.is_default,
+            broken_at=connector.broken_at,
+            broken_reason=connector.broken_reason,
+            last_tested_at=connector.last_tested_at,
+            created_at=connector.created_at,
+            updated_at=connector.updated_at,
+        )
+
+
+class ConnectorListBody(ResponseBody):
+    connectors: list[ConnectorBody]
+    pagination: Pagination
+
+    @classmethod
+    def of(cls, page: Page[Connector]) -> ConnectorListBody:
+        return cls(connectors=[ConnectorBody.of(one) for one in page.items], pagination=Pagination.of(page))
+
+
+class ConnectorTestBody(ResponseBody):
+    success: bool = Field(examples=[True])
+    connected: bool = Field(examples=[True])
+    message: str = Field(examples=["Connected to WhatsApp Cloud API"])
+    details: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, health: Health) -> ConnectorTestBody:
+        return cls(
+            success=health.connected,
+            connected=health.connected,
+            message=health.message,
+            details=dict(health.details),
+        )
+
+
+class CredentialFieldOption(ResponseBody):
+    value: Any
+    label: str
+
+
+class CredentialField(ResponseBody):
+    """One field of a provider's form."""
+
+    name: str = Field(examples=["accessToken"])
+    label: str
+    type: str = Field(description="text, secret, number, select or boolean")
+    required: bool
+    default: Any = None
+    placeholder: str = ""
+    help: str = ""
+    options: list[CredentialFieldOption] = Field(default_factory=list)
+
+
+class PacingBody(ResponseBody):
+    per_second: float | None
+    per_recipient_per_second: float | None
+
+
+class ConnectorTypeBody(ResponseBody):
+    type: str = Field(examples=["telegram"])
+    title: str = Field(examples=["Telegram"])
+    summary: str
+    recipient_kind: str
+    recipient_example: str
+    capabilities: list[str]
+    text_limit: int | None
+    pacing: PacingBody
+    fields: list[CredentialField]
+
+
+class ConnectorTypeListBody(ResponseBody):
+    connector_types: list[ConnectorTypeBody]

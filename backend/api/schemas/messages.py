@@ -1,0 +1,156 @@
+"""Bodies of messages as they are read."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field
+
+from backend import ids
+from backend.api.schemas.common import Instant, Pagination, ResponseBody
+from backend.models import Attempt
+from backend.services.paging import Page
+from backend.services.reporting.messages import MessageDetail, MessageSummary, TimelineEntry
+
+
+class MessageBody(ResponseBody):
+    """A message; times of what has not happened are null."""
+
+    id: str = Field(examples=["msg_01h455vb4pex5vsknk084sn02q"])
+    project_id: str = Field(examples=["proj_01h455vb4pex5vsknk084sn02q"])
+    key_id: str | None = None
+    connector_id: str = Field(examples=["conn_01h455vb4pex5vsknk084sn02q"])
+    connector_type: str = Field(examples=["whatsapp"])
+    template_id: str | None = None
+    to: str = Field(examples=["+1234567890"])
+    text: str | None = Field(default=None, examples=["Hello, world!"])
+    subject: str | None = None
+    status: str = Field(examples=["sent"])
+    mode: str = Field(examples=["live"])
+    priority: str = Field(examples=["normal"])
+    metadata: dict[str, Any] = Field(
+        description="Yours, and `messageId`: the provider's id where it is known", examples=[{"messageId": "wamid.xxx"}]
+    )
+    error: str | None = None
+    error_code: str | None = None
+    send_at: Instant | None = None
+    expires_at: Instant | None = None
+    sent_at: Instant | None = None
+    delivered_at: Instant | None = None
+    read_at: Instant | None = None
+    failed_at: Instant | None = None
+    created_at: Instant
+    updated_at: Instant
+
+    @classmethod
+    def of(cls, message: MessageSummary) -> MessageBody:
+        return cls(**_fields(message))
+
+
+class MessageListBody(ResponseBody):
+    messages: list[MessageBody]
+    pagination: Pagination
+
+    @classmethod
+    def of(cls, page: Page[MessageSummary]) -> MessageListBody:
+        return cls(messages=[MessageBody.of(one) for one in page.items], pagination=Pagination.of(page))
+
+
+class AttemptBody(ResponseBody):
+    """One try to hand the message to the provider."""
+
+    id: str = Field(examples=["att_01h455vb4pex5vsknk084sn02q"])
+    number: int = Field(examples=[1])
+    outcome: str = Field(description="accepted, retry, throttled, rejected, uncertain or broken", examples=["accepted"])
+    code: str = Field(description="The provider's own code")
+    reason: str
+    answer: dict[str, Any] | None = Field(description="What the provider said")
+    started_at: Instant
+    duration_ms: float
+    retry_at: Instant | None
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> AttemptBody:
+        return cls(
+            id=ids.encode(ids.ATTEMPT, attempt.id),
+            number=attempt.number,
+            outcome=attempt.outcome,
+            code=attempt.provider_code,
+            reason=attempt.reason,
+            answer=attempt.answer,
+            started_at=attempt.started_at,
+            duration_ms=attempt.duration_ms,
+            retry_at=attempt.retry_at,
+        )
+
+
+class TimelineBody(ResponseBody):
+    """A status the message took."""
+
+    status: str = Field(examples=["sent"])
+    at: Instant
+    reason: str = ""
+    code: str = ""
+    attempt_id: str | None = None
+
+    @classmethod
+    def of(cls, entry: TimelineEntry) -> TimelineBody:
+        return cls(
+            status=entry.status,
+            at=entry.at,
+            reason=entry.reason,
+            code=entry.code,
+            attempt_id=_id(ids.ATTEMPT, entry.attempt_id),
+        )
+
+
+class MessageDetailBody(MessageBody):
+    html: str | None = None
+    provider_template: dict[str, Any] | None = None
+    template_version: int | None = None
+    attempts: list[AttemptBody] = Field(description="Oldest first")
+    timeline: list[TimelineBody] = Field(description="Oldest first")
+
+    @classmethod
+    def of_detail(cls, detail: MessageDetail) -> MessageDetailBody:
+        return cls(
+            **_fields(detail.summary),
+            html=detail.html,
+            provider_template=detail.provider_template,
+            template_version=detail.template_version,
+            attempts=[AttemptBody.of(attempt) for attempt in detail.attempts],
+            timeline=[TimelineBody.of(entry) for entry in detail.timeline],
+        )
+
+
+def _fields(message: MessageSummary) -> dict[str, Any]:
+    return {
+        "id": ids.encode(ids.MESSAGE, message.id),
+        "project_id": ids.encode(ids.PROJECT, message.project_id),
+        "key_id": _id(ids.KEY, message.key_id),
+        "connector_id": ids.encode(ids.CONNECTOR, message.connector_id),
+        "connector_type": message.connector_type,
+        "template_id": _id(ids.TEMPLATE, message.template_id),
+        "to": message.recipient,
+        "text": message.text,
+        "subject": message.subject,
+        "status": message.status,
+        "mode": message.mode,
+        "priority": message.priority,
+        "metadata": message.shown_metadata,
+        "error": message.error,
+        "error_code": message.error_code,
+        "send_at": message.send_at,
+        "expires_at": message.expires_at,
+        "sent_at": message.sent_at,
+        "delivered_at": message.delivered_at,
+        "read_at": message.read_at,
+        "failed_at": message.failed_at,
+        "created_at": message.created_at,
+        "updated_at": message.updated_at,
+    }
+
+
+def _id(prefix: str, value: UUID | None) -> str | None:
+    return ids.encode(prefix, value) if value is not None else None

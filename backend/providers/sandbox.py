@@ -1,0 +1,81 @@
+"""Sandbox: our own provider. Sends nothing anywhere; what test keys and new users write to.
+
+Its recipients choose the outcome, without any state, so that the same message ends the same way in
+every process. `throttled` and `retry` refuse a message until it is three seconds old (a message's id
+tells when it was made) and deliver it then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from backend import ids
+from backend.providers._base import Accepted, Capability, Credentials, Health, OutboundMessage, Provider
+from backend.providers._errors import InvalidRecipient, OutcomeUnknown, Rejected, Throttled, Unavailable
+
+_REFUSED_FOR_S: Final = 3.0
+_SLOW_S: Final = 2.0
+_PREFIX: Final = "sandbox:"
+_MAGIC: Final = ("delivered", "failed", "throttled", "slow", "uncertain", "retry")
+_LONGEST_RECIPIENT: Final = 320
+
+
+class SandboxCredentials(Credentials):
+    """The sandbox needs none."""
+
+
+class SandboxProvider(Provider[SandboxCredentials]):
+    type = "sandbox"
+    title = "Sandbox"
+    summary = "Delivers to the dashboard's virtual inbox; needs no account and costs nothing."
+    recipient_kind = "any"
+    recipient_example = "sandbox:delivered"
+    capabilities = frozenset({Capability.TEXT, Capability.TEMPLATE})
+    credentials_model = SandboxCredentials
+
+    @classmethod
+    def validate_recipient(cls, to: str) -> str:
+        recipient = to.strip()
+        if not recipient or len(recipient) > _LONGEST_RECIPIENT or not recipient.isprintable():
+            raise InvalidRecipient(
+                f"'{recipient[:40]}' is not a recipient; the sandbox takes any printable text of 1 to "
+                f"{_LONGEST_RECIPIENT} characters."
+            )
+        if recipient.startswith(_PREFIX) and recipient.removeprefix(_PREFIX) not in _MAGIC:
+            known = ", ".join(_PREFIX + name for name in _MAGIC)
+            raise InvalidRecipient(f"'{recipient[:40]}' is no sandbox recipient; use one of {known}, or any address.")
+        return recipient
+
+    async def validate(self) -> Health:
+        return Health(True, "Connected to the sandbox: it answers at once and sends nothing.")
+
+    async def send(self, message: OutboundMessage) -> Accepted:
+        outcome = message.to.removeprefix(_PREFIX) if message.to.startswith(_PREFIX) else "delivered"
+        if outcome == "failed":
+            raise Rejected("The sandbox refused the message, as its recipient asks for.", code="sandbox_failed")
+        if outcome == "uncertain":
+            raise OutcomeUnknown(
+                "The sandbox broke off after taking the message, as its recipient asks for.", code="sandbox_uncertain"
+            )
+        wait_s = _REFUSED_FOR_S - _age_s(message.id)
+        if outcome == "throttled" and wait_s > 0:
+            raise Throttled(
+                "The sandbox slows this message down, as its recipient asks for.",
+                code="sandbox_throttled",
+                retry_after_s=wait_s,
+                recipient_only=True,
+            )
+        if outcome == "retry" and wait_s > 0:
+            raise Unavailable("The sandbox is not available yet, as its recipient asks for.", code="sandbox_retry")
+        if outcome == "slow":
+            await asyncio.sleep(_SLOW_S)
+        return Accepted(f"sandbox_{message.id}", status="delivered", answer={"recipient": outcome})
+
+
+def _age_s(message_id: str) -> float:
+    """Return the message's age, endless for an id that is not ours."""
+    made = ids.decode(ids.MESSAGE, message_id)
+    # The first 48 bits of a UUIDv7 are Unix milliseconds.
+    return float("inf") if made is None else time.time() - (made.int >> 80) / 1000

@@ -1,0 +1,198 @@
+"""Twilio SMS, through the `twilio` package with our pooled client behind its HttpClient interface.
+
+The package builds the requests (16 us each); ours sends them, so that the deadline, the connections
+and the meaning of a broken exchange are those of every other provider.
+Source: https://www.twilio.com/docs/api/errors
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import re
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import orjson
+from pydantic import Field, model_validator
+from twilio.http import AsyncHttpClient  # type: ignore[import-untyped]  # the package ships no types
+from twilio.http.response import Response  # type: ignore[import-untyped]  # the package ships no types
+from twilio.rest import Client  # type: ignore[import-untyped]  # the package ships no types
+
+from backend.providers._base import (
+    Accepted,
+    Capability,
+    Credentials,
+    Health,
+    OutboundMessage,
+    Pacing,
+    Provider,
+    ProviderContext,
+    Token,
+)
+from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
+from backend.providers._http import JSON_HEADERS, Answer, Endpoint, ErrorTable, credential_check, refusal
+from backend.providers._recipients import phone_number
+
+# By `code` in the answer's body.
+_ERRORS: Final[ErrorTable] = {
+    # Too fast, or Twilio's queue of this sender is full.
+    20429: Throttled,
+    30001: Throttled,
+    63018: Throttled,
+    # Not now: the handset is off, or nobody knows why.
+    30003: Unavailable,
+    30008: Unavailable,
+    # Never, for this message.
+    21211: Rejected,
+    21408: Rejected,  # the country is not enabled for the account
+    21608: Rejected,  # a trial account sends to verified numbers only
+    21610: partial(Rejected, suppress=True),  # the recipient answered STOP
+    21612: Rejected,
+    21614: Rejected,
+    21635: Rejected,
+    30004: Rejected,
+    30005: Rejected,
+    30006: Rejected,
+    30007: Rejected,
+    30034: Rejected,
+    30450: Rejected,  # suspected SMS pumping
+    63016: Rejected,
+    # Broken connector.
+    20003: Unauthorized,
+    20404: Unauthorized,  # what an unknown account in the URL gets
+    30002: Unauthorized,
+}
+_SENDER: Final = re.compile(r"\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 &_+-]{1,11}")
+
+
+class TwilioCredentials(Credentials):
+    account_sid: str = Field(
+        pattern=r"^AC[A-Za-z0-9_.]{1,64}$",
+        title="Account SID",
+        description="On the first page of the Twilio console.",
+        json_schema_extra={"placeholder": "AC5f0d2c7e91b84a3c8d6e0f1a2b3c4d5e"},
+    )
+    auth_token: Token = Field(title="Auth token", description="Beside the account SID; it also signs callbacks.")
+    from_number: str | None = Field(
+        None,
+        max_length=16,
+        title="From number",
+        description="A number of the account, or an alphanumeric sender. Or use a messaging service.",
+        json_schema_extra={"placeholder": "+14155550100"},
+    )
+    messaging_service_sid: str | None = Field(
+        None,
+        pattern=r"^MG[A-Za-z0-9_.]{1,64}$",
+        title="Messaging service SID",
+        description="Twilio picks the number. Goes before the from number.",
+        json_schema_extra={"placeholder": "MG8c41d6f2a97b4e05b1c2d3e4f5a6b7c8"},
+    )
+
+    @model_validator(mode="after")
+    def _has_a_sender(self) -> TwilioCredentials:
+        if self.from_number is None and self.messaging_service_sid is None:
+            raise ValueError("fromNumber or messagingServiceSid is needed; give one of them")
+        if self.from_number is not None and _SENDER.fullmatch(self.from_number) is None:
+            raise ValueError("fromNumber must be a phone number like '+14155550100' or a sender of up to 11 letters")
+        return self
+
+
+class TwilioProvider(Provider[TwilioCredentials]):
+    type = "twilio"
+    title = "Twilio"
+    summary = "SMS to phones everywhere, from a number or a messaging service."
+    recipient_kind = "phone"
+    recipient_example = "+14155550123"
+    capabilities = frozenset({Capability.TEXT})
+    pacing = Pacing(per_second=10, per_recipient_per_second=1)
+    text_limit = 1600
+    credentials_model = TwilioCredentials
+
+    def __init__(self, credentials: TwilioCredentials, context: ProviderContext) -> None:
+        super().__init__(credentials, context)
+        account_sid, token = credentials.account_sid, credentials.auth_token.get_secret_value()
+        basic = base64.b64encode(f"{account_sid}:{token}".encode()).decode()
+        self.hidden = (*self.hidden, basic)
+        # Not empty, for the package would read the process's environment in its place.
+        environment = {"TWILIO_ACCOUNT_SID": account_sid}
+        client = Client(account_sid, token, http_client=_PooledHttpClient(self, basic), environment=environment)
+        client.api.base_url = context.base_urls["twilio"]
+        self._account = client.api.v2010.accounts(account_sid)
+        self._messages = self._account.messages
+        if credentials.messaging_service_sid is not None:
+            self._sender = {"messaging_service_sid": credentials.messaging_service_sid}
+        else:
+            self._sender = {"from_": credentials.from_number or ""}
+
+    @classmethod
+    def validate_recipient(cls, to: str) -> str:
+        return phone_number(to)
+
+    async def validate(self) -> Health:
+        with credential_check() as elapsed_ms:
+            account = await self._account.fetch_async()
+            name, status = self.quote(account.friendly_name or ""), self.quote(account.status or "")
+            if status != "active":
+                raise Unauthorized(f"The Twilio account '{name}' is {status or 'of no known status'}.", code=status)
+            return Health(
+                True,
+                f"Connected to Twilio: account '{name}' answered in {elapsed_ms()} ms.",
+                {"friendlyName": name, "status": status},
+            )
+
+    async def send(self, message: OutboundMessage) -> Accepted:
+        text = self.check_text(message)
+        try:
+            sent = await self._messages.create_async(to=message.to, body=text, **self._sender)
+            provider_id, status, segments = sent.sid, sent.status, sent.num_segments
+        except (AttributeError, TypeError, ValueError):
+            provider_id = None  # the package could not read the answer
+        if not isinstance(provider_id, str):
+            raise OutcomeUnknown(
+                "Twilio answered without a message SID; it may have taken the message.", code="garbled_answer"
+            )
+        said = {"status": status, "segments": segments}
+        return Accepted(provider_id, answer={name: value for name, value in said.items() if isinstance(value, str)})
+
+
+class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package ships no types
+    """The package's HttpClient over ours: returns successes, raises SendError for everything else."""
+
+    def __init__(self, provider: TwilioProvider, basic: str) -> None:
+        super().__init__(logging.getLogger(__name__), is_async=True)
+        self._provider = provider
+        self._headers = {
+            **JSON_HEADERS,
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Authorization": f"Basic {basic}",
+        }
+        self._endpoints: dict[tuple[str, str], Endpoint] = {}
+
+    async def request(
+        self, method: str, url: str, *_: Any, data: dict[str, object] | None = None, **__: Any
+    ) -> Response:
+        """Do one exchange. The package's own headers and auth are ignored: ours are built once."""
+        endpoint = self._endpoints.get((method, url))
+        if endpoint is None:
+            context = self._provider.context
+            endpoint = self._endpoints[method, url] = Endpoint(
+                context.http, method, url, self._headers, timeout_s=context.timeout_s, title=self._provider.title
+            )
+        answer = await endpoint.call(urlencode(data).encode() if data else b"")
+        if not answer.is_success:
+            raise self._refusal(answer, str(data.get("Body", "")) if data else "")
+        return Response(answer.status, orjson.dumps(answer.body).decode(), answer.headers)
+
+    def _refusal(self, answer: Answer, text: str) -> SendError:
+        code = answer.body.get("code")
+        reason = self._provider.quote(answer.body.get("message", ""), text)
+        return refusal(
+            self._provider.title,
+            answer,
+            table=_ERRORS,
+            code=code if isinstance(code, int) else None,
+            reason=reason,
+            said={"message": reason},
+        )

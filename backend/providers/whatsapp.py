@@ -1,0 +1,197 @@
+"""WhatsApp Cloud API: text and approved templates.
+
+Our message id travels in `biz_opaque_callback_data` and comes back with every status, which settles a
+callback that overtakes the answer, and a send whose outcome is unknown.
+Source: https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+import orjson
+from pydantic import Field
+
+from backend.providers._base import (
+    Accepted,
+    Capability,
+    Credentials,
+    Health,
+    OutboundMessage,
+    Pacing,
+    Provider,
+    ProviderContext,
+    ProviderTemplate,
+    Token,
+)
+from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
+from backend.providers._http import JSON_HEADERS, Answer, Endpoint, ErrorTable, credential_check, refusal
+from backend.providers._recipients import phone_number
+
+# By `error.code`: the HTTP status misleads.
+_ERRORS: Final[ErrorTable] = {
+    # Too fast.
+    4: Throttled,
+    80007: Throttled,
+    130429: Throttled,
+    131048: partial(Throttled, retry_after_s=60.0),  # reported as spam: slow the sender
+    131056: partial(Throttled, retry_after_s=6.0, recipient_only=True),  # one pair of numbers
+    # Not now.
+    1: Unavailable,
+    2: Unavailable,
+    131000: Unavailable,
+    131016: Unavailable,
+    131057: Unavailable,
+    # Never, for this message.
+    100: Rejected,
+    130472: Rejected,  # part of Meta's experiment: not delivered
+    131008: Rejected,
+    131009: Rejected,
+    131026: Rejected,  # not on WhatsApp
+    131030: Rejected,  # not in a test number's allow-list
+    131047: Rejected,  # 24 h since the last inbound message: needs a template
+    131049: Rejected,  # Meta asks not to repeat it by oneself
+    131050: partial(Rejected, suppress=True),  # opted out of marketing
+    131051: Rejected,
+    131053: Rejected,
+    132000: Rejected,
+    132001: Rejected,
+    132005: Rejected,
+    132007: Rejected,
+    132012: Rejected,
+    132015: Rejected,
+    132016: Rejected,
+    # Broken connector.
+    0: Unauthorized,
+    10: Unauthorized,
+    190: Unauthorized,
+    **dict.fromkeys(range(200, 300), Unauthorized),
+    368: Unauthorized,
+    131031: Unauthorized,
+    131042: Unauthorized,
+    131045: Unauthorized,
+    133010: Unauthorized,
+}
+
+
+class WhatsAppCredentials(Credentials):
+    phone_number_id: str = Field(
+        pattern=r"^[0-9]{1,32}$",
+        title="Phone number ID",
+        description="Meta for Developers, your app, WhatsApp, API setup. Not the phone number itself.",
+        json_schema_extra={"placeholder": "123456789012345"},
+    )
+    access_token: Token = Field(
+        title="Access token",
+        description="A permanent token of a system user with whatsapp_business_messaging.",
+        json_schema_extra={"placeholder": "EAAG..."},
+    )
+    business_account_id: str | None = Field(
+        None,
+        pattern=r"^[0-9]{1,32}$",
+        title="Business account ID",
+        description="Needed to list approved templates.",
+    )
+    app_secret: Token | None = Field(None, title="App secret", description="Needed to verify Meta's callbacks.")
+    verify_token: Token | None = Field(
+        None, title="Verify token", description="A word of your own; give Meta the same one when you set the callback."
+    )
+
+
+class WhatsAppProvider(Provider[WhatsAppCredentials]):
+    type = "whatsapp"
+    title = "WhatsApp"
+    summary = "Text and approved templates from a WhatsApp Business number, by Meta's Cloud API."
+    recipient_kind = "phone"
+    recipient_example = "+14155550123"
+    capabilities = frozenset({Capability.TEXT, Capability.TEMPLATE})
+    pacing = Pacing(per_second=80, per_recipient_per_second=1 / 6)
+    text_limit = 4096
+    credentials_model = WhatsAppCredentials
+
+    def __init__(self, credentials: WhatsAppCredentials, context: ProviderContext) -> None:
+        super().__init__(credentials, context)
+        self._number_url = f"{context.base_urls['whatsapp']}/{credentials.phone_number_id}"
+        self._headers = {**JSON_HEADERS, "Authorization": f"Bearer {credentials.access_token.get_secret_value()}"}
+        self._messages = self._endpoint("POST", f"{self._number_url}/messages")
+
+    def _endpoint(self, method: str, url: str) -> Endpoint:
+        return Endpoint(
+            self.context.http, method, url, self._headers, timeout_s=self.context.timeout_s, title=self.title
+        )
+
+    @classmethod
+    def validate_recipient(cls, to: str) -> str:
+        return phone_number(to)
+
+    async def validate(self) -> Health:
+        with credential_check() as elapsed_ms:
+            url = f"{self._number_url}?fields=verified_name,display_phone_number,quality_rating"
+            answer = await self._endpoint("GET", url).call()
+            if not answer.is_success or "error" in answer.body:
+                raise self._refusal(answer)
+            name = self.quote(answer.body.get("verified_name", ""))
+            number = self.quote(answer.body.get("display_phone_number", ""))
+            account = f"account '{name}'" if name else f"number {number or self.credentials.phone_number_id}"
+            return Health(
+                True,
+                f"Connected to WhatsApp Cloud API: {account} answered in {elapsed_ms()} ms.",
+                {"verifiedName": name, "phoneNumber": number},
+            )
+
+    async def send(self, message: OutboundMessage) -> Accepted:
+        body: dict[str, Any] = {
+            "messaging_product": "whatsapp",
+            "recipient_type": "individual",
+            "to": message.to,
+            "biz_opaque_callback_data": message.id,
+        }
+        if message.template is None:
+            body["type"] = "text"
+            body["text"] = {"body": self.check_text(message), "preview_url": False}
+        else:
+            body["type"] = "template"
+            body["template"] = _template(message.template)
+        answer = await self._messages.call(orjson.dumps(body))
+        if not answer.is_success or "error" in answer.body:
+            raise self._refusal(answer, message.text)
+        return _accepted(answer)
+
+    def _refusal(self, answer: Answer, text: str = "") -> SendError:
+        found = answer.body.get("error")
+        error: dict[str, Any] = found if isinstance(found, dict) else {}
+        data = error.get("error_data")
+        details = data.get("details") if isinstance(data, dict) else None
+        code = error.get("code")
+        reason = self.quote(details or error.get("message", ""), text)
+        said = {"message": self.quote(error.get("message", ""), text)}
+        if error.get("fbtrace_id"):
+            said["fbtraceId"] = self.quote(error["fbtrace_id"])
+        return refusal(
+            self.title,
+            answer,
+            table=_ERRORS,
+            code=code if isinstance(code, int) else None,
+            reason=reason,
+            said=said,
+        )
+
+
+def _template(template: ProviderTemplate) -> dict[str, Any]:
+    body: dict[str, Any] = {"name": template.name, "language": {"code": template.language}}
+    if template.parameters:
+        parameters = [{"type": "text", "text": text} for text in template.parameters]
+        body["components"] = [{"type": "body", "parameters": parameters}]
+    return body
+
+
+def _accepted(answer: Answer) -> Accepted:
+    messages = answer.body.get("messages")
+    first = messages[0] if isinstance(messages, list) and messages else None
+    if not isinstance(first, dict) or not isinstance(first.get("id"), str):
+        raise OutcomeUnknown(
+            "WhatsApp answered without a message id; it may have taken the message.", code="garbled_answer"
+        )
+    status = first.get("message_status")
+    return Accepted(first["id"], answer={"messageStatus": status} if isinstance(status, str) else {})

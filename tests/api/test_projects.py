@@ -1,0 +1,103 @@
+"""Projects over HTTP, and that they keep tenants apart."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from backend import ids
+from backend.models import ProjectMember
+from tests.api.conftest import Account, Api
+
+PROJECTS = "/api/v1/projects"
+
+
+async def test_a_project_is_made_read_changed_and_deleted(api: Api) -> None:
+    account = await api.register()
+    made = await api.post(account, PROJECTS, {"name": "My Awesome Project", "description": "Project description"})
+    assert made.status_code == 201
+    project = made.json()
+    assert project.keys() == {"id", "userId", "name", "description", "createdAt", "updatedAt", "isActive"}
+    assert re.fullmatch(r"proj_[0-9a-z]{26}", project["id"])
+    assert (project["userId"], project["isActive"]) == (account.user_id, True)
+
+    path = f"{PROJECTS}/{project['id']}"
+    assert (await api.get(account, path)).json() == project
+
+    changed = (await api.put(account, path, {"name": "Updated"})).json()
+    assert (changed["name"], changed["description"]) == ("Updated", "Project description")
+    assert changed["updatedAt"] > project["updatedAt"]
+    assert (await api.put(account, path, {"description": None})).json()["description"] is None
+
+    deleted = await api.delete(account, path)
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    gone = await api.get(account, path)
+    assert (gone.status_code, gone.json()["code"]) == (404, "PROJECT_NOT_FOUND")
+    assert project["id"] not in (await api.get(account, PROJECTS)).text
+
+
+async def test_the_list_comes_in_pages(api: Api) -> None:
+    account = await api.register()
+    for number in range(4):
+        await api.project(account, f"P{number}")
+
+    first = (await api.get(account, PROJECTS, limit=2)).json()
+    assert [project["name"] for project in first["projects"]] == ["P3", "P2"]
+    assert first["pagination"].items() >= {"limit": 2, "offset": 0, "total": 5, "hasMore": True}.items()
+
+    # A project made meanwhile moves offsets, not cursors.
+    await api.project(account, "P4")
+    second = (await api.get(account, PROJECTS, limit=2, cursor=first["pagination"]["nextCursor"])).json()
+    assert [project["name"] for project in second["projects"]] == ["P1", "P0"]
+    last = (await api.get(account, PROJECTS, limit=2, offset=5)).json()
+    assert [project["name"] for project in last["projects"]] == ["Ada's project"]
+    assert last["pagination"].items() >= {"hasMore": False, "nextCursor": None}.items()
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [({"limit": 0}, "limit"), ({"limit": 101}, "limit"), ({"limit": "x"}, "limit"), ({"offset": -1}, "offset"),
+     ({"cursor": "nonsense"}, "cursor")],
+)  # fmt: skip
+async def test_a_wrong_page_is_named(api: Api, ada: Account, params: dict[str, object], field: str) -> None:
+    response = await api.get(ada, PROJECTS, **params)
+    assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
+    assert response.json()["details"]["errors"][0]["field"] == field
+
+
+async def test_another_tenants_project_does_not_exist(api: Api, ada: Account) -> None:
+    stranger = await api.register()
+    path = f"{PROJECTS}/{ada.project_id}"
+    for response in (
+        await api.get(stranger, path),
+        await api.put(stranger, path, {"name": "Mine"}),
+        await api.delete(stranger, path),
+        await api.get(stranger, f"{path}/keys"),
+        await api.post(stranger, f"{path}/keys", {"name": "Mine"}),
+    ):
+        assert (response.status_code, response.json()["code"]) == (404, "PROJECT_NOT_FOUND")
+    assert ada.project_id not in (await api.get(stranger, PROJECTS)).text
+
+
+@pytest.mark.parametrize("project_id", ["nonsense", "proj_nonsense", "usr_01h455vb4pex5vsknk084sn02q", "%00"])
+async def test_what_is_no_project_id_is_not_found(api: Api, ada: Account, project_id: str) -> None:
+    response = await api.get(ada, f"{PROJECTS}/{project_id}")
+    assert (response.status_code, response.json()["code"]) == (404, "PROJECT_NOT_FOUND")
+
+
+async def test_a_member_without_the_right_is_denied(api: Api, ada: Account) -> None:
+    viewer = await api.register()
+    project_id, user_id = ids.decode(ids.PROJECT, ada.project_id), ids.decode(ids.USER, viewer.user_id)
+    assert project_id is not None
+    assert user_id is not None
+    async with api.platform.database.transaction() as session:
+        session.add(ProjectMember(project_id=project_id, user_id=user_id, role="viewer"))
+    path = f"{PROJECTS}/{ada.project_id}"
+    assert (await api.get(viewer, path)).status_code == 200
+    for response in (
+        await api.put(viewer, path, {"name": "Mine"}),
+        await api.delete(viewer, path),
+        await api.post(viewer, f"{path}/keys", {"name": "Mine"}),
+    ):
+        assert (response.status_code, response.json()["code"]) == (403, "ACCESS_DENIED")

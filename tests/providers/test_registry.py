@@ -1,0 +1,132 @@
+"""The registry: what is found, and that a stranger's broken provider harms nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.providers._registry import (
+    UnknownProvider,
+    describe,
+    frame_problem,
+    get_provider,
+    parse_credentials,
+    provider_types,
+)
+
+OURS = ["sandbox", "smtp", "telegram", "twilio", "whatsapp"]
+
+THIRD_PARTY = """
+from backend.providers._base import *
+from backend.providers._base import Accepted, Credentials, Health, Provider
+from pydantic import Field, SecretStr
+
+class PigeonCredentials(Credentials):
+    loft: str
+    is_fast: bool = Field(False, title="Racing pigeon")
+    ring_key: SecretStr
+
+class Pigeon(Provider[PigeonCredentials]):
+    type = "pigeon"
+    title = "Pigeon post"
+    summary = "Messages by bird."
+    recipient_kind = "any"
+    recipient_example = "loft 4"
+    capabilities = frozenset()
+    credentials_model = PigeonCredentials
+    @classmethod
+    def validate_recipient(cls, to): return to
+    async def validate(self): return Health(True, "coo")
+    async def send(self, message): return Accepted(None)
+
+class Untitled(Pigeon):
+    type = "untitled"
+    title = ""
+
+class Impostor(Pigeon):
+    type = "smtp"
+
+class NoProvider: ...
+"""
+
+ENTRY_POINTS = """[messagejs.providers]
+pigeon = pigeon_post:Pigeon
+untitled = pigeon_post:Untitled
+impostor = pigeon_post:Impostor
+nothing = pigeon_post:NoProvider
+missing = pigeon_post:Missing
+broken = pigeon_broken:Pigeon
+"""
+
+
+@pytest.fixture
+def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A distribution on sys.path, as pip would leave it."""
+    (tmp_path / "pigeon_post.py").write_text(THIRD_PARTY)
+    (tmp_path / "pigeon_broken.py").write_text("1 / 0\n")
+    info = tmp_path / "pigeon_post-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pigeon-post\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    provider_types.cache_clear()
+    yield
+    provider_types.cache_clear()
+
+
+def test_our_providers_are_found_by_their_files() -> None:
+    assert [one for one in provider_types() if one in OURS] == OURS
+
+
+def test_an_unknown_type_names_the_known_ones() -> None:
+    with pytest.raises(UnknownProvider, match=r"no provider 'pigeon'; use one of: sandbox, smtp"):
+        get_provider("pigeon")
+    with pytest.raises(UnknownProvider):
+        parse_credentials("_base", {})
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_third_party_provider_is_one_of_ours() -> None:
+    assert get_provider("pigeon").title == "Pigeon post"
+    fields = {field["name"]: field for field in describe("pigeon")["fields"]}
+    assert fields["loft"]["type"] == "text"
+    assert fields["isFast"] | {"help": ""} == {
+        "name": "isFast", "label": "Racing pigeon", "type": "boolean", "required": False, "default": False,
+        "placeholder": "", "help": "", "options": [],
+    }  # fmt: skip
+    assert fields["ringKey"]["type"] == "secret"
+
+
+@pytest.mark.usefixtures("third_party")
+def test_broken_strangers_are_left_out_and_cannot_take_our_place() -> None:
+    assert sorted(provider_types()) == sorted([*OURS, "pigeon"])
+    assert get_provider("smtp").__module__ == "backend.providers.smtp"
+
+
+def test_the_problem_with_a_candidate_is_named() -> None:
+    assert frame_problem(object()) == "it is not a subclass of Provider"
+
+
+def test_the_form_of_smtp_offers_its_choices() -> None:
+    fields = {field["name"]: field for field in describe("smtp")["fields"]}
+    assert fields["security"]["type"] == "select"
+    assert fields["security"]["default"] == "starttls"
+    assert {"value": "starttls", "label": "STARTTLS"} in fields["security"]["options"]
+    assert (fields["port"]["type"], fields["port"]["default"]) == ("number", 587)
+    assert fields["password"]["type"] == "secret"
+    assert [name for name, field in fields.items() if field["required"]] == ["host"]
+
+
+@pytest.mark.parametrize(
+    ("provider_type", "required"),
+    [
+        ("sandbox", []),
+        ("telegram", ["botToken"]),
+        ("whatsapp", ["phoneNumberId", "accessToken"]),
+        ("twilio", ["accountSid", "authToken"]),
+    ],
+)
+def test_only_what_a_send_needs_is_required(provider_type: str, required: list[str]) -> None:
+    assert [field["name"] for field in describe(provider_type)["fields"] if field["required"]] == required

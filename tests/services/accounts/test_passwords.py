@@ -1,0 +1,35 @@
+"""Passwords: right ones pass, others do not, whatever they are made of."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from backend.services.accounts.passwords import hash_password, verify_password
+
+
+@pytest.mark.parametrize("password", ["correct horse", "pässwörd 🔑", "nul\0inside", "x" * 1024])
+async def test_a_password_is_known_again(password: str) -> None:
+    hashed = await hash_password(password)
+    assert await verify_password(password, hashed)
+    assert not await verify_password(password[:-1], hashed)
+
+
+async def test_two_hashes_of_a_password_differ() -> None:
+    assert await hash_password("correct horse") != await hash_password("correct horse")
+
+
+async def test_no_account_is_wrong_after_the_same_time() -> None:
+    hashed = await hash_password("correct horse")
+
+    async def fastest(password_hash: str | None) -> float:
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            assert not await verify_password("wrong", password_hash)
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    # The fastest of five: the machine's noise only ever adds time.
+    assert 0.6 < await fastest(None) / await fastest(hashed) < 1.6
