@@ -8,6 +8,7 @@ from pathlib import Path
 import reflex as rx
 from reflex.plugins.sitemap import SitemapPlugin
 
+from messagejs_app import theme
 from messagejs_app.same_origin import SameOrigin
 
 
@@ -25,6 +26,6 @@ config = rx.Config(
     telemetry_enabled=False,
     show_built_with_reflex=False,
     frontend_compression_formats=["gzip"],
-    plugins=[rx.plugins.RadixThemesPlugin(), SameOrigin()],
+    plugins=[*theme.plugins(), SameOrigin()],
     disable_plugins=[SitemapPlugin],
 )

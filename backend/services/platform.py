@@ -17,7 +17,7 @@ from backend.crypto import Vault
 from backend.models.session import Change, Database
 from backend.providers._base import ProviderContext
 from backend.providers._http import open_http_client
-from backend.queueing import INVALIDATION_CHANNEL, Doorbell
+from backend.queueing import INVALIDATION_CHANNEL, LANE_COUNT, Doorbell, ReadySet
 from backend.services.policy.rate_limit import RateLimiter
 from backend.services.sending.catalog import Catalog
 from backend.services.sending.key_usage import KeyUsage
@@ -105,12 +105,23 @@ class Platform:
     async def tell_changes(self, changes: set[Change]) -> None:
         """Drop changed rows here at once, and in the other processes through Redis."""
         self._forget(changes)
+        await self._wake({change.id for change in changes if change.kind == "connector"})
         message = orjson.dumps([[change.kind, change.id] for change in changes])
         try:
             await self.redis.publish(INVALIDATION_CHANNEL, message)
         except redis.RedisError as exc:
             # The others notice when their entries expire.
             log.warning("changes.unreachable", error=type(exc).__name__)
+
+    async def _wake(self, connector_ids: set[UUID]) -> None:
+        """A changed connector may be able to send again: what waits for it goes on at once."""
+        ready = ReadySet(self.redis)
+        for connector_id in connector_ids:
+            try:
+                await ready.lift_hold(connector_id)
+            except redis.RedisError as exc:
+                log.warning("hold.unreachable", error=type(exc).__name__)
+            self.doorbell.ring([(lane, connector_id) for lane in range(LANE_COUNT)])
 
     def _forget(self, changes: set[Change]) -> None:
         self.catalog.forget(changes)

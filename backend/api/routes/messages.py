@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from backend import ids
 from backend.api.errors import validation_error
+from backend.api.schemas.common import has_nul
 from backend.api.schemas.send import SendAnswer, SendBody, send_operation
 from backend.api.security import bearer_token, check_origin
 from backend.errors import (
@@ -77,17 +78,9 @@ def _parse(body: bytes) -> SendBody:
 
 def _refuse_nul(fields: dict[str, object]) -> None:
     for name, value in fields.items():
-        if _has_nul(value) or "\x00" in name:
+        if has_nul(name) or has_nul(value):
             message = f"'{name}' contains a NUL character (\\u0000), which cannot be stored; remove it."
             raise ValidationFailed(errors=[FieldError(name.replace("\x00", ""), "VALIDATION_ERROR", message)])
-
-
-def _has_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, dict):
-        return any("\x00" in key or _has_nul(item) for key, item in value.items())
-    return isinstance(value, list) and any(_has_nul(item) for item in value)
 
 
 def _send_request(body: SendBody) -> SendRequest:

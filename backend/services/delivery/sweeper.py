@@ -88,9 +88,15 @@ _FORGET_KEYS: Final = """
 DELETE FROM idempotency_records WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM idempotency_records WHERE expires_at < now() LIMIT 5000))
 """
+# A log-in's tokens live longer than its last use is worth knowing; the family goes with them.
 _FORGET_TOKENS: Final = """
 DELETE FROM refresh_tokens WHERE token_hash = ANY(ARRAY(
     SELECT token_hash FROM refresh_tokens WHERE expires_at < now() - interval '1 day' LIMIT 5000))
+"""
+_FORGET_SESSIONS: Final = """
+DELETE FROM sessions WHERE id = ANY(ARRAY(
+    SELECT id FROM sessions s WHERE expires_at < now() - interval '7 days'
+    AND NOT EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.session_id = s.id) LIMIT 5000))
 """
 
 
@@ -146,6 +152,7 @@ class Sweeper:
                 await connection.execute(statement)
             await connection.execute(_FORGET_KEYS)
             await connection.execute(_FORGET_TOKENS)
+            await connection.execute(_FORGET_SESSIONS)
 
 
 def _lost_rows(lost: list[tuple[UUID, UUID, UUID, int, int, str]]) -> str:

@@ -169,8 +169,10 @@ def _check_content(caller: Caller, request: SendRequest, template: TemplateSourc
         return
     if not template.is_active:
         raise TemplateNotActive(f"Template '{template.name}' is not active; activate it to send it.")
-    if is_publishable and template.access == "secret_only":
-        raise SendBlocked(f"Template '{template.name}' may only be sent with a secret key (access 'secret_only').")
+    if is_publishable:
+        raise SendBlocked(
+            f"Template '{template.name}' has the access '{template.access}': only a secret key may send it."
+        )
 
 
 async def _resolve_connector(

@@ -1,0 +1,97 @@
+"""Logs are events with fields: key=value lines on a terminal, one JSON object a line elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Final, Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from backend import __version__
+from backend.settings import Settings
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "console", "json"]
+
+# What a library says at "info" about itself says nothing about messages.
+_QUIET: Final = (
+    "_granian", "aiohttp.access", "alembic", "aiosmtpd", "asyncio", "engineio", "httpcore", "httpx", "mail.log",
+    "reflex", "reflex_base", "rq", "socketio", "sqlalchemy", "urllib3",
+)  # fmt: skip
+
+
+def configure(level: Level = "info", fmt: Format = "auto") -> None:
+    """Route structlog and the standard library's loggers to stdout in one format."""
+    console = fmt == "console" or (fmt == "auto" and sys.stdout.isatty())
+    number = getattr(logging, level.upper())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        _process_name,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
+    ]
+    render = _console_processors() if console else _json_processors()
+    structlog.configure(
+        processors=[*shared, structlog.processors.StackInfoRenderer(), *render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    logging.captureWarnings(capture=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(number if level == "debug" else max(number, logging.WARNING))
+    # Library developers' warnings to each other; an operator can do nothing about them.
+    logging.getLogger("py.warnings").setLevel(number if level == "debug" else logging.ERROR)
+
+
+def configure_from(settings: Settings) -> None:
+    """Configure logs, and the reporting of unexpected errors where SENTRY_DSN is set."""
+    configure(settings.log_level, settings.log_format)
+    if settings.sentry_dsn is not None:
+        import sentry_sdk  # noqa: PLC0415 (half a second that most installs need not pay)
+
+        sentry_sdk.init(
+            dsn=settings.sentry_dsn.get_secret_value(),
+            release=f"messagejs@{__version__}",
+            send_default_pii=False,
+            max_request_body_size="never",  # bodies hold recipients and message texts
+            include_local_variables=False,
+        )
+
+
+def _process_name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Say which of the supervisor's processes speaks; on a console the line's prefix says it."""
+    if (name := os.environ.get("MESSAGEJS_PROCESS")) and not os.environ.get("MESSAGEJS_PREFIXED"):
+        event.setdefault("process", name)
+    return event
+
+
+def _console_processors() -> list[Processor]:
+    colors = not os.environ.get("NO_COLOR") and (sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR")))
+    # The default traceback prints local variables, and those hold credentials.
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=colors, pad_event_to=0, pad_level=False, exception_formatter=structlog.dev.plain_traceback
+        )
+    ]
+
+
+def _json_processors() -> list[Processor]:
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("event"),
+        structlog.processors.JSONRenderer(),
+    ]

@@ -1,0 +1,235 @@
+"""One supervised process: started, watched, restarted when it dies, stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from backend.runtime.embedded import NotReady
+from backend.runtime.errors import ProcessKeepsDying
+from backend.runtime.process import Command, Identity
+
+_GROUP_PATIENCE_S: Final = 3.0
+
+
+class Program(Protocol):
+    """What can be supervised: the embedded servers, the web server, a worker."""
+
+    @property
+    def name(self) -> str: ...
+
+    def prepare(self) -> None:
+        """Make ready for a start; blocking."""
+
+    def command(self) -> Command: ...
+
+    def probe(self) -> None:
+        """Return when it does its work; raises NotReady; blocking but brief."""
+
+
+class Output(Protocol):
+    """Where a process's lines and the supervisor's own remarks go."""
+
+    def line(self, name: str, text: str) -> None: ...
+
+    def remark(self, event: str, **fields: object) -> None: ...
+
+
+@dataclass(frozen=True)
+class RestartPolicy:
+    """A process that lived `instant_s` starts afresh; `deaths` shorter lives in a row are enough."""
+
+    instant_s: float = 10.0
+    deaths: int = 8
+    base_s: float = 0.1
+    cap_s: float = 5.0
+
+    def delay_s(self, deaths: int) -> float:
+        return float(min(self.cap_s, self.base_s * 2 ** (deaths - 1)))
+
+
+_POLICY: Final = RestartPolicy()
+
+
+class Child:
+    """Keeps one program running until `stop`; `run` raises ProcessKeepsDying when it gives up.
+
+    A silent one is heard only through its last words.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        output: Output,
+        on_change: Callable[[], None],
+        *,
+        silent: bool = False,
+        policy: RestartPolicy = _POLICY,
+    ) -> None:
+        self.name = program.name
+        self._silent = silent
+        self._policy = policy
+        self.ready = asyncio.Event()
+        self._program = program
+        self._output = output
+        self._on_change = on_change
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+        self._last_lines: deque[str] = deque(maxlen=25)
+
+    @property
+    def identity(self) -> Identity | None:
+        return Identity.of(self._process.pid) if self._process and self._process.returncode is None else None
+
+    async def run(self) -> None:
+        deaths = 0
+        while not self._stopping.is_set():
+            await asyncio.to_thread(self._program.prepare)
+            if self._stopping.is_set():
+                return
+            lived_s, code = await self._run_once()
+            if self._stopping.is_set():
+                return
+            deaths = deaths + 1 if lived_s < self._policy.instant_s else 1
+            if deaths >= self._policy.deaths:
+                raise ProcessKeepsDying(self._obituary(code))
+            delay_s = self._policy.delay_s(deaths)
+            self._output.remark(f"{self.name} died, starting it again", cause=_cause(code), in_s=round(delay_s, 1))
+            if self._silent:
+                for line in list(self._last_lines)[-5:]:
+                    self._output.line(self.name, line)
+            await self._sleep(delay_s)
+
+    async def run_to_end(self) -> int:
+        """Run a program that ends by itself once; returns its exit code."""
+        await asyncio.to_thread(self._program.prepare)
+        _, code = await self._run_once()
+        return code
+
+    async def _run_once(self) -> tuple[float, int]:
+        command = self._program.command()
+        started = time.monotonic()
+        # A pipe of our own: asyncio's would have `wait` last until grandchildren close it, too.
+        reading, writing = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *command.argv, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing, **command.popen_options()
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        self._on_change()
+        readiness = asyncio.create_task(self._await_ready())
+        pump = asyncio.create_task(self._pump(reading))
+        try:
+            code = await self._process.wait()
+        finally:
+            readiness.cancel()
+            self.ready.clear()
+        await self._end_group(self._process.pid, pump)
+        self._on_change()
+        return time.monotonic() - started, code
+
+    async def _end_group(self, group: int, pump: asyncio.Task[None]) -> None:
+        """Wait for the rest of a dead process's group (they hold its output open), but not for ever."""
+        _, unfinished = await asyncio.wait([pump], timeout=_GROUP_PATIENCE_S)
+        if unfinished:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+            await asyncio.wait([pump], timeout=1.0)
+            pump.cancel()
+
+    async def _await_ready(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._program.probe)
+            except NotReady:
+                await asyncio.sleep(0.05)
+            else:
+                self.ready.set()
+                return
+
+    async def _pump(self, descriptor: int) -> None:
+        reader = asyncio.StreamReader()
+        pipe = os.fdopen(descriptor, "rb", buffering=0)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        rest = b""
+        try:
+            while chunk := await reader.read(65536):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._say(line)
+                if len(rest) > 1_000_000:  # a line without an end must not fill the memory
+                    self._say(rest)
+                    rest = b""
+        finally:
+            transport.close()
+        self._say(rest)
+
+    def _say(self, raw: bytes) -> None:
+        text = raw.decode(errors="replace").rstrip()
+        if text:
+            self._last_lines.append(text)
+            if not self._silent:
+                self._output.line(self.name, text)
+
+    async def _sleep(self, delay_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), delay_s)
+        except TimeoutError:
+            return
+
+    def _obituary(self, code: int) -> str:
+        return (
+            f"{self.name} died {self._policy.deaths} times right after its start ({_cause(code)}). "
+            f"It said:\n{self.last_words()}"
+        )
+
+    def last_words(self) -> str:
+        return "\n".join(f"  {line}" for line in self._last_lines) or "  (nothing)"
+
+    def why_not_ready(self) -> str:
+        """Ask once more and return the reason; blocking."""
+        try:
+            self._program.probe()
+        except NotReady as exc:
+            return str(exc)
+        return "it is now"
+
+    def stop_restarting(self) -> None:
+        self._stopping.set()
+
+    async def stop(self, patience_s: float) -> None:
+        """Ask the process to end; kill it when its patience is over."""
+        self._stopping.set()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(self._program.command().stop_signal)
+        try:
+            await asyncio.wait_for(process.wait(), patience_s)
+        except TimeoutError:
+            self._output.remark(f"{self.name} did not stop in time, killing it", after_s=round(patience_s, 1))
+            process.kill()
+            await process.wait()
+
+    def kill(self) -> None:
+        self._stopping.set()
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+
+def _cause(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -1,0 +1,59 @@
+"""Secrets the product cannot do without: generated beside the embedded database, demanded everywhere else."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Final
+
+from dotenv import dotenv_values
+
+from backend.runtime.datadir import DataDir
+from backend.runtime.errors import SecretMissing, SecretsLost
+from backend.runtime.private_files import write_private
+
+NAMES: Final = ("JWT_SECRET", "ENCRYPTION_KEY", "KEY_PEPPER")
+
+
+def generated(data_dir: DataDir) -> dict[str, str]:
+    """Return the secrets kept in the data directory, by variable name; none is an empty dict."""
+    if not os.access(data_dir.secrets_path, os.R_OK):
+        return {}
+    found = dotenv_values(data_dir.secrets_path, interpolate=False)
+    return {name: value for name in NAMES if (value := found.get(name))}
+
+
+def generate_missing(data_dir: DataDir, already_set: set[str]) -> dict[str, str]:
+    """Return the secrets of the data directory, having made those that neither it nor the environment has.
+
+    A database without its secrets is not given new ones: its connectors' credentials and keys
+    would be lost for good, and silently.
+    """
+    kept = generated(data_dir)
+    wanted = [name for name in NAMES if name not in kept and name not in already_set]
+    if wanted and not kept and _has_database(data_dir):
+        raise SecretsLost(
+            f"{data_dir.path} holds a database but not {data_dir.secrets_path.name} with its {', '.join(wanted)}. "
+            "Restore that file from your backup or set these variables; to begin anew, remove the directory."
+        )
+    if wanted:
+        kept |= {name: secrets.token_hex(32) for name in wanted}
+        lines = [f"{name}={value}" for name, value in kept.items()]
+        header = "# Made by 'messagejs up'. Keep a copy: without it the database cannot be read.\n"
+        write_private(data_dir.secrets_path, header + "\n".join(lines) + "\n")
+    return {name: value for name, value in kept.items() if name not in already_set}
+
+
+def _has_database(data_dir: DataDir) -> bool:
+    return any((base / "postgres").exists() for base in (data_dir.path, data_dir.path / "servers"))
+
+
+def require_all(already_set: set[str]) -> None:
+    """Raise SecretMissing unless every secret is set; for a database that is not ours to keep secrets for."""
+    missing = [name for name in NAMES if name not in already_set]
+    if missing:
+        recipes = "\n".join(f"  {name}=$(openssl rand -hex 32)" for name in missing)
+        raise SecretMissing(
+            f"DATABASE_URL is set, so the secrets must be too; {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not. Make each once and keep it, for example in .env:\n{recipes}"
+        )

@@ -1,0 +1,124 @@
+"""`messagejs up`: decides what to start from the settings, checks what can be checked before, then supervises."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from backend.runtime import secrets, supervisor
+from backend.runtime.children import Program
+from backend.runtime.datadir import DataDir
+from backend.runtime.embedded import EmbeddedPostgres, EmbeddedValkey, Layout
+from backend.runtime.environment import Environment
+from backend.runtime.output import Printer
+from backend.runtime.programs import OwnProgram, WebProgram
+from backend.runtime.web import require_free_port, site_for
+from backend.settings import Settings
+
+# Migrations, LISTEN connections, psql and the maintenance jobs.
+_SPARE_CONNECTIONS: Final = 40
+
+
+def up(environment: Environment, *, dashboard: bool, on_ready: Callable[[Settings], None]) -> None:
+    """Start everything and stay until stopped; raises CannotStart."""
+    began = time.monotonic()
+    settings = environment.settings()
+    printer = Printer(settings.log_format)
+    data_dir = environment.data_dir()
+    data_dir.require_writable()
+    data_dir.lock()
+    try:
+        had_orphans = data_dir.end_orphans()
+        require_free_port(settings.host, settings.port, patience_s=5.0 if had_orphans else 0.0)
+        servers = _prepare_environment(environment, settings, data_dir, printer)
+        settings = environment.settings()
+        if dashboard:
+            site_for(settings, _build_progress(printer))
+        plan = _plan(settings, servers, printer, dashboard=dashboard)
+
+        def announce_ready() -> None:
+            _print_ready(settings, data_dir, printer, dashboard=dashboard, took_s=time.monotonic() - began)
+            on_ready(settings)
+
+        supervisor.run(plan, settings, data_dir, printer, announce_ready)
+    finally:
+        data_dir.unlock()
+
+
+def _prepare_environment(
+    environment: Environment, settings: Settings, data_dir: DataDir, printer: Printer
+) -> list[Program]:
+    """Complete the environment for our processes; returns the embedded servers to run."""
+    already_set = {name for name in secrets.NAMES if os.environ.get(name)}
+    if settings.database_url is not None:
+        secrets.require_all(already_set)
+    servers: list[Program] = []
+    layout = Layout(data_dir.path) if settings.database_url is None or settings.redis_url is None else None
+    if settings.database_url is None and layout is not None:
+        environment.add(secrets.generate_missing(data_dir, already_set), "secrets.env")
+        connections = (settings.web_workers + settings.workers) * settings.database_pool_size + _SPARE_CONNECTIONS
+        postgres = EmbeddedPostgres(layout, max_connections=connections, quiet=settings.log_level != "debug")
+        environment.add({"DATABASE_URL": postgres.url}, "messagejs up")
+        servers.append(postgres)
+        if "ALLOW_PRIVATE_NETWORK" not in os.environ and _is_loopback(settings.host):
+            environment.add({"ALLOW_PRIVATE_NETWORK": "true"}, "messagejs up")
+            printer.remark(
+                "connectors may name private and loopback hosts, as this server is local; "
+                "set ALLOW_PRIVATE_NETWORK=false to refuse them"
+            )
+    if settings.redis_url is None and layout is not None:
+        valkey = EmbeddedValkey(layout)
+        environment.add({"REDIS_URL": valkey.url}, "messagejs up")
+        servers.append(valkey)
+    return servers
+
+
+def _plan(settings: Settings, servers: list[Program], printer: Printer, *, dashboard: bool) -> supervisor.Plan:
+    environment = printer.child_environment()
+    announced = ("DATABASE_URL", "REDIS_URL", "ALLOW_PRIVATE_NETWORK", "HOST", "PORT")
+    return supervisor.Plan(
+        servers=servers,
+        migration=OwnProgram("migrate", ("migrate", "--quiet"), environment),
+        web=WebProgram(settings, () if dashboard else ("--no-dashboard",), environment),
+        workers=[OwnProgram(f"worker-{n + 1}", ("worker",), environment) for n in range(settings.workers)],
+        announced={name: os.environ[name] for name in announced if os.environ.get(name)},
+    )
+
+
+def _build_progress(printer: Printer) -> Callable[[str], None]:
+    began = False
+
+    def progress(line: str) -> None:
+        nonlocal began
+        if not began:
+            printer.remark("building the dashboard; this happens once and after changes, and takes half a minute")
+            began = True
+        printer.line("build", line)
+
+    return progress
+
+
+def _print_ready(settings: Settings, data_dir: DataDir, printer: Printer, *, dashboard: bool, took_s: float) -> None:
+    url = settings.public_url
+    printer.remark("ready", url=url, after_s=round(took_s, 1))
+    printer.plain("")
+    if dashboard:
+        printer.plain(f"  Dashboard   {url}")
+    printer.plain(f"  API         {url}/api/v1   (docs: {url}/docs)")
+    link = data_dir.path / "servers"
+    elsewhere = f"   (database: {link.resolve()})" if link.is_symlink() else ""
+    printer.plain(f"  Data        {data_dir.path}{elsewhere}")
+    if settings.workers == 0:
+        printer.plain("  Workers     none: messages wait until one runs ('messagejs worker')")
+    printer.plain("  Stop        Ctrl-C")
+    printer.plain("")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

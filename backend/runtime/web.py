@@ -1,0 +1,127 @@
+"""The web server: Granian with the dashboard and the API on one port, or the API alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from backend import logs
+from backend.runtime.errors import CannotStart, PortTaken
+from backend.runtime.frontend import Frontend, project_root
+from backend.runtime.process import die_with_parent
+from backend.settings import Settings, get_settings
+
+_DASHBOARD: Final = "messagejs_app.messagejs_app:app"
+_API: Final = "backend.api.app:create_api"
+# Our loggers' handlers, not Granian's own.
+_LOGGING: Final = {
+    "handlers": {},
+    "loggers": {name: {"handlers": [], "propagate": True} for name in ("_granian", "granian.access")},
+}
+
+
+def serve(settings: Settings, *, site: Path | None) -> None:
+    """Serve until SIGTERM or SIGINT; `site` is the built frontend, None for the API alone."""
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    if site is not None:
+        os.environ.update(reflex_environment(settings, site))
+        os.chdir(project_root())
+    server = Server(
+        target=_DASHBOARD if site is not None else _API,
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        websockets=True,
+        workers=settings.web_workers,
+        # Every open dashboard and event stream holds one of these; the default would be the backlog's size.
+        backlog=2048,
+        backpressure=8192,
+        http1_settings=HTTP1Settings(header_read_timeout=15_000, keep_alive=True),
+        log_level=LogLevels.debug if settings.log_level == "debug" else LogLevels.warning,
+        log_dictconfig=_LOGGING,
+        log_access=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=8,
+    )
+    logs.configure_from(settings)
+    loader = partial(_load, server.target, settings.trusted_proxies)
+    server.serve(target_loader=loader, wrap_loader=False)
+
+
+def reflex_environment(settings: Settings, site: Path) -> dict[str, str]:
+    """What Reflex needs to serve a finished build without compiling; the double underscores are its own."""
+    several = settings.web_workers > 1
+    environment = {
+        "REFLEX_CHECK_LATEST_VERSION": "false",
+        "REFLEX_CORS_ALLOWED_ORIGINS": settings.public_url,
+        "REFLEX_DIR": str(site.parent / "reflex"),
+        "REFLEX_ENV_MODE": "prod",
+        # Page state lives with its socket; only several processes have to share it.
+        "REFLEX_STATE_MANAGER_MODE": "redis" if several else "memory",
+        "REFLEX_TELEMETRY_ENABLED": "false",
+        "REFLEX_WEB_WORKDIR": str(site),
+        "__REFLEX_MOUNT_FRONTEND_COMPILED_APP": "true",
+        "__REFLEX_SKIP_COMPILE": "true",
+    }
+    if several:
+        environment["REFLEX_REDIS_URL"] = settings.require_redis_url()
+    return environment
+
+
+def _load(target: str, trusted_proxies: tuple[str, ...]) -> Callable[..., Any]:
+    """Make the application in a worker process, which must not outlive Granian's main process."""
+    from granian._internal import load_target
+    from granian.utils.proxies import wrap_asgi_with_proxy_headers
+
+    die_with_parent(signal.SIGTERM)
+    logs.configure_from(get_settings())
+    application: Callable[..., Any] = load_target(target, factory=True)
+    if trusted_proxies:
+        application = wrap_asgi_with_proxy_headers(application, trusted_hosts=list(trusted_proxies))
+    return application
+
+
+def site_for(settings: Settings, progress: Callable[[str], None]) -> Path:
+    return Frontend(project_root(), settings.data_dir).ensure_site(progress)
+
+
+def require_free_port(host: str, port: int, *, patience_s: float = 0.0) -> None:
+    """Raise PortTaken when somebody listens there; wait a little for a server that is about to leave."""
+    deadline = time.monotonic() + patience_s
+    while (problem := _bind_problem(host, port)) is not None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if problem is not None:
+        raise problem
+
+
+def _bind_problem(host: str, port: int) -> CannotStart | None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as exc:
+        return CannotStart(f"HOST={host} is not an address of this machine ({exc.strerror}); use 127.0.0.1 or 0.0.0.0.")
+    with socket.socket(family, kind, protocol) as probe:
+        # As servers do, for connections in TIME_WAIT. A listener refuses us all the same.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen(1)
+        except PermissionError:
+            return PortTaken(f"Port {port} needs root's rights; choose one above 1023 with --port.")
+        except OSError as exc:
+            return PortTaken(
+                f"{host}:{port} cannot be used ({exc.strerror}); choose another port with --port, "
+                "for example --port 8001, or stop what listens there."
+            )
+    return None

@@ -1,0 +1,276 @@
+"""`POST /messages` over HTTP: a wrong request gets a clear answer, a right one exactly one message."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from backend.ids import CONNECTOR, TEMPLATE, encode, new_id
+from tests.api.conftest import Account, Api
+
+PATH = "/api/v1/messages"
+
+
+@dataclass
+class Sender:
+    """A project with a Sandbox, an e-mail and an SMS connector, a template and a live key."""
+
+    api: Api
+    account: Account
+    key: str
+    connectors: dict[str, str]
+    template_id: str
+
+    async def post(
+        self, body: Any = None, *, headers: dict[str, str] | None = None, content: bytes | None = None
+    ) -> httpx.Response:
+        all_headers = {"Authorization": f"Bearer {self.key}", **(headers or {})}
+        if content is not None:
+            all_headers.setdefault("Content-Type", "application/json")
+            return await self.api.client.post(PATH, content=content, headers=all_headers)
+        return await self.api.client.post(PATH, json=body, headers=all_headers)
+
+    def body(self, **fields: Any) -> dict[str, Any]:
+        return {"to": "ada", "connectorId": self.connectors["sandbox"], "message": "hi", **fields}
+
+    async def total(self) -> int:
+        answer = await self.api.get(self.account, PATH, projectId=self.account.project_id)
+        total: int = answer.json()["pagination"]["total"]
+        return total
+
+
+CREDENTIALS: dict[str, dict[str, Any]] = {
+    "smtp": {"host": "127.0.0.1", "port": 2525, "security": "none", "fromAddress": "shop@example.com"},
+    "twilio": {"accountSid": "AC" + "0" * 32, "authToken": "0" * 32, "fromNumber": "+14155550100"},
+}
+
+
+@pytest_asyncio.fixture
+async def sender(api: Api) -> Sender:
+    account = await api.register()
+    project = f"/api/v1/projects/{account.project_id}"
+    listed = (await api.get(account, f"{project}/connectors")).json()["connectors"]
+    connectors = {connector["type"]: connector["id"] for connector in listed}
+    for type_, credentials in CREDENTIALS.items():
+        made = await api.post(
+            account, f"{project}/connectors", {"type": type_, "name": type_, "credentials": credentials}
+        )
+        assert made.status_code == 201, made.text
+        connectors[type_] = made.json()["id"]
+    template = {
+        "name": "otp",
+        "connectorType": "sandbox",
+        "content": "Hi {{name}}, your code is {{code}}",
+        "variables": ["name", "code"],
+    }
+    template_id = (await api.post(account, f"{project}/templates", template)).json()["id"]
+    key = (await api.post(account, f"{project}/keys", {"name": "live"})).json()["key"]
+    return Sender(api, account, key, connectors, template_id)
+
+
+def fields_of(response: httpx.Response) -> set[tuple[str, str]]:
+    return {(error["field"], error["code"]) for error in response.json()["details"]["errors"]}
+
+
+async def test_a_send_is_accepted_as_the_reference_says(sender: Sender) -> None:
+    response = await sender.post(
+        {
+            "to": "ada",
+            "connectorId": sender.connectors["sandbox"],
+            "templateId": sender.template_id,
+            "variables": {"name": "John", "code": "12345"},
+        }
+    )
+    assert response.status_code == 202
+    assert set(response.json()) == {"messageId", "status"}
+    assert response.json()["status"] == "queued"
+    message_id = response.json()["messageId"]
+    detail = (await sender.api.get(sender.account, f"{PATH}/{message_id}")).json()
+    assert detail["text"] == "Hi John, your code is 12345"
+    assert response.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b'{"to": "ada",', 400, "MALFORMED_BODY"),
+        (b"", 400, "MALFORMED_BODY"),
+        (b"[1, 2]", 400, "VALIDATION_ERROR"),
+        (b'"text"', 400, "VALIDATION_ERROR"),
+        (b"\xff\xfe", 400, "MALFORMED_BODY"),
+    ],
+)
+async def test_a_body_that_is_no_json_object_is_named_so(
+    sender: Sender, content: bytes, status: int, code: str
+) -> None:
+    response = await sender.post(content=content)
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.json()["error"]
+    assert response.json()["requestId"] == response.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "code"),
+    [
+        ({"to": None}, "to", "VALIDATION_ERROR"),
+        ({"to": ""}, "to", "VALIDATION_ERROR"),
+        ({"to": 42}, "to", "VALIDATION_ERROR"),
+        ({"recipent": "ada"}, "recipent", "UNKNOWN_FIELD"),
+        ({"variables": ["a"]}, "variables", "VALIDATION_ERROR"),
+        ({"priority": "urgent"}, "priority", "VALIDATION_ERROR"),
+        ({"sendAt": "tomorrow"}, "sendAt", "VALIDATION_ERROR"),
+        ({"sendAt": "2030-01-01T00:00:00"}, "sendAt", "VALIDATION_ERROR"),
+        ({"message": "a\x00b"}, "message", "VALIDATION_ERROR"),
+        ({"metadata": {"a": "x" * 5000}}, "metadata", "VALIDATION_ERROR"),
+        ({"connector": "pigeon", "connectorId": None}, "connector", "INVALID_CONNECTOR_TYPE"),
+    ],
+)
+async def test_a_wrong_field_is_named_with_what_to_do(
+    sender: Sender, changes: dict[str, Any], field: str, code: str
+) -> None:
+    response = await sender.post(sender.body(**changes))
+    assert response.status_code == 400, response.text
+    assert (field, code) in fields_of(response)
+    assert await sender.total() == 0
+
+
+async def test_a_missing_field_is_named(sender: Sender) -> None:
+    response = await sender.post({"message": "hi", "connectorId": sender.connectors["sandbox"]})
+    assert response.json()["code"] == "MISSING_REQUIRED_FIELD"
+    assert fields_of(response) == {("to", "MISSING_REQUIRED_FIELD")}
+    nothing_to_say = await sender.post({"to": "ada", "connectorId": sender.connectors["sandbox"]})
+    assert fields_of(nothing_to_say) == {("templateId", "MISSING_REQUIRED_FIELD")}
+    no_way_to_go = await sender.post({"to": "ada", "message": "hi"})
+    assert fields_of(no_way_to_go) == {("connectorId", "MISSING_REQUIRED_FIELD")}
+
+
+async def test_variables_must_be_the_templates(sender: Sender) -> None:
+    body = {"to": "ada", "connectorId": sender.connectors["sandbox"], "templateId": sender.template_id}
+    missing = await sender.post({**body, "variables": {"name": "John"}})
+    assert fields_of(missing) == {("variables.code", "MISSING_REQUIRED_FIELD")}
+    assert "'otp'" in missing.json()["error"]
+    assert "'code'" in missing.json()["error"]
+    too_many = await sender.post({**body, "variables": {"name": "John", "code": 1, "colour": "red"}})
+    assert fields_of(too_many) == {("variables.colour", "UNKNOWN_VARIABLE")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"connectorId": "conn_nonsense"}, 404, "CONNECTOR_NOT_FOUND"),
+        ({"connectorId": encode(CONNECTOR, new_id())}, 404, "CONNECTOR_NOT_FOUND"),
+        ({"message": None, "templateId": encode(TEMPLATE, new_id())}, 404, "TEMPLATE_NOT_FOUND"),
+        ({"connectorId": None, "connector": "whatsapp"}, 404, "CONNECTOR_NOT_FOUND"),
+    ],
+)
+async def test_what_is_not_there_is_not_found(sender: Sender, changes: dict[str, Any], status: int, code: str) -> None:
+    response = await sender.post(sender.body(**changes))
+    assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+async def test_an_inactive_connector_says_so(sender: Sender) -> None:
+    path = f"/api/v1/projects/{sender.account.project_id}/connectors/{sender.connectors['sandbox']}"
+    changed = await sender.api.client.put(path, json={"isActive": False}, headers=sender.account.headers)
+    assert changed.status_code == 200
+    response = await sender.post(sender.body())
+    assert (response.status_code, response.json()["code"]) == (400, "CONNECTOR_NOT_ACTIVE")
+
+
+async def test_a_phone_number_that_is_none_and_an_address_that_is_none(sender: Sender) -> None:
+    phone = await sender.post(sender.body(to="not a number", connectorId=sender.connectors["twilio"]))
+    assert (phone.status_code, phone.json()["code"]) == (400, "INVALID_PHONE")
+    address = await sender.post(sender.body(to="nobody", connectorId=sender.connectors["smtp"]))
+    assert (address.status_code, address.json()["code"]) == (400, "INVALID_TO")
+
+
+async def test_a_body_over_the_limit_is_413_and_another_content_type_415(sender: Sender) -> None:
+    limit = sender.api.platform.settings.body_limit_bytes
+    large = await sender.post(content=b'{"to": "' + b"a" * limit + b'"}')
+    assert (large.status_code, large.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
+    form = await sender.post(content=b"to=ada", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert (form.status_code, form.json()["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+async def test_a_wrong_method_and_an_unknown_route_are_json(sender: Sender) -> None:
+    headers = {"Authorization": f"Bearer {sender.key}"}
+    method = await sender.api.client.delete(PATH, headers=headers)
+    assert (method.status_code, method.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert "POST" in method.headers["Allow"]
+    route = await sender.api.client.post("/api/v1/mesages", json={}, headers=headers)
+    assert (route.status_code, route.json()["code"]) == (404, "NOT_FOUND")
+    assert "/api/v1/mesages" in route.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("authorization", "code"),
+    [
+        (None, "MISSING_API_KEY"),
+        ("Bearer ", "MISSING_API_KEY"),
+        ("Bearer sk_live_00000000000000000000000000000000", "INVALID_API_KEY"),
+        ("Bearer nonsense", "INVALID_API_KEY"),
+        ("Basic abc", "MISSING_API_KEY"),
+    ],
+)
+async def test_without_a_valid_key_nothing_is_sent(sender: Sender, authorization: str | None, code: str) -> None:
+    headers = {"Authorization": authorization} if authorization else {}
+    response = await sender.api.client.post(PATH, json=sender.body(), headers=headers)
+    assert (response.status_code, response.json()["code"]) == (401, code)
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_a_revoked_key_stops_at_once(sender: Sender) -> None:
+    path = f"/api/v1/projects/{sender.account.project_id}/keys"
+    assert (await sender.post(sender.body())).status_code == 202
+    (key,) = (await sender.api.get(sender.account, path)).json()["keys"]
+    deleted = await sender.api.client.delete(f"{path}/{key['id']}", headers=sender.account.headers)
+    assert deleted.status_code == 204
+    assert (await sender.post(sender.body())).status_code == 401
+
+
+async def test_fifty_identical_requests_with_one_key_make_one_message(sender: Sender) -> None:
+    headers = {"Idempotency-Key": "4d7e1c9a-order-17"}
+    answers = await asyncio.gather(*(sender.post(sender.body(), headers=headers) for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["messageId"] for answer in answers}) == 1
+    assert sum("Idempotency-Replayed" in answer.headers for answer in answers) == 49
+    assert await sender.total() == 1
+
+
+async def test_a_used_key_with_another_body_is_422_and_quotes_do_not_matter(sender: Sender) -> None:
+    first = await sender.post(sender.body(), headers={"Idempotency-Key": "k"})
+    quoted = await sender.post(sender.body(), headers={"Idempotency-Key": '"k"'})
+    reordered = await sender.post(dict(reversed(sender.body().items())), headers={"Idempotency-Key": "k"})
+    other = await sender.post(sender.body(message="other"), headers={"Idempotency-Key": "k"})
+    assert quoted.json() == reordered.json() == first.json()
+    assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_CONFLICT")
+    long = await sender.post(sender.body(), headers={"Idempotency-Key": "k" * 256})
+    assert long.status_code == 400
+
+
+async def test_a_refused_request_does_not_use_up_its_key(sender: Sender) -> None:
+    headers = {"Idempotency-Key": "retry-me"}
+    refused = await sender.post(sender.body(to="nobody", connectorId=sender.connectors["smtp"]), headers=headers)
+    assert refused.status_code == 400
+    assert (await sender.post(sender.body(), headers=headers)).status_code == 202
+
+
+async def test_a_keys_limit_is_told_and_kept(sender: Sender) -> None:
+    path = f"/api/v1/projects/{sender.account.project_id}/keys"
+    sender.key = (await sender.api.post(sender.account, path, {"name": "small", "rateLimit": 2})).json()["key"]
+    answers = [await sender.post(sender.body()) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
+    assert "q=2" in answers[0].headers["RateLimit-Policy"]
+    assert answers[2].json()["code"] == "RATE_LIMIT_EXCEEDED"
+    assert int(answers[2].headers["Retry-After"]) > 0
+
+
+async def test_problem_json_on_request(sender: Sender) -> None:
+    response = await sender.post(sender.body(to=""), headers={"Accept": "application/problem+json"})
+    assert response.headers["Content-Type"].startswith("application/problem+json")
+    assert response.json()["code"] == "VALIDATION_ERROR"
+    assert response.json()["status"] == 400

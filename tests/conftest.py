@@ -1,0 +1,61 @@
+"""One embedded Postgres and Valkey for the whole run; tests isolate by making their own users and projects."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.models.migrate import upgrade
+from backend.runtime.embedded import EmbeddedServers
+from backend.settings import Settings, get_settings
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Iterator[Path]:
+    """A short path that the servers' account can reach when the tests run as root."""
+    path = Path(tempfile.mkdtemp(prefix="mjs-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def servers(data_dir: Path) -> Iterator[EmbeddedServers]:
+    # A test run does not survive a power cut anyway; kill -9 loses nothing without fsync either.
+    servers = EmbeddedServers(data_dir, postgres_options=("fsync=off", "full_page_writes=off"))
+    servers.start()
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture(scope="session")
+def settings(servers: EmbeddedServers) -> Iterator[Settings]:
+    """Settings of the embedded servers, migrated to head; `get_settings()` and child processes agree."""
+    values = {
+        "DATABASE_URL": servers.database_url,
+        "REDIS_URL": servers.redis_url,
+        "JWT_SECRET": secrets.token_hex(32),
+        "ENCRYPTION_KEY": secrets.token_hex(32),
+        "KEY_PEPPER": secrets.token_hex(32),
+        "ALLOW_PRIVATE_NETWORK": "true",
+        "RETRY_BASE_S": "0.05",
+        "RETRY_CAP_S": "0.5",
+        "LEASE_S": "5",
+        "PROVIDER_TIMEOUT_S": "4",
+        "DASHBOARD_RATE_LIMIT_PER_MINUTE": "0",
+        "DATABASE_POOL_SIZE": "10",
+    }
+    before = dict(os.environ)
+    os.environ.update(values)
+    get_settings.cache_clear()
+    upgrade(servers.database_url)
+    yield get_settings()
+    os.environ.clear()
+    os.environ.update(before)
+    get_settings.cache_clear()

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from backend.runtime.children import Child, RestartPolicy
+from backend.runtime.embedded import NotReady
+from backend.runtime.errors import ProcessKeepsDying
+from backend.runtime.process import Command, Identity
+
+_QUICK = RestartPolicy(instant_s=5, deaths=3, base_s=0.01, cap_s=0.02)
+
+
+class Script:
+    """A program of a few lines of Python; ready when `ready_file` is there."""
+
+    name = "script"
+
+    def __init__(self, code: str, cwd: Path, ready_file: Path | None = None) -> None:
+        self._code = code
+        self._cwd = cwd
+        self._ready_file = ready_file
+        self.starts = 0
+
+    def prepare(self) -> None:
+        self.starts += 1
+
+    def command(self) -> Command:
+        return Command(argv=(sys.executable, "-c", self._code), env=dict(os.environ), cwd=self._cwd)
+
+    def probe(self) -> None:
+        if self._ready_file is not None and not self._ready_file.exists():
+            raise NotReady(f"{self._ready_file.name} is missing")
+
+
+class Lines:
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.remarks: list[str] = []
+
+    def line(self, name: str, text: str) -> None:
+        self.lines.append(text)
+
+    def remark(self, event: str, **fields: object) -> None:
+        self.remarks.append(event)
+
+
+def _child(program: Script, output: Lines) -> Child:
+    return Child(program, output, lambda: None, policy=_QUICK)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 (the conditions are about other processes)
+            await asyncio.sleep(0.02)
+
+
+async def test_a_program_that_cannot_stay_alive_is_given_up_with_its_last_words(tmp_path: Path) -> None:
+    program = Script("print('no such table'); raise SystemExit(3)", tmp_path)
+    with pytest.raises(ProcessKeepsDying, match=r"script died 3 times .*exit code 3.*\n  no such table"):
+        await _child(program, Lines()).run()
+    assert program.starts == 3
+
+
+async def test_a_killed_program_is_prepared_and_started_again(tmp_path: Path) -> None:
+    program, output = Script("import time; time.sleep(60)", tmp_path), Lines()
+    child = _child(program, output)
+    running = asyncio.create_task(child.run())
+    await _until(child.ready.is_set)
+    first = child.identity
+    assert first is not None
+    os.kill(first.pid, signal.SIGKILL)
+    await _until(lambda: child.identity not in {None, first})
+    await child.stop(5)
+    await running
+    assert program.starts == 2
+    assert output.remarks == ["script died, starting it again"]
+
+
+async def test_ready_means_that_the_probe_said_so(tmp_path: Path) -> None:
+    ready_file = tmp_path / "ready"
+    child = _child(Script("import time; time.sleep(60)", tmp_path, ready_file), Lines())
+    running = asyncio.create_task(child.run())
+    await _until(lambda: child.identity is not None)
+    await asyncio.sleep(0.2)
+    assert not child.ready.is_set()
+    assert child.why_not_ready() == "ready is missing"
+    ready_file.touch()
+    await _until(child.ready.is_set)
+    await child.stop(5)
+    await running
+
+
+async def test_a_program_that_ignores_the_request_to_stop_is_killed_after_its_patience(tmp_path: Path) -> None:
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
+    output = Lines()
+    child = _child(Script(code, tmp_path), output)
+    running = asyncio.create_task(child.run())
+    await _until(lambda: output.lines == ["deaf"])
+    began = time.monotonic()
+    await child.stop(0.3)
+    await running
+    assert 0.3 <= time.monotonic() - began < 3
+    assert output.remarks == ["script did not stop in time, killing it"]
+
+
+async def test_what_a_dead_program_leaves_in_its_group_is_ended(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True); time.sleep(60)"
+    )
+    output = Lines()
+    child = _child(Script(code, tmp_path), output)
+    running = asyncio.create_task(child.run())
+    await _until(lambda: bool(output.lines))
+    orphan = Identity.of(int(output.lines[0]))
+    identity = child.identity
+    assert identity is not None
+    child.stop_restarting()
+    os.kill(identity.pid, signal.SIGKILL)
+    await running
+    await _until(lambda: not orphan.is_alive())
+
+
+async def test_a_line_is_passed_on_whole_however_it_arrives(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "for part in ('a' * 70000, 'b', '\\nend'):\n"
+        "    sys.stdout.write(part); sys.stdout.flush(); time.sleep(0.05)"
+    )
+    output = Lines()
+    child = _child(Script(code, tmp_path), output)
+    assert await child.run_to_end() == 0
+    assert output.lines == ["a" * 70000 + "b", "end"]
+
+
+async def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from backend.runtime.process import Command\n"
+        "command = Command(argv=(sys.executable, '-c', 'import time; time.sleep(60)'), env={}, cwd=Path('/'))\n"
+        "async def main():\n"
+        "    process = await asyncio.create_subprocess_exec(*command.argv, **command.popen_options())\n"
+        "    print(process.pid, flush=True)\n"
+        "    await process.wait()\n"
+        "asyncio.run(main())\n"
+    )
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    assert parent.stdout is not None
+    child = psutil.Process(int(await parent.stdout.readline()))
+    parent.kill()
+    await parent.wait()
+    if sys.platform == "linux":
+        await asyncio.to_thread(child.wait, 5)
+    else:
+        child.kill()

@@ -1,0 +1,87 @@
+"""The embedded servers on a data directory of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from backend.runtime.embedded import EmbeddedServers, Layout
+from backend.runtime.process import processes_in
+
+
+@pytest.fixture
+def own_servers(short_dir: Path) -> Iterator[EmbeddedServers]:
+    """Running; a test may stop, kill and start them."""
+    servers = EmbeddedServers(short_dir / "own", postgres_options=("fsync=off",))
+    servers.start()
+    yield servers
+    servers.stop()
+
+
+def _write(servers: EmbeddedServers) -> None:
+    with psycopg.connect(servers.database_url) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (value text)")
+        connection.execute("INSERT INTO kept VALUES ('here')")
+    redis.Redis.from_url(servers.redis_url).set("kept", "here")
+
+
+def _kept_rows(servers: EmbeddedServers) -> int:
+    with psycopg.connect(servers.database_url) as connection:
+        row = connection.execute("SELECT count(*) FROM kept").fetchone()
+        assert row is not None
+        count: int = row[0]
+        return count
+
+
+def test_data_survives_a_stop_and_a_start(own_servers: EmbeddedServers) -> None:
+    _write(own_servers)
+    before = _kept_rows(own_servers)
+    own_servers.stop()
+    own_servers.start()
+    assert _kept_rows(own_servers) == before
+    assert redis.Redis.from_url(own_servers.redis_url).get("kept") == b"here"
+
+
+def test_committed_rows_survive_kill_9(own_servers: EmbeddedServers, short_dir: Path) -> None:
+    _write(own_servers)
+    before = _kept_rows(own_servers)
+    for pid in processes_in(short_dir / "own" / "postgres") + processes_in(short_dir / "own" / "valkey"):
+        os.kill(pid, signal.SIGKILL)
+    own_servers.stop()
+    own_servers.start()
+    assert _kept_rows(own_servers) == before
+
+
+def test_a_pid_file_with_somebody_elses_pid_does_not_keep_postgres_from_starting(
+    own_servers: EmbeddedServers, short_dir: Path
+) -> None:
+    own_servers.stop()
+    # As after a power cut: the number belongs to a process that lives, and is not Postgres.
+    pid_file = short_dir / "own" / "postgres" / "postmaster.pid"
+    pid_file.write_text(f"{os.getppid()}\n{short_dir}/own/postgres\n0\n5432\n\n\n  0  0\n")
+    own_servers.start()
+    _write(own_servers)
+
+
+def test_the_database_asks_for_its_password(own_servers: EmbeddedServers) -> None:
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(own_servers.database_url, password="wrong")
+
+
+def test_text_is_utf_8_and_sorted_the_same_everywhere(own_servers: EmbeddedServers) -> None:
+    with psycopg.connect(own_servers.database_url) as connection:
+        row = connection.execute("SELECT datlocale, pg_encoding_to_char(encoding) FROM pg_database").fetchone()
+    assert row == ("C.UTF-8", "UTF8")
+
+
+def test_a_long_data_directory_gets_short_socket_paths(short_dir: Path) -> None:
+    layout = Layout(short_dir / ("long" * 25))
+    # sockaddr_un holds 103 bytes on macOS and 107 on Linux.
+    assert len(str(layout.sockets / ".s.PGSQL.5432.lock")) <= 103
+    assert Layout(short_dir / ("long" * 25)).sockets == layout.sockets
