@@ -201,7 +201,7 @@ def _required(value: SecretStr | None, name: str, example: str) -> str:
 
 
 def _url_host(host: str) -> str:
-    if host in {"0.0.0.0", "::"}:
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (recognised, not bound)
         return "localhost"
     return f"[{host}]" if ":" in host else host
 

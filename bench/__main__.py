@@ -38,7 +38,8 @@ def main() -> None:
 
 def _print(report: dict[str, Any]) -> None:
     rows: list[dict[str, Any]] = report["rows"]
-    table = Table(title=report["name"])
+    remarks = [f"{name}: {value}" for name, value in report.items() if name not in {"name", "rows"}]
+    table = Table(title=report["name"], caption=", ".join(remarks))
     for column in rows[0]:
         table.add_column(column, justify="right")
     for row in rows:

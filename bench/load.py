@@ -15,6 +15,7 @@ from typing import Final
 import orjson
 
 _MARK: Final = b"@@@@@@@@@@"  # ten bytes of the body that number the message
+_PATIENCE_S: Final = 5.0
 
 
 @dataclass
@@ -80,7 +81,13 @@ async def _client(run: Run, arguments: argparse.Namespace, keys: list[str], ends
         serial = run.serial
         request = requests[serial % len(requests)].replace(_MARK, b"%010d" % serial)
         started = time.monotonic()
-        answer = await client.post(request)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                answer = await client.post(request)
+        except (OSError, TimeoutError) as exc:
+            run.errors[type(exc).__name__] = run.errors.get(type(exc).__name__, 0) + 1
+            _, client = await loop.create_connection(Client, "127.0.0.1", arguments.port)
+            continue
         now = time.monotonic()
         status = answer[9:12].decode()
         if status == "202":

@@ -55,6 +55,7 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=True,
+            hide_parameters=True,  # errors reach the log; what was being stored must not
             connect_args={"application_name": _APPLICATION, "connect_timeout": 5},
         )
         self.raw: RawPool = AsyncConnectionPool(

@@ -12,6 +12,7 @@ import orjson
 import redis
 import redis.asyncio
 import structlog
+from redis.asyncio import Redis  # the field `redis` hides the module inside the class
 
 from backend.crypto import Vault
 from backend.models.session import Change, Database
@@ -138,7 +139,7 @@ class Platform:
         finally:
             await listener.aclose()
 
-    async def _listen(self, listener: redis.asyncio.Redis) -> None:
+    async def _listen(self, listener: Redis) -> None:
         while True:
             try:
                 async with listener.pubsub() as channel:

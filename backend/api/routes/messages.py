@@ -128,7 +128,9 @@ def _idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None:
     if not key or len(key) > _MAX_KEY_LENGTH:
         raise BadRequest(
             f"The Idempotency-Key has {len(key)} characters; it needs 1 to {_MAX_KEY_LENGTH}.",
-            errors=[FieldError("Idempotency-Key", "VALIDATION_ERROR", f"Use 1 to {_MAX_KEY_LENGTH} characters, a UUID say.")],
+            errors=[
+                FieldError("Idempotency-Key", "VALIDATION_ERROR", f"Use 1 to {_MAX_KEY_LENGTH} characters, a UUID say.")
+            ],
         )
     # Canonical, so that the same request with its fields in another order is the same request.
     try:

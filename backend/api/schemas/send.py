@@ -63,7 +63,9 @@ def send_operation() -> dict[str, Any]:
         "security": [{"bearer": []}],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": SendBody.model_json_schema(ref_template="#/components/schemas/{model}")}},
+            "content": {
+                "application/json": {"schema": SendBody.model_json_schema(ref_template="#/components/schemas/{model}")}
+            },
         },
         "parameters": [
             {

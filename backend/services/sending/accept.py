@@ -150,7 +150,7 @@ async def _prepare(
         project_id=caller.project_id,
         connector_id=connector.id,
         lane=LANES[request.priority],
-        columns=_columns(caller, request, connector, template, recipient, rendered),
+        columns=_columns(caller, request, connector, template, recipient=recipient, rendered=rendered),
         idempotency=idempotency,
     )
 
@@ -208,7 +208,9 @@ def _known_provider(type_: str) -> type[AnyProvider]:
     try:
         return get_provider(type_)
     except UnknownProvider as exc:
-        raise InvalidConnectorType(str(exc), errors=[FieldError("connector", InvalidConnectorType.code, str(exc))]) from exc
+        raise InvalidConnectorType(
+            str(exc), errors=[FieldError("connector", InvalidConnectorType.code, str(exc))]
+        ) from exc
 
 
 async def _sandbox(platform: Platform, project_id: UUID) -> CatalogConnector:
@@ -250,6 +252,7 @@ def _columns(
     request: SendRequest,
     connector: CatalogConnector,
     template: TemplateSource | None,
+    *,
     recipient: str,
     rendered: Rendered,
 ) -> dict[str, Any]:

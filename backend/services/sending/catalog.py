@@ -6,7 +6,7 @@ to live only bounds how long a lost notice matters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -20,9 +20,11 @@ from backend.errors import (
     MissingApiKey,
     TemplateNotFound,
 )
-from backend.models import ApiKey, Connector, Project, Template
+from backend.models import ApiKey, Connector, Template
+from backend.models.api_key import Caller
 from backend.models.session import Change, Database
 from backend.services.cache import ReadThroughCache
+from backend.services.group_commit import GroupCommit
 from backend.services.rendering.render import TemplateSource
 
 _TTL_S: Final = 5.0
@@ -62,6 +64,9 @@ class Catalog:
         self._database = database
         self._key_pepper = key_pepper
         self._default_rate_limit = default_rate_limit
+        self._callers: GroupCommit[bytes, Caller | None] = GroupCommit(
+            self._find_callers, name="key-lookup", waiting_limit=10_000
+        )
         self._keys = ReadThroughCache(self._load_key, size=20_000, ttl_s=_TTL_S)
         self._connectors = ReadThroughCache(self._load_connector, size=20_000, ttl_s=_TTL_S)
         self._defaults = ReadThroughCache(self._load_default, size=20_000, ttl_s=_TTL_S)
@@ -106,23 +111,24 @@ class Catalog:
                 self._keys.forget_where(lambda key, row=change.id: key.project_id == row)  # type: ignore[misc]
 
     async def _load_key(self, token: str) -> CatalogKey:
-        async with self._database.session() as session:
-            key = await ApiKey.find_by_hash(session, keyed_hash(self._key_pepper, token))
-            project = await Project.find(session, key.project_id) if key is not None and key.is_active else None
-        if key is None or project is None or not project.is_active:
+        caller = await self._callers.submit(keyed_hash(self._key_pepper, token))
+        if caller is None:
             raise InvalidApiKey
-        rate_limit = key.rate_limit or self._default_rate_limit or PLAN_RATE_LIMITS.get(project.plan)
         return CatalogKey(
-            id=key.id,
-            project_id=key.project_id,
-            name=key.name,
-            kind=key.kind,
-            mode=key.mode,
-            scopes=frozenset(key.scopes),
-            allowed_origins=tuple(key.allowed_origins),
-            rate_limit=rate_limit,
-            expires_at=key.expires_at,
+            id=caller.id,
+            project_id=caller.project_id,
+            name=caller.name,
+            kind=caller.kind,
+            mode=caller.mode,
+            scopes=frozenset(caller.scopes),
+            allowed_origins=tuple(caller.allowed_origins),
+            rate_limit=caller.rate_limit or self._default_rate_limit or PLAN_RATE_LIMITS.get(caller.plan),
+            expires_at=caller.expires_at,
         )
+
+    async def _find_callers(self, key_hashes: Sequence[bytes]) -> Sequence[Caller | None]:
+        callers = await ApiKey.callers(self._database.raw, list(key_hashes))
+        return [callers.get(key_hash) for key_hash in key_hashes]
 
     async def _load_connector(self, key: tuple[UUID, UUID]) -> CatalogConnector:
         async with self._database.session() as session:
