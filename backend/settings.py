@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -25,6 +26,7 @@ class Settings(BaseSettings):
     )
     database_pool_size: int = Field(20, ge=2, le=200, description="Most Postgres connections a process opens")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey, e.g. redis://host:6379/0")
+    redis_password: SecretStr | None = Field(None, description="Password of REDIS_URL, where the URL has none")
     data_dir: Path = Field(
         Path(".messagejs"),
         validation_alias=AliasChoices("MESSAGEJS_DATA_DIR", "data_dir"),
@@ -63,7 +65,8 @@ class Settings(BaseSettings):
     # --- Sending.
     workers: int = Field(1, ge=0, le=64, description="Delivery worker processes that `messagejs up` starts")
     default_plan: Literal["free", "pro", "enterprise"] = Field("enterprise", description="Plan of a new project")
-    api_key_rate_limit: int | None = Field(None, ge=1, description="Messages an hour for a key without its own limit")
+    api_key_rate_limit: int | None = Field(None, ge=1, description="Messages a window for a key without its own limit")
+    api_key_rate_window: int = Field(3_600_000, ge=1000, description="Window of keys' rate limits, in milliseconds")
     idempotency_ttl_s: int = Field(24 * 3600, ge=60, description="How long an Idempotency-Key is remembered")
     accept_queue_limit: int = Field(2000, ge=1, description="Sends waiting for the group commit before 503")
     delivery_concurrency: int = Field(400, ge=1, le=5000, description="Sends in flight in one worker")
@@ -110,6 +113,7 @@ class Settings(BaseSettings):
     @field_validator(
         "database_url",
         "redis_url",
+        "redis_password",
         "jwt_secret",
         "encryption_key",
         "encryption_key_previous",
@@ -164,7 +168,14 @@ class Settings(BaseSettings):
         return _required(self.database_url, "DATABASE_URL", "postgresql://user:password@host:5432/messagejs")
 
     def require_redis_url(self) -> str:
-        return _required(self.redis_url, "REDIS_URL", "redis://host:6379/0")
+        """The URL with REDIS_PASSWORD filled in where it names none."""
+        url = _required(self.redis_url, "REDIS_URL", "redis://host:6379/0")
+        parts = urlsplit(url)
+        if self.redis_password is None or parts.password is not None:
+            return url
+        password = quote(self.redis_password.get_secret_value(), safe="")
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{password}@{host}"))
 
     def require_jwt_secret(self) -> str:
         return _required(self.jwt_secret, "JWT_SECRET", "the output of 'openssl rand -hex 32'")

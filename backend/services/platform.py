@@ -72,7 +72,7 @@ class Platform:
             catalog=Catalog(
                 database, key_pepper=settings.require_key_pepper(), default_rate_limit=settings.api_key_rate_limit
             ),
-            rate_limiter=RateLimiter(client),
+            rate_limiter=RateLimiter(client, window_s=settings.api_key_rate_window // 1000),
             key_usage=KeyUsage(database.raw),
             writer=AcceptWriter(
                 database.raw,

@@ -1,6 +1,6 @@
-"""Step 3: messages an hour of each key, a sliding window counted in Redis.
+"""Step 3: messages in a window of each key, a sliding window counted in Redis.
 
-The window is the current hour's count plus the part of the last hour's that still overlaps
+The count is the current window's plus the part of the last one's that still overlaps
 (Cloudflare's sliding window counter: two counters a key, error under 1 % on real traffic). All
 requests that wait at the same time share one round trip.
 """
@@ -21,8 +21,6 @@ import structlog
 from backend.services.group_commit import GroupCommit
 
 log = structlog.get_logger()
-
-WINDOW_S: Final = 3600
 
 # ARGV: window s, then (key, limit, wanted) for each. Returns (granted, used before, ms into window)
 # for each; only what is granted is counted, so that a blocked client is not blocked for longer.
@@ -58,11 +56,12 @@ class Allowance:
     limit: int
     remaining: int
     reset_s: int
+    window_s: int
 
     def headers(self) -> dict[str, str]:
         """The RateLimit header fields (IETF draft-ietf-httpapi-ratelimit-headers)."""
         headers = {
-            "RateLimit-Policy": f'"key";q={self.limit};w={WINDOW_S}',
+            "RateLimit-Policy": f'"key";q={self.limit};w={self.window_s}',
             "RateLimit": f'"key";r={self.remaining};t={self.reset_s}',
         }
         if not self.is_allowed:
@@ -71,7 +70,8 @@ class Allowance:
 
 
 class RateLimiter:
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, *, window_s: int) -> None:
+        self._window_s = window_s
         self._script = client.register_script(_TAKE_SCRIPT)
         self._group: GroupCommit[tuple[UUID, int], Allowance | None] = GroupCommit(
             self._take_batch, name="rate-limiter", waiting_limit=100_000, batch_size=1000
@@ -83,7 +83,7 @@ class RateLimiter:
 
     async def _take_batch(self, batch: Sequence[tuple[UUID, int]]) -> Sequence[Allowance | None]:
         wanted = Counter(batch)
-        arguments: list[Any] = [WINDOW_S]
+        arguments: list[Any] = [self._window_s]
         for (key_id, limit), count in wanted.items():
             arguments += (key_id.hex, limit, count)
         try:
@@ -94,9 +94,9 @@ class RateLimiter:
         answers: defaultdict[tuple[UUID, int], list[Allowance]] = defaultdict(list)
         for position, ((key_id, limit), count) in enumerate(wanted.items()):
             granted, used, into_ms = raw[position * 3 : position * 3 + 3]
-            reset_s = max(1, math.ceil(WINDOW_S - into_ms / 1000))
+            reset_s = max(1, math.ceil(self._window_s - into_ms / 1000))
             for place in range(count):
                 remaining = max(0, limit - used - min(place + 1, granted))
-                answers[key_id, limit].append(Allowance(place < granted, limit, remaining, reset_s))
+                answers[key_id, limit].append(Allowance(place < granted, limit, remaining, reset_s, self._window_s))
             answers[key_id, limit].reverse()
         return [answers[item].pop() for item in batch]

@@ -124,7 +124,7 @@ async def _check_policy(platform: Platform, caller: Caller) -> Allowance | None:
         return None
     if not allowance.is_allowed:
         raise RateLimitExceeded(
-            f"API key '{key.name}' has sent {allowance.limit} messages in the last hour, its limit; "
+            f"API key '{key.name}' has sent {allowance.limit} messages within {allowance.window_s} s, its limit; "
             f"try again in {allowance.reset_s} s or raise its rateLimit.",
             headers=allowance.headers(),
         )
