@@ -119,14 +119,12 @@ class Doorbell:
         for (lane, connector_id), delay_ms in waiting.items():
             arguments += (lane, delay_ms, connector_id.hex)
         if await self._ring_script(keys=[_BELL], args=arguments):
-            await asyncio.to_thread(self._enqueue)
+            await asyncio.to_thread(self._enqueue_if_none)
 
     def _enqueue_if_none(self) -> None:
+        # One that waits wakes a worker as well as ten do; without workers they would pile up.
         if self._queue.count == 0:
-            self._enqueue()
-
-    def _enqueue(self) -> None:
-        self._queue.enqueue(DRAIN_JOB, job_timeout=60, result_ttl=0, failure_ttl=_JOB_TTL_S, ttl=_JOB_TTL_S)
+            self._queue.enqueue(DRAIN_JOB, job_timeout=60, result_ttl=0, failure_ttl=_JOB_TTL_S, ttl=_JOB_TTL_S)
 
 
 class ReadySet:

@@ -89,6 +89,8 @@ def failed(claim: Claim, error: SendError, policy: RetryPolicy, started_at: date
             code, reason = "RETRIES_EXHAUSTED", f"Given up after {claim.tries} attempts; the last: {reason}"
     else:
         status = Status.FAILED
+    if status is None and claim.status == Status.SCHEDULED:
+        status = Status.QUEUED  # its time has come; now it waits like any other
     return Result(
         claim,
         outcome,
