@@ -19,7 +19,7 @@ Format = Literal["auto", "console", "json"]
 # What a library says at "info" about itself says nothing about messages.
 _QUIET: Final = (
     "_granian", "aiohttp.access", "alembic", "aiosmtpd", "asyncio", "engineio", "httpcore", "httpx", "mail.log",
-    "reflex", "reflex_base", "rq", "socketio", "sqlalchemy", "urllib3",
+    "reflex", "reflex_base", "rq", "rq.worker", "socketio", "sqlalchemy", "urllib3",
 )  # fmt: skip
 
 
@@ -32,6 +32,7 @@ def configure(level: Level = "info", fmt: Format = "auto") -> None:
         structlog.stdlib.add_log_level,
         _process_name,
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
+        _report,
     ]
     render = _console_processors() if console else _json_processors()
     structlog.configure(
@@ -66,10 +67,26 @@ def configure_from(settings: Settings) -> None:
         sentry_sdk.init(
             dsn=settings.sentry_dsn.get_secret_value(),
             release=f"messagejs@{__version__}",
+            # No integrations of Sentry's choosing: those of HTTP clients note URLs, and Telegram's hold the token.
+            default_integrations=False,
+            auto_enabling_integrations=False,
             send_default_pii=False,
             max_request_body_size="never",  # bodies hold recipients and message texts
             include_local_variables=False,
         )
+
+
+def _report(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Send what is logged as an error to Sentry, where it was set up."""
+    sentry = sys.modules.get("sentry_sdk")
+    if sentry is not None and method in {"error", "exception", "critical"} and sentry.is_initialized():
+        exc_info = event.get("exc_info")
+        error = exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1]
+        if error is not None:
+            sentry.capture_exception(error)
+        else:
+            sentry.capture_message(str(event.get("event")), level="error")
+    return event
 
 
 def _process_name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
