@@ -1,0 +1,1 @@
+"""Stateless pieces: they show what they are given and decide nothing."""

@@ -1,0 +1,280 @@
+"""One connector's form. Fields come from the provider's schema; secrets go in and never come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from backend import ids
+from backend.errors import AppError, BadRequest
+from backend.services.accounts.access import Action
+from backend.services.connectors import connectors
+from backend.services.connectors.connectors import NewConnector
+from backend.services.connectors.credentials import visible_credentials
+from backend.services.connectors.types import describe_connector_types
+from backend.services.reporting.overview import ConnectorNumbers, overview
+from messagejs_app.events import Events, Steps, event, go_to, say
+from messagejs_app.pages.connectors.health import health_of
+from messagejs_app.pages.connectors.list_state import PATH, connector_id_of
+from messagejs_app.session import Session, field_errors
+from messagejs_app.wording import instant, number, percent, plural
+
+_NEW: Final = "new"
+_MISSING: Final = "MISSING_REQUIRED_FIELD"
+_PACING: Final = {"pacing.perSecond": "perSecond", "pacing.perRecipient": "perRecipientPerSecond"}
+
+
+@dataclass
+class Option:
+    value: str
+    label: str
+
+
+@dataclass
+class FormField:
+    """`name` is the field's path in the API's body, which is also how errors name it."""
+
+    name: str
+    label: str
+    kind: str
+    value: str
+    placeholder: str
+    help: str
+    is_optional: bool
+    is_set: bool = False
+    options: list[Option] = field(default_factory=list)
+
+
+class ConnectorFormState(Session):
+    id: str = ""
+    kind: str = ""
+    title: str = ""
+    summary: str = ""
+    name: str = ""
+    fields: list[FormField] = []
+    pace: str = ""
+    pace_each: str = ""
+    pace_default: str = ""
+    pace_each_default: str = ""
+    is_default: bool = False
+    is_active: bool = True
+    health: str = ""
+    dot: str = ""
+    broken_reason: str = ""
+    last_success: str = ""
+    error_rate: str = ""
+    failed_of: str = ""
+    sent: str = ""
+    errors: dict[str, str] = {}
+    is_loaded: bool = False
+    is_saving: bool = False
+    is_testing: bool = False
+    test_result: str = ""
+    test_passed: bool = False
+    asks_delete: bool = False
+
+    @event
+    async def load(self) -> Events:
+        await self._enter()
+        self._put(errors={}, test_result="", asks_delete=False, is_loaded=False)
+        wanted = self._path.rsplit("/", 1)[-1]
+        if wanted == _NEW:
+            return await self._load_new(self.router.url.query_parameters.get("type", ""))
+        await self._load_existing(wanted)
+        # A new connector's first test runs by itself.
+        if self.router.url.query_parameters.get("created"):
+            return ConnectorFormState.test()
+        return None
+
+    @event
+    async def save(self, data: dict[str, Any]) -> Steps:
+        self.errors, self.is_saving = {}, True
+        yield None
+        try:
+            yield await self._save(data)
+        except BadRequest as exc:
+            labels = {one.name: one.label for one in self.fields}
+            missing = {
+                error.field: f"{labels[error.field]} is needed."
+                for error in exc.errors
+                if error.code == _MISSING and error.field in labels
+            }
+            self.errors = field_errors(exc) | missing
+        finally:
+            self.is_saving = False
+
+    @event
+    async def test(self) -> Steps:
+        platform, project_id = await self._authorize(Action.MANAGE_CONNECTORS)
+        self._put(is_testing=True, test_result="")
+        yield None
+        try:
+            health = await connectors.test_connector(
+                platform.database,
+                vault=platform.vault,
+                context=platform.providers,
+                project_id=project_id,
+                connector_id=connector_id_of(self.id),
+            )
+        finally:
+            self.is_testing = False
+        self._put(test_result=health.message, test_passed=health.connected)
+        await self._load_existing(self.id)
+
+    @event
+    async def set_active(self, is_active: bool) -> Events:
+        await self._update({"is_active": is_active})
+        await self._load_existing(self.id)
+        if is_active:
+            return say(f"{self.name} is active. Its messages go out again.")
+        return say(f"{self.name} is paused. Sends to it are refused until you activate it.")
+
+    @event
+    async def ask_delete(self, is_shown: bool) -> Events:
+        self.asks_delete = is_shown
+        return None
+
+    @event
+    async def delete(self) -> Events:
+        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+            await connectors.delete_connector(
+                desk.session, project_id=desk.project_id, connector_id=connector_id_of(self.id)
+            )
+        self.asks_delete = False
+        return [go_to(PATH), say(f"{self.name} deleted. Its messages stay in the history.")]
+
+    async def _save(self, data: dict[str, Any]) -> Events:
+        name = str(data.get("name") or "").strip()
+        if not name:
+            self.errors = {"name": "Give the connector a name, such as 'Twilio UK'."}
+            return None
+        credentials = self._credentials(data)
+        config = self._config(data)
+        is_default = bool(data.get("isDefault"))
+        if self.id == _NEW:
+            new = NewConnector(type=self.kind, name=name, credentials=credentials, config=config, is_default=is_default)
+            async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+                made = await connectors.create_connector(
+                    desk.session, vault=desk.platform.vault, project_id=desk.project_id, new=new
+                )
+                connector_id = ids.encode(ids.CONNECTOR, made.id)
+            return [go_to(f"{PATH}/{connector_id}?created=1"), say(f"{name} added. Testing it now.")]
+        changes: dict[str, Any] = {"name": name, "credentials": credentials, "config": config}
+        await self._update(changes | ({"is_default": is_default} if is_default != self.is_default else {}))
+        await self._load_existing(self.id)
+        return say(f"{name} saved.")
+
+    async def _update(self, changes: dict[str, Any]) -> None:
+        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+            await connectors.update_connector(
+                desk.session,
+                vault=desk.platform.vault,
+                project_id=desk.project_id,
+                connector_id=connector_id_of(self.id),
+                changes=changes,
+            )
+
+    def _credentials(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The form's texts as the schema's types; a number that is none stays a text, for the schema to refuse."""
+        values: dict[str, Any] = {}
+        for one in self.fields:
+            text = data.get(one.name)
+            name = one.name.removeprefix("credentials.")
+            if one.kind == "boolean":
+                values[name] = bool(text)
+            elif one.kind == "number" and text and str(text).isdigit():
+                values[name] = int(str(text))
+            else:
+                values[name] = str(text or "")
+        return values
+
+    def _config(self, data: dict[str, Any]) -> dict[str, Any]:
+        pacing: dict[str, Any] = {}
+        for name, key in _PACING.items():
+            text = str(data.get(name) or "").strip().replace(",", ".")
+            if text:
+                try:
+                    pacing[key] = float(text)
+                except ValueError:
+                    pacing[key] = text
+        return {"pacing": pacing} if pacing else {}
+
+    async def _load_new(self, kind: str) -> Events:
+        described = {one["type"]: one for one in describe_connector_types()}
+        if kind not in described:
+            return go_to(PATH)
+        self._describe(described[kind], {}, is_new=True)
+        self._put(id=_NEW, name=described[kind]["title"], is_default=False, is_active=True, pace="", pace_each="")
+        self._put(health="", broken_reason="", is_loaded=True)
+        return None
+
+    async def _load_existing(self, connector_id: str) -> None:
+        async with self._desk(Action.VIEW_CONNECTORS) as desk:
+            one = await connectors.get_connector(
+                desk.session, project_id=desk.project_id, connector_id=connector_id_of(connector_id)
+            )
+            numbers = await overview(desk.session, project_id=desk.project_id, mode=self._checked_mode)
+            try:
+                shown = visible_credentials(desk.platform.vault, one)
+            except AppError as exc:
+                shown = {}
+                self.errors = field_errors(exc)
+        described = next(each for each in describe_connector_types() if each["type"] == one.type)
+        self._describe(described, shown, is_new=False)
+        pacing = one.config.get("pacing") or {}
+        self._put(
+            id=connector_id,
+            name=one.name,
+            is_default=one.is_default,
+            is_active=one.is_active,
+            broken_reason=one.broken_reason or "",
+            pace=_plain(pacing.get("perSecond")),
+            pace_each=_plain(pacing.get("perRecipientPerSecond")),
+            is_loaded=True,
+        )
+        self._show_health(next(each for each in numbers.connectors if each.id == one.id))
+
+    def _show_health(self, numbers: ConnectorNumbers) -> None:
+        health, dot = health_of(numbers)
+        settled = numbers.handed_over + numbers.failed
+        self._put(
+            health=health,
+            dot=dot,
+            last_success=instant(numbers.last_sent_at),
+            error_rate=percent(numbers.failed, settled),
+            failed_of=f"{number(numbers.failed)} of {number(settled)}" if settled else "",
+            sent=plural(numbers.accepted, "message"),
+        )
+
+    def _describe(self, described: dict[str, Any], shown: dict[str, Any], *, is_new: bool) -> None:
+        pacing = described["pacing"]
+        self._put(
+            kind=described["type"],
+            title=described["title"],
+            summary=described["summary"],
+            fields=[_form_field(one, shown, is_new=is_new) for one in described["fields"]],
+            pace_default=_plain(pacing["perSecond"]),
+            pace_each_default=_plain(pacing["perRecipientPerSecond"]),
+        )
+
+
+def _form_field(one: dict[str, Any], shown: dict[str, Any], *, is_new: bool) -> FormField:
+    is_secret = one["type"] == "secret"
+    default = one["default"] if is_new else None
+    return FormField(
+        name=f"credentials.{one['name']}",
+        label=one["label"],
+        kind=one["type"],
+        value=_plain(shown.get(one["name"], default)),
+        placeholder=one["placeholder"] if is_new or not is_secret else "••••••••••••",
+        help=one["help"] if is_new or not is_secret else "Cannot be read back. Empty keeps it.",
+        is_optional=not one["required"] and one["default"] is None and one["type"] not in {"boolean", "select"},
+        is_set=is_secret and not is_new,
+        options=[Option(_plain(option["value"]), option["label"]) for option in one["options"]],
+    )
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)

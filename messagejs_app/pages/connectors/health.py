@@ -1,0 +1,16 @@
+"""A connector's health in a word and a dot."""
+
+from __future__ import annotations
+
+from backend.services.reporting.overview import ConnectorNumbers
+
+
+def health_of(one: ConnectorNumbers) -> tuple[str, str]:
+    """Return the word and the CSS classes of its dot."""
+    if one.broken_at is not None:
+        return "Broken", "broken"
+    if not one.is_active:
+        return "Paused", "off dash"
+    if one.type == "sandbox" or one.accepted:
+        return "Healthy", "healthy"
+    return "Idle", "off ring"

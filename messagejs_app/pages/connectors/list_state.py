@@ -1,0 +1,216 @@
+"""The project's connectors with their health, and the providers there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from backend import ids
+from backend.errors import AppError, ConnectorNotFound
+from backend.providers._base import Health
+from backend.services.accounts.access import Action
+from backend.services.connectors import connectors
+from backend.services.connectors.credentials import visible_credentials
+from backend.services.connectors.types import describe_connector_types
+from backend.services.reporting.overview import ConnectorNumbers, overview
+from messagejs_app.events import Events, Steps, complain, event, say
+from messagejs_app.pages.connectors.health import health_of
+from messagejs_app.session import Desk, Session
+from messagejs_app.wording import instant, number, percent
+
+PATH: Final = "/connectors"
+# What names the sender, in the order of what says most.
+_SENDER_FIELDS: Final = (
+    "fromNumber",
+    "messagingServiceSid",
+    "fromAddress",
+    "phoneNumberId",
+    "callerId",
+    "host",
+    "accountSid",
+)
+
+
+@dataclass
+class ConnectorRow:
+    id: str
+    kind: str
+    name: str
+    sender: str
+    health: str
+    dot: str
+    last_success: str
+    errors: str
+    sent: str
+    is_active: bool
+    is_default: bool
+
+
+@dataclass
+class Provider:
+    kind: str
+    title: str
+    summary: str
+    connected: str
+    dot: str
+
+
+@dataclass
+class Trouble:
+    """A broken connector, said at the top of the page."""
+
+    id: str
+    name: str
+    at: str
+    reason: str
+
+
+class ConnectorsState(Session):
+    rows: list[ConnectorRow] = []
+    providers: list[Provider] = []
+    troubles: list[Trouble] = []
+    is_loaded: bool = False
+    deleting: str = ""
+    deleting_name: str = ""
+    testing: str = ""
+
+    @event
+    async def load(self) -> Events:
+        await self._enter()
+        await self._look()
+        self.deleting = ""
+        self.is_loaded = True
+        return None
+
+    @event
+    async def test(self, connector_id: str) -> Steps:
+        self.testing = connector_id
+        yield None
+        try:
+            health = await self._test(connector_id)
+        finally:
+            self.testing = ""
+        await self._look()
+        yield say(health.message) if health.connected else complain(health.message)
+
+    @event
+    async def set_active(self, connector_id: str, is_active: bool) -> Events:
+        name = await self._change(connector_id, {"is_active": is_active})
+        await self._look()
+        if is_active:
+            return say(f"{name} is active. Its messages go out again.")
+        return say(f"{name} is paused. Sends to it are refused until you activate it.")
+
+    @event
+    async def make_default(self, connector_id: str) -> Events:
+        name = await self._change(connector_id, {"is_default": True})
+        await self._look()
+        return say(f"{name} is used when a send names only its type.")
+
+    @event
+    async def ask_delete(self, connector_id: str, name: str) -> Events:
+        self.deleting, self.deleting_name = connector_id, name
+        return None
+
+    @event
+    async def show_delete(self, is_shown: bool) -> Events:
+        if not is_shown:
+            self.deleting = ""
+        return None
+
+    @event
+    async def delete(self) -> Events:
+        name = self.deleting_name
+        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+            await connectors.delete_connector(
+                desk.session, project_id=desk.project_id, connector_id=connector_id_of(self.deleting)
+            )
+        self.deleting = ""
+        await self._look()
+        return say(f"{name} deleted. Its messages stay in the history.")
+
+    async def _test(self, connector_id: str) -> Health:
+        platform, project_id = await self._authorize(Action.MANAGE_CONNECTORS)
+        return await connectors.test_connector(
+            platform.database,
+            vault=platform.vault,
+            context=platform.providers,
+            project_id=project_id,
+            connector_id=connector_id_of(connector_id),
+        )
+
+    async def _change(self, connector_id: str, changes: dict[str, Any]) -> str:
+        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+            changed = await connectors.update_connector(
+                desk.session,
+                vault=desk.platform.vault,
+                project_id=desk.project_id,
+                connector_id=connector_id_of(connector_id),
+                changes=changes,
+            )
+            return changed.name
+
+    async def _look(self) -> None:
+        async with self._desk(Action.VIEW_CONNECTORS) as desk:
+            numbers = await overview(desk.session, project_id=desk.project_id, mode=self._checked_mode)
+            senders = await _senders(desk)
+        rows = [_row(one, senders.get(ids.encode(ids.CONNECTOR, one.id), "")) for one in numbers.connectors]
+        self.rows = sorted(rows, key=lambda row: row.name.lower())
+        self.providers = [_provider(described, numbers.connectors) for described in describe_connector_types()]
+        self.troubles = [
+            Trouble(ids.encode(ids.CONNECTOR, one.id), one.name, instant(one.broken_at), one.broken_reason or "")
+            for one in numbers.connectors
+            if one.broken_at is not None
+        ]
+
+
+def connector_id_of(text: str) -> UUID:
+    """Raises ConnectorNotFound for a text that is no connector's id."""
+    connector_id = ids.decode(ids.CONNECTOR, text)
+    if connector_id is None:
+        raise ConnectorNotFound
+    return connector_id
+
+
+async def _senders(desk: Desk) -> dict[str, str]:
+    senders: dict[str, str] = {}
+    for one in await connectors.list_connectors(desk.session, project_id=desk.project_id):
+        try:
+            shown = visible_credentials(desk.platform.vault, one)
+        except AppError:
+            continue  # its row is there anyway; the form says what is wrong
+        named = [str(shown[name]) for name in _SENDER_FIELDS if shown.get(name)]
+        senders[ids.encode(ids.CONNECTOR, one.id)] = named[0] if named else ""
+    return senders
+
+
+def _row(one: ConnectorNumbers, sender: str) -> ConnectorRow:
+    health, dot = health_of(one)
+    return ConnectorRow(
+        id=ids.encode(ids.CONNECTOR, one.id),
+        kind=one.type,
+        name=one.name,
+        sender=sender or ("Virtual inbox" if one.type == "sandbox" else ""),
+        health=health,
+        dot=dot,
+        last_success=instant(one.last_sent_at),
+        errors=percent(one.failed, one.handed_over + one.failed),
+        sent=number(one.accepted),
+        is_active=one.is_active,
+        is_default=one.is_default,
+    )
+
+
+def _provider(described: dict[str, Any], own: Sequence[ConnectorNumbers]) -> Provider:
+    kind = described["type"]
+    same = [one for one in own if one.type == kind]
+    broken = [one for one in same if one.broken_at is not None]
+    if broken:
+        connected, dot = f"{len(broken)} broken", "broken"
+    elif same:
+        connected, dot = ("Built in" if kind == "sandbox" else f"{len(same)} connected"), "healthy"
+    else:
+        connected, dot = "", ""
+    return Provider(kind, described["title"], described["summary"], connected, dot)

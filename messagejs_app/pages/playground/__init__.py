@@ -1,0 +1,1 @@
+"""Playground: send something, beside the same call in three languages."""

@@ -1,0 +1,1 @@
+"""Templates: the list, and an editor with a live preview beside it."""

@@ -1,0 +1,226 @@
+"""One template being written: every pause in typing renders it again, as its channel would send it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from backend import ids
+from backend.errors import AppError, BadRequest
+from backend.services.accounts.access import Action
+from backend.services.connectors.types import describe_connector_types
+from backend.services.rendering import templates
+from backend.services.rendering.content import TemplateContent
+from backend.services.rendering.preview import Preview, preview
+from backend.services.rendering.templates import NewTemplate
+from backend.services.sending.accept import Caller, SendRequest, accept_message
+from messagejs_app.events import Events, Steps, event, go_to, say
+from messagejs_app.pages.templates.list_page import PATH, template_id_of
+from messagejs_app.samples import sample_of
+from messagejs_app.session import Session, field_errors
+from messagejs_app.wording import number, plural
+
+_NEW: Final = "new"
+_FIRST_TEXT: Final = "Hi {{name}}, "
+_SINGLE: Final = {"GSM-7": (160, 153), "UCS-2": (70, 67)}
+
+
+@dataclass
+class Choice:
+    value: str
+    name: str
+
+
+@dataclass
+class Variable:
+    name: str
+    sample: str
+
+
+class EditorState(Session):
+    id: str = ""
+    name: str = ""
+    kind: str = "sandbox"
+    content: str = ""
+    subject: str = ""
+    html: str = ""
+    on_uncertain: str = "hold"
+    version: str = ""
+    kinds: list[Choice] = []
+    variables: list[Variable] = []
+    errors: dict[str, str] = {}
+    is_loaded: bool = False
+    is_dirty: bool = False
+    is_saving: bool = False
+    shown_text: str = ""
+    shown_subject: str = ""
+    shown_html: str = ""
+    is_email: bool = False
+    is_sms: bool = False
+    characters: str = ""
+    segments: str = ""
+    segment_note: str = ""
+    segment_hint: str = ""
+    segment_fills: list[str] = []
+    tests: bool = False
+    test_to: str = ""
+    test_example: str = ""
+    test_error: str = ""
+    test_message: str = ""
+    is_testing: bool = False
+    _samples: dict[str, str] = {}
+
+    @event
+    async def load(self) -> Events:
+        await self._enter()
+        wanted = self._path.rsplit("/", 1)[-1]
+        self._put(errors={}, tests=False, is_dirty=False, test_message="", test_error="")
+        self.kinds = [Choice(one["type"], one["title"]) for one in describe_connector_types()]
+        if wanted == _NEW:
+            self._put(id=_NEW, name="", kind="sandbox", content=_FIRST_TEXT, subject="", html="", version="")
+            self.on_uncertain = "hold"
+        else:
+            async with self._desk(Action.VIEW_TEMPLATES) as desk:
+                one = await templates.get_template(
+                    desk.session, project_id=desk.project_id, template_id=template_id_of(wanted)
+                )
+            self._put(id=wanted, name=one.name, kind=one.connector_type, content=one.content)
+            self._put(subject=one.subject or "", html=one.html or "", version=f"v{one.version}")
+            self.on_uncertain = one.on_uncertain
+        self._render()
+        self.is_loaded = True
+        return None
+
+    @event
+    async def write(self, name: str, text: str) -> Events:
+        """Take over what was typed and draw the preview."""
+        await self._authorize(Action.VIEW_TEMPLATES)
+        if name in {"content", "subject", "html"}:
+            self._put(**{name: text, "is_dirty": True})
+            self._render()
+        elif name == "name":
+            self._put(name=text, is_dirty=True)
+        return None
+
+    @event
+    async def choose_kind(self, kind: str) -> Events:
+        await self._authorize(Action.VIEW_TEMPLATES)
+        if any(one.value == kind for one in self.kinds):
+            self._put(kind=kind, is_dirty=True)
+            self._render()
+        return None
+
+    @event
+    async def give_sample(self, name: str, text: str) -> Events:
+        await self._authorize(Action.VIEW_TEMPLATES)
+        self._samples = {**self._samples, name: text}
+        self._render()
+        return None
+
+    @event
+    async def save(self, data: dict[str, Any]) -> Steps:
+        """`data` is the form as it stands: newer than the last pause in typing."""
+        self.errors, self.is_saving = {}, True
+        yield None
+        try:
+            yield await self._save(data)
+        except BadRequest as exc:
+            self.errors = field_errors(exc)
+        finally:
+            self.is_saving = False
+
+    @event
+    async def show_test(self, is_shown: bool) -> Events:
+        described = {one["type"]: one for one in describe_connector_types()}
+        kind = "sandbox" if self.mode == "test" else self.kind
+        self._put(tests=is_shown, test_error="", test_message="", test_example=described[kind]["recipientExample"])
+        return None
+
+    @event
+    async def send_test(self, data: dict[str, Any]) -> Steps:
+        self._put(test_error="", test_message="", is_testing=True)
+        yield None
+        try:
+            platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+            request = SendRequest(
+                to=str(data.get("to") or "").strip(),
+                template_id=template_id_of(self.id),
+                variables={one.name: one.sample for one in self.variables},
+            )
+            accepted = await accept_message(platform, Caller(project_id, self._checked_mode), request)
+        except AppError as exc:
+            self.test_error = exc.errors[0].message if exc.errors else exc.message
+        else:
+            self.test_message = ids.encode(ids.MESSAGE, accepted.message_id)
+        finally:
+            self.is_testing = False
+
+    async def _save(self, data: dict[str, Any]) -> Events:
+        name = str(data.get("name") or "").strip()
+        if not name:
+            self.errors = {"name": "Give the template a name."}
+            return None
+        fields: dict[str, Any] = {
+            "name": name,
+            "connector_type": self.kind,
+            "content": str(data.get("content") or ""),
+            "subject": str(data.get("subject") or "") or None,
+            "html": str(data.get("html") or "") or None,
+            "on_uncertain": "resend" if data.get("onUncertain") == "resend" else "hold",
+        }
+        async with self._desk(Action.MANAGE_TEMPLATES) as desk:
+            if self.id == _NEW:
+                saved = await templates.create_template(
+                    desk.session, project_id=desk.project_id, new=NewTemplate(**fields)
+                )
+            else:
+                saved = await templates.update_template(
+                    desk.session, project_id=desk.project_id, template_id=template_id_of(self.id), changes=fields
+                )
+            template_id, version = ids.encode(ids.TEMPLATE, saved.id), f"v{saved.version}"
+        was_new = self.id == _NEW
+        self._put(name=name, content=fields["content"], version=version, is_dirty=False)
+        self._render()
+        said = say(f"{name} saved as {version}. Sends use it from now on.")
+        return [go_to(f"{PATH}/{template_id}"), said] if was_new else said
+
+    def _render(self) -> None:
+        content = TemplateContent(self.content, self.subject or None, self.html or None)
+        drawn = self._preview(content)
+        # A variable that was just typed shows its sample at once.
+        if any(name not in self._samples for name in drawn.variables):
+            guessed = {name: sample_of(name) for name in drawn.variables}
+            self._samples = {**guessed, **self._samples}
+            drawn = self._preview(content)
+        self.errors = {problem.field: problem.message for problem in drawn.problems}
+        if not drawn.problems or drawn.variables:
+            self.variables = [Variable(name, self._samples.get(name, "")) for name in drawn.variables]
+        if not drawn.problems:
+            self._put(shown_text=drawn.text, shown_subject=drawn.subject or "", shown_html=drawn.html or "")
+        self._put(
+            is_email=drawn.channel == "email",
+            characters=plural(len(drawn.text), "character"),
+            is_sms=drawn.sms is not None,
+        )
+        self._measure(drawn)
+
+    def _preview(self, content: TemplateContent) -> Preview:
+        return preview(content, connector_type=self.kind, variables=self._samples, name=self.name or "Untitled")
+
+    def _measure(self, drawn: Preview) -> None:
+        if drawn.sms is None:
+            return
+        single, part = _SINGLE[drawn.sms.encoding]
+        count, units = drawn.sms.segments, drawn.sms.units
+        room = single if count == 1 else count * part
+        over = units - (single if count == 2 else (count - 1) * part)
+        fills = [100] * (count - 1) + [max(4, min(100, round(100 * (units - (count - 1) * part) / part)))]
+        if count == 1:
+            fills = [round(100 * units / single)]
+        fewer = "one segment" if count == 2 else f"{count - 1} segments"
+        self._put(
+            segments=plural(count, "segment"),
+            segment_note=f"{number(units)} of {number(room)} · {drawn.sms.encoding}",
+            segment_hint=f"{plural(over, 'character')} shorter would make it {fewer}." if count > 1 else "",
+            segment_fills=[f"{fill}%" for fill in fills],
+        )

@@ -1,0 +1,204 @@
+"""Who is at the desk: the signed-in user, their project and mode. Every handler that reads or changes asks `_desk`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import reflex as rx
+import structlog
+from reflex_base.event import EventSpec
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend import ids
+from backend.errors import AppError, ProjectNotFound, Unauthenticated
+from backend.services.accounts import projects, users
+from backend.services.accounts.access import Action, UserPrincipal, require_project
+from backend.services.platform import Platform, current_platform
+from messagejs_app.events import Events, complain, event, go_to, run
+
+log = structlog.get_logger(__name__)
+
+COOKIE: Final = "mjs_session"
+Mode = Literal["live", "test"]
+# A full page load: the websocket holds the cookie it was opened with.
+_SIGN_IN: Final = (
+    "const here = (location.pathname.replace(/\\/$/, '') || '/') + location.search;"
+    "location.replace(here === '/' ? '/login' : '/login?next=' + encodeURIComponent(here))"
+)
+_apps: list[rx.App] = []
+
+
+@dataclass
+class ProjectChoice:
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a handler works with: an open transaction, who asks, and in which project."""
+
+    platform: Platform
+    session: AsyncSession
+    principal: UserPrincipal
+    project_id: UUID
+
+
+class Session(rx.State):
+    """The base of every page's State. What the browser remembers (project, mode) is checked on every use.
+
+    What is no event starts with an underscore: Reflex lets the browser call every other method.
+    """
+
+    user_name: str = ""
+    user_email: str = ""
+    initials: str = ""
+    projects: list[ProjectChoice] = []
+    project_name: str = ""
+    project_id: str = rx.LocalStorage("", name="mjs_project")
+    mode: str = rx.LocalStorage("", name="mjs_mode")
+    # Minutes east of UTC, written by dashboard.js: whose days and hours a chart shows.
+    utc_offset: str = rx.LocalStorage("0", name="mjs_utc_offset")
+    # Written by dashboard.js too: where the browser reached us.
+    origin: str = rx.LocalStorage("", name="mjs_origin")
+    is_ready: bool = False
+
+    @asynccontextmanager
+    async def _desk(self, action: Action) -> AsyncIterator[Desk]:
+        """Open a transaction for `action`; it commits at the end.
+
+        Raises Unauthenticated, ProjectNotFound, Forbidden, which `explain` turns into a log-in page or a toast.
+        """
+        platform = current_platform()
+        async with platform.database.transaction() as session:
+            principal = await users.authenticate_cookie(session, self._cookie())
+            project_id = await self._current_project(session, principal)
+            await require_project(session, principal, project_id, action)
+            yield Desk(platform, session, principal, project_id)
+
+    async def _authorize(self, action: Action) -> tuple[Platform, UUID]:
+        """The same check for work that opens its own transactions (a send, a provider's test)."""
+        async with self._desk(action) as desk:
+            return desk.platform, desk.project_id
+
+    @property
+    def _checked_mode(self) -> Mode:
+        return "test" if self.mode == "test" else "live"
+
+    @property
+    def _base_url(self) -> str:
+        """The URL that examples call: the configured one, else the one the browser uses."""
+        settings = current_platform().settings
+        return settings.public_url if settings.api_base_url or not self.origin else self.origin.rstrip("/")
+
+    @property
+    def _path(self) -> str:
+        """The page's path; a hard load comes with a slash at the end, a click on a link without."""
+        return self.router.url.path.rstrip("/") or "/"
+
+    @property
+    def _address(self) -> str:
+        query = self.router.url.query
+        return f"{self._path}?{query}" if query else self._path
+
+    async def _enter(self) -> None:
+        """Fill the frame: who, which project, which mode. Every page's `load` calls it first."""
+        platform = current_platform()
+        async with platform.database.transaction() as session:
+            principal = await users.authenticate_cookie(session, self._cookie())
+            project_id = await self._current_project(session, principal)
+            user = await users.get_user(session, principal)
+            mine = await projects.list_projects(session, principal)
+            self.projects = [ProjectChoice(ids.encode(ids.PROJECT, one.id), one.name) for one in mine]
+            self.project_id = ids.encode(ids.PROJECT, project_id)
+            self.project_name = next(one.name for one in mine if one.id == project_id)
+            self.user_name = user.name or user.email
+            self.user_email = user.email
+            self.initials = initials_of(self.user_name)
+            if self.mode not in {"live", "test"}:
+                self.mode = "test"
+        self.is_ready = True
+
+    @event
+    async def choose_project(self, project_id: str) -> Events:
+        self.project_id = project_id
+        return go_to("/")
+
+    @event
+    async def choose_mode(self, mode: str) -> Events:
+        """The page's `load` runs again: everything on it belongs to one mode."""
+        self.mode = "test" if mode == "test" else "live"
+        return go_to(self._address)
+
+    def _put(self, **values: Any) -> None:
+        """Set what differs: only that goes over the wire."""
+        for name, value in values.items():
+            if getattr(self, name) != value:
+                setattr(self, name, value)
+
+    def _is_watched(self, path: str) -> bool:
+        """Tell whether the tab is still there and still on `path`: when not, background work ends."""
+        return self._path == path and is_connected(self.router.session.client_token)
+
+    def _cookie(self) -> str:
+        jar: SimpleCookie = SimpleCookie()
+        try:
+            jar.load(self.router.headers.cookie)
+        except CookieError as exc:
+            raise Unauthenticated from exc
+        morsel = jar.get(COOKIE)
+        if morsel is None:
+            raise Unauthenticated
+        return morsel.value
+
+    async def _current_project(self, session: AsyncSession, principal: UserPrincipal) -> UUID:
+        """The project the browser remembers if it is one of the user's, else their first."""
+        mine = await projects.list_projects(session, principal)
+        wanted = ids.decode(ids.PROJECT, self.project_id or "")
+        if wanted is not None and any(one.id == wanted for one in mine):
+            return wanted
+        if not mine:
+            raise ProjectNotFound("You are in no project; make one with POST /api/v1/projects.")
+        return mine[0].id
+
+
+def is_connected(client_token: str) -> bool:
+    """Tell whether the tab's websocket is open in this process."""
+    namespace = _apps[-1].event_namespace if _apps else None
+    return namespace is not None and client_token in namespace.token_to_sid
+
+
+def bind(app: rx.App) -> None:
+    """Say which app's websockets `is_connected` asks."""
+    _apps.append(app)
+
+
+def initials_of(name: str) -> str:
+    words = [word for word in name.replace("@", " ").split() if word[0].isalnum()]
+    letters = words[0][0] + words[1][0] if len(words) > 1 else (words[0][:2] if words else "?")
+    return letters.upper()
+
+
+def explain(exception: Exception) -> EventSpec | None:
+    """What the browser does about an exception that a handler let out; given to rx.App."""
+    match exception:
+        case Unauthenticated():
+            return run(_SIGN_IN)
+        case AppError():
+            return complain(exception.message)
+        case _:
+            log.error("dashboard.failed", exc_info=exception)
+            return complain("The server could not do that; its log says why. Try again, or reload the page.")
+
+
+def field_errors(exc: AppError) -> dict[str, str]:
+    """The error's sentences by field, for the form that caused them; "" holds what names no field."""
+    if not exc.errors:
+        return {"": exc.message}
+    # What the API's caller is told to add to the body, a form has a field for.
+    return {error.field: f"{error.message.partition('; add it to')[0].rstrip('.')}." for error in exc.errors}

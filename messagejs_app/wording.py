@@ -1,0 +1,47 @@
+"""Numbers, times and recipients as the dashboard writes them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import phonenumbers
+
+
+def number(value: int) -> str:
+    return f"{value:,}"
+
+
+def percent(part: int, whole: int) -> str:
+    """97.4 %, or a dash when there is nothing to divide by."""
+    return f"{100 * part / whole:.1f} %" if whole else "—"
+
+
+def duration(milliseconds: float | None) -> str:
+    """318 ms, 1.18 s, 2.5 min."""
+    if milliseconds is None:
+        return "—"
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1000:.2f} s"
+    return f"{milliseconds / 60_000:.1f} min"
+
+
+def instant(at: datetime | None) -> str:
+    """ISO 8601 for <mj-time>, which shows it in the viewer's zone; "" for none."""
+    return at.isoformat() if at is not None else ""
+
+
+def recipient(text: str) -> str:
+    """A phone number in groups, everything else as it is."""
+    if not text.startswith("+"):
+        return text
+    try:
+        parsed = phonenumbers.parse(text, None)
+    except phonenumbers.NumberParseException:
+        return text
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,129 @@
+"""A real `messagejs up` with its dashboard, and a real Chromium in front of it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
+
+from tests.runtime.conftest import Up, clean_environment
+
+SHOTS: Final = Path(__file__).parent.parent / "shots"
+_CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# The first build fetches npm packages.
+_BUILD_PATIENCE_S: Final = 180.0
+_PASSWORD: Final = "correct horse battery"
+_numbers = itertools.count(1)
+
+expect.set_options(timeout=10_000)
+
+
+class Site(Up):
+    """`messagejs up` with its pages."""
+
+    def start(self) -> None:
+        argv = [sys.executable, "-P", "-m", "backend.runtime.cli", "up"]
+        argv += ["--data-dir", str(self.data_dir), "--port", str(self.port)]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                argv, cwd=self.data_dir.parent, env=clean_environment(), stdout=log, stderr=log
+            )
+
+    def start_and_wait(self) -> float:
+        self.start()
+        self.until(self.is_ready, "ready", _BUILD_PATIENCE_S)
+        return 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+class Visitor:
+    """One person's browser. What goes wrong behind the page is collected in `troubles`."""
+
+    def __init__(self, context: BrowserContext, site: Site) -> None:
+        self.context = context
+        self.site = site
+        self.email = f"visitor-{next(_numbers)}@example.com"
+        self.password = _PASSWORD
+        self.troubles: list[str] = []
+
+    async def open(self, path: str) -> Page:
+        """Open a tab."""
+        page = await self.context.new_page()
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.troubles.append(f"page error: {error}"))
+        page.on("request", self._see)
+        await page.goto(f"{self.site.url}{path}")
+        return page
+
+    async def register(self, name: str = "Ada Lovelace") -> Page:
+        """Make an account in the browser; returns the tab, on Overview."""
+        page = await self.open("/register")
+        await page.get_by_label("Name").fill(name)
+        await page.get_by_label("E-mail").fill(self.email)
+        await page.get_by_label("Password", exact=True).fill(self.password)
+        await page.get_by_role("button", name="Create account").click()
+        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        await expect(page.get_by_text("Send your first message")).to_be_visible()
+        return page
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.troubles.append(f"console: {message.text}")
+
+    def _see(self, request: Request) -> None:
+        if not request.url.startswith((self.site.url, self.site.url.replace("http", "ws"), "data:", "blob:")):
+            self.troubles.append(f"foreign request: {request.url}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _CHROMIUMS)), None)
+    if found is None:
+        reason = f"no Chromium: none of {', '.join(_CHROMIUMS)} is on PATH, and CHROMIUM is not set"
+        if os.environ.get("MESSAGEJS_REQUIRE_BROWSER") == "1":  # in CI a browser test not run is a failure
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="session")
+def site(chromium: str) -> Iterator[Site]:
+    home = Path(tempfile.mkdtemp(prefix="mjs-e2e-"))
+    home.chmod(0o711)
+    site = Site(home / "data")
+    site.start_and_wait()
+    yield site
+    site.clean_up()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        # Chromium's own sandbox needs what a container or root does not give it.
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitor(browser: Browser, site: Site) -> AsyncIterator[Visitor]:
+    """A fresh browser; at the end nothing may have gone wrong behind its pages."""
+    context = await browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+    visitor = Visitor(context, site)
+    yield visitor
+    await context.close()
+    assert visitor.troubles == []

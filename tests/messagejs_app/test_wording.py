@@ -1,0 +1,59 @@
+"""How numbers and recipients are written, and what an address may lead to."""
+
+from __future__ import annotations
+
+import pytest
+
+from messagejs_app.pages.overview.state import _round_up
+from messagejs_app.pages.sign_in import same_site
+from messagejs_app.session import initials_of
+from messagejs_app.wording import duration, percent, plural, recipient
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words"), [(None, "—"), (0.4, "0 ms"), (318, "318 ms"), (1180, "1.18 s"), (150_000, "2.5 min")]
+)
+def test_a_duration_has_the_unit_that_fits(milliseconds: float | None, words: str) -> None:
+    assert duration(milliseconds) == words
+
+
+def test_a_share_of_nothing_is_a_dash() -> None:
+    assert (percent(0, 0), percent(974, 1000)) == ("—", "97.4 %")
+
+
+def test_a_count_and_its_word_agree() -> None:
+    assert (plural(1, "message"), plural(18_299, "message")) == ("1 message", "18,299 messages")
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("+447700900142", "+44 7700 900142"),
+        ("+1", "+1"),
+        ("ada@example.com", "ada@example.com"),
+        ("sandbox:delivered", "sandbox:delivered"),
+    ],
+)
+def test_a_phone_number_is_grouped_and_nothing_else_is_touched(stored: str, shown: str) -> None:
+    assert recipient(stored) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "initials"), [("Maya Okafor", "MO"), ("ada@example.com", "AE"), ("Ada", "AD"), ("", "?")]
+)
+def test_initials(name: str, initials: str) -> None:
+    assert initials_of(name) == initials
+
+
+@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "keys", ""])
+def test_after_the_log_in_nobody_is_led_away(target: str) -> None:
+    assert same_site(target) == "/"
+
+
+def test_after_the_log_in_one_gets_where_one_wanted() -> None:
+    assert same_site("/messages?id=msg_1") == "/messages?id=msg_1"
+
+
+@pytest.mark.parametrize(("largest", "top"), [(0, 3), (1, 3), (4, 6), (31, 60), (1_530, 1_800)])
+def test_the_charts_lines_fall_on_round_numbers(largest: int, top: int) -> None:
+    assert _round_up(largest) == top
