@@ -1,0 +1,69 @@
+"""The house's rules that no linter knows: every file says its place, none is two files in one."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("backend", "workers", "messagejs_app")
+MAX_FILE_LINES = 400
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "stuff"}
+# The request and response shapes that all resources share.
+NAMED_OTHERWISE = {"backend/api/schemas/common.py"}
+
+
+def _modules() -> Iterator[Path]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if path.read_text().strip():  # an empty `__init__.py` has nothing to say
+                yield path
+
+
+MODULES = list(_modules())
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(MODULES) > 100
+
+
+def test_a_module_says_its_place_first() -> None:
+    silent = {}
+    for path in MODULES:
+        first = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+        if len(first.split()) < 3:
+            silent[_name(path)] = first
+    assert silent == {}
+
+
+def test_a_module_is_short_enough_to_be_one_thing() -> None:
+    lengths = {_name(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_FILE_LINES} == {}
+
+
+def test_a_module_is_named_for_what_is_in_it() -> None:
+    vague = {_name(path) for path in MODULES if path.stem.strip("_") in FORBIDDEN_NAMES}
+    assert vague == NAMED_OTHERWISE
+
+
+def test_every_folder_of_code_is_a_package() -> None:
+    """import-linter does not look into folders without `__init__.py`: their imports would go unseen."""
+    folders = {path.parent for path in MODULES}
+    assert [str(folder.relative_to(ROOT)) for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
+
+
+def test_the_environment_is_read_in_the_settings_only() -> None:
+    """Services get values. The runtime sets variables for its children; logs look at the terminal's."""
+    readers = {
+        _name(path)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv"}
+    }
+    outside = {name for name in readers if not name.startswith("backend/runtime/")}
+    assert outside <= {"backend/logs.py"}

@@ -1,0 +1,134 @@
+"""`messagejs worker` as a process: it delivers, outlives Valkey, and ends within its grace."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from backend.models import Connector
+from backend.services.sending.accept import SendRequest
+from tests.providers.fakes import FakeTelegram
+from tests.workers.conftest import Valkey, Worker
+from tests.world import World
+
+TOKEN = {"botToken": "123456:test-token-0123456789abcdefghijklm"}
+StartWorker = Callable[..., Worker]
+
+
+async def _send(world: World, connector: Connector, to: str = "42") -> UUID:
+    return (await world.send(SendRequest(to=to, text="hello", connector_id=connector.id))).message_id
+
+
+async def _start(start_worker: StartWorker, **variables: str) -> Worker:
+    return await asyncio.to_thread(start_worker, **variables)
+
+
+async def _until_received(telegram: FakeTelegram, count: int = 1) -> None:
+    async with asyncio.timeout(10):
+        while len(telegram.messages) < count:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_worker_delivers_what_was_accepted(world: World, start_worker: StartWorker) -> None:
+    worker = await _start(start_worker)
+    connector = await world.connector()
+    messages = [await _send(world, connector, f"user-{number}") for number in range(20)]
+    for message_id in messages:
+        assert (await world.wait_for(message_id, "delivered")).attempts == 1
+    assert [attempt.outcome for attempt in await world.attempts(messages[0])] == ["accepted"]
+    await asyncio.to_thread(worker.stop)
+
+
+async def test_a_worker_finds_what_was_accepted_before_it_started(world: World, start_worker: StartWorker) -> None:
+    """And whose bell nobody heard: the ready set is emptied meanwhile."""
+    message_id = await _send(world, await world.connector())
+    await world.platform.doorbell.drain()
+    await world.platform.redis.flushdb()
+    await _start(start_worker)
+    await world.wait_for(message_id, "delivered")
+
+
+async def test_two_workers_hand_each_message_over_once(
+    world: World, start_worker: StartWorker, telegram: FakeTelegram
+) -> None:
+    await asyncio.gather(_start(start_worker), _start(start_worker))
+    connector = await world.connector("telegram", TOKEN)
+    messages = [await _send(world, connector, str(1000 + number)) for number in range(200)]
+    for message_id in messages:
+        await world.wait_for(message_id, "sent", timeout_s=20)
+    assert sorted(str(received.body["chat_id"]) for received in telegram.messages) == sorted(
+        str(1000 + number) for number in range(200)
+    )
+
+
+async def test_a_worker_outlives_valkey_being_away_for_three_seconds(
+    world: World, start_worker: StartWorker, valkey: Valkey
+) -> None:
+    worker = await _start(start_worker)
+    connector = await world.connector()
+    await world.wait_for(await _send(world, connector), "delivered")
+    valkey.kill()
+    # Postgres is the queue of record: accepting goes on.
+    meanwhile = await _send(world, connector)
+    await asyncio.sleep(3)
+    assert worker.process.poll() is None
+    await asyncio.to_thread(valkey.start)
+    await world.wait_for(meanwhile, "delivered", timeout_s=15)
+    await world.wait_for(await _send(world, connector), "delivered", timeout_s=15)
+    assert await asyncio.to_thread(worker.stop) < 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_an_idle_worker_ends_at_once(start_worker: StartWorker, number: signal.Signals) -> None:
+    worker = await _start(start_worker, SHUTDOWN_GRACE_S="12")
+    worker.process.send_signal(number)
+    assert await asyncio.to_thread(worker.process.wait, 5) == 0
+    assert "worker.stopped" in worker.log()
+
+
+async def test_a_send_under_way_ends_within_the_grace(
+    world: World, start_worker: StartWorker, telegram: FakeTelegram
+) -> None:
+    telegram.latency_s = 1.0
+    worker = await _start(start_worker, SHUTDOWN_GRACE_S="10")
+    message_id = await _send(world, await world.connector("telegram", TOKEN))
+    await _until_received(telegram)
+    # The answer is up to a second away, the grace ten: it must not be waited for in full.
+    assert await asyncio.to_thread(worker.stop) < 5
+    assert (await world.message(message_id)).status == "sent"
+
+
+async def test_a_send_slower_than_the_grace_is_uncertain_and_not_repeated(
+    world: World, start_worker: StartWorker, telegram: FakeTelegram
+) -> None:
+    telegram.latency_s = 3.5  # under PROVIDER_TIMEOUT_S (4)
+    worker = await _start(start_worker, SHUTDOWN_GRACE_S="0.5")
+    message_id = await _send(world, await world.connector("telegram", TOKEN))
+    await _until_received(telegram)
+    assert await asyncio.to_thread(worker.stop) < 3.5
+    message = await world.message(message_id)
+    assert (message.status, message.attempts) == ("uncertain", 1)
+    await _start(start_worker)
+    await asyncio.sleep(1.5)  # longer than a sweep
+    assert len(telegram.messages) == 1
+
+
+async def test_a_stopped_worker_leaves_what_it_did_not_begin_to_the_next(
+    world: World, start_worker: StartWorker, telegram: FakeTelegram
+) -> None:
+    telegram.latency_s = 0.3
+    first = await _start(start_worker, DELIVERY_CONCURRENCY="2")
+    connector = await world.connector("telegram", TOKEN)
+    messages = [await _send(world, connector, str(100 + number)) for number in range(12)]
+    await _until_received(telegram)
+    await asyncio.to_thread(first.stop)
+    assert len(telegram.messages) < 12
+    telegram.latency_s = 0
+    await _start(start_worker)
+    for message_id in messages:
+        assert (await world.wait_for(message_id, "sent")).attempts == 1
+    assert len(telegram.messages) == 12
