@@ -138,9 +138,14 @@ class KeysState(Session):
         if new is None:
             return
         async with self._desk(Action.MANAGE_KEYS) as desk:
-            pepper = desk.platform.settings.require_key_pepper()
+            settings = desk.platform.settings
             key, text = await keys.create_key(
-                desk.session, desk.principal, project_id=desk.project_id, pepper=pepper, new=new
+                desk.session,
+                desk.principal,
+                project_id=desk.project_id,
+                pepper=settings.require_key_pepper(),
+                new=new,
+                most_keys=settings.max_keys_per_project,
             )
             made = Made(
                 text=text,

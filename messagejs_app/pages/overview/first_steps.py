@@ -72,7 +72,7 @@ def _template() -> rx.Component:
 def _make_template() -> rx.Component:
     return _open_step(
         "Make a template",
-        "A text with variables. It decides what a browser may send.",
+        "A text with variables, checked on every send.",
         "step now",
         button("Make a Welcome template", look="pri", on_click=OverviewState.make_template, data_submit=""),
         link_button("Write your own", to="/templates/new"),

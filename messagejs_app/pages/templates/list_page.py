@@ -123,7 +123,7 @@ def page() -> rx.Component:
     nothing = card(
         empty(
             "No templates",
-            "A template decides what a browser may send.",
+            "A template is a text with variables, checked on every send.",
             link_button("New template", to="/templates/new"),
         )
     )
