@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,17 +13,6 @@ from tests.providers.fakes import FakeSmtp
 from tests.runtime.conftest import Up
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture(scope="module")
-def up() -> Iterator[Up]:
-    with tempfile.TemporaryDirectory(prefix="mjs-first-") as folder:
-        home = Path(folder)
-        home.chmod(0o711)
-        up = Up(home / "data")
-        up.start_and_wait()
-        yield up
-        up.clean_up()
 
 
 async def _register(client: httpx.AsyncClient, name: str) -> str:

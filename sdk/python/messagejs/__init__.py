@@ -1,0 +1,50 @@
+"""The Python client: send messages, read them back, verify webhooks.
+
+    from messagejs import Client
+
+    with Client("sk_live_...", base_url="http://127.0.0.1:8000") as client:
+        sent = client.send(to="+1234567890", template_id="tpl_...", variables={"code": "12345"})
+        print(sent.message_id, client.get(sent.message_id).status)
+
+`AsyncClient` is the same with `await`. A request that may have been lost is repeated under an
+Idempotency-Key of its own, so a message is never sent twice.
+"""
+
+from messagejs._client import AsyncClient, Client
+from messagejs._errors import (
+    ApiError,
+    AuthenticationError,
+    ConflictError,
+    ConnectionFailed,
+    InvalidRequest,
+    MessageJSError,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+)
+from messagejs._models import Attempt, BatchItem, BatchResult, Message, Preview, Sent
+from messagejs._webhooks import WebhookRejected, verify_webhook
+
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "Attempt",
+    "AuthenticationError",
+    "BatchItem",
+    "BatchResult",
+    "Client",
+    "ConflictError",
+    "ConnectionFailed",
+    "InvalidRequest",
+    "Message",
+    "MessageJSError",
+    "NotFound",
+    "PermissionDenied",
+    "Preview",
+    "RateLimited",
+    "Sent",
+    "ServerError",
+    "WebhookRejected",
+    "verify_webhook",
+]

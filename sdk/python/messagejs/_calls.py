@@ -1,0 +1,138 @@
+"""Every call of the API, once: what to send and how to read the answer. The clients only carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from messagejs._models import BatchResult, Message, Page, Preview, Sent
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A success: its JSON body and its headers (lower-case names)."""
+
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """`creates`: it goes out under an Idempotency-Key, so that repeating it is safe."""
+
+    method: str
+    path: str
+    read: Callable[[Answer], T]
+    body: Mapping[str, Any] | None = None
+    query: Mapping[str, Any] = field(default_factory=dict)
+    creates: bool = False
+    idempotency_key: str | None = None
+
+
+def send(
+    *,
+    to: str,
+    template_id: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+    message: str | None = None,
+    subject: str | None = None,
+    html: str | None = None,
+    connector_id: str | None = None,
+    connector: str | None = None,
+    priority: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    send_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Sent]:
+    """Send one message: a template with variables, or a text. Instants need a time zone."""
+    body = _body(
+        to=to,
+        templateId=template_id,
+        variables=variables,
+        message=message,
+        subject=subject,
+        html=html,
+        connectorId=connector_id,
+        connector=connector,
+        priority=priority,
+        metadata=metadata,
+        sendAt=send_at,
+        expiresAt=expires_at,
+    )
+    return Call("POST", "/messages", _sent, body=body, creates=True, idempotency_key=idempotency_key)
+
+
+def send_batch(messages: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None) -> Call[BatchResult]:
+    """Send up to 500 messages, each as the API's JSON names its fields; every one gets its own result."""
+    body = {"messages": [_body(**message) for message in messages]}
+    return Call(
+        "POST",
+        "/messages/batch",
+        lambda answer: BatchResult.model_validate(answer.body),
+        body=body,
+        creates=True,
+        idempotency_key=idempotency_key,
+    )
+
+
+def get(message_id: str) -> Call[Message]:
+    """Return one message with its attempts."""
+    return Call("GET", f"/messages/{message_id}", lambda answer: Message.model_validate(answer.body))
+
+
+def page(
+    *,
+    status: str | None = None,
+    connector: str | None = None,
+    recipient: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Call[Page]:
+    """Return one page of messages, newest first."""
+    query = _body(
+        status=status, connector=connector, recipient=recipient, limit=limit, cursor=cursor,
+        **{"from": since, "to": until},
+    )  # fmt: skip
+    return Call("GET", "/messages", lambda answer: Page.model_validate(answer.body), query=query)
+
+
+def cancel(message_id: str) -> Call[Message]:
+    """Cancel a message that no worker has taken yet; raises ConflictError when one has."""
+    return Call("POST", f"/messages/{message_id}/cancel", lambda answer: Message.model_validate(answer.body))
+
+
+def resend(message_id: str, *, idempotency_key: str | None = None) -> Call[Sent]:
+    """Send the same content to the same recipient again, as a new message."""
+    return Call("POST", f"/messages/{message_id}/resend", _sent, creates=True, idempotency_key=idempotency_key)
+
+
+def preview(
+    *, template_id: str, variables: Mapping[str, Any] | None = None, connector: str | None = None
+) -> Call[Preview]:
+    """Render a template without sending."""
+    body = _body(templateId=template_id, variables=variables, connector=connector)
+    return Call("POST", "/messages/preview", lambda answer: Preview.model_validate(answer.body), body=body)
+
+
+def _sent(answer: Answer) -> Sent:
+    is_replay = answer.headers.get("idempotency-replayed") == "true"
+    return Sent(message_id=answer.body["messageId"], status=answer.body["status"], is_replay=is_replay)
+
+
+def _body(**fields: Any) -> dict[str, Any]:
+    return {name: _json(value) for name, value in fields.items() if value is not None}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"{value.isoformat()} has no time zone; use datetime.now(timezone.utc), for example.")
+        return value.isoformat()
+    return value

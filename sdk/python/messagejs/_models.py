@@ -1,0 +1,85 @@
+"""What the server answers, typed. Fields that a newer server adds are kept out of the way, not refused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, frozen=True)
+
+
+class Sent(_Answer):
+    """The message is stored: it survives whatever happens next. `is_replay`: an earlier call made it."""
+
+    message_id: str
+    status: str
+    is_replay: bool = False
+
+
+class BatchItem(_Answer):
+    """One message of a batch: accepted with a `message_id`, or refused with `code` and `error`."""
+
+    index: int
+    message_id: str | None = None
+    status: str | None = None
+    code: str | None = None
+    error: str | None = None
+    details: dict[str, Any] | None = None
+
+
+class BatchResult(_Answer):
+    """`results` in the order of the messages given."""
+
+    results: list[BatchItem]
+    accepted: int
+    rejected: int
+
+
+class Attempt(_Answer):
+    """One try to hand the message to its provider."""
+
+    number: int
+    outcome: str
+    reason: str | None = None
+    started_at: datetime
+    duration_ms: float
+
+
+class Message(_Answer):
+    """A message as the API shows it. `attempts` come with `get`, not with `list`."""
+
+    id: str
+    to: str
+    text: str | None = None
+    status: str
+    connector_type: str
+    connector_id: str | None = None
+    template_id: str | None = None
+    mode: str | None = None
+    metadata: dict[str, Any] | None = None
+    error: str | None = None
+    error_code: str | None = None
+    attempts: list[Attempt] = Field(default_factory=list)
+    created_at: datetime
+    sent_at: datetime | None = None
+    delivered_at: datetime | None = None
+    failed_at: datetime | None = None
+
+
+class Page(_Answer):
+    messages: list[Message]
+    pagination: dict[str, Any]
+
+
+class Preview(_Answer):
+    """A template with variables, rendered without sending."""
+
+    text: str
+    subject: str | None = None
+    html: str | None = None
+    segments: Any = None
