@@ -12,7 +12,10 @@ from backend.models.base import Json, JsonObject, Row
 
 class AuditEntry(Row, table=True):
     __tablename__ = "audit_entries"
-    __table_args__ = (Index("ix_audit_entries_project", "project_id", "id"),)
+    __table_args__ = (
+        Index("ix_audit_entries_project", "project_id", "id"),
+        Index("ix_audit_entries_actor", "actor_id", "id"),
+    )
 
     project_id: UUID | None = None
     actor_id: UUID | None = None  # the user; None: the system

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from sqlmodel import Field, SQLModel, col, select
+from sqlmodel import Field, SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.models.base import Row, Timestamp
+from backend.models.base import Row, Timestamp, utc_now
 
 
 class AuthSession(Row, table=True):
@@ -32,6 +32,12 @@ class AuthSession(Row, table=True):
     async def list_for_user(cls, session: AsyncSession, user_id: UUID) -> list[Self]:
         query = select(cls).where(col(cls.user_id) == user_id, col(cls.revoked_at).is_(None))
         return list((await session.exec(query.order_by(col(cls.id).desc()))).all())
+
+    @classmethod
+    async def revoke_all(cls, session: AsyncSession, user_id: UUID, *, but: UUID | None = None) -> None:
+        """End every log-in of the user, `but` one."""
+        live = (col(cls.user_id) == user_id, col(cls.revoked_at).is_(None), col(cls.id).is_distinct_from(but))
+        await session.exec(update(cls).where(*live).values(revoked_at=utc_now()))
 
 
 class RefreshToken(SQLModel, table=True):

@@ -28,6 +28,12 @@ class Project(MutableRow, table=True):
         return (await session.exec(query)).first()
 
     @classmethod
+    async def lock(cls, session: AsyncSession, project_id: UUID) -> bool:
+        """Wait for who else holds it; rows that point at the project may still be inserted. False: there is none."""
+        query = select(cls.id).where(col(cls.id) == project_id).with_for_update(key_share=True)
+        return (await session.exec(query)).first() is not None
+
+    @classmethod
     async def list_for_member(cls, session: AsyncSession, user_id: UUID) -> list[Self]:
         """The projects this user is a member of, oldest first."""
         query = (
@@ -47,6 +53,7 @@ class ProjectMember(SQLModel, table=True):
     user_id: UUID = Field(foreign_key="users.id", primary_key=True, index=True)
     role: str = Field(default="owner", max_length=20)
     created_at: datetime = Field(default_factory=utc_now, sa_type=Timestamp)
+    updated_at: datetime = Field(default_factory=utc_now, sa_type=Timestamp, sa_column_kwargs={"onupdate": utc_now})
 
     @classmethod
     async def find(cls, session: AsyncSession, project_id: UUID, user_id: UUID) -> Self | None:

@@ -34,5 +34,12 @@ class User(MutableRow, table=True):
         return (await session.exec(select(cls).where(col(cls.email) == email.strip().lower()))).first()
 
     @classmethod
+    async def by_ids(cls, session: AsyncSession, user_ids: set[UUID]) -> dict[UUID, Self]:
+        if not user_ids:
+            return {}
+        found = (await session.exec(select(cls).where(col(cls.id).in_(user_ids)))).all()
+        return {user.id: user for user in found}
+
+    @classmethod
     async def count(cls, session: AsyncSession) -> int:
         return (await session.exec(select(func.count()).select_from(cls))).one()

@@ -18,7 +18,8 @@ from backend.api.schemas.auth import LoginBody, RegisterBody
 from backend.api.security import SESSION_COOKIE, client_of, require_same_origin
 from backend.api.validation import validation_error
 from backend.errors import AppError, InvalidToken, TokenExpired, UnsupportedMediaType
-from backend.services.accounts import users
+from backend.services.accounts import recovery, users
+from backend.services.accounts.limits import count_registration
 from backend.services.platform import Platform
 
 router = APIRouter(prefix="/auth", include_in_schema=False)
@@ -52,7 +53,10 @@ async def register(request: Request, platform: PlatformDep) -> Response:
     require_same_origin(request)
     form = await _form(request)
     try:
-        body = RegisterBody.model_validate({name: form.get(name, "") for name in ("email", "password", "name")})
+        fields = {name: form.get(name, "") for name in ("email", "password", "name")}
+        body = RegisterBody.model_validate({**fields, "invitation": form.get("invitation") or None})
+        client = client_of(request, platform.settings.trusted_proxies)
+        await count_registration(platform.redis, client.address, platform.settings.registrations_per_address)
         async with platform.database.transaction() as session:
             signed_in = await users.register_user(
                 session,
@@ -61,11 +65,15 @@ async def register(request: Request, platform: PlatformDep) -> Response:
                 email=body.email,
                 password=body.password,
                 name=body.name,
-                client=client_of(request, platform.settings.trusted_proxies),
+                invitation=body.invitation,
+                client=client,
             )
             cookie = await users.issue_cookie(session, signed_in)
     except Exception as exc:  # noqa: BLE001 (a form's every failure goes back to its page)
-        return _back("/register", exc, form, "email", "name", "next")
+        return _back("/register", exc, form, "email", "name", "next", "invitation")
+    platform.mail.later(
+        recovery.send_confirmation_link(platform.database, platform.mail, platform.settings, signed_in.user.id)
+    )
     return _welcome(request, platform, cookie, form)
 
 
@@ -77,7 +85,7 @@ async def log_out(request: Request, platform: PlatformDep) -> Response:
         try:
             async with platform.database.transaction() as session:
                 principal = await users.authenticate_cookie(session, cookie)
-                await users.log_out(session, principal.session_id)
+                await users.log_out(session, principal.session_id, actor=principal)
         except (InvalidToken, TokenExpired):
             pass  # it has ended already
     response = RedirectResponse("/login", status_code=303)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from backend.api.conditional import IfMatchDep, tagged
 from backend.api.dependencies import PageDep, PlatformDep, ProjectId, ReadSessionDep, SessionDep
 from backend.api.openapi import error_responses
 from backend.api.schemas.projects import CreateProject, ProjectBody, ProjectList, UpdateProject
@@ -40,15 +41,26 @@ async def create_project(
 
 
 @router.get("/{projectId}", summary="Get a project", responses=error_responses(401, 404))
-async def get_project(project_id: ProjectId, user: CurrentUser, session: ReadSessionDep) -> ProjectBody:
-    return ProjectBody.of(await projects.get_project(session, user, project_id))
-
-
-@router.put("/{projectId}", summary="Update a project", responses=error_responses(400, 401, 403, 404))
-async def update_project(
-    project_id: ProjectId, body: UpdateProject, user: CurrentUser, session: SessionDep
+async def get_project(
+    project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, response: Response
 ) -> ProjectBody:
-    return ProjectBody.of(await projects.update_project(session, user, project_id, body.changes("description")))
+    project = await projects.get_project(session, user, project_id)
+    return tagged(response, project, ProjectBody.of(project))
+
+
+@router.put("/{projectId}", summary="Update a project", responses=error_responses(400, 401, 403, 404, 412))
+async def update_project(
+    *,
+    project_id: ProjectId,
+    body: UpdateProject,
+    user: CurrentUser,
+    session: SessionDep,
+    if_match: IfMatchDep,
+    response: Response,
+) -> ProjectBody:
+    await if_match.check(session, await projects.get_project(session, user, project_id))
+    project = await projects.update_project(session, user, project_id, body.changes("description"))
+    return tagged(response, project, ProjectBody.of(project))
 
 
 @router.delete(
@@ -56,8 +68,11 @@ async def update_project(
     status_code=204,
     summary="Delete a project",
     description="Its keys are refused at once. Owners only.",
-    responses=error_responses(401, 403, 404),
+    responses=error_responses(401, 403, 404, 412),
 )
-async def delete_project(project_id: ProjectId, user: CurrentUser, session: SessionDep) -> Response:
+async def delete_project(
+    project_id: ProjectId, user: CurrentUser, session: SessionDep, if_match: IfMatchDep
+) -> Response:
+    await if_match.check(session, await projects.get_project(session, user, project_id))
     await projects.delete_project(session, user, project_id)
     return Response(status_code=204)

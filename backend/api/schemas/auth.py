@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,13 @@ class RegisterBody(RequestBody):
     email: Email
     password: NewPassword = Field(description=f"{MIN_CHARACTERS} to {MAX_CHARACTERS} characters")
     name: str = Field(default="", max_length=255, examples=["John Doe"])
+    invitation: str | None = Field(
+        default=None,
+        max_length=255,
+        description="The token of an invitation to this address: you join its project. Needed where "
+        "registration is by invitation.",
+        examples=["iv_..."],
+    )
 
 
 class LoginBody(RequestBody):
@@ -30,6 +37,30 @@ class LoginBody(RequestBody):
 
 class RefreshBody(RequestBody):
     refresh_token: str = Field(max_length=255, examples=["rf_..."])
+
+
+class ChangePasswordBody(RequestBody):
+    current_password: str = Field(max_length=MAX_CHARACTERS, examples=["SecurePassword123!"])
+    new_password: NewPassword
+
+
+class PasswordResetBody(RequestBody):
+    email: Email
+
+
+class ConfirmPasswordResetBody(RequestBody):
+    token: str = Field(max_length=255, description="From the link in the mail", examples=["pr_..."])
+    password: NewPassword
+
+
+class ConfirmEmailBody(RequestBody):
+    token: str = Field(max_length=255, description="From the link in the mail", examples=["ec_..."])
+
+
+class Requested(ResponseBody):
+    """The same answer whether or not there is such an account."""
+
+    status: Literal["accepted"] = "accepted"
 
 
 class LoggedInUser(ResponseBody):

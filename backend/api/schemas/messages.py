@@ -9,9 +9,11 @@ from pydantic import Field
 
 from backend import ids
 from backend.api.schemas.common import Instant, Pagination, ResponseBody
+from backend.api.schemas.templates import SmsSizeBody
 from backend.models import Attempt
 from backend.services.paging import Page
 from backend.services.reporting.messages import MessageDetail, MessageSummary, TimelineEntry
+from backend.services.sending.preview import MessagePreview
 
 
 class MessageBody(ResponseBody):
@@ -23,6 +25,7 @@ class MessageBody(ResponseBody):
     connector_id: str = Field(examples=["conn_01h455vb4pex5vsknk084sn02q"])
     connector_type: str = Field(examples=["whatsapp"])
     template_id: str | None = None
+    resent_from: str | None = Field(default=None, description="The message this one repeats")
     to: str = Field(examples=["+1234567890"])
     text: str | None = Field(default=None, examples=["Hello, world!"])
     subject: str | None = None
@@ -124,6 +127,35 @@ class MessageDetailBody(MessageBody):
         )
 
 
+class MessagePreviewBody(ResponseBody):
+    """What would be sent, and to whom."""
+
+    channel: str = Field(examples=["sms"])
+    connector_id: str = Field(examples=["conn_01h455vb4pex5vsknk084sn02q"])
+    connector_type: str = Field(examples=["twilio"])
+    to: str | None = Field(description="As the provider gets it", examples=["+1234567890"])
+    text: str
+    subject: str | None
+    html: str | None
+    provider_template: dict[str, Any] | None
+    sms: SmsSizeBody | None = Field(description="What the network bills, on SMS channels")
+
+    @classmethod
+    def of_preview(cls, preview: MessagePreview) -> MessagePreviewBody:
+        sms, rendered = preview.sms, preview.rendered
+        return cls(
+            channel=preview.channel,
+            connector_id=ids.encode(ids.CONNECTOR, preview.connector_id),
+            connector_type=preview.connector_type,
+            to=preview.to,
+            text=rendered.text,
+            subject=rendered.subject,
+            html=rendered.html,
+            provider_template=rendered.provider_template,
+            sms=SmsSizeBody(encoding=sms.encoding, units=sms.units, segments=sms.segments) if sms is not None else None,
+        )
+
+
 def _fields(message: MessageSummary) -> dict[str, Any]:
     return {
         "id": ids.encode(ids.MESSAGE, message.id),
@@ -132,6 +164,7 @@ def _fields(message: MessageSummary) -> dict[str, Any]:
         "connector_id": ids.encode(ids.CONNECTOR, message.connector_id),
         "connector_type": message.connector_type,
         "template_id": _id(ids.TEMPLATE, message.template_id),
+        "resent_from": _id(ids.MESSAGE, message.resent_from),
         "to": message.recipient,
         "text": message.text,
         "subject": message.subject,

@@ -14,7 +14,7 @@ from backend.api.schemas.common import (
     RequestBody,
     ResponseBody,
 )
-from backend.models import Template
+from backend.models import Template, TemplateVersion
 from backend.services.paging import Page
 from backend.services.rendering.content import CONTENT_LIMIT_CHARS, SUBJECT_LIMIT_CHARS, TemplateContent
 from backend.services.rendering.preview import Preview
@@ -54,8 +54,8 @@ OnUncertain = Annotated[
 class WhatsAppVariant(RequestBody):
     """A template approved by Meta; `parameters` are names of variables, in the order of its body."""
 
-    name: Annotated[str, Field(min_length=1, max_length=512, examples=["welcome_v2"])]
-    language: Annotated[str, Field(min_length=2, max_length=20, examples=["en_US"])]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,512}$", examples=["welcome_v2"])]
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(_[A-Z]{2,3})?$", examples=["en_US"])]
     parameters: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=100)] = Field(
         default_factory=list
     )
@@ -173,6 +173,50 @@ class TemplateListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[Template]) -> TemplateListBody:
         return cls(templates=[TemplateBody.of(one) for one in page.items], pagination=Pagination.of(page))
+
+
+class VersionBody(ResponseBody):
+    """A template's texts as they were; they never change."""
+
+    version: int = Field(examples=[2])
+    content: str
+    subject: str | None
+    html: str | None
+    variables: list[str]
+    variants: dict[str, Any]
+    restored_from: int | None = Field(description="The version that a rollback brought back")
+    created_by: str | None = Field(
+        description="The user; null: the system, or before versions were kept",
+        examples=["usr_01h455vb4pex5vsknk084sn02q"],
+    )
+    created_at: Instant
+
+    @classmethod
+    def of(cls, version: TemplateVersion) -> VersionBody:
+        return cls(
+            version=version.version,
+            content=version.content,
+            subject=version.subject,
+            html=version.html,
+            variables=version.variables,
+            variants=version.variants,
+            restored_from=version.restored_from,
+            created_by=ids.encode(ids.USER, version.created_by) if version.created_by is not None else None,
+            created_at=version.created_at,
+        )
+
+
+class VersionListBody(ResponseBody):
+    versions: list[VersionBody]
+    pagination: Pagination
+
+    @classmethod
+    def of(cls, page: Page[TemplateVersion]) -> VersionListBody:
+        return cls(versions=[VersionBody.of(one) for one in page.items], pagination=Pagination.of(page))
+
+
+class RollbackBody(RequestBody):
+    version: Annotated[int, Field(ge=1, le=2_147_483_647, strict=True, examples=[1])]
 
 
 class PreviewTemplateBody(RequestBody):

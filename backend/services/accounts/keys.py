@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, Literal
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.crypto import keyed_hash, random_token
-from backend.errors import FieldError, KeyNotFound, ValidationFailed
-from backend.models import ApiKey
+from backend.errors import FieldError, KeyNotFound, TooManyKeys, ValidationFailed
+from backend.models import ApiKey, Project
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.services.accounts import audit
 from backend.services.accounts.access import UserPrincipal
 from backend.services.accounts.origins import InvalidOrigin, is_local, normalised_origin
+from backend.services.filters import EVERYTHING, Wanted, select_wanted
 from backend.services.paging import Page, PageRequest, fetch_page
+from backend.services.policy.rate_limit import Demand
+
+if TYPE_CHECKING:
+    from backend.services.platform import Platform
 
 Kind = Literal["secret", "publishable"]
 Mode = Literal["live", "test"]
@@ -32,6 +36,7 @@ SCOPES: Final = (
     "stats:read",
     "webhooks:manage",
 )
+LONGEST_OVERLAP_S: Final = 7 * 24 * 3600
 # A key that stands in a web page must not read anything.
 PUBLISHABLE_SCOPES: Final = ("messages:send",)
 _PREFIX: Final = {"secret": "sk", "publishable": "pk"}
@@ -51,19 +56,42 @@ class NewKey:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """What a key has done. Counts and `last_used_at` are some seconds old; `remaining` None: no limit, or not known."""
+
+    total: int
+    failed: int
+    rate_limit: int | None
+    remaining: int | None
+    last_used_at: datetime | None
+    created_at: datetime
+
+
 async def create_key(
-    session: AsyncSession, principal: UserPrincipal | None, *, project_id: UUID, pepper: str, new: NewKey
+    session: AsyncSession,
+    principal: UserPrincipal | None,
+    *,
+    project_id: UUID,
+    pepper: str,
+    new: NewKey,
+    most_keys: int = 0,
 ) -> tuple[ApiKey, str]:
-    """Return the row and the key's text, which cannot be had again."""
+    """Return the row and the key's text, which cannot be had again.
+
+    `most_keys`: how many a project may have, 0: any number. Raises TooManyKeys and ValidationFailed.
+    """
+    if most_keys:
+        await _check_room(session, project_id, most_keys)
     granted = SCOPES if new.kind == "secret" else PUBLISHABLE_SCOPES
-    text = f"{_PREFIX[new.kind]}_{new.mode}_{random_token(32)}"
+    text = _new_text(new.kind, new.mode)
     key = ApiKey(
         project_id=project_id,
         name=new.name,
         kind=new.kind,
         mode=new.mode,
         key_hash=keyed_hash(pepper, text),
-        hint=f"{text[:12]}...{text[-4:]}",
+        hint=_hint(text),
         scopes=_checked_scopes(new.kind, granted if new.scopes is None else new.scopes),
         allowed_origins=_checked_origins(new.kind, new.mode, new.allowed_origins),
         rate_limit=new.rate_limit,
@@ -81,9 +109,11 @@ async def list_keys(session: AsyncSession, *, project_id: UUID) -> list[ApiKey]:
     return await ApiKey.list_for_project(session, project_id)
 
 
-async def page_of_keys(session: AsyncSession, *, project_id: UUID, page: PageRequest) -> Page[ApiKey]:
-    query = select(ApiKey).where(col(ApiKey.project_id) == project_id, col(ApiKey.deleted_at).is_(None))
-    return await fetch_page(session, query, ApiKey.id, page)
+async def page_of_keys(
+    session: AsyncSession, *, project_id: UUID, page: PageRequest, wanted: Wanted = EVERYTHING
+) -> Page[ApiKey]:
+    """Newest first."""
+    return await fetch_page(session, select_wanted(ApiKey, project_id, wanted), ApiKey.id, page)
 
 
 async def get_key(session: AsyncSession, *, project_id: UUID, key_id: UUID) -> ApiKey:
@@ -129,6 +159,60 @@ async def update_key(
     return key
 
 
+async def regenerate_key(
+    session: AsyncSession,
+    principal: UserPrincipal | None,
+    *,
+    project_id: UUID,
+    key_id: UUID,
+    pepper: str,
+    overlap_s: int,
+) -> tuple[ApiKey, str]:
+    """Give the key another text; the one it had works for `overlap_s` more, an earlier one not any more.
+
+    Returns what create_key returns. Everything else about the key stays. Raises KeyNotFound.
+    """
+    key = await get_key(session, project_id=project_id, key_id=key_id)
+    # Locked: of two at the same time the second replaces the first's text, and keeps it for the overlap.
+    await session.refresh(key, with_for_update=True)
+    before = _audited(key)
+    text = _new_text(key.kind, key.mode)
+    key.previous_hash = key.key_hash if overlap_s else None
+    key.previous_expires_at = utc_now() + timedelta(seconds=overlap_s) if overlap_s else None
+    key.key_hash = keyed_hash(pepper, text)
+    key.hint = _hint(text)
+    key.updated_at = utc_now()
+    audit.record(
+        session,
+        principal,
+        "key.regenerated",
+        project_id=project_id,
+        subject_id=key.id,
+        before=before,
+        after={**_audited(key), "overlap_s": overlap_s},
+    )
+    await session.flush()
+    announce(session, Change("key", key.id))
+    return key, text
+
+
+async def use_of_key(platform: Platform, key: ApiKey, project: Project) -> KeyUse:
+    """Return what the key has done, and what its limit leaves it. Asks Redis."""
+    limit = platform.catalog.rate_limit_of(key.rate_limit, project.plan)
+    remaining = None
+    if limit is not None:
+        allowance = await platform.rate_limiter.look(Demand(key.id, limit, project.id, None))
+        remaining = allowance.buckets[0].remaining if allowance is not None else None
+    return KeyUse(
+        total=key.total_requests,
+        failed=key.failed_requests,
+        rate_limit=limit,
+        remaining=remaining,
+        last_used_at=key.last_used_at,
+        created_at=key.created_at,
+    )
+
+
 async def revoke_key(session: AsyncSession, principal: UserPrincipal | None, *, project_id: UUID, key_id: UUID) -> None:
     """The key is refused from the commit on; the row stays, because messages name it."""
     key = await get_key(session, project_id=project_id, key_id=key_id)
@@ -137,6 +221,23 @@ async def revoke_key(session: AsyncSession, principal: UserPrincipal | None, *, 
     audit.record(session, principal, "key.revoked", project_id=project_id, subject_id=key.id, before=_audited(key))
     await session.flush()
     announce(session, Change("key", key.id))
+
+
+async def _check_room(session: AsyncSession, project_id: UUID, most_keys: int) -> None:
+    # Locked, so that of two keys made at the same time the second sees the first.
+    await Project.lock(session, project_id)
+    if await ApiKey.count_for_project(session, project_id) >= most_keys:
+        raise TooManyKeys(
+            f"The project has {most_keys} API keys, as many as it may have; delete one, or raise MAX_KEYS_PER_PROJECT."
+        )
+
+
+def _new_text(kind: str, mode: str) -> str:
+    return f"{_PREFIX[kind]}_{mode}_{random_token(32)}"
+
+
+def _hint(text: str) -> str:
+    return f"{text[:12]}...{text[-4:]}"
 
 
 def _audited(key: ApiKey) -> dict[str, Any]:

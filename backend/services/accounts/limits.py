@@ -26,6 +26,11 @@ log = structlog.get_logger()
 
 LOGIN_WINDOW_S: Final = 15 * 60
 DASHBOARD_WINDOW_S: Final = 60
+REGISTRATION_WINDOW_S: Final = 3600
+MAIL_WINDOW_S: Final = 3600
+_MAILS_PER_ACCOUNT: Final = 5
+_MAILS_PER_ADDRESS: Final = 30
+_INVITATIONS_PER_USER: Final = 100
 _REDIS_PATIENCE_S: Final = 0.5
 
 
@@ -57,10 +62,8 @@ class LoginAttempts:
 
     def __init__(self, client: redis.asyncio.Redis, settings: Settings, *, email: str, address: str) -> None:
         self._redis = client
-        # Hashed: Redis need not know who tries to log in.
-        account = hashlib.sha256(email.strip().lower().encode()).hexdigest()[:32]
-        self._account = f"limit:login:account:{account}"
-        self._address = f"limit:login:address:{_network(address)}"
+        self._account = f"limit:login:account:{_account(email)}"
+        self._address = f"limit:login:address:{network_of(address)}"
         self._limits = {
             self._account: settings.login_attempts_per_account,
             self._address: settings.login_attempts_per_address,
@@ -82,6 +85,35 @@ class LoginAttempts:
             pipe.delete(self._account)
             pipe.decr(self._address)
             await pipe.execute()
+
+
+async def count_registration(client: redis.asyncio.Redis, address: str, limit: int) -> None:
+    """Count one try to register; `limit` 0 is off. Raises RateLimitExceeded."""
+    if limit:
+        await _take(client, {f"limit:register:{network_of(address)}": limit}, REGISTRATION_WINDOW_S, "registrations")
+
+
+async def count_mail(client: redis.asyncio.Redis, *, email: str, address: str) -> None:
+    """Count one mail that somebody asks for, whether the account exists or not. Raises RateLimitExceeded."""
+    limits = {
+        f"limit:mail:account:{_account(email)}": _MAILS_PER_ACCOUNT,
+        f"limit:mail:address:{network_of(address)}": _MAILS_PER_ADDRESS,
+    }
+    await _take(client, limits, MAIL_WINDOW_S, "mails")
+
+
+async def count_invitation(client: redis.asyncio.Redis, user_id: UUID) -> None:
+    """Count one invitation that a user sends. Raises RateLimitExceeded."""
+    await _take(client, {f"limit:invite:{user_id}": _INVITATIONS_PER_USER}, MAIL_WINDOW_S, "invitations")
+
+
+async def _take(client: redis.asyncio.Redis, limits: Mapping[str, int], window_s: int, what: str) -> None:
+    for count in await _count(client, limits, window_s):
+        if count.is_exceeded:
+            raise RateLimitExceeded(
+                f"Too many {what} from here; try again in {count.reset_s} s.",
+                headers={"Retry-After": str(count.reset_s)},
+            )
 
 
 async def count_dashboard_call(client: redis.asyncio.Redis, user_id: UUID, limit: int) -> dict[str, str]:
@@ -121,7 +153,12 @@ async def _optional() -> AsyncIterator[None]:
         log.warning("limits.unreachable", error=type(exc).__name__)
 
 
-def _network(address: str) -> str:
+def _account(email: str) -> str:
+    """Hashed: Redis need not know who tries to log in."""
+    return hashlib.sha256(email.strip().lower().encode()).hexdigest()[:32]
+
+
+def network_of(address: str) -> str:
     """One person holds a whole IPv6 /64."""
     try:
         parsed = ipaddress.ip_address(address)

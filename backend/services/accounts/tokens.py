@@ -17,6 +17,9 @@ from backend.errors import InvalidToken, TokenExpired
 # Prefixes tell the two kinds apart, so that a cookie cannot be refreshed with, nor the other way round.
 REFRESH_PREFIX: Final = "rf_"
 COOKIE_PREFIX: Final = "cs_"
+RESET_PREFIX: Final = "pr_"
+CONFIRMATION_PREFIX: Final = "ec_"
+INVITATION_PREFIX: Final = "iv_"
 _ALGORITHM: Final = "HS256"
 _ISSUER: Final = "messagejs"
 _AUDIENCE: Final = "messagejs:dashboard"

@@ -24,6 +24,7 @@ from backend.models.base import utc_now
 from backend.models.session import Database
 from backend.services.accounts import audit
 from backend.services.accounts.access import UserPrincipal
+from backend.services.accounts.invitations import accept_invitation, check_invitation
 from backend.services.accounts.limits import LoginAttempts
 from backend.services.accounts.passwords import hash_password, verify_password
 from backend.services.accounts.projects import create_project
@@ -42,6 +43,8 @@ log = structlog.get_logger()
 
 # Any number will do, as long as nothing else in this database locks it.
 _FIRST_USER_LOCK: Final = 7_262_002
+# How exact the list of sessions is; a write for every request would be dear.
+_SEEN_EVERY: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +87,19 @@ async def register_user(
     email: str,
     password: str,
     name: str = "",
+    invitation: str | None = None,
     client: Client | None = None,
 ) -> SignedIn:
-    """Make a user with a first project, logged in. `email` is valid; the first user administers.
+    """Make a user, logged in, with a first project or the one invited to. The first user administers.
 
-    Raises RegistrationClosed and EmailTaken.
+    `email` is valid. Raises RegistrationClosed, EmailTaken, and InvalidLink for the invitation.
     """
     password_hash = await hash_password(password)  # before the first query: it takes a while
     is_first = await _is_first_user(session)
-    if settings.registration != "open" and not is_first:
-        raise RegistrationClosed("Registration is closed on this server; ask its operator for an account.")
+    if not is_first:
+        _check_open(settings, invitation)
+    if invitation is not None:
+        await check_invitation(session, token=invitation, email=email)
     now = utc_now()
     user = User(
         email=email.strip().lower(),
@@ -108,13 +114,23 @@ async def register_user(
     except IntegrityError as exc:
         raise EmailTaken from exc
     signed_in = await _open_session(session, user, settings, client or Client())
-    owner = user.name or user.email.partition("@")[0]
     audit.record(session, signed_in.principal, "user.registered", subject_id=user.id)
-    await create_project(
-        session, signed_in.principal, vault=vault, plan=settings.default_plan, name=f"{owner[:200]}'s project"
-    )
+    if invitation is not None:
+        await accept_invitation(session, signed_in.principal, token=invitation)
+    else:
+        owner = user.name or user.email.partition("@")[0]
+        await create_project(
+            session, signed_in.principal, vault=vault, plan=settings.default_plan, name=f"{owner[:200]}'s project"
+        )
     log.info("user.registered", user_id=str(user.id), is_platform_admin=is_first)
     return signed_in
+
+
+def _check_open(settings: Settings, invitation: str | None) -> None:
+    if settings.registration == "closed":
+        raise RegistrationClosed("Registration is closed on this server; ask its operator for an account.")
+    if settings.registration == "invite" and invitation is None:
+        raise RegistrationClosed("Registration on this server needs an invitation; ask a project's owner for one.")
 
 
 async def _is_first_user(session: AsyncSession) -> bool:
@@ -145,6 +161,11 @@ async def log_in(
     is_right = await verify_password(password, user.password_hash if user is not None else None)
     if user is None or not is_right or not user.is_active:
         log.info("user.login_refused", address=client.address)
+        # Written for an unknown account as well: the answer takes as long.
+        async with database.transaction() as session:
+            audit.record_auth(
+                session, "user.login_failed", user_id=user.id if user is not None else None, address=client.address
+            )
         raise InvalidCredentials
     await attempts.give_back()
     async with database.transaction() as session:
@@ -219,11 +240,14 @@ async def refresh(session: AsyncSession, *, refresh_token: str, settings: Settin
     return signed_in, await issue_tokens(session, signed_in, settings)
 
 
-async def log_out(session: AsyncSession, session_id: UUID) -> None:
+async def log_out(
+    session: AsyncSession, session_id: UUID, *, actor: UserPrincipal | None = None, action: str = "user.logged_out"
+) -> None:
     """End a log-in: its access tokens, refresh tokens and cookie are refused from the commit on."""
     auth_session = await AuthSession.find(session, session_id)
     if auth_session is not None and auth_session.revoked_at is None:
         auth_session.revoked_at = utc_now()
+        audit.record(session, actor, action, subject_id=auth_session.user_id)
         await session.flush()
 
 
@@ -263,6 +287,9 @@ async def _live_session(session: AsyncSession, session_id: UUID) -> SignedIn:
     user = await User.find(session, auth_session.user_id)
     if user is None or not user.is_active:
         raise InvalidToken("The account is not active; ask the server's operator.")
+    now = utc_now()
+    if now - auth_session.last_seen_at > _SEEN_EVERY:
+        auth_session.last_seen_at = now  # kept where the caller's session commits
     return SignedIn(user, auth_session)
 
 

@@ -1,0 +1,140 @@
+"""Invitations to a project: a link for one e-mail address, good once, for a week."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.errors import AlreadyMember, Forbidden, InvalidLink, InvitationNotFound
+from backend.models import Invitation, Project, ProjectMember, User
+from backend.models.base import utc_now
+from backend.services.accounts import audit
+from backend.services.accounts.access import Action, Role, UserPrincipal, require_project
+from backend.services.accounts.mail import Mail
+from backend.services.accounts.members import check_may_grant
+from backend.services.accounts.tokens import INVITATION_PREFIX, new_opaque_token, token_hash
+from backend.services.paging import Page, PageRequest, fetch_page
+from backend.settings import Settings
+
+_LIFE: Final = timedelta(days=7)
+_TEXT: Final = """{inviter} invites you to the project "{project}" on MessageJS, as {role}.
+
+Accept here, within a week:
+
+{link}
+
+If you do not know what this is about, ignore this mail.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvitation:
+    """`link` holds the token and cannot be had again."""
+
+    invitation: Invitation
+    link: str
+    mail: Mail
+
+
+async def invite(
+    session: AsyncSession, principal: UserPrincipal, settings: Settings, *, project_id: UUID, email: str, role: Role
+) -> NewInvitation:
+    """An older invitation of the same address is replaced. Raises AlreadyMember and Forbidden."""
+    project = await require_project(session, principal, project_id, Action.MANAGE_MEMBERS)
+    await check_may_grant(session, principal, project, role)
+    user = await User.find_by_email(session, email)
+    if user is not None and await ProjectMember.find(session, project_id, user.id) is not None:
+        raise AlreadyMember(f"{email} is a member of '{project.name}' already; change the role instead.")
+    for older in await Invitation.list_for_email(session, project_id, email):
+        older.revoked_at = utc_now()
+    token = new_opaque_token(INVITATION_PREFIX)
+    invitation = Invitation(
+        project_id=project_id,
+        email=email,
+        role=role.value,
+        invited_by=principal.user_id,
+        token_hash=token_hash(token),
+        expires_at=utc_now() + _LIFE,
+    )
+    session.add(invitation)
+    _record(session, principal, "invitation.created", invitation)
+    await session.flush()
+    link = f"{settings.public_url}/invitation?token={token}"
+    text = _TEXT.format(inviter=principal.email, project=project.name, role=role.value, link=link)
+    mail = Mail("invitation", email, "You are invited to a MessageJS project", text, link)
+    return NewInvitation(invitation, link, mail)
+
+
+async def page_of_invitations(
+    session: AsyncSession, principal: UserPrincipal, project_id: UUID, page: PageRequest
+) -> Page[Invitation]:
+    """Those not yet accepted, expired ones too, newest first."""
+    await require_project(session, principal, project_id, Action.MANAGE_MEMBERS)
+    query = select(Invitation).where(
+        col(Invitation.project_id) == project_id,
+        col(Invitation.accepted_at).is_(None),
+        col(Invitation.revoked_at).is_(None),
+    )
+    return await fetch_page(session, query, Invitation.id, page)
+
+
+async def revoke_invitation(
+    session: AsyncSession, principal: UserPrincipal, project_id: UUID, invitation_id: UUID
+) -> None:
+    """Raises InvitationNotFound."""
+    await require_project(session, principal, project_id, Action.MANAGE_MEMBERS)
+    invitation = await Invitation.find(session, project_id, invitation_id)
+    if invitation is None:
+        raise InvitationNotFound
+    invitation.revoked_at = utc_now()
+    _record(session, principal, "invitation.revoked", invitation)
+    await session.flush()
+
+
+async def check_invitation(session: AsyncSession, *, token: str, email: str) -> Invitation:
+    """Return the open invitation, locked. Raises InvalidLink, and Forbidden for another's address."""
+    invitation = await Invitation.find_for_update(session, token_hash(token))
+    if invitation is None or not invitation.is_open or await Project.find(session, invitation.project_id) is None:
+        raise InvalidLink("The invitation is not valid, has been used or has expired; ask for a new one.")
+    if invitation.email != email.strip().lower():
+        raise Forbidden("The invitation is for another e-mail address; use the account of that one.")
+    return invitation
+
+
+async def accept_invitation(session: AsyncSession, principal: UserPrincipal, *, token: str) -> ProjectMember:
+    """Raises InvalidLink, Forbidden for another's address, and AlreadyMember."""
+    invitation = await check_invitation(session, token=token, email=principal.email)
+    if await ProjectMember.find(session, invitation.project_id, principal.user_id) is not None:
+        raise AlreadyMember("You are a member of this project already.")
+    invitation.accepted_at = utc_now()
+    member = ProjectMember(project_id=invitation.project_id, user_id=principal.user_id, role=invitation.role)
+    session.add(member)
+    audit.record(
+        session,
+        principal,
+        "member.joined",
+        project_id=invitation.project_id,
+        subject_id=principal.user_id,
+        after={"role": invitation.role},
+    )
+    await session.flush()
+    return member
+
+
+def _record(session: AsyncSession, principal: UserPrincipal, action: str, invitation: Invitation) -> None:
+    values = {"email": invitation.email, "role": invitation.role}
+    is_new = action.endswith(".created")
+    audit.record(
+        session,
+        principal,
+        action,
+        project_id=invitation.project_id,
+        subject_id=invitation.id,
+        before=None if is_new else values,
+        after=values if is_new else None,
+    )

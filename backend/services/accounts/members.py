@@ -1,0 +1,122 @@
+"""A project's members. There is always an owner, and only owners make or unmake owners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.errors import Forbidden, LastOwner, MemberNotFound
+from backend.models import Project, ProjectMember, User
+from backend.models.base import utc_now
+from backend.services.accounts import audit
+from backend.services.accounts.access import Action, Role, UserPrincipal, require_project
+from backend.services.paging import Page, PageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    membership: ProjectMember
+    user: User
+
+
+async def page_of_members(
+    session: AsyncSession, principal: UserPrincipal, project_id: UUID, page: PageRequest
+) -> Page[Member]:
+    """Newest account first."""
+    await require_project(session, principal, project_id, Action.VIEW_MEMBERS)
+    mine = col(ProjectMember.project_id) == project_id
+    total = (await session.exec(select(func.count()).select_from(ProjectMember).where(mine))).one()
+    query = select(ProjectMember, User).join(User, col(User.id) == col(ProjectMember.user_id)).where(mine)
+    if page.cursor is not None:
+        query = query.where(col(User.id) < page.cursor)
+    query = query.order_by(col(User.id).desc()).offset(page.offset).limit(page.limit + 1)
+    rows: Sequence[tuple[ProjectMember, User]] = (await session.exec(query)).all()
+    items = [Member(membership, user) for membership, user in rows[: page.limit]]
+    next_cursor = items[-1].user.id if len(rows) > page.limit else None
+    return Page(items=items, request=page, total=total, next_cursor=next_cursor)
+
+
+async def get_member(session: AsyncSession, principal: UserPrincipal, project_id: UUID, user_id: UUID) -> Member:
+    """Raises MemberNotFound."""
+    await require_project(session, principal, project_id, Action.VIEW_MEMBERS)
+    return await _member(session, project_id, user_id)
+
+
+async def change_role(
+    session: AsyncSession, principal: UserPrincipal, project_id: UUID, user_id: UUID, role: Role
+) -> Member:
+    """Raises MemberNotFound, Forbidden and LastOwner."""
+    project = await require_project(session, principal, project_id, Action.MANAGE_MEMBERS)
+    member = await _member(session, project_id, user_id)
+    before = member.membership.role
+    await check_may_grant(session, principal, project, role, Role(before))
+    if before == Role.OWNER and role is not Role.OWNER:
+        await _keep_an_owner(session, project, user_id)
+    member.membership.role = role
+    member.membership.updated_at = utc_now()
+    audit.record(
+        session,
+        principal,
+        "member.role_changed",
+        project_id=project_id,
+        subject_id=user_id,
+        before={"role": before},
+        after={"role": role.value},
+    )
+    await session.flush()
+    return member
+
+
+async def remove_member(session: AsyncSession, principal: UserPrincipal, project_id: UUID, user_id: UUID) -> None:
+    """Everybody may leave. Raises MemberNotFound, Forbidden and LastOwner."""
+    is_leaving = user_id == principal.user_id
+    action = Action.VIEW_PROJECT if is_leaving else Action.MANAGE_MEMBERS
+    project = await require_project(session, principal, project_id, action)
+    member = await _member(session, project_id, user_id)
+    role = Role(member.membership.role)
+    if not is_leaving:
+        await check_may_grant(session, principal, project, role)
+    if role is Role.OWNER:
+        await _keep_an_owner(session, project, user_id)
+    await session.delete(member.membership)
+    audit.record(
+        session,
+        principal,
+        "member.left" if is_leaving else "member.removed",
+        project_id=project_id,
+        subject_id=user_id,
+        before={"role": role.value},
+    )
+    await session.flush()
+
+
+async def check_may_grant(session: AsyncSession, principal: UserPrincipal, project: Project, *roles: Role) -> None:
+    """Raises Forbidden when one of the roles is owner and the principal is none."""
+    mine = await ProjectMember.find(session, project.id, principal.user_id)
+    if Role.OWNER in roles and (mine is None or mine.role != Role.OWNER):
+        raise Forbidden(f"Only an owner of '{project.name}' may make or unmake owners; ask one.")
+
+
+async def _member(session: AsyncSession, project_id: UUID, user_id: UUID) -> Member:
+    membership = await ProjectMember.find(session, project_id, user_id)
+    user = await User.find(session, user_id) if membership is not None else None
+    if membership is None or user is None:
+        raise MemberNotFound
+    return Member(membership, user)
+
+
+async def _keep_an_owner(session: AsyncSession, project: Project, leaving: UUID) -> None:
+    """Locks the owners, in one order: of two who leave at once the second waits and sees the first gone."""
+    query = (
+        select(ProjectMember.user_id)
+        .where(col(ProjectMember.project_id) == project.id, col(ProjectMember.role) == Role.OWNER.value)
+        .order_by(col(ProjectMember.user_id))
+        .with_for_update()
+    )
+    owners = set((await session.exec(query)).all())
+    if not owners - {leaving}:
+        raise LastOwner(f"'{project.name}' would have no owner; make somebody else an owner first.")

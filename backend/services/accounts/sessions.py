@@ -1,0 +1,35 @@
+"""A user's log-ins, to look through and to end one by one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.errors import SessionNotFound
+from backend.models import AuthSession
+from backend.models.base import utc_now
+from backend.services.accounts import audit
+from backend.services.accounts.access import UserPrincipal
+from backend.services.paging import Page, PageRequest, fetch_page
+
+
+async def page_of_sessions(session: AsyncSession, principal: UserPrincipal, page: PageRequest) -> Page[AuthSession]:
+    """The live ones, newest first."""
+    query = select(AuthSession).where(
+        col(AuthSession.user_id) == principal.user_id,
+        col(AuthSession.revoked_at).is_(None),
+        col(AuthSession.expires_at) > utc_now(),
+    )
+    return await fetch_page(session, query, AuthSession.id, page)
+
+
+async def end_session(session: AsyncSession, principal: UserPrincipal, session_id: UUID) -> None:
+    """Its tokens and cookie are refused from the commit on. Raises SessionNotFound for another user's."""
+    auth_session = await AuthSession.find(session, session_id)
+    if auth_session is None or auth_session.user_id != principal.user_id or auth_session.revoked_at is not None:
+        raise SessionNotFound
+    auth_session.revoked_at = utc_now()
+    audit.record(session, principal, "session.ended", subject_id=session_id)
+    await session.flush()

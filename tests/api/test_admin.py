@@ -1,0 +1,68 @@
+"""What administrators of the server may, and nobody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.apps import make_admin
+from tests.api.conftest import Account, Api
+
+USERS = "/api/v1/admin/users"
+PROJECTS = "/api/v1/admin/projects"
+
+
+@pytest.fixture
+async def admin(api: Api) -> Account:
+    account = await api.register()
+    await make_admin(api, account)
+    return account
+
+
+async def test_for_others_administration_is_closed(api: Api) -> None:
+    account = await api.register()
+    await make_admin(api, account, is_admin=False)
+    for response in (
+        await api.get(account, USERS),
+        await api.get(account, f"{USERS}/{account.user_id}"),
+        await api.put(account, f"{USERS}/{account.user_id}", {"isPlatformAdmin": True}),
+        await api.get(account, PROJECTS),
+        await api.put(account, f"{PROJECTS}/{account.project_id}", {"plan": "enterprise"}),
+    ):
+        assert (response.status_code, response.json()["code"]) == (403, "ACCESS_DENIED")
+
+
+async def test_users_are_found_by_a_part_of_their_address(api: Api, admin: Account) -> None:
+    account = await api.register()
+    body = (await api.get(admin, USERS, email=account.email.upper()[:-4])).json()
+    assert [one["id"] for one in body["users"]] == [account.user_id]
+    assert (await api.get(admin, USERS, email="%_%")).json()["users"] == []
+
+
+async def test_a_user_who_is_switched_off_is_out_at_once(api: Api, admin: Account) -> None:
+    account = await api.register()
+    path = f"{USERS}/{account.user_id}"
+    assert (await api.put(admin, path, {"isActive": False})).json()["isActive"] is False
+    assert (await api.get(account, "/api/v1/auth/me")).status_code == 401
+    login = {"email": account.email, "password": account.password}
+    assert (await api.client.post("/api/v1/auth/login", json=login)).status_code == 401
+    await api.put(admin, path, {"isActive": True})
+    assert (await api.get(account, "/api/v1/auth/me")).status_code == 401  # the old log-in stays ended
+    assert (await api.client.post("/api/v1/auth/login", json=login)).status_code == 200
+
+
+async def test_a_plan_is_changed_and_logged(api: Api, admin: Account) -> None:
+    account = await api.register()
+    path = f"{PROJECTS}/{account.project_id}"
+    assert (await api.get(admin, path)).json()["plan"] == "enterprise"
+    assert (await api.put(admin, path, {"plan": "free"})).json()["plan"] == "free"
+    log = (await api.get(account, f"/api/v1/projects/{account.project_id}/audit", action="project.plan_changed")).json()
+    assert [(one["before"], one["after"]) for one in log["entries"]] == [({"plan": "enterprise"}, {"plan": "free"})]
+    listed = (await api.get(admin, PROJECTS, limit=100)).json()["projects"]
+    assert any(one["id"] == account.project_id and one["plan"] == "free" for one in listed)
+    wrong = await api.put(admin, path, {"plan": "gold"})
+    assert wrong.status_code == 400
+
+
+async def test_administering_opens_no_tenants_project(api: Api, admin: Account) -> None:
+    account = await api.register()
+    assert (await api.get(admin, f"/api/v1/projects/{account.project_id}")).status_code == 404
