@@ -1,49 +1,39 @@
 """Messages as people look at them: a page of a project's list, and one with all that happened to it.
 
-Lists walk the index (project_id, id) from the newest down; dates become id ranges, because an id
-is a time, so that partitions outside them are not touched.
+Lists walk an index from the newest down, and only where something matching stands: see message_ranges.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, literal, select
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.errors import FieldError, MessageNotFound, ValidationFailed
+from backend.errors import MessageNotFound
 from backend.models import ApiKey, Attempt, Connector, Event, Message, SendQueueRow, Template
-from backend.models.partitions import first_id
 from backend.models.send_queue import IN_FLIGHT
 from backend.services.paging import Page, PageRequest
-from backend.status import IN_PROGRESS, PENDING, Status
+from backend.services.reporting.message_filters import MessageFilter, filter_conditions
+from backend.services.reporting.message_ranges import Ranges, find_ranges, newest
+from backend.services.reporting.message_totals import Total, count_matching
+from backend.status import IN_PROGRESS, Status
 
-# Counting on is what makes long lists slow; past this the planner's estimate is good enough.
-EXACT_TOTAL_LIMIT: Final = 10_000
-# An id is made a little before its row is written, maybe on another machine's clock.
-_CLOCK_SLACK: Final = timedelta(minutes=1)
-_FIRST_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
-STATUSES: Final = ("pending", *Status)
-
-
-@dataclass(frozen=True, slots=True)
-class MessageFilter:
-    """All given conditions hold. `from_` and `to` are inclusive; `connector` is an id or a type."""
-
-    status: str | None = None
-    connector: UUID | str | None = None
-    from_: datetime | None = None
-    to: datetime | None = None
-    key_id: UUID | None = None
-    template_id: UUID | None = None
-    recipient: str | None = None
-    id: UUID | None = None
-    mode: str | None = None
+__all__ = [
+    "MessageDetail",
+    "MessageFilter",
+    "MessageSummary",
+    "TimelineEntry",
+    "find_project_of",
+    "list_messages",
+    "message_detail",
+    "page_of_rows",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +46,7 @@ class MessageSummary:
     connector_id: UUID
     connector_type: str
     template_id: UUID | None
+    resent_from: UUID | None
     mode: str
     recipient: str
     text: str | None
@@ -116,30 +107,45 @@ async def list_messages(
     session: AsyncSession, *, project_id: UUID, filters: MessageFilter, page: PageRequest
 ) -> Page[MessageSummary]:
     """Newest first; raises ValidationFailed for a status that does not exist or a range upside down."""
-    conditions = _conditions(project_id, filters)
-    seek = [col(Message.id) < page.cursor] if page.cursor is not None else []
-    matching = (
-        select(Message)
-        .where(*conditions, *seek)
-        .order_by(col(Message.id).desc())
-        .offset(page.offset)
-        # One row more than asked for tells whether there is a next page.
-        .limit(page.limit + 1)
-    )
-    rows = await _summaries(session, matching)
+    rows = await page_of_rows(session, project_id=project_id, filters=filters, page=page)
     items = rows[: page.limit]
     has_more = len(rows) > page.limit
     if page.cursor is None and not has_more and (items or page.offset == 0):
-        total, is_estimate = page.offset + len(items), False
+        total = Total(page.offset + len(items))
     else:
-        total, is_estimate = await _total(session, conditions, _conditions(project_id, filters, is_exact=False))
+        total = await count_matching(session, project_id, filters)
     return Page(
         items=items,
         request=page,
-        total=total,
+        total=total.messages,
         next_cursor=items[-1].id if has_more else None,
-        is_total_estimate=is_estimate,
+        is_total_estimate=total.is_estimate,
     )
+
+
+async def page_of_rows(
+    session: AsyncSession, *, project_id: UUID, filters: MessageFilter, page: PageRequest
+) -> list[MessageSummary]:
+    """Like list_messages, without a total: one row more than asked for tells whether there is a next page."""
+    filter_conditions(project_id, filters)  # what cannot be is refused before it is looked for
+    wanted = page.offset + page.limit + 1
+    ranges = await find_ranges(session, project_id, filters, wanted=wanted, before=page.cursor)
+    return await _rows(session, project_id, filters, page, ranges)
+
+
+async def _rows(
+    session: AsyncSession, project_id: UUID, filters: MessageFilter, page: PageRequest, ranges: Ranges | None
+) -> list[MessageSummary]:
+    conditions = filter_conditions(project_id, filters)
+    if page.cursor is not None:
+        conditions.append(col(Message.id) < page.cursor)
+    most = page.limit + 1
+    query = newest(conditions, ranges, most=page.offset + most).offset(page.offset).limit(most)
+    rows = await _summaries(session, query)
+    if ranges is not None and ranges.is_cut and len(rows) < most:
+        # What was counted there has changed since; look everywhere.
+        return await _rows(session, project_id, filters, page, None)
+    return rows
 
 
 async def message_detail(session: AsyncSession, *, project_id: UUID, message_id: UUID) -> MessageDetail:
@@ -195,106 +201,6 @@ async def _summaries(session: AsyncSession, matching: Select[Any]) -> list[Messa
     )
     connection = await session.connection()
     return [MessageSummary(*row) for row in (await connection.execute(query)).all()]
-
-
-def _conditions(project_id: UUID, filters: MessageFilter, *, is_exact: bool = True) -> list[ColumnElement[bool]]:
-    """`is_exact` False: what the planner needs for an estimate. It takes an id and its time for independent."""
-    conditions = [col(Message.project_id) == project_id, *_id_range(filters)]
-    if is_exact:
-        conditions += _time_range(filters)
-    if filters.status is not None:
-        conditions += _has_status(project_id, filters.status)
-    if isinstance(filters.connector, UUID):
-        conditions.append(col(Message.connector_id) == filters.connector)
-    elif filters.connector is not None:
-        conditions.append(col(Message.connector_type) == filters.connector)
-    if filters.recipient is not None:
-        conditions.append(col(Message.recipient).in_(_recipient_forms(filters.recipient)))
-    for column, value in (
-        (col(Message.id), filters.id),
-        (col(Message.key_id), filters.key_id),
-        (col(Message.template_id), filters.template_id),
-        (col(Message.mode), filters.mode),
-    ):
-        if value is not None:
-            conditions.append(column == value)
-    return conditions
-
-
-def _id_range(filters: MessageFilter) -> list[ColumnElement[bool]]:
-    since, until = filters.from_, filters.to
-    if since is not None and until is not None and since > until:
-        message = f"'from' ({since.isoformat()}) is after 'to' ({until.isoformat()}); swap them."
-        raise ValidationFailed(errors=[FieldError("from", "VALIDATION_ERROR", message)])
-    conditions: list[ColumnElement[bool]] = []
-    if since is not None:
-        conditions.append(col(Message.id) >= _boundary(since, -_CLOCK_SLACK))
-    if until is not None:
-        conditions.append(col(Message.id) < _boundary(until, _CLOCK_SLACK))
-    return conditions
-
-
-def _time_range(filters: MessageFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if filters.from_ is not None:
-        conditions.append(col(Message.created_at) >= filters.from_)
-    if filters.to is not None:
-        # Instants are shown in milliseconds, so `to` takes in its whole millisecond.
-        is_last = filters.to > datetime.max.replace(tzinfo=UTC) - _CLOCK_SLACK
-        end = filters.to if is_last else filters.to + timedelta(milliseconds=1)
-        conditions.append(col(Message.created_at) < end)
-    return conditions
-
-
-def _boundary(instant: datetime, slack: timedelta) -> UUID:
-    try:
-        return first_id(max(instant + slack, _FIRST_INSTANT))
-    except OverflowError:
-        return first_id(max(instant, _FIRST_INSTANT))
-
-
-def _has_status(project_id: UUID, status: str) -> list[ColumnElement[bool]]:
-    """What still waits is found through the queue, which stays small however long the history is."""
-    if status not in STATUSES:
-        message = f"'{status[:40]}' is not a status; use one of: {', '.join(STATUSES)}."
-        raise ValidationFailed(errors=[FieldError("status", "VALIDATION_ERROR", message)])
-    stored = col(Message.status)
-    queue = select(col(SendQueueRow.message_id)).where(col(SendQueueRow.project_id) == project_id)
-    in_flight = queue.where(col(SendQueueRow.state) == IN_FLIGHT)
-    if status == "pending":
-        waiting = or_(stored.in_(PENDING), and_(stored == Status.SCHEDULED, col(Message.id).in_(in_flight)))
-        return [waiting, col(Message.id).in_(queue)]
-    if status == Status.SENDING:
-        return [stored.in_(IN_PROGRESS), col(Message.id).in_(in_flight)]
-    if status in {Status.QUEUED, Status.SCHEDULED}:
-        at_rest = queue.where(col(SendQueueRow.state) != IN_FLIGHT)
-        return [stored == status, col(Message.id).in_(at_rest)]
-    return [stored == status]
-
-
-def _recipient_forms(written: str) -> list[str]:
-    """Return how a recipient may be stored that somebody wrote with spaces or without its plus."""
-    plain = written.strip()
-    compact = "".join(character for character in plain if character not in " -()./")
-    forms = [plain, plain.lower()]
-    if compact.lstrip("+").isdigit():
-        forms += [compact, f"+{compact.lstrip('+')}"]
-    return list(dict.fromkeys(forms))
-
-
-async def _total(
-    session: AsyncSession, conditions: Sequence[ColumnElement[bool]], rough: Sequence[ColumnElement[bool]]
-) -> tuple[int, bool]:
-    """Return the number of matching messages, and whether it is an estimate (then from `rough`)."""
-    row = select(literal(1)).select_from(Message)
-    connection = await session.connection()
-    bounded = row.where(*conditions).limit(EXACT_TOTAL_LIMIT + 1).subquery()
-    count = (await connection.execute(select(func.count()).select_from(bounded))).scalar_one()
-    if count <= EXACT_TOTAL_LIMIT:
-        return count, False
-    compiled = row.where(*rough).compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
-    plan = (await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {compiled}", compiled.params)).scalar_one()
-    return max(int(plan[0]["Plan"]["Plan Rows"]), count), True
 
 
 async def _names(session: AsyncSession, summary: MessageSummary) -> tuple[str | None, str | None, str | None]:

@@ -1,4 +1,4 @@
-"""The Overview page's numbers: one pass over the window's messages, and two small looks beside it."""
+"""The Overview page's numbers: from the rollups, and a look at the latest failures themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import Connector
 from backend.models.base import utc_now
+from backend.models.message_rollup import STATUS, TO_PROVIDER
 from backend.models.partitions import first_id
+from backend.services.reporting.analytics import DELIVERED, Tally
+from backend.services.reporting.periods import QUARTER, Span, floor_quarter
+from backend.services.reporting.rollups import Ask, Count, Scope, count_messages
 from backend.status import FAILURES, Status
 
 Window = Literal["24h", "7d", "30d"]
@@ -23,38 +27,38 @@ _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 # (width of a bucket, number of buckets); the last one is the one we are in.
 _WINDOWS: Final[dict[str, tuple[timedelta, int]]] = {"24h": (_HOUR, 24), "7d": (_DAY, 7), "30d": (_DAY, 30)}
-_DELIVERED: Final = (Status.DELIVERED, Status.READ)
 # What a provider has taken, as far as is known.
-_HANDED_OVER: Final = (Status.SENT, Status.UNDELIVERED, *_DELIVERED)
+_HANDED_OVER: Final = (Status.SENT, Status.UNDELIVERED, *DELIVERED)
 _LATEST_FAILURES: Final = 5
-# Enough for a steady 95th percentile, few enough to sort at once.
-_TIMED_SENDS: Final = 5_000
+# The database's clock may be ahead of ours: what it wrote a little into the future is now.
+_AHEAD: Final = timedelta(hours=1)
+# Ids are made a little before their rows, maybe on another machine's clock.
+_CLOCK_SLACK: Final = timedelta(minutes=1)
 
-_COUNTS: Final = text("""
-SELECT floor(extract(epoch FROM created_at - :start) / :width_s)::int AS bucket,
-       connector_id, status, count(*) AS messages, max(sent_at) AS last_sent_at
-FROM messages
-WHERE project_id = :project_id AND id >= :first_id AND created_at >= :start AND mode = :mode
-GROUP BY 1, 2, 3
-""")
-
-_P95: Final = text("""
-SELECT percentile_cont(0.95) WITHIN GROUP (ORDER BY took_s) FROM (
-    SELECT extract(epoch FROM sent_at - greatest(created_at, send_at)) AS took_s
-    FROM messages
-    WHERE project_id = :project_id AND id >= :first_id AND created_at >= :start AND mode = :mode
-        AND sent_at IS NOT NULL
-    ORDER BY id DESC LIMIT :timed
-) latest
+# Failures may be rare among millions: the rollups know which quarter hours have some.
+_FAILED_IN: Final = text("""
+SELECT slot FROM (
+    (SELECT slot FROM message_rollups
+    WHERE project_id = :project_id AND measure = 'failure' AND grain = 15 AND slot >= :start AND mode = :mode
+    GROUP BY slot ORDER BY slot DESC LIMIT :latest)
+    UNION
+    SELECT slot FROM rollup_deltas
+    WHERE project_id = :project_id AND measure = 'failure' AND slot >= :start AND mode = :mode AND messages > 0
+) slots
+ORDER BY slot DESC LIMIT :latest
 """)
 
 _FAILED: Final = text("""
-SELECT id, recipient, connector_id, connector_type, status, error_code, error_reason,
-       coalesce(failed_at, updated_at) AS at
-FROM messages
-WHERE project_id = :project_id AND id >= :first_id AND created_at >= :start AND mode = :mode
-    AND status = ANY(:failures)
-ORDER BY id DESC LIMIT :latest
+SELECT DISTINCT m.* FROM unnest(CAST(:first_ids AS uuid[]), CAST(:last_ids AS uuid[])) AS s (first_id, last_id)
+CROSS JOIN LATERAL (
+    SELECT id, recipient, connector_id, connector_type, status, error_code, error_reason,
+        coalesce(failed_at, updated_at) AS at
+    FROM messages
+    WHERE project_id = :project_id AND id >= s.first_id AND id < s.last_id AND created_at >= :start AND mode = :mode
+        AND status = ANY(:failures)
+    ORDER BY id DESC LIMIT :latest
+) m
+ORDER BY m.id DESC LIMIT :latest
 """)
 
 
@@ -108,7 +112,7 @@ class LatestFailure:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """`handed_over`: taken by a provider, delivered ones included. `p95_ms`: accept to provider."""
+    """`handed_over`: taken by a provider, delivered ones included. `p95_ms`: due to provider, at most 4.5 % off."""
 
     window: Window
     start: datetime
@@ -138,33 +142,28 @@ async def overview(
     """
     width, count = _WINDOWS[window]
     start = _start(now or utc_now(), width, count, timedelta(minutes=utc_offset_minutes))
-    connection = await session.connection()
-    scope: dict[str, Any] = {
-        "project_id": project_id,
-        # Ids are made a little before their rows, maybe on another machine's clock.
-        "first_id": first_id(start - timedelta(minutes=1)),
-        "start": start,
-        "mode": mode,
-    }
-    rows = (await connection.execute(_COUNTS, {**scope, "width_s": width.total_seconds()})).all()
-    by_status: Counter[str] = Counter()
-    for row in rows:
-        by_status[row.status] += row.messages
-    failed = _sum(by_status, FAILURES)
-    has_sends = any(row.last_sent_at is not None for row in rows)
-    p95_s = (await connection.execute(_P95, {**scope, "timed": _TIMED_SENDS})).scalar_one() if has_sends else None
+    spans = [Span(start + n * width, start + (n + 1) * width) for n in range(count)]
+    spans[-1] = Span(spans[-1].start, spans[-1].end + _AHEAD)
+    whole = Span(start, spans[-1].end)
+    asks = [Ask(whole, (STATUS, TO_PROVIDER), by_connector=True), *(Ask(span) for span in spans)]
+    total, *counts = await count_messages(session, Scope(project_id, mode), asks)
+    tally = Tally.of(total)
+    scope: dict[str, Any] = {"project_id": project_id, "start": start, "mode": mode, "latest": _LATEST_FAILURES}
     return Overview(
         window=window,
         start=start,
-        accepted=by_status.total(),
-        handed_over=_sum(by_status, _HANDED_OVER),
-        delivered=_sum(by_status, _DELIVERED),
-        failed=failed,
-        p95_ms=max(0.0, float(p95_s) * 1000) if p95_s is not None else None,
-        by_status=dict(by_status),
-        buckets=_buckets(rows, start, width, count),
-        connectors=_connectors(await Connector.list_for_project(session, project_id), rows),
-        failures=await _failures(session, scope) if failed else (),
+        accepted=tally.accepted,
+        handed_over=_sum(tally.by_status, _HANDED_OVER),
+        delivered=tally.delivered,
+        failed=tally.failed,
+        p95_ms=tally.to_provider.p95_ms,
+        by_status=dict(tally.by_status),
+        buckets=[
+            Bucket(span.start, {count.value: count.messages for count in counted})
+            for span, counted in zip(spans, counts, strict=True)
+        ],
+        connectors=_connectors(await Connector.list_for_project(session, project_id), total),
+        failures=await _failures(session, scope) if tally.failed else (),
     )
 
 
@@ -172,34 +171,24 @@ def _start(now: datetime, width: timedelta, count: int, offset: timedelta) -> da
     """Return the first bucket's start: the current one begins at the viewer's full hour or midnight."""
     epoch = datetime(1970, 1, 1, tzinfo=UTC) - offset
     current = epoch + (now - epoch) // width * width
-    return current - (count - 1) * width
+    return floor_quarter(current - (count - 1) * width)
 
 
-def _sum(counts: Counter[str], statuses: Sequence[Status] | frozenset[Status]) -> int:
+def _sum(counts: Counter[str], statuses: Sequence[Status]) -> int:
     return sum(counts[status] for status in statuses)
 
 
-def _buckets(rows: Sequence[Any], start: datetime, width: timedelta, count: int) -> list[Bucket]:
-    counts: list[Counter[str]] = [Counter() for _ in range(count)]
-    for row in rows:
-        # A clock ahead of ours writes into the future: that is now.
-        counts[min(row.bucket, count - 1)][row.status] += row.messages
-    return [Bucket(start + index * width, dict(counted)) for index, counted in enumerate(counts)]
-
-
-def _connectors(connectors: Sequence[Connector], rows: Sequence[Any]) -> list[ConnectorNumbers]:
+def _connectors(connectors: Sequence[Connector], counts: Sequence[Count]) -> list[ConnectorNumbers]:
     """Return every connector there is, the busiest first."""
-    counts: dict[UUID, Counter[str]] = {}
-    last_sent: dict[UUID, datetime] = {}
-    for row in rows:
-        counts.setdefault(row.connector_id, Counter())[row.status] += row.messages
-        if row.last_sent_at is not None:
-            last_sent[row.connector_id] = max(row.last_sent_at, last_sent.get(row.connector_id, row.last_sent_at))
-    numbers = [_connector(one, counts.get(one.id, Counter()), last_sent.get(one.id)) for one in connectors]
+    own: dict[UUID | None, list[Count]] = {}
+    for count in counts:
+        own.setdefault(count.connector_id, []).append(count)
+    numbers = [_connector(one, own.get(one.id, [])) for one in connectors]
     return sorted(numbers, key=lambda one: (-one.accepted, one.name))
 
 
-def _connector(connector: Connector, counts: Counter[str], last_sent_at: datetime | None) -> ConnectorNumbers:
+def _connector(connector: Connector, counts: Sequence[Count]) -> ConnectorNumbers:
+    tally = Tally.of(counts)
     return ConnectorNumbers(
         id=connector.id,
         type=connector.type,
@@ -208,18 +197,23 @@ def _connector(connector: Connector, counts: Counter[str], last_sent_at: datetim
         is_default=connector.is_default,
         broken_at=connector.broken_at,
         broken_reason=connector.broken_reason,
-        accepted=counts.total(),
-        handed_over=_sum(counts, _HANDED_OVER),
-        delivered=_sum(counts, _DELIVERED),
-        failed=_sum(counts, FAILURES),
-        last_sent_at=last_sent_at,
+        accepted=tally.accepted,
+        handed_over=_sum(tally.by_status, _HANDED_OVER),
+        delivered=tally.delivered,
+        failed=tally.failed,
+        last_sent_at=max((count.last_at for count in counts if count.last_at is not None), default=None),
     )
 
 
 async def _failures(session: AsyncSession, scope: dict[str, Any]) -> list[LatestFailure]:
     connection = await session.connection()
-    limits = {"failures": sorted(FAILURES), "latest": _LATEST_FAILURES}
-    rows = (await connection.execute(_FAILED, {**scope, **limits})).all()
+    slots = (await connection.execute(_FAILED_IN, scope)).scalars().all()
+    ranges = {
+        "first_ids": [first_id(slot - _CLOCK_SLACK) for slot in slots],
+        "last_ids": [first_id(slot + QUARTER + _CLOCK_SLACK) for slot in slots],
+        "failures": sorted(FAILURES),
+    }
+    rows = (await connection.execute(_FAILED, {**scope, **ranges})).all()
     return [
         LatestFailure(
             message_id=row.id,

@@ -19,9 +19,16 @@ from backend.models.partitions import first_id
 from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT
 from backend.services.paging import Page, PageRequest
 from backend.services.platform import Platform
-from backend.services.reporting import messages as reporting
 from backend.services.reporting.instants import parse_instant
-from backend.services.reporting.messages import MessageFilter, MessageSummary, list_messages, message_detail
+from backend.services.reporting.message_filters import filter_conditions
+from backend.services.reporting.messages import (
+    _SUMMARY_COLUMNS,
+    MessageFilter,
+    MessageSummary,
+    find_project_of,
+    list_messages,
+    message_detail,
+)
 from tests.world import World
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -271,7 +278,7 @@ async def test_a_total_past_ten_thousand_is_an_estimate(world: World) -> None:
 
 async def test_dates_keep_other_partitions_untouched(world: World) -> None:
     """The plan of a list of one day names this month's partition only."""
-    conditions = reporting._conditions(world.project_id, MessageFilter(from_=NOW, to=NOW))
+    conditions = filter_conditions(world.project_id, MessageFilter(from_=NOW, to=NOW))
     query = select(col(Message.id)).where(*conditions)
     async with world.platform.database.session() as session:
         connection = await session.connection()
@@ -336,13 +343,13 @@ async def test_another_projects_message_does_not_exist(world: World, platform: P
     async with world.platform.database.session() as session:
         with pytest.raises(MessageNotFound):
             await message_detail(session, project_id=world.project_id, message_id=message.id)
-        assert await reporting.find_project_of(session, message.id) == message.project_id
+        assert await find_project_of(session, message.id) == message.project_id
         with pytest.raises(MessageNotFound):
-            await reporting.find_project_of(session, new_id())
+            await find_project_of(session, new_id())
 
 
 def test_a_summary_without_a_provider_id_has_the_users_metadata_only() -> None:
-    fields: dict[str, Any] = dict.fromkeys(reporting._SUMMARY_COLUMNS)
+    fields: dict[str, Any] = dict.fromkeys(_SUMMARY_COLUMNS)
     summary = MessageSummary(**{**fields, "metadata": {"a": 1}})
     assert summary.shown_metadata == {"a": 1}
     assert replace(summary, metadata=None).shown_metadata == {}

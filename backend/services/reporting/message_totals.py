@@ -1,0 +1,110 @@
+"""How many messages a filter matches: exact from the counters where they know, counted where it is cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, literal, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.models import Message
+from backend.services.reporting.message_filters import MessageFilter, filter_conditions
+from backend.services.reporting.message_ranges import Ranges, find_ranges, newest
+from backend.services.reporting.periods import Span, ceil_quarter, floor_quarter
+from backend.services.reporting.rollups import Ask, Scope, count_messages
+from backend.status import IN_PROGRESS, PENDING, Status
+
+# Counting on is what makes long lists slow; past this an estimate is good enough.
+EXACT_TOTAL_LIMIT: Final = 10_000
+_BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_END: Final = datetime(3000, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    messages: int
+    is_estimate: bool = False
+
+
+async def count_matching(session: AsyncSession, project_id: UUID, filters: MessageFilter) -> Total:
+    """Return the number of matching messages, on all pages."""
+    is_counted = filters.id is None and filters.recipient is None and filters.key_id is None
+    if is_counted and filters.template_id is None:
+        if filters.status != "pending" and filters.status not in IN_PROGRESS:
+            return await _from_rollups(session, project_id, filters)
+        waiting = await _bounded(session, project_id, filters, None)
+        if waiting is not None:
+            return Total(waiting)
+        # The counters know what waits, not what of it is being sent at this moment.
+        stored = await _from_rollups(session, project_id, filters)
+        return Total(max(stored.messages, EXACT_TOTAL_LIMIT + 1), is_estimate=True)
+    ranges = await find_ranges(session, project_id, filters, wanted=EXACT_TOTAL_LIMIT + 1)
+    count = await _bounded(session, project_id, filters, ranges)
+    if count is not None:
+        return Total(count)
+    return Total(max(await _planned(session, project_id, filters), EXACT_TOTAL_LIMIT + 1), is_estimate=True)
+
+
+async def _from_rollups(session: AsyncSession, project_id: UUID, filters: MessageFilter) -> Total:
+    """Whole quarter hours from the counters, what the dates leave of others from the rows."""
+    start = min(max(filters.from_ or _BEGINNING, _BEGINNING), _END)
+    end = min(max((filters.to + _MS) if filters.to is not None and filters.to < _END else _END, _BEGINNING), _END)
+    first, last = ceil_quarter(start), floor_quarter(end)
+    if first >= last:
+        return await _edges(session, project_id, [filters])
+    scope = Scope(project_id, mode=filters.mode, connector=filters.connector)
+    (counts,) = await count_messages(session, scope, [Ask(Span(first, last))])
+    statuses = _stored_statuses(filters.status)
+    total = sum(count.messages for count in counts if statuses is None or count.value in statuses)
+    edges = []
+    if start < first:
+        edges.append(replace(filters, to=first - _MS))
+    if last < end:
+        edges.append(replace(filters, from_=last))
+    rest = await _edges(session, project_id, edges)
+    return Total(total + rest.messages, rest.is_estimate)
+
+
+async def _edges(session: AsyncSession, project_id: UUID, edges: Sequence[MessageFilter]) -> Total:
+    counts = [await _bounded(session, project_id, edge, None) for edge in edges]
+    known = sum(EXACT_TOTAL_LIMIT if count is None else count for count in counts)
+    return Total(known, is_estimate=None in counts)
+
+
+def _stored_statuses(status: str | None) -> frozenset[str] | None:
+    if status is None:
+        return None
+    if status == "pending":
+        return frozenset(PENDING)
+    return frozenset({Status.QUEUED}) if status == Status.SENDING else frozenset({status})
+
+
+async def _bounded(
+    session: AsyncSession, project_id: UUID, filters: MessageFilter, ranges: Ranges | None
+) -> int | None:
+    """Return the exact number, None when it is past the limit."""
+    conditions: list[ColumnElement[bool]] = filter_conditions(project_id, filters)
+    most = EXACT_TOTAL_LIMIT + 1
+    rows = (
+        select(literal(1)).select_from(Message).where(*conditions)
+        if ranges is None
+        else newest(conditions, ranges, most=most).with_only_columns(literal(1)).order_by(None)
+    )
+    connection = await session.connection()
+    count: int = (await connection.execute(select(func.count()).select_from(rows.limit(most).subquery()))).scalar_one()
+    return count if count < most else None
+
+
+async def _planned(session: AsyncSession, project_id: UUID, filters: MessageFilter) -> int:
+    """Return the planner's estimate."""
+    rough = filter_conditions(project_id, filters, is_exact=False)
+    connection = await session.connection()
+    query = select(literal(1)).select_from(Message).where(*rough)
+    compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+    plan = (await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {compiled}", compiled.params)).scalar_one()
+    return int(plan[0]["Plan"]["Plan Rows"])
