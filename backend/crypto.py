@@ -60,10 +60,10 @@ class Vault:
         cipher = self._ciphers.get(key_id)
         if version != "v1" or cipher is None:
             raise DecryptionFailed(f"No encryption key with id '{key_id}'; add the old key to ENCRYPTION_KEY_PREVIOUS.")
-        raw = base64.urlsafe_b64decode(encoded)
         try:
+            raw = base64.urlsafe_b64decode(encoded)
             return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context.encode()).decode()
-        except InvalidTag as exc:
+        except (InvalidTag, ValueError) as exc:  # ValueError: cut off, or no base64
             raise DecryptionFailed("The ciphertext was changed or belongs to another row.") from exc
 
 

@@ -7,26 +7,31 @@ AppError
 │   ├── InvalidTo / InvalidPhone  INVALID_TO, INVALID_PHONE
 │   ├── InvalidConnectorType      INVALID_CONNECTOR_TYPE
 │   ├── InvalidConnectorCredentials
-│   └── ConnectorNotActive        CONNECTOR_NOT_ACTIVE
+│   ├── InvalidLink               INVALID_LINK
+│   └── ConnectorNotActive, TemplateNotActive
 ├── Unauthenticated (401)
 │   ├── InvalidCredentials        INVALID_CREDENTIALS
 │   ├── TokenExpired, InvalidToken
 │   └── MissingApiKey, InvalidApiKey, ApiKeyExpired
 ├── Forbidden (403)               ACCESS_DENIED
-│   └── KeyScope, OriginNotAllowed, SendBlocked, RecipientSuppressed
+│   └── KeyScope, OriginNotAllowed, SendBlocked, RecipientSuppressed, RegistrationClosed
 ├── NotFound (404)                NOT_FOUND
-│   └── ProjectNotFound, ConnectorNotFound, TemplateNotFound, MessageNotFound, KeyNotFound
+│   ├── ProjectNotFound, ConnectorNotFound, TemplateNotFound, MessageNotFound, KeyNotFound
+│   ├── TemplateVersionNotFound
+│   └── UserNotFound, SessionNotFound, MemberNotFound, InvitationNotFound
 ├── MethodNotAllowed (405)
 ├── Conflict (409)
-│   └── EmailTaken, IdempotencyInFlight
+│   └── EmailTaken, IdempotencyInFlight, LastOwner, AlreadyMember, TooManyKeys,
+│       MessageNotCancelable, MessageNotResendable
+├── PreconditionFailed (412)
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
 ├── IdempotencyConflict (422)
 ├── RateLimitExceeded, QuotaExceeded (429)
-└── ServerError (500)
-    ├── DatabaseError             DATABASE_ERROR
-    ├── ThirdPartyError (502)     THIRD_PARTY_ERROR
-    └── ServiceUnavailable (503)  SERVICE_UNAVAILABLE
+├── ServerError (500)
+│   └── ConnectorFailed, DatabaseError
+├── ThirdPartyError (502)         THIRD_PARTY_ERROR
+└── ServiceUnavailable (503)      SERVICE_UNAVAILABLE
 """
 
 from __future__ import annotations
@@ -114,6 +119,11 @@ class InvalidConnectorType(BadRequest):
 class InvalidConnectorCredentials(BadRequest):
     code = "INVALID_CONNECTOR_CREDENTIALS"
     title = "The connector's credentials are not valid"
+
+
+class InvalidLink(BadRequest):
+    code = "INVALID_LINK"
+    title = "The link is not valid, has been used or has expired; ask for a new one"
 
 
 class ConnectorNotActive(BadRequest):
@@ -218,6 +228,11 @@ class TemplateNotFound(NotFound):
     title = "Template does not exist"
 
 
+class TemplateVersionNotFound(NotFound):
+    code = "TEMPLATE_VERSION_NOT_FOUND"
+    title = "Template version does not exist"
+
+
 class MessageNotFound(NotFound):
     code = "MESSAGE_NOT_FOUND"
     title = "Message does not exist"
@@ -226,6 +241,26 @@ class MessageNotFound(NotFound):
 class KeyNotFound(NotFound):
     code = "KEY_NOT_FOUND"
     title = "API key does not exist"
+
+
+class UserNotFound(NotFound):
+    code = "USER_NOT_FOUND"
+    title = "User does not exist"
+
+
+class SessionNotFound(NotFound):
+    code = "SESSION_NOT_FOUND"
+    title = "Session does not exist"
+
+
+class MemberNotFound(NotFound):
+    code = "MEMBER_NOT_FOUND"
+    title = "Member does not exist"
+
+
+class InvitationNotFound(NotFound):
+    code = "INVITATION_NOT_FOUND"
+    title = "Invitation does not exist"
 
 
 class MethodNotAllowed(AppError):
@@ -245,9 +280,42 @@ class EmailTaken(Conflict):
     title = "An account with this email exists; log in instead"
 
 
+class AlreadyMember(Conflict):
+    code = "ALREADY_MEMBER"
+    title = "This person is a member of the project already"
+
+
+class TooManyKeys(Conflict):
+    code = "TOO_MANY_KEYS"
+    title = "The project has as many API keys as it may have; delete one first"
+
+
+class LastOwner(Conflict):
+    """Also for the server's last administrator: something would be left without anybody in charge."""
+
+    code = "LAST_OWNER"
+    title = "The project would have no owner; make somebody else an owner first"
+
+
+class MessageNotCancelable(Conflict):
+    code = "MESSAGE_NOT_CANCELABLE"
+    title = "The message is on its way already"
+
+
+class MessageNotResendable(Conflict):
+    code = "MESSAGE_NOT_RESENDABLE"
+    title = "The message is still being sent"
+
+
 class IdempotencyInFlight(Conflict):
     code = "IDEMPOTENCY_CONFLICT"
     title = "A request with this Idempotency-Key is being processed; try again shortly"
+
+
+class PreconditionFailed(AppError):
+    status = 412
+    code = "PRECONDITION_FAILED"
+    title = "The resource has changed since you read it; read it again and repeat your change"
 
 
 class PayloadTooLarge(AppError):

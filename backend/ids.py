@@ -20,8 +20,11 @@ MESSAGE: Final = "msg"
 ATTEMPT: Final = "att"
 EVENT: Final = "evt"
 AUDIT: Final = "aud"
+INVITATION: Final = "inv"
 REQUEST: Final = "req"
 
+# What follows the prefix and its underscore, as a regular expression.
+PATTERN: Final = "[0-7][0-9a-hjkmnp-tv-z]{25}"
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 # Two characters (10 bits) at a time: 13 look-ups instead of 26 for each id on the send path.
 _PAIRS: Final = tuple(a + b for a in _ALPHABET for b in _ALPHABET)

@@ -48,6 +48,13 @@ class Settings(BaseSettings):
     login_attempts_per_account: int = Field(10, ge=1, description="Failed logins per account and 15 minutes")
     login_attempts_per_address: int = Field(50, ge=1, description="Failed logins per address and 15 minutes")
 
+    registrations_per_address: int = Field(20, ge=0, description="Accounts an address may make an hour; 0: off")
+    platform_smtp_url: SecretStr | None = Field(
+        None,
+        description="Mail server for password resets and invitations: "
+        "smtp[s]://user:password@host:587?from=hello@example.com[&security=none]; empty: links go to the log",
+    )
+
     # --- The web server.
     host: str = Field("127.0.0.1", description="Address the web server binds")
     port: int = Field(8000, ge=1, le=65535, description="Port of dashboard, API, docs and SDK")
@@ -60,6 +67,9 @@ class Settings(BaseSettings):
     )
     body_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest JSON body")
     dashboard_rate_limit_per_minute: int = Field(100, ge=0, description="Dashboard API calls a user; 0: off")
+    global_rate_limit_per_minute: int = Field(
+        6000, ge=0, description="Requests an address may make to one web process, sends with a key aside; 0: off"
+    )
     web_workers: int = Field(1, ge=1, le=64, description="Web server processes")
 
     # --- Sending.
@@ -67,6 +77,15 @@ class Settings(BaseSettings):
     default_plan: Literal["free", "pro", "enterprise"] = Field("enterprise", description="Plan of a new project")
     api_key_rate_limit: int | None = Field(None, ge=1, description="Messages a window for a key without its own limit")
     api_key_rate_window: int = Field(3_600_000, ge=1000, description="Window of keys' rate limits, in milliseconds")
+    free_monthly_quota: int | None = Field(10_000, ge=1, description="Messages a month of a project on plan free")
+    pro_monthly_quota: int | None = Field(1_000_000, ge=1, description="Messages a month of a project on plan pro")
+    enterprise_monthly_quota: int | None = Field(None, ge=1, description="The same on plan enterprise; empty: no quota")
+    rate_limit_fail_open_secret: bool = Field(True, description="Without Redis, let secret keys send uncounted")
+    rate_limit_fail_open_publishable: bool = Field(False, description="Without Redis, let publishable keys send")
+    key_expiry_days: int = Field(
+        0, ge=0, le=36_500, description="Days until a new key expires that names no expiry of its own; 0: never"
+    )
+    max_keys_per_project: int = Field(100, ge=0, description="API keys a project may have; 0: no limit")
     idempotency_ttl_s: int = Field(24 * 3600, ge=60, description="How long an Idempotency-Key is remembered")
     accept_queue_limit: int = Field(2000, ge=1, description="Sends waiting for the group commit before 503")
     delivery_concurrency: int = Field(400, ge=1, le=5000, description="Sends in flight in one worker")
@@ -118,9 +137,13 @@ class Settings(BaseSettings):
         "encryption_key",
         "encryption_key_previous",
         "key_pepper",
+        "platform_smtp_url",
         "sentry_dsn",
         "api_base_url",
         "api_key_rate_limit",
+        "free_monthly_quota",
+        "pro_monthly_quota",
+        "enterprise_monthly_quota",
         mode="before",
     )
     @classmethod
@@ -143,6 +166,15 @@ class Settings(BaseSettings):
                 raise ValueError("needs 64 hexadecimal digits; make them with 'openssl rand -hex 32'")
         return value
 
+    @field_validator("platform_smtp_url")
+    @classmethod
+    def _is_smtp(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parts = urlsplit(value.get_secret_value())
+            if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+                raise ValueError("must read smtp://user:password@host:587?from=hello@example.com")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
@@ -163,6 +195,11 @@ class Settings(BaseSettings):
     def public_url(self) -> str:
         """The URL a browser uses, without a trailing slash."""
         return (self.api_base_url or f"http://{_url_host(self.host)}:{self.port}").rstrip("/")
+
+    @property
+    def mail_enabled(self) -> bool:
+        """Whether this server can send mail of its own; without it links are printed to the log."""
+        return self.platform_smtp_url is not None
 
     def require_database_url(self) -> str:
         return _required(self.database_url, "DATABASE_URL", "postgresql://user:password@host:5432/messagejs")
@@ -188,6 +225,14 @@ class Settings(BaseSettings):
         current = _required(self.encryption_key, "ENCRYPTION_KEY", "the output of 'openssl rand -hex 32'")
         previous = self.encryption_key_previous.get_secret_value() if self.encryption_key_previous else ""
         return (current, *(part.strip() for part in previous.split(",") if part.strip()))
+
+    def monthly_quotas(self) -> dict[str, int | None]:
+        """Messages a calendar month per plan; None: no quota."""
+        return {
+            "free": self.free_monthly_quota,
+            "pro": self.pro_monthly_quota,
+            "enterprise": self.enterprise_monthly_quota,
+        }
 
     def provider_urls(self) -> dict[str, str]:
         """Base URL per provider type, as the adapters expect it."""

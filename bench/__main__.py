@@ -1,4 +1,4 @@
-"""`python -m bench accept|deliver|end_to_end`: a table for a person, or JSON for a script."""
+"""`python -m bench accept|deliver|end_to_end|growth`: a table for a person, or JSON for a script."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import accept, deliver, end_to_end
+from bench import accept, deliver, end_to_end, growth
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=["accept", "deliver", "end_to_end", "all"])
+    parser.add_argument("name", choices=["accept", "deliver", "end_to_end", "growth", "all"])
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--count", type=int, default=10_000, help="messages of `deliver`")
     parser.add_argument("--keys", type=int, default=1, help="API keys that `accept` uses in turn")
     parser.add_argument("--rate", type=float, default=500.0, help="sends a second of `end_to_end`")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="messages that `growth` fills in")
+    parser.add_argument("--calls", type=int, default=40, help="calls of each kind that `growth` times")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     runs: dict[str, Callable[[], dict[str, Any]]] = {
         "accept": lambda: accept.run(seconds=arguments.seconds, keys=arguments.keys),
         "deliver": lambda: deliver.run(count=arguments.count),
         "end_to_end": lambda: end_to_end.run(seconds=arguments.seconds, rate=arguments.rate),
+        "growth": lambda: growth.run(rows=arguments.rows, calls=arguments.calls),
     }
     names = list(runs) if arguments.name == "all" else [arguments.name]
     reports = [runs[name]() for name in names]

@@ -49,6 +49,7 @@ def settings(servers: EmbeddedServers) -> Iterator[Settings]:
         "LEASE_S": "5",
         "PROVIDER_TIMEOUT_S": "4",
         "DASHBOARD_RATE_LIMIT_PER_MINUTE": "0",
+        "REGISTRATIONS_PER_ADDRESS": "0",
         "DATABASE_POOL_SIZE": "10",
     }
     before = dict(os.environ)

@@ -10,11 +10,13 @@ from typing import Final
 import structlog
 
 from backend.queueing import ReadySet
+from backend.services.background import end_tasks
 from backend.services.delivery.accounts import Accounts
 from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.outcomes import RetryPolicy
 from backend.services.delivery.sweeper import Sweeper
 from backend.services.platform import Platform
+from backend.services.reporting.rollups import RollupFolder
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -88,14 +90,13 @@ class DeliveryProcess:
         self._tasks = [
             asyncio.create_task(self._engine.keep_leases(), name="keep-leases"),
             asyncio.create_task(sweeper.run(), name="sweeper"),
+            asyncio.create_task(RollupFolder(platform.database.raw).run(), name="rollups"),
         ]
 
     async def _close(self, grace_s: float) -> None:
         if self._engine is not None:
             await self._engine.close(grace_s)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         if self._accounts is not None:
             await self._accounts.close()
         if self._platform is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
 from types import FrameType
 from typing import Any, Final
@@ -37,21 +39,29 @@ class DrainWorker(SimpleWorker):
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         self.delivery.request_stop()
-        super().request_stop(signum, frame)
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # RQ annotates half of it
 
 
 def main(settings: Settings | None = None) -> None:
     """Work until SIGTERM or SIGINT, then let sends under way end."""
     settings = settings or get_settings()
+    _end_on_signals()
     delivery = DeliveryProcess(settings)
     delivery.start()
     log.info("worker.started", concurrency=settings.delivery_concurrency)
     try:
         while _work(settings, delivery):
+            _end_on_signals()
             time.sleep(_RECONNECT_S)
     finally:
         delivery.stop()
         log.info("worker.stopped")
+
+
+def _end_on_signals() -> None:
+    """Until RQ sets its handlers, and while Redis is away, a request to stop ends the process in order too."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit())
 
 
 def _work(settings: Settings, delivery: DeliveryProcess) -> bool:

@@ -1,1 +1,1 @@
-""
+"""The public HTTP API: HTTP in, HTTP out, no decisions."""

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 
 from backend import __version__
 from backend.api import errors, openapi
+from backend.api.address_limit import AddressLimit
 from backend.api.cors import CorsPolicy
+from backend.api.dependencies import refuse_json_dialects
+from backend.api.head import HeadMiddleware
 from backend.api.hot_path import HotPathMiddleware
 from backend.api.middleware import FrameMiddleware
 from backend.api.routes import ROUTERS
 from backend.api.routes.messages import send_message
 from backend.services.platform import Platform
 from backend.settings import Settings, get_settings
+
+_GZIP_FROM_BYTES: Final = 1024
 
 
 def create_api(settings: Settings | None = None) -> FastAPI:
@@ -43,13 +50,18 @@ def create_api(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
         responses=openapi.DEFAULT_RESPONSES,
+        dependencies=[Depends(refuse_json_dialects)],
     )
-    # The first added is the innermost: the frame goes around the shortcut too.
+    # The first added is the innermost. Inside the shortcut: a send's answer is a line and has no HEAD.
+    app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
+    app.add_middleware(HeadMiddleware)
+    # The frame goes around the shortcut too.
     app.add_middleware(HotPathMiddleware, endpoints={("POST", "/api/v1/messages"): send_message})
     app.add_middleware(
         FrameMiddleware,
         body_limit_bytes=settings.body_limit_bytes,
         cors=CorsPolicy(settings.allowed_origins),
+        address_limit=AddressLimit(settings.global_rate_limit_per_minute, settings.trusted_proxies),
     )
     errors.install(app)
     for router in ROUTERS:

@@ -12,9 +12,11 @@ from typing import Final
 Headers = list[tuple[bytes, bytes]]
 
 _PUBLIC_PATHS: Final = ("/api/v1/messages", "/api/v1/send", "/api/v1/verifications")
-_EXPOSED: Final = b"RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Idempotency-Replayed"
+_EXPOSED: Final = (
+    b"RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Idempotency-Replayed, ETag, Deprecation, Sunset"
+)
 _PREFLIGHT: Final[Headers] = [
-    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
     (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key, If-Match, X-Request-Id"),
     (b"access-control-max-age", b"600"),
 ]

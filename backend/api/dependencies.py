@@ -10,15 +10,19 @@ from fastapi import Depends, Path, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
-from backend.api.schemas.common import decode_cursor
+from backend.api.schemas.common import CursorText, decode_cursor
 from backend.errors import (
     ConnectorNotFound,
     FieldError,
+    InvitationNotFound,
     KeyNotFound,
     MessageNotFound,
     NotFound,
     ProjectNotFound,
+    SessionNotFound,
     TemplateNotFound,
+    UnsupportedMediaType,
+    UserNotFound,
     ValidationFailed,
 )
 from backend.services.paging import PageRequest
@@ -40,6 +44,13 @@ async def _transaction(platform: PlatformDep) -> AsyncIterator[AsyncSession]:
 async def _reading(platform: PlatformDep) -> AsyncIterator[AsyncSession]:
     async with platform.database.session() as session:
         yield session
+
+
+async def refuse_json_dialects(request: Request) -> None:
+    """FastAPI reads any `+json` as JSON; a merge patch, say, would be taken for a whole body."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type.endswith("+json"):
+        raise UnsupportedMediaType(f"'{media_type[:80]}' is not read here; send 'Content-Type: application/json'.")
 
 
 # scope="function": committed before the answer is sent; the default commits after it.
@@ -81,18 +92,36 @@ async def _message_id(message_id: Annotated[str, Path(alias="messageId", example
     return decoded(ids.MESSAGE, message_id, MessageNotFound)
 
 
-# Path parameters: write them as {projectId}, {keyId}, {connectorId}, {templateId}, {messageId}.
+async def _user_id(user_id: Annotated[str, Path(alias="userId", examples=_example(ids.USER))]) -> UUID:
+    return decoded(ids.USER, user_id, UserNotFound)
+
+
+async def _session_id(session_id: Annotated[str, Path(alias="sessionId", examples=_example(ids.SESSION))]) -> UUID:
+    return decoded(ids.SESSION, session_id, SessionNotFound)
+
+
+async def _invitation_id(
+    invitation_id: Annotated[str, Path(alias="invitationId", examples=_example(ids.INVITATION))],
+) -> UUID:
+    return decoded(ids.INVITATION, invitation_id, InvitationNotFound)
+
+
+# Path parameters: write them as {projectId}, {keyId}, {connectorId}, {templateId}, {messageId},
+# {userId}, {sessionId}, {invitationId}.
 ProjectId = Annotated[UUID, Depends(_project_id)]
 KeyId = Annotated[UUID, Depends(_key_id)]
 ConnectorId = Annotated[UUID, Depends(_connector_id)]
 TemplateId = Annotated[UUID, Depends(_template_id)]
 MessageId = Annotated[UUID, Depends(_message_id)]
+UserId = Annotated[UUID, Depends(_user_id)]
+SessionId = Annotated[UUID, Depends(_session_id)]
+InvitationId = Annotated[UUID, Depends(_invitation_id)]
 
 
 async def _page_request(
     limit: Annotated[int, Query(ge=1, le=100, description="Rows on a page")] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000, description="Rows to skip")] = 0,
-    cursor: Annotated[str | None, Query(description="`pagination.nextCursor` of the page before")] = None,
+    cursor: Annotated[CursorText | None, Query(description="`pagination.nextCursor` of the page before")] = None,
 ) -> PageRequest:
     after = None
     if cursor is not None and (after := decode_cursor(cursor)) is None:

@@ -147,6 +147,12 @@ def _request_error(request: Request, exc: RequestValidationError) -> AppError:
 
 async def _handle_http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)  # noqa: S101 (registered for this type only)
+    if (
+        exc.status_code == 405
+        and request.method == "OPTIONS"
+        and (allowed := allowed_methods(request.app, request.url.path))
+    ):
+        return Response(status_code=204, headers={"Allow": ", ".join(allowed)})
     return answer(request, _http_error(request, exc))
 
 
@@ -154,8 +160,9 @@ def _http_error(request: Request, exc: HTTPException) -> AppError:
     path, method = request.url.path, request.method
     if exc.status_code == 405:
         allowed = allowed_methods(request.app, path)
+        named = [name for name in allowed if name not in {"HEAD", "OPTIONS"}]
         return MethodNotAllowed(
-            f"{method} is not allowed on {path}; use {' or '.join(allowed) or 'another method'}.",
+            f"{method} is not allowed on {path}; use {' or '.join(named) or 'another method'}.",
             headers={"Allow": ", ".join(allowed)} if allowed else dict(exc.headers or {}),
         )
     if exc.status_code == 404 and exc.detail == _phrase(404):
@@ -179,11 +186,18 @@ def _phrase(status: int) -> str:
 
 
 def allowed_methods(app: FastAPI, path: str) -> list[str]:
-    """Return every method some route has for this path, sorted."""
+    """Return every method that this path takes, sorted."""
     methods: set[str] = set()
     for route in iter_route_contexts(app.routes):
         if route.methods and route.path and compile_path(route.path)[0].match(path):
             methods |= route.methods
+    # /messages/batch is itself, not a message whose id is "batch".
+    literal = {name for route in iter_route_contexts(app.routes) if route.path == path for name in route.methods or ()}
+    methods = literal or methods
+    if "GET" in methods:
+        methods.add("HEAD")
+    if methods:
+        methods.add("OPTIONS")
     return sorted(methods)
 
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import ids
+from backend.api.address_limit import AddressLimit
 from backend.api.cors import CorsPolicy, Headers
 from backend.api.errors import PROBLEM_JSON, error_response, to_app_error
 from backend.errors import AppError, OriginNotAllowed, PayloadTooLarge
@@ -47,8 +48,11 @@ _DOCS: Final[Headers] = [
 class FrameMiddleware:
     """Sets scope["state"]["request_id"], and sends what stands in scope["state"]["headers"]."""
 
-    def __init__(self, app: ASGIApp, *, body_limit_bytes: int, cors: CorsPolicy) -> None:
+    def __init__(
+        self, app: ASGIApp, *, body_limit_bytes: int, cors: CorsPolicy, address_limit: AddressLimit | None = None
+    ) -> None:
         self.app = app
+        self._address_limit = address_limit
         self._limit = body_limit_bytes
         self._cors = cors
 
@@ -56,7 +60,7 @@ class FrameMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        await _Exchange(self.app, self._limit, self._cors, scope, send).run(receive)
+        await _Exchange(self.app, self._limit, self._cors, scope, send).run(receive, self._address_limit)
 
 
 class _Exchange:
@@ -98,8 +102,10 @@ class _Exchange:
         if not self._request_id:
             self._request_id = ids.encode(ids.REQUEST, ids.new_id())
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self, receive: Receive, address_limit: AddressLimit | None) -> None:
         try:
+            if address_limit is not None:
+                address_limit.check(self._scope)
             if self._origin is not None and self._is_preflight():
                 await self._answer_preflight(self._origin)
             elif self._length is not None and self._length > self._limit:

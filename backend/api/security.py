@@ -83,7 +83,8 @@ async def _authenticated_user(request: Request, platform: Platform) -> UserPrinc
     if not token and cookie is None:
         raise InvalidToken("Authentication is required; send 'Authorization: Bearer <access token>'.")
     # A session of its own, ended here: a route must never hold two connections at once.
-    async with platform.database.session() as session:
+    # It commits: the log-in was seen.
+    async with platform.database.transaction() as session:
         if token:
             principal = await authenticate_access(session, token, platform.settings)
         else:

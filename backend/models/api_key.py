@@ -6,19 +6,21 @@ from datetime import datetime
 from typing import Final, NamedTuple, Self
 from uuid import UUID
 
-from sqlmodel import Field, col, select
+from sqlalchemy import BigInteger
+from sqlmodel import Field, col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models.base import Json, TenantRow, Timestamp
 from backend.models.session import RawPool
 
-
 # Across tenants: the key is what says which tenant calls.
+# A regenerated key is found by its old text too: one scan over both indexes, as cheap as over one.
 _CALLERS: Final = """
-SELECT k.key_hash, k.id, k.project_id, k.name, k.kind, k.mode, k.scopes, k.allowed_origins, k.rate_limit,
-       k.expires_at, p.plan
+SELECT k.key_hash, k.previous_hash, k.previous_expires_at, k.id, k.project_id, k.name, k.kind, k.mode, k.scopes,
+       k.allowed_origins, k.rate_limit, k.expires_at, p.plan
 FROM api_keys k JOIN projects p ON p.id = k.project_id
-WHERE k.key_hash = ANY(%s) AND k.is_active AND k.deleted_at IS NULL AND p.is_active AND p.deleted_at IS NULL
+WHERE (k.key_hash = ANY(%(hashes)s) OR k.previous_hash = ANY(%(hashes)s))
+  AND k.is_active AND k.deleted_at IS NULL AND p.is_active AND p.deleted_at IS NULL
 """
 
 
@@ -51,6 +53,11 @@ class ApiKey(TenantRow, table=True):
     rate_limit: int | None = Field(default=None)  # messages an hour; None: the plan's
     expires_at: datetime | None = Field(default=None, sa_type=Timestamp)
     last_used_at: datetime | None = Field(default=None, sa_type=Timestamp)
+    # The text before the last regeneration; refused as expired from `previous_expires_at` on.
+    previous_hash: bytes | None = Field(default=None, unique=True)
+    previous_expires_at: datetime | None = Field(default=None, sa_type=Timestamp)
+    total_requests: int = Field(default=0, sa_type=BigInteger)
+    failed_requests: int = Field(default=0, sa_type=BigInteger)
 
     @classmethod
     async def find(cls, session: AsyncSession, project_id: UUID, key_id: UUID) -> Self | None:
@@ -61,12 +68,27 @@ class ApiKey(TenantRow, table=True):
 
     @staticmethod
     async def callers(pool: RawPool, key_hashes: list[bytes]) -> dict[bytes, Caller]:
-        """Return who calls, by hash, for the keys that are valid; one statement for all, without the ORM."""
+        """Return who calls, by hash, for the keys that are valid; one statement for all, without the ORM.
+
+        By the hash of a text before the last regeneration the key expires when the overlap ends.
+        """
         async with pool.connection() as connection:
-            cursor = await connection.execute(_CALLERS, (key_hashes,), prepare=True)
-            return {bytes(row[0]): Caller(*row[1:]) for row in await cursor.fetchall()}
+            cursor = await connection.execute(_CALLERS, {"hashes": key_hashes}, prepare=True)
+            rows = await cursor.fetchall()
+        found: dict[bytes, Caller] = {}
+        for key_hash, previous_hash, previous_expires_at, *fields in rows:
+            caller = found[bytes(key_hash)] = Caller(*fields)
+            if previous_hash is not None and previous_expires_at is not None:
+                ends_at = min(previous_expires_at, caller.expires_at or previous_expires_at)
+                found[bytes(previous_hash)] = caller._replace(expires_at=ends_at)
+        return found
 
     @classmethod
     async def list_for_project(cls, session: AsyncSession, project_id: UUID) -> list[Self]:
         query = select(cls).where(col(cls.project_id) == project_id, col(cls.deleted_at).is_(None))
         return list((await session.exec(query.order_by(col(cls.id).desc()))).all())
+
+    @classmethod
+    async def count_for_project(cls, session: AsyncSession, project_id: UUID) -> int:
+        query = select(func.count()).where(col(cls.project_id) == project_id, col(cls.deleted_at).is_(None))
+        return (await session.exec(query)).one()

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -23,6 +23,12 @@ class Message(SQLModel, table=True):
     __tablename__ = "messages"
     __table_args__ = (
         Index("ix_messages_project", "project_id", "id"),
+        # What never changes only: an index that knows the status would end HOT updates.
+        Index("ix_messages_recipient", "project_id", "recipient", "id"),
+        Index("ix_messages_key", "project_id", "key_id", "id"),
+        Index(
+            "ix_messages_template", "project_id", "template_id", "id", postgresql_where=text("template_id IS NOT NULL")
+        ),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 
@@ -44,6 +50,7 @@ class Message(SQLModel, table=True):
     provider_message_id: str | None = None
     error_code: str | None = None
     error_reason: str | None = None
+    resent_from: UUID | None = None  # the message this one repeats
     send_at: datetime | None = Field(default=None, sa_type=Timestamp)
     expires_at: datetime | None = Field(default=None, sa_type=Timestamp)
     sent_at: datetime | None = Field(default=None, sa_type=Timestamp)

@@ -1,1 +1,1 @@
-""
+"""How the product is started, watched and stopped."""

@@ -67,7 +67,7 @@ class GroupCommit(Generic[T, R]):
     async def _handle_batch(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         results: Sequence[R | BaseException]
         try:
-            results = await self._handle([item for item, _ in batch])
+            results = await self._answers([item for item, _ in batch])
         except Exception as exc:  # noqa: BLE001 (each waiting request gets it; the loop must go on)
             results = [exc] * len(batch)
         except BaseException:
@@ -81,3 +81,9 @@ class GroupCommit(Generic[T, R]):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+
+    async def _answers(self, items: list[T]) -> Sequence[R | BaseException]:
+        answers = await self._handle(items)
+        if len(answers) != len(items):
+            raise RuntimeError(f"{self._name} gave {len(answers)} answers for {len(items)} items.")
+        return answers

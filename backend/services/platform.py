@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal
 from uuid import UUID
 
@@ -19,6 +20,9 @@ from backend.models.session import Change, Database
 from backend.providers._base import ProviderContext
 from backend.providers._http import open_http_client
 from backend.queueing import INVALIDATION_CHANNEL, LANE_COUNT, Doorbell, ReadySet
+from backend.services.accounts.mail import PlatformMail
+from backend.services.background import end_tasks
+from backend.services.policy.quota import count_month
 from backend.services.policy.rate_limit import RateLimiter
 from backend.services.sending.catalog import Catalog
 from backend.services.sending.key_usage import KeyUsage
@@ -46,6 +50,7 @@ class Platform:
     rate_limiter: RateLimiter
     key_usage: KeyUsage
     writer: AcceptWriter
+    mail: PlatformMail
     on_change: list[Callable[[set[Change]], None]] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -57,22 +62,34 @@ class Platform:
             settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
         )
         doorbell = Doorbell(client, settings.require_redis_url())
+        providers = ProviderContext(
+            http=open_http_client(limit=settings.delivery_concurrency),
+            base_urls=settings.provider_urls(),
+            timeout_s=settings.provider_timeout_s,
+            allow_private_network=settings.allow_private_network,
+        )
         platform = cls(
             settings=settings,
             database=database,
             redis=client,
             vault=Vault(*settings.encryption_keys()),
-            providers=ProviderContext(
-                http=open_http_client(limit=settings.delivery_concurrency),
-                base_urls=settings.provider_urls(),
-                timeout_s=settings.provider_timeout_s,
-                allow_private_network=settings.allow_private_network,
-            ),
+            providers=providers,
             doorbell=doorbell,
             catalog=Catalog(
-                database, key_pepper=settings.require_key_pepper(), default_rate_limit=settings.api_key_rate_limit
+                database,
+                key_pepper=settings.require_key_pepper(),
+                default_rate_limit=settings.api_key_rate_limit,
+                monthly_quotas=settings.monthly_quotas(),
             ),
-            rate_limiter=RateLimiter(client, window_s=settings.api_key_rate_window // 1000),
+            rate_limiter=RateLimiter(
+                client,
+                window_s=settings.api_key_rate_window // 1000,
+                count_month=partial(count_month, database),
+                fail_open={
+                    "secret": settings.rate_limit_fail_open_secret,
+                    "publishable": settings.rate_limit_fail_open_publishable,
+                },
+            ),
             key_usage=KeyUsage(database.raw),
             writer=AcceptWriter(
                 database.raw,
@@ -80,6 +97,7 @@ class Platform:
                 idempotency_ttl_s=settings.idempotency_ttl_s,
                 on_commit=doorbell.ring,
             ),
+            mail=PlatformMail(settings, providers),
         )
         database.on_changes = platform.tell_changes
         await database.open()
@@ -94,10 +112,9 @@ class Platform:
         if self in _current:
             _current.remove(self)
         await self.writer.drain()
+        await self.mail.aclose()
         await self.doorbell.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self.providers.http.aclose()
         self.doorbell.close()
         await self.redis.aclose()
@@ -131,9 +148,10 @@ class Platform:
 
     async def _hear_changes(self) -> None:
         # A client of its own: its socket waits for as long as nothing changes.
-        listener = redis.asyncio.Redis.from_url(
-            self.settings.require_redis_url(), socket_timeout=None, socket_keepalive=True, socket_connect_timeout=2
-        )
+        url = self.settings.require_redis_url()
+        # A Unix socket knows no keep-alive, and its connection refuses the option.
+        options = {} if url.startswith("unix://") else {"socket_keepalive": True}
+        listener = redis.asyncio.Redis.from_url(url, socket_timeout=None, socket_connect_timeout=2, **options)
         try:
             await self._listen(listener)
         finally:

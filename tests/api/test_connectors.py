@@ -300,3 +300,34 @@ async def test_connector_types_drive_the_forms(api: Api, ada: Account) -> None:
     security = next(field for field in types["smtp"]["fields"] if field["name"] == "security")
     assert {option["value"] for option in security["options"]} == {"starttls", "tls", "none"}
     assert (await api.client.get("/api/v1/connector-types")).status_code == 401
+
+
+async def test_a_connector_is_switched_off_and_on(api: Api, ada: Account) -> None:
+    path = path_of(ada, (await created(api, ada, TELEGRAM))["id"])
+    assert (await api.post(ada, f"{path}/deactivate")).json()["isActive"] is False
+    assert (await api.get(ada, path)).json()["isActive"] is False
+    assert (await api.post(ada, f"{path}/activate")).json()["isActive"] is True
+
+
+async def test_the_list_is_searched_by_name_type_and_being_active(api: Api) -> None:
+    account = await api.register()
+    await created(api, account, {**TELEGRAM, "name": "Support bot"})
+    await created(api, account, {**TELEGRAM, "name": "Sales bot", "isActive": False})
+
+    async def names(**params: Any) -> list[str]:
+        found = (await api.get(account, path_of(account), **params)).json()["connectors"]
+        return [connector["name"] for connector in found]
+
+    assert await names(q="BOT") == ["Sales bot", "Support bot"]
+    assert await names(connectorType="telegram", isActive=True) == ["Support bot"]
+    assert len(await names(connectorType="sandbox")) == 1
+    assert await names(connectorType="sandbox", q="bot") == []
+
+
+async def test_a_change_from_an_old_reading_is_refused(api: Api, ada: Account) -> None:
+    path = path_of(ada, (await created(api, ada, TELEGRAM))["id"])
+    headers = {**ada.headers, "If-Match": (await api.get(ada, path)).headers["ETag"]}
+    assert (await api.client.put(path, json={"name": "One"}, headers=headers)).status_code == 200
+    for method, body in (("PUT", {"name": "Two"}), ("DELETE", None)):
+        assert (await api.client.request(method, path, json=body, headers=headers)).status_code == 412
+    assert (await api.get(ada, path)).json()["name"] == "One"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from backend import ids
+from backend.api.app import create_api
 from backend.crypto import keyed_hash
 from backend.errors import InvalidApiKey
 from backend.models import ApiKey
+from backend.settings import Settings
 from tests.api.conftest import Account, Api
 
 ALL_SCOPES = [
@@ -158,3 +164,153 @@ async def test_an_expiry_to_come_is_kept_to_the_instant(api: Api, ada: Account) 
     expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
     key = await api.key(ada, expiresAt=expires_at.isoformat())
     assert datetime.fromisoformat(key["expiresAt"]) == expires_at
+
+
+async def test_the_list_is_searched_by_name_and_by_being_active(api: Api) -> None:
+    account = await api.register()
+    for name in ("Production 100%", "Staging", "production-eu"):
+        await api.key(account, name=name)
+    staging = (await api.get(account, keys_of(account), q="staging")).json()["keys"][0]
+    await api.put(account, f"{keys_of(account)}/{staging['id']}", {"isActive": False})
+
+    async def names(**params: Any) -> list[str]:
+        body = (await api.get(account, keys_of(account), **params)).json()
+        assert body["pagination"]["total"] == len(body["keys"])
+        return [key["name"] for key in body["keys"]]
+
+    assert await names(q="PRODUCTION") == ["production-eu", "Production 100%"]
+    assert await names(q="%") == ["Production 100%"]  # a character like any other, not a wildcard
+    assert await names(isActive=False) == ["Staging"]
+    assert await names(isActive=True, q="ing") == []
+    wrong = await api.get(account, keys_of(account), q="a\0b")
+    assert (wrong.status_code, wrong.json()["details"]["errors"][0]["field"]) == (400, "q")
+
+
+async def test_a_change_from_an_old_reading_is_refused(api: Api, ada: Account) -> None:
+    path = f"{keys_of(ada)}/{(await api.key(ada))['id']}"
+    tag = (await api.get(ada, path)).headers["ETag"]
+    headers = {**ada.headers, "If-Match": tag}
+    assert (await api.client.put(path, json={"name": "First"}, headers=headers)).status_code == 200
+    for method in ("PUT", "DELETE"):
+        refused = await api.client.request(method, path, json={"name": "Second"}, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (412, "PRECONDITION_FAILED")
+    assert (await api.get(ada, path)).json()["name"] == "First"
+
+
+async def test_a_regenerated_key_works_beside_its_old_text(api: Api, ada: Account) -> None:
+    old = await api.key(ada, scopes=["messages:send"], rateLimit=7)
+    response = await api.post(ada, f"{keys_of(ada)}/{old['id']}/regenerate")
+    assert response.status_code == 200, response.text
+    new = response.json()
+    assert new["key"] != old["key"]
+    assert (new["id"], new["scopes"], new["rateLimit"]) == (old["id"], ["messages:send"], 7)
+    assert new["hint"].endswith(new["key"][-4:])
+    catalog = api.platform.catalog
+    by_old, by_new = await catalog.key(old["key"]), await catalog.key(new["key"])
+    assert by_old.id == by_new.id
+    # 24 h, unless another overlap is asked for.
+    ends_in = datetime.fromisoformat(new["previousKeyExpiresAt"]) - datetime.now(UTC)
+    assert timedelta(hours=23, minutes=59) < ends_in <= timedelta(hours=24)
+    assert (by_old.expires_at is None, by_new.expires_at is None) == (False, True)
+    shown = await api.get(ada, f"{keys_of(ada)}/{old['id']}")
+    assert new["key"] not in shown.text
+
+
+async def test_regenerating_without_an_overlap_refuses_the_old_text_at_once(api: Api, ada: Account) -> None:
+    old = await api.key(ada)
+    await api.platform.catalog.key(old["key"])  # known by heart
+    new = (await api.post(ada, f"{keys_of(ada)}/{old['id']}/regenerate", {"overlap": 0})).json()
+    with pytest.raises(InvalidApiKey):
+        await api.platform.catalog.key(old["key"])
+    assert (await api.platform.catalog.key(new["key"])).name == "Key"
+    assert new["previousKeyExpiresAt"] is None
+
+
+async def test_regenerating_again_ends_the_overlap_before(api: Api, ada: Account) -> None:
+    first = await api.key(ada)
+    path = f"{keys_of(ada)}/{first['id']}/regenerate"
+    second = (await api.post(ada, path, {"overlap": "7d"})).json()
+    third = (await api.post(ada, path, {"overlap": 60})).json()
+    with pytest.raises(InvalidApiKey):
+        await api.platform.catalog.key(first["key"])
+    for text in (second["key"], third["key"]):
+        assert (await api.platform.catalog.key(text)).name == "Key"
+    # Gone with the key, both of them.
+    await api.delete(ada, f"{keys_of(ada)}/{first['id']}")
+    for text in (second["key"], third["key"]):
+        with pytest.raises(InvalidApiKey):
+            await api.platform.catalog.key(text)
+
+
+@pytest.mark.parametrize("overlap", ["8d", 604_801, -1, "-1h", "soon", True, None, [], 0.5])
+async def test_a_wrong_overlap_is_named(api: Api, ada: Account, overlap: Any) -> None:
+    key = await api.key(ada)
+    response = await api.post(ada, f"{keys_of(ada)}/{key['id']}/regenerate", {"overlap": overlap})
+    assert response.status_code == 400, response.text
+    assert response.json()["details"]["errors"][0]["field"] == "overlap"
+    assert (await api.platform.catalog.key(key["key"])).expires_at is None
+
+
+async def test_a_key_counts_what_it_asked_for_and_what_is_left(api: Api) -> None:
+    account = await api.register()
+    key = await api.key(account, rateLimit=5)
+    path = f"{keys_of(account)}/{key['id']}/usage"
+    unused = (await api.get(account, path)).json()
+    assert unused == {
+        "totalRequests": 0, "successfulRequests": 0, "failedRequests": 0,
+        "rateLimit": 5, "remainingQuota": 5, "lastUsed": None, "createdAt": key["createdAt"],
+    }  # fmt: skip
+    headers = {"Authorization": f"Bearer {key['key']}"}
+    wrong_template = {"to": "someone", "templateId": ids.encode(ids.TEMPLATE, ids.new_id())}
+    for body in ({"to": "a", "connector": "sandbox", "message": "Hi"}, wrong_template, wrong_template):
+        await api.client.post("/api/v1/messages", json=body, headers=headers)
+    await api.platform.key_usage.flush()
+    usage = (await api.get(account, path)).json()
+    assert (usage["totalRequests"], usage["successfulRequests"], usage["failedRequests"]) == (3, 1, 2)
+    assert usage["remainingQuota"] == 2  # tries count against the limit, accepted or not
+    assert usage["lastUsed"] is not None
+
+
+async def test_a_key_without_a_limit_has_no_quota_to_tell(api: Api, ada: Account) -> None:
+    key = await api.key(ada)
+    usage = (await api.get(ada, f"{keys_of(ada)}/{key['id']}/usage")).json()
+    assert (usage["rateLimit"], usage["remainingQuota"]) == (None, None)
+
+
+async def test_an_overlap_does_not_outlive_the_keys_own_expiry(api: Api, ada: Account) -> None:
+    expires_at = datetime.now(UTC) + timedelta(hours=1)
+    old = await api.key(ada, expiresAt=expires_at.isoformat())
+    new = (await api.post(ada, f"{keys_of(ada)}/{old['id']}/regenerate", {"overlap": "2h"})).json()
+    # Both at once, which is one look-up.
+    by_old, by_new = await asyncio.gather(*(api.platform.catalog.key(text) for text in (old["key"], new["key"])))
+    assert by_old.expires_at == by_new.expires_at == expires_at
+
+
+@asynccontextmanager
+async def server_with(settings: Settings, **changes: Any) -> AsyncIterator[Api]:
+    """Another server on the same database."""
+    app = create_api(settings.model_copy(update=changes))
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        yield Api(app, client)
+
+
+async def test_a_project_has_so_many_keys_and_a_new_key_so_many_days(api: Api, settings: Settings) -> None:
+    account = await api.register()
+    async with server_with(settings, max_keys_per_project=2, key_expiry_days=30) as bounded:
+        default, never = await bounded.key(account), await bounded.key(account, expiresAt=None)
+        days = (datetime.fromisoformat(default["expiresAt"]) - datetime.now(UTC)) / timedelta(days=1)
+        assert 29.9 < days <= 30
+        assert never["expiresAt"] is None
+        refused = await bounded.post(account, keys_of(account), {"name": "Third"})
+        assert (refused.status_code, refused.json()["code"]) == (409, "TOO_MANY_KEYS")
+        assert "2 API keys" in refused.json()["error"]
+        await bounded.delete(account, f"{keys_of(account)}/{default['id']}")
+        assert (await bounded.post(account, keys_of(account), {"name": "Third"})).status_code == 201
+
+
+async def test_keys_made_at_the_same_time_do_not_pass_the_bound_together(api: Api, settings: Settings) -> None:
+    account = await api.register()
+    async with server_with(settings, max_keys_per_project=1) as bounded:
+        answers = await asyncio.gather(*(bounded.post(account, keys_of(account), {"name": "K"}) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]

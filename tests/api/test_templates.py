@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -165,3 +166,143 @@ async def test_a_preview_takes_unsaved_texts_and_saves_nothing(api: Api, ada: Ac
     broken = (await api.post(ada, f"{path}/preview", {"content": "Bye {{ na"})).json()
     assert broken["problems"][0]["field"] == "content"
     assert (await api.get(ada, path)).json() == made
+
+
+async def test_every_text_a_template_had_can_be_read(api: Api, ada: Account) -> None:
+    made = await created(api, ada)
+    path = path_of(ada, made["id"])
+    await api.put(ada, path, {"content": "Hi {{name}}"})
+    await api.put(ada, path, {"name": "Renamed"})
+    await api.put(ada, path, {"variants": {"sms": {"content": "Hey {{name}}"}}})
+    body = (await api.get(ada, f"{path}/versions")).json()
+    assert [one["version"] for one in body["versions"]] == [3, 2, 1]
+    assert body["pagination"]["total"] == 3
+    first = (await api.get(ada, f"{path}/versions/1")).json()
+    assert first == body["versions"][2]
+    assert {key: first[key] for key in ("content", "variables")} == {
+        "content": WELCOME["content"],
+        "variables": WELCOME["variables"],
+    }
+    assert (first["createdBy"], first["restoredFrom"]) == (ada.user_id, None)
+    assert body["versions"][0]["variants"] == {"sms": {"content": "Hey {{name}}"}}
+    for version, status in (("4", 404), ("0", 400), ("first", 400), ("9" * 20, 400)):
+        assert (await api.get(ada, f"{path}/versions/{version}")).status_code == status
+
+
+async def test_a_rollback_is_a_new_version_with_the_old_texts(api: Api, ada: Account) -> None:
+    made = await created(api, ada, subject="For {{name}}", variants={"sms": {"content": "{{code}}"}})
+    path = path_of(ada, made["id"])
+    later: dict[str, Any] = {"content": "Hi {{name}}", "subject": None, "variants": {}, "name": "Renamed"}
+    assert (await api.put(ada, path, later)).status_code == 200
+    back = (await api.post(ada, f"{path}/rollback", {"version": 1})).json()
+    texts = ("content", "subject", "variables", "variants")
+    assert {key: back[key] for key in texts} == {key: made[key] for key in texts}
+    assert (back["version"], back["name"]) == (3, "Renamed")
+    assert (await api.get(ada, f"{path}/versions/3")).json()["restoredFrom"] == 1
+    # To what it is already: nothing happens.
+    assert (await api.post(ada, f"{path}/rollback", {"version": 3})).json()["version"] == 3
+    missing = await api.post(ada, f"{path}/rollback", {"version": 9})
+    assert (missing.status_code, missing.json()["code"]) == (404, "TEMPLATE_VERSION_NOT_FOUND")
+    assert (await api.post(ada, f"{path}/rollback", {})).json()["code"] == "MISSING_REQUIRED_FIELD"
+
+
+async def test_a_send_uses_the_text_that_was_rolled_back_to(api: Api, ada: Account) -> None:
+    made = await created(api, ada, connectorType="sandbox", content="One {{name}}", variables=["name"])
+    path = path_of(ada, made["id"])
+    await api.put(ada, path, {"content": "Two {{name}}"})
+    key = (await api.key(ada))["key"]
+
+    async def sent_text() -> str:
+        body = {"to": "someone", "templateId": made["id"], "variables": {"name": "Ann"}}
+        headers = {"Authorization": f"Bearer {key}"}
+        message_id = (await api.client.post("/api/v1/messages", json=body, headers=headers)).json()["messageId"]
+        text: str = (await api.get(ada, f"/api/v1/messages/{message_id}")).json()["text"]
+        return text
+
+    assert await sent_text() == "Two Ann"
+    await api.post(ada, f"{path}/rollback", {"version": 1})
+    assert await sent_text() == "One Ann"
+
+
+async def test_changes_at_the_same_time_are_versions_one_after_another(api: Api, ada: Account) -> None:
+    made = await created(api, ada, content="0", variables=[])
+    path = path_of(ada, made["id"])
+    answers = await asyncio.gather(*(api.put(ada, path, {"content": str(number)}) for number in range(1, 5)))
+    assert sorted(answer.json()["version"] for answer in answers) == [2, 3, 4, 5]
+    assert (await api.get(ada, f"{path}/versions")).json()["pagination"]["total"] == 5
+
+
+async def test_a_template_is_switched_off_and_on(api: Api, ada: Account) -> None:
+    path = path_of(ada, (await created(api, ada))["id"])
+    assert (await api.post(ada, f"{path}/deactivate")).json()["isActive"] is False
+    assert (await api.get(ada, path)).json()["isActive"] is False
+    on = (await api.post(ada, f"{path}/activate")).json()
+    assert (on["isActive"], on["version"]) == (True, 1)
+
+
+async def test_the_list_is_searched_by_name_type_and_being_active(api: Api) -> None:
+    account = await api.register()
+    for name, type_ in (("Welcome", "whatsapp"), ("Welcome back", "twilio"), ("Code_1", "twilio")):
+        await created(api, account, name=name, connectorType=type_, isActive=name != "Welcome back")
+
+    async def names(**params: Any) -> list[str]:
+        found = (await api.get(account, path_of(account), **params)).json()["templates"]
+        return [template["name"] for template in found]
+
+    assert await names(connectorType="twilio") == ["Code_1", "Welcome back"]
+    assert await names(connectorType="twilio", isActive=True) == ["Code_1"]
+    assert await names(q="welcome", isActive=False) == ["Welcome back"]
+    assert await names(q="_") == ["Code_1"]
+    assert await names(connectorType="pigeon") == []
+
+
+async def test_the_same_name_may_be_used_twice(api: Api, ada: Account) -> None:
+    assert (await created(api, ada))["id"] != (await created(api, ada))["id"]
+
+
+async def test_a_change_from_an_old_reading_is_refused(api: Api, ada: Account) -> None:
+    path = path_of(ada, (await created(api, ada))["id"])
+    headers = {**ada.headers, "If-Match": (await api.get(ada, path)).headers["ETag"]}
+    assert (await api.client.put(path, json={"content": "One"}, headers=headers)).status_code == 200
+    assert (await api.client.put(path, json={"content": "Two"}, headers=headers)).status_code == 412
+    assert (await api.get(ada, path)).json()["content"] == "One"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"variants": {"whatsapp": {"name": "Welcome V2", "language": "en"}}}, "variants.whatsapp.name"),
+        ({"variants": {"whatsapp": {"name": "welcome", "language": "English"}}}, "variants.whatsapp.language"),
+        (
+            {"variants": {"whatsapp": {"name": "w", "language": "en", "parameters": ["x y"]}}},
+            "variants.whatsapp.parameters",
+        ),
+        ({"variants": {"email": {"subject": "Two\nlines"}}}, "variants.email.subject"),
+        ({"subject": "Two\nlines"}, "subject"),
+        ({"variants": {"sms": {"content": "{{ x"}}}, "variants.sms.content"),
+    ],
+)
+async def test_a_wrong_variant_is_named(api: Api, ada: Account, changes: dict[str, Any], field: str) -> None:
+    response = await api.post(ada, path_of(ada), {**WELCOME, **changes})
+    assert response.status_code == 400, response.text
+    assert response.json()["details"]["errors"][0]["field"] == field
+
+
+async def test_a_preview_is_what_each_channel_would_get(api: Api, ada: Account) -> None:
+    variants = {
+        "whatsapp": {"name": "welcome_v2", "language": "en_US", "parameters": ["code", "name"]},
+        "email": {"subject": "For {{name}}", "html": "<b>{{name}}</b>"},
+        "sms": {"content": "{{code}}"},
+    }
+    path = path_of(ada, (await created(api, ada, variants=variants))["id"]) + "/preview"
+    values = {"name": "<Ann>", "company": "Acme", "code": "7"}
+
+    async def shown(type_: str) -> dict[str, Any]:
+        answer: dict[str, Any] = (await api.post(ada, path, {"variables": values, "connectorType": type_})).json()
+        return answer
+
+    whatsapp, email, sms = await shown("whatsapp"), await shown("smtp"), await shown("twilio")
+    assert whatsapp["providerTemplate"] == {"name": "welcome_v2", "language": "en_US", "parameters": ["7", "<Ann>"]}
+    assert (email["subject"], email["html"]) == ("For <Ann>", "<b>&lt;Ann&gt;</b>")
+    assert (sms["text"], sms["sms"]) == ("7", {"encoding": "GSM-7", "units": 1, "segments": 1})
+    assert (await shown("telegram"))["text"] == "Hello <Ann>, welcome to Acme! Your code is: 7"

@@ -36,7 +36,11 @@ class Site(Up):
         argv += ["--data-dir", str(self.data_dir), "--port", str(self.port)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                argv, cwd=self.data_dir.parent, env=clean_environment(), stdout=log, stderr=log
+                argv,
+                cwd=self.data_dir.parent,
+                env=clean_environment() | {"REGISTRATIONS_PER_ADDRESS": "0"},
+                stdout=log,
+                stderr=log,
             )
 
     def start_and_wait(self) -> float:

@@ -61,7 +61,7 @@ def _child(program: Script, output: Lines) -> Child:
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 (the conditions are about other processes)
+        while not condition():
             await asyncio.sleep(0.02)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -77,11 +78,16 @@ class Worker:
     def log(self) -> str:
         return self._log_path.read_text(errors="replace")
 
-    def stop(self, patience_s: float = 20) -> float:
+    def stop(self, number: signal.Signals = signal.SIGTERM, patience_s: float = 20) -> float:
         """Ask it to end; return the seconds until it had."""
         began = time.monotonic()
-        self.process.terminate()
-        self.process.wait(patience_s)
+        self.process.send_signal(number)
+        try:
+            self.process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # PYTHONFAULTHANDLER: say where it hangs
+            self.process.wait(5)
+            pytest.fail(f"still there {patience_s} s after {number.name}:\n{self.log()}")
         return time.monotonic() - began
 
 
@@ -130,6 +136,7 @@ def start_worker(own_settings: Settings, telegram: FakeTelegram, tmp_path: Path)
             "DATABASE_URL": own_settings.require_database_url(),
             "REDIS_URL": own_settings.require_redis_url(),
             "TELEGRAM_API_URL": telegram.base_url,
+            "PYTHONFAULTHANDLER": "1",
             **variables,
         }
         worker = Worker(environment, Path(tempfile.mkdtemp(prefix="worker-", dir=tmp_path)))

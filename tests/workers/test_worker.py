@@ -85,8 +85,8 @@ async def test_a_worker_outlives_valkey_being_away_for_three_seconds(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_an_idle_worker_ends_at_once(start_worker: StartWorker, number: signal.Signals) -> None:
     worker = await _start(start_worker, SHUTDOWN_GRACE_S="12")
-    worker.process.send_signal(number)
-    assert await asyncio.to_thread(worker.process.wait, 5) == 0
+    await asyncio.to_thread(worker.stop, number, 5)
+    assert worker.process.returncode == 0
     assert "worker.stopped" in worker.log()
 
 

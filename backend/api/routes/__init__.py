@@ -7,15 +7,24 @@ from typing import Final
 from fastapi import APIRouter
 
 from backend.api.routes import (
+    admin,
+    analytics,
+    audit,
     auth,
     connectors,
+    export,
     forms,
     health,
+    instance,
+    invitations,
     keys,
+    members,
+    message_actions,
     message_reads,
     messages,
     projects,
     provider_types,
+    sessions,
     templates,
 )
 
@@ -23,12 +32,21 @@ from backend.api.routes import (
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     messages.router,
     auth.router,
+    sessions.router,
     projects.router,
+    members.router,
+    invitations.router,
+    audit.router,
     keys.router,
     connectors.router,
     provider_types.router,
     templates.router,
+    message_actions.router,
+    export.router,
     message_reads.router,
+    analytics.router,
     forms.router,
+    admin.router,
+    instance.router,
     health.router,
 )

@@ -21,6 +21,7 @@ from backend.api.schemas.analytics import (
     StatsBody,
     UsageBody,
 )
+from backend.api.schemas.common import ConnectorText, InstantText
 from backend.api.security import CurrentPrincipal, check_origin, require_scope
 from backend.errors import FieldError, KeyScope, ProjectNotFound, ValidationFailed
 from backend.services.accounts.access import Action, UserPrincipal, require_project
@@ -34,11 +35,11 @@ router = APIRouter(prefix="/api/v1", tags=["Analytics"])
 
 _ERRORS = error_responses(400, 401, 403, 404)
 _From = Annotated[
-    str | None,
+    InstantText | None,
     Query(alias="from", description="A date or date-time; without it, 30 days before `to`", examples=["2024-01-01"]),
 ]
 _To = Annotated[
-    str | None,
+    InstantText | None,
     Query(description="A date (its whole day) or date-time; without it, now", examples=["2024-01-31"]),
 ]
 _Zone = Annotated[str, Query(max_length=60, description="IANA time zone of the days", examples=["Europe/Berlin"])]
@@ -61,7 +62,7 @@ async def _reader(
         str | None, Query(alias="projectId", description="Required with an access token; a key is its project's")
     ] = None,
     connector: Annotated[
-        str | None, Query(max_length=80, description="A connector's type or id", examples=["whatsapp"])
+        ConnectorText | None, Query(max_length=80, description="A connector's type or id", examples=["whatsapp"])
     ] = None,
     mode: Annotated[Literal["live", "test"] | None, Query(description="Without it, both")] = None,
 ) -> Reader:
@@ -149,8 +150,8 @@ async def stats(
     reader: ReaderDep,
     session: ReadSessionDep,
     zone: ZoneDep,
-    start_date: Annotated[str | None, Query(alias="startDate", examples=["2024-01-01"])] = None,
-    end_date: Annotated[str | None, Query(alias="endDate", examples=["2024-12-31"])] = None,
+    start_date: Annotated[InstantText | None, Query(alias="startDate", examples=["2024-01-01"])] = None,
+    end_date: Annotated[InstantText | None, Query(alias="endDate", examples=["2024-12-31"])] = None,
 ) -> StatsBody:
     """Today, this week, this month and in all, in the time zone. The dates bound `total` only."""
     now = datetime.now(UTC)

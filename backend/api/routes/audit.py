@@ -10,7 +10,8 @@ from fastapi import APIRouter, Depends, Query
 from backend import ids
 from backend.api.dependencies import PageDep, ProjectId, ReadSessionDep
 from backend.api.openapi import error_responses
-from backend.api.schemas.audit import AuditList, subject_id_of
+from backend.api.schemas.audit import SUBJECT_PREFIXES, AuditList, subject_id_of
+from backend.api.schemas.common import InstantText, id_text
 from backend.api.security import CurrentUser
 from backend.errors import FieldError, ValidationFailed
 from backend.services.accounts import administration, audit
@@ -23,14 +24,14 @@ router = APIRouter(prefix="/api/v1", tags=["Audit"])
 
 def _filters(
     *,
-    actor: Annotated[str | None, Query(description="A user's id")] = None,
+    actor: Annotated[Annotated[str, id_text(ids.USER)] | None, Query(description="A user's id")] = None,
     action: Annotated[
         str | None, Query(max_length=50, description="An action, or its noun alone", examples=["key.created", "key"])
     ] = None,
-    subject: Annotated[str | None, Query(description="The id of what was changed")] = None,
-    from_: Annotated[str | None, Query(alias="from", description="ISO 8601", examples=["2024-01-01"])] = None,
+    subject: Annotated[Annotated[str, id_text(*SUBJECT_PREFIXES)] | None, Query(description="The id of what was changed")] = None,
+    from_: Annotated[InstantText | None, Query(alias="from", description="ISO 8601", examples=["2024-01-01"])] = None,
     to: Annotated[
-        str | None, Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"])
+        InstantText | None, Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"])
     ] = None,
 ) -> AuditFilter:
     return AuditFilter(

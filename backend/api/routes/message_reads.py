@@ -7,21 +7,20 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
-from backend.api.dependencies import MessageId, PageDep, ReadSessionDep, decoded
+from backend.api.dependencies import MessageId, PageDep, ReadSessionDep
+from backend.api.message_access import project_of_key, project_of_message, project_of_user
 from backend.api.openapi import error_responses
+from backend.api.schemas.common import ConnectorText, InstantText, StatusText, id_text
 from backend.api.schemas.messages import MessageDetailBody, MessageListBody
-from backend.api.security import CurrentPrincipal, check_origin, require_scope
-from backend.errors import FieldError, KeyScope, MessageNotFound, ProjectNotFound, ValidationFailed
-from backend.services.accounts.access import Action, UserPrincipal, require_project
+from backend.api.security import CurrentPrincipal
+from backend.errors import FieldError, KeyScope, MessageNotFound, ValidationFailed
+from backend.services.accounts.access import Action, UserPrincipal
 from backend.services.connectors.types import provider_of
 from backend.services.reporting.instants import parse_instant
 from backend.services.reporting.messages import (
-    MessageDetail,
     MessageFilter,
-    find_project_of,
     list_messages,
     message_detail,
 )
@@ -34,16 +33,16 @@ _Text = Annotated[str | None, Query(max_length=320)]
 
 def _filters(
     *,
-    status: Annotated[str | None, Query(description="A status; `pending`: queued or sending")] = None,
-    connector: Annotated[str | None, Query(description="A connector's type or id", examples=["whatsapp"])] = None,
-    from_: Annotated[str | None, Query(alias="from", description="ISO 8601", examples=["2024-01-01"])] = None,
+    status: Annotated[StatusText | None, Query(description="A status; `pending`: queued or sending")] = None,
+    connector: Annotated[ConnectorText | None, Query(description="A connector's type or id", examples=["whatsapp"])] = None,
+    from_: Annotated[InstantText | None, Query(alias="from", description="ISO 8601", examples=["2024-01-01"])] = None,
     to: Annotated[
-        str | None, Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"])
+        InstantText | None, Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"])
     ] = None,
-    key_id: Annotated[str | None, Query(alias="keyId")] = None,
-    template_id: Annotated[str | None, Query(alias="templateId")] = None,
+    key_id: Annotated[Annotated[str, id_text(ids.KEY)] | None, Query(alias="keyId")] = None,
+    template_id: Annotated[Annotated[str, id_text(ids.TEMPLATE)] | None, Query(alias="templateId")] = None,
     recipient: _Text = None,
-    message_id: Annotated[str | None, Query(alias="id")] = None,
+    message_id: Annotated[Annotated[str, id_text(ids.MESSAGE)] | None, Query(alias="id")] = None,
     mode: Annotated[Literal["live", "test"] | None, Query()] = None,
 ) -> MessageFilter:
     return MessageFilter(
@@ -93,10 +92,10 @@ async def list_messages_route(
 ) -> MessageListBody:
     """Newest first. Pass `pagination.nextCursor` as `cursor` to walk on while messages arrive."""
     if isinstance(principal, UserPrincipal):
-        readable = await _project_of_user(session, principal, project_id)
+        readable = await project_of_user(session, principal, project_id)
     else:
-        readable = _project_of_key(principal, project_id, request.headers.get("origin"))
-        filters = _within_mode(principal, filters)
+        readable = project_of_key(principal, request, project_id)
+        filters = within_mode(principal, filters)
     return MessageListBody.of(await list_messages(session, project_id=readable, filters=filters, page=page))
 
 
@@ -106,42 +105,16 @@ async def get_message(
 ) -> MessageDetailBody:
     """With every attempt to hand it over, and every status it took."""
     if isinstance(principal, UserPrincipal):
-        return MessageDetailBody.of_detail(await _detail_for_user(session, principal, message_id))
-    readable = _project_of_key(principal, None, request.headers.get("origin"))
+        project_id = await project_of_message(session, principal, message_id, Action.VIEW_MESSAGES)
+        return MessageDetailBody.of_detail(await message_detail(session, project_id=project_id, message_id=message_id))
+    readable = project_of_key(principal, request)
     detail = await message_detail(session, project_id=readable, message_id=message_id)
     if principal.mode == "test" and detail.summary.mode != "test":
         raise MessageNotFound
     return MessageDetailBody.of_detail(detail)
 
 
-async def _detail_for_user(session: AsyncSession, user: UserPrincipal, message_id: UUID) -> MessageDetail:
-    project_id = await find_project_of(session, message_id)
-    try:
-        await require_project(session, user, project_id, Action.VIEW_MESSAGES)
-    except ProjectNotFound as exc:
-        # Not a member: the message is nothing to them, and neither is its project.
-        raise MessageNotFound from exc
-    return await message_detail(session, project_id=project_id, message_id=message_id)
-
-
-async def _project_of_user(session: AsyncSession, user: UserPrincipal, project_id: str | None) -> UUID:
-    if not project_id:
-        message = 'The query parameter "projectId" is missing; add it, or use an API key of the project.'
-        raise ValidationFailed(errors=[FieldError("projectId", "MISSING_REQUIRED_FIELD", message)])
-    wanted = decoded(ids.PROJECT, project_id, ProjectNotFound)
-    await require_project(session, user, wanted, Action.VIEW_MESSAGES)
-    return wanted
-
-
-def _project_of_key(key: CatalogKey, project_id: str | None, origin: str | None) -> UUID:
-    check_origin(key, origin)
-    require_scope(key, "messages:read")
-    if project_id and decoded(ids.PROJECT, project_id, ProjectNotFound) != key.project_id:
-        raise ProjectNotFound
-    return key.project_id
-
-
-def _within_mode(key: CatalogKey, filters: MessageFilter) -> MessageFilter:
+def within_mode(key: CatalogKey, filters: MessageFilter) -> MessageFilter:
     """A test key stands in places a live one must not: it sees test messages only."""
     if key.mode != "test":
         return filters

@@ -29,9 +29,12 @@ _PREFIX: Final = {
 }
 
 
+SUBJECT_PREFIXES: Final = tuple(sorted(set(_PREFIX.values())))
+
+
 def subject_id_of(text: str) -> UUID | None:
     """Return the UUID of any id that can be a subject, None when the text is none."""
-    return next((found for prefix in set(_PREFIX.values()) if (found := ids.decode(prefix, text)) is not None), None)
+    return next((found for prefix in SUBJECT_PREFIXES if (found := ids.decode(prefix, text)) is not None), None)
 
 
 class ActorBody(ResponseBody):

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlmodel import col, select
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.crypto import Vault
@@ -22,6 +22,7 @@ from backend.services.accounts.access import UserPrincipal
 from backend.services.connectors.checks import ask_provider
 from backend.services.connectors.config import check_config
 from backend.services.connectors.credentials import check_credentials, merge_credentials, seal, unseal
+from backend.services.filters import EVERYTHING, Wanted, select_wanted
 from backend.services.paging import Page, PageRequest, fetch_page
 
 log = structlog.get_logger(__name__)
@@ -82,9 +83,11 @@ async def list_connectors(session: AsyncSession, *, project_id: UUID) -> list[Co
     return await Connector.list_for_project(session, project_id)
 
 
-async def page_of_connectors(session: AsyncSession, *, project_id: UUID, page: PageRequest) -> Page[Connector]:
+async def page_of_connectors(
+    session: AsyncSession, *, project_id: UUID, page: PageRequest, wanted: Wanted = EVERYTHING
+) -> Page[Connector]:
     """Newest first."""
-    query = select(Connector).where(col(Connector.project_id) == project_id, col(Connector.deleted_at).is_(None))
+    query = select_wanted(Connector, project_id, wanted, type_column=col(Connector.type))
     return await fetch_page(session, query, Connector.id, page)
 
 
@@ -234,7 +237,6 @@ async def _of_type(session: AsyncSession, project_id: UUID, type_: str) -> list[
 
 
 async def _lock_project(session: AsyncSession, project_id: UUID) -> None:
-    """One change of defaults at a time; rows that point at the project may still be inserted."""
-    query = select(Project.id).where(col(Project.id) == project_id).with_for_update(key_share=True)
-    if (await session.exec(query)).first() is None:
+    """One change of defaults at a time."""
+    if not await Project.lock(session, project_id):
         raise ProjectNotFound

@@ -129,8 +129,9 @@ class Recorder:
         for result in batch:
             try:
                 held |= await self._write_at_last([result])
-            except psycopg.Error:
-                log.exception("record.row_refused", message_id=str(result.claim.message_id))
+            except psycopg.Error as exc:
+                # Not the error's text: Postgres quotes the row, with recipient and content, in it.
+                log.error("record.row_refused", message_id=str(result.claim.message_id), sqlstate=exc.sqlstate)  # noqa: TRY400
                 held |= await self._write_at_last([_without_answer(result)])
         return held
 

@@ -107,6 +107,8 @@ def _used(content: TemplateContent) -> dict[str, list[str]]:
                     f"'{field_name}' is not valid Liquid, line {exc.line}: {exc.reason}.",
                 )
             )
+        if field_name.endswith("subject") and ("\n" in text or "\r" in text):
+            problems.append(FieldError(field_name, "VALIDATION_ERROR", f"'{field_name}' has a line break; remove it."))
     if not content.content.strip():
         problems.append(FieldError("content", "MISSING_REQUIRED_FIELD", "A template needs content; write its text."))
     if problems:

@@ -1,4 +1,4 @@
-"""A project's templates. Content that cannot be rendered is refused when it is written."""
+"""A project's templates. Content that cannot be rendered is refused when it is written; each text is a version."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from sqlmodel import col, select
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.errors import TemplateNotFound
-from backend.models import Template
+from backend.errors import TemplateNotFound, TemplateVersionNotFound
+from backend.models import Template, TemplateVersion
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.services.accounts import audit
 from backend.services.accounts.access import UserPrincipal
 from backend.services.connectors.types import provider_of
+from backend.services.filters import EVERYTHING, Wanted, select_wanted
 from backend.services.paging import Page, PageRequest, fetch_page
 from backend.services.rendering.content import TemplateContent, check_content, detect_variables
 
@@ -60,6 +61,8 @@ async def create_template(
         is_active=new.is_active,
     )
     session.add(template)
+    await session.flush()
+    _store_version(session, template, actor)
     audit.record(
         session,
         actor,
@@ -78,9 +81,11 @@ async def list_templates(session: AsyncSession, *, project_id: UUID) -> list[Tem
     return await Template.list_for_project(session, project_id)
 
 
-async def page_of_templates(session: AsyncSession, *, project_id: UUID, page: PageRequest) -> Page[Template]:
+async def page_of_templates(
+    session: AsyncSession, *, project_id: UUID, page: PageRequest, wanted: Wanted = EVERYTHING
+) -> Page[Template]:
     """Newest first."""
-    query = select(Template).where(col(Template.project_id) == project_id, col(Template.deleted_at).is_(None))
+    query = select_wanted(Template, project_id, wanted, type_column=col(Template.connector_type))
     return await fetch_page(session, query, Template.id, page)
 
 
@@ -105,7 +110,7 @@ async def update_template(
     Without `variables` the new texts say which they are; those that were declared without being
     used stay.
     """
-    template = await get_template(session, project_id=project_id, template_id=template_id)
+    template = await _locked_template(session, project_id, template_id)
     if "connector_type" in changes:
         provider_of(changes["connector_type"], field="connectorType")
     audited_before = _audited(template)
@@ -122,18 +127,52 @@ async def update_template(
         setattr(template, name, value)
     if after != before:
         template.version += 1
-    template.updated_at = utc_now()
-    audit.record(
-        session,
-        actor,
-        "template.updated",
-        project_id=project_id,
-        subject_id=template_id,
-        before=audited_before,
-        after=_audited(template),
-    )
-    await session.flush()
-    announce(session, Change("template", template.id))
+        _store_version(session, template, actor)
+    await _record_change(session, actor, template, "template.updated", audited_before)
+    return template
+
+
+async def page_of_versions(
+    session: AsyncSession, *, project_id: UUID, template_id: UUID, page: PageRequest
+) -> Page[TemplateVersion]:
+    """Newest first. Raises TemplateNotFound."""
+    await get_template(session, project_id=project_id, template_id=template_id)
+    return await fetch_page(session, TemplateVersion.of_template(project_id, template_id), TemplateVersion.id, page)
+
+
+async def get_version(session: AsyncSession, *, project_id: UUID, template_id: UUID, version: int) -> TemplateVersion:
+    """Raises TemplateNotFound, TemplateVersionNotFound."""
+    template = await get_template(session, project_id=project_id, template_id=template_id)
+    found = await TemplateVersion.find(session, project_id, template_id, version)
+    if found is None:
+        raise TemplateVersionNotFound(
+            f"Template '{template.name}' has no version {version}; it is at {template.version}."
+        )
+    return found
+
+
+async def roll_back_template(
+    session: AsyncSession,
+    *,
+    project_id: UUID,
+    template_id: UUID,
+    version: int,
+    actor: UserPrincipal | None = None,
+) -> Template:
+    """Make an earlier version's texts the template's again, as a new version. The current one changes nothing.
+
+    Name, access and being active stay. Raises TemplateNotFound, TemplateVersionNotFound.
+    """
+    template = await _locked_template(session, project_id, template_id)
+    earlier = await get_version(session, project_id=project_id, template_id=template_id, version=version)
+    if earlier.version == template.version:
+        return template
+    before = _audited(template)
+    for name in _CONTENT_FIELDS:
+        setattr(template, name, getattr(earlier, name))
+    template.version += 1
+    _store_version(session, template, actor, restored_from=version)
+    await _record_change(session, actor, template, "template.rolled_back", before)
     return template
 
 
@@ -146,6 +185,49 @@ async def delete_template(
         session, actor, "template.deleted", project_id=project_id, subject_id=template_id, before=_audited(template)
     )
     template.deleted_at = utc_now()
+    await session.flush()
+    announce(session, Change("template", template.id))
+
+
+async def _locked_template(session: AsyncSession, project_id: UUID, template_id: UUID) -> Template:
+    """One change at a time: two that read the same version must not both write the next one."""
+    template = await get_template(session, project_id=project_id, template_id=template_id)
+    await session.refresh(template, with_for_update=True)
+    return template
+
+
+def _store_version(
+    session: AsyncSession, template: Template, actor: UserPrincipal | None, *, restored_from: int | None = None
+) -> None:
+    session.add(
+        TemplateVersion(
+            project_id=template.project_id,
+            template_id=template.id,
+            version=template.version,
+            created_by=actor.user_id if actor is not None else None,
+            restored_from=restored_from,
+            content=template.content,
+            subject=template.subject,
+            html=template.html,
+            variables=list(template.variables),
+            variants=dict(template.variants),
+        )
+    )
+
+
+async def _record_change(
+    session: AsyncSession, actor: UserPrincipal | None, template: Template, action: str, before: dict[str, Any]
+) -> None:
+    template.updated_at = utc_now()
+    audit.record(
+        session,
+        actor,
+        action,
+        project_id=template.project_id,
+        subject_id=template.id,
+        before=before,
+        after=_audited(template),
+    )
     await session.flush()
     announce(session, Change("template", template.id))
 

@@ -6,7 +6,7 @@ to live only bounds how long a lost notice matters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -18,9 +18,10 @@ from backend.errors import (
     ConnectorNotFound,
     InvalidApiKey,
     MissingApiKey,
+    ProjectNotFound,
     TemplateNotFound,
 )
-from backend.models import ApiKey, Connector, Template
+from backend.models import ApiKey, Connector, Project, Template
 from backend.models.api_key import Caller
 from backend.models.session import Change, Database
 from backend.services.cache import ReadThroughCache
@@ -35,7 +36,10 @@ PLAN_RATE_LIMITS: Final[dict[str, int | None]] = {"free": 1_000, "pro": 10_000, 
 
 @dataclass(frozen=True, slots=True)
 class CatalogKey:
-    """A valid key as the send path needs it. `rate_limit` is messages an hour, None: unlimited."""
+    """A valid key as the send path needs it.
+
+    `rate_limit` is messages an hour, `monthly_quota` its project's a month; None: unlimited.
+    """
 
     id: UUID
     project_id: UUID
@@ -45,7 +49,16 @@ class CatalogKey:
     scopes: frozenset[str]
     allowed_origins: tuple[str, ...]
     rate_limit: int | None
+    monthly_quota: int | None
     expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogProject:
+    """`monthly_quota` is messages a calendar month of the project's plan, None: unlimited."""
+
+    id: UUID
+    monthly_quota: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +73,25 @@ class CatalogConnector:
 
 
 class Catalog:
-    def __init__(self, database: Database, *, key_pepper: str, default_rate_limit: int | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        key_pepper: str,
+        default_rate_limit: int | None,
+        monthly_quotas: Mapping[str, int | None],
+    ) -> None:
         self._database = database
         self._key_pepper = key_pepper
         self._default_rate_limit = default_rate_limit
+        self._monthly_quotas = monthly_quotas
         self._callers: GroupCommit[bytes, Caller | None] = GroupCommit(
             self._find_callers, name="key-lookup", waiting_limit=10_000
         )
         self._keys = ReadThroughCache(self._load_key, size=20_000, ttl_s=_TTL_S)
         self._connectors = ReadThroughCache(self._load_connector, size=20_000, ttl_s=_TTL_S)
         self._defaults = ReadThroughCache(self._load_default, size=20_000, ttl_s=_TTL_S)
+        self._projects = ReadThroughCache(self._load_project, size=20_000, ttl_s=_TTL_S)
         self._templates = ReadThroughCache(self._load_template, size=20_000, ttl_s=_TTL_S)
 
     async def key(self, token: str) -> CatalogKey:
@@ -97,6 +119,14 @@ class Catalog:
         key = (project_id, template_id)
         return self._templates.peek(key) or await self._templates.get(key)
 
+    async def monthly_quota(self, project_id: UUID) -> int | None:
+        """Return the messages a calendar month of the project's plan, None: unlimited. Raises ProjectNotFound."""
+        return (await self._projects.get(project_id)).monthly_quota
+
+    def rate_limit_of(self, own: int | None, plan: str) -> int | None:
+        """Return the messages a window that count for a key: its own limit, the server's, its project's plan's."""
+        return own or self._default_rate_limit or PLAN_RATE_LIMITS.get(plan)
+
     def forget(self, changes: Iterable[Change]) -> None:
         for change in changes:
             if change.kind == "key":
@@ -109,6 +139,7 @@ class Catalog:
                 self._templates.forget_where(lambda template, row=change.id: template.id == row)  # type: ignore[misc]
             else:
                 self._keys.forget_where(lambda key, row=change.id: key.project_id == row)  # type: ignore[misc]
+                self._projects.forget(change.id)
 
     async def _load_key(self, token: str) -> CatalogKey:
         caller = await self._callers.submit(keyed_hash(self._key_pepper, token))
@@ -122,7 +153,8 @@ class Catalog:
             mode=caller.mode,
             scopes=frozenset(caller.scopes),
             allowed_origins=tuple(caller.allowed_origins),
-            rate_limit=caller.rate_limit or self._default_rate_limit or PLAN_RATE_LIMITS.get(caller.plan),
+            rate_limit=self.rate_limit_of(caller.rate_limit, caller.plan),
+            monthly_quota=self._monthly_quotas.get(caller.plan),
             expires_at=caller.expires_at,
         )
 
@@ -145,6 +177,13 @@ class Catalog:
                 f"The project has no connector of type '{key[1]}'; add one, or name another in \"connector\"."
             )
         return _catalog_connector(connector)
+
+    async def _load_project(self, project_id: UUID) -> CatalogProject:
+        async with self._database.session() as session:
+            project = await Project.find(session, project_id)
+        if project is None:
+            raise ProjectNotFound
+        return CatalogProject(project.id, self._monthly_quotas.get(project.plan))
 
     async def _load_template(self, key: tuple[UUID, UUID]) -> TemplateSource:
         async with self._database.session() as session:

@@ -1,8 +1,13 @@
-"""When each key was last used: noted in memory, written every few seconds, never on the send path."""
+"""What each key did and when it was last used: counted in memory, written every few seconds, never on the send path.
+
+A process that is killed loses what it counted since the last flush: up to five seconds of its traffic.
+Nothing is decided by these numbers; limits have counters of their own.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -16,23 +21,40 @@ from backend.models.session import RawPool
 log = structlog.get_logger()
 
 _FLUSH_EVERY_S: Final = 5.0
-_TOUCH: Final = """
-UPDATE api_keys k SET last_used_at = greatest(k.last_used_at, u.used_at)
-FROM (SELECT * FROM json_to_recordset(%s::json) AS r(id uuid, used_at timestamptz) ORDER BY id) u
+_ADD: Final = """
+UPDATE api_keys k
+SET last_used_at = greatest(k.last_used_at, u.used_at),
+    total_requests = k.total_requests + u.total,
+    failed_requests = k.failed_requests + u.failed
+FROM (
+    SELECT * FROM json_to_recordset(%s::json) AS r(id uuid, used_at timestamptz, total bigint, failed bigint)
+    ORDER BY id
+) u
 WHERE k.id = u.id
 """
+
+
+@dataclass(slots=True)
+class _Count:
+    total: int = 0
+    failed: int = 0
 
 
 class KeyUsage:
     def __init__(self, pool: RawPool) -> None:
         self._pool = pool
-        self._used: set[UUID] = set()
+        self._counts: dict[UUID, _Count] = {}
 
-    def note(self, key_id: UUID) -> None:
-        self._used.add(key_id)
+    def note(self, key_id: UUID, *, is_failed: bool = False) -> None:
+        """Count one request of a valid key; `is_failed`: it was refused, or could not be stored."""
+        count = self._counts.get(key_id)
+        if count is None:
+            count = self._counts[key_id] = _Count()
+        count.total += 1
+        count.failed += is_failed
 
     async def run(self) -> None:
-        """Flush until cancelled; the last notes are written on the way out."""
+        """Flush until cancelled; the last counts are written on the way out."""
         try:
             while True:
                 await asyncio.sleep(_FLUSH_EVERY_S)
@@ -41,14 +63,18 @@ class KeyUsage:
             await self.flush()
 
     async def flush(self) -> None:
-        if not self._used:
+        """Add what was counted to the rows; what the database does not take is kept for the next time."""
+        if not self._counts:
             return
-        used, self._used = self._used, set()
+        counts, self._counts = self._counts, {}
         now = datetime.now(UTC)
-        rows = orjson.dumps([{"id": key_id, "used_at": now} for key_id in used]).decode()
+        rows = [{"id": key, "used_at": now, "total": one.total, "failed": one.failed} for key, one in counts.items()]
         try:
             async with self._pool.connection() as connection:
-                await connection.execute(_TOUCH, (rows,))
+                await connection.execute(_ADD, (orjson.dumps(rows).decode(),))
         except psycopg.OperationalError as exc:
-            self._used |= used
-            log.warning("key_usage.database_away", error=type(exc).__name__, keys=len(used))
+            for key_id, lost in counts.items():
+                count = self._counts.setdefault(key_id, _Count())
+                count.total += lost.total
+                count.failed += lost.failed
+            log.warning("key_usage.database_away", error=type(exc).__name__, keys=len(counts))

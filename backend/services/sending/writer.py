@@ -60,7 +60,7 @@ _ROW: Final = """
     id uuid, project_id uuid, key_id uuid, connector_id uuid, connector_type text, template_id uuid,
     template_version int, mode text, recipient text, content jsonb, status text, priority text,
     lane smallint, on_uncertain text, metadata jsonb, send_at timestamptz, expires_at timestamptz,
-    idem_route text, idem_key text, idem_hash text
+    resent_from uuid, idem_route text, idem_key text, idem_hash text
 """
 
 # `fresh` is what is written: not suppressed, and not answered before under the same key. The last
@@ -88,9 +88,10 @@ WITH batch AS MATERIALIZED (
 ), written AS (
     INSERT INTO messages (id, project_id, key_id, connector_id, connector_type, template_id,
         template_version, mode, recipient, content, status, priority, on_uncertain, metadata, attempts,
-        send_at, expires_at, created_at, updated_at)
+        send_at, expires_at, resent_from, created_at, updated_at)
     SELECT id, project_id, key_id, connector_id, connector_type, template_id, template_version, mode,
-        recipient, content, status, priority, on_uncertain, metadata, 0, send_at, expires_at, now(), now()
+        recipient, content, status, priority, on_uncertain, metadata, 0, send_at, expires_at, resent_from,
+        now(), now()
     FROM fresh
 ), queued AS (
     INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at)
@@ -149,6 +150,15 @@ class AcceptWriter:
             raise answer
         return answer
 
+    async def check_keys(self, project_id: UUID, keys: Sequence[IdempotencyKey]) -> None:
+        """Raises IdempotencyConflict when one of the keys was used for another request."""
+        probes = [NewMessage(new_id(), project_id, project_id, LANES["normal"], {}, key) for key in keys]
+        async with self._pool.connection() as connection:
+            answers = await self._find_earlier(connection, probes)
+        for answer in answers.values():
+            if isinstance(answer, BaseException):
+                raise answer
+
     async def drain(self) -> None:
         await self._group.drain()
 
@@ -171,7 +181,8 @@ class AcceptWriter:
             except psycopg.OperationalError as exc:
                 answers[message.id] = _away(exc)
             except psycopg.Error as exc:
-                log.exception("accept.row_refused", message_id=str(message.id))
+                # Not the error's text: Postgres quotes the row, with recipient and content, in it.
+                log.error("accept.row_refused", message_id=str(message.id), sqlstate=exc.sqlstate)  # noqa: TRY400
                 error = DatabaseError("The database refused this message; nothing was sent.")
                 error.__cause__ = exc
                 answers[message.id] = error

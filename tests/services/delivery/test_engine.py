@@ -51,7 +51,7 @@ async def _send(world: World, connector: Connector, text: str = "hello", **field
 async def _queue_state(platform: Platform, message_id: UUID) -> tuple[int, int] | None:
     async with platform.database.raw.connection() as connection:
         cursor = await connection.execute("SELECT state, tries FROM send_queue WHERE message_id = %s", (message_id,))
-        return await cursor.fetchone()  # type: ignore[return-value]
+        return await cursor.fetchone()
 
 
 async def test_a_message_is_handed_over_once_and_its_attempt_recorded(
@@ -246,7 +246,7 @@ async def test_stopping_lets_sends_under_way_end(platform: Platform, world: Worl
         await platform.doorbell.drain()
         slice_ = asyncio.create_task(engine.drain_slice(5))
         async with asyncio.timeout(5):
-            while len(slow.received) < 10:  # noqa: ASYNC110 (the fake has no event to wait for)
+            while len(slow.received) < 10:
                 await asyncio.sleep(0.01)
         late = await _send(world, connector, "late")
         await engine.close(5)
@@ -267,7 +267,9 @@ async def test_a_bulk_backlog_does_not_hold_up_a_high_message_or_another_tenant(
     engine = make_engine(platform, base_urls={"telegram": telegram.base_url}, concurrency=100)
     await _drain(platform, engine, 10)
     await engine.close(10)
-    texts = [text for received in telegram.messages if (text := received.body["text"]).startswith(("bulk", "small", "code"))]
+    texts = [
+        text for received in telegram.messages if (text := received.body["text"]).startswith(("bulk", "small", "code"))
+    ]
     assert len(texts) == len(set(texts)) == 902
     assert texts.index("code") < 200
     assert texts.index("small") < 300

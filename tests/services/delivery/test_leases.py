@@ -29,7 +29,7 @@ async def _claimed(platform: Platform, world: World, *, lease_s: float, on_uncer
 async def _row(platform: Platform, message_id: UUID) -> tuple[int, UUID | None] | None:
     async with platform.database.raw.connection() as connection:
         cursor = await connection.execute("SELECT state, claim FROM send_queue WHERE message_id = %s", (message_id,))
-        return await cursor.fetchone()  # type: ignore[return-value]
+        return await cursor.fetchone()
 
 
 async def _sweep_until(platform: Platform, message_id: UUID, state: int | None) -> None:

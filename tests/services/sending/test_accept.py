@@ -130,7 +130,7 @@ async def test_a_key_sends_no_more_than_its_limit_in_an_hour(platform: Platform,
     caller = await _caller(world, rate_limit=3)
     request = SendRequest(to="a", text="x", connector_id=sandbox.id)
     remaining = [(await accept_message(platform, caller, request)).allowance for _ in range(3)]
-    assert [allowance.remaining for allowance in remaining if allowance] == [2, 1, 0]
+    assert [allowance.buckets[0].remaining for allowance in remaining if allowance] == [2, 1, 0]
     with pytest.raises(RateLimitExceeded) as caught:
         await accept_message(platform, caller, request)
     assert int(caught.value.headers["Retry-After"]) > 0
@@ -165,9 +165,11 @@ async def test_a_scheduled_message_waits_and_a_senseless_time_is_refused(platfor
         row = await cursor.fetchone()
     assert row is not None
     assert abs((row[0] - now).total_seconds() - 3600) < 1
-    for times in ({"send_at": now + timedelta(days=500)}, {"expires_at": now - timedelta(seconds=1)}):
+    too_late = SendRequest(to="a", text="x", connector_id=sandbox.id, send_at=now + timedelta(days=500))
+    expired = SendRequest(to="a", text="x", connector_id=sandbox.id, expires_at=now - timedelta(seconds=1))
+    for request in (too_late, expired):
         with pytest.raises(BadRequest):
-            await world.send(SendRequest(to="a", text="x", connector_id=sandbox.id, **times))
+            await world.send(request)
 
 
 async def test_a_change_is_seen_by_the_next_send(platform: Platform, world: World) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from psycopg import sql
 
 from backend.errors import DatabaseError, IdempotencyConflict, RecipientSuppressed, ServiceUnavailable
 from backend.ids import new_id

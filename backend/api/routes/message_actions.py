@@ -1,0 +1,183 @@
+"""Beside sending one: many at once, a look before sending, and what can be done with a message afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from backend import ids
+from backend.api.dependencies import MessageId, PlatformDep, SessionDep
+from backend.api.message_access import project_of_message, project_of_user, require_sending_key
+from backend.api.openapi import error_responses
+from backend.api.schemas.messages import MessagePreviewBody
+from backend.api.schemas.send import (
+    IDEMPOTENCY_PARAMETER,
+    BatchAnswer,
+    BatchBody,
+    CancelAnswer,
+    PreviewSendBody,
+    ResendAnswer,
+    SendBody,
+    send_operation,
+)
+from backend.api.security import CurrentPrincipal, bearer_token, check_origin
+from backend.api.sends import (
+    answer,
+    check_project,
+    idempotency_key,
+    limit_headers,
+    parse,
+    parse_object,
+    read_body,
+    send_request,
+    written_key,
+)
+from backend.errors import AppError
+from backend.services.accounts.access import Action, UserPrincipal
+from backend.services.platform import Platform
+from backend.services.policy.admission import add_limit_headers
+from backend.services.sending.accept import Accepted, Caller, SendRequest
+from backend.services.sending.actions import cancel_message, mode_of, resend_message
+from backend.services.sending.batch import accept_batch
+from backend.services.sending.preview import preview_message
+from backend.services.sending.writer import IdempotencyKey
+
+router = APIRouter(prefix="/api/v1/messages", tags=["Messages"])
+
+_BATCH_ROUTE: Final = "POST /messages/batch"
+_RESEND_ROUTE: Final = "POST /messages/resend"
+
+
+@router.post(
+    "/batch",
+    status_code=202,
+    response_model=BatchAnswer,
+    response_model_exclude_none=True,
+    summary="Send many messages",
+    openapi_extra=send_operation(BatchBody),
+    responses={
+        200: {"model": BatchAnswer, "description": "No message was accepted"},
+        **error_responses(400, 401, 403, 413, 415, 422, 429, 503),
+    },
+)
+async def send_batch(request: Request, platform: PlatformDep) -> Response:
+    """Up to 500, each with its own result. An Idempotency-Key stands for the whole batch: repeating it is safe."""
+    key = await platform.catalog.key(bearer_token(request))
+    caller = Caller.of_key(key)
+    try:
+        check_origin(key, request.headers.get("origin"))
+        body = await read_body(request)
+        batch = parse(BatchBody, body)
+        idempotency = idempotency_key(request, _BATCH_ROUTE, body)
+        requests = [_item(caller, fields) for fields in batch.messages]
+        return _batch_answer(await accept_batch(platform, caller, requests, idempotency=idempotency))
+    except AppError as error:
+        await add_limit_headers(platform, caller, error)
+        raise
+
+
+def _item(caller: Caller, fields: dict[str, Any]) -> Callable[[], SendRequest]:
+    def request() -> SendRequest:
+        body = parse_object(SendBody, fields)
+        check_project(caller, body.project_id)
+        return send_request(body, body.to)
+
+    return request
+
+
+def _batch_answer(results: list[Accepted | AppError]) -> Response:
+    accepted = [result for result in results if isinstance(result, Accepted)]
+    headers = limit_headers(accepted[-1]) if accepted else {}
+    headers.pop("Idempotency-Replayed", None)
+    if accepted and all(result.is_replay for result in accepted):
+        headers["Idempotency-Replayed"] = "true"
+    return Response(
+        orjson.dumps(
+            {
+                "results": [_batch_result(index, result) for index, result in enumerate(results)],
+                "accepted": len(accepted),
+                "rejected": len(results) - len(accepted),
+            },
+            default=str,
+        ),
+        status_code=202 if accepted else 200,
+        headers=headers,
+        media_type="application/json",
+    )
+
+
+def _batch_result(index: int, result: Accepted | AppError) -> dict[str, Any]:
+    if isinstance(result, AppError):
+        return {"index": index, "error": result.message, "code": result.error_code, "details": result.details}
+    return {"index": index, "messageId": ids.encode(ids.MESSAGE, result.message_id), "status": result.status}
+
+
+@router.post("/preview", summary="Preview a message", responses=error_responses(400, 401, 403, 404))
+async def preview(
+    request: Request, body: PreviewSendBody, principal: CurrentPrincipal, platform: PlatformDep
+) -> MessagePreviewBody:
+    """What `POST /messages` would send, without sending it. With an access token, name the `projectId`."""
+    if isinstance(principal, UserPrincipal):
+        async with platform.database.session() as session:
+            project_id = await project_of_user(session, principal, body.project_id, Action.SEND_MESSAGES)
+        caller = Caller(project_id, "live")
+    else:
+        require_sending_key(principal, request)
+        caller = Caller.of_key(principal)
+        check_project(caller, body.project_id)
+    return MessagePreviewBody.of_preview(await preview_message(platform, caller, send_request(body, body.to or "")))
+
+
+@router.post("/{messageId}/cancel", summary="Cancel a message", responses=error_responses(401, 403, 404, 409))
+async def cancel(
+    request: Request, message_id: MessageId, principal: CurrentPrincipal, session: SessionDep
+) -> CancelAnswer:
+    """Only while it waits: 409 `MESSAGE_NOT_CANCELABLE` with its status once a worker has it."""
+    mode = None
+    if isinstance(principal, UserPrincipal):
+        project_id = await project_of_message(session, principal, message_id, Action.SEND_MESSAGES)
+    else:
+        require_sending_key(principal, request)
+        project_id, mode = principal.project_id, "test" if principal.mode == "test" else None
+    await cancel_message(session, project_id=project_id, message_id=message_id, mode=mode)
+    return CancelAnswer(message_id=ids.encode(ids.MESSAGE, message_id))
+
+
+@router.post(
+    "/{messageId}/resend",
+    status_code=202,
+    response_model=ResendAnswer,
+    summary="Send a message once more",
+    openapi_extra={"parameters": [IDEMPOTENCY_PARAMETER]},
+    responses=error_responses(400, 401, 403, 404, 409, 422, 429, 503),
+)
+async def resend(
+    request: Request, message_id: MessageId, principal: CurrentPrincipal, platform: PlatformDep
+) -> Response:
+    """A new message with the same content, recipient and connector, when the old one has come to its end.
+
+    `uncertain` is an end too: sending it again is your decision.
+    """
+    caller = await _resender(request, principal, platform, message_id)
+    name = written_key(request)
+    idempotency = IdempotencyKey(_RESEND_ROUTE, name, message_id.bytes) if name is not None else None
+    try:
+        accepted = await resend_message(platform, caller, message_id=message_id, idempotency=idempotency)
+    except AppError as error:
+        await add_limit_headers(platform, caller, error)
+        raise
+    return answer(accepted, b',"resentFrom":"%b"' % ids.encode(ids.MESSAGE, message_id).encode())
+
+
+async def _resender(request: Request, principal: CurrentPrincipal, platform: Platform, message_id: UUID) -> Caller:
+    if not isinstance(principal, UserPrincipal):
+        require_sending_key(principal, request)
+        return Caller.of_key(principal)
+    async with platform.database.session() as session:
+        project_id = await project_of_message(session, principal, message_id, Action.SEND_MESSAGES)
+        mode = await mode_of(session, project_id=project_id, message_id=message_id)
+    return Caller(project_id, "test" if mode == "test" else "live")

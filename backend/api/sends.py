@@ -1,0 +1,187 @@
+"""From the body of a send to what the service takes; shared by every route that sends."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import orjson
+from fastapi import Request, Response
+from pydantic import BaseModel, ValidationError
+
+from backend import ids
+from backend.api.errors import validation_error
+from backend.api.schemas.common import has_nul
+from backend.api.schemas.send import ContentFields, SendFields, TextBody
+from backend.errors import (
+    BadRequest,
+    ConnectorNotFound,
+    FieldError,
+    MalformedBody,
+    ProjectNotFound,
+    TemplateNotFound,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from backend.services.sending.accept import Accepted, Caller, SendRequest
+from backend.services.sending.writer import IdempotencyKey
+
+MAX_KEY_LENGTH: Final = 255
+_MAX_METADATA_BYTES: Final = 4096
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+
+
+async def read_body(request: Request) -> bytes:
+    """Raises UnsupportedMediaType."""
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType(f"'{content_type[:80]}' is not read here; send 'Content-Type: application/json'.")
+    return await request.body()
+
+
+def parse(model: type[BodyT], body: bytes) -> BodyT:
+    """Raises MalformedBody or ValidationFailed."""
+    try:
+        parsed = model.model_validate_json(body)
+    except ValidationError as exc:
+        raise validation_error(exc) from exc
+    # Postgres cannot store NUL; the cheap search first, since it is hardly ever there.
+    if b"\\u0000" in body:
+        _refuse_nul(orjson.loads(body))
+    return parsed
+
+
+def parse_object(model: type[BodyT], fields: dict[str, Any]) -> BodyT:
+    """Like `parse`, of what was read already. Raises ValidationFailed."""
+    try:
+        parsed = model.model_validate(fields)
+    except ValidationError as exc:
+        raise validation_error(exc) from exc
+    _refuse_nul(fields)
+    return parsed
+
+
+def _refuse_nul(fields: dict[str, object]) -> None:
+    for name, value in fields.items():
+        if has_nul(name) or has_nul(value):
+            message = f"'{name}' contains a NUL character (\\u0000), which cannot be stored; remove it."
+            raise ValidationFailed(errors=[FieldError(name.replace("\x00", ""), "VALIDATION_ERROR", message)])
+
+
+def send_request(body: ContentFields, to: str) -> SendRequest:
+    """Raises what is wrong with ids that are none, and with fields that exclude each other."""
+    template_id: UUID | None = None
+    if body.template_id is not None:
+        template_id = ids.decode(ids.TEMPLATE, body.template_id)
+        if template_id is None:
+            raise TemplateNotFound(f"There is no template '{body.template_id[:60]}' in this project.")
+    if template_id is not None and body.message is not None:
+        raise _excluded("A message has a template or a text, not both.", "message", "templateId")
+    if body.variables is not None and body.template_vars is not None:
+        raise _excluded("The variables are written once.", "templateVars", "variables")
+    return SendRequest(
+        to=to,
+        connector_id=_connector_id(body),
+        connector_type=body.connector,
+        template_id=template_id,
+        variables=body.variables if body.template_vars is None else body.template_vars,
+        text=body.message,
+        subject=body.subject,
+        html=body.html,
+        priority=body.priority,
+        metadata=_checked_metadata(body),
+        send_at=body.send_at,
+        expires_at=body.expires_at,
+    )
+
+
+def text_request(body: TextBody) -> SendRequest:
+    """Like `send_request`; 003's texts go by WhatsApp where nothing else is named."""
+    connector_id = _connector_id(body)
+    return SendRequest(
+        to=body.to,
+        connector_id=connector_id,
+        connector_type=body.connector or (None if connector_id is not None else "whatsapp"),
+        text=body.message,
+        priority=body.priority,
+        metadata=_checked_metadata(body),
+        send_at=body.send_at,
+        expires_at=body.expires_at,
+    )
+
+
+def _connector_id(body: SendFields) -> UUID | None:
+    if body.connector_id is None:
+        return None
+    connector_id = ids.decode(ids.CONNECTOR, body.connector_id)
+    if connector_id is None:
+        raise ConnectorNotFound(f"There is no connector '{body.connector_id[:60]}' in this project.")
+    if body.connector is not None:
+        raise _excluded("A message goes through one connector.", "connector", "connectorId")
+    return connector_id
+
+
+def _checked_metadata(body: SendFields) -> dict[str, Any] | None:
+    if body.metadata is not None and len(orjson.dumps(body.metadata)) > _MAX_METADATA_BYTES:
+        message = f"metadata may have {_MAX_METADATA_BYTES} bytes as JSON; keep an id here and the rest with you."
+        raise ValidationFailed(errors=[FieldError("metadata", "VALIDATION_ERROR", message)])
+    return body.metadata
+
+
+def _excluded(message: str, field: str, other: str) -> BadRequest:
+    remedy = f'Leave out "{field}" or "{other}".'
+    return BadRequest(message, errors=[FieldError(field, "VALIDATION_ERROR", remedy)])
+
+
+def check_project(caller: Caller, project_id: str | None) -> None:
+    """A key sends for its own project only. Raises ProjectNotFound."""
+    if project_id is not None and ids.decode(ids.PROJECT, project_id) != caller.project_id:
+        raise ProjectNotFound(f"'{project_id[:60]}' is not the project of this API key; leave out \"projectId\".")
+
+
+def idempotency_key(request: Request, route: str, body: bytes) -> IdempotencyKey | None:
+    """Return the request's Idempotency-Key. Raises BadRequest or MalformedBody."""
+    key = written_key(request)
+    return None if key is None else IdempotencyKey(route, key, body_hash(body))
+
+
+def written_key(request: Request) -> str | None:
+    raw = request.headers.get("idempotency-key")
+    if raw is None:
+        return None
+    key = raw[1:-1] if len(raw) >= 2 and raw[0] == raw[-1] == '"' else raw
+    if not key or len(key) > MAX_KEY_LENGTH:
+        remedy = f"Use 1 to {MAX_KEY_LENGTH} characters, a UUID say."
+        raise BadRequest(
+            f"The Idempotency-Key has {len(key)} characters; it needs 1 to {MAX_KEY_LENGTH}.",
+            errors=[FieldError("Idempotency-Key", "VALIDATION_ERROR", remedy)],
+        )
+    return key
+
+
+def body_hash(body: bytes) -> bytes:
+    """Canonical, so that the same request with its fields in another order is the same request."""
+    try:
+        canonical = orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONDecodeError as exc:
+        raise MalformedBody from exc
+    return hashlib.sha256(canonical).digest()
+
+
+def answer(accepted: Accepted, extra: bytes = b"") -> Response:
+    message_id = ids.encode(ids.MESSAGE, accepted.message_id)
+    return Response(
+        b'{"messageId":"%b","status":"%b"%b}' % (message_id.encode(), accepted.status.encode(), extra),
+        status_code=202,
+        headers=limit_headers(accepted),
+        media_type="application/json",
+    )
+
+
+def limit_headers(accepted: Accepted) -> dict[str, str]:
+    headers: dict[str, str] = accepted.allowance.headers() if accepted.allowance is not None else {}
+    if accepted.is_replay:
+        headers["Idempotency-Replayed"] = "true"
+    return headers

@@ -1,0 +1,22 @@
+"""The tasks that a process keeps running beside its work, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+_ASK_AGAIN_S: Final = 0.2
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks until all have ended.
+
+    Once is not enough: on Python 3.11 `asyncio.wait_for`, which the connection pools use, loses a
+    cancellation that comes together with its result, and the task goes on.
+    """
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=_ASK_AGAIN_S)

@@ -1,0 +1,19 @@
+"""What a project has sent in a month, for a counter that Redis does not have."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from backend.models.partitions import month_start
+from backend.models.session import Database
+from backend.services.reporting.periods import Span
+from backend.services.reporting.rollups import Ask, Scope, count_messages
+
+
+async def count_month(database: Database, project_id: UUID, start: datetime) -> int:
+    """Return the number of live messages accepted in the month that begins at `start`; exact at any moment."""
+    span = Span(start, month_start(start, 1))
+    async with database.session() as session:
+        (counts,) = await count_messages(session, Scope(project_id, mode="live"), [Ask(span)])
+    return sum(count.messages for count in counts)

@@ -1,0 +1,147 @@
+"""What can be done with a message after it was accepted: call it back, or send it once more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.errors import MessageNotCancelable, MessageNotFound, MessageNotResendable
+from backend.ids import new_id
+from backend.models import Event, Message, SendQueueRow
+from backend.models.base import utc_now
+from backend.models.send_queue import DUE, IN_FLIGHT, LANES
+from backend.services.sending.accept import Accepted, accept
+from backend.services.sending.prepare import active
+from backend.services.sending.writer import IdempotencyKey, NewMessage
+from backend.status import IN_PROGRESS, Status
+
+if TYPE_CHECKING:
+    from backend.services.platform import Platform
+    from backend.services.sending.caller import Caller
+
+_CANCELABLE: Final = (Status.SCHEDULED, Status.QUEUED)
+
+
+async def cancel_message(session: AsyncSession, *, project_id: UUID, message_id: UUID, mode: str | None = None) -> None:
+    """Keep a message from being sent, as long as no worker has claimed it. `mode`: the only one to be touched.
+
+    The lock on its queue row is the one a claim takes (SKIP LOCKED), so that never both happen.
+    Raises MessageNotFound or MessageNotCancelable.
+    """
+    message = await _message(session, project_id, message_id, mode)
+    connection = await session.connection()
+    queue_row = select(col(SendQueueRow.message_id)).where(
+        col(SendQueueRow.message_id) == message_id,
+        col(SendQueueRow.project_id) == project_id,
+        col(SendQueueRow.state) == DUE,
+    )
+    held = (await connection.execute(queue_row.with_for_update())).first()
+    # Under the lock: what a worker recorded in between is seen by this statement.
+    canceled = (
+        held is not None
+        and (
+            await connection.execute(
+                update(Message)
+                .where(col(Message.id) == message_id, col(Message.status).in_(_CANCELABLE))
+                .values(status=Status.CANCELED.value, updated_at=utc_now())
+                .returning(col(Message.id))
+            )
+        ).first()
+        is not None
+    )
+    if not canceled:
+        status = await _shown_status(session, message)
+        raise MessageNotCancelable(
+            f"The message is '{status}'; only a message that waits can be canceled.", details={"status": status}
+        )
+    await connection.execute(delete(SendQueueRow).where(col(SendQueueRow.message_id) == message_id))
+    session.add(
+        Event(
+            id=new_id(),
+            project_id=project_id,
+            message_id=message_id,
+            type=f"message.{Status.CANCELED.value}",
+            data={},
+            created_at=utc_now(),
+        )
+    )
+
+
+async def resend_message(
+    platform: Platform, caller: Caller, *, message_id: UUID, idempotency: IdempotencyKey | None = None
+) -> Accepted:
+    """Accept a new message with the content, recipient and connector of one that has come to its end.
+
+    `uncertain` counts as an end: this is how a person decides it. Raises MessageNotFound,
+    MessageNotResendable, and what a send raises.
+    """
+
+    async def repeat() -> NewMessage:
+        only_mode = "test" if caller.mode == "test" else None
+        async with platform.database.session() as session:
+            message = await _message(session, caller.project_id, message_id, only_mode)
+            waits = await session.get(SendQueueRow, message_id) is not None
+            status = await _shown_status(session, message)
+        if waits or message.status in IN_PROGRESS:
+            raise MessageNotResendable(
+                f"The message is '{status}' and still being worked on; it can be resent when that has ended.",
+                details={"status": status},
+            )
+        active(await platform.catalog.connector(caller.project_id, message.connector_id))
+        return _repetition(message, caller, idempotency)
+
+    return await accept(platform, caller, repeat, idempotency=idempotency)
+
+
+def _repetition(message: Message, caller: Caller, idempotency: IdempotencyKey | None) -> NewMessage:
+    return NewMessage(
+        id=new_id(),
+        project_id=message.project_id,
+        connector_id=message.connector_id,
+        lane=LANES[message.priority],
+        columns={
+            "key_id": caller.key.id if caller.key is not None else None,
+            "connector_type": message.connector_type,
+            "template_id": message.template_id,
+            "template_version": message.template_version,
+            "mode": message.mode,
+            "recipient": message.recipient,
+            "content": message.content,
+            "status": Status.QUEUED,
+            "priority": message.priority,
+            "on_uncertain": message.on_uncertain,
+            "metadata": message.metadata_,
+            "send_at": None,
+            "expires_at": None,
+            "resent_from": message.id,
+        },
+        idempotency=idempotency,
+    )
+
+
+async def mode_of(session: AsyncSession, *, project_id: UUID, message_id: UUID) -> str:
+    """Return live or test. Raises MessageNotFound."""
+    return (await _message(session, project_id, message_id, None)).mode
+
+
+async def _message(session: AsyncSession, project_id: UUID, message_id: UUID, mode: str | None) -> Message:
+    message = await Message.find(session, project_id, message_id)
+    if message is None or (mode is not None and message.mode != mode):
+        raise MessageNotFound
+    return message
+
+
+async def _shown_status(session: AsyncSession, message: Message) -> str:
+    """The status as it is now, `sending` for what a worker holds."""
+    connection = await session.connection()
+    stored = await connection.execute(
+        select(col(Message.status), col(SendQueueRow.state))
+        .outerjoin(SendQueueRow, col(SendQueueRow.message_id) == col(Message.id))
+        .where(col(Message.id) == message.id)
+    )
+    status, state = stored.one()
+    return Status.SENDING.value if state is not None and state <= IN_FLIGHT and state != DUE else str(status)

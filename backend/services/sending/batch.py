@@ -1,0 +1,59 @@
+"""Many messages in one request: each accepted or refused for itself, all of them sharing the group commits."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from backend.errors import AppError
+from backend.services.sending.accept import Accepted, SendRequest, accept_message
+from backend.services.sending.writer import IdempotencyKey
+
+if TYPE_CHECKING:
+    from backend.services.platform import Platform
+    from backend.services.sending.caller import Caller
+
+# Room for "#499" in the column.
+_LONGEST_KEY: Final = 250
+
+
+async def accept_batch(
+    platform: Platform,
+    caller: Caller,
+    requests: Sequence[Callable[[], SendRequest]],
+    *,
+    idempotency: IdempotencyKey | None = None,
+) -> list[Accepted | AppError]:
+    """Return what became of each, in order. `requests` may raise an AppError: then that one is refused.
+
+    Under an Idempotency-Key a repeat gets the original answers. Raises IdempotencyConflict when the key was
+    used for another batch, and the error itself when nothing was accepted because of limits or a full queue.
+    """
+    keys = [_item_key(idempotency, index) for index in range(len(requests))]
+    if idempotency is not None:
+        await platform.writer.check_keys(caller.project_id, [key for key in keys if key is not None])
+    results = await asyncio.gather(
+        *(_accept_one(platform, caller, request, key) for request, key in zip(requests, keys, strict=True))
+    )
+    errors = [result for result in results if isinstance(result, AppError)]
+    if len(errors) == len(results) and all(error.status in {429, 503} for error in errors):
+        raise errors[0]
+    return results
+
+
+async def _accept_one(
+    platform: Platform, caller: Caller, request: Callable[[], SendRequest], idempotency: IdempotencyKey | None
+) -> Accepted | AppError:
+    try:
+        return await accept_message(platform, caller, request(), idempotency=idempotency)
+    except AppError as error:
+        return error
+
+
+def _item_key(batch: IdempotencyKey | None, index: int) -> IdempotencyKey | None:
+    if batch is None:
+        return None
+    name = batch.key if len(batch.key) <= _LONGEST_KEY else hashlib.sha256(batch.key.encode()).hexdigest()
+    return IdempotencyKey(batch.route, f"{name}#{index}", batch.request_hash)

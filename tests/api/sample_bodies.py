@@ -1,0 +1,75 @@
+"""A body that an operation of the OpenAPI document accepts, made from its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Document = dict[str, Any]
+# What a schema alone does not tell: fields that must name something real, or that go together.
+_REAL: dict[str, dict[str, Any]] = {
+    "CreateConnectorBody": {"type": "sandbox", "name": "Sandbox", "credentials": {}},
+    "CreateTemplateBody": {
+        "name": "welcome",
+        "connectorType": "sandbox",
+        "content": "Hello {{name}}",
+        "variables": ["name"],
+    },
+}
+
+
+def operations(document: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (METHOD, path, operation)."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if method in {"get", "post", "put", "patch", "delete"}:
+                yield method.upper(), path, operation
+
+
+def json_schema(operation: dict[str, Any]) -> dict[str, Any] | None:
+    content = operation.get("requestBody", {}).get("content", {})
+    schema: dict[str, Any] | None = content.get("application/json", {}).get("schema")
+    return schema
+
+
+def sample_body(document: Document, operation: dict[str, Any], *, everything: bool = False) -> Any:
+    """Return a body with the required fields (or with all), None where the operation takes none."""
+    schema = json_schema(operation)
+    return None if schema is None else _sample(document, schema, everything=everything)
+
+
+def _sample(document: Document, schema: dict[str, Any], *, everything: bool) -> Any:
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        resolved = document["components"]["schemas"][name]
+        if name in _REAL:
+            return dict(_REAL[name])
+        return _sample(
+            document, {**resolved, **{k: v for k, v in schema.items() if k == "examples"}}, everything=everything
+        )
+    for word in ("anyOf", "oneOf", "allOf"):
+        if word in schema and not schema.get("examples"):
+            return _sample(document, schema[word][0], everything=everything)
+    given = (*schema.get("examples", [])[:1], schema.get("const"), *schema.get("enum", [])[:1], schema.get("default"))
+    told = next((value for value in given if value is not None), None)
+    return told if told is not None else _of_type(document, schema, everything=everything)
+
+
+def _of_type(document: Document, schema: dict[str, Any], *, everything: bool) -> Any:
+    kind = schema.get("type")
+    if kind == "object":
+        wanted = schema.get("properties", {}) if everything else schema.get("required", [])
+        return {name: _sample(document, schema["properties"][name], everything=everything) for name in wanted}
+    if kind == "string":
+        return (
+            "2030-01-01T00:00:00Z" if schema.get("format") == "date-time" else "x" * max(1, schema.get("minLength", 1))
+        )
+    samples: dict[str | None, Any] = {"integer": schema.get("minimum", 1), "number": 1.0, "boolean": True, "array": []}
+    return samples.get(kind)
+
+
+def filled(path: str, **ids: str) -> str:
+    """Return the path with its parameters replaced by `ids`."""
+    for name, value in ids.items():
+        path = path.replace("{" + name + "}", value)
+    return path
