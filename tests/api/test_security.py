@@ -25,6 +25,7 @@ def a_key(**fields: Any) -> CatalogKey:
         "scopes": frozenset({"messages:send"}),
         "allowed_origins": ("https://shop.example",),
         "rate_limit": None,
+        "monthly_quota": None,
         "expires_at": None,
     }
     return CatalogKey(**{**defaults, **fields})
