@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import phonenumbers
+
+# In this order: each of these names the ones after it as well.
+_BROWSERS: Final = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS: Final = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+_PROGRAM_LIMIT: Final = 40
 
 
 def number(value: int) -> str:
@@ -45,3 +64,12 @@ def recipient(text: str) -> str:
 
 def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def device(user_agent: str) -> str:
+    """ "Firefox on Windows"; a program by its own name; what says nothing is unknown."""
+    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    if not user_agent.startswith("Mozilla/"):
+        return user_agent.partition(" ")[0][:_PROGRAM_LIMIT] or "Unknown"
+    return " on ".join(filter(None, (browser, system))) or "Unknown browser"

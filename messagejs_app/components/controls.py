@@ -53,17 +53,26 @@ def copy_button(value: Any, *, text: str | None = "Copy", look: str = "ghost", s
 
 
 def field(
-    label: Child, control: rx.Component, *, hint: Child = None, error: Any = None, optional: str = "", **props: Any
+    label: Child,
+    control: rx.Component,
+    *,
+    hint: Child = None,
+    error: Any = None,
+    optional: str = "",
+    aside: Child = None,
+    **props: Any,
 ) -> rx.Component:
     """A labelled control; what is wrong with it stands in the hint's place.
 
     The label belongs to the control's `id`, or to `control_id` where the control sits in a box.
+    `aside` stands at the right end of the label's line.
     """
     control_id = props.pop("control_id", getattr(control, "id", None))
     note = h.span(hint, class_name="hint") if hint is not None else h.fragment()
     below = note if error is None else h.when(error, h.span(error, class_name="hint bad", role="alert"), note)
-    aside = h.span(optional, class_name="opt") if optional else h.fragment()
-    name = h.span(h.label(label, html_for=control_id), aside, class_name="label")
+    extra = h.span(optional, class_name="opt") if optional else h.fragment()
+    at_right = h.fragment(h.span(class_name="grow"), aside) if aside is not None else h.fragment()
+    name = h.span(h.label(label, html_for=control_id), extra, at_right, class_name="label")
     class_name: Any = "field" if error is None else h.pick(error, "field bad", "field")
     return h.div(name, control, below, class_name=class_name, **props)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import reflex as rx
 
 from messagejs_app import session
-from messagejs_app.pages import settings, sign_in
+from messagejs_app.pages import invitation, recovery, sign_in
 from messagejs_app.pages.connectors import form_view as connector_form
 from messagejs_app.pages.connectors import list_view as connectors
 from messagejs_app.pages.keys import view as keys
 from messagejs_app.pages.messages import view as messages
 from messagejs_app.pages.overview import view as overview
 from messagejs_app.pages.playground import view as playground
+from messagejs_app.pages.settings import view as settings
 from messagejs_app.pages.templates import editor_view as template_editor
 from messagejs_app.pages.templates import list_page as templates
 
@@ -19,5 +20,5 @@ from messagejs_app.pages.templates import list_page as templates
 def register(app: rx.App) -> None:
     session.bind(app)
     listed = (overview, messages, templates, template_editor, connectors, connector_form, keys, playground, settings)
-    for page in (sign_in, *listed):
+    for page in (sign_in, recovery, invitation, *listed):
         page.register(app)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import urlencode, urlsplit
 
 import reflex as rx
 
+from backend.services.accounts.passwords import MIN_CHARACTERS
+from backend.services.platform import current_platform
 from messagejs_app.components import html as h
-from messagejs_app.components.brand import mark
 from messagejs_app.components.controls import button, field
-from messagejs_app.components.html import Child
+from messagejs_app.components.entrance import entrance, entry, heading, other_way, password_field, problem
 from messagejs_app.events import Events, event
 
 # What the server's error codes mean here, and which field they belong to.
@@ -19,9 +19,12 @@ _PROBLEMS: Final = {
     "INVALID_CREDENTIALS": ("password", "E-mail and password do not match an account."),
     "EMAIL_TAKEN": ("email", "An account with this e-mail exists. Sign in instead."),
     "INVALID_EMAIL": ("email", "That is not an e-mail address; write it like ada@example.com."),
-    "WEAK_PASSWORD": ("password", "Use at least 8 characters."),
+    "WEAK_PASSWORD": ("password", f"Use at least {MIN_CHARACTERS} characters."),
     "RATE_LIMIT_EXCEEDED": ("password", "Too many attempts. Wait 15 minutes, then try again."),
     "REGISTRATION_CLOSED": ("", "Registration is closed on this server. Ask its administrator for an account."),
+    # Only an invitation's token and address can be wrong in these two ways.
+    "INVALID_LINK": ("", "The invitation is not valid, has been used or has expired. Ask for a new one."),
+    "ACCESS_DENIED": ("email", "The invitation is for another e-mail address. Use that one."),
     "SERVICE_UNAVAILABLE": ("", "The server cannot reach its database. Try again in a moment."),
 }
 
@@ -32,6 +35,8 @@ class SignIn(rx.State):
     email: str = ""
     name: str = ""
     next_path: str = "/"
+    invitation: str = ""
+    sign_in_path: str = "/login"
     # Written by dashboard.js.
     origin: str = rx.LocalStorage("", name="mjs_origin")
     host: str = ""
@@ -44,11 +49,16 @@ class SignIn(rx.State):
         self.email = query.get("email", "")[:254]
         self.name = query.get("name", "")[:255]
         self.next_path = same_site(query.get("next", "/"))
+        self.invitation = query.get("invitation", "")[:255]
+        self.sign_in_path = "/login"
+        if self.invitation:  # with an account the invitation's own page is the way in
+            after = urlencode({"token": self.invitation})
+            self.sign_in_path = f"/login?{urlencode({'next': f'/invitation?{after}', 'email': self.email})}"
         code = query.get("error", "")
-        where, sentence = _PROBLEMS.get(code, (query.get("field", ""), query.get("message", "")[:200]))
-        if code and not sentence:
-            sentence = "That did not work. Check the fields and try again."
-        self.errors = {where if where in {"email", "password", "name"} else "": sentence} if code else {}
+        where, sentence = _PROBLEMS.get(code, ("", "That did not work. Check the fields and try again."))
+        if code == "REGISTRATION_CLOSED" and current_platform().settings.registration == "invite":
+            sentence = "Registration on this server is by invitation. Ask a project’s owner for one."
+        self.errors = {where: sentence} if code else {}
         return None
 
 
@@ -58,84 +68,53 @@ def same_site(path: str) -> str:
     return path if is_ours else "/"
 
 
-def _frame(form: rx.Component) -> rx.Component:
-    foot = h.tag(
-        "footer",
-        h.span(f"MessageJS {version('messagejs')}"),
-        h.external("API reference", href="/docs"),
-        h.external("Server status", href="/readyz"),
-    )
-    return h.main(form, foot, class_name="login")
-
-
-def _head(title: str, sub: Child) -> rx.Component:
-    words = h.div(h.h1(title), h.div(sub, class_name="sub"), style={"textAlign": "center"})
-    style = {"display": "flex", "flexDirection": "column", "alignItems": "center", "gap": "16px", "marginBottom": "8px"}
-    return h.div(mark(32), words, style=style)
-
-
-def _problem() -> rx.Component:
-    sentence = h.span(SignIn.errors[""], class_name="grow")
-    box = h.div(h.icon("triangle_alert", 14), sentence, class_name="note bad", role="alert")
-    return h.when(SignIn.errors[""], box)
-
-
-def _input(name: str, **props: Any) -> rx.Component:
-    return h.input_(id=name, name=name, class_name="input lg", required=True, **props)
-
-
 def _email() -> rx.Component:
-    control = _input(
+    control = entry(
         "email", type="email", default_value=SignIn.email, auto_complete="username", auto_focus=True, key=SignIn.email
     )
     return field("E-mail", control, error=SignIn.errors["email"])
 
 
-def _password(hint: Child, **props: Any) -> rx.Component:
-    eye = button(
-        h.icon("eye_off"),
-        look="ghost",
-        size="icon",
-        data_reveal="",
-        aria_label="Show the password",
-        aria_pressed="false",
-    )
-    box = h.div(
-        h.input_(id="password", name="password", type="password", required=True, **props), eye, class_name="input lg pw"
-    )
-    return field("Password", box, hint=hint, error=SignIn.errors["password"], control_id="password")
-
-
 def login() -> rx.Component:
-    other = h.div("New here? ", h.link("Create an account", to="/register", class_name="link"), class_name="muted")
+    forgot = h.link("Forgot password?", to="/forgot-password", class_name="link small", style={"fontWeight": 500})
     form = h.native_form(
-        _head("Sign in to MessageJS", SignIn.host),
-        _problem(),
+        heading("Sign in to MessageJS", SignIn.host),
+        problem(SignIn.errors[""]),
         _email(),
-        _password(None, auto_complete="current-password"),
+        password_field("Password", error=SignIn.errors["password"], aside=forgot, auto_complete="current-password"),
         h.input_(type="hidden", name="next", value=SignIn.next_path, read_only=True),
         button("Sign in", look="pri", size="lg", type="submit", style={"marginTop": "4px"}),
-        h.div(other, style={"textAlign": "center"}),
+        other_way("New here? ", "Create an account", "/register"),
         action="/auth/login",
     )
-    return _frame(form)
+    return entrance(form)
 
 
 def create_account() -> rx.Component:
-    other = h.div("Have an account? ", h.link("Sign in", to="/login", class_name="link"), class_name="muted")
-    name = _input("name", default_value=SignIn.name, auto_complete="name", key=SignIn.name, placeholder="Ada Lovelace")
+    sub = h.pick(
+        SignIn.invitation, "You join the project you are invited to.", "A project with a Sandbox is made for you."
+    )
+    name = entry("name", default_value=SignIn.name, auto_complete="name", key=SignIn.name, placeholder="Ada Lovelace")
+    hint = f"At least {MIN_CHARACTERS} characters."
     form = h.native_form(
-        _head("Create your account", "A project with a Sandbox is made for you."),
-        _problem(),
+        heading("Create your account", sub),
+        problem(SignIn.errors[""]),
         field("Name", name, error=SignIn.errors["name"]),
         _email(),
-        _password("At least 8 characters.", auto_complete="new-password", min_length=8),
+        password_field(
+            "Password",
+            hint=hint,
+            error=SignIn.errors["password"],
+            auto_complete="new-password",
+            min_length=MIN_CHARACTERS,
+        ),
         h.input_(type="hidden", name="next", value=SignIn.next_path, read_only=True),
+        h.input_(type="hidden", name="invitation", value=SignIn.invitation, read_only=True),
         button("Create account", look="pri", size="lg", type="submit", style={"marginTop": "4px"}),
-        h.div(other, style={"textAlign": "center"}),
+        other_way("Have an account? ", "Sign in", SignIn.sign_in_path),
         action="/auth/register",
     )
-    return _frame(form)
+    return entrance(form)
 
 
 def register(app: rx.App) -> None:

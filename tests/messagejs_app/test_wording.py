@@ -7,7 +7,7 @@ import pytest
 from messagejs_app.pages.overview.state import _round_up
 from messagejs_app.pages.sign_in import same_site
 from messagejs_app.session import initials_of
-from messagejs_app.wording import duration, percent, plural, recipient
+from messagejs_app.wording import device, duration, percent, plural, recipient
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,21 @@ def test_after_the_log_in_one_gets_where_one_wanted() -> None:
 @pytest.mark.parametrize(("largest", "top"), [(0, 3), (1, 3), (4, 6), (31, 60), (1_530, 1_800)])
 def test_the_charts_lines_fall_on_round_numbers(largest: int, top: int) -> None:
     assert _round_up(largest) == top
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "shown"),
+    [
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0",
+            "Edge on Windows",
+        ),
+        ("Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36", "Chrome on Android"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1", "Safari on iPhone"),
+        ("python-httpx/0.28.1", "python-httpx/0.28.1"),
+        ("Mozilla/5.0", "Unknown browser"),
+        ("", "Unknown"),
+    ],
+)
+def test_a_log_in_is_known_by_its_device(user_agent: str, shown: str) -> None:
+    assert device(user_agent) == shown

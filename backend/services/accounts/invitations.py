@@ -41,6 +41,15 @@ class NewInvitation:
     mail: Mail
 
 
+@dataclass(frozen=True, slots=True)
+class InvitationSummary:
+    """What who holds the link may know before accepting: the mail said as much."""
+
+    project_name: str
+    email: str
+    role: Role
+
+
 async def invite(
     session: AsyncSession, principal: UserPrincipal, settings: Settings, *, project_id: UUID, email: str, role: Role
 ) -> NewInvitation:
@@ -96,11 +105,15 @@ async def revoke_invitation(
     await session.flush()
 
 
+async def describe_invitation(session: AsyncSession, *, token: str) -> InvitationSummary:
+    """Raises InvalidLink."""
+    invitation, project = await _find_open(session, token)
+    return InvitationSummary(project.name, invitation.email, Role(invitation.role))
+
+
 async def check_invitation(session: AsyncSession, *, token: str, email: str) -> Invitation:
     """Return the open invitation, locked. Raises InvalidLink, and Forbidden for another's address."""
-    invitation = await Invitation.find_for_update(session, token_hash(token))
-    if invitation is None or not invitation.is_open or await Project.find(session, invitation.project_id) is None:
-        raise InvalidLink("The invitation is not valid, has been used or has expired; ask for a new one.")
+    invitation, _project = await _find_open(session, token)
     if invitation.email != email.strip().lower():
         raise Forbidden("The invitation is for another e-mail address; use the account of that one.")
     return invitation
@@ -124,6 +137,15 @@ async def accept_invitation(session: AsyncSession, principal: UserPrincipal, *, 
     )
     await session.flush()
     return member
+
+
+async def _find_open(session: AsyncSession, token: str) -> tuple[Invitation, Project]:
+    """The invitation is locked."""
+    invitation = await Invitation.find_for_update(session, token_hash(token))
+    project = await Project.find(session, invitation.project_id) if invitation is not None else None
+    if invitation is None or project is None or not invitation.is_open:
+        raise InvalidLink("The invitation is not valid, has been used or has expired; ask for a new one.")
+    return invitation, project
 
 
 def _record(session: AsyncSession, principal: UserPrincipal, action: str, invitation: Invitation) -> None:

@@ -1,13 +1,9 @@
-"""Settings: the project's name, how the dashboard looks, and the way out."""
+"""How Settings looks: the project, its people, you and your log-ins."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import reflex as rx
 
-from backend.services.accounts import projects
-from backend.services.accounts.access import Action
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import (
     busy_button,
@@ -19,48 +15,26 @@ from messagejs_app.components.controls import (
     skeleton_rows,
     text_input,
 )
-from messagejs_app.events import Events, Steps, color_mode, event, say
+from messagejs_app.components.entrance import no_mail
+from messagejs_app.events import color_mode
 from messagejs_app.layout import frame, sign_out
-from messagejs_app.session import Session
-
-_NAME_LIMIT = 255
-
-
-class SettingsState(Session):
-    error: str = ""
-    is_saving: bool = False
-
-    @event
-    async def load(self) -> Events:
-        await self._enter()
-        self.error = ""
-        return None
-
-    @event
-    async def rename(self, data: dict[str, Any]) -> Steps:
-        name = str(data.get("name") or "").strip()
-        if not name or len(name) > _NAME_LIMIT:
-            self.error = f"A project needs a name of 1 to {_NAME_LIMIT} characters."
-            return
-        self.error, self.is_saving = "", True
-        yield None
-        try:
-            async with self._desk(Action.UPDATE_PROJECT) as desk:
-                await projects.update_project(desk.session, desk.principal, desk.project_id, {"name": name})
-        finally:
-            self.is_saving = False
-        await self._enter()
-        yield say(f"The project is called {name} now.")
+from messagejs_app.pages.settings.logins import LoginsState, logins
+from messagejs_app.pages.settings.people_state import PeopleState
+from messagejs_app.pages.settings.people_view import people
+from messagejs_app.pages.settings.state import SettingsState
 
 
 def page() -> rx.Component:
     return frame(
         page_title("Settings"),
         h.div(
+            h.when(SettingsState.mail_enabled, None, no_mail()),
             card(h.when(SettingsState.is_ready, _project(), skeleton_rows(2)), title="Project"),
+            people(),
             card(_you(), title="You"),
+            logins(),
             class_name="stack",
-            style={"maxWidth": "640px"},
+            style={"maxWidth": "720px"},
         ),
         active="Settings",
     )
@@ -88,10 +62,23 @@ def _project() -> rx.Component:
 
 def _you() -> rx.Component:
     looks = h.div(_look("system", "System"), _look("light", "Light"), _look("dark", "Dark"), class_name="seg sm")
-    who = h.div(h.div(SettingsState.user_name, class_name="med"), h.div(SettingsState.user_email, class_name="muted"))
+    who = h.div(
+        h.div(SettingsState.user_name, class_name="med ell"),
+        h.div(SettingsState.user_email, class_name="muted ell"),
+        class_name="grow",
+        style={"minWidth": 0},
+    )
     leave = button(h.icon("log_out"), "Sign out", on_click=sign_out())
+    ask = button("Send a link", size="sm", on_click=SettingsState.send_confirmation)
+    unconfirmed = h.div(
+        h.span("Your e-mail address is not confirmed.", class_name="muted"),
+        h.span(class_name="grow"),
+        ask,
+        class_name="row",
+    )
     return h.div(
-        h.div(who, h.span(class_name="grow"), leave, class_name="row"),
+        h.div(who, leave, class_name="row"),
+        h.when(SettingsState.is_confirmed, None, unconfirmed),
         h.div(h.span("Appearance", class_name="med"), h.span(class_name="grow"), looks, class_name="row"),
         class_name="cb stack",
     )
@@ -109,4 +96,5 @@ def _look(value: str, name: str) -> rx.Component:
 
 
 def register(app: rx.App) -> None:
-    app.add_page(page, route="/settings", title="Settings · MessageJS", on_load=SettingsState.load)
+    load = [SettingsState.load, PeopleState.load, LoginsState.load]
+    app.add_page(page, route="/settings", title="Settings · MessageJS", on_load=load)

@@ -1,0 +1,1 @@
+"""Settings: the project, who is in it, and the signed-in user with their log-ins."""
