@@ -58,7 +58,7 @@ def field(
     *,
     hint: Child = None,
     error: Any = None,
-    optional: str = "",
+    optional: Child = "",
     aside: Child = None,
     **props: Any,
 ) -> rx.Component:
@@ -70,7 +70,7 @@ def field(
     control_id = props.pop("control_id", getattr(control, "id", None))
     note = h.span(hint, class_name="hint") if hint is not None else h.fragment()
     below = note if error is None else h.when(error, h.span(error, class_name="hint bad", role="alert"), note)
-    extra = h.span(optional, class_name="opt") if optional else h.fragment()
+    extra = h.fragment() if isinstance(optional, str) and not optional else h.span(optional, class_name="opt")
     at_right = h.fragment(h.span(class_name="grow"), aside) if aside is not None else h.fragment()
     name = h.span(h.label(label, html_for=control_id), extra, at_right, class_name="label")
     class_name: Any = "field" if error is None else h.pick(error, "field bad", "field")

@@ -21,7 +21,6 @@ from messagejs_app.wording import instant, number, percent, plural
 
 _NEW: Final = "new"
 _MISSING: Final = "MISSING_REQUIRED_FIELD"
-_PACING: Final = {"pacing.perSecond": "perSecond", "pacing.perRecipient": "perRecipientPerSecond"}
 
 
 @dataclass
@@ -52,10 +51,6 @@ class ConnectorFormState(Session):
     summary: str = ""
     name: str = ""
     fields: list[FormField] = []
-    pace: str = ""
-    pace_each: str = ""
-    pace_default: str = ""
-    pace_each_default: str = ""
     is_default: bool = False
     is_active: bool = True
     health: str = ""
@@ -149,17 +144,16 @@ class ConnectorFormState(Session):
             self.errors = {"name": "Give the connector a name, such as 'Twilio UK'."}
             return None
         credentials = self._credentials(data)
-        config = self._config(data)
         is_default = bool(data.get("isDefault"))
         if self.id == _NEW:
-            new = NewConnector(type=self.kind, name=name, credentials=credentials, config=config, is_default=is_default)
+            new = NewConnector(type=self.kind, name=name, credentials=credentials, is_default=is_default)
             async with self._desk(Action.MANAGE_CONNECTORS) as desk:
                 made = await connectors.create_connector(
                     desk.session, vault=desk.platform.vault, project_id=desk.project_id, new=new
                 )
                 connector_id = ids.encode(ids.CONNECTOR, made.id)
             return [go_to(f"{PATH}/{connector_id}?created=1"), say(f"{name} added. Testing it now.")]
-        changes: dict[str, Any] = {"name": name, "credentials": credentials, "config": config}
+        changes: dict[str, Any] = {"name": name, "credentials": credentials}
         await self._update(changes | ({"is_default": is_default} if is_default != self.is_default else {}))
         await self._load_existing(self.id)
         return say(f"{name} saved.")
@@ -188,23 +182,12 @@ class ConnectorFormState(Session):
                 values[name] = str(text or "")
         return values
 
-    def _config(self, data: dict[str, Any]) -> dict[str, Any]:
-        pacing: dict[str, Any] = {}
-        for name, key in _PACING.items():
-            text = str(data.get(name) or "").strip().replace(",", ".")
-            if text:
-                try:
-                    pacing[key] = float(text)
-                except ValueError:
-                    pacing[key] = text
-        return {"pacing": pacing} if pacing else {}
-
     async def _load_new(self, kind: str) -> Events:
         described = {one["type"]: one for one in describe_connector_types()}
         if kind not in described:
             return go_to(PATH)
         self._describe(described[kind], {}, is_new=True)
-        self._put(id=_NEW, name=described[kind]["title"], is_default=False, is_active=True, pace="", pace_each="")
+        self._put(id=_NEW, name=described[kind]["title"], is_default=False, is_active=True)
         self._put(health="", broken_reason="", is_loaded=True)
         return None
 
@@ -221,15 +204,12 @@ class ConnectorFormState(Session):
                 self.errors = field_errors(exc)
         described = next(each for each in describe_connector_types() if each["type"] == one.type)
         self._describe(described, shown, is_new=False)
-        pacing = one.config.get("pacing") or {}
         self._put(
             id=connector_id,
             name=one.name,
             is_default=one.is_default,
             is_active=one.is_active,
             broken_reason=one.broken_reason or "",
-            pace=_plain(pacing.get("perSecond")),
-            pace_each=_plain(pacing.get("perRecipientPerSecond")),
             is_loaded=True,
         )
         self._show_health(next(each for each in numbers.connectors if each.id == one.id))
@@ -247,14 +227,11 @@ class ConnectorFormState(Session):
         )
 
     def _describe(self, described: dict[str, Any], shown: dict[str, Any], *, is_new: bool) -> None:
-        pacing = described["pacing"]
         self._put(
             kind=described["type"],
             title=described["title"],
             summary=described["summary"],
             fields=[_form_field(one, shown, is_new=is_new) for one in described["fields"]],
-            pace_default=_plain(pacing["perSecond"]),
-            pace_each_default=_plain(pacing["perRecipientPerSecond"]),
         )
 
 

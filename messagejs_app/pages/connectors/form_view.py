@@ -76,38 +76,12 @@ def _form() -> rx.Component:
         _problem(),
         name,
         h.div(h.each(_STATE.fields, _field), class_name="grid2"),
-        _pacing(),
         _default(),
         h.when(_STATE.errors["isDefault"], default_error),
         class_name="cb stack",
     )
     form = h.form(body, _foot(), on_submit=_STATE.save, reset_on_submit=False, key=_STATE.id)
     return card(form, title="Credentials")
-
-
-def _pacing() -> rx.Component:
-    keeps = h.join("Empty keeps the default, ", _STATE.pace_default, ".")
-    pace = field(
-        "Pace",
-        text_input(
-            "pacing.perSecond", default_value=_STATE.pace, placeholder=_STATE.pace_default, input_mode="decimal"
-        ),
-        hint=h.pick(_STATE.pace_default, keeps, "Empty means unpaced."),
-        error=_STATE.errors["config.pacing.perSecond"],
-        optional="messages per second",
-    )
-    each = field(
-        "Per recipient",
-        text_input(
-            "pacing.perRecipient",
-            default_value=_STATE.pace_each,
-            placeholder=_STATE.pace_each_default,
-            input_mode="decimal",
-        ),
-        error=_STATE.errors["config.pacing.perRecipientPerSecond"],
-        optional="per second",
-    )
-    return h.div(pace, each, class_name="grid2")
 
 
 def _default() -> rx.Component:
@@ -147,8 +121,15 @@ def _field(one: FormField) -> rx.Component:
     )
     text = text_input(one.name, id=one.name, default_value=one.value, placeholder=one.placeholder)
     control: rx.Component = rx.match(one.kind, ("select", select), ("boolean", switch), ("secret", secret), text)
-    label = h.fragment(one.label, h.when(one.is_optional, h.span("optional", class_name="opt")))
-    return field(label, control, hint=one.help, error=_STATE.errors[one.name], key=one.name, control_id=one.name)
+    return field(
+        one.label,
+        control,
+        hint=one.help,
+        error=_STATE.errors[one.name],
+        optional=h.when(one.is_optional, "optional"),
+        key=one.name,
+        control_id=one.name,
+    )
 
 
 def _option(option: Option) -> rx.Component:
