@@ -27,6 +27,8 @@ Send messages by WhatsApp, Telegram, SMS and e-mail through one API.
 
 **Lists.** `limit` (1-100), `offset` or `cursor`; the answer's `pagination` says where you are.
 
+**Changes.** A resource's `ETag` goes back as `If-Match` with a change: 412 when somebody else was faster.
+
 **Rate limits.** `RateLimit-Policy` and `RateLimit` on answers, `Retry-After` on a 429.
 """
 
@@ -34,9 +36,14 @@ TAGS: Final = [
     {"name": "Messages", "description": "Send a message and see what became of it."},
     {"name": "Auth", "description": "Accounts and log-ins. Access tokens live 15 minutes; refresh them."},
     {"name": "Projects", "description": "A project owns keys, connectors, templates and messages."},
+    {"name": "Members", "description": "Who belongs to a project: owner, admin, developer or viewer."},
+    {"name": "Audit", "description": "Who changed what, and from where."},
     {"name": "Keys", "description": "API keys. The key's text is shown once, when it is created."},
     {"name": "Connectors", "description": "A project's accounts at providers. Credentials are never returned."},
     {"name": "Templates", "description": "Texts with variables, and who may send them."},
+    {"name": "Administration", "description": "For the server's administrators."},
+    {"name": "Instance", "description": "What this server is and offers."},
+    {"name": "Analytics", "description": "What became of messages, how fast, and why some failed."},
     {"name": "Health", "description": "For supervisors and load balancers."},
 ]
 
@@ -95,6 +102,18 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody} for status in statuses}
 
 
+def _without_null(document: dict[str, Any]) -> dict[str, Any]:
+    """Describe an optional parameter by its type alone: a query and a header can leave out, not say null."""
+    operations = [one for described in document["paths"].values() for one in described.values()]
+    for parameter in (one for operation in operations for one in operation.get("parameters", ())):
+        schema = parameter["schema"]
+        kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+        if len(kinds) == 1:
+            del schema["anyOf"]
+            parameter["schema"] = {**kinds[0], **schema}
+    return document
+
+
 def install(app: FastAPI) -> None:
     app.add_route("/docs", _docs_page, include_in_schema=False)
     app.add_route("/docs/start.js", _docs_start, include_in_schema=False)
@@ -102,13 +121,15 @@ def install(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = get_openapi(
-                title=app.title,
-                version=app.version,
-                openapi_version="3.1.0",
-                description=DESCRIPTION,
-                routes=app.routes,
-                tags=TAGS,
+            app.openapi_schema = _without_null(
+                get_openapi(
+                    title=app.title,
+                    version=app.version,
+                    openapi_version="3.1.0",
+                    description=DESCRIPTION,
+                    routes=app.routes,
+                    tags=TAGS,
+                )
             )
         return app.openapi_schema
 

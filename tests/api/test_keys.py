@@ -242,6 +242,12 @@ async def test_regenerating_again_ends_the_overlap_before(api: Api, ada: Account
             await api.platform.catalog.key(text)
 
 
+async def test_an_overlap_is_a_whole_number_however_json_writes_it(api: Api, ada: Account) -> None:
+    key = await api.key(ada)
+    response = await api.post(ada, f"{keys_of(ada)}/{key['id']}/regenerate", {"overlap": 60.0})
+    assert response.status_code == 200, response.text
+
+
 @pytest.mark.parametrize("overlap", ["8d", 604_801, -1, "-1h", "soon", True, None, [], 0.5])
 async def test_a_wrong_overlap_is_named(api: Api, ada: Account, overlap: Any) -> None:
     key = await api.key(ada)

@@ -28,7 +28,9 @@ def _filters(
     action: Annotated[
         str | None, Query(max_length=50, description="An action, or its noun alone", examples=["key.created", "key"])
     ] = None,
-    subject: Annotated[Annotated[str, id_text(*SUBJECT_PREFIXES)] | None, Query(description="The id of what was changed")] = None,
+    subject: Annotated[
+        Annotated[str, id_text(*SUBJECT_PREFIXES)] | None, Query(description="The id of what was changed")
+    ] = None,
     from_: Annotated[InstantText | None, Query(alias="from", description="ISO 8601", examples=["2024-01-01"])] = None,
     to: Annotated[
         InstantText | None, Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"])

@@ -34,7 +34,9 @@ _Text = Annotated[str | None, Query(max_length=320)]
 def _filters(
     *,
     status: Annotated[StatusText | None, Query(description="A status; `pending`: queued or sending")] = None,
-    connector: Annotated[ConnectorText | None, Query(description="A connector's type or id", examples=["whatsapp"])] = None,
+    connector: Annotated[
+        ConnectorText | None, Query(description="A connector's type or id", examples=["whatsapp"])
+    ] = None,
     from_: Annotated[InstantText | None, Query(alias="from", description="ISO 8601", examples=["2024-01-01"])] = None,
     to: Annotated[
         InstantText | None, Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"])

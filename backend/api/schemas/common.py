@@ -7,12 +7,24 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from backend import ids
+from backend.providers._registry import provider_types
 from backend.services.paging import Page
+from backend.status import Status
 
 _CURSOR: Final = "cur"
 _NO_EMAIL: Final = "The e-mail address is not valid: {reason}"
@@ -84,7 +96,31 @@ def _email(text: str) -> str:
     return valid.normalized.lower()
 
 
-Email = Annotated[str, Field(max_length=255, examples=["user@example.com"]), AfterValidator(_email)]
+Email = Annotated[
+    str,
+    # 254: the longest address that fits an SMTP path.
+    Field(max_length=254, examples=["user@example.com"], json_schema_extra={"format": "email"}),
+    AfterValidator(_email),
+]
+
+
+def _text(**described: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", **described})
+
+
+# Query parameters that are read by hand, so that the error names the remedy; "" counts as left out.
+InstantText = Annotated[str, _text(anyOf=[{"format": "date"}, {"format": "date-time"}, {"maxLength": 0}])]
+ONE_OF_TYPES: Final[JsonDict] = {"enum": [*provider_types()]}
+StatusText = Annotated[str, _text(enum=["", *Status, "pending"])]
+ConnectorText = Annotated[
+    str, _text(anyOf=[{"enum": ["", *provider_types()]}, {"pattern": f"^{ids.CONNECTOR}_{ids.PATTERN}$"}])
+]
+CursorText = Annotated[str, _text(pattern=f"^{_CURSOR}_{ids.PATTERN}$")]
+
+
+def id_text(*prefixes: str) -> WithJsonSchema:
+    """Describe a query parameter that takes an id with one of these prefixes."""
+    return _text(pattern=f"^(({'|'.join(prefixes)})_{ids.PATTERN})?$")
 
 
 class Pagination(ResponseBody):

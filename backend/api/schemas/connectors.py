@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field, JsonValue, StringConstraints
+from pydantic.config import JsonDict
 
 from backend import ids
-from backend.api.schemas.common import Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.common import ONE_OF_TYPES, Instant, Pagination, RequestBody, ResponseBody
 from backend.models import Connector
 from backend.providers._base import Health
+from backend.services.connectors.config import MOST_PER_SECOND
 from backend.services.connectors.connectors import NewConnector
 from backend.services.paging import Page
 
@@ -23,17 +25,29 @@ Credentials = Annotated[
         examples=[{"phoneNumberId": "123456789", "accessToken": "EAAG..."}],
     ),
 ]
+_RATE: Final[JsonDict] = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MOST_PER_SECOND}
+_CONFIG_FIELDS: Final[JsonDict] = {
+    "properties": {
+        "pacing": {
+            "type": ["object", "null"],
+            "properties": {"perSecond": _RATE, "perRecipientPerSecond": _RATE},
+            "additionalProperties": False,
+        }
+    },
+    "additionalProperties": False,
+}
 Config = Annotated[
     dict[str, JsonValue],
     Field(
         description="`pacing: {perSecond, perRecipientPerSecond}` overrides the provider's defaults; null: unpaced",
         examples=[{"pacing": {"perSecond": 10, "perRecipientPerSecond": None}}],
+        json_schema_extra=_CONFIG_FIELDS,
     ),
 ]
 
 
 class CreateConnectorBody(RequestBody):
-    type: Annotated[str, Field(min_length=1, max_length=50, examples=["whatsapp"])]
+    type: Annotated[str, Field(min_length=1, max_length=50, examples=["whatsapp"], json_schema_extra=ONE_OF_TYPES)]
     name: Name
     credentials: Credentials = Field(default_factory=dict, repr=False)
     config: Config = Field(default_factory=dict)

@@ -18,7 +18,9 @@ Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["Production Key"])
 ]
 RateLimit = Annotated[int, Field(ge=1, le=1_000_000_000, examples=[1000])]
-Scopes = Annotated[list[str], Field(min_length=1, max_length=20, examples=[["messages:send"]])]
+# Checked where the kind of the key is known, which says what it may have.
+_Scope = Annotated[str, Field(json_schema_extra={"enum": [*SCOPES]})]
+Scopes = Annotated[list[_Scope], Field(min_length=1, max_length=20, examples=[["messages:send"]])]
 Origins = Annotated[list[str], Field(max_length=100, examples=[["https://example.com"]])]
 
 
@@ -65,6 +67,8 @@ class UpdateKey(RequestBody):
 
 
 def _overlap_s(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number
     overlap_s = 0 if str(value) == "0" else parse_duration_s(value)
     if overlap_s > LONGEST_OVERLAP_S:
         raise ValueError(f"The overlap '{value}' is longer than 7d; name a shorter one.")

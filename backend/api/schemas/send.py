@@ -157,7 +157,7 @@ IDEMPOTENCY_PARAMETER: Final[dict[str, Any]] = {
     "in": "header",
     "required": False,
     "description": "At most 255 characters, kept 24 hours: a repeat gets the original answer.",
-    "schema": {"type": "string", "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from backend import ids
 from backend.api.schemas.common import (
+    ONE_OF_TYPES,
     FieldErrorBody,
     Instant,
     Pagination,
@@ -23,7 +24,9 @@ from backend.services.rendering.templates import NewTemplate
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["Welcome Message"])
 ]
-ConnectorType = Annotated[str, Field(min_length=1, max_length=50, examples=["whatsapp"])]
+ConnectorType = Annotated[
+    str, Field(min_length=1, max_length=50, examples=["whatsapp"], json_schema_extra=ONE_OF_TYPES)
+]
 Content = Annotated[
     str,
     Field(

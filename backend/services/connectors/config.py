@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -11,7 +11,8 @@ from pydantic.alias_generators import to_camel
 from backend.errors import FieldError, ValidationFailed
 from backend.providers._base import Pacing
 
-Rate = Annotated[float, Field(gt=0, le=100_000)]
+MOST_PER_SECOND: Final = 100_000
+Rate = Annotated[float, Field(gt=0, le=MOST_PER_SECOND)]
 
 
 class PacingConfig(BaseModel):
