@@ -28,13 +28,16 @@ def run(*, seconds: float, keys: int = 1) -> dict[str, Any]:
                 stage.load(port, path, tenant.body, tenant.keys, "--connections", "8", "--seconds", "1")
                 sends = stage.load(port, path, tenant.body, tenant.keys, *options)
             rows.append(_row(connections, bare, sends))
-        authentication_ms = asyncio.run(_authentication_ms(tenant.keys))
-    return {"name": f"accept, {keys} keys in turn", "rows": rows, "key authentication p95 ms": authentication_ms}
+        report: dict[str, Any] = {"name": f"accept, {keys} keys in turn", "rows": rows}
+        if keys > 1:
+            report["key authentication p95 ms"] = asyncio.run(_authentication_ms(tenant.keys))
+    return report
 
 
 async def _authentication_ms(keys: list[str]) -> float:
     """Return the p95 of looking up keys that no cache holds, one at a time."""
     platform = await Platform.open(Settings())
+    await platform.catalog.key(keys[0])  # opens the connection
     times: list[float] = []
     for key in random.sample(keys, min(1000, len(keys))):
         started = time.perf_counter()
