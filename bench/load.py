@@ -71,11 +71,11 @@ def _request(port: int, path: str, key: str, body: bytes) -> bytes:
     ).encode() + body
 
 
-async def _client(run: Run, arguments: argparse.Namespace, keys: list[str], ends_at: float, pause_s: float) -> None:
+async def _client(
+    run: Run, arguments: argparse.Namespace, requests: list[bytes], ends_at: float, pause_s: float
+) -> None:
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(Client, "127.0.0.1", arguments.port)
-    body = arguments.body.encode()
-    requests = [_request(arguments.port, arguments.path, key, body) for key in keys]
     while time.monotonic() < ends_at and (not arguments.count or run.serial < arguments.count):
         run.serial += 1
         serial = run.serial
@@ -100,12 +100,13 @@ async def _client(run: Run, arguments: argparse.Namespace, keys: list[str], ends
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    keys = sys.stdin.read().split()
+    body = arguments.body.encode()
+    requests = [_request(arguments.port, arguments.path, key, body) for key in sys.stdin.read().split()]
     run = Run()
     pause_s = arguments.connections / arguments.rate if arguments.rate else 0.0
     started = time.monotonic()
     ends_at = started + arguments.seconds
-    clients = [_client(run, arguments, keys, ends_at, pause_s) for _ in range(arguments.connections)]
+    clients = [_client(run, arguments, requests, ends_at, pause_s) for _ in range(arguments.connections)]
     await asyncio.gather(*clients)
     elapsed_s = time.monotonic() - started
     report = {"elapsed_s": elapsed_s, "errors": run.errors, "latencies_s": run.latencies_s}
