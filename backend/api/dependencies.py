@@ -10,7 +10,7 @@ from fastapi import Depends, Path, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
-from backend.api.schemas.common import CursorText, decode_cursor
+from backend.api.schemas.base import CursorText, decode_cursor
 from backend.errors import (
     ConnectorNotFound,
     FieldError,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from backend.api.schemas.common import has_nul
+from backend.api.schemas.base import has_nul
 from backend.errors import FieldError, ValidationFailed
 from backend.services.filters import Wanted
 

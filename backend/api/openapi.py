@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from backend.api.schemas.common import ErrorBody
+from backend.api.schemas.base import ErrorBody
 
 OPENAPI_PATH: Final = "/api/openapi.json"
 

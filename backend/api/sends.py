@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from backend import ids
 from backend.api.errors import validation_error
-from backend.api.schemas.common import has_nul
+from backend.api.schemas.base import has_nul
 from backend.api.schemas.send import ContentFields, SendFields, TextBody
 from backend.errors import (
     BadRequest,

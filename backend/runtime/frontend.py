@@ -180,8 +180,10 @@ def _build_env(home: Path) -> dict[str, str]:
     """Our environment without our settings: nothing secret can get into a public file."""
     ours = {variable(name) for name in Settings.model_fields}
     env = {name: value for name, value in os.environ.items() if name not in ours and not name.startswith("REFLEX_")}
+    registry = os.environ.get("NPM_CONFIG_REGISTRY") or _user_registry()
+    if registry is not None:
+        env["NPM_CONFIG_REGISTRY"] = registry
     return env | {
-        "NPM_CONFIG_REGISTRY": os.environ.get("NPM_CONFIG_REGISTRY") or _user_registry(),
         "REFLEX_API_URL": "http://localhost:8000",
         "REFLEX_CHECK_LATEST_VERSION": "false",
         "REFLEX_DIR": str(home / "reflex"),
@@ -191,8 +193,8 @@ def _build_env(home: Path) -> dict[str, str]:
     }
 
 
-def _user_registry() -> str:
-    """Return the registry of ~/.npmrc or the public one; Reflex would try two by itself and keep the faster."""
+def _user_registry() -> str | None:
+    """Return the registry of ~/.npmrc; None: Reflex tries the public ones and keeps the faster."""
     try:
         for line in (Path.home() / ".npmrc").read_text().splitlines():
             name, _, value = line.partition("=")
@@ -200,7 +202,7 @@ def _user_registry() -> str:
                 return value.strip()
     except (OSError, RuntimeError):  # no such file, or no home at all
         pass
-    return "https://registry.npmjs.org"
+    return None
 
 
 def _publish(home: Path, source_hash: str) -> Path:

@@ -8,7 +8,7 @@ import reflex as rx
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import HTTPConnection
 
-from backend.api.schemas.common import Email
+from backend.api.schemas.base import Email
 from backend.api.security import client_of
 from backend.errors import InvalidLink, RateLimitExceeded
 from backend.services.accounts import recovery

@@ -21,7 +21,7 @@ from backend.api.schemas.analytics import (
     StatsBody,
     UsageBody,
 )
-from backend.api.schemas.common import ConnectorText, InstantText
+from backend.api.schemas.base import ConnectorText, InstantText
 from backend.api.security import CurrentPrincipal, check_origin, require_scope
 from backend.errors import FieldError, KeyScope, ProjectNotFound, ValidationFailed
 from backend.services.accounts.access import Action, UserPrincipal, require_project

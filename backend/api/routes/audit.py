@@ -11,7 +11,7 @@ from backend import ids
 from backend.api.dependencies import PageDep, ProjectId, ReadSessionDep
 from backend.api.openapi import error_responses
 from backend.api.schemas.audit import SUBJECT_PREFIXES, AuditList, subject_id_of
-from backend.api.schemas.common import InstantText, id_text
+from backend.api.schemas.base import InstantText, id_text
 from backend.api.security import CurrentUser
 from backend.errors import FieldError, ValidationFailed
 from backend.services.accounts import administration, audit

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from backend.api.dependencies import PlatformDep
-from backend.api.schemas.common import ResponseBody
+from backend.api.schemas.base import ResponseBody
 from backend.services.reporting.health import is_ready, readiness
 
 router = APIRouter(tags=["Health"])

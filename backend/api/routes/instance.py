@@ -9,7 +9,7 @@ from pydantic import Field
 
 from backend import __version__
 from backend.api.dependencies import PlatformDep
-from backend.api.schemas.common import ResponseBody
+from backend.api.schemas.base import ResponseBody
 
 router = APIRouter(prefix="/api/v1", tags=["Instance"])
 

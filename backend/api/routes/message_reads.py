@@ -12,7 +12,7 @@ from backend import ids
 from backend.api.dependencies import MessageId, PageDep, ReadSessionDep
 from backend.api.message_access import project_of_key, project_of_message, project_of_user
 from backend.api.openapi import error_responses
-from backend.api.schemas.common import ConnectorText, InstantText, StatusText, id_text
+from backend.api.schemas.base import ConnectorText, InstantText, StatusText, id_text
 from backend.api.schemas.messages import MessageDetailBody, MessageListBody
 from backend.api.security import CurrentPrincipal
 from backend.errors import FieldError, KeyScope, MessageNotFound, ValidationFailed

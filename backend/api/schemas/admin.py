@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from backend import ids
-from backend.api.schemas.common import Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import Instant, Pagination, RequestBody, ResponseBody
 from backend.api.schemas.projects import ProjectBody
 from backend.models.project import Project
 from backend.models.user import User

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainSerializer
 
 from backend import ids
-from backend.api.schemas.common import Instant, ResponseBody
+from backend.api.schemas.base import Instant, ResponseBody
 from backend.services.reporting.analytics import (
     ConnectorStatistics,
     Latency,

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from backend import ids
-from backend.api.schemas.common import Instant, Pagination, ResponseBody
+from backend.api.schemas.base import Instant, Pagination, ResponseBody
 from backend.models.user import User
 from backend.services.accounts.audit import AuditLine
 from backend.services.paging import Page

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, StringConstraints
 from pydantic.config import JsonDict
 
 from backend import ids
-from backend.api.schemas.common import ONE_OF_TYPES, Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import ONE_OF_TYPES, Instant, Pagination, RequestBody, ResponseBody
 from backend.models import Connector
 from backend.providers._base import Health
 from backend.services.connectors.config import MOST_PER_SECOND

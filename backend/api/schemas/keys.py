@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from backend import ids
-from backend.api.schemas.common import Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import Instant, Pagination, RequestBody, ResponseBody
 from backend.durations import parse_duration_s
 from backend.models.api_key import ApiKey
 from backend.services.accounts.keys import LONGEST_OVERLAP_S, SCOPES, KeyUse, NewKey

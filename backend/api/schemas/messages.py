@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from backend import ids
-from backend.api.schemas.common import Instant, Pagination, ResponseBody
+from backend.api.schemas.base import Instant, Pagination, ResponseBody
 from backend.api.schemas.templates import SmsSizeBody
 from backend.models import Attempt
 from backend.services.paging import Page

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from backend import ids
-from backend.api.schemas.common import Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import Instant, Pagination, RequestBody, ResponseBody
 from backend.models.project import Project
 from backend.services.paging import Page
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
-from backend.api.schemas.common import ResponseBody
+from backend.api.schemas.base import ResponseBody
 
 MAX_VARIABLES = 100
 MAX_BATCH: Final = 500

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, StringConstraints
 
 from backend import ids
-from backend.api.schemas.common import (
+from backend.api.schemas.base import (
     ONE_OF_TYPES,
     FieldErrorBody,
     Instant,
