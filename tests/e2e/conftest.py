@@ -25,7 +25,7 @@ _BUILD_PATIENCE_S: Final = 180.0
 _PASSWORD: Final = "correct horse battery"
 _numbers = itertools.count(1)
 
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=20_000)
 
 
 class Site(Up):
