@@ -68,7 +68,7 @@ async def test_logging_out_ends_it_and_logging_in_goes_on_where_one_wanted_to(vi
     assert await page.get_by_label("E-mail").input_value() == visitor.email
 
     # On a busy machine the page may still be settling after the refusal, and what is typed then is lost.
-    templates = page.get_by_role("heading", name="Templates")
+    templates = page.get_by_role("heading", name="Templates", exact=True)
     for _ in range(3):
         await page.get_by_label("Password", exact=True).fill(visitor.password)
         await page.get_by_role("button", name="Sign in").click()
