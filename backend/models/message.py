@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from sqlalchemy import Index, text
+from sqlalchemy import Index, SmallInteger, text
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -51,6 +51,10 @@ class Message(SQLModel, table=True):
     error_code: str | None = None
     error_reason: str | None = None
     resent_from: UUID | None = None  # the message this one repeats
+    campaign_id: UUID | None = None
+    # The ways that are left when this one fails: {steps: [...], fallbackAfterS}; `step` counts those taken.
+    route: JsonObject | None = Field(default=None, sa_type=Json)
+    step: int = Field(default=0, sa_type=SmallInteger, sa_column_kwargs={"server_default": text("0")})
     send_at: datetime | None = Field(default=None, sa_type=Timestamp)
     expires_at: datetime | None = Field(default=None, sa_type=Timestamp)
     sent_at: datetime | None = Field(default=None, sa_type=Timestamp)

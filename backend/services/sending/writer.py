@@ -60,7 +60,7 @@ _ROW: Final = """
     id uuid, project_id uuid, key_id uuid, connector_id uuid, connector_type text, template_id uuid,
     template_version int, mode text, recipient text, content jsonb, status text, priority text,
     lane smallint, on_uncertain text, metadata jsonb, send_at timestamptz, expires_at timestamptz,
-    resent_from uuid, idem_route text, idem_key text, idem_hash text
+    due_at timestamptz, resent_from uuid, campaign_id uuid, route jsonb, idem_route text, idem_key text, idem_hash text
 """
 
 # `fresh` is what is written: not suppressed, and not answered before under the same key. The last
@@ -88,14 +88,14 @@ WITH batch AS MATERIALIZED (
 ), written AS (
     INSERT INTO messages (id, project_id, key_id, connector_id, connector_type, template_id,
         template_version, mode, recipient, content, status, priority, on_uncertain, metadata, attempts,
-        send_at, expires_at, resent_from, created_at, updated_at)
+        send_at, expires_at, resent_from, campaign_id, route, created_at, updated_at)
     SELECT id, project_id, key_id, connector_id, connector_type, template_id, template_version, mode,
         recipient, content, status, priority, on_uncertain, metadata, 0, send_at, expires_at, resent_from,
-        now(), now()
+        campaign_id, route, now(), now()
     FROM fresh
 ), queued AS (
     INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at)
-    SELECT id, project_id, connector_id, lane, 0, 0, coalesce(send_at, now()) FROM fresh
+    SELECT id, project_id, connector_id, lane, 0, 0, coalesce(due_at, send_at, now()) FROM fresh
 )
 SELECT b.id, b.is_suppressed FROM batch b WHERE NOT EXISTS (SELECT 1 FROM fresh f WHERE f.id = b.id)
 """  # noqa: S608 (made of constants)
