@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -23,6 +24,9 @@ RawPool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 # Names the connections in pg_stat_activity.
 _APPLICATION: Final = "messagejs"
 _CHANGES: Final = "changes"
+# A process that is stopped, or whose machine is gone, in the middle of a transaction must not keep its
+# locks (the sweeper's above all). No transaction of ours waits for anything but the database.
+_LIMIT_IDLING: Final = "SET idle_in_transaction_session_timeout = '15s'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,19 @@ def sqlalchemy_url(database_url: str) -> str:
     return f"postgresql+psycopg://{rest}" if scheme in {"postgresql", "postgres"} else database_url
 
 
+def _limit_idling(connection: Any, _record: object) -> None:
+    # SQLAlchemy's connection has psycopg's cursor; outside a transaction, so that a rollback keeps it.
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute(_LIMIT_IDLING)
+    cursor.close()
+    connection.autocommit = False
+
+
+async def _limit_idling_of_pool(connection: AsyncConnection[TupleRow]) -> None:
+    await connection.execute(_LIMIT_IDLING)
+
+
 class Database:
     """Opens lazily: making one connects to nothing."""
 
@@ -58,6 +75,7 @@ class Database:
             hide_parameters=True,  # errors reach the log; what was being stored must not
             connect_args={"application_name": _APPLICATION, "connect_timeout": 5},
         )
+        event.listen(self.engine.sync_engine, "connect", _limit_idling)
         self.raw: RawPool = AsyncConnectionPool(
             database_url,
             min_size=1,
@@ -68,8 +86,8 @@ class Database:
             reconnect_timeout=30,
             # The raw pool's statements are each one transaction of their own.
             kwargs={"autocommit": True, "application_name": _APPLICATION, "connect_timeout": 5},
+            configure=_limit_idling_of_pool,
         )
-
         self.on_changes: Callable[[set[Change]], Awaitable[None]] | None = None
 
     async def open(self) -> None:

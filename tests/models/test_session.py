@@ -115,3 +115,13 @@ async def test_making_a_database_connects_to_nothing() -> None:
 )
 def test_sqlalchemy_is_told_which_driver(url: str, expected: str) -> None:
     assert sqlalchemy_url(url) == expected
+
+
+async def test_a_process_that_stops_inside_a_transaction_does_not_keep_its_locks(database: Database) -> None:
+    """Postgres ends such a connection after the time it shows; a rollback does not take the limit back."""
+    show = "SHOW idle_in_transaction_session_timeout"
+    for _ in range(2):
+        async with database.session() as session:
+            assert (await session.exec(text(show))).scalar_one() == "15s"  # type: ignore[call-overload]
+    async with database.raw.connection() as connection:
+        assert await (await connection.execute(show)).fetchone() == ("15s",)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from tests.providers.fakes._cases import CASES, Case
 from tests.providers.fakes._faults import Fault, FaultServer, SmtpFaultServer, refused_port
+from tests.providers.fakes._hostile import HOSTILE_FAULTS, HostileFault, HostileTelegram, meets_fault
 from tests.providers.fakes._http import FakeHttpProvider, FakeTelegram, FakeTwilio, FakeWhatsApp, Received
 from tests.providers.fakes._smtp import FakeSmtp, ReceivedMail
 
 __all__ = [
     "CASES",
+    "HOSTILE_FAULTS",
     "Case",
     "FakeHttpProvider",
     "FakeSmtp",
@@ -21,8 +23,11 @@ __all__ = [
     "FakeWhatsApp",
     "Fault",
     "FaultServer",
+    "HostileFault",
+    "HostileTelegram",
     "Received",
     "ReceivedMail",
     "SmtpFaultServer",
+    "meets_fault",
     "refused_port",
 ]

@@ -16,7 +16,7 @@ _500 = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops"
 _429 = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
 
 
-class _RawServer:
+class RawServer:
     """A stream server on a free loopback port that counts its connections and closes with resets."""
 
     def __init__(self) -> None:
@@ -57,14 +57,14 @@ class _RawServer:
         raise NotImplementedError
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
+def reset(writer: asyncio.StreamWriter) -> None:
     """Close with RST: lingering for zero seconds throws away what is unsent."""
     connection = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
-class FaultServer(_RawServer):
+class FaultServer(RawServer):
     """An HTTP server with one fault; `bodies` holds the request bodies it read, `was_read` is set by the first."""
 
     def __init__(self, fault: Fault) -> None:
@@ -79,13 +79,13 @@ class FaultServer(_RawServer):
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.fault == "accept_then_reset":
-            _reset(writer)
+            reset(writer)
             return
         head, body = await _read_request(reader)
         self.bodies.append(body)
         self.was_read.set()
         if self.fault == "read_then_reset":
-            _reset(writer)
+            reset(writer)
         elif self.fault == "hang":
             await asyncio.sleep(3600)
         elif self.fault == "drip":
@@ -113,7 +113,7 @@ async def _read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return head, await reader.readexactly(length)
 
 
-class SmtpFaultServer(_RawServer):
+class SmtpFaultServer(RawServer):
     """An SMTP server without login whose fault strikes once it has read the message; `data` holds those."""
 
     def __init__(self, fault: Fault) -> None:
@@ -123,7 +123,7 @@ class SmtpFaultServer(_RawServer):
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.fault == "accept_then_reset":
-            _reset(writer)
+            reset(writer)
             return
         writer.write(b"220 fault.test ESMTP\r\n")
         while line := await reader.readline():
@@ -143,7 +143,7 @@ class SmtpFaultServer(_RawServer):
 
     async def _strike(self, writer: asyncio.StreamWriter, content: bytes) -> None:
         if self.fault == "read_then_reset":
-            _reset(writer)
+            reset(writer)
             raise ConnectionResetError
         if self.fault == "hang":
             await asyncio.sleep(3600)
