@@ -94,8 +94,9 @@ WITH batch AS MATERIALIZED (
         campaign_id, route, now(), now()
     FROM fresh
 ), queued AS (
-    INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at)
-    SELECT id, project_id, connector_id, lane, 0, 0, coalesce(due_at, send_at, now()) FROM fresh
+    INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at, has_next, expires_at)
+    SELECT id, project_id, connector_id, lane, 0, 0, coalesce(due_at, send_at, now()), route IS NOT NULL, expires_at
+    FROM fresh
 )
 SELECT b.id, b.is_suppressed FROM batch b WHERE NOT EXISTS (SELECT 1 FROM fresh f WHERE f.id = b.id)
 """  # noqa: S608 (made of constants)
@@ -282,8 +283,7 @@ def _answer(message: NewMessage, answers: dict[UUID, Answer], followers: dict[UU
 
 
 def _away(cause: psycopg.Error) -> ServiceUnavailable:
-    error = ServiceUnavailable(
-        "The database is away; nothing was accepted for certain. Repeat with the same Idempotency-Key."
-    )
+    what = "The database's disk is full" if isinstance(cause, psycopg.errors.DiskFull) else "The database is away"
+    error = ServiceUnavailable(f"{what}; nothing was accepted for certain. Repeat later with the same Idempotency-Key.")
     error.__cause__ = cause
     return error
