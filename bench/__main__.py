@@ -1,4 +1,4 @@
-"""`python -m bench accept|deliver|end_to_end|growth`: a table for a person, or JSON for a script."""
+"""`python -m bench accept|deliver|end_to_end|tenants|growth`: a table for a person, or JSON for a script."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import accept, deliver, end_to_end, growth
+from bench import accept, deliver, end_to_end, growth, tenants
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=["accept", "deliver", "end_to_end", "growth", "all"])
+    parser.add_argument("name", choices=["accept", "deliver", "end_to_end", "tenants", "growth", "all"])
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--count", type=int, default=10_000, help="messages of `deliver`")
     parser.add_argument("--keys", type=int, default=1, help="API keys that `accept` uses in turn")
     parser.add_argument("--rate", type=float, default=500.0, help="sends a second of `end_to_end`")
+    parser.add_argument("--connectors", type=int, default=10_000, help="connectors with one message, of `tenants`")
+    parser.add_argument(
+        "--backlog", type=int, default=1_000_000, help="messages queued for one connector, of `tenants`"
+    )
     parser.add_argument("--rows", type=int, default=1_000_000, help="messages that `growth` fills in")
     parser.add_argument("--calls", type=int, default=40, help="calls of each kind that `growth` times")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -28,6 +32,9 @@ def main() -> None:
         "accept": lambda: accept.run(seconds=arguments.seconds, keys=arguments.keys),
         "deliver": lambda: deliver.run(count=arguments.count),
         "end_to_end": lambda: end_to_end.run(seconds=arguments.seconds, rate=arguments.rate),
+        "tenants": lambda: tenants.run(
+            connectors=arguments.connectors, backlog=arguments.backlog, seconds=arguments.seconds
+        ),
         "growth": lambda: growth.run(rows=arguments.rows, calls=arguments.calls),
     }
     names = list(runs) if arguments.name == "all" else [arguments.name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
@@ -16,14 +15,12 @@ def run(*, seconds: float, rate: float, idle_rate: float = 5.0) -> dict[str, Any
     with stage.servers():
         for name, per_second, length_s in (("idle", idle_rate, min(seconds, 20.0)), ("sustained", rate, seconds)):
             with stage.fake_provider(0) as provider_port:
-                environment = {"TELEGRAM_API_URL": f"http://127.0.0.1:{provider_port}/bot"}
-                worker = (sys.executable, "-m", "backend.runtime.cli", "worker")
                 tenant = stage.seed()
-                with stage.web() as port, stage.process(*worker, **environment):
+                with stage.web() as port, stage.worker(provider_port) as worker:
                     path = "/api/v1/messages"
                     stage.load(port, path, tenant.body, tenant.keys, "--connections", "1", "--count", "20")
                     time.sleep(2)
-                    before = len(stage.arrivals(provider_port))
+                    before, memory_mb = len(stage.arrivals(provider_port)), stage.memory_mb(worker)
                     report = stage.load(
                         port,
                         path,
@@ -37,7 +34,8 @@ def run(*, seconds: float, rate: float, idle_rate: float = 5.0) -> dict[str, Any
                         "--rate",
                         str(per_second),
                     )
-                    rows.append(_row(name, per_second, report, _settled(provider_port, before, report)))
+                    row = _row(name, per_second, report, _settled(provider_port, before, report))
+                    rows.append({**row, "worker MB": f"{memory_mb:.0f} -> {stage.memory_mb(worker):.0f}"})
     return {"name": "end_to_end", "rows": rows}
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import psutil
 
 from backend import ids
 from backend.crypto import keyed_hash, random_token
@@ -145,6 +146,18 @@ def web(*, workers: int = 1) -> Iterator[int]:
 
 
 @contextmanager
+def worker(provider_port: int) -> Iterator[psutil.Process]:
+    """Run one worker whose Telegram is the fake provider."""
+    environment = {"TELEGRAM_API_URL": f"http://127.0.0.1:{provider_port}/bot"}
+    with process(sys.executable, "-m", "backend.runtime.cli", "worker", **environment) as child:
+        yield psutil.Process(child.pid)
+
+
+def memory_mb(process: psutil.Process) -> float:
+    return float(process.memory_info().rss) / 2**20
+
+
+@contextmanager
 def bare() -> Iterator[int]:
     port = free_port()
     command = (sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--port", str(port))
@@ -165,6 +178,8 @@ def load(port: int, path: str, body: str, keys: Sequence[str], *options: str) ->
     if done.returncode != 0:
         raise RuntimeError(done.stderr.decode()[-2000:])
     report: dict[str, Any] = orjson.loads(done.stdout)
+    if not report["latencies_s"]:
+        raise RuntimeError(f"no request was accepted: {report['errors']}")
     return report
 
 
