@@ -11,7 +11,9 @@ from typing import Final
 
 Headers = list[tuple[bytes, bytes]]
 
-_PUBLIC_PATHS: Final = ("/api/v1/messages", "/api/v1/send", "/api/v1/verifications")
+_PUBLIC_PATHS: Final = ("/api/v1/messages", "/api/v1/verifications")
+# By itself: what makes send tokens needs a secret key, which is in no page.
+_PUBLIC_SEND: Final = "/api/v1/send"
 _EXPOSED: Final = (
     b"RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Idempotency-Replayed, ETag, Deprecation, Sunset"
 )
@@ -29,7 +31,7 @@ class CorsPolicy:
     def headers(self, path: str, origin: bytes) -> Headers:
         """Return what lets `origin` read the answer; nothing but Vary when it may not."""
         vary = (b"vary", b"Origin")
-        if path.startswith(_PUBLIC_PATHS) or b"*" in self._allowed:
+        if path == _PUBLIC_SEND or path.startswith(_PUBLIC_PATHS) or b"*" in self._allowed:
             # Never with credentials: a page reads only what its own key was given.
             return [vary, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", _EXPOSED)]
         if origin.lower() in self._allowed:

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.crypto import keyed_hash, random_token
+from backend.crypto import Vault, keyed_hash, random_token
 from backend.errors import FieldError, KeyNotFound, TooManyKeys, ValidationFailed
-from backend.models import ApiKey, Project
+from backend.models import ApiKey, Project, SendTokenSecret
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.services.accounts import audit
@@ -21,6 +21,7 @@ from backend.services.accounts.origins import InvalidOrigin, is_local, normalise
 from backend.services.filters import EVERYTHING, Wanted, select_wanted
 from backend.services.paging import Page, PageRequest, fetch_page
 from backend.services.policy.rate_limit import Demand
+from backend.services.sending.send_tokens import signing_secret
 
 if TYPE_CHECKING:
     from backend.services.platform import Platform
@@ -74,6 +75,7 @@ async def create_key(
     *,
     project_id: UUID,
     pepper: str,
+    vault: Vault,
     new: NewKey,
     most_keys: int = 0,
 ) -> tuple[ApiKey, str]:
@@ -98,6 +100,8 @@ async def create_key(
         expires_at=_checked_expiry(new.expires_at),
     )
     session.add(key)
+    await session.flush()
+    _keep_signing_secret(session, vault, key, text)
     audit.record(session, principal, "key.created", project_id=project_id, subject_id=key.id, after=_audited(key))
     await session.flush()
     announce(session, Change("key", key.id))
@@ -166,6 +170,7 @@ async def regenerate_key(
     project_id: UUID,
     key_id: UUID,
     pepper: str,
+    vault: Vault,
     overlap_s: int,
 ) -> tuple[ApiKey, str]:
     """Give the key another text; the one it had works for `overlap_s` more, an earlier one not any more.
@@ -182,6 +187,8 @@ async def regenerate_key(
     key.key_hash = keyed_hash(pepper, text)
     key.hint = _hint(text)
     key.updated_at = utc_now()
+    await SendTokenSecret.drop_except(session, key.id, *([key.previous_hash] if key.previous_hash else []))
+    _keep_signing_secret(session, vault, key, text)
     audit.record(
         session,
         principal,
@@ -218,6 +225,7 @@ async def revoke_key(session: AsyncSession, principal: UserPrincipal | None, *, 
     key = await get_key(session, project_id=project_id, key_id=key_id)
     key.deleted_at = utc_now()
     key.is_active = False
+    await SendTokenSecret.drop_except(session, key.id)
     audit.record(session, principal, "key.revoked", project_id=project_id, subject_id=key.id, before=_audited(key))
     await session.flush()
     announce(session, Change("key", key.id))
@@ -230,6 +238,22 @@ async def _check_room(session: AsyncSession, project_id: UUID, most_keys: int) -
         raise TooManyKeys(
             f"The project has {most_keys} API keys, as many as it may have; delete one, or raise MAX_KEYS_PER_PROJECT."
         )
+
+
+def _keep_signing_secret(session: AsyncSession, vault: Vault, key: ApiKey, text: str) -> None:
+    """What the key's send tokens are checked with: derived from its text, which is known now and never again."""
+    if key.kind != "secret":
+        return
+    kid, secret = signing_secret(text)
+    session.add(
+        SendTokenSecret(
+            kid=kid,
+            key_id=key.id,
+            project_id=key.project_id,
+            key_hash=key.key_hash,
+            secret_encrypted=vault.encrypt(secret.hex(), context=kid),
+        )
+    )
 
 
 def _new_text(kind: str, mode: str) -> str:

@@ -1,10 +1,17 @@
-"""The Python client: send messages, read them back, verify webhooks.
+"""The Python client: send messages, read them back, let web pages send, verify webhooks.
 
     from messagejs import Client
 
     with Client("sk_live_...", base_url="http://127.0.0.1:8000") as client:
         sent = client.send(to="+1234567890", template_id="tpl_...", variables={"code": "12345"})
         print(sent.message_id, client.get(sent.message_id).status)
+
+A web page sends with a publishable key and a token that your backend makes, good once:
+
+    from messagejs import create_send_token
+
+    token = create_send_token("sk_live_...", template_id="tpl_...", to="+1234567890", variables={"code": "12345"})
+    # hand token.send_token to the page; client.send_tokens.create(...) asks the server for one instead
 
 `AsyncClient` is the same with `await`. A request that may have been lost is repeated under an
 Idempotency-Key of its own, so a message is never sent twice.
@@ -23,7 +30,8 @@ from messagejs._errors import (
     RateLimited,
     ServerError,
 )
-from messagejs._models import Attempt, BatchItem, BatchResult, Message, Preview, Sent
+from messagejs._models import Attempt, BatchItem, BatchResult, Message, Preview, SendToken, Sent
+from messagejs._send_tokens import create_send_token
 from messagejs._webhooks import WebhookRejected, verify_webhook
 
 __all__ = [
@@ -43,8 +51,10 @@ __all__ = [
     "PermissionDenied",
     "Preview",
     "RateLimited",
+    "SendToken",
     "Sent",
     "ServerError",
     "WebhookRejected",
+    "create_send_token",
     "verify_webhook",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from messagejs._models import BatchResult, Message, Page, Preview, Sent
+from messagejs._models import BatchResult, Message, Page, Preview, SendToken, Sent
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """`creates`: it goes out under an Idempotency-Key, so that repeating it is safe."""
+    """`creates`: it goes out under an Idempotency-Key, so that repeating it is safe. `repeatable`: it is anyway."""
 
     method: str
     path: str
@@ -30,12 +31,13 @@ class Call(Generic[T]):
     body: Mapping[str, Any] | None = None
     query: Mapping[str, Any] = field(default_factory=dict)
     creates: bool = False
+    repeatable: bool = False
     idempotency_key: str | None = None
 
 
 def send(
     *,
-    to: str,
+    to: str | Mapping[str, str],
     template_id: str | None = None,
     variables: Mapping[str, Any] | None = None,
     message: str | None = None,
@@ -43,13 +45,21 @@ def send(
     html: str | None = None,
     connector_id: str | None = None,
     connector: str | None = None,
+    channels: Sequence[str] | None = None,
+    route: str | None = None,
+    fallback_after: timedelta | int | str | None = None,
     priority: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Sent]:
-    """Send one message: a template with variables, or a text. Instants need a time zone."""
+    """Send one message: a template with variables, or a text. Instants need a time zone.
+
+    `channels` (`["whatsapp", "sms"]`) or a saved `route` are tried in order: the next one when the one before
+    has failed, or has not delivered within `fallback_after` (seconds, "5m", or a timedelta). `to` may name an
+    address for each kind: `{"phone": "+14155550123", "email": "ada@example.com"}`.
+    """
     body = _body(
         to=to,
         templateId=template_id,
@@ -59,6 +69,9 @@ def send(
         html=html,
         connectorId=connector_id,
         connector=connector,
+        channels=channels,
+        route=route,
+        fallbackAfter=fallback_after,
         priority=priority,
         metadata=metadata,
         sendAt=send_at,
@@ -121,6 +134,37 @@ def preview(
     return Call("POST", "/messages/preview", lambda answer: Preview.model_validate(answer.body), body=body)
 
 
+def create_send_token(
+    *,
+    template_id: str,
+    to: str | None = None,
+    to_hash: str | None = None,
+    connector_id: str | None = None,
+    connector: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+    origin: str | None = None,
+    expires_in_s: int = 300,
+) -> Call[SendToken]:
+    """Have the server make a send token: one send that a web page may make with a publishable key.
+
+    Template, recipient and variables are checked now. `variables` are those that the page may not choose.
+    `messagejs.create_send_token` makes the same without a request, and checks nothing.
+    """
+    body = _body(
+        templateId=template_id,
+        to=to,
+        toHash=to_hash,
+        connectorId=connector_id,
+        connector=connector,
+        variables=variables,
+        origin=origin,
+        expiresInS=expires_in_s,
+    )
+    return Call(
+        "POST", "/send-tokens", lambda answer: SendToken.model_validate(answer.body), body=body, repeatable=True
+    )
+
+
 def _sent(answer: Answer) -> Sent:
     is_replay = answer.headers.get("idempotency-replayed") == "true"
     return Sent(message_id=answer.body["messageId"], status=answer.body["status"], is_replay=is_replay)
@@ -135,4 +179,6 @@ def _json(value: Any) -> Any:
         if value.tzinfo is None:
             raise ValueError(f"{value.isoformat()} has no time zone; use datetime.now(timezone.utc), for example.")
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return math.ceil(value.total_seconds())
     return value

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
 import httpx
 
@@ -23,14 +23,24 @@ T = TypeVar("T")
 _DEFAULT_URL = "http://127.0.0.1:8000"
 
 
+class _Runs(Protocol):
+    """What a call is carried by: the client, or a part of it."""
+
+    def _run(self, call: Call[T]) -> T: ...
+
+
+class _RunsAsync(Protocol):
+    async def _run(self, call: Call[T]) -> T: ...
+
+
 class _Operation(Generic[P, T]):
-    """A method of `Client` made from a call; keeps its parameters and its docstring."""
+    """A method made from a call; keeps its parameters and its docstring."""
 
     def __init__(self, make: Callable[P, Call[T]]) -> None:
         self._make = make
         self.__doc__ = make.__doc__
 
-    def __get__(self, client: Client, owner: type[Client]) -> Callable[P, T]:
+    def __get__(self, client: _Runs, owner: type[object]) -> Callable[P, T]:
         def operation(*args: P.args, **kwargs: P.kwargs) -> T:
             return client._run(self._make(*args, **kwargs))  # noqa: SLF001 (the client's own descriptor)
 
@@ -44,11 +54,35 @@ class _AsyncOperation(Generic[P, T]):
         self._make = make
         self.__doc__ = make.__doc__
 
-    def __get__(self, client: AsyncClient, owner: type[AsyncClient]) -> Callable[P, Awaitable[T]]:
+    def __get__(self, client: _RunsAsync, owner: type[object]) -> Callable[P, Awaitable[T]]:
         async def operation(*args: P.args, **kwargs: P.kwargs) -> T:
             return await client._run(self._make(*args, **kwargs))  # noqa: SLF001 (the client's own descriptor)
 
         return operation
+
+
+class SendTokens:
+    """`client.send_tokens`: what web pages may send."""
+
+    create = _Operation(_calls.create_send_token)
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def _run(self, call: Call[T]) -> T:
+        return self._client._run(call)  # noqa: SLF001 (a part of the client)
+
+
+class AsyncSendTokens:
+    """`SendTokens` with `await`."""
+
+    create = _AsyncOperation(_calls.create_send_token)
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def _run(self, call: Call[T]) -> T:
+        return await self._client._run(call)  # noqa: SLF001 (a part of the client)
 
 
 class Client:
@@ -70,6 +104,7 @@ class Client:
     ) -> None:
         self._transport = Transport(api_key, base_url.rstrip("/"), retries)
         self._http = httpx.Client(timeout=timeout_s)
+        self.send_tokens = SendTokens(self)
 
     def messages(
         self,
@@ -135,6 +170,7 @@ class AsyncClient:
     ) -> None:
         self._transport = Transport(api_key, base_url.rstrip("/"), retries)
         self._http = httpx.AsyncClient(timeout=timeout_s)
+        self.send_tokens = AsyncSendTokens(self)
 
     async def messages(
         self,

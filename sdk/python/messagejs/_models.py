@@ -21,6 +21,13 @@ class Sent(_Answer):
     is_replay: bool = False
 
 
+class SendToken(_Answer):
+    """What lets a web page send one message: hand `send_token` to the page. Its repr shows no token."""
+
+    send_token: str = Field(repr=False)
+    expires_at: datetime
+
+
 class BatchItem(_Answer):
     """One message of a batch: accepted with a `message_id`, or refused with `code` and `error`."""
 
@@ -50,8 +57,25 @@ class Attempt(_Answer):
     duration_ms: float
 
 
+class Way(_Answer):
+    """One of a message's ways. `state`: current, left, skipped, waiting or unused."""
+
+    connector_id: str
+    connector_type: str
+    to: str
+    on: str
+    state: str
+
+
+class Route(_Answer):
+    """The ways of a message that has more than one, in their order."""
+
+    steps: list[Way]
+    fallback_after_s: float | None = None
+
+
 class Message(_Answer):
-    """A message as the API shows it. `attempts` come with `get`, not with `list`."""
+    """A message as the API shows it. `attempts` and `route` come with `get`, not with `list`."""
 
     id: str
     to: str
@@ -65,6 +89,7 @@ class Message(_Answer):
     error: str | None = None
     error_code: str | None = None
     attempts: list[Attempt] = Field(default_factory=list)
+    route: Route | None = None
     created_at: datetime
     sent_at: datetime | None = None
     delivered_at: datetime | None = None

@@ -40,7 +40,7 @@ class Transport:
 
     def may_repeat(self, call: Call[Any], tries: int, status: int | None) -> bool:
         """`status` None: there was no answer."""
-        is_safe = call.creates or call.method in {"GET", "HEAD"}
+        is_safe = call.creates or call.repeatable or call.method in {"GET", "HEAD"}
         return tries <= self.retries and is_safe and (status is None or status in _REPEATABLE)
 
     def delay_s(self, tries: int, headers: Mapping[str, str]) -> float:
