@@ -6,8 +6,9 @@ credentials and a message, and returns `Accepted` or raises a `SendError`.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
@@ -16,7 +17,8 @@ import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, model_validator
 from pydantic.alias_generators import to_camel
 
-from backend.providers._errors import Rejected
+from backend.providers._callbacks import CallbackRequest, Receipt
+from backend.providers._errors import CallbackRefused, Rejected
 
 _QUOTE_LIMIT: Final = 300
 
@@ -83,6 +85,11 @@ def _is_token(value: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def digest(*parts: str) -> str:
+    """Return a short name for `parts` that tells nothing of them."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
 # A secret that travels in a header or URL: what could break out of either is refused when it is stored.
 Token = Annotated[SecretStr, AfterValidator(_is_token)]
 
@@ -128,10 +135,22 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """Most messages a second: by the whole connector, and to one recipient. None: unpaced."""
+    """Most messages a second: by the whole account, to one recipient, and to one group. None: unpaced."""
 
     per_second: float | None = None
     per_recipient_per_second: float | None = None
+    # None: a group is paced like any recipient.
+    per_group_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often, how long apart and until what age a message is tried again. None: the platform's setting."""
+
+    max_attempts: int | None = None
+    base_s: float | None = None
+    cap_s: float | None = None
+    max_age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +161,11 @@ class ProviderContext:
     base_urls: Mapping[str, str]
     timeout_s: float = 20.0
     allow_private_network: bool = False
+    # This server's address on the internet, and the one for this connector's callbacks. None: it has none.
+    public_url: str | None = None
+    callback_url: str | None = None
+    # Keeps receipts that a provider makes itself (the sandbox), each until its `at`.
+    report: Callable[[Sequence[Receipt]], Awaitable[None]] | None = None
 
 
 class Provider(ABC, Generic[CredentialsT]):
@@ -154,7 +178,18 @@ class Provider(ABC, Generic[CredentialsT]):
     recipient_example: ClassVar[str]
     capabilities: ClassVar[frozenset[Capability]]
     pacing: ClassVar[Pacing] = Pacing()
+    retry: ClassVar[Retry] = Retry()
+    # Whether failures in a row pause the connector; not where recipients choose to fail (the sandbox).
+    has_circuit: ClassVar[bool] = True
     text_limit: ClassVar[int | None] = None
+    # The media type of its callbacks. None: it sends none.
+    callback_type: ClassVar[str | None] = None
+    # One sentence for the owner: where the callback's URL is entered at the provider.
+    callback_help: ClassVar[str] = ""
+    # Whether its receipts name our own id, so that one of them settles a send whose outcome is unknown.
+    receipts_carry_our_id: ClassVar[bool] = False
+    # Whether `find_sent` can tell what became of a send whose outcome is unknown.
+    can_be_asked: ClassVar[bool] = False
     credentials_model: ClassVar[CredentialsModel]
 
     def __init__(self, credentials: CredentialsT, context: ProviderContext) -> None:
@@ -175,6 +210,41 @@ class Provider(ABC, Generic[CredentialsT]):
     @abstractmethod
     async def send(self, message: OutboundMessage) -> Accepted:
         """Hand one message over; raises a SendError whose type decides what happens next."""
+
+    def account_key(self) -> str | None:
+        """Return what connectors of one account share, made by `digest`; they share its pace. None: nothing.
+
+        It must take the account's secret in: nobody who lacks it may use up the account's pace.
+        """
+        return None
+
+    @classmethod
+    def is_group(cls, to: str) -> bool:  # noqa: ARG003 (for adapters to override)
+        """Whether `to` (in normal form) is a group, which some providers pace more slowly."""
+        return False
+
+    def answer_handshake(self, request: CallbackRequest) -> str:  # noqa: ARG002 (for adapters to override)
+        """Return what the provider wants back when its callback is set (a GET); raises CallbackRefused."""
+        raise CallbackRefused(f"{self.title} asks nothing by GET.")
+
+    def verify_callback(self, request: CallbackRequest) -> None:  # noqa: ARG002 (for adapters to override)
+        """Make sure that the provider sent this; raises CallbackRefused."""
+        raise CallbackRefused(f"{self.title} sends no callbacks.")
+
+    def parse_callback(self, request: CallbackRequest) -> list[Receipt]:  # noqa: ARG002 (for adapters to override)
+        """Return the receipts of a verified callback.
+
+        An item that cannot be read, or whose status is unknown, is logged and left out: the others count.
+        """
+        return []
+
+    async def find_sent(self, message: OutboundMessage) -> Accepted | None:  # noqa: ARG002 (for adapters to override)
+        """Ask the provider whether it took a message; None: it did not. Only where `can_be_asked`.
+
+        What it names may be a twin (same recipient and text, sent at the same time): the caller makes sure that
+        no other message has the id. Raises a SendError when the provider cannot say.
+        """
+        return None
 
     async def aclose(self) -> None:
         """Give back what this instance holds open beside the shared HTTP client."""

@@ -69,5 +69,13 @@ class OutcomeUnknown(SendError):
     """The provider may have taken the message: a timeout or a reset after the request was written."""
 
 
+class CallbackRefused(Exception):
+    """A callback that is not the provider's, or cannot be told from a forged one; `reason` is for the log only."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class InvalidRecipient(ValueError):
     """The recipient cannot exist on this channel; the text names the value and the shape it needs."""

@@ -264,6 +264,13 @@ def refusal(
     return error
 
 
+def is_opt_out(table: ErrorTable, code: int | None) -> bool:
+    """Tell whether this code, in an answer or a receipt, means that the recipient must not be sent to again."""
+    make = None if code is None else table.get(code)
+    error = make("") if make is not None else None
+    return isinstance(error, Rejected) and error.suppress
+
+
 def parse_retry_after(value: str | None) -> float | None:
     """Return the seconds of a Retry-After header (seconds or an HTTP date), None where it has none."""
     if value is None:

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import backend.providers as package
-from backend.providers._base import Capability, Credentials, Pacing, Provider
+from backend.providers._base import Capability, Credentials, Pacing, Provider, Retry
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +102,13 @@ def frame_problem(candidate: object) -> str | None:
         "recipient_example": lambda v: isinstance(v, str) and bool(v),
         "capabilities": lambda v: isinstance(v, frozenset) and all(isinstance(one, Capability) for one in v),
         "pacing": lambda v: isinstance(v, Pacing),
+        "retry": lambda v: isinstance(v, Retry),
+        "has_circuit": lambda v: isinstance(v, bool),
         "text_limit": lambda v: v is None or (isinstance(v, int) and v > 0),
+        "callback_type": lambda v: v is None or (isinstance(v, str) and "/" in v),
+        "receipts_carry_our_id": lambda v: isinstance(v, bool),
+        "callback_help": lambda v: isinstance(v, str),
+        "can_be_asked": lambda v: isinstance(v, bool),
         "credentials_model": lambda v: inspect.isclass(v) and issubclass(v, Credentials),
     }
     wrong = [name for name, is_right in checks.items() if not is_right(getattr(candidate, name, None))]

@@ -2,23 +2,33 @@
 
 Its recipients choose the outcome, without any state, so that the same message ends the same way in
 every process. `throttled` and `retry` refuse a message until it is three seconds old (a message's id
-tells when it was made) and deliver it then.
+tells when it was made) and deliver it then. Those that end in `-late` are sent at once and get the receipt, as
+from a real provider, two seconds later.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from backend import ids
 from backend.providers._base import Accepted, Capability, Credentials, Health, OutboundMessage, Provider
+from backend.providers._callbacks import Receipt, ReceiptStatus
 from backend.providers._errors import InvalidRecipient, OutcomeUnknown, Rejected, Throttled, Unavailable
 
 _REFUSED_FOR_S: Final = 3.0
 _SLOW_S: Final = 2.0
+_RECEIPT_AFTER_S: Final = 2.0
 _PREFIX: Final = "sandbox:"
-_MAGIC: Final = ("delivered", "failed", "throttled", "slow", "uncertain", "retry")
+_LATE: Final[Mapping[str, tuple[ReceiptStatus, ...]]] = {
+    "delivered-late": ("delivered",),
+    "read-late": ("delivered", "read"),
+    "undelivered-late": ("undelivered",),
+}
+_MAGIC: Final = ("delivered", "failed", "throttled", "slow", "uncertain", "retry", *_LATE)
 _LONGEST_RECIPIENT: Final = 320
 
 
@@ -33,6 +43,7 @@ class SandboxProvider(Provider[SandboxCredentials]):
     recipient_kind = "any"
     recipient_example = "sandbox:delivered"
     capabilities = frozenset({Capability.TEXT, Capability.TEMPLATE})
+    has_circuit = False
     credentials_model = SandboxCredentials
 
     @classmethod
@@ -71,7 +82,27 @@ class SandboxProvider(Provider[SandboxCredentials]):
             raise Unavailable("The sandbox is not available yet, as its recipient asks for.", code="sandbox_retry")
         if outcome == "slow":
             await asyncio.sleep(_SLOW_S)
-        return Accepted(f"sandbox_{message.id}", status="delivered", answer={"recipient": outcome})
+        provider_id = f"sandbox_{message.id}"
+        if outcome in _LATE:
+            # Reported before the answer, so that it is not lost with this process.
+            if self.context.report is not None:
+                await self.context.report(_receipts(message.id, _LATE[outcome]))
+            return Accepted(provider_id, answer={"recipient": outcome})
+        return Accepted(provider_id, status="delivered", answer={"recipient": outcome})
+
+
+def _receipts(message_id: str, statuses: tuple[ReceiptStatus, ...]) -> list[Receipt]:
+    at = datetime.now(UTC) + timedelta(seconds=_RECEIPT_AFTER_S)
+    return [
+        Receipt(
+            status,
+            message_id=message_id,
+            at=at,
+            code="sandbox_undelivered" if status == "undelivered" else "",
+            reason="The sandbox did not deliver it, as its recipient asks for." if status == "undelivered" else "",
+        )
+        for status in statuses
+    ]
 
 
 def _age_s(message_id: str) -> float:

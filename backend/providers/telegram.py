@@ -25,6 +25,7 @@ from backend.providers._base import (
     Provider,
     ProviderContext,
     Token,
+    digest,
 )
 from backend.providers._errors import (
     InvalidRecipient,
@@ -91,13 +92,20 @@ class TelegramProvider(Provider[TelegramCredentials]):
     recipient_kind = "chat"
     recipient_example = "123456789"
     capabilities = frozenset({Capability.TEXT})
-    pacing = Pacing(per_second=30, per_recipient_per_second=1)
+    pacing = Pacing(per_second=30, per_recipient_per_second=1, per_group_per_second=20 / 60)
     text_limit = 4096
     credentials_model = TelegramCredentials
 
     def __init__(self, credentials: TelegramCredentials, context: ProviderContext) -> None:
         super().__init__(credentials, context)
         self._send_message = self._endpoint("sendMessage")
+
+    def account_key(self) -> str:
+        return digest(self.type, self.credentials.bot_token.get_secret_value())
+
+    @classmethod
+    def is_group(cls, to: str) -> bool:
+        return to.startswith(("-", "@"))  # groups have negative ids; an @name is a channel or a group
 
     def _endpoint(self, method: str) -> Endpoint:
         token = self.credentials.bot_token.get_secret_value()

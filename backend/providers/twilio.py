@@ -10,30 +10,47 @@ from __future__ import annotations
 import base64
 import logging
 import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import orjson
+import structlog
 from pydantic import Field, model_validator
+from twilio.base.exceptions import TwilioException  # type: ignore[import-untyped]  # the package ships no types
 from twilio.http import AsyncHttpClient  # type: ignore[import-untyped]  # the package ships no types
 from twilio.http.response import Response  # type: ignore[import-untyped]  # the package ships no types
+from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]  # the package ships no types
 from twilio.rest import Client  # type: ignore[import-untyped]  # the package ships no types
 
+from backend import ids
 from backend.providers._base import (
     Accepted,
     Capability,
     Credentials,
     Health,
     OutboundMessage,
-    Pacing,
     Provider,
     ProviderContext,
     Token,
+    digest,
 )
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
-from backend.providers._http import JSON_HEADERS, Answer, Endpoint, ErrorTable, credential_check, refusal
+from backend.providers._callbacks import CallbackRequest, Receipt, ReceiptStatus
+from backend.providers._errors import (
+    CallbackRefused,
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
+from backend.providers._http import JSON_HEADERS, Answer, Endpoint, ErrorTable, credential_check, is_opt_out, refusal
 from backend.providers._recipients import phone_number
+
+log = structlog.get_logger(__name__)
 
 # By `code` in the answer's body.
 _ERRORS: Final[ErrorTable] = {
@@ -64,6 +81,26 @@ _ERRORS: Final[ErrorTable] = {
     20404: Unauthorized,  # what an unknown account in the URL gets
     30002: Unauthorized,
 }
+# None: known, and no news.
+_STATUSES: Final[Mapping[str, ReceiptStatus | None]] = {
+    "accepted": None,
+    "scheduled": None,
+    "queued": None,
+    "sending": None,
+    "sent": "sent",
+    "delivered": "delivered",
+    "partially_delivered": None,
+    "read": "read",
+    "undelivered": "undelivered",
+    "failed": "failed",
+    "canceled": "failed",
+    "receiving": None,
+    "received": None,
+}
+_REFUSED: Final = ("failed", "undelivered", "canceled")
+# Comes back in the callback's own URL.
+_MESSAGE_FIELD: Final = "message"
+_LOOKED_THROUGH: Final = 50
 _SENDER: Final = re.compile(r"\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 &_+-]{1,11}")
 
 
@@ -105,9 +142,11 @@ class TwilioProvider(Provider[TwilioCredentials]):
     summary = "SMS to phones everywhere, from a number or a messaging service."
     recipient_kind = "phone"
     recipient_example = "+14155550123"
-    capabilities = frozenset({Capability.TEXT})
-    pacing = Pacing(per_second=10, per_recipient_per_second=1)
+    capabilities = frozenset({Capability.TEXT, Capability.RECEIPTS})
     text_limit = 1600
+    callback_type = "application/x-www-form-urlencoded"
+    callback_help = "Each message names it to Twilio, once the server's API_BASE_URL is set; there is nothing to enter."
+    can_be_asked = True
     credentials_model = TwilioCredentials
 
     def __init__(self, credentials: TwilioCredentials, context: ProviderContext) -> None:
@@ -121,10 +160,15 @@ class TwilioProvider(Provider[TwilioCredentials]):
         client.api.base_url = context.base_urls["twilio"]
         self._account = client.api.v2010.accounts(account_sid)
         self._messages = self._account.messages
+        self._validator = RequestValidator(token)
         if credentials.messaging_service_sid is not None:
             self._sender = {"messaging_service_sid": credentials.messaging_service_sid}
         else:
             self._sender = {"from_": credentials.from_number or ""}
+
+    def account_key(self) -> str:
+        one = self.credentials
+        return digest(self.type, one.account_sid, one.auth_token.get_secret_value())
 
     @classmethod
     def validate_recipient(cls, to: str) -> str:
@@ -144,8 +188,11 @@ class TwilioProvider(Provider[TwilioCredentials]):
 
     async def send(self, message: OutboundMessage) -> Accepted:
         text = self.check_text(message)
+        fields = dict(self._sender)
+        if self.context.callback_url is not None:
+            fields["status_callback"] = f"{self.context.callback_url}?{_MESSAGE_FIELD}={message.id}"
         try:
-            sent = await self._messages.create_async(to=message.to, body=text, **self._sender)
+            sent = await self._messages.create_async(to=message.to, body=text, **fields)
             provider_id, status, segments = sent.sid, sent.status, sent.num_segments
         except (AttributeError, TypeError, ValueError):
             provider_id = None  # the package could not read the answer
@@ -155,6 +202,73 @@ class TwilioProvider(Provider[TwilioCredentials]):
             )
         said = {"status": status, "segments": segments}
         return Accepted(provider_id, answer={name: value for name, value in said.items() if isinstance(value, str)})
+
+    async def find_sent(self, message: OutboundMessage) -> Accepted | None:
+        """Look for the recipient, text and sender among what was made since the message exists."""
+        made = ids.decode(ids.MESSAGE, message.id)
+        # Twilio's clock shows whole seconds.
+        since = datetime.fromtimestamp((made.int >> 80) // 1000 if made is not None else 0, UTC)
+        with credential_check():
+            try:
+                listed = await self._messages.list_async(to=message.to, limit=_LOOKED_THROUGH)
+                found = [one for one in listed if self._is_of(one, message) and one.date_created >= since]
+            except (TwilioException, AttributeError, TypeError, ValueError) as exc:
+                raise Unavailable("Twilio answered with a list that cannot be read.", code="garbled_answer") from exc
+        # Newest first: the oldest is what was made next after the message.
+        one = next((one for one in reversed(found) if one.status not in _REFUSED), None)
+        return None if one is None else Accepted(str(one.sid), answer={"status": str(one.status), "found": True})
+
+    def _is_of(self, one: Any, message: OutboundMessage) -> bool:
+        service = self.credentials.messaging_service_sid
+        is_ours = one.from_ == self.credentials.from_number if service is None else one.messaging_service_sid == service
+        same = (one.to, one.body, one.direction) == (message.to, message.text, "outbound-api")
+        return bool(is_ours and same)
+
+    def verify_callback(self, request: CallbackRequest) -> None:
+        try:
+            fields = _Fields(request.form())
+            signature = request.header("x-twilio-signature")
+            is_ours = any(self._validator.validate(url, fields, signature) for url in request.urls)
+        except ValueError as exc:  # no form, or a URL without sense
+            raise CallbackRefused("The body is no form.") from exc
+        if not is_ours:
+            raise CallbackRefused(f"The signature fits none of {', '.join(request.urls)}.")
+
+    def parse_callback(self, request: CallbackRequest) -> list[Receipt]:
+        fields = dict(request.form())
+        status = fields.get("MessageStatus") or fields.get("SmsStatus", "")
+        if status not in _STATUSES:
+            log.warning("receipt.unknown_status", provider=self.type, status=status[:40])
+            return []
+        known, sid = _STATUSES[status], fields.get("MessageSid") or fields.get("SmsSid")
+        if known is None or not sid:
+            return []
+        code = fields.get("ErrorCode", "")
+        reason = self.quote(fields.get("ErrorMessage", ""))
+        if known in {"failed", "undelivered"} and not reason:
+            reason = f"Twilio reports '{status}'."
+        return [
+            Receipt(
+                known,
+                provider_message_id=sid,
+                message_id=request.query_values().get(_MESSAGE_FIELD),
+                code=self.quote(code),
+                reason=reason,
+                suppress=code.isdigit() and is_opt_out(_ERRORS, int(code)),
+            )
+        ]
+
+
+class _Fields(dict[str, list[str]]):
+    """A form as the package's validator reads it: every value of a name."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        super().__init__()
+        for name, value in pairs:
+            self.setdefault(name, []).append(value)
+
+    def getlist(self, name: str) -> list[str]:
+        return self[name]
 
 
 class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package ships no types
@@ -171,15 +285,27 @@ class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package s
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
 
     async def request(
-        self, method: str, url: str, *_: Any, data: dict[str, object] | None = None, **__: Any
+        self,
+        method: str,
+        url: str,
+        params: dict[str, object] | None = None,
+        data: dict[str, object] | None = None,
+        **_: Any,
     ) -> Response:
         """Do one exchange. The package's own headers and auth are ignored: ours are built once."""
         endpoint = self._endpoints.get((method, url))
-        if endpoint is None:
+        if endpoint is None or params:
             context = self._provider.context
-            endpoint = self._endpoints[method, url] = Endpoint(
-                context.http, method, url, self._headers, timeout_s=context.timeout_s, title=self._provider.title
+            endpoint = Endpoint(
+                context.http,
+                method,
+                f"{url}?{urlencode(params)}" if params else url,
+                self._headers,
+                timeout_s=context.timeout_s,
+                title=self._provider.title,
             )
+            if not params:
+                self._endpoints[method, url] = endpoint
         answer = await endpoint.call(urlencode(data).encode() if data else b"")
         if not answer.is_success:
             raise self._refusal(answer, str(data.get("Body", "")) if data else "")

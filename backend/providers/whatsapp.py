@@ -7,10 +7,12 @@ Source: https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-co
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
 import orjson
+import structlog
 from pydantic import Field
 
 from backend.providers._base import (
@@ -24,10 +26,30 @@ from backend.providers._base import (
     ProviderContext,
     ProviderTemplate,
     Token,
+    digest,
 )
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
-from backend.providers._http import JSON_HEADERS, Answer, Endpoint, ErrorTable, credential_check, refusal
+from backend.providers._callbacks import (
+    CallbackRequest,
+    Receipt,
+    ReceiptStatus,
+    is_same,
+    is_signed,
+    objects,
+    unix_instant,
+)
+from backend.providers._errors import (
+    CallbackRefused,
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
+from backend.providers._http import JSON_HEADERS, Answer, Endpoint, ErrorTable, credential_check, is_opt_out, refusal
 from backend.providers._recipients import phone_number
+
+log = structlog.get_logger(__name__)
 
 # By `error.code`: the HTTP status misleads.
 _ERRORS: Final[ErrorTable] = {
@@ -74,6 +96,14 @@ _ERRORS: Final[ErrorTable] = {
     133010: Unauthorized,
 }
 
+_STATUSES: Final[Mapping[str, ReceiptStatus]] = {
+    "sent": "sent",
+    "delivered": "delivered",
+    "read": "read",
+    "played": "read",  # a voice message
+    "failed": "failed",
+}
+
 
 class WhatsAppCredentials(Credentials):
     phone_number_id: str = Field(
@@ -105,9 +135,15 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
     summary = "Text and approved templates from a WhatsApp Business number, by Meta's Cloud API."
     recipient_kind = "phone"
     recipient_example = "+14155550123"
-    capabilities = frozenset({Capability.TEXT, Capability.TEMPLATE})
+    capabilities = frozenset({Capability.TEXT, Capability.TEMPLATE, Capability.RECEIPTS, Capability.READ_RECEIPTS})
     pacing = Pacing(per_second=80, per_recipient_per_second=1 / 6)
     text_limit = 4096
+    callback_type = "application/json"
+    callback_help = (
+        "Enter it in Meta for Developers under WhatsApp, Configuration, with the verify token above, and subscribe "
+        "to 'messages'."
+    )
+    receipts_carry_our_id = True
     credentials_model = WhatsAppCredentials
 
     def __init__(self, credentials: WhatsAppCredentials, context: ProviderContext) -> None:
@@ -115,6 +151,9 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
         self._number_url = f"{context.base_urls['whatsapp']}/{credentials.phone_number_id}"
         self._headers = {**JSON_HEADERS, "Authorization": f"Bearer {credentials.access_token.get_secret_value()}"}
         self._messages = self._endpoint("POST", f"{self._number_url}/messages")
+
+    def account_key(self) -> str:
+        return digest(self.type, self.credentials.phone_number_id, self.credentials.access_token.get_secret_value())
 
     def _endpoint(self, method: str, url: str) -> Endpoint:
         return Endpoint(
@@ -158,13 +197,66 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
             raise self._refusal(answer, message.text)
         return _accepted(answer)
 
+    def answer_handshake(self, request: CallbackRequest) -> str:
+        asked = request.query_values()
+        token = self.credentials.verify_token
+        if token is None:
+            raise CallbackRefused("The connector has no verify token.")
+        is_ours = is_same(asked.get("hub.verify_token", ""), token.get_secret_value())
+        if asked.get("hub.mode") != "subscribe" or not is_ours:
+            raise CallbackRefused("The verify token is another one.")
+        return asked.get("hub.challenge", "")
+
+    def verify_callback(self, request: CallbackRequest) -> None:
+        secret = self.credentials.app_secret
+        if secret is None:
+            raise CallbackRefused("The connector has no app secret to verify callbacks with.")
+        signature = request.header("x-hub-signature-256").removeprefix("sha256=")
+        if not is_signed(request.body, secret.get_secret_value(), signature):
+            raise CallbackRefused("The signature is not that of the body.")
+
+    def parse_callback(self, request: CallbackRequest) -> list[Receipt]:
+        receipts: list[Receipt] = []
+        for status in _statuses(request.body, self.credentials.phone_number_id):
+            try:
+                receipt = self._receipt(status)
+            except (TypeError, ValueError) as exc:
+                log.warning("receipt.unreadable", provider=self.type, problem=type(exc).__name__)
+            else:
+                receipts += [receipt] if receipt is not None else []
+        return receipts
+
+    def _receipt(self, status: Mapping[str, Any]) -> Receipt | None:
+        """Return None for a status we do not know; raises ValueError for an item without an id."""
+        known = _STATUSES.get(str(status.get("status")))
+        if known is None:
+            log.warning("receipt.unknown_status", provider=self.type, status=str(status.get("status"))[:40])
+            return None
+        provider_id, ours = status.get("id"), status.get("biz_opaque_callback_data")
+        if not isinstance(provider_id, str) or not provider_id:
+            raise ValueError("a status without an id")
+        code, reason = "", ""
+        suppress = False
+        for error in objects(status.get("errors"))[:1]:
+            number = error.get("code")
+            code = "" if number is None else self.quote(number)
+            reason = self.quote(_details(error) or error.get("message") or error.get("title") or "")
+            suppress = isinstance(number, int) and is_opt_out(_ERRORS, number)
+        return Receipt(
+            known,
+            provider_message_id=provider_id,
+            message_id=ours if isinstance(ours, str) else None,
+            at=unix_instant(status.get("timestamp")),
+            code=code,
+            reason=reason,
+            suppress=suppress,
+        )
+
     def _refusal(self, answer: Answer, text: str = "") -> SendError:
         found = answer.body.get("error")
         error: dict[str, Any] = found if isinstance(found, dict) else {}
-        data = error.get("error_data")
-        details = data.get("details") if isinstance(data, dict) else None
         code = error.get("code")
-        reason = self.quote(details or error.get("message", ""), text)
+        reason = self.quote(_details(error) or error.get("message", ""), text)
         said = {"message": self.quote(error.get("message", ""), text)}
         if error.get("fbtrace_id"):
             said["fbtraceId"] = self.quote(error["fbtrace_id"])
@@ -176,6 +268,30 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
             reason=reason,
             said=said,
         )
+
+
+def _details(error: Mapping[str, object]) -> object:
+    data = error.get("error_data")
+    return data.get("details") if isinstance(data, dict) else None
+
+
+def _statuses(body: bytes, phone_number_id: str) -> Iterator[Mapping[str, Any]]:
+    """Yield `entry[].changes[].value.statuses[]` of this number: an app has one callback for all its numbers."""
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        log.warning("receipt.unreadable", provider="whatsapp", problem="no JSON")
+        return
+    for entry in objects(payload.get("entry") if isinstance(payload, dict) else None):
+        for change in objects(entry.get("changes")):
+            value = change.get("value")
+            if isinstance(value, dict) and _is_of(value.get("metadata"), phone_number_id):
+                yield from objects(value.get("statuses"))
+
+
+def _is_of(metadata: object, phone_number_id: str) -> bool:
+    named = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
+    return named is None or str(named) == phone_number_id
 
 
 def _template(template: ProviderTemplate) -> dict[str, Any]:

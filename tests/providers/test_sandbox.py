@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
 from backend import ids
 from backend.providers._base import OutboundMessage
+from backend.providers._callbacks import Receipt
 from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unavailable
 from tests.providers.conftest import MakeProvider
 
@@ -50,6 +53,35 @@ async def test_a_magic_recipient_has_its_outcome(
 async def test_a_message_of_three_seconds_is_delivered(to: str, make_provider: MakeProvider, message: Message) -> None:
     accepted = await make_provider("sandbox", {}).send(message(to=to, id=id_of_age(3.1)))
     assert accepted.status == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("to", "statuses"),
+    [
+        ("sandbox:delivered-late", ["delivered"]),
+        ("sandbox:read-late", ["delivered", "read"]),
+        ("sandbox:undelivered-late", ["undelivered"]),
+    ],
+)
+async def test_a_late_recipients_receipt_comes_after_two_seconds(
+    to: str, statuses: list[str], make_provider: MakeProvider, message: Message
+) -> None:
+    reported: list[Receipt] = []
+
+    async def report(receipts: Sequence[Receipt]) -> None:
+        reported.extend(receipts)
+
+    sandbox = make_provider("sandbox", {})
+    sandbox.context = replace(sandbox.context, report=report)
+    accepted = await sandbox.send(message(to=to))
+    assert accepted.status == "sent"
+    assert [one.status for one in reported] == statuses
+    for one in reported:
+        assert one.message_id == "msg_01h455vb4pex5vsknk084sn02q"
+        assert one.at is not None
+        assert 1.5 < (one.at - datetime.now(UTC)).total_seconds() <= 2.0
+    # Where nobody keeps receipts it is sent all the same.
+    assert (await make_provider("sandbox", {}).send(message(to=to))).status == "sent"
 
 
 async def test_the_throttle_says_how_long(make_provider: MakeProvider, message: Message) -> None:

@@ -6,6 +6,7 @@ but an event loop.
 
 from __future__ import annotations
 
+from tests.providers.fakes._callbacks import CallbackMaker, Reported, TwilioCallbacks, WhatsAppCallbacks
 from tests.providers.fakes._cases import CASES, Case
 from tests.providers.fakes._faults import Fault, FaultServer, SmtpFaultServer, refused_port
 from tests.providers.fakes._hostile import HOSTILE_FAULTS, HostileFault, HostileTelegram, meets_fault
@@ -15,6 +16,7 @@ from tests.providers.fakes._smtp import FakeSmtp, ReceivedMail
 __all__ = [
     "CASES",
     "HOSTILE_FAULTS",
+    "CallbackMaker",
     "Case",
     "FakeHttpProvider",
     "FakeSmtp",
@@ -27,7 +29,10 @@ __all__ = [
     "HostileTelegram",
     "Received",
     "ReceivedMail",
+    "Reported",
     "SmtpFaultServer",
+    "TwilioCallbacks",
+    "WhatsAppCallbacks",
     "meets_fault",
     "refused_port",
 ]

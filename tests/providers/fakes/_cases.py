@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tests.providers.fakes._callbacks import CallbackMaker, TwilioCallbacks, WhatsAppCallbacks
 from tests.providers.fakes._faults import Fault, FaultServer, SmtpFaultServer
 
 FaultMaker = Callable[[Fault], FaultServer | SmtpFaultServer]
@@ -25,6 +26,8 @@ class Case:
     fault_server: FaultMaker | None = FaultServer
     # The faults whose outcome the protocol's own reply codes define differently.
     unlike_http: frozenset[Fault] = field(default_factory=frozenset)
+    # Writes and signs what the provider would report; None for one without receipts.
+    callbacks: CallbackMaker | None = None
 
 
 CASES: Final[dict[str, Case]] = {
@@ -53,6 +56,7 @@ CASES: Final[dict[str, Case]] = {
             "fromNumber": "+14155550100",
         },
         nonsense=("", "ada", "123", "+0123456789", "+1415555012345678", "٣٣٣٣٣٣٣٣"),
+        callbacks=TwilioCallbacks("twilio-secret-4711"),
     ),
     "whatsapp": Case(
         credentials=lambda host, port: {
@@ -60,6 +64,7 @@ CASES: Final[dict[str, Case]] = {
             "accessToken": "EAAG-whatsapp-secret-4711",
             "appSecret": "app-secret-4711",
         },
+        callbacks=WhatsAppCallbacks("app-secret-4711"),
         base_url=lambda host, port: f"http://{host}:{port}/v23.0",
         nonsense=("", "ada", "123", "+0123456789", "+1415555012345678"),
     ),

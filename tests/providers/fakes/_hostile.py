@@ -87,7 +87,7 @@ class HostileTelegram(RawServer):
         await writer.drain()
 
     def _fault_of(self, bot: str, text: str) -> HostileFault:
-        fault = next((fault for fault in HOSTILE_FAULTS if bot.endswith(fault)), "none")
+        fault: HostileFault = next((fault for fault in HOSTILE_FAULTS if bot.endswith(fault)), "none")
         if fault == "none" or not meets_fault(text) or (bot, text) in self._struck:
             return "none"
         self._struck.add((bot, text))

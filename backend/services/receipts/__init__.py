@@ -1,0 +1,1 @@
+"""Step 9: callbacks are verified, stored raw and answered at once; their receipts move messages by rank."""

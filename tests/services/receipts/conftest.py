@@ -1,0 +1,16 @@
+"""Receipt tests start with no receipts waiting and nothing queued: rounds would take what other tests left."""
+
+from __future__ import annotations
+
+import pytest_asyncio
+
+from backend.services.platform import Platform
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def nothing_waiting(platform: Platform) -> None:
+    await platform.doorbell.drain()
+    async with platform.database.raw.connection() as connection:
+        await connection.execute("DELETE FROM pending_receipts")
+        await connection.execute("DELETE FROM send_queue")
+    await platform.redis.flushdb()
