@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import redis
@@ -26,6 +26,11 @@ LANE_COUNT: Final = 3
 
 _BELL: Final = "bell"
 _BELL_MS: Final = 2000
+# How long a probe may take before somebody else may try another: longer than a claim's lease by default.
+PROBE_MS: Final = 40_000
+# The sweeper rings for what is due every second; a delay up to this is worth a ring on time.
+_ALARM_MS: Final = 6000
+_ALARM_STEP_MS: Final = 10
 # A wake-up that nobody took for this long is worthless: the sweeper has rung again since.
 _JOB_TTL_S: Final = 60
 _READY: Final = tuple(f"ready:{lane}" for lane in range(LANE_COUNT))
@@ -41,7 +46,8 @@ if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 1 end
 return 0
 """
 
-# ARGV: most connectors to pop, bell ms (0: leave the bell). A connector on hold goes back with the rest of its hold.
+# ARGV: most connectors to pop, bell ms (0: leave the bell), probe ms. A connector on hold goes back with the rest of
+# its hold. One whose circuit is open and whose pause is over is on hold again at once: this turn is its only probe.
 _POP_SCRIPT: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -57,9 +63,12 @@ for lane = 0, 2 do
     if hold > 0 then
       redis.call('ZADD', key, now + hold, connector)
     else
+      local is_probe = redis.call('EXISTS', 'circuit:' .. connector)
+      if is_probe == 1 then redis.call('SET', 'hold:' .. connector, '1', 'PX', ARGV[3]) end
       redis.call('ZREM', key, connector)
       out[#out + 1] = lane
       out[#out + 1] = connector
+      out[#out + 1] = is_probe
       left = left - 1
     end
   end
@@ -68,6 +77,13 @@ return out
 """
 
 Turn = tuple[int, UUID]  # (lane, connector id)
+
+
+class Popped(NamedTuple):
+    """`probes`: connectors with an open circuit, which may send one message to find out whether they can."""
+
+    turns: list[Turn]
+    probes: frozenset[UUID]
 
 
 class Doorbell:
@@ -79,13 +95,35 @@ class Doorbell:
         self._queue = Queue(QUEUE, connection=self._redis)
         self._waiting: dict[Turn, int] = {}
         self._task: asyncio.Task[None] | None = None
+        self._alarms: dict[int, tuple[set[Turn], asyncio.TimerHandle]] = {}
 
     def ring(self, turns: Iterable[Turn], *, delay_ms: int = 0) -> None:
-        """Say that these connectors have messages due in `delay_ms`; returns at once."""
+        """Say that these connectors have messages due in `delay_ms`; returns at once.
+
+        A short delay ends with another ring, so that several delays of one connector all count.
+        """
+        turns = list(turns)
+        if 0 < delay_ms <= _ALARM_MS:
+            self._set_alarm(turns, delay_ms)
+            return
         for turn in turns:
             self._waiting[turn] = min(delay_ms, self._waiting.get(turn, delay_ms))
         if self._task is None and self._waiting:
             self._task = asyncio.create_task(self._run(), name="doorbell")
+
+    def _set_alarm(self, turns: list[Turn], delay_ms: int) -> None:
+        loop = asyncio.get_running_loop()
+        step = int((loop.time() * 1000 + delay_ms) // _ALARM_STEP_MS) + 1
+        alarm = self._alarms.get(step)
+        if alarm is None:
+            timer = loop.call_at(step * _ALARM_STEP_MS / 1000, self._alarm, step)
+            self._alarms[step] = (set(turns), timer)
+        else:
+            alarm[0].update(turns)
+
+    def _alarm(self, step: int) -> None:
+        turns, _ = self._alarms.pop(step)
+        self.ring(turns)
 
     async def drain(self) -> None:
         """Wait until everything rung so far has reached Redis, or failed to."""
@@ -100,6 +138,9 @@ class Doorbell:
             log.warning("doorbell.unreachable", error=type(exc).__name__)
 
     def close(self) -> None:
+        for _, timer in self._alarms.values():
+            timer.cancel()
+        self._alarms.clear()
         self._redis.close()
 
     async def _run(self) -> None:
@@ -127,6 +168,9 @@ class Doorbell:
             self._queue.enqueue(DRAIN_JOB, job_timeout=60, result_ttl=0, failure_ttl=_JOB_TTL_S, ttl=_JOB_TTL_S)
 
 
+_NOBODY: Final = Popped([], frozenset())
+
+
 class ReadySet:
     """The worker's side: whose turn it is, and who has to wait."""
 
@@ -134,13 +178,16 @@ class ReadySet:
         self._redis = client
         self._pop_script = client.register_script(_POP_SCRIPT)
 
-    async def pop(self, most: int, *, keep_bell: bool = True) -> list[Turn]:
+    async def pop(self, most: int, *, keep_bell: bool = True) -> Popped:
         """Take up to `most` connectors whose turn it is, high lane first.
 
         `keep_bell`: this worker will look again, so a ring need not enqueue a job.
         """
-        raw: list[Any] = await self._pop_script(keys=[_BELL], args=[most, _BELL_MS if keep_bell else 0])
-        return [(int(raw[i]), UUID(hex=raw[i + 1].decode())) for i in range(0, len(raw), 2)]
+        raw: list[Any] = await self._pop_script(keys=[_BELL], args=[most, _BELL_MS if keep_bell else 0, PROBE_MS])
+        if not raw:
+            return _NOBODY
+        turns = [(int(raw[i]), UUID(hex=raw[i + 1].decode())) for i in range(0, len(raw), 3)]
+        return Popped(turns, frozenset(turns[i // 3][1] for i in range(0, len(raw), 3) if raw[i + 2]))
 
     async def release_bell(self) -> None:
         """From here on a ring enqueues a job again; look at the set once more after this."""

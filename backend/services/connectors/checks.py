@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
+
 from backend.crypto import Vault
-from backend.errors import AppError, FieldError, InvalidConnectorCredentials, ThirdPartyError
+from backend.errors import AppError, ConnectorFailed, FieldError, InvalidConnectorCredentials, ThirdPartyError
 from backend.models import Connector
 from backend.providers._base import Health, Provider, ProviderContext
 from backend.providers._errors import SendError, Unauthorized
 from backend.services.connectors.credentials import check_credentials, open_provider
 from backend.services.connectors.types import provider_of
 
+log = structlog.get_logger(__name__)
+
 
 async def ask_provider(connector: Connector, *, vault: Vault, context: ProviderContext) -> Health:
-    """Return what the provider says to the stored credentials; a refusal or an outage is a Health that says so."""
+    """Return what the provider says to the stored credentials; a refusal or an outage is a Health that says so.
+
+    Raises ConnectorFailed when the fault is the adapter's own.
+    """
     try:
         return await _validate(open_provider(connector, vault=vault, context=context))
     except SendError as exc:
         return Health(connected=False, message=exc.reason)
+    except ConnectorFailed:
+        raise
     except AppError as exc:
         return Health(connected=False, message=exc.message)
 
@@ -28,7 +37,7 @@ async def verify_credentials(connector_type: str, values: Mapping[str, Any], *, 
     """Ask the provider before anything is stored.
 
     Raises what check_credentials raises, InvalidConnectorCredentials when the provider refuses them,
-    ThirdPartyError when it cannot be asked.
+    ThirdPartyError when it cannot be asked, ConnectorFailed when the fault is the adapter's own.
     """
     provider = provider_of(connector_type)(check_credentials(connector_type, values), context)
     try:
@@ -47,6 +56,12 @@ async def verify_credentials(connector_type: str, values: Mapping[str, Any], *, 
 async def _validate(provider: Provider[Any]) -> Health:
     try:
         return await provider.validate()
+    except (SendError, AppError):
+        raise
+    except Exception as exc:
+        # An adapter may be a stranger's: it must not look like our own fault, and its words may hold secrets.
+        log.exception("connector.failed", type=provider.type, error=type(exc).__name__)
+        raise ConnectorFailed(f"The {provider.title} connector failed by itself; the server's log says how.") from exc
     finally:
         await provider.aclose()
 

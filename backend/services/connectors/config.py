@@ -1,18 +1,22 @@
-"""A connector's settings that are no secrets: today its pacing."""
+"""A connector's settings that are no secrets: how fast it sends, and how often it tries again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from backend.errors import FieldError, ValidationFailed
-from backend.providers._base import Pacing
+from backend.providers._base import Pacing, Retry
 
 MOST_PER_SECOND: Final = 100_000
+MOST_ATTEMPTS: Final = 100
+LONGEST_RETRY_S: Final = 30 * 24 * 3600.0
 Rate = Annotated[float, Field(gt=0, le=MOST_PER_SECOND)]
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_RETRY_S, strict=True)]
 
 
 class PacingConfig(BaseModel):
@@ -24,10 +28,22 @@ class PacingConfig(BaseModel):
     per_recipient_per_second: Rate | None = None
 
 
+class RetryConfig(BaseModel):
+    """A field that is not there, or null, keeps the provider's or the platform's setting."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid")
+
+    max_attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS, strict=True)] | None = None
+    base_s: Seconds | None = None
+    cap_s: Seconds | None = None
+    max_age_s: Seconds | None = None
+
+
 class ConnectorConfig(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid")
 
     pacing: PacingConfig | None = None
+    retry: RetryConfig | None = None
 
 
 def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +70,17 @@ def effective_pacing(config: Mapping[str, Any], default: Pacing) -> Pacing:
     return Pacing(
         per_second=chosen.get("perSecond", default.per_second),
         per_recipient_per_second=chosen.get("perRecipientPerSecond", default.per_recipient_per_second),
+        # Whoever chooses a pace for recipients chooses it for groups too.
+        per_group_per_second=None if "perRecipientPerSecond" in chosen else default.per_group_per_second,
     )
+
+
+def effective_retry(config: Mapping[str, Any], default: Retry) -> Retry:
+    """Return the provider's retry settings with the connector's own put over them."""
+    chosen = config.get("retry") or {}
+    names = {"max_attempts": "maxAttempts", "base_s": "baseS", "cap_s": "capS", "max_age_s": "maxAgeS"}
+    own = {name: chosen[alias] for name, alias in names.items() if chosen.get(alias) is not None}
+    return replace(default, **own)
 
 
 def _sentence(message: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import structlog
@@ -27,6 +27,9 @@ from backend.services.paging import Page, PageRequest, fetch_page
 
 log = structlog.get_logger(__name__)
 
+# A connector with this weight gets nearly everything that a pool sends.
+HEAVIEST: Final = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class NewConnector:
@@ -38,6 +41,7 @@ class NewConnector:
     config: Mapping[str, Any] = field(default_factory=dict)
     is_active: bool = True
     is_default: bool = False
+    weight: int | None = None
 
 
 async def create_connector(
@@ -60,6 +64,7 @@ async def create_connector(
         config=config,
         is_active=new.is_active,
         is_default=is_default,
+        weight=_checked_weight(new.weight),
     )
     connector.credentials_encrypted = seal(vault, connector.id, credentials)
     if is_default:
@@ -108,7 +113,7 @@ async def update_connector(
     changes: Mapping[str, Any],
     actor: UserPrincipal | None = None,
 ) -> Connector:
-    """Apply `changes`: any of name, is_active, is_default, credentials (merged), config.
+    """Apply `changes`: any of name, is_active, is_default, weight, credentials (merged), config.
 
     New credentials end the connector's being broken, so that its waiting messages go on. Raises
     ConnectorNotFound and what create_connector raises.
@@ -126,6 +131,8 @@ async def update_connector(
     for name in ("name", "is_active"):
         if changes.get(name) is not None:
             setattr(connector, name, changes[name])
+    if "weight" in changes:
+        connector.weight = _checked_weight(changes["weight"])
     connector.updated_at = utc_now()
     replaced = {"credentials": "replaced"} if changes.get("credentials") is not None else {}
     audit.record(
@@ -187,8 +194,23 @@ async def test_connector(
     return health
 
 
+def circuit_state(connector: Connector) -> Literal["closed", "open", "half_open"]:
+    """Return what the circuit breaker does: closed sends, open waits, half_open sends one message to find out."""
+    if connector.circuit_opened_at is None:
+        return "closed"
+    is_over = connector.circuit_probe_at is None or connector.circuit_probe_at <= utc_now()
+    return "half_open" if is_over else "open"
+
+
 def _audited(connector: Connector) -> dict[str, Any]:
-    return {name: getattr(connector, name) for name in ("name", "config", "is_active", "is_default")}
+    return {name: getattr(connector, name) for name in ("name", "config", "is_active", "is_default", "weight")}
+
+
+def _checked_weight(weight: int | None) -> int | None:
+    if weight is not None and not 0 <= weight <= HEAVIEST:
+        message = f"A weight is a whole number from 0 to {HEAVIEST}; none: not in the pool."
+        raise ValidationFailed(errors=[FieldError("weight", "VALIDATION_ERROR", message)])
+    return weight
 
 
 def _clear_broken(connector: Connector) -> None:

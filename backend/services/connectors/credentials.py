@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from backend import ids
 from backend.crypto import DecryptionFailed, Vault
 from backend.errors import FieldError, InvalidConnectorCredentials, ValidationFailed
 from backend.models import Connector
@@ -83,7 +85,14 @@ def open_provider(connector: Connector, *, vault: Vault, context: ProviderContex
     Raises InvalidConnectorType and InvalidConnectorCredentials.
     """
     adapter = provider_of(connector.type)
+    if adapter.callback_type is not None and context.public_url is not None:
+        context = replace(context, callback_url=context.public_url + callback_path(connector.id))
     return adapter(check_credentials(connector.type, unseal(vault, connector)), context)
+
+
+def callback_path(connector_id: UUID) -> str:
+    """Return where the provider's callbacks for this connector arrive, below the server's public URL."""
+    return f"/api/v1/callbacks/{ids.encode(ids.CONNECTOR, connector_id)}"
 
 
 def _field_error(connector_type: str, problem: ErrorDetails) -> FieldError:

@@ -1,6 +1,7 @@
 """Claims: leases on queue rows. A result must carry its claim; a lost lease cannot write.
 
-    due -> claimed -> in_flight -> (deleted | due again)
+    due -> claimed -> in_flight -> (deleted | due again | watched)
+    watched -> (deleted | due again), under a claim too, where `due_at` moved on is the lease
 
 A claimed row was not shown to a provider yet: after a crash it is sent again. An in-flight one may
 have been: after a crash it is uncertain.
@@ -8,7 +9,7 @@ have been: after a crash it is uncertain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -19,6 +20,12 @@ import orjson
 from backend.ids import new_id
 from backend.models.session import RawPool
 from backend.queueing import Turn
+from backend.status import Status
+
+# What one turn may claim at most.
+MOST_OF_A_TURN: Final = 100
+# Nothing is left to send of these, whichever way it went.
+SETTLED: Final = frozenset({Status.DELIVERED, Status.READ, Status.CANCELED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +43,43 @@ class Claim:
     content: dict[str, Any]
     status: str
     on_uncertain: str
-    created_at: datetime
+    created_at: datetime  # or the time it was scheduled for: its age counts from there
     expires_at: datetime | None
+    route: dict[str, Any] | None = None
+    step: int = 0
 
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A claim of a message that was handed over, or may have been; `sent_ago_s` since its last attempt ended."""
+
+    claim: Claim
+    is_uncertain: bool
+    sent_ago_s: float
+
+
+# Watched messages of one claim.
+MOST_WATCHED: Final = 500
+_MESSAGE: Final = (
+    "m.attempts + 1, m.recipient, m.content, m.status, m.on_uncertain, "
+    "coalesce(m.send_at, m.created_at), m.expires_at, m.route, m.step"
+)
 
 # Driven by the index on (lane, connector_id, due_at, message_id): LATERAL with a limit for each turn, and a
 # MATERIALIZED CTE so that the rows locked are exactly the rows claimed. Messages are fetched one
-# by one through their primary key, which also picks the partition at run time.
-_CLAIM: Final = """
+# by one through their primary key, which also picks the partition at run time. The planner must know a limit in
+# numbers, or it expects a tenth of the queue and reads all of it; rows beyond the outer limit are not even locked.
+_CLAIM: Final = f"""
 WITH picked AS MATERIALIZED (
     SELECT q.message_id
-    FROM json_to_recordset(%(turns)s::json) AS t(lane smallint, connector_id uuid)
+    FROM json_to_recordset(%(turns)s::json) AS t(lane smallint, connector_id uuid, most int)
     CROSS JOIN LATERAL (
-        SELECT message_id FROM send_queue
-        WHERE state = 0 AND lane = t.lane AND connector_id = t.connector_id AND due_at <= now()
-        ORDER BY due_at, message_id LIMIT %(most)s
-        FOR UPDATE SKIP LOCKED
+        SELECT message_id FROM (
+            SELECT message_id FROM send_queue
+            WHERE state = 0 AND lane = t.lane AND connector_id = t.connector_id AND due_at <= now()
+            ORDER BY due_at, message_id LIMIT {MOST_OF_A_TURN}
+            FOR UPDATE SKIP LOCKED
+        ) oldest LIMIT t.most
     ) q
 ), claimed AS (
     UPDATE send_queue q
@@ -59,11 +87,35 @@ WITH picked AS MATERIALIZED (
     FROM picked WHERE q.message_id = picked.message_id
     RETURNING q.message_id, q.project_id, q.connector_id, q.lane, q.tries
 )
-SELECT c.message_id, c.project_id, c.connector_id, c.lane, c.tries, m.attempts + 1, m.recipient, m.content,
-       m.status, m.on_uncertain, m.created_at, m.expires_at
+SELECT c.message_id, c.project_id, c.connector_id, c.lane, c.tries, {_MESSAGE}
 FROM claimed c
 CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = c.message_id LIMIT 1) m
-"""
+"""  # noqa: S608 (made of constants)
+
+# Settled by a receipt that found the row claimed, or due for another way.
+_DROP: Final = "DELETE FROM send_queue WHERE message_id = ANY(%s) AND claim = %s"
+
+# A provider's id says that the last attempt's outcome is known after all.
+_WATCH: Final = f"""
+WITH picked AS MATERIALIZED (
+    SELECT message_id FROM send_queue WHERE state = 3 AND due_at <= now()
+    ORDER BY due_at LIMIT {MOST_WATCHED} FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE send_queue q
+    SET claim = %(number)s, due_at = now() + make_interval(secs => %(lease_s)s)
+    FROM picked WHERE q.message_id = picked.message_id
+    RETURNING q.message_id, q.project_id, q.connector_id, q.lane, q.tries
+)
+SELECT coalesce(a.outcome = 'uncertain' AND m.provider_message_id IS NULL, false),
+    coalesce(extract(epoch FROM now() - a.started_at) - a.duration_ms / 1000, 0)::float8,
+    c.message_id, c.project_id, c.connector_id, c.lane, c.tries, {_MESSAGE}
+FROM claimed c
+CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = c.message_id LIMIT 1) m
+LEFT JOIN LATERAL (
+    SELECT outcome, started_at, duration_ms FROM attempts
+    WHERE attempts.message_id = c.message_id AND attempts.id >= c.message_id ORDER BY id DESC LIMIT 1
+) a ON true
+"""  # noqa: S608 (made of constants)
 
 _MARK_IN_FLIGHT: Final = """
 UPDATE send_queue SET state = 2 WHERE message_id = ANY(%s) AND claim = %s AND state = 1 RETURNING message_id
@@ -78,8 +130,8 @@ WHERE message_id = ANY(%s) AND claim = ANY(%s) AND state <> 0
 _RELEASE: Final = """
 UPDATE send_queue q
 SET state = 0, claim = NULL, lease_until = NULL, tries = greatest(0, tries - 1),
-    due_at = now() + make_interval(secs => %(delay_s)s)
-FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, claim uuid)
+    due_at = now() + make_interval(secs => r.delay_s)
+FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, claim uuid, delay_s float8)
 WHERE q.message_id = r.message_id AND q.claim = r.claim
 """
 
@@ -89,15 +141,32 @@ class Claims:
         self._pool = pool
         self._lease_s = lease_s
 
-    async def take(self, turns: Sequence[Turn], most_each: int) -> list[Claim]:
-        """Lease up to `most_each` due messages of each turn, oldest first."""
+    async def take(
+        self, turns: Sequence[Turn], most_each: int, *, at_most: Mapping[Turn, int] | None = None
+    ) -> list[Claim]:
+        """Lease up to `most_each` due messages of each turn, oldest first; of some turns `at_most` fewer."""
         number = new_id()
-        rows = orjson.dumps([{"lane": lane, "connector_id": connector_id} for lane, connector_id in turns]).decode()
+        fewer = at_most or {}
+        rows = orjson.dumps(
+            [{"lane": turn[0], "connector_id": turn[1], "most": fewer.get(turn, most_each)} for turn in turns]
+        ).decode()
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                _CLAIM, {"turns": rows, "most": most_each, "number": number, "lease_s": self._lease_s}, prepare=True
+                _CLAIM, {"turns": rows, "number": number, "lease_s": self._lease_s}, prepare=True
             )
-            return [Claim(number, *row) for row in await cursor.fetchall()]
+            claims = [Claim(number, *row) for row in await cursor.fetchall()]
+            settled = [claim.message_id for claim in claims if claim.status in SETTLED]
+            if settled:
+                await connection.execute(_DROP, (settled, number))
+                claims = [claim for claim in claims if claim.status not in SETTLED]
+            return claims
+
+    async def watch(self) -> list[Watched]:
+        """Lease up to MOST_WATCHED watched messages whose time has come; nobody else decides about them meanwhile."""
+        number = new_id()
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_WATCH, {"number": number, "lease_s": self._lease_s}, prepare=True)
+            return [Watched(Claim(number, *row[2:]), row[0], row[1]) for row in await cursor.fetchall()]
 
     async def mark_in_flight(self, claims: Sequence[Claim]) -> set[UUID]:
         """Return the messages that are still ours, now marked; only these may be sent."""
@@ -116,8 +185,11 @@ class Claims:
         async with self._pool.connection() as connection:
             await connection.execute(_RENEW, (self._lease_s, ids, numbers))
 
-    async def release(self, claims: Sequence[Claim], *, delay_s: float = 0.0) -> None:
-        """Give back what was surely not sent."""
-        rows = orjson.dumps([{"message_id": c.message_id, "claim": c.number} for c in claims]).decode()
+    async def release(self, claims: Sequence[Claim], *, delays_s: Mapping[UUID, float] | None = None) -> None:
+        """Give back what was surely not sent, due at once or after its own of `delays_s`."""
+        later = delays_s or {}
+        rows = orjson.dumps(
+            [{"message_id": c.message_id, "claim": c.number, "delay_s": later.get(c.message_id, 0.0)} for c in claims]
+        ).decode()
         async with self._pool.connection() as connection:
-            await connection.execute(_RELEASE, {"rows": rows, "delay_s": delay_s})
+            await connection.execute(_RELEASE, {"rows": rows})

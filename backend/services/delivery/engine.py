@@ -19,22 +19,26 @@ import redis
 import structlog
 
 from backend import ids
-from backend.models import Connector
-from backend.models.session import Change, Database, announce
-from backend.providers._base import OutboundMessage, ProviderTemplate
+from backend.models.session import Database
+from backend.providers._base import Accepted, OutboundMessage, ProviderTemplate
 from backend.providers._errors import OutcomeUnknown, Rejected, SendError
 from backend.queueing import Doorbell, ReadySet, Turn
-from backend.services.delivery import outcomes
+from backend.services.delivery import outcomes, ways
 from backend.services.delivery.accounts import Account, Accounts
-from backend.services.delivery.claims import Claim, Claims
+from backend.services.delivery.broken import BrokenConnectors
+from backend.services.delivery.circuit import Circuits, CutOff, is_failure
+from backend.services.delivery.claims import MOST_OF_A_TURN, Claim, Claims
 from backend.services.delivery.outcomes import Result, RetryPolicy
+from backend.services.delivery.pacing import Pacer
+from backend.services.delivery.portions import Portioner
 from backend.services.delivery.recorder import Recorder
+from backend.services.delivery.shares import SLOW_S, Shares
 
 log = structlog.get_logger()
 
 # Messages of one connector before it is the next one's turn: small enough to be fair between
 # tenants, large enough that a claim statement is worth its round trip.
-QUANTUM: Final = 100
+QUANTUM: Final = MOST_OF_A_TURN
 _TURNS_AT_ONCE: Final = 16
 _LINGER_S: Final = 0.1
 _POLL_S: Final = 0.01
@@ -49,21 +53,31 @@ class DeliveryEngine:
         ready: ReadySet,
         doorbell: Doorbell,
         accounts: Accounts,
+        pacer: Pacer,
+        circuits: Circuits,
+        broken: BrokenConnectors,
         retry_policy: RetryPolicy,
         concurrency: int,
         lease_s: float,
         exchange_timeout_s: float,
+        settle_s: float,
     ) -> None:
-        self._database = database
         self._ready = ready
         self._doorbell = doorbell
         self._accounts = accounts
+        self._pacer = pacer
+        self._circuits = circuits
+        self._broken = broken
         self._retry_policy = retry_policy
+        self._shares = Shares(concurrency)
+        self._portioner = Portioner(pacer, self._shares, circuits, doorbell)
+        self._probes: set[UUID] = set()  # messages sent to find out whether their connector is back
         self._concurrency = concurrency
         self._lease_s = lease_s
         self._exchange_timeout_s = exchange_timeout_s
+        self._settle_s = settle_s
         self._claims = Claims(database.raw, lease_s=lease_s)
-        self._recorder = Recorder(database.raw)
+        self._recorder = Recorder(database.raw, doorbell)
         self._held: dict[UUID, Claim] = {}  # every claim whose outcome is not recorded yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
@@ -129,37 +143,49 @@ class DeliveryEngine:
         if room <= 0:
             return False
         most_each = min(QUANTUM, room)
-        turns = await self._ready.pop(max(1, min(_TURNS_AT_ONCE, room // most_each)), keep_bell=keep_bell)
-        if not turns:
+        popped = await self._ready.pop(max(1, min(_TURNS_AT_ONCE, room // most_each)), keep_bell=keep_bell)
+        if not popped.turns:
             return False
         try:
-            accounts = await self._sendable(turns)
-            sendable = [turn for turn in turns if turn[1] in accounts]
-            claims = await self._claims.take(sendable, most_each) if sendable else []
+            accounts = await self._sendable(popped.turns)
+            portions = await self._portioner.measure(
+                popped, accounts, most_each=most_each, now=asyncio.get_running_loop().time()
+            )
+            most = portions.most
+            claims = await self._claims.take(list(most), most_each, at_most=most) if most else []
         except psycopg.OperationalError as exc:
             log.warning("claim.database_away", error=type(exc).__name__)
-            self._doorbell.ring(turns, delay_ms=int(_AWAY_S * 1000))
+            for connector_id in popped.probes:
+                await self._circuits.end_probe(connector_id)
+            self._doorbell.ring(popped.turns, delay_ms=int(_AWAY_S * 1000))
             await asyncio.sleep(_AWAY_S)
             return True
-        counts: dict[Turn, int] = {}
-        for claim in claims:
-            turn = (claim.lane, claim.connector_id)
-            counts[turn] = counts.get(turn, 0) + 1
-        # Whoever filled their quantum has more, and goes to the back of the line.
-        self._doorbell.ring([turn for turn, count in counts.items() if count >= most_each])
-        if claims:
-            await self._start(claims, accounts)
+        sendable = await self._hold_back(claims, accounts)
+        await self._portioner.settle(portions, claims, sendable, accounts)
+        if sendable:
+            if popped.probes:
+                self._probes |= {claim.message_id for claim in sendable if claim.connector_id in popped.probes}
+            await self._start(sendable, accounts)
         return True
+
+    async def _hold_back(self, claims: list[Claim], accounts: Mapping[UUID, Account]) -> list[Claim]:
+        """Give back what would overrun its recipient's pace, each until its place; returns the rest."""
+        delays_s = await self._pacer.delays_s(claims, accounts)
+        if not delays_s:
+            return claims
+        self._spawn(self._release([claim for claim in claims if claim.message_id in delays_s], delays_s))
+        return [claim for claim in claims if claim.message_id not in delays_s]
 
     async def _wait_for_room(self) -> int:
         """Return how many more sends may start; waits until a quarter is free, or somebody is done."""
+        loop = asyncio.get_running_loop()
         wanted = max(1, self._concurrency // 4)
-        while (room := self._concurrency - len(self._held)) < wanted and not self._is_stopping:
+        while (room := self._shares.room(loop.time())) < wanted and not self._is_stopping:
             self._room.clear()
             try:
-                await asyncio.wait_for(self._room.wait(), timeout=1.0)
+                await asyncio.wait_for(self._room.wait(), timeout=SLOW_S)
             except TimeoutError:
-                return self._concurrency - len(self._held)
+                return self._shares.room(loop.time())
         return 0 if self._is_stopping else room
 
     async def _sendable(self, turns: Sequence[Turn]) -> dict[UUID, Account]:
@@ -175,8 +201,10 @@ class DeliveryEngine:
         return accounts
 
     async def _start(self, claims: Sequence[Claim], accounts: Mapping[UUID, Account]) -> None:
+        now = asyncio.get_running_loop().time()
         for claim in claims:
             self._held[claim.message_id] = claim
+            self._shares.start(claim.connector_id, now)
         try:
             mine = await self._claims.mark_in_flight(claims)
         except psycopg.OperationalError as exc:
@@ -190,16 +218,17 @@ class DeliveryEngine:
             else:
                 self._let_go(claim)
 
-    async def _release(self, claims: list[Claim]) -> None:
+    async def _release(self, claims: list[Claim], delays_s: Mapping[UUID, float] | None = None) -> None:
         while True:
             try:
-                await self._claims.release(claims)
+                await self._claims.release(claims, delays_s=delays_s)
                 break
             except psycopg.OperationalError:
                 await asyncio.sleep(_AWAY_S)
         for claim in claims:
             self._let_go(claim)
-        self._doorbell.ring({(claim.lane, claim.connector_id) for claim in claims})
+            delay_s = delays_s[claim.message_id] if delays_s is not None else 0.0
+            self._doorbell.ring([(claim.lane, claim.connector_id)], delay_ms=int(delay_s * 1000))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -207,75 +236,78 @@ class DeliveryEngine:
         task.add_done_callback(self._tasks.discard)
 
     def _let_go(self, claim: Claim) -> None:
-        self._held.pop(claim.message_id, None)
+        if self._held.pop(claim.message_id, None) is not None:
+            self._shares.end(claim.connector_id)
         self._room.set()
 
     # -- sending ---------------------------------------------------------------------------------
 
     async def _send(self, claim: Claim, account: Account) -> None:
         try:
-            result = await self._exchange(claim, account)
-            await self._slow_down(claim, result)
-            recorded = await self._recorder.record(result)
-            if result.retry_in_s is not None and recorded.is_ours:
-                self._doorbell.ring([(claim.lane, claim.connector_id)], delay_ms=int(result.retry_in_s * 1000) + 1)
+            await self.settle(await self._exchange(claim, account), account)
         finally:
             self._let_go(claim)
 
+    async def settle(self, result: Result, account: Account) -> None:
+        """Record what became of a claim, and ring for its message when it is to be tried again."""
+        result = ways.after_try(result, account, settle_s=self._settle_s)
+        await self._slow_down(result, account)
+        recorded = await self._recorder.record(result)
+        if result.retry_in_s is not None and recorded.is_ours:
+            turn = (result.claim.lane, result.claim.connector_id)
+            self._doorbell.ring([turn], delay_ms=int(result.retry_in_s * 1000) + 1)
+
     async def _exchange(self, claim: Claim, account: Account) -> Result:
+        is_probe = bool(self._probes) and claim.message_id in self._probes
+        self._probes.discard(claim.message_id)
         if claim.expires_at is not None and claim.expires_at <= datetime.now(UTC):
+            if is_probe:
+                await self._circuits.end_probe(claim.connector_id)
             return outcomes.expired(claim)
         started_at, started = datetime.now(UTC), time.perf_counter()
+        answer = await self._ask_provider(claim, account)
+        took_s = time.perf_counter() - started
+        now = asyncio.get_running_loop().time()
+        self._shares.heard(claim.connector_id, now, took_s, is_failure=is_failure(answer))
+        counts = await self._circuits.note(claim, account, answer, is_probe=is_probe)
+        if isinstance(answer, Accepted):
+            return outcomes.accepted(claim, answer, started_at, took_s * 1000)
+        policy = self._retry_policy.with_own(account.retry)
+        return outcomes.failed(claim, answer, policy, started_at, took_s * 1000, counts=counts)
+
+    async def _ask_provider(self, claim: Claim, account: Account) -> Accepted | SendError:
+        """Return what the provider said, or what kept it from saying anything."""
         provider = account.provider
         if provider is None:
-            error: SendError = Rejected(account.reason, code="CONNECTOR_GONE")
-            return outcomes.failed(claim, error, self._retry_policy, started_at, 0.0)
+            return Rejected(account.reason, code=outcomes.CONNECTOR_GONE)
         try:
             async with asyncio.timeout(self._exchange_timeout_s):
-                answer = await provider.send(_outbound(claim))
+                return await provider.send(outbound(claim))
         except SendError as exc:
-            error = exc
-        except TimeoutError as exc:
-            error = OutcomeUnknown(f"No answer from {provider.title} within {self._exchange_timeout_s:g} s.")
-            error.__cause__ = exc
+            return exc
+        except TimeoutError:
+            return OutcomeUnknown(f"No answer from {provider.title} within {self._exchange_timeout_s:g} s.")
         except asyncio.CancelledError:
-            # The process stops before the provider answered.
-            error = OutcomeUnknown("The worker was stopped while the provider was still answering.")
+            return CutOff("The worker was stopped while the provider was still answering.")
         except Exception as exc:  # an adapter's bug: the request may have gone out
             log.exception("attempt.adapter_failed", provider=provider.type, message_id=str(claim.message_id))
-            error = OutcomeUnknown(f"The {provider.title} adapter failed: {type(exc).__name__}.")
-            error.__cause__ = exc
-        else:
-            return outcomes.accepted(claim, answer, started_at, _since_ms(started))
-        return outcomes.failed(claim, error, self._retry_policy, started_at, _since_ms(started))
+            return OutcomeUnknown(f"The {provider.title} adapter failed: {type(exc).__name__}.")
 
-    async def _slow_down(self, claim: Claim, result: Result) -> None:
+    async def _slow_down(self, result: Result, account: Account) -> None:
         """A throttled or broken connector waits as a whole, so that no other attempt is burnt."""
-        if result.outcome not in {"throttled", "broken"} or result.retry_in_s is None:
-            return
+        claim = result.claim
         if result.outcome == "broken":
-            await self._mark_broken(claim, result.reason)
-        if not result.recipient_only:
+            title = account.provider.title if account.provider is not None else "The provider"
+            await self._broken.mark(claim.connector_id, title=title, reason=result.reason)
+        if result.hold_s > 0:
             try:
-                await self._ready.hold(claim.connector_id, result.retry_in_s)
+                await self._ready.hold(claim.connector_id, result.hold_s)
             except redis.RedisError as exc:
                 log.warning("hold.unreachable", error=type(exc).__name__)
 
-    async def _mark_broken(self, claim: Claim, reason: str) -> None:
-        try:
-            async with self._database.transaction() as session:
-                connector = await Connector.find(session, claim.project_id, claim.connector_id)
-                if connector is None or connector.broken_at is not None:
-                    return
-                connector.broken_at = datetime.now(UTC)
-                connector.broken_reason = reason
-                announce(session, Change("connector", connector.id))
-            log.warning("connector.broken", connector_id=str(claim.connector_id), reason=reason)
-        except Exception as exc:  # noqa: BLE001 (the attempt's outcome must be recorded all the same)
-            log.warning("connector.mark_failed", error=type(exc).__name__)
 
-
-def _outbound(claim: Claim) -> OutboundMessage:
+def outbound(claim: Claim) -> OutboundMessage:
+    """Return the message as its provider sees it."""
     content = claim.content
     template = content.get("template")
     return OutboundMessage(
@@ -288,7 +320,3 @@ def _outbound(claim: Claim) -> OutboundMessage:
         if template
         else None,
     )
-
-
-def _since_ms(started: float) -> float:
-    return (time.perf_counter() - started) * 1000

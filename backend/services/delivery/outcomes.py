@@ -9,19 +9,24 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-from backend.providers._base import Accepted
+from backend.providers._base import Accepted, Retry
 from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
 from backend.services.delivery.claims import Claim
 from backend.status import Status
 
-Outcome = Literal["accepted", "retry", "throttled", "rejected", "broken", "uncertain", "expired"]
+# `watched` is no try of its own: what came of waiting for a receipt (ways.py).
+Outcome = Literal["accepted", "retry", "throttled", "rejected", "broken", "uncertain", "expired", "watched"]
 # A throttled connector without a wish of its own from the provider waits this long.
 DEFAULT_THROTTLE_S: Final = 1.0
 # How long a connector that cannot send (broken, inactive) is left alone before it is looked at again.
 WAITING_HOLD_S: Final = 30.0
+# The connector was deleted or switched off: nobody refused the message.
+CONNECTOR_GONE: Final = "CONNECTOR_GONE"
+# A throttled connector is tried again after this long, whatever the provider asked for.
+_LONGEST_HOLD_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,20 @@ class RetryPolicy:
         """Return a random delay up to `base * 2^(tries-1)`, at most the cap (full jitter)."""
         longest = min(self.cap_s, self.base_s * 2.0 ** min(tries - 1, 30))
         return random.uniform(0.0, longest)  # noqa: S311 (jitter, not a secret)
+
+    def with_own(self, own: Retry) -> RetryPolicy:
+        """Return this policy with what a provider or connector sets for itself."""
+        if own == _NO_RETRY_OF_ITS_OWN:
+            return self
+        return RetryPolicy(
+            max_attempts=self.max_attempts if own.max_attempts is None else own.max_attempts,
+            base_s=self.base_s if own.base_s is None else own.base_s,
+            cap_s=self.cap_s if own.cap_s is None else own.cap_s,
+            max_age_s=self.max_age_s if own.max_age_s is None else own.max_age_s,
+        )
+
+
+_NO_RETRY_OF_ITS_OWN: Final = Retry()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +71,19 @@ class Result:
     answer: Mapping[str, Any] = field(default_factory=dict)
     retry_in_s: float | None = None
     counts_as_try: bool = True
-    recipient_only: bool = False
+    # How long the whole connector is to wait.
+    hold_s: float = 0.0
     suppress: bool = False
+    is_attempt: bool = True
+    # Set: the message stays in the queue, watched, and is looked at again after this long.
+    watch_in_s: float | None = None
+    # Set: the message goes on with the next way of its route that answers this; where none is open, as above.
+    fault: Literal["failure", "unavailable"] | None = None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it is a dead letter: not sent in the end, although another try may help."""
+        return self.status is Status.FAILED and (self.outcome != "rejected" or self.code == CONNECTOR_GONE)
 
 
 def accepted(claim: Claim, answer: Accepted, started_at: datetime, duration_ms: float) -> Result:
@@ -68,8 +98,16 @@ def accepted(claim: Claim, answer: Accepted, started_at: datetime, duration_ms: 
     )
 
 
-def failed(claim: Claim, error: SendError, policy: RetryPolicy, started_at: datetime, duration_ms: float) -> Result:
-    """Return the result of a refused, impossible or unclear send."""
+def failed(
+    claim: Claim,
+    error: SendError,
+    policy: RetryPolicy,
+    started_at: datetime,
+    duration_ms: float,
+    *,
+    counts: bool = True,
+) -> Result:
+    """Return the result of a refused, impossible or unclear send; `counts`: it is one of the message's tries."""
     outcome = _outcome_of(error)
     status: Status | None = None
     retry_in_s: float | None = None
@@ -77,18 +115,22 @@ def failed(claim: Claim, error: SendError, policy: RetryPolicy, started_at: date
     if isinstance(error, OutcomeUnknown):
         status = Status.UNCERTAIN
         # The template's policy: a one-time code is better sent twice than never.
-        retry_in_s = policy.delay_s(claim.tries) if claim.on_uncertain == "resend" else None
-        if retry_in_s is not None and _is_exhausted(claim, policy):
-            retry_in_s = None
+        if claim.on_uncertain == "resend":
+            retry_in_s = _in_time(claim, policy, policy.delay_s(claim.tries), counts=counts)
+            if _would_expire(claim, retry_in_s):
+                retry_in_s = None
     elif isinstance(error, Unauthorized):
         retry_in_s = WAITING_HOLD_S
     elif isinstance(error, Unavailable):
-        retry_in_s = _retry_in_s(claim, error, policy)
+        retry_in_s = _retry_in_s(claim, error, policy, counts=counts)
         if retry_in_s is None:
             status = Status.FAILED
-            code, reason = "RETRIES_EXHAUSTED", f"Given up after {claim.tries} attempts; the last: {reason}"
+            code, reason = "RETRIES_EXHAUSTED", f"Given up after {_attempts(claim)}; the last: {reason}"
     else:
         status = Status.FAILED
+    if status is None and _would_expire(claim, retry_in_s):
+        status, retry_in_s = Status.EXPIRED, None
+        code, reason = "EXPIRED", f"Its next attempt would come after its expiresAt; the last: {reason}"
     if status is None and claim.status == Status.SCHEDULED:
         status = Status.QUEUED  # its time has come; now it waits like any other
     return Result(
@@ -101,15 +143,31 @@ def failed(claim: Claim, error: SendError, policy: RetryPolicy, started_at: date
         reason=reason,
         answer=error.answer,
         retry_in_s=retry_in_s,
-        counts_as_try=not isinstance(error, Throttled | Unauthorized),
-        recipient_only=isinstance(error, Throttled) and error.recipient_only,
+        counts_as_try=counts and not isinstance(error, Throttled | Unauthorized),
+        hold_s=_hold_s(error),
         suppress=isinstance(error, Rejected) and error.suppress,
     )
 
 
 def expired(claim: Claim) -> Result:
-    reason = "Not sent before its expiresAt."
-    return Result(claim, "expired", datetime.now(UTC), 0.0, status=Status.EXPIRED, code="EXPIRED", reason=reason)
+    return Result(
+        claim,
+        "expired",
+        datetime.now(UTC),
+        0.0,
+        status=Status.EXPIRED,
+        code="EXPIRED",
+        reason="Not sent before its expiresAt.",
+        is_attempt=False,
+    )
+
+
+def _hold_s(error: SendError) -> float:
+    if isinstance(error, Unauthorized):
+        return WAITING_HOLD_S
+    if isinstance(error, Throttled) and not error.recipient_only:
+        return min(error.retry_after_s or DEFAULT_THROTTLE_S, _LONGEST_HOLD_S)
+    return 0.0
 
 
 def _outcome_of(error: SendError) -> Outcome:
@@ -126,19 +184,32 @@ def _outcome_of(error: SendError) -> Outcome:
             return "rejected"
 
 
-def _retry_in_s(claim: Claim, error: Unavailable, policy: RetryPolicy) -> float | None:
+def _retry_in_s(claim: Claim, error: Unavailable, policy: RetryPolicy, *, counts: bool) -> float | None:
     """Return the delay, None when the message has had its tries or its time."""
-    if _is_exhausted(claim, policy) and not (isinstance(error, Throttled) and not _is_too_old(claim, policy)):
-        return None
     if isinstance(error, Throttled):
         # Everyone on this connector waits the same, so the jitter comes on top of the wish.
-        return (error.retry_after_s or DEFAULT_THROTTLE_S) + random.uniform(0.0, policy.base_s)  # noqa: S311
-    return max(error.retry_after_s or 0.0, policy.delay_s(claim.tries))
+        wish_s = error.retry_after_s or DEFAULT_THROTTLE_S
+        return _in_time(claim, policy, wish_s + random.uniform(0.0, policy.base_s), counts=False)  # noqa: S311
+    delay_s = max(error.retry_after_s or 0.0, policy.delay_s(claim.tries))
+    return _in_time(claim, policy, delay_s, counts=counts)
 
 
-def _is_exhausted(claim: Claim, policy: RetryPolicy) -> bool:
-    return claim.tries >= policy.max_attempts or _is_too_old(claim, policy)
+def _in_time(claim: Claim, policy: RetryPolicy, delay_s: float, *, counts: bool) -> float | None:
+    """Return `delay_s`, None when the tries are used up or the message would be too old by then."""
+    if counts and claim.tries >= policy.max_attempts:
+        return None
+    return delay_s if _age_s(claim) + delay_s < policy.max_age_s else None
 
 
-def _is_too_old(claim: Claim, policy: RetryPolicy) -> bool:
-    return (datetime.now(UTC) - claim.created_at).total_seconds() >= policy.max_age_s
+def _age_s(claim: Claim) -> float:
+    return (datetime.now(UTC) - claim.created_at).total_seconds()
+
+
+def _would_expire(claim: Claim, retry_in_s: float | None) -> bool:
+    if retry_in_s is None or claim.expires_at is None:
+        return False
+    return datetime.now(UTC) + timedelta(seconds=retry_in_s) >= claim.expires_at
+
+
+def _attempts(claim: Claim) -> str:
+    return "1 attempt" if claim.attempt_number == 1 else f"{claim.attempt_number} attempts"

@@ -1,6 +1,7 @@
 """Step 7, recording: outcomes of many sends in one statement, each under its claim.
 
-A result is never dropped while its lease may hold: the database being away only delays it.
+A result is never dropped while its lease may hold: the database being away only delays it. Messages that go on
+with another way of their route do so in the same statement (onward.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ import psycopg
 import structlog
 
 from backend.ids import new_id
+from backend.models.send_queue import DUE, WATCHED
 from backend.models.session import RawPool
+from backend.queueing import Doorbell, Turn
+from backend.services.delivery.onward import ONWARD, id_range
 from backend.services.delivery.outcomes import Result
 from backend.services.group_commit import GroupCommit
 from backend.status import RANK, Status
@@ -28,34 +32,37 @@ _RETRY_EVERY_S: Final = 0.25
 _ROW: Final = """
     message_id uuid, claim uuid, attempt_id uuid, number int, outcome text, code text, reason text,
     answer jsonb, started_at timestamptz, duration_ms float8, retry_at timestamptz, status text,
-    rank int, provider_message_id text, retry_in_s float8, counts_as_try bool, suppress bool, event_id uuid
+    rank int, provider_message_id text, again_in_s float8, again_state smallint, counts_as_try bool, suppress bool,
+    event_id uuid, is_attempt bool, fault text, is_given_up bool
 """
 
 # The rank of a stored status, so that a status never goes back (backend/status.py).
 _RANK_SQL: Final = "CASE m.status " + " ".join(f"WHEN '{s.value}' THEN {r}" for s, r in RANK.items()) + " ELSE 0 END"
 
-_RECORD: Final = f"""
+# Messages with further ways, and those that are given up, take the second statement: the others do not pay for it.
+_TEMPLATE: Final = f"""
 WITH held AS MATERIALIZED (
     SELECT r.*, q.project_id, q.connector_id
     FROM json_to_recordset(%(rows)s::json) AS r({_ROW})
     JOIN send_queue q ON q.message_id = r.message_id AND q.claim = r.claim
     FOR UPDATE OF q
-), done AS (
-    DELETE FROM send_queue q USING held h WHERE q.message_id = h.message_id AND h.retry_in_s IS NULL
+), {{onward}}done AS (
+    DELETE FROM send_queue q USING {{staying}} h WHERE q.message_id = h.message_id AND h.again_in_s IS NULL
 ), again AS (
     UPDATE send_queue q
-    SET state = 0, claim = NULL, lease_until = NULL, due_at = now() + make_interval(secs => h.retry_in_s),
+    SET state = h.again_state, claim = NULL, lease_until = NULL,
+        due_at = now() + make_interval(secs => h.again_in_s),
         tries = CASE WHEN h.counts_as_try THEN q.tries ELSE greatest(0, q.tries - 1) END
-    FROM held h WHERE q.message_id = h.message_id AND h.retry_in_s IS NOT NULL
+    FROM {{staying}} h WHERE q.message_id = h.message_id AND h.again_in_s IS NOT NULL
 ), attempted AS (
     INSERT INTO attempts (id, message_id, project_id, connector_id, number, outcome, provider_code, reason,
         answer, started_at, duration_ms, retry_at)
     SELECT attempt_id, message_id, project_id, connector_id, number, outcome, code, reason,
         answer, started_at, duration_ms, retry_at
-    FROM held WHERE outcome <> 'expired'
+    FROM held WHERE is_attempt
 ), moved AS (
     UPDATE messages m
-    SET attempts = CASE WHEN h.outcome = 'expired' THEN m.attempts ELSE h.number END,
+    SET attempts = CASE WHEN h.is_attempt THEN h.number ELSE m.attempts END,
         status = CASE WHEN h.rank > {_RANK_SQL} THEN h.status ELSE m.status END,
         provider_message_id = coalesce(h.provider_message_id, m.provider_message_id),
         error_code = CASE WHEN h.outcome = 'accepted' THEN NULL ELSE nullif(h.code, '') END,
@@ -64,15 +71,16 @@ WITH held AS MATERIALIZED (
         delivered_at = CASE WHEN h.status = 'delivered' THEN now() ELSE m.delivered_at END,
         failed_at = CASE WHEN h.status IN ('failed', 'expired') THEN now() ELSE m.failed_at END,
         updated_at = now()
-    FROM held h
+    FROM {{staying}} h
     WHERE m.id = h.message_id AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
-), told AS (
+        AND (h.is_attempt OR h.status IS NOT NULL){{moved}}
+), {{dead}}told AS (
     INSERT INTO events (id, project_id, message_id, type, data, created_at)
     SELECT event_id, project_id, message_id, 'message.' || status,
-        jsonb_strip_nulls(jsonb_build_object('attemptId', attempt_id, 'code', nullif(code, ''),
-            'reason', nullif(reason, ''), 'providerMessageId', provider_message_id)),
+        jsonb_strip_nulls(jsonb_build_object('attemptId', CASE WHEN is_attempt THEN attempt_id END,
+            'code', nullif(code, ''), 'reason', nullif(reason, ''), 'providerMessageId', provider_message_id)),
         now()
-    FROM held WHERE status IS NOT NULL
+    FROM {{staying}} h WHERE status IS NOT NULL
 ), known AS (
     INSERT INTO provider_refs (connector_id, provider_message_id, message_id, created_at)
     SELECT connector_id, provider_message_id, message_id, now() FROM held
@@ -86,8 +94,35 @@ WITH held AS MATERIALIZED (
     WHERE h.suppress
     ON CONFLICT DO NOTHING
 )
-SELECT message_id FROM held
+SELECT h.message_id, {{turn}}
 """  # noqa: S608 (made of constants)
+_RECORD: Final = _TEMPLATE.format(onward="", staying="held", turn="NULL, NULL FROM held h", moved="", dead="")
+# A connector that will be tried again keeps its message unless another way can be used now.
+_LEAVING: Final = f"""
+leaving AS MATERIALIZED (
+    SELECT message_id, project_id, fault, again_in_s IS NOT NULL AS only_usable, suppress, code, reason, event_id,
+        CASE WHEN is_attempt THEN attempt_id END AS attempt_id, CASE WHEN is_attempt THEN number END AS number
+    FROM held WHERE fault IS NOT NULL
+), {ONWARD}, staying AS MATERIALIZED (
+    SELECT * FROM held h WHERE NOT EXISTS (SELECT FROM next_way n WHERE n.message_id = h.message_id)
+), """  # noqa: S608 (made of constants)
+# Not what a receipt of an earlier try or way has settled meanwhile.
+_DEAD: Final = f"""dead AS (
+    INSERT INTO dead_letters (message_id, project_id)
+    SELECT h.message_id, h.project_id FROM staying h JOIN moved ON moved.id = h.message_id
+    WHERE h.is_given_up AND moved.status = '{Status.FAILED}'
+    ON CONFLICT DO NOTHING
+), """  # noqa: S608 (made of constants)
+_RECORD_ENDING: Final = _TEMPLATE.format(
+    onward=_LEAVING,
+    staying="staying",
+    moved="\n    RETURNING m.id, m.status",
+    dead=_DEAD,
+    turn="n.lane, n.connector_id FROM held h LEFT JOIN next_way n ON n.message_id = h.message_id",
+)
+
+# The message of a result that was recorded, and whose turn it is now if it goes on with another way.
+_Held = dict[UUID, Turn | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +133,11 @@ class Recorded:
 
 
 class Recorder:
-    def __init__(self, pool: RawPool) -> None:
+    """`doorbell` is rung for messages that go on with another connector; without one the sweeper finds them."""
+
+    def __init__(self, pool: RawPool, doorbell: Doorbell | None = None) -> None:
         self._pool = pool
+        self._doorbell = doorbell
         self._group: GroupCommit[Result, Recorded] = GroupCommit(
             self._record_batch, name="outcome-recorder", waiting_limit=1_000_000, batch_size=500
         )
@@ -118,14 +156,16 @@ class Recorder:
             held = await self._write_at_last(ordered)
         except psycopg.Error:
             held = await self._one_by_one(ordered)
+        if self._doorbell is not None and (turns := {turn for turn in held.values() if turn is not None}):
+            self._doorbell.ring(turns)
         lost = len(batch) - len(held)
         if lost:
             log.warning("record.lease_lost", results=lost)
         return [Recorded(result.claim.message_id in held) for result in batch]
 
-    async def _one_by_one(self, batch: Sequence[Result]) -> set[UUID]:
+    async def _one_by_one(self, batch: Sequence[Result]) -> _Held:
         """One result the database refuses must not take the others with it."""
-        held: set[UUID] = set()
+        held: _Held = {}
         for result in batch:
             try:
                 held |= await self._write_at_last([result])
@@ -135,7 +175,7 @@ class Recorder:
                 held |= await self._write_at_last([_without_answer(result)])
         return held
 
-    async def _write_at_last(self, batch: Sequence[Result]) -> set[UUID]:
+    async def _write_at_last(self, batch: Sequence[Result]) -> _Held:
         """Wait for a database that is away: the provider's answer is known only here."""
         while True:
             try:
@@ -144,14 +184,19 @@ class Recorder:
                 log.warning("record.database_away", error=type(exc).__name__, results=len(batch))
                 await asyncio.sleep(_RETRY_EVERY_S)
 
-    async def _write(self, batch: Sequence[Result]) -> set[UUID]:
-        ids = [result.claim.message_id for result in batch]
+    async def _write(self, batch: Sequence[Result]) -> _Held:
         rows = orjson.dumps([_row(result) for result in batch], default=str).decode()
+        is_usual = all(result.fault is None and not result.is_given_up for result in batch)
+        statement = _RECORD if is_usual else _RECORD_ENDING
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                _RECORD, {"rows": rows, "lowest": min(ids), "highest": max(ids)}, prepare=True
+                statement, {"rows": rows, **id_range(result.claim.message_id for result in batch)}, prepare=True
             )
-            return {row[0] for row in await cursor.fetchall()}
+            found = await cursor.fetchall()
+        return {
+            message_id: None if connector_id is None else (lane, connector_id)
+            for message_id, lane, connector_id in found
+        }
 
 
 def _row(result: Result) -> dict[str, Any]:
@@ -171,10 +216,14 @@ def _row(result: Result) -> dict[str, Any]:
         "status": result.status,
         "rank": RANK[result.status] if result.status is not None else -1,
         "provider_message_id": _clean(result.provider_message_id) if result.provider_message_id else None,
-        "retry_in_s": result.retry_in_s,
+        "again_in_s": result.retry_in_s if result.watch_in_s is None else result.watch_in_s,
+        "again_state": DUE if result.watch_in_s is None else WATCHED,
         "counts_as_try": result.counts_as_try,
         "suppress": result.suppress,
         "event_id": new_id(),
+        "is_attempt": result.is_attempt,
+        "fault": result.fault,
+        "is_given_up": result.is_given_up,
     }
 
 
@@ -213,4 +262,7 @@ def _without_answer(result: Result) -> Result:
         reason="The provider's answer could not be stored.",
         retry_in_s=result.retry_in_s,
         counts_as_try=result.counts_as_try,
+        is_attempt=result.is_attempt,
+        watch_in_s=result.watch_in_s,
+        fault=result.fault,
     )

@@ -1,13 +1,15 @@
 """The sweeper: finds what nobody rang for. Needs no bell, so that losing Redis loses nothing.
 
-Every second, in whichever worker holds the advisory lock: expired leases, due retries, schedules.
-Every minute: partitions ahead, idempotency keys and refresh tokens that have had their time.
+Every second, in whichever worker holds the advisory lock: expired leases, due retries, schedules, messages past
+their end, and those with another way than the connector they wait for. Every minute: what waited too long for a
+connector that cannot send, partitions ahead, idempotency keys and refresh tokens that have had their time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,14 +19,22 @@ import structlog
 
 from backend.ids import new_id
 from backend.models.partitions import partition_statements
+from backend.models.send_queue import DUE, WATCHED
 from backend.models.session import RawPool
+from backend.providers._registry import provider_types
 from backend.queueing import Doorbell, Turn
+from backend.services.delivery import onward, overdue, ways
 
 log = structlog.get_logger()
 
 _EVERY_S: Final = 1.0
 _MAINTENANCE_EVERY_S: Final = 60.0
 _BATCH: Final = 1000
+# How long a connector is left alone whose messages have no other way that can be used.
+_REST_S: Final = 10.0
+# Connectors looked at in one round; the next round follows at once and goes on from there.
+_MOST_TURNS: Final = 2000
+_BEGINNING: Final[Turn] = (-1, UUID(int=0))
 _SWEEP_LOCK: Final = 7_262_002
 _LOST_REASON: Final = "The worker died while the provider was answering; it may have taken the message."
 
@@ -38,7 +48,7 @@ RETURNING lane, connector_id
 
 # The worker is gone, so nobody knows what the provider made of it: uncertain.
 _LOST_IN_FLIGHT: Final = """
-SELECT q.message_id, q.project_id, q.connector_id, q.lane, m.attempts + 1, m.on_uncertain
+SELECT q.message_id, q.project_id, q.connector_id, m.attempts + 1, m.connector_type, m.on_uncertain, m.route, m.step
 FROM (
     SELECT * FROM send_queue WHERE state = 2 AND lease_until < now() LIMIT %s FOR UPDATE SKIP LOCKED
 ) q
@@ -48,45 +58,51 @@ CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = q.message_id) m
 _SETTLE_LOST: Final = """
 WITH lost AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid, connector_id uuid,
-        number int, resend bool, attempt_id uuid, event_id uuid)
+        number int, again_in_s float8, again_state smallint, attempt_id uuid, event_id uuid)
 ), done AS (
-    DELETE FROM send_queue q USING lost l WHERE q.message_id = l.message_id AND NOT l.resend
+    DELETE FROM send_queue q USING lost l WHERE q.message_id = l.message_id AND l.again_in_s IS NULL
 ), again AS (
-    UPDATE send_queue q SET state = 0, claim = NULL, lease_until = NULL, due_at = now()
-    FROM lost l WHERE q.message_id = l.message_id AND l.resend
+    UPDATE send_queue q SET state = l.again_state, claim = NULL, lease_until = NULL,
+        due_at = now() + make_interval(secs => l.again_in_s)
+    FROM lost l WHERE q.message_id = l.message_id AND l.again_in_s IS NOT NULL
 ), attempted AS (
     INSERT INTO attempts (id, message_id, project_id, connector_id, number, outcome, provider_code, reason,
         started_at, duration_ms)
     SELECT attempt_id, message_id, project_id, connector_id, number, 'uncertain', '', %(reason)s, now(), 0 FROM lost
 ), moved AS (
-    UPDATE messages m SET status = 'uncertain', attempts = l.number, error_reason = %(reason)s, updated_at = now()
-    FROM lost l WHERE m.id = l.message_id AND m.status IN ('queued', 'scheduled')
+    UPDATE messages m SET attempts = l.number, error_reason = %(reason)s, updated_at = now(),
+        status = CASE WHEN m.status IN ('scheduled', 'queued') THEN 'uncertain' ELSE m.status END
+    FROM lost l WHERE m.id = l.message_id
 )
 INSERT INTO events (id, project_id, message_id, type, data, created_at)
 SELECT event_id, project_id, message_id, 'message.uncertain', jsonb_build_object('reason', %(reason)s::text), now()
 FROM lost
 """
 
-# Jumps from one (lane, connector) to the next through the index, however many rows each has.
-_DUE_TURNS: Final = """
+# Jumps from one (lane, connector) to the next through the index, whose first row of each is what is due first.
+_TURNS: Final = f"""
 WITH RECURSIVE turns AS (
-    (SELECT lane, connector_id FROM send_queue WHERE state = 0 ORDER BY lane, connector_id LIMIT 1)
+    (SELECT lane, connector_id, due_at FROM send_queue
+    WHERE state = 0 AND (lane, connector_id) > (%(lane)s, %(connector_id)s)
+    ORDER BY lane, connector_id, due_at LIMIT 1)
     UNION ALL
-    SELECT n.lane, n.connector_id FROM turns t CROSS JOIN LATERAL (
-        SELECT lane, connector_id FROM send_queue
+    SELECT n.lane, n.connector_id, n.due_at FROM turns t CROSS JOIN LATERAL (
+        SELECT lane, connector_id, due_at FROM send_queue
         WHERE state = 0 AND (lane, connector_id) > (t.lane, t.connector_id)
-        ORDER BY lane, connector_id LIMIT 1
+        ORDER BY lane, connector_id, due_at LIMIT 1
     ) n
 )
-SELECT lane, connector_id FROM turns t WHERE EXISTS (
-    SELECT 1 FROM send_queue q
-    WHERE q.state = 0 AND q.lane = t.lane AND q.connector_id = t.connector_id AND q.due_at <= now()
-)
-"""
+SELECT lane, connector_id, due_at <= now() FROM turns LIMIT {_MOST_TURNS}
+"""  # noqa: S608 (made of constants)
 
 _FORGET_KEYS: Final = """
 DELETE FROM idempotency_records WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM idempotency_records WHERE expires_at < now() LIMIT 5000))
+"""
+# An hour more than they can be valid: a web server's clock may be behind the database's.
+_FORGET_USED_TOKENS: Final = """
+DELETE FROM used_tokens WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM used_tokens WHERE expires_at < now() - interval '1 hour' LIMIT 5000))
 """
 # A log-in's tokens live longer than its last use is worth knowing; the family goes with them.
 _FORGET_TOKENS: Final = """
@@ -101,10 +117,17 @@ DELETE FROM sessions WHERE id = ANY(ARRAY(
 
 
 class Sweeper:
-    def __init__(self, pool: RawPool, doorbell: Doorbell) -> None:
+    """`settle_s`: how long a receipt may settle what is uncertain; `max_age_s`: how long a message may wait."""
+
+    def __init__(self, pool: RawPool, doorbell: Doorbell, *, settle_s: float, max_age_s: float) -> None:
         self._pool = pool
         self._doorbell = doorbell
+        self._settle_s = settle_s
+        self._max_age_s = max_age_s
         self._maintained_at = 0.0
+        self._resting: dict[UUID, float] = {}  # connectors whose messages have no other way open, until when
+        self._looked_at = _BEGINNING
+        self._has_more = False
 
     async def run(self) -> None:
         """Sweep every second until cancelled; a failed round is logged and the next one tries again."""
@@ -115,19 +138,21 @@ class Sweeper:
                 log.warning("sweep.database_away", error=type(exc).__name__)
             except psycopg.Error:
                 log.exception("sweep.failed")
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(0 if self._has_more else _EVERY_S)
 
     async def sweep(self) -> set[Turn]:
         """Do one round; returns the turns that were rung, empty when another worker sweeps."""
         turns: set[Turn] = set()
+        self._has_more = False
         async with self._pool.connection() as connection, connection.transaction():
             cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_SWEEP_LOCK,))
             row = await cursor.fetchone()
             if row is None or not row[0]:
                 return turns
             turns |= await self._free_expired_leases(connection)
-            cursor = await connection.execute(_DUE_TURNS)
-            turns |= {(lane, connector_id) for lane, connector_id in await cursor.fetchall()}
+            turns |= await self._leave_unusable_connectors(connection)
+            self._has_more |= await overdue.end_expired(connection) == overdue.BATCH
+            turns |= await self._find_due(connection)
         self._doorbell.ring(turns)
         if time.monotonic() - self._maintained_at > _MAINTENANCE_EVERY_S:
             self._maintained_at = time.monotonic()
@@ -139,34 +164,81 @@ class Sweeper:
         turns: set[Turn] = {(lane, connector_id) for lane, connector_id in await cursor.fetchall()}
         cursor = await connection.execute(_LOST_IN_FLIGHT, (_BATCH,))
         lost = await cursor.fetchall()
+        self._has_more |= len(lost) == _BATCH
         if lost:
-            await connection.execute(_SETTLE_LOST, {"rows": _lost_rows(lost), "reason": _LOST_REASON})
+            rows = orjson.dumps([_lost_row(row, self._settle_s) for row in lost]).decode()
+            await connection.execute(_SETTLE_LOST, {"rows": rows, "reason": _LOST_REASON})
             log.warning("sweep.uncertain", messages=len(lost))
         if turns or lost:
             log.info("sweep.leases_expired", claimed=len(turns), in_flight=len(lost))
         return turns
 
+    async def _find_due(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
+        lane, connector_id = self._looked_at
+        cursor = await connection.execute(_TURNS, {"lane": lane, "connector_id": connector_id})
+        rows = await cursor.fetchall()
+        is_last = len(rows) < _MOST_TURNS
+        self._looked_at = _BEGINNING if is_last else (rows[-1][0], rows[-1][1])
+        self._has_more |= not is_last
+        return {(lane, connector_id) for lane, connector_id, is_due in rows if is_due}
+
+    async def _leave_unusable_connectors(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
+        now = time.monotonic()
+        self._resting = {connector_id: until for connector_id, until in self._resting.items() if until > now}
+        turns: set[Turn] = set()
+        room = onward.BATCH
+        for connector_id, why in (await onward.find_unusable(connection)).items():
+            if connector_id in self._resting:
+                continue
+            if room <= 0:
+                break
+            moved = await onward.leave_unusable(connection, connector_id, why)
+            turns.update(moved)
+            room -= len(moved)
+            if not moved:
+                self._resting[connector_id] = now + _REST_S
+        self._has_more |= room <= 0
+        if room < onward.BATCH:
+            log.info("sweep.fallback", messages=onward.BATCH - room)
+        return turns
+
+    async def _end_stuck(self) -> None:
+        async with self._pool.connection() as connection:
+            while True:
+                async with connection.transaction():
+                    ended = await overdue.end_stuck(connection, max_age_s=self._max_age_s)
+                if ended:
+                    log.warning("sweep.given_up", messages=ended)
+                if ended < overdue.BATCH:
+                    return
+
     async def _maintain(self) -> None:
+        await self._end_stuck()
         async with self._pool.connection() as connection:
             for statement in partition_statements():
                 await connection.execute(statement)
             await connection.execute(_FORGET_KEYS)
+            await connection.execute(_FORGET_USED_TOKENS)
             await connection.execute(_FORGET_TOKENS)
             await connection.execute(_FORGET_SESSIONS)
 
 
-def _lost_rows(lost: list[tuple[UUID, UUID, UUID, int, int, str]]) -> str:
-    return orjson.dumps(
-        [
-            {
-                "message_id": message_id,
-                "project_id": project_id,
-                "connector_id": connector_id,
-                "number": number,
-                "resend": on_uncertain == "resend",
-                "attempt_id": new_id(),
-                "event_id": new_id(),
-            }
-            for message_id, project_id, connector_id, _lane, number, on_uncertain in lost
-        ]
-    ).decode()
+def _lost_row(row: Sequence[Any], settle_s: float) -> dict[str, Any]:
+    message_id, project_id, connector_id, number, connector_type, on_uncertain, route, step = row
+    is_resent = on_uncertain == "resend"
+    watch_in_s = ways.watch_in_s(
+        settles=ways.settles_later(provider_types().get(connector_type)),
+        is_resent=is_resent,
+        fallback_s=ways.fallback_after_s(route, step),
+        settle_s=settle_s,
+    )
+    return {
+        "message_id": message_id,
+        "project_id": project_id,
+        "connector_id": connector_id,
+        "number": number,
+        "again_in_s": 0.0 if watch_in_s is None and is_resent else watch_in_s,
+        "again_state": DUE if watch_in_s is None else WATCHED,
+        "attempt_id": new_id(),
+        "event_id": new_id(),
+    }

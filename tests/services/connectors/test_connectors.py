@@ -84,7 +84,7 @@ async def test_changes_reach_the_send_path_at_once(world: World, platform: Platf
 
 async def test_a_new_default_reaches_the_send_path_at_once(world: World, platform: Platform) -> None:
     first, second = await world.connector(), await world.connector()
-    assert (await platform.catalog.default_connector(world.project_id, "sandbox")).id == first.id
+    assert (await platform.catalog.pool(world.project_id, "sandbox"))[0].id == first.id
     async with platform.database.transaction() as session:
         await connectors.update_connector(
             session,
@@ -93,7 +93,7 @@ async def test_a_new_default_reaches_the_send_path_at_once(world: World, platfor
             connector_id=second.id,
             changes={"is_default": True},
         )
-    assert (await platform.catalog.default_connector(world.project_id, "sandbox")).id == second.id
+    assert (await platform.catalog.pool(world.project_id, "sandbox"))[0].id == second.id
 
 
 async def test_the_audit_log_says_what_changed_and_holds_no_secret(world: World, platform: Platform) -> None:

@@ -12,10 +12,9 @@ from backend.providers._base import Accepted
 from backend.services.delivery.claims import Claim, Claims
 from backend.services.delivery.outcomes import accepted
 from backend.services.delivery.recorder import Recorder
-from backend.services.delivery.sweeper import Sweeper
 from backend.services.platform import Platform
 from backend.services.sending.accept import SendRequest
-from tests.world import World
+from tests.world import World, make_sweeper
 
 
 async def _claimed(platform: Platform, world: World, *, lease_s: float, on_uncertain: str = "hold") -> Claim:
@@ -33,7 +32,7 @@ async def _row(platform: Platform, message_id: UUID) -> tuple[int, UUID | None] 
 
 
 async def _sweep_until(platform: Platform, message_id: UUID, state: int | None) -> None:
-    sweeper = Sweeper(platform.database.raw, platform.doorbell)
+    sweeper = make_sweeper(platform)
     for _ in range(100):
         await sweeper.sweep()
         row = await _row(platform, message_id)
@@ -73,7 +72,7 @@ async def test_a_live_workers_lease_is_left_alone(platform: Platform, world: Wor
     claim = await _claimed(platform, world, lease_s=0.3)
     claims = Claims(platform.database.raw, lease_s=0.3)
     await claims.mark_in_flight([claim])
-    sweeper = Sweeper(platform.database.raw, platform.doorbell)
+    sweeper = make_sweeper(platform)
     for _ in range(8):
         await asyncio.sleep(0.1)
         await claims.renew([claim])
@@ -107,8 +106,21 @@ async def test_the_sweeper_finds_messages_that_nobody_rang_for(platform: Platfor
     await world.send(SendRequest(to="ada", text="x", connector_id=connector.id))
     await platform.doorbell.drain()
     await platform.redis.flushdb()
-    turns = await Sweeper(platform.database.raw, platform.doorbell).sweep()
+    turns = await make_sweeper(platform).sweep()
     assert (1, connector.id) in turns
+
+
+async def test_rounds_that_follow_each_other_find_every_connector(platform: Platform, world: World) -> None:
+    async with platform.database.raw.connection() as connection:
+        await connection.execute(
+            "INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at) "
+            "SELECT gen_random_uuid(), %s, gen_random_uuid(), n %% 3, 0, 0, "
+            "now() + CASE WHEN n > 4500 THEN interval '1 hour' ELSE interval '0' END FROM generate_series(1, 5000) n",
+            (world.project_id,),
+        )
+    sweeper = make_sweeper(platform)
+    rounds = [await sweeper.sweep() for _ in range(3)]
+    assert sum(len(turns) for turns in rounds) == len(set().union(*rounds)) == 4500
 
 
 async def test_a_status_never_goes_back(platform: Platform, world: World) -> None:

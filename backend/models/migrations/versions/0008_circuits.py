@@ -11,8 +11,17 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("SELECT 1")
+    op.execute("ALTER TABLE connectors ADD COLUMN circuit_opened_at TIMESTAMP WITH TIME ZONE")
+    op.execute("ALTER TABLE connectors ADD COLUMN circuit_reason VARCHAR")
+    op.execute("ALTER TABLE connectors ADD COLUMN circuit_probe_at TIMESTAMP WITH TIME ZONE")
+    op.execute(
+        "CREATE INDEX ix_connectors_unusable ON connectors (id) WHERE deleted_at IS NULL"
+        " AND (NOT is_active OR broken_at IS NOT NULL OR circuit_opened_at IS NOT NULL)"
+    )
 
 
 def downgrade() -> None:
-    op.execute("SELECT 1")
+    op.execute("DROP INDEX ix_connectors_unusable")
+    op.execute("ALTER TABLE connectors DROP COLUMN circuit_probe_at")
+    op.execute("ALTER TABLE connectors DROP COLUMN circuit_reason")
+    op.execute("ALTER TABLE connectors DROP COLUMN circuit_opened_at")

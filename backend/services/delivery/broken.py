@@ -1,0 +1,83 @@
+"""Step 7: a connector whose credentials the provider refuses is paused, and its owners are told, once."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend import ids
+from backend.models import Connector, Project, ProjectMember
+from backend.models.base import utc_now
+from backend.models.session import Change, Database, announce
+from backend.services.accounts import audit
+from backend.services.accounts.mail import Mail, PlatformMail
+
+log = structlog.get_logger()
+
+_TEXT: Final = """\
+{title} refuses the credentials of the connector '{name}' in your MessageJS project '{project}':
+
+    {reason}
+
+Its messages wait. They go on when a test of the connector passes, or when you enter new credentials:
+
+    {link}
+"""
+
+
+class BrokenConnectors:
+    def __init__(self, database: Database, mail: PlatformMail, *, public_url: str) -> None:
+        self._database = database
+        self._mail = mail
+        self._public_url = public_url
+
+    async def mark(self, connector_id: UUID, *, title: str, reason: str) -> None:
+        """Pause the connector; `title` names its provider. Whoever comes second changes nothing and tells nobody.
+
+        Never raises: the attempt's outcome must be recorded all the same.
+        """
+        try:
+            mails = await self._mark(connector_id, title, reason)
+        except Exception as exc:  # noqa: BLE001
+            log.warning("connector.mark_failed", error=type(exc).__name__)
+            return
+        for mail in mails:
+            self._mail.post(mail)
+
+    async def _mark(self, connector_id: UUID, title: str, reason: str) -> list[Mail]:
+        async with self._database.transaction() as session:
+            # Locked: of two workers that are refused at the same time, one tells.
+            query = select(Connector).where(col(Connector.id) == connector_id, col(Connector.deleted_at).is_(None))
+            connector = (await session.exec(query.with_for_update())).first()
+            if connector is None or connector.broken_at is not None:
+                return []
+            connector.broken_at = utc_now()
+            connector.broken_reason = reason
+            audit.record(
+                session,
+                None,
+                "connector.broken",
+                project_id=connector.project_id,
+                subject_id=connector_id,
+                after={"name": connector.name, "reason": reason},
+            )
+            announce(session, Change("connector", connector_id))
+            mails = await self._mails(session, connector, title, reason)
+        log.warning("connector.broken", connector_id=str(connector_id), reason=reason, told=len(mails))
+        return mails
+
+    async def _mails(self, session: AsyncSession, connector: Connector, title: str, reason: str) -> list[Mail]:
+        project = await Project.find(session, connector.project_id)
+        if project is None:
+            return []
+        link = f"{self._public_url}/connectors/{ids.encode(ids.CONNECTOR, connector.id)}"
+        text = _TEXT.format(title=title, name=connector.name, project=project.name, reason=reason, link=link)
+        subject = f"MessageJS: the connector '{connector.name}' no longer sends"
+        return [
+            Mail("connector_broken", address, subject, text, link)
+            for address in await ProjectMember.owner_addresses(session, project.id)
+        ]

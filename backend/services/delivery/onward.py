@@ -1,0 +1,215 @@
+"""Step 7, fallback: takes messages from one way of their route to the next one that is open.
+
+A way is open when it comes later, answers the fault (`on`), its recipient is not suppressed and its connector is
+not deleted; one whose connector can be used now goes before one that cannot. The message keeps its status, which
+never goes back: what was sent stays `sent` while its next way waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+import psycopg
+
+from backend.ids import new_id
+from backend.models.connector import UNUSABLE
+from backend.models.send_queue import LANES
+from backend.queueing import Turn
+from backend.status import Status
+
+# A connector `c` that can be sent through now.
+_USABLE: Final = f"c.deleted_at IS NULL AND NOT ({UNUSABLE})"
+# An open circuit that is due for its probe keeps its messages: one of them is the probe.
+_IS_PROBED: Final = "c.circuit_probe_at <= now() AND c.is_active AND c.broken_at IS NULL AND c.deleted_at IS NULL"
+_LANE: Final = "CASE m.priority " + " ".join(f"WHEN '{name}' THEN {lane}" for name, lane in LANES.items()) + " END"
+_OVER: Final = ", ".join(f"'{status}'" for status in (Status.DELIVERED, Status.READ, Status.CANCELED))
+
+# CTEs that follow `leaving` (message_id, project_id, fault 'failure' | 'unavailable', only_usable, suppress, code,
+# reason, event_id, attempt_id, number), whose queue rows are locked or gone. `next_way` names what goes on. The
+# statement has the parameters %(lowest)s and %(highest)s, the range of the messages' ids.
+ONWARD: Final = f"""
+next_way AS MATERIALIZED (
+    SELECT l.message_id, l.project_id, l.code, l.reason, l.event_id, l.attempt_id, l.number,
+        m.connector_id AS left_id, m.connector_type AS left_type, {_LANE} AS lane, m.expires_at,
+        w.step, w.connector_id, w.connector_type, w.recipient, w.content,
+        w.step < jsonb_array_length(m.route -> 'steps') - 1 AS has_next
+    FROM leaving l
+    CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = l.message_id) m
+    CROSS JOIN LATERAL (
+        SELECT (s.place - 1)::smallint AS step, s.connector_id, s.connector_type, s.recipient, s.content
+        FROM (
+            SELECT place, (way ->> 'connectorId')::uuid AS connector_id, way ->> 'connectorType' AS connector_type,
+                way ->> 'recipient' AS recipient, way -> 'content' AS content,
+                bool_or(way ->> 'on' = 'failure') OVER (ORDER BY place) AS answers_failure
+            FROM jsonb_array_elements(m.route -> 'steps') WITH ORDINALITY AS a (way, place)
+            WHERE place - 1 > m.step
+        ) s
+        JOIN connectors c ON c.id = s.connector_id AND c.project_id = l.project_id AND c.deleted_at IS NULL
+        WHERE (s.answers_failure OR l.fault = 'unavailable') AND (({_USABLE}) OR NOT l.only_usable)
+            AND NOT (l.suppress AND s.connector_type = m.connector_type AND s.recipient = m.recipient)
+            AND NOT EXISTS (SELECT FROM suppressions p
+                WHERE p.project_id = l.project_id AND p.channel = s.connector_type AND p.recipient = s.recipient)
+        ORDER BY NOT ({_USABLE}), s.place LIMIT 1
+    ) w
+    WHERE m.route IS NOT NULL AND m.status NOT IN ({_OVER})
+), onward AS (
+    INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at, has_next, expires_at)
+    SELECT message_id, project_id, connector_id, lane, 0, 0, now(), has_next, expires_at FROM next_way
+    ON CONFLICT (message_id) DO UPDATE
+        SET connector_id = excluded.connector_id, has_next = excluded.has_next,
+            state = 0, tries = 0, due_at = now(), claim = NULL, lease_until = NULL
+), rerouted AS (
+    UPDATE messages m
+    SET step = n.step, connector_id = n.connector_id, connector_type = n.connector_type, recipient = n.recipient,
+        content = n.content, provider_message_id = NULL, attempts = coalesce(n.number, m.attempts),
+        status = CASE m.status WHEN '{Status.SCHEDULED}' THEN '{Status.QUEUED}' ELSE m.status END,
+        error_code = nullif(n.code, ''), error_reason = nullif(n.reason, ''), updated_at = now()
+    FROM next_way n
+    WHERE m.id = n.message_id AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
+), told_onward AS (
+    INSERT INTO events (id, project_id, message_id, type, data, created_at)
+    SELECT event_id, project_id, message_id, 'message.fallback',
+        jsonb_strip_nulls(jsonb_build_object('from', left_type, 'to', connector_type, 'fromConnectorId', left_id,
+            'toConnectorId', connector_id, 'step', step, 'attemptId', attempt_id, 'code', nullif(code, ''),
+            'reason', nullif(reason, ''))),
+        now()
+    FROM next_way
+)
+"""  # noqa: S608 (made of constants)
+
+# Of two receipts for one way, the second waits for the message's lock and finds the way left already.
+_LEAVE_FAILED: Final = f"""
+WITH reported AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid, connector_id uuid,
+        code text, reason text, event_id uuid)
+), queued AS MATERIALIZED (
+    SELECT q.message_id, q.state FROM send_queue q JOIN reported r ON r.message_id = q.message_id FOR UPDATE OF q
+), leaving AS MATERIALIZED (
+    SELECT r.message_id, r.project_id, r.code, r.reason, r.event_id, 'failure' AS fault, false AS only_usable,
+        false AS suppress, NULL::uuid AS attempt_id, NULL::int AS number
+    FROM reported r LEFT JOIN queued q ON q.message_id = r.message_id
+    JOIN messages m ON m.id = r.message_id AND m.connector_id = r.connector_id AND m.route IS NOT NULL
+        AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
+    WHERE coalesce(q.state, 3) = 3
+    FOR UPDATE OF m
+), {ONWARD}
+SELECT r.message_id, n.lane, n.connector_id, coalesce(q.state IN (1, 2), false)
+FROM reported r
+LEFT JOIN next_way n ON n.message_id = r.message_id
+LEFT JOIN queued q ON q.message_id = r.message_id
+"""  # noqa: S608 (made of constants)
+
+# Jumps through the index from one connector with waiting, routed messages to the next.
+_UNUSABLE_ONES: Final = f"""
+WITH RECURSIVE routed AS (
+    (SELECT connector_id FROM send_queue WHERE state = 0 AND has_next ORDER BY connector_id LIMIT 1)
+    UNION ALL
+    SELECT n.connector_id FROM routed r CROSS JOIN LATERAL (
+        SELECT connector_id FROM send_queue
+        WHERE state = 0 AND has_next AND connector_id > r.connector_id ORDER BY connector_id LIMIT 1
+    ) n
+)
+SELECT r.connector_id, coalesce(c.broken_reason, c.circuit_reason, '')
+FROM routed r LEFT JOIN connectors c ON c.id = r.connector_id
+WHERE c.id IS NULL OR NOT (({_USABLE}) OR coalesce({_IS_PROBED}, false))
+"""  # noqa: S608 (made of constants)
+
+# The limit is a number in the statement: of a parameter the planner expects a tenth of the queue.
+BATCH: Final = 500
+_WAITING: Final = f"""
+SELECT message_id, project_id FROM send_queue
+WHERE state = 0 AND has_next AND connector_id = %s AND due_at <= now()
+ORDER BY due_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 (made of constants)
+
+_LEAVE_UNUSABLE: Final = f"""
+WITH leaving AS MATERIALIZED (
+    SELECT r.*, 'unavailable' AS fault, true AS only_usable, false AS suppress, 'CONNECTOR_UNAVAILABLE' AS code,
+        NULL::uuid AS attempt_id, NULL::int AS number
+    FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid, reason text, event_id uuid)
+), {ONWARD}
+SELECT lane, connector_id FROM next_way
+"""  # noqa: S608 (made of constants)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedWay:
+    """A receipt that the way through `connector_id` has failed."""
+
+    message_id: UUID
+    project_id: UUID
+    connector_id: UUID
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """`turns`: what goes on, and whose turn to ring after the commit. `busy`: being sent right now; ask again later.
+
+    What is in neither has no way left (or was left already): the failure is the message's own.
+    """
+
+    turns: dict[UUID, Turn]
+    busy: frozenset[UUID]
+
+
+async def leave_failed_ways(connection: psycopg.AsyncConnection[Any], failures: Sequence[FailedWay]) -> Left:
+    """Take messages whose current way a receipt reports as failed to their next one; one failure a message.
+
+    The queue row may be watched or long gone. Commit, then ring the turns. A failed way that is not the
+    message's current one changes nothing.
+    """
+    if not failures:
+        return Left({}, frozenset())
+    rows = [
+        {
+            "message_id": failure.message_id,
+            "project_id": failure.project_id,
+            "connector_id": failure.connector_id,
+            "code": failure.code,
+            "reason": failure.reason,
+            "event_id": new_id(),
+        }
+        for failure in failures
+    ]
+    cursor = await connection.execute(_LEAVE_FAILED, _parameters(rows))
+    found = await cursor.fetchall()
+    return Left(
+        {message_id: (lane, connector_id) for message_id, lane, connector_id, _ in found if connector_id is not None},
+        frozenset(message_id for message_id, _, _, is_busy in found if is_busy),
+    )
+
+
+async def find_unusable(connection: psycopg.AsyncConnection[Any]) -> dict[UUID, str]:
+    """Return the connectors that messages with further ways wait for in vain, and why."""
+    cursor = await connection.execute(_UNUSABLE_ONES)
+    return dict(await cursor.fetchall())
+
+
+async def leave_unusable(connection: psycopg.AsyncConnection[Any], connector_id: UUID, why: str) -> list[Turn]:
+    """Take up to BATCH messages that are due at this connector to their next usable way, where they have one."""
+    cursor = await connection.execute(_WAITING, (connector_id,))
+    reason = f"The connector cannot be used. {why}".strip()
+    rows = [
+        {"message_id": message_id, "project_id": project_id, "reason": reason, "event_id": new_id()}
+        for message_id, project_id in await cursor.fetchall()
+    ]
+    if not rows:
+        return []
+    cursor = await connection.execute(_LEAVE_UNUSABLE, _parameters(rows))
+    return [(lane, next_id) for lane, next_id in await cursor.fetchall()]
+
+
+def _parameters(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {"rows": orjson.dumps(rows).decode(), **id_range(row["message_id"] for row in rows)}
+
+
+def id_range(message_ids: Iterable[UUID]) -> dict[str, UUID]:
+    """Return the parameters that keep a statement to the partitions of these messages."""
+    ids = list(message_ids)
+    return {"lowest": min(ids), "highest": max(ids)}

@@ -1,0 +1,111 @@
+"""Step 7: messages that wait in vain: past their `expiresAt`, or too old behind a connector that cannot send.
+
+Ended by the sweeper in batches, through the queue's indexes, for nobody may ever claim them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+import psycopg
+
+from backend.ids import new_id
+from backend.models.connector import UNUSABLE
+from backend.queueing import LANE_COUNT
+from backend.services.delivery.onward import id_range
+from backend.status import Status
+
+# Limits are numbers in the statements: of a parameter the planner expects a tenth of the queue.
+BATCH: Final = 500
+_EXPIRED: Final = f"""
+SELECT message_id, project_id FROM send_queue
+WHERE state = 0 AND expires_at IS NOT NULL AND expires_at <= now()
+ORDER BY expires_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 (made of constants)
+
+# `due_at` of what waits is when it could have been sent first, or again.
+_STUCK: Final = f"""
+WITH unusable AS MATERIALIZED (
+    SELECT id, coalesce((config #>> '{{retry,maxAgeS}}')::float8, %(max_age_s)s) AS max_age_s
+    FROM connectors WHERE deleted_at IS NULL AND ({UNUSABLE})
+)
+SELECT q.message_id, q.project_id
+FROM unusable u CROSS JOIN generate_series(0, {LANE_COUNT - 1}) AS lanes (lane)
+CROSS JOIN LATERAL (
+    SELECT message_id, project_id FROM send_queue
+    WHERE state = 0 AND send_queue.lane = lanes.lane AND connector_id = u.id
+        AND due_at <= now() - make_interval(secs => u.max_age_s)
+    ORDER BY due_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+) q
+LIMIT {BATCH}
+"""  # noqa: S608 (made of constants)
+
+_END: Final = """
+WITH ended AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid, event_id uuid)
+), gone AS (
+    DELETE FROM send_queue q USING ended e WHERE q.message_id = e.message_id
+), moved AS (
+    UPDATE messages m
+    SET status = %(status)s, error_code = %(code)s, error_reason = %(reason)s, failed_at = now(), updated_at = now()
+    FROM ended e
+    WHERE m.id = e.message_id AND m.status = ANY(%(of)s) AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
+    RETURNING m.id, m.project_id
+), dead AS (
+    INSERT INTO dead_letters (message_id, project_id)
+    SELECT id, project_id FROM moved WHERE %(status)s::text = 'failed' ON CONFLICT DO NOTHING
+)
+INSERT INTO events (id, project_id, message_id, type, data, created_at)
+SELECT e.event_id, e.project_id, e.message_id, 'message.' || %(status)s::text,
+    jsonb_build_object('code', %(code)s::text, 'reason', %(reason)s::text), now()
+FROM ended e JOIN moved ON moved.id = e.message_id
+"""
+
+_UNSENT: Final = (Status.SCHEDULED, Status.QUEUED)
+
+
+async def end_expired(connection: psycopg.AsyncConnection[Any]) -> int:
+    """End up to BATCH messages past their `expiresAt`; one that may have been delivered already only stops."""
+    cursor = await connection.execute(_EXPIRED)
+    return await _end(
+        connection, await cursor.fetchall(), Status.EXPIRED, "EXPIRED", "Not sent before its expiresAt.", of=_UNSENT
+    )
+
+
+async def end_stuck(connection: psycopg.AsyncConnection[Any], *, max_age_s: float) -> int:
+    """End up to BATCH messages that have waited `max_age_s` for a connector that cannot send."""
+    cursor = await connection.execute(_STUCK, {"max_age_s": max_age_s})
+    reason = f"Given up after waiting {max_age_s / 3600:g} h for a connector that cannot send."
+    of = (*_UNSENT, Status.UNCERTAIN, Status.SENT)
+    return await _end(connection, await cursor.fetchall(), Status.FAILED, "RETRIES_EXHAUSTED", reason, of=of)
+
+
+async def _end(
+    connection: psycopg.AsyncConnection[Any],
+    messages: Sequence[tuple[UUID, UUID]],
+    status: Status,
+    code: str,
+    reason: str,
+    *,
+    of: Sequence[Status],
+) -> int:
+    if messages:
+        rows = [
+            {"message_id": message_id, "project_id": project_id, "event_id": new_id()}
+            for message_id, project_id in messages
+        ]
+        await connection.execute(
+            _END,
+            {
+                "rows": orjson.dumps(rows).decode(),
+                "status": status.value,
+                "code": code,
+                "reason": reason,
+                "of": [one.value for one in of],
+                **id_range(message_id for message_id, _ in messages),
+            },
+        )
+    return len(messages)

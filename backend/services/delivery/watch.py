@@ -1,0 +1,177 @@
+"""Step 7, watching: messages that were handed over, or may have been, once the wait for a receipt is over.
+
+Every second, in every worker, under claims: what was not delivered goes on with its next way; what is uncertain is
+asked about, where the provider can be asked, outside any transaction; else the template's `onUncertain` decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from backend.models.session import RawPool
+from backend.providers._base import Accepted
+from backend.providers._errors import SendError, Unavailable
+from backend.providers._registry import AnyProvider
+from backend.queueing import Doorbell
+from backend.services.delivery import outcomes, ways
+from backend.services.delivery.accounts import Account
+from backend.services.delivery.claims import MOST_WATCHED, Claims, Watched
+from backend.services.delivery.engine import outbound
+from backend.services.delivery.outcomes import Result, RetryPolicy
+from backend.services.delivery.recorder import Recorder
+from backend.status import Status
+
+log = structlog.get_logger()
+
+_EVERY_S: Final = 1.0
+_MOST_ASKED: Final = 50
+
+# Finds out whose a provider's id is: a twin (same recipient and text) may have been given it before.
+_CLAIM_ID: Final = """
+WITH mine AS (
+    INSERT INTO provider_refs (connector_id, provider_message_id, message_id, created_at)
+    VALUES (%(connector_id)s, %(provider_message_id)s, %(message_id)s, now())
+    ON CONFLICT DO NOTHING RETURNING message_id
+)
+SELECT message_id FROM mine
+UNION ALL
+SELECT message_id FROM provider_refs
+WHERE connector_id = %(connector_id)s AND provider_message_id = %(provider_message_id)s
+"""
+
+
+class OpensAccounts(Protocol):
+    async def get(self, connector_id: UUID) -> Account: ...
+
+
+class Watcher:
+    def __init__(
+        self,
+        pool: RawPool,
+        doorbell: Doorbell,
+        accounts: OpensAccounts,
+        *,
+        retry_policy: RetryPolicy,
+        lease_s: float,
+        exchange_timeout_s: float,
+        settle_s: float,
+    ) -> None:
+        self._pool = pool
+        self._doorbell = doorbell
+        self._accounts = accounts
+        self._retry_policy = retry_policy
+        self._exchange_timeout_s = exchange_timeout_s
+        self._settle_s = settle_s
+        self._claims = Claims(pool, lease_s=lease_s)
+        self._recorder = Recorder(pool, doorbell)
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Watch until cancelled; a failed round is logged and the next one tries again."""
+        try:
+            while True:
+                await asyncio.sleep(_EVERY_S)
+                try:
+                    await self.round()
+                except psycopg.OperationalError as exc:
+                    log.warning("watch.database_away", error=type(exc).__name__)
+                except psycopg.Error:
+                    log.exception("watch.failed")
+        finally:
+            for task in self._asking:
+                task.cancel()
+
+    async def round(self) -> int:
+        """Decide about all whose time has come; returns how many. Questions to providers go on afterwards."""
+        count = 0
+        while True:
+            batch = await self._claims.watch()
+            count += len(batch)
+            await asyncio.gather(*(self._decide(watched) for watched in batch))
+            if len(batch) < MOST_WATCHED:
+                return count
+
+    async def answered(self) -> None:
+        """Wait until every question to a provider is answered and recorded."""
+        while self._asking:
+            await asyncio.wait(set(self._asking))
+
+    async def _decide(self, watched: Watched) -> None:
+        account = await self._accounts.get(watched.claim.connector_id)
+        provider = account.provider
+        if provider is None or not provider.can_be_asked or not ways.is_open_question(watched):
+            await self._record(ways.after_waiting(watched, self._policy(account)))
+        elif len(self._asking) < _MOST_ASKED:
+            self._spawn(self._ask(watched, account, provider))
+        else:
+            await self._record(ways.ask_later(watched, settle_s=self._settle_s))
+
+    async def _ask(self, watched: Watched, account: Account, provider: AnyProvider) -> None:
+        claim = watched.claim
+        try:
+            async with asyncio.timeout(self._exchange_timeout_s):
+                found = await provider.find_sent(outbound(claim))
+        except (SendError, TimeoutError) as exc:
+            log.info("watch.unanswered", message_id=str(claim.message_id), provider=provider.type, reason=str(exc))
+            result = ways.after_no_answer(watched, self._policy(account), settle_s=self._settle_s)
+        except Exception:  # an adapter's bug must not end the watching
+            log.exception("watch.adapter_failed", message_id=str(claim.message_id), provider=provider.type)
+            result = ways.after_no_answer(watched, self._policy(account), settle_s=self._settle_s)
+        else:
+            try:
+                result = await self._after_answer(watched, account, found)
+            except psycopg.Error as exc:
+                # It is asked again when this claim's lease ends.
+                log.warning("watch.database_away", error=type(exc).__name__)
+                return
+        await self._record(result)
+
+    async def _after_answer(self, watched: Watched, account: Account, found: Accepted | None) -> Result:
+        claim, now = watched.claim, datetime.now(UTC)
+        if found is None:
+            # Surely not taken: a try like any other that did not get through.
+            error = Unavailable("The provider does not have the message; it was not taken.")
+            result = replace(outcomes.failed(claim, error, self._policy(account), now, 0.0), is_attempt=False)
+            if result.status == Status.EXPIRED and claim.step == 0:
+                return result
+        elif await self._is_a_twins(watched, found):
+            return ways.after_waiting(watched, self._policy(account))
+        else:
+            result = outcomes.accepted(claim, found, now, 0.0)
+        return ways.after_try(replace(result, is_attempt=False), account, settle_s=self._settle_s)
+
+    async def _is_a_twins(self, watched: Watched, found: Accepted) -> bool:
+        if found.provider_message_id is None:
+            return False
+        claim = watched.claim
+        parameters = {
+            "connector_id": claim.connector_id,
+            "provider_message_id": found.provider_message_id,
+            "message_id": claim.message_id,
+        }
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_CLAIM_ID, parameters)
+            row = await cursor.fetchone()
+        return row is None or row[0] != claim.message_id
+
+    async def _record(self, result: Result) -> None:
+        recorded = await self._recorder.record(result)
+        if recorded.is_ours and result.retry_in_s is not None:
+            turn = (result.claim.lane, result.claim.connector_id)
+            self._doorbell.ring([turn], delay_ms=int(result.retry_in_s * 1000) + 1)
+
+    def _policy(self, account: Account) -> RetryPolicy:
+        return self._retry_policy.with_own(account.retry)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
