@@ -62,25 +62,24 @@ async def accept(
         if idempotency is not None:
             earlier = await platform.writer.find_earlier(caller.project_id, idempotency)
             if earlier is not None:
-                _count(platform, caller, is_failed=False)
+                _count(platform, caller)
                 return _accepted(earlier, None)
-        _count(platform, caller, is_failed=True)
         raise
     try:
         written = await platform.writer.write(message)
     except AppError:
         await platform.rate_limiter.give_back(demand)
-        _count(platform, caller, is_failed=True)
         raise
     if written.is_replay and allowance is not None:
         await platform.rate_limiter.give_back(demand)
-    _count(platform, caller, is_failed=False)
+    _count(platform, caller)
     return _accepted(written, allowance)
 
 
-def _count(platform: Platform, caller: Caller, *, is_failed: bool) -> None:
+def _count(platform: Platform, caller: Caller) -> None:
+    """Refused ones are counted at the edge (policy/admission.py): some never get here."""
     if caller.key is not None:
-        platform.key_usage.note(caller.key.id, is_failed=is_failed)
+        platform.key_usage.note(caller.key.id)
 
 
 def _accepted(written: Written, allowance: Allowance | None) -> Accepted:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.errors import MessageNotCancelable, MessageNotFound, MessageNotResendable
+from backend.errors import MessageNotCancelable, MessageNotFound, MessageNotResendable, MessageRedacted
 from backend.ids import new_id
 from backend.models import Event, Message, SendQueueRow
 from backend.models.base import utc_now
 from backend.models.send_queue import DUE, IN_FLIGHT, LANES
 from backend.services.sending.accept import Accepted, accept
-from backend.services.sending.prepare import active
+from backend.services.sending.ways import active, first_usable
 from backend.services.sending.writer import IdempotencyKey, NewMessage
 from backend.status import IN_PROGRESS, Status
 
@@ -91,13 +93,31 @@ async def resend_message(
                 f"The message is '{status}' and still being worked on; it can be resent when that has ended.",
                 details={"status": status},
             )
-        active(await platform.catalog.connector(caller.project_id, message.connector_id))
-        return _repetition(message, caller, idempotency)
+        return await repetition(platform, caller, message, idempotency)
 
     return await accept(platform, caller, repeat, idempotency=idempotency)
 
 
-def _repetition(message: Message, caller: Caller, idempotency: IdempotencyKey | None) -> NewMessage:
+async def repetition(
+    platform: Platform, caller: Caller, message: Message, idempotency: IdempotencyKey | None = None
+) -> NewMessage:
+    """Return the new message that sends `message` once more, by the first of its ways that can be used.
+
+    Raises MessageRedacted, ConnectorNotFound or ConnectorNotActive.
+    """
+    if message.redacted_at is not None:
+        raise MessageRedacted(
+            "The message's content was removed, as the project's contentRetention says; send a new message.",
+            details={"redactedAt": message.redacted_at.isoformat()},
+        )
+    if message.route is None:
+        active(await platform.catalog.connector(caller.project_id, message.connector_id))
+        return _repeated(message, caller, idempotency)
+    steps = await first_usable(platform, caller.project_id, message.route["steps"])
+    return _rerouted(_repeated(message, caller, idempotency), steps, message.route["fallbackAfterS"])
+
+
+def _repeated(message: Message, caller: Caller, idempotency: IdempotencyKey | None) -> NewMessage:
     return NewMessage(
         id=new_id(),
         project_id=message.project_id,
@@ -121,6 +141,15 @@ def _repetition(message: Message, caller: Caller, idempotency: IdempotencyKey | 
         },
         idempotency=idempotency,
     )
+
+
+def _rerouted(message: NewMessage, steps: Sequence[Mapping[str, Any]], fallback_after_s: float | None) -> NewMessage:
+    """From the first way again, whichever the earlier message ended on."""
+    first = steps[0]
+    own = {"connector_type": first["connectorType"], "recipient": first["recipient"], "content": first["content"]}
+    route = {"steps": steps, "fallbackAfterS": fallback_after_s} if len(steps) > 1 else None
+    columns = {**message.columns, **own, "route": route}
+    return replace(message, connector_id=UUID(first["connectorId"]), columns=columns)
 
 
 async def mode_of(session: AsyncSession, *, project_id: UUID, message_id: UUID) -> str:

@@ -40,6 +40,9 @@ async def accept_batch(
     errors = [result for result in results if isinstance(result, AppError)]
     if len(errors) == len(results) and all(error.status in {429, 503} for error in errors):
         raise errors[0]
+    if caller.key is not None:
+        for _ in errors:
+            platform.key_usage.note(caller.key.id, is_failed=True)
     return results
 
 

@@ -11,12 +11,13 @@ from backend.services.sending.catalog import CatalogKey
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A key, or a member of the project through the dashboard (`key` is None)."""
+    """A key, or a member of the project through the dashboard (`key` is None). `origin`: the page's, as it says."""
 
     project_id: UUID
     mode: Literal["live", "test"]
     key: CatalogKey | None = None
+    origin: str | None = None
 
     @classmethod
-    def of_key(cls, key: CatalogKey) -> Caller:
-        return cls(key.project_id, "test" if key.mode == "test" else "live", key)
+    def of_key(cls, key: CatalogKey, origin: str | None = None) -> Caller:
+        return cls(key.project_id, "test" if key.mode == "test" else "live", key, origin)

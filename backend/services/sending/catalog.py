@@ -12,17 +12,21 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+from backend import ids
 from backend.crypto import keyed_hash
 from backend.errors import (
     ApiKeyExpired,
     ConnectorNotFound,
     InvalidApiKey,
+    KeyNotFound,
     MissingApiKey,
     ProjectNotFound,
+    RouteNotFound,
     TemplateNotFound,
 )
-from backend.models import ApiKey, Connector, Project, Template
+from backend.models import ApiKey, Connector, Project, Route, Template
 from backend.models.api_key import Caller
+from backend.models.send_token_secret import SendTokenSecret, Signer
 from backend.models.session import Change, Database
 from backend.services.cache import ReadThroughCache
 from backend.services.group_commit import GroupCommit
@@ -63,13 +67,29 @@ class CatalogProject:
 
 @dataclass(frozen=True, slots=True)
 class CatalogConnector:
-    """A connector without its credentials."""
+    """A connector without its credentials. `weight` is its share of its type's pool, None: in none.
+
+    `is_healthy`: credentials are not refused, and its circuit is closed or due for its probe.
+    """
 
     id: UUID
     project_id: UUID
     type: str
     name: str
     is_active: bool
+    weight: int | None = None
+    is_healthy: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRoute:
+    """A saved route. Each step is {channel} or {connectorId: a UUID}."""
+
+    id: UUID
+    project_id: UUID
+    name: str
+    steps: tuple[Mapping[str, str], ...]
+    fallback_after_s: int | None
 
 
 class Catalog:
@@ -90,9 +110,11 @@ class Catalog:
         )
         self._keys = ReadThroughCache(self._load_key, size=20_000, ttl_s=_TTL_S)
         self._connectors = ReadThroughCache(self._load_connector, size=20_000, ttl_s=_TTL_S)
-        self._defaults = ReadThroughCache(self._load_default, size=20_000, ttl_s=_TTL_S)
+        self._pools = ReadThroughCache(self._load_pool, size=20_000, ttl_s=_TTL_S)
+        self._routes = ReadThroughCache(self._load_route, size=20_000, ttl_s=_TTL_S)
         self._projects = ReadThroughCache(self._load_project, size=20_000, ttl_s=_TTL_S)
         self._templates = ReadThroughCache(self._load_template, size=20_000, ttl_s=_TTL_S)
+        self._signers = ReadThroughCache(self._load_signer, size=20_000, ttl_s=_TTL_S)
 
     async def key(self, token: str) -> CatalogKey:
         """Return the key of a bearer token; raises MissingApiKey, InvalidApiKey or ApiKeyExpired."""
@@ -111,13 +133,23 @@ class Catalog:
         key = (project_id, connector_id)
         return self._connectors.peek(key) or await self._connectors.get(key)
 
-    async def default_connector(self, project_id: UUID, type_: str) -> CatalogConnector:
+    async def pool(self, project_id: UUID, type_: str) -> tuple[CatalogConnector, ...]:
+        """Return the connectors of a type's pool, the heaviest first; without a pool, the type's default alone."""
         key = (project_id, type_)
-        return self._defaults.peek(key) or await self._defaults.get(key)
+        return self._pools.peek(key) or await self._pools.get(key)
+
+    async def route(self, project_id: UUID, name: str) -> CatalogRoute:
+        """Return a saved route by its name or id; raises RouteNotFound."""
+        key = (project_id, name)
+        return self._routes.peek(key) or await self._routes.get(key)
 
     async def template(self, project_id: UUID, template_id: UUID) -> TemplateSource:
         key = (project_id, template_id)
         return self._templates.peek(key) or await self._templates.get(key)
+
+    async def signer(self, kid: str) -> Signer:
+        """Return whose send tokens `kid` names; raises KeyNotFound when that is no valid secret key."""
+        return self._signers.peek(kid) or await self._signers.get(kid)
 
     async def monthly_quota(self, project_id: UUID) -> int | None:
         """Return the messages a calendar month of the project's plan, None: unlimited. Raises ProjectNotFound."""
@@ -131,14 +163,18 @@ class Catalog:
         for change in changes:
             if change.kind == "key":
                 self._keys.forget_where(lambda key, row=change.id: key.id == row)  # type: ignore[misc]
+                self._signers.forget_where(lambda signer, row=change.id: signer.key_id == row)  # type: ignore[misc]
             elif change.kind == "connector":
                 self._connectors.forget_where(lambda connector, row=change.id: connector.id == row)  # type: ignore[misc]
-                # A new or changed connector may have become the default in place of another.
-                self._defaults.forget_where(lambda _: True)
+                # A new or changed connector may be in a pool, or the default in place of another.
+                self._pools.forget_where(lambda _: True)
+            elif change.kind == "route":
+                self._routes.forget_where(lambda route, row=change.id: route.id == row)  # type: ignore[misc]
             elif change.kind == "template":
                 self._templates.forget_where(lambda template, row=change.id: template.id == row)  # type: ignore[misc]
             else:
                 self._keys.forget_where(lambda key, row=change.id: key.project_id == row)  # type: ignore[misc]
+                self._signers.forget_where(lambda signer, row=change.id: signer.project_id == row)  # type: ignore[misc]
                 self._projects.forget(change.id)
 
     async def _load_key(self, token: str) -> CatalogKey:
@@ -169,14 +205,29 @@ class Catalog:
             raise ConnectorNotFound
         return _catalog_connector(connector)
 
-    async def _load_default(self, key: tuple[UUID, str]) -> CatalogConnector:
+    async def _load_pool(self, key: tuple[UUID, str]) -> tuple[CatalogConnector, ...]:
         async with self._database.session() as session:
-            connector = await Connector.find_default(session, *key)
-        if connector is None:
+            members = await Connector.pool(session, *key)
+            default = await Connector.find_default(session, *key) if not members else None
+        if default is not None:
+            members = [default]
+        if not members:
             raise ConnectorNotFound(
                 f"The project has no connector of type '{key[1]}'; add one, or name another in \"connector\"."
             )
-        return _catalog_connector(connector)
+        return tuple(_catalog_connector(member) for member in members)
+
+    async def _load_route(self, key: tuple[UUID, str]) -> CatalogRoute:
+        project_id, name = key
+        route_id = ids.decode(ids.ROUTE, name)
+        async with self._database.session() as session:
+            if route_id is not None:
+                route = await Route.find(session, project_id, route_id)
+            else:
+                route = await Route.find_named(session, project_id, name)
+        if route is None:
+            raise RouteNotFound(f"There is no route '{name[:100]}' in this project; save it, or name another.")
+        return CatalogRoute(route.id, project_id, route.name, tuple(route.steps), route.fallback_after_s)
 
     async def _load_project(self, project_id: UUID) -> CatalogProject:
         async with self._database.session() as session:
@@ -184,6 +235,12 @@ class Catalog:
         if project is None:
             raise ProjectNotFound
         return CatalogProject(project.id, self._monthly_quotas.get(project.plan))
+
+    async def _load_signer(self, kid: str) -> Signer:
+        signer = await SendTokenSecret.signer(self._database.raw, kid)
+        if signer is None:
+            raise KeyNotFound
+        return signer
 
     async def _load_template(self, key: tuple[UUID, UUID]) -> TemplateSource:
         async with self._database.session() as session:
@@ -200,4 +257,6 @@ def _catalog_connector(connector: Connector) -> CatalogConnector:
         type=connector.type,
         name=connector.name,
         is_active=connector.is_active,
+        weight=connector.weight,
+        is_healthy=connector.is_healthy,
     )

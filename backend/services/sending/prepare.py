@@ -1,8 +1,8 @@
-"""Step 4: a send becomes what is written: template and connector found, recipient checked, text rendered."""
+"""Step 4: a send becomes what is written: template and ways found, recipients checked, text rendered for each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -10,37 +10,36 @@ from uuid import UUID
 
 from backend.errors import (
     BadRequest,
-    ConnectorNotActive,
-    ConnectorNotFound,
     FieldError,
-    InvalidConnectorType,
-    InvalidPhone,
-    InvalidTo,
     SendBlocked,
     TemplateNotActive,
     ValidationFailed,
 )
 from backend.ids import new_id
 from backend.models.send_queue import LANES
-from backend.providers._errors import InvalidRecipient
-from backend.providers._registry import AnyProvider, UnknownProvider, get_provider
 from backend.services.rendering.render import Rendered, TemplateSource, render_template
 from backend.services.sending.caller import Caller
-from backend.services.sending.catalog import CatalogConnector
-from backend.services.sending.writer import IdempotencyKey, NewMessage
+from backend.services.sending.grants import Grant, redeem
+from backend.services.sending.recipients import known_provider, normalised_recipient
+from backend.services.sending.ways import Way, Ways, find_ways, without_suppressed
+from backend.services.sending.writer import IdempotencyKey, NewMessage, TokenUse
 from backend.status import Status
 
 if TYPE_CHECKING:
     from backend.services.platform import Platform
 
-SANDBOX: Final = "sandbox"
+# The access of a template that a publishable key may send with a send token.
+SIGNED: Final = "signed"
 # "Up to a year ahead" (issue of the engine); a typo in the year should not wait for decades.
 _FURTHEST_SEND_AT: Final = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
 class SendRequest:
-    """What is to be sent: a template with variables, or a text; through a connector or a type."""
+    """What is to be sent: a template with variables, or a text; through a connector, a type, channels or a route.
+
+    `recipients` (an address for each kind) or `to`; the other one is empty. `route`: the name or id of a saved one.
+    """
 
     to: str
     connector_id: UUID | None = None
@@ -54,15 +53,22 @@ class SendRequest:
     metadata: Mapping[str, Any] | None = None
     send_at: datetime | None = None
     expires_at: datetime | None = None
+    send_token: str | None = None
+    # Only a checked token makes one.
+    grant: Grant | None = None
+    recipients: Mapping[str, str] | None = None
+    channels: Sequence[str] | None = None
+    route: str | None = None
+    fallback_after_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """What a request comes to, before it has a recipient."""
+    """What a request comes to: its ways, and what is sent by each connector type among them."""
 
-    connector: CatalogConnector
+    ways: Ways
     template: TemplateSource | None
-    rendered: Rendered
+    rendered: Mapping[str, Rendered]
 
 
 async def compose(platform: Platform, caller: Caller, request: SendRequest) -> Composed:
@@ -71,30 +77,68 @@ async def compose(platform: Platform, caller: Caller, request: SendRequest) -> C
     if request.template_id is not None:
         template = await platform.catalog.template(caller.project_id, request.template_id)
     _check_content(caller, request, template)
-    connector = await _resolve_connector(platform, caller, request, template)
-    rendered = (
-        render_template(template, connector.type, request.variables or {})
-        if template is not None
-        else _plain_text(connector.type, request)
-    )
-    return Composed(connector, template, rendered)
+    ways = await find_ways(platform, caller, request, template)
+    rendered: dict[str, Rendered] = {}
+    for way in ways.steps:
+        type_ = way.connector.type
+        if type_ not in rendered:
+            rendered[type_] = _render(request, template, type_)
+    return Composed(ways, template, rendered)
+
+
+def _render(request: SendRequest, template: TemplateSource | None, connector_type: str) -> Rendered:
+    if template is None:
+        return _plain_text(connector_type, request)
+    return render_template(template, connector_type, request.variables or {})
 
 
 async def prepare_message(
     platform: Platform, caller: Caller, request: SendRequest, idempotency: IdempotencyKey | None
 ) -> NewMessage:
     """Return the message that a send comes to. Raises the AppError that says what is wrong."""
+    if request.send_token is not None:
+        request = await redeem(platform, caller, request, request.send_token)
     composed = await compose(platform, caller, request)
+    ways = composed.ways
+    if len(ways.steps) > 1:
+        ways = await without_suppressed(platform, caller.project_id, ways)
+    connector = ways.steps[0].connector
+    recipient = ways.steps[0].recipient or normalised_recipient(connector.type, "")
+    columns = _columns(caller, request, composed, ways.steps[0], recipient)
+    if len(ways.steps) > 1:
+        columns["route"] = _route(ways, composed.rendered)
     return NewMessage(
         id=new_id(),
         project_id=caller.project_id,
-        connector_id=composed.connector.id,
+        connector_id=connector.id,
         lane=LANES[request.priority],
-        columns=_columns(
-            caller, request, composed, recipient=normalised_recipient(composed.connector.type, request.to)
-        ),
+        columns=columns,
         idempotency=idempotency,
+        token=None if request.grant is None else _token_use(request.grant, ways),
     )
+
+
+def _route(ways: Ways, rendered: Mapping[str, Rendered]) -> dict[str, Any]:
+    """Return the ways as the delivery engine reads them; the first is the message's own."""
+    steps = [
+        {
+            "connectorId": str(way.connector.id),
+            "connectorType": way.connector.type,
+            "recipient": way.recipient,
+            "content": _content(rendered[way.connector.type]),
+            "on": way.on,
+        }
+        for way in ways.steps
+    ]
+    return {"steps": steps, "fallbackAfterS": ways.fallback_after_s}
+
+
+def _token_use(grant: Grant, ways: Ways) -> TokenUse:
+    for way in ways.steps:
+        granted = None if grant.to is None else normalised_recipient(way.connector.type, grant.to)
+        if not grant.allows(way.recipient, granted):
+            raise SendBlocked("The send token is for another recipient.")
+    return TokenUse(grant.jti, grant.expires_at)
 
 
 def _check_content(caller: Caller, request: SendRequest, template: TemplateSource | None) -> None:
@@ -111,78 +155,18 @@ def _check_content(caller: Caller, request: SendRequest, template: TemplateSourc
         return
     if not template.is_active:
         raise TemplateNotActive(f"Template '{template.name}' is not active; activate it to send it.")
-    if is_publishable:
-        raise SendBlocked(
-            f"Template '{template.name}' has the access '{template.access}': only a secret key may send it."
+    if is_publishable and (template.access != SIGNED or request.grant is None):
+        remedy = (
+            'send a "sendToken" of your backend with it'
+            if template.access == SIGNED
+            else "only a secret key may send it"
         )
-
-
-async def _resolve_connector(
-    platform: Platform, caller: Caller, request: SendRequest, template: TemplateSource | None
-) -> CatalogConnector:
-    catalog, project_id = platform.catalog, caller.project_id
-    if request.connector_id is not None:
-        connector = await catalog.connector(project_id, request.connector_id)
-    elif request.connector_type is not None:
-        _known_provider(request.connector_type)  # an unknown type is named as such, not as "no connector"
-        if caller.mode == "test":
-            return await _sandbox(platform, project_id)
-        connector = await catalog.default_connector(project_id, request.connector_type)
-    elif template is not None:
-        type_ = SANDBOX if caller.mode == "test" else template.connector_type
-        connector = await catalog.default_connector(project_id, type_)
-    else:
-        raise ValidationFailed(
-            errors=[
-                FieldError(
-                    "connectorId",
-                    "MISSING_REQUIRED_FIELD",
-                    'Name a "connectorId", or a "connector" type such as "smtp".',
-                )
-            ]
-        )
-    if caller.mode == "test" and connector.type != SANDBOX:
-        return await _sandbox(platform, project_id)
-    return active(connector)
-
-
-def active(connector: CatalogConnector) -> CatalogConnector:
-    """Raises ConnectorNotActive."""
-    if not connector.is_active:
-        raise ConnectorNotActive(f"Connector '{connector.name}' is not active; activate it or name another.")
-    return connector
-
-
-def _known_provider(type_: str) -> type[AnyProvider]:
-    try:
-        return get_provider(type_)
-    except UnknownProvider as exc:
-        raise InvalidConnectorType(
-            str(exc), errors=[FieldError("connector", InvalidConnectorType.code, str(exc))]
-        ) from exc
-
-
-async def _sandbox(platform: Platform, project_id: UUID) -> CatalogConnector:
-    try:
-        return active(await platform.catalog.default_connector(project_id, SANDBOX))
-    except ConnectorNotFound as exc:
-        raise ConnectorNotFound(
-            "A test key sends to the Sandbox only, and this project has no Sandbox connector; add one."
-        ) from exc
-
-
-def normalised_recipient(connector_type: str, to: str) -> str:
-    provider = _known_provider(connector_type)
-    try:
-        return provider.validate_recipient(to)
-    except InvalidRecipient as exc:
-        error = InvalidPhone if provider.recipient_kind == "phone" else InvalidTo
-        raise error(str(exc), errors=[FieldError("to", error.code, str(exc))]) from exc
+        raise SendBlocked(f"Template '{template.name}' has the access '{template.access}': {remedy}.")
 
 
 def _plain_text(connector_type: str, request: SendRequest) -> Rendered:
     text = request.text or ""
-    limit = _known_provider(connector_type).text_limit
+    limit = known_provider(connector_type).text_limit
     if limit is not None and len(text) > limit:
         raise ValidationFailed(
             errors=[
@@ -196,8 +180,7 @@ def _plain_text(connector_type: str, request: SendRequest) -> Rendered:
     return Rendered(text=text, subject=request.subject, html=request.html, provider_template=None)
 
 
-def _columns(caller: Caller, request: SendRequest, composed: Composed, *, recipient: str) -> dict[str, Any]:
-    template, rendered = composed.template, composed.rendered
+def _content(rendered: Rendered) -> dict[str, Any]:
     content: dict[str, Any] = {"text": rendered.text}
     if rendered.subject is not None:
         content["subject"] = rendered.subject
@@ -205,14 +188,19 @@ def _columns(caller: Caller, request: SendRequest, composed: Composed, *, recipi
         content["html"] = rendered.html
     if rendered.provider_template is not None:
         content["template"] = rendered.provider_template
+    return content
+
+
+def _columns(caller: Caller, request: SendRequest, composed: Composed, first: Way, recipient: str) -> dict[str, Any]:
+    template, connector_type = composed.template, first.connector.type
     return {
         "key_id": caller.key.id if caller.key is not None else None,
-        "connector_type": composed.connector.type,
+        "connector_type": connector_type,
         "template_id": template.id if template is not None else None,
         "template_version": template.version if template is not None else None,
         "mode": caller.mode,
         "recipient": recipient,
-        "content": content,
+        "content": _content(composed.rendered[connector_type]),
         "status": _first_status(request),
         "priority": request.priority,
         "on_uncertain": template.on_uncertain if template is not None else "hold",

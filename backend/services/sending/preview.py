@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backend.services.rendering.channels import SMS, channel_of
 from backend.services.rendering.render import Rendered
 from backend.services.rendering.sms_segments import SmsSize, measure
-from backend.services.sending.prepare import SendRequest, compose, normalised_recipient
+from backend.services.sending.prepare import SendRequest, compose
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from backend.services.platform import Platform
     from backend.services.sending.caller import Caller
+    from backend.services.sending.ways import Way
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePreview:
-    """`to` is the recipient as it would be stored, None when none was given. `sms` is set on SMS channels."""
+    """`to` is the recipient as it would be stored, None when none was given. `sms` is set on SMS channels.
+
+    `fallbacks`: the ways that follow, in order.
+    """
 
     channel: str
     connector_id: UUID
@@ -27,18 +31,24 @@ class MessagePreview:
     to: str | None
     rendered: Rendered
     sms: SmsSize | None
+    fallbacks: list[MessagePreview] = field(default_factory=list)
 
 
 async def preview_message(platform: Platform, caller: Caller, request: SendRequest) -> MessagePreview:
     """Raises what a send of this request would raise, limits aside. An empty `to` is not checked."""
     composed = await compose(platform, caller, request)
-    connector = composed.connector
-    channel = channel_of(connector.type)
+    first, *others = [_preview(way, composed.rendered[way.connector.type]) for way in composed.ways.steps]
+    first.fallbacks.extend(others)
+    return first
+
+
+def _preview(way: Way, rendered: Rendered) -> MessagePreview:
+    channel = channel_of(way.connector.type)
     return MessagePreview(
         channel=channel,
-        connector_id=connector.id,
-        connector_type=connector.type,
-        to=normalised_recipient(connector.type, request.to) if request.to else None,
-        rendered=composed.rendered,
-        sms=measure(composed.rendered.text) if channel == SMS else None,
+        connector_id=way.connector.id,
+        connector_type=way.connector.type,
+        to=way.recipient or None,
+        rendered=rendered,
+        sms=measure(rendered.text) if channel == SMS else None,
     )

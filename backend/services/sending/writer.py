@@ -1,7 +1,7 @@
 """Step 4: one statement makes all waiting messages ours; when it commits, they survive anything.
 
-Keys are settled by their unique constraint, messages written only for the winners, rows sorted so
-that two processes cannot deadlock. When a batch fails, its rows go one by one: each gets its own
+Keys and send tokens are settled by their unique constraints, messages written only for the winners, rows
+sorted so that two processes cannot deadlock. When a batch fails, its rows go one by one: each gets its own
 error.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,7 +17,17 @@ import orjson
 import psycopg
 import structlog
 
-from backend.errors import DatabaseError, IdempotencyConflict, RecipientSuppressed, ServiceUnavailable
+from backend import ids
+from backend.errors import (
+    AppError,
+    CampaignStateConflict,
+    DatabaseError,
+    IdempotencyConflict,
+    NotADeadLetter,
+    RecipientSuppressed,
+    SendBlocked,
+    ServiceUnavailable,
+)
 from backend.ids import new_id
 from backend.models.send_queue import LANES
 from backend.models.session import RawPool
@@ -36,6 +47,14 @@ class IdempotencyKey:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenUse:
+    """The send token that the message uses up."""
+
+    jti: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class NewMessage:
     """One accepted send, as it is written. `columns` are those of `_COLUMNS`, JSON-able."""
 
@@ -45,6 +64,9 @@ class NewMessage:
     lane: int
     columns: dict[str, Any]
     idempotency: IdempotencyKey | None = None
+    token: TokenUse | None = None
+    # It takes the place of the dead letter `resent_from`, if that is still one.
+    redrives: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +87,17 @@ _ROW: Final = """
 
 # `fresh` is what is written: not suppressed, and not answered before under the same key. The last
 # SELECT names only the others, so that the usual answer is empty.
-_ACCEPT: Final = f"""
+_STATEMENT: Final = f"""
 WITH batch AS MATERIALIZED (
     SELECT r.*, s.id IS NOT NULL AS is_suppressed
-    FROM json_to_recordset(%(rows)s::json) AS r({_ROW})
+    FROM json_to_recordset(%(rows)s::json) AS r({_ROW}{{columns}})
     LEFT JOIN suppressions s
         ON s.project_id = r.project_id AND s.channel = r.connector_type AND s.recipient = r.recipient
-), keyed AS (
+){{spent}}, keyed AS (
     INSERT INTO idempotency_records AS i (project_id, route, key, request_hash, message_id, expires_at)
     SELECT project_id, idem_route, idem_key, decode(idem_hash, 'hex'), id,
            now() + make_interval(secs => %(idempotency_ttl_s)s)
-    FROM batch WHERE idem_key IS NOT NULL AND NOT is_suppressed
+    FROM {{source}} WHERE idem_key IS NOT NULL AND NOT is_suppressed
     ORDER BY project_id, idem_route, idem_key
     ON CONFLICT (project_id, route, key) DO UPDATE
         SET request_hash = excluded.request_hash, message_id = excluded.message_id,
@@ -83,7 +105,7 @@ WITH batch AS MATERIALIZED (
         WHERE i.expires_at <= now()
     RETURNING message_id
 ), fresh AS MATERIALIZED (
-    SELECT * FROM batch
+    SELECT * FROM {{source}}
     WHERE NOT is_suppressed AND (idem_key IS NULL OR id IN (SELECT message_id FROM keyed))
 ), written AS (
     INSERT INTO messages (id, project_id, key_id, connector_id, connector_type, template_id,
@@ -100,6 +122,64 @@ WITH batch AS MATERIALIZED (
 )
 SELECT b.id, b.is_suppressed FROM batch b WHERE NOT EXISTS (SELECT 1 FROM fresh f WHERE f.id = b.id)
 """  # noqa: S608 (made of constants)
+
+# Before the keys, in every process: two cannot wait for each other. A repeat under its Idempotency-Key, which
+# gets the first answer, uses up nothing.
+_SPENT: Final = """, spent AS (
+    INSERT INTO used_tokens (project_id, jti, message_id, expires_at)
+    SELECT project_id, token_jti, id, token_expires_at FROM batch b
+    WHERE token_jti IS NOT NULL AND NOT is_suppressed AND NOT EXISTS (
+        SELECT 1 FROM idempotency_records i
+        WHERE i.project_id = b.project_id AND i.route = b.idem_route AND i.key = b.idem_key AND i.expires_at > now()
+    )
+    ORDER BY project_id, token_jti
+    ON CONFLICT DO NOTHING
+    RETURNING message_id
+)"""
+_IS_SPENT: Final = "(token_jti IS NULL OR id IN (SELECT message_id FROM spent))"
+# Whoever deletes a dead letter sends it, once, in the same statement. Locked in order, as everything is.
+_REVIVED: Final = """, locked AS MATERIALIZED (
+    SELECT d.message_id FROM dead_letters d
+    WHERE d.message_id IN (SELECT resent_from FROM batch WHERE redrives AND NOT is_suppressed)
+      AND EXISTS (SELECT FROM messages m WHERE m.id = d.message_id AND m.status = 'failed')
+    ORDER BY d.message_id FOR UPDATE
+), revived AS (
+    DELETE FROM dead_letters d USING locked l WHERE d.message_id = l.message_id RETURNING d.message_id
+), chosen AS MATERIALIZED (
+    SELECT DISTINCT ON (resent_from) id, project_id, resent_from, event_id, event_data
+    FROM batch WHERE redrives AND resent_from IN (SELECT message_id FROM revived) ORDER BY resent_from, id
+), told AS (
+    INSERT INTO events (id, project_id, message_id, type, data, created_at)
+    SELECT event_id, project_id, resent_from, 'message.redriven', event_data, now() FROM chosen
+)"""
+_IS_REVIVED: Final = "(redrives IS NULL OR id IN (SELECT id FROM chosen))"
+_GRANTED: Final = """, granted AS MATERIALIZED (
+    SELECT * FROM batch WHERE {condition}
+)"""
+# A campaign's row is accepted once, and only while the campaign runs: its lock is what pausing and canceling wait for.
+_OF_CAMPAIGN: Final = """, running AS MATERIALIZED (
+    SELECT id FROM campaigns WHERE state = 'running' AND id IN (SELECT campaign_id FROM batch) FOR SHARE
+), taken AS (
+    UPDATE campaign_rows r SET state = 'accepted', message_id = b.id, cells = NULL
+    FROM batch b
+    WHERE r.campaign_id = b.campaign_id AND r.line = b.campaign_line AND r.state = 'pending' AND NOT b.is_suppressed
+      AND b.campaign_id IN (SELECT id FROM running)
+    RETURNING b.id AS message_id
+), granted AS MATERIALIZED (
+    SELECT * FROM batch WHERE campaign_line IS NULL OR id IN (SELECT message_id FROM taken)
+)"""
+# Sends of servers, which are nearly all, do not pay for tokens.
+_ACCEPT: Final = _STATEMENT.format(columns="", spent="", source="batch")
+_OF_TOKENS: Final = ", token_jti text, token_expires_at timestamptz"
+_ACCEPT_WITH_TOKENS: Final = _STATEMENT.format(
+    columns=_OF_TOKENS, spent=_SPENT + _GRANTED.format(condition=_IS_SPENT), source="granted"
+)
+_ACCEPT_WITH_DEAD_LETTERS: Final = _STATEMENT.format(
+    columns=_OF_TOKENS + ", redrives bool, event_id uuid, event_data jsonb",
+    spent=_SPENT + _REVIVED + _GRANTED.format(condition=f"{_IS_SPENT} AND {_IS_REVIVED}"),
+    source="granted",
+)
+_ACCEPT_OF_CAMPAIGN: Final = _STATEMENT.format(columns=", campaign_line int", spent=_OF_CAMPAIGN, source="granted")
 
 _EARLIER: Final = """
 SELECT r.id, i.message_id, i.request_hash, coalesce(m.status, 'queued')
@@ -193,20 +273,16 @@ class AcceptWriter:
         rows = orjson.dumps([_row(message) for message in batch]).decode()
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                _ACCEPT, {"rows": rows, "idempotency_ttl_s": self._idempotency_ttl_s}, prepare=True
+                _statement_for(batch), {"rows": rows, "idempotency_ttl_s": self._idempotency_ttl_s}, prepare=True
             )
             left_out = await cursor.fetchall()
             answers: dict[UUID, Answer] = {m.id: Written(m.id, m.columns["status"]) for m in batch}
             if left_out:
                 losers = {message_id for message_id, is_suppressed in left_out if not is_suppressed}
-                earlier = await self._find_earlier(connection, [m for m in batch if m.id in losers])
-                for message_id, is_suppressed in left_out:
-                    answers[message_id] = (
-                        RecipientSuppressed("The recipient opted out or bounced; remove the suppression to send again.")
-                        if is_suppressed
-                        else earlier.get(message_id)
-                        or ServiceUnavailable("The Idempotency-Key has just expired; send the request again.")
-                    )
+                lost = [m for m in batch if m.id in losers]
+                earlier = await self._find_earlier(connection, lost)
+                answers |= {message_id: _suppressed() for message_id, is_suppressed in left_out if is_suppressed}
+                answers |= {m.id: earlier.get(m.id) or _lost(m) for m in lost}
         turns = {(m.lane, m.connector_id) for m in batch if isinstance(answers[m.id], Written)}
         self._on_commit(turns)
         return answers
@@ -235,6 +311,15 @@ class AcceptWriter:
         return answers
 
 
+def _statement_for(batch: Sequence[NewMessage]) -> str:
+    """Tokens and redrives come with requests, campaigns are fed by a worker: no process has both."""
+    if any(message.redrives for message in batch):
+        return _ACCEPT_WITH_DEAD_LETTERS
+    if any(message.token is not None for message in batch):
+        return _ACCEPT_WITH_TOKENS
+    return _ACCEPT_OF_CAMPAIGN if any("campaign_line" in message.columns for message in batch) else _ACCEPT
+
+
 def _row(message: NewMessage) -> dict[str, Any]:
     row = {
         "id": message.id,
@@ -247,6 +332,14 @@ def _row(message: NewMessage) -> dict[str, Any]:
         row["idem_route"] = message.idempotency.route
         row["idem_key"] = message.idempotency.key
         row["idem_hash"] = message.idempotency.request_hash.hex()
+    if message.token is not None:
+        row["token_jti"] = message.token.jti
+        row["token_expires_at"] = message.token.expires_at
+    if message.redrives:
+        new = ids.encode(ids.MESSAGE, message.id)
+        row["redrives"] = True
+        row["event_id"] = new_id()
+        row["event_data"] = {"messageId": new, "reason": f"Sent once more as {new}."}
     return row
 
 
@@ -280,6 +373,20 @@ def _answer(message: NewMessage, answers: dict[UUID, Answer], followers: dict[UU
     if message.idempotency.request_hash != leader.idempotency.request_hash:
         return IdempotencyConflict()
     return Written(answer.message_id, answer.status, is_replay=True)
+
+
+def _suppressed() -> RecipientSuppressed:
+    return RecipientSuppressed("The recipient opted out or bounced; remove the suppression to send again.")
+
+
+def _lost(message: NewMessage) -> AppError:
+    if message.redrives:
+        return NotADeadLetter("The message was redriven or discarded a moment ago.")
+    if message.token is not None:
+        return SendBlocked("The send token was already used; have your backend make another.")
+    if "campaign_line" in message.columns:
+        return CampaignStateConflict("The row was accepted before, or the campaign does not run any more.")
+    return ServiceUnavailable("The Idempotency-Key has just expired; send the request again.")
 
 
 def _away(cause: psycopg.Error) -> ServiceUnavailable:

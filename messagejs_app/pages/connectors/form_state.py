@@ -10,8 +10,8 @@ from backend.errors import AppError, BadRequest
 from backend.services.accounts.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.connectors import NewConnector
-from backend.services.connectors.credentials import visible_credentials
-from backend.services.connectors.types import describe_connector_types
+from backend.services.connectors.credentials import callback_path, visible_credentials
+from backend.services.connectors.types import callback_help, describe_connector_types, takes_callbacks
 from backend.services.reporting.overview import ConnectorNumbers, overview
 from messagejs_app.events import Events, Steps, event, go_to, say
 from messagejs_app.pages.connectors.health import health_of
@@ -21,6 +21,7 @@ from messagejs_app.wording import instant, number, percent, plural
 
 _NEW: Final = "new"
 _MISSING: Final = "MISSING_REQUIRED_FIELD"
+_PACING: Final = {"pacing.perSecond": "perSecond", "pacing.perRecipient": "perRecipientPerSecond"}
 
 
 @dataclass
@@ -51,11 +52,22 @@ class ConnectorFormState(Session):
     summary: str = ""
     name: str = ""
     fields: list[FormField] = []
+    pace: str = ""
+    pace_each: str = ""
+    pace_default: str = ""
+    pace_each_default: str = ""
     is_default: bool = False
     is_active: bool = True
+    weight: str = ""
     health: str = ""
     dot: str = ""
     broken_reason: str = ""
+    callback_url: str = ""
+    callback_help: str = ""
+    callback_verified: str = ""
+    circuit_reason: str = ""
+    circuit_since: str = ""
+    next_probe: str = ""
     last_success: str = ""
     error_rate: str = ""
     failed_of: str = ""
@@ -144,16 +156,26 @@ class ConnectorFormState(Session):
             self.errors = {"name": "Give the connector a name, such as 'Twilio UK'."}
             return None
         credentials = self._credentials(data)
+        config = self._config(data)
         is_default = bool(data.get("isDefault"))
         if self.id == _NEW:
-            new = NewConnector(type=self.kind, name=name, credentials=credentials, is_default=is_default)
+            new = NewConnector(
+                type=self.kind,
+                name=name,
+                credentials=credentials,
+                config=config,
+                is_default=is_default,
+                weight=_weight(data),
+            )
             async with self._desk(Action.MANAGE_CONNECTORS) as desk:
                 made = await connectors.create_connector(
                     desk.session, vault=desk.platform.vault, project_id=desk.project_id, new=new
                 )
                 connector_id = ids.encode(ids.CONNECTOR, made.id)
             return [go_to(f"{PATH}/{connector_id}?created=1"), say(f"{name} added. Testing it now.")]
-        changes: dict[str, Any] = {"name": name, "credentials": credentials}
+        changes: dict[str, Any] = {"name": name, "credentials": credentials, "weight": _weight(data)}
+        if config != self._config({"pacing.perSecond": self.pace, "pacing.perRecipient": self.pace_each}):
+            changes["config"] = await self._kept_config() | config
         await self._update(changes | ({"is_default": is_default} if is_default != self.is_default else {}))
         await self._load_existing(self.id)
         return say(f"{name} saved.")
@@ -182,13 +204,33 @@ class ConnectorFormState(Session):
                 values[name] = str(text or "")
         return values
 
+    async def _kept_config(self) -> dict[str, Any]:
+        """The settings that this form does not show stay as they are."""
+        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+            one = await connectors.get_connector(
+                desk.session, project_id=desk.project_id, connector_id=connector_id_of(self.id)
+            )
+        return {name: value for name, value in one.config.items() if name != "pacing"}
+
+    def _config(self, data: dict[str, Any]) -> dict[str, Any]:
+        pacing: dict[str, Any] = {}
+        for name, key in _PACING.items():
+            text = str(data.get(name) or "").strip().replace(",", ".")
+            if text:
+                try:
+                    pacing[key] = float(text)
+                except ValueError:
+                    pacing[key] = text
+        return {"pacing": pacing} if pacing else {}
+
     async def _load_new(self, kind: str) -> Events:
         described = {one["type"]: one for one in describe_connector_types()}
         if kind not in described:
             return go_to(PATH)
         self._describe(described[kind], {}, is_new=True)
-        self._put(id=_NEW, name=described[kind]["title"], is_default=False, is_active=True)
-        self._put(health="", broken_reason="", is_loaded=True)
+        self._put(id=_NEW, name=described[kind]["title"], is_default=False, is_active=True, pace="", pace_each="")
+        self._put(weight="")
+        self._put(health="", broken_reason="", circuit_reason="", is_loaded=True)
         return None
 
     async def _load_existing(self, connector_id: str) -> None:
@@ -204,12 +246,27 @@ class ConnectorFormState(Session):
                 self.errors = field_errors(exc)
         described = next(each for each in describe_connector_types() if each["type"] == one.type)
         self._describe(described, shown, is_new=False)
+        is_called = takes_callbacks(one.type)
+        self._put(
+            callback_url=self._base_url + callback_path(one.id) if is_called else "",
+            callback_help=callback_help(one.type) if is_called else "",
+            callback_verified=instant(one.callback_verified_at),
+        )
+        pacing = one.config.get("pacing") or {}
+        if one.config.get("pacing", pacing) is None:
+            self._put(pace_default="", pace_each_default="")  # unpaced by choice
         self._put(
             id=connector_id,
             name=one.name,
             is_default=one.is_default,
             is_active=one.is_active,
+            weight=_plain(one.weight),
             broken_reason=one.broken_reason or "",
+            circuit_reason=one.circuit_reason or "" if one.circuit_opened_at is not None else "",
+            circuit_since=instant(one.circuit_opened_at),
+            next_probe=instant(one.circuit_probe_at),
+            pace=_plain(pacing.get("perSecond")),
+            pace_each=_plain(pacing.get("perRecipientPerSecond")),
             is_loaded=True,
         )
         self._show_health(next(each for each in numbers.connectors if each.id == one.id))
@@ -227,11 +284,14 @@ class ConnectorFormState(Session):
         )
 
     def _describe(self, described: dict[str, Any], shown: dict[str, Any], *, is_new: bool) -> None:
+        pacing = described["pacing"]
         self._put(
             kind=described["type"],
             title=described["title"],
             summary=described["summary"],
             fields=[_form_field(one, shown, is_new=is_new) for one in described["fields"]],
+            pace_default=_plain(pacing["perSecond"]),
+            pace_each_default=_plain(pacing["perRecipientPerSecond"]),
         )
 
 
@@ -249,6 +309,14 @@ def _form_field(one: dict[str, Any], shown: dict[str, Any], *, is_new: bool) -> 
         is_set=is_secret and not is_new,
         options=[Option(_plain(option["value"]), option["label"]) for option in one["options"]],
     )
+
+
+def _weight(data: dict[str, Any]) -> int | None:
+    """What is no whole number is out of range, which the service says."""
+    text = str(data.get("weight") or "").strip()
+    if not text:
+        return None
+    return int(text) if text.isascii() and text.isdigit() else -1
 
 
 def _plain(value: object) -> str:

@@ -9,6 +9,7 @@ from messagejs_app.components.controls import (
     busy_button,
     button,
     card,
+    copy_button,
     field,
     link_button,
     note,
@@ -31,7 +32,8 @@ def page() -> rx.Component:
         class_name="crumb",
         style={"marginBottom": "12px"},
     )
-    side = h.when(_IS_NEW, _about_new(), _health())
+    about = h.fragment(_health(), h.when(_STATE.callback_url, _receipts()))
+    side = h.when(_IS_NEW, _about_new(), about)
     body = h.div(_form(), h.div(side, class_name="stack"), class_name="form2")
     return frame(
         back,
@@ -76,12 +78,41 @@ def _form() -> rx.Component:
         _problem(),
         name,
         h.div(h.each(_STATE.fields, _field), class_name="grid2"),
+        _pacing(),
         _default(),
         h.when(_STATE.errors["isDefault"], default_error),
+        _weight(),
         class_name="cb stack",
     )
     form = h.form(body, _foot(), on_submit=_STATE.save, reset_on_submit=False, key=_STATE.id)
     return card(form, title="Credentials")
+
+
+def _pacing() -> rx.Component:
+    keeps = h.join("Empty keeps the default, ", _STATE.pace_default, ".")
+    keeps_each = h.join("Empty keeps the default, ", _STATE.pace_each_default, ".")
+    pace = field(
+        "Pace",
+        text_input(
+            "pacing.perSecond", default_value=_STATE.pace, placeholder=_STATE.pace_default, input_mode="decimal"
+        ),
+        hint=h.pick(_STATE.pace_default, keeps, "Empty means unpaced."),
+        error=_STATE.errors["config.pacing.perSecond"],
+        optional="messages per second",
+    )
+    each = field(
+        "Per recipient",
+        text_input(
+            "pacing.perRecipient",
+            default_value=_STATE.pace_each,
+            placeholder=_STATE.pace_each_default,
+            input_mode="decimal",
+        ),
+        hint=h.pick(_STATE.pace_each_default, keeps_each, "Empty means unpaced."),
+        error=_STATE.errors["config.pacing.perRecipientPerSecond"],
+        optional="per second",
+    )
+    return h.div(pace, each, class_name="grid2")
 
 
 def _default() -> rx.Component:
@@ -94,13 +125,35 @@ def _default() -> rx.Component:
     )
 
 
+def _weight() -> rx.Component:
+    return field(
+        "Weight in the pool",
+        text_input("weight", default_value=_STATE.weight, placeholder="100", input_mode="numeric", max_length=4),
+        hint="Sends that name only the type are shared between connectors with a weight. 0: only when the others fail.",
+        error=_STATE.errors["weight"],
+        optional="optional",
+    )
+
+
 def _problem() -> rx.Component:
     whole = _STATE.errors[""]
     all_credentials = _STATE.errors["credentials"]
     return h.fragment(
         h.when(_STATE.broken_reason, note(_STATE.broken_reason, tone="bad", icon="triangle_alert")),
+        h.when(_STATE.circuit_reason, note(_circuit(), tone="warn", icon="triangle_alert")),
         h.when(whole, note(whole, tone="bad", icon="triangle_alert")),
         h.when(all_credentials, note(all_credentials, tone="bad", icon="triangle_alert")),
+    )
+
+
+def _circuit() -> rx.Component:
+    return h.span(
+        h.span("Not answering since ", h.time(_STATE.circuit_since, "short"), ".", class_name="med"),
+        " ",
+        _STATE.circuit_reason,
+        " Its messages wait; from ",
+        h.time(_STATE.next_probe, "clock"),
+        " on, one of them finds out whether it is back.",
     )
 
 
@@ -189,6 +242,23 @@ def _health() -> rx.Component:
         class_name="btn ghost sm",
     )
     return card(h.div(facts, class_name="cb"), title="Health, 24 h", actions=link)
+
+
+def _receipts() -> rx.Component:
+    url = h.div(
+        h.span(_STATE.callback_url, class_name="mono ell grow", id="callback-url"),
+        copy_button(_STATE.callback_url, text=None),
+        class_name="input ro has-btn",
+    )
+    arrived = h.span("Since ", h.time(_STATE.callback_verified, "short"), " receipts are known to arrive.")
+    waiting = h.span("None has arrived yet: messages stay at Sent.", class_name="muted")
+    body = h.div(
+        h.div(h.span("Callback URL", class_name="label"), url, class_name="field"),
+        h.span(_STATE.callback_help, class_name="muted small"),
+        h.when(_STATE.callback_verified, arrived, waiting),
+        class_name="cb stack",
+    )
+    return card(body, title="Delivery receipts")
 
 
 def register(app: rx.App) -> None:

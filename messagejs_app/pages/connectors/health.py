@@ -11,6 +11,8 @@ def health_of(one: ConnectorNumbers) -> tuple[str, str]:
         return "Broken", "broken"
     if not one.is_active:
         return "Paused", "off dash"
+    if one.circuit_opened_at is not None:
+        return "Not answering", "throttled half"
     if one.type == "sandbox" or one.accepted:
         return "Healthy", "healthy"
     return "Idle", "off ring"

@@ -59,12 +59,13 @@ class Provider:
 
 @dataclass
 class Trouble:
-    """A broken connector, said at the top of the page."""
+    """A connector that cannot send, said at the top of the page; `heals`: it goes on by itself."""
 
     id: str
     name: str
     at: str
     reason: str
+    heals: bool = False
 
 
 class ConnectorsState(Session):
@@ -159,11 +160,7 @@ class ConnectorsState(Session):
         rows = [_row(one, senders.get(ids.encode(ids.CONNECTOR, one.id), "")) for one in numbers.connectors]
         self.rows = sorted(rows, key=lambda row: row.name.lower())
         self.providers = [_provider(described, numbers.connectors) for described in describe_connector_types()]
-        self.troubles = [
-            Trouble(ids.encode(ids.CONNECTOR, one.id), one.name, instant(one.broken_at), one.broken_reason or "")
-            for one in numbers.connectors
-            if one.broken_at is not None
-        ]
+        self.troubles = [trouble for one in numbers.connectors if (trouble := _trouble(one)) is not None]
 
 
 def connector_id_of(text: str) -> UUID:
@@ -201,6 +198,16 @@ def _row(one: ConnectorNumbers, sender: str) -> ConnectorRow:
         is_active=one.is_active,
         is_default=one.is_default,
     )
+
+
+def _trouble(one: ConnectorNumbers) -> Trouble | None:
+    connector_id = ids.encode(ids.CONNECTOR, one.id)
+    if one.broken_at is not None:
+        return Trouble(connector_id, one.name, instant(one.broken_at), one.broken_reason or "")
+    if one.circuit_opened_at is not None and one.is_active:
+        reason = f"{one.circuit_reason or ''} Its messages wait and go on when it answers again."
+        return Trouble(connector_id, one.name, instant(one.circuit_opened_at), reason.strip(), heals=True)
+    return None
 
 
 def _provider(described: dict[str, Any], own: Sequence[ConnectorNumbers]) -> Provider:

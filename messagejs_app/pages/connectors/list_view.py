@@ -9,6 +9,8 @@ from messagejs_app.components.controls import badge, card, page_title, provider_
 from messagejs_app.components.overlays import confirm, menu_item, menu_rule, more_menu
 from messagejs_app.layout import frame
 from messagejs_app.pages.connectors.list_state import ConnectorRow, ConnectorsState, Provider, Trouble
+from messagejs_app.pages.connectors.routes_state import RoutesState
+from messagejs_app.pages.connectors.routes_view import routes
 
 
 def page() -> rx.Component:
@@ -20,6 +22,7 @@ def page() -> rx.Component:
         h.div(
             h.each(ConnectorsState.troubles, _trouble),
             h.when(ConnectorsState.is_loaded, _table(), card(skeleton_rows(3))),
+            routes(),
             _gallery(),
             class_name="stack5",
         ),
@@ -45,8 +48,8 @@ def _trouble(one: Trouble) -> rx.Component:
     return h.div(
         h.icon("triangle_alert", 14),
         words,
-        h.link("Fix connector", to=h.join("/connectors/", one.id), class_name="link"),
-        class_name="note bad",
+        h.link(h.pick(one.heals, "Look at it", "Fix connector"), to=h.join("/connectors/", one.id), class_name="link"),
+        class_name=h.pick(one.heals, "note warn", "note bad"),
     )
 
 
@@ -125,4 +128,5 @@ def _provider(one: Provider) -> rx.Component:
 
 
 def register(app: rx.App) -> None:
-    app.add_page(page, route="/connectors", title="Connectors · MessageJS", on_load=ConnectorsState.load)
+    load = [ConnectorsState.load, RoutesState.load]
+    app.add_page(page, route="/connectors", title="Connectors · MessageJS", on_load=load)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -13,8 +14,11 @@ from backend.errors import AppError
 from backend.services.accounts.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.types import describe_connector_types
+from backend.services.paging import PageRequest
 from backend.services.rendering import templates
+from backend.services.rendering.channels import type_of_channel
 from backend.services.reporting.messages import MessageDetail, message_detail
+from backend.services.routes import routes
 from backend.services.sending.accept import Caller, SendRequest, accept_message
 from backend.status import IN_PROGRESS, Status
 from messagejs_app import snippets
@@ -28,6 +32,7 @@ from messagejs_app.wording import duration
 PATH: Final = "/playground"
 _LOOK_S: Final = 0.4
 _LOOK_FOR_S: Final = 60.0
+_MOST_ROUTES: Final = 100
 # Where a provider that reports receipts has nothing more to say.
 _RESTING: Final = frozenset(set(Status) - set(IN_PROGRESS) - {Status.SENT})
 
@@ -90,11 +95,19 @@ class PlaygroundState(Session):
         async with self._desk(Action.VIEW_PROJECT) as desk:
             own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
             made = await templates.list_templates(desk.session, project_id=desk.project_id)
+            saved = await routes.page_of_routes(
+                desk.session, project_id=desk.project_id, page=PageRequest(limit=_MOST_ROUTES)
+            )
         usable = [one for one in own if one.is_active]
         self._kinds = {ids.encode(ids.CONNECTOR, one.id): one.type for one in usable}
+        types = {str(one.id): one.type for one in usable}
+        self._kinds |= {ids.encode(ids.ROUTE, one.id): _first_kind(one.steps[0], types) for one in saved.items}
         self._variables = {ids.encode(ids.TEMPLATE, one.id): list(one.variables) for one in made}
         self._template_kinds = {ids.encode(ids.TEMPLATE, one.id): one.connector_type for one in made}
-        self.connectors = [Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in usable]
+        self.connectors = [
+            *(Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in usable),
+            *(Choice(ids.encode(ids.ROUTE, one.id), f"Route {one.name}") for one in saved.items),
+        ]
         self.templates = [Choice(ids.encode(ids.TEMPLATE, one.id), f"{one.name} v{one.version}") for one in made]
         self._put(errors={}, answer=[], sent_id="", moments=[], answer_status="")
         self.what = "template" if self.templates else "text"
@@ -212,11 +225,16 @@ class PlaygroundState(Session):
         return SendRequest(
             to=self.to_.strip(),
             connector_id=ids.decode(ids.CONNECTOR, self.connector_id),
+            route=self.connector_id if self._is_route else None,
             template_id=ids.decode(ids.TEMPLATE, self.template_id) if is_template else None,
             variables=self._wanted_values() if is_template else None,
             text=None if is_template else self.text,
             subject=(self.subject or None) if self.is_email and not is_template else None,
         )
+
+    @property
+    def _is_route(self) -> bool:
+        return ids.decode(ids.ROUTE, self.connector_id) is not None
 
     def _wanted_values(self) -> dict[str, str]:
         names = self._variables.get(self.template_id, [])
@@ -246,7 +264,8 @@ class PlaygroundState(Session):
         self._write_code()
 
     def _write_code(self) -> None:
-        body: dict[str, Any] = {"connectorId": self.connector_id, "to": self.to_ or self.to_example}
+        way = "route" if self._is_route else "connectorId"
+        body: dict[str, Any] = {way: self.connector_id, "to": self.to_ or self.to_example}
         if self.what == "template":
             names = self._variables.get(self.template_id, [])
             body = {"templateId": self.template_id, **body}
@@ -261,11 +280,15 @@ class PlaygroundState(Session):
         self._put(code=code, code_parts=snippets.pieces(code, cast("snippets.Language", self.language)))
 
 
+def _first_kind(step: Mapping[str, str], types: Mapping[str, str]) -> str:
+    return type_of_channel(step["channel"]) if "channel" in step else types.get(step["connectorId"], "sandbox")
+
+
 def _form_name(field_name: str) -> str:
     """The form's name of an API field; what the form has no place for is said above it."""
     if field_name in {"to", "message", "subject", "templateId"} or field_name.startswith("variables."):
         return field_name
-    return "connectorId" if field_name in {"connector", "connectorId"} else ""
+    return "connectorId" if field_name in {"connector", "connectorId", "route", "channels"} else ""
 
 
 def _moments(detail: MessageDetail) -> list[Moment]:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from backend.errors import DatabaseError, IdempotencyConflict, RecipientSuppressed, ServiceUnavailable
+from backend.errors import DatabaseError, IdempotencyConflict, RecipientSuppressed, SendBlocked, ServiceUnavailable
 from backend.ids import new_id
 from backend.models import Suppression
 from backend.services.platform import Platform
-from backend.services.sending.writer import AcceptWriter, IdempotencyKey, NewMessage
+from backend.services.sending.writer import AcceptWriter, IdempotencyKey, NewMessage, TokenUse
 from tests.world import World
 
 
 def _message(
-    world: World, connector_id: UUID, *, key: IdempotencyKey | None = None, text: str = "hi", to: str = "ada"
+    world: World,
+    connector_id: UUID,
+    *,
+    key: IdempotencyKey | None = None,
+    token: str | None = None,
+    text: str = "hi",
+    to: str = "ada",
 ) -> NewMessage:
     columns: dict[str, Any] = {
         "connector_type": "sandbox",
@@ -28,7 +36,8 @@ def _message(
         "priority": "normal",
         "on_uncertain": "hold",
     }
-    return NewMessage(new_id(), world.project_id, connector_id, 1, columns, key)
+    use = TokenUse(token, datetime.now(UTC) + timedelta(minutes=5)) if token is not None else None
+    return NewMessage(new_id(), world.project_id, connector_id, 1, columns, key, use)
 
 
 def _key(name: str, body: bytes = b"body") -> IdempotencyKey:
@@ -149,3 +158,68 @@ async def test_the_bell_rings_after_the_commit_only(platform: Platform, world: W
     assert rung == []
     await writer.write(_message(world, connector.id))
     assert rung == [{(1, connector.id)}]
+
+
+def _writers(platform: Platform, count: int) -> list[AcceptWriter]:
+    """They share nothing but the database, like web servers."""
+    return [
+        AcceptWriter(platform.database.raw, waiting_limit=1000, idempotency_ttl_s=3600, on_commit=lambda _: None)
+        for _ in range(count)
+    ]
+
+
+async def test_a_token_makes_one_message_whatever_comes_with_it(platform: Platform, world: World) -> None:
+    """Two servers, tokens and keys in every order and mixture: one message a token, and nobody waits for ever."""
+    connector = await world.connector()
+    tokens = [f"token-{number:02}" for number in range(20)]
+    writers = _writers(platform, 2)
+    requests = [
+        (writer, _message(world, connector.id, token=token, key=_key(f"{token}-{server}-{turn}") if turn % 2 else None))
+        for turn in range(4)
+        for server, writer in enumerate(writers)
+        for token in tokens
+    ]
+    requests += [(writer, _message(world, connector.id)) for writer in writers for _ in range(10)]
+    random.Random(1).shuffle(requests)  # noqa: S311 (an order, not a secret)
+    answers = await asyncio.gather(*(writer.write(message) for writer, message in requests), return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert {type(error) for error in refused} == {SendBlocked}
+    assert len({id(error) for error in refused}) == len(refused) == 4 * 2 * 20 - 20
+    assert await _count(platform, world) == (40, 40)
+    async with platform.database.raw.connection() as connection:
+        # What answers a repeat is a message that is there.
+        cursor = await connection.execute(
+            "SELECT count(*) FROM idempotency_records i WHERE project_id = %s"
+            " AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = i.message_id)",
+            (world.project_id,),
+        )
+        assert await cursor.fetchone() == (0,)
+
+
+async def test_a_repeat_under_its_key_gets_its_answer_although_the_token_is_used_up(
+    platform: Platform, world: World
+) -> None:
+    connector = await world.connector()
+    first, second = _writers(platform, 2)
+    answers = await asyncio.gather(
+        *(
+            writer.write(_message(world, connector.id, token="token", key=_key("k")))
+            for writer in (first, second)
+            for _ in range(10)
+        )
+    )
+    assert len({answer.message_id for answer in answers}) == 1
+    assert sum(not answer.is_replay for answer in answers) == 1
+    with pytest.raises(IdempotencyConflict):
+        await first.write(_message(world, connector.id, token="another", key=_key("k", b"other")))
+    assert not (await first.write(_message(world, connector.id, token="another"))).is_replay
+    assert await _count(platform, world) == (2, 2)
+
+
+async def test_a_suppressed_recipient_does_not_use_up_the_token(platform: Platform, world: World) -> None:
+    connector = await world.connector()
+    async with platform.database.transaction() as session:
+        session.add(Suppression(project_id=world.project_id, channel="sandbox", recipient="bob", reason="opted out"))
+    with pytest.raises(RecipientSuppressed):
+        await platform.writer.write(_message(world, connector.id, to="bob", token="token"))
+    await platform.writer.write(_message(world, connector.id, to="ada", token="token"))

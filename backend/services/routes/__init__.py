@@ -1,0 +1,1 @@
+"""Saved routes: channels and connectors that are tried one after the other."""
