@@ -1,4 +1,7 @@
-"""growth: lists, detail, analytics, accept and claim with many messages in the project, beside the empty table."""
+"""growth: lists, analytics, accept and claim with many messages in the table, beside a database without any.
+
+Both databases are on one server, and their calls take turns: what else the machine does meets both.
+"""
 
 from __future__ import annotations
 
@@ -6,51 +9,36 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import httpx
+import psycopg
 import structlog
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from backend import ids
 from backend.api.app import create_api
-from backend.ids import new_id
-from backend.models.partitions import partition_statements
-from backend.services.delivery.claims import Claims
+from backend.models.migrate import upgrade
+from backend.services.background import keep_for_good
+from backend.services.delivery.claims import Claim, Claims
+from backend.services.delivery.outcomes import Result
+from backend.services.delivery.recorder import Recorder
 from backend.services.platform import Platform
-from backend.services.reporting.rollups import RollupFolder
 from backend.services.sending.accept import Caller, SendRequest, accept_message
 from backend.settings import Settings
+from backend.status import Status
 from bench import stage
+from bench.filling import DAYS, RARE_KEY, RARE_TEMPLATE, Filling, fill
 
-DAYS: Final = 30
-_STEP: Final = 50_000
-RARE_KEY: Final = new_id()
-RARE_TEMPLATE: Final = new_id()
-
-# Of a thousand messages: 2 in each rare state, 50 failed, and so on; of 100,000 one has the rare key and template.
-_FILL: Final = """
-INSERT INTO messages (id, project_id, key_id, connector_id, connector_type, template_id, template_version, mode,
-    recipient, content, status, priority, on_uncertain, attempts, error_code, error_reason, sent_at, delivered_at,
-    created_at, updated_at)
-SELECT
-    (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3)
-        || '8' || substr(md5(n::text), 4, 15))::uuid,
-    :project, CASE WHEN n % 100000 = 7 THEN :rare_key ELSE :key END, :connector, 'telegram',
-    CASE WHEN n % 100000 = 7 THEN :rare_template ELSE :template END, 1,
-    CASE WHEN n % 50 = 0 THEN 'test' ELSE 'live' END, '+1415' || lpad((n * 7919 % 10000000)::text, 7, '0'),
-    jsonb_build_object('text', 'Your code is ' || n), s.status, 'normal', 'hold', 1,
-    CASE WHEN s.status = 'failed' THEN 'CHAT_NOT_FOUND' END, CASE WHEN s.status = 'failed' THEN 'chat not found' END,
-    at + interval '1 second', CASE WHEN s.status IN ('delivered', 'read') THEN at + interval '3 seconds' END, at, at
-FROM (SELECT n, CAST(:start AS timestamptz) + make_interval(secs => n * CAST(:every_s AS float8)) AS at
-      FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) n) numbered
-CROSS JOIN LATERAL (SELECT CASE
-    WHEN n % 100000 = 99 THEN 'canceled' WHEN n % 1000 < 2 THEN 'undelivered' WHEN n % 1000 < 52 THEN 'failed'
-    WHEN n % 1000 < 200 THEN 'sent' WHEN n % 1000 < 300 THEN 'read' ELSE 'delivered' END AS status) s
-"""
+_AT_ONCE: Final = 100
+_EMPTY: Final = "messagejs_bench_empty"
+Call = Callable[[], Awaitable[object]]
 
 
 def run(*, rows: int, calls: int) -> dict[str, Any]:
@@ -61,37 +49,81 @@ def run(*, rows: int, calls: int) -> dict[str, Any]:
 async def _run(rows: int, calls: int) -> dict[str, Any]:
     # Every request would be a line between the table's.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    app = create_api(Settings())
-    async with app.router.lifespan_context(app):
-        platform: Platform = app.state.platform
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://bench.local", timeout=60) as client:
-            empty = await _Run.make(platform, client)
-            before = await empty.measure(calls)
-            full = await _Run.make(platform, client)
-            started = time.monotonic()
+    async with AsyncExitStack() as stack:
+        empty_url = await stack.enter_async_context(_empty_database(Settings()))
+        empty = await stack.enter_async_context(_opened(Settings(database_url=empty_url)))
+        full = await stack.enter_async_context(_opened(Settings()))
+        keep_for_good()  # as the processes of the product do
+        started = time.monotonic()
+        if rows:
             await full.fill(rows)
-            filled_s = time.monotonic() - started
-            after = await full.measure(calls)
-    table = [
-        {
-            "what": what,
-            "empty p50 ms": _ms(before[what], 0.5),
-            "empty p95 ms": _ms(before[what], 0.95),
-            f"{rows:,} p50 ms": _ms(times, 0.5),
-            f"{rows:,} p95 ms": _ms(times, 0.95),
-        }
-        for what, times in after.items()
-    ]
+        filled_s = time.monotonic() - started
+        table = [_row(rows, what, *times) for what, times in (await _measure(empty, full, calls)).items()]
     return {"name": f"growth, {rows:,} messages in the project", "rows": table, "filled in s": round(filled_s)}
 
 
-def _ms(times: list[float], share: float) -> float:
-    return round(stage.percentile(times, share) * 1000, 1)
+async def _measure(empty: _Side, full: _Side, calls: int) -> dict[str, tuple[list[float], list[float]]]:
+    times: dict[str, tuple[list[float], list[float]]] = {}
+    others = full.calls()
+    for what, call in empty.calls().items():
+        pair = (call, others[what])
+        for one in pair:
+            await one()
+        times[what] = ([], [])
+        for turn in range(calls):
+            for side in (0, 1) if turn % 2 else (1, 0):
+                times[what][side].append(await _timed(pair[side]))
+    return times
 
 
-class _Run:
-    """One project, empty or full, and what is asked of it."""
+def _row(rows: int, what: str, empty: list[float], full: list[float]) -> dict[str, Any]:
+    before, after = stage.percentile(empty, 0.5), stage.percentile(full, 0.5)
+    return {
+        "what": what,
+        "empty p50 ms": _ms(before),
+        "empty p95 ms": _ms(stage.percentile(empty, 0.95)),
+        f"{rows:,} p50 ms": _ms(after),
+        f"{rows:,} p95 ms": _ms(stage.percentile(full, 0.95)),
+        "ratio of p50": round(after / before, 2),
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)
+
+
+async def _timed(call: Call) -> float:
+    started = time.perf_counter()
+    await call()
+    return time.perf_counter() - started
+
+
+@asynccontextmanager
+async def _empty_database(settings: Settings) -> AsyncIterator[SecretStr]:
+    """Make a database beside the one that is filled; its account must be allowed to."""
+    url = settings.require_database_url()
+    other = urlunsplit(urlsplit(url)._replace(path=f"/{_EMPTY}"))
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(f"DROP DATABASE IF EXISTS {_EMPTY}")
+        await connection.execute(f"CREATE DATABASE {_EMPTY}")
+        try:
+            await asyncio.to_thread(upgrade, other)
+            yield SecretStr(other)
+        finally:
+            await connection.execute(f"DROP DATABASE {_EMPTY} WITH (FORCE)")
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[_Side]:
+    app = create_api(settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://bench.local", timeout=60) as client:
+            yield await _Side.make(app.state.platform, client)
+
+
+class _Side:
+    """One project in a database with or without a history, and what is asked of it."""
 
     def __init__(self, platform: Platform, client: httpx.AsyncClient, tenant: stage.Tenant, key_id: UUID) -> None:
         self._platform = platform
@@ -100,9 +132,12 @@ class _Run:
         self._key_id = key_id
         self._ids: list[str] = []
         self._recipients: list[str] = []
+        self._claims = Claims(platform.database.raw, lease_s=600)
+        self._recorder = Recorder(platform.database.raw)
+        self._claimed: list[Claim] = []
 
     @classmethod
-    async def make(cls, platform: Platform, client: httpx.AsyncClient) -> _Run:
+    async def make(cls, platform: Platform, client: httpx.AsyncClient) -> _Side:
         tenant = await stage.make_tenant(platform, rate_limit=None)
         async with platform.database.transaction() as session:
             connection = await session.connection()
@@ -111,59 +146,57 @@ class _Run:
                 {"scopes": '["messages:send", "messages:read", "stats:read"]', "project": tenant.project_id},
             )
             key_id: UUID = changed.scalar_one()
-        run = cls(platform, client, tenant, key_id)
-        run._ids = [ids.encode(ids.MESSAGE, await run._accept())]
-        return run
-
-    async def _accept(self) -> UUID:
-        request = SendRequest(to="42", text="hello", connector_id=self._tenant.connector_id)
-        return (await accept_message(self._platform, Caller(self._tenant.project_id, "live"), request)).message_id
+        side = cls(platform, client, tenant, key_id)
+        side._ids = [ids.encode(ids.MESSAGE, await side._accept())]
+        return side
 
     async def fill(self, rows: int) -> None:
-        start = datetime.now(UTC) - timedelta(days=DAYS)
-        values = {
-            "project": self._tenant.project_id,
-            "connector": self._tenant.connector_id,
-            "template": self._tenant.template_id,
-            "key": self._key_id,
-            "rare_key": RARE_KEY,
-            "rare_template": RARE_TEMPLATE,
-            "start": start,
-            "every_s": DAYS * 24 * 3600 / rows,
-        }
-        raw = self._platform.database.raw
-        folder = RollupFolder(raw)
+        tenant, raw = self._tenant, self._platform.database.raw
+        await fill(raw, Filling(tenant.project_id, tenant.connector_id, tenant.template_id, self._key_id), rows)
+        percent = min(100.0, 30_000 / rows)  # a few hundred rows, from everywhere
         async with raw.connection() as connection:
-            for statement in partition_statements(start):
-                await connection.execute(statement)
-        for first in range(1, rows + 1, _STEP):
-            async with self._platform.database.transaction() as session:
-                await (await session.connection()).execute(
-                    text(_FILL), {**values, "first": first, "last": min(rows, first + _STEP - 1)}
-                )
-            await folder.fold()
-        async with raw.connection() as connection:
-            await connection.execute("VACUUM ANALYZE messages")
-            await connection.execute("VACUUM ANALYZE message_rollups")
             cursor = await connection.execute(
-                "SELECT id, recipient FROM messages TABLESAMPLE SYSTEM (0.1) WHERE project_id = %s LIMIT 300",
-                (self._tenant.project_id,),
+                "SELECT id, recipient FROM messages TABLESAMPLE SYSTEM (%s) WHERE project_id = %s LIMIT 300",
+                (percent, tenant.project_id),
             )
             sample = await cursor.fetchall()
         self._ids = [ids.encode(ids.MESSAGE, row[0]) for row in sample]
+        self._recipients = [row[1] for row in sample]
         listed = await self._get("/api/v1/messages", limit=1)
         if listed["pagination"]["total"] != rows + 1:
             raise RuntimeError(f"filled in {rows} messages, but the list has {listed['pagination']['total']}")
-        self._recipients = [row[1] for row in sample]
 
-    async def measure(self, calls: int) -> dict[str, list[float]]:
-        times: dict[str, list[float]] = {}
-        for what, call in (*self._lists().items(), *self._others().items()):
-            await call()
-            times[what] = [await _timed(call) for _ in range(calls)]
-        return times
+    def calls(self) -> dict[str, Call]:
+        return {**self._sends(), **self._lists(), **self._analytics()}
 
-    def _lists(self) -> dict[str, Callable[[], Awaitable[object]]]:
+    def _sends(self) -> dict[str, Call]:
+        """In this order: what is accepted is claimed, and what is claimed recorded."""
+
+        async def claim(most: int) -> None:
+            self._claimed += await self._claims.take([(1, self._tenant.connector_id)], most)
+
+        async def record(most: int) -> None:
+            results = [self._taken_by_provider(self._claimed.pop(0)) for _ in range(most)]
+            await asyncio.gather(*(self._recorder.record(result) for result in results))
+
+        async def accept_many() -> None:
+            await asyncio.gather(*(self._accept() for _ in range(_AT_ONCE)))
+
+        return {
+            f"accept, {_AT_ONCE} at once": accept_many,
+            f"claim {_AT_ONCE}": lambda: claim(_AT_ONCE),
+            f"record {_AT_ONCE}": lambda: record(_AT_ONCE),
+            "accept": self._accept,
+            "claim": lambda: claim(1),
+            "record": lambda: record(1),
+        }
+
+    def _taken_by_provider(self, claim: Claim) -> Result:
+        return Result(
+            claim, "accepted", datetime.now(UTC), 1.0, status=Status.SENT, provider_message_id=str(claim.message_id)
+        )
+
+    def _lists(self) -> dict[str, Call]:
         day = f"{datetime.now(UTC) - timedelta(days=DAYS // 2):%Y-%m-%d}"
         template = ids.encode(ids.TEMPLATE, self._tenant.template_id)
         filters: dict[str, dict[str, Any]] = {
@@ -185,9 +218,7 @@ class _Run:
             "list: template (1 in 100,000)": {"templateId": ids.encode(ids.TEMPLATE, RARE_TEMPLATE)},
             "list: mode test (2 %)": {"mode": "test"},
         }
-        return {what: lambda p=params: self._get("/api/v1/messages", **p) for what, params in filters.items()}  # type: ignore[misc]
 
-    def _others(self) -> dict[str, Callable[[], Awaitable[object]]]:
         async def recipient() -> None:
             to = random.choice(self._recipients) if self._recipients else "+14155550100"
             await self._get("/api/v1/messages", recipient=to)
@@ -195,27 +226,33 @@ class _Run:
         async def detail() -> None:
             await self._get(f"/api/v1/messages/{random.choice(self._ids)}")
 
-        claims = Claims(self._platform.database.raw, lease_s=30)
-        analytics = {"projectId": ids.encode(ids.PROJECT, self._tenant.project_id)}
+        lists = {what: self._getter("/api/v1/messages", **parameters) for what, parameters in filters.items()}
+        return {**lists, "list: recipient": recipient, "detail": detail}
+
+    def _analytics(self) -> dict[str, Call]:
+        project = {"projectId": ids.encode(ids.PROJECT, self._tenant.project_id)}
+        messages = "/api/v1/analytics/messages"
+        zones = ("UTC", "Asia/Kolkata", "Asia/Kathmandu")
         return {
-            "list: recipient": recipient,
-            "detail": detail,
-            "analytics: messages": lambda: self._get("/api/v1/analytics/messages", **analytics),
-            "analytics: usage": lambda: self._get("/api/v1/analytics/usage", **analytics),
-            "analytics: connectors": lambda: self._get("/api/v1/analytics/connectors", **analytics),
-            "accept": self._accept,
-            "claim": lambda: claims.take([(1, self._tenant.connector_id)], 1),
+            "analytics: messages": self._getter(messages, **project),
+            **{
+                f"analytics: by hour, {zone}": self._getter(messages, **project, interval="hour", timezone=zone)
+                for zone in zones
+            },
+            "analytics: usage": self._getter("/api/v1/analytics/usage", **project),
+            "analytics: connectors": self._getter("/api/v1/analytics/connectors", **project),
         }
 
-    async def _get(self, path: str, **params: Any) -> Any:
+    async def _accept(self) -> UUID:
+        request = SendRequest(to="42", text="hello", connector_id=self._tenant.connector_id)
+        return (await accept_message(self._platform, Caller(self._tenant.project_id, "live"), request)).message_id
+
+    def _getter(self, path: str, **parameters: Any) -> Call:
+        return lambda: self._get(path, **parameters)
+
+    async def _get(self, path: str, **parameters: Any) -> Any:
         headers = {"Authorization": f"Bearer {self._tenant.keys[0]}"}
-        response = await self._client.get(path, params=params, headers=headers)
+        response = await self._client.get(path, params=parameters, headers=headers)
         if response.status_code != 200:
-            raise RuntimeError(f"{path} {params}: {response.status_code} {response.text[:300]}")
+            raise RuntimeError(f"{path} {parameters}: {response.status_code} {response.text[:300]}")
         return response.json()
-
-
-async def _timed(call: Callable[[], Awaitable[object]]) -> float:
-    started = time.perf_counter()
-    await call()
-    return time.perf_counter() - started

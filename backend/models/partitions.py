@@ -11,6 +11,8 @@ PARTITIONED: Final = ("messages", "attempts", "events")
 # Months made ahead of the current one. A maintenance job that is down for a quarter loses nothing:
 # rows without a partition go to DEFAULT, and /readyz says so.
 MONTHS_AHEAD: Final = 3
+# Updates of a message stay on its page (HOT) when the page keeps room for them.
+MESSAGES_FILLFACTOR: Final = 80
 _PARTITION_NAME: Final = re.compile(rf"({'|'.join(PARTITIONED)})_(default|p\d{{6}})")
 
 
@@ -36,8 +38,7 @@ def partition_statements(now: datetime | None = None) -> list[str]:
     for months in range(MONTHS_AHEAD + 1):
         start, end = month_start(now, months), month_start(now, months + 1)
         for table in PARTITIONED:
-            # Updates of a message stay on its page (HOT) when the page keeps room for them.
-            options = " WITH (fillfactor = 80)" if table == "messages" else ""
+            options = f" WITH (fillfactor = {MESSAGES_FILLFACTOR})" if table == "messages" else ""
             statements.append(
                 f"CREATE TABLE IF NOT EXISTS {table}_p{start:%Y%m} PARTITION OF {table} "
                 f"FOR VALUES FROM ('{first_id(start)}') TO ('{first_id(end)}'){options}"

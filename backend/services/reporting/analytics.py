@@ -6,7 +6,7 @@ Every number comes from the rollups (rollups.py) and equals a count over the mes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
@@ -47,27 +47,34 @@ class Latency:
     p95_ms: float | None
 
 
-@dataclass
+_FIELDS: Final = {
+    STATUS: "by_status",
+    FAILURE: "failures",
+    TO_PROVIDER: "to_provider_bins",
+    TO_DELIVERY: "to_delivery_bins",
+}
+# One for all that count nothing of their kind: a series has hundreds of tallies. Nobody writes into it.
+_NOTHING: Final[Counter[str]] = Counter()
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """Messages of one connector, type, hour, day or period, by what became of them."""
 
-    by_status: Counter[str] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)
-    to_provider_bins: Counter[str] = field(default_factory=Counter)
-    to_delivery_bins: Counter[str] = field(default_factory=Counter)
+    by_status: Counter[str] = field(default_factory=lambda: _NOTHING)
+    failures: Counter[str] = field(default_factory=lambda: _NOTHING)
+    to_provider_bins: Counter[str] = field(default_factory=lambda: _NOTHING)
+    to_delivery_bins: Counter[str] = field(default_factory=lambda: _NOTHING)
 
     @classmethod
     def of(cls, counts: Iterable[Count]) -> Tally:
-        tally = cls()
-        by_measure = {
-            STATUS: tally.by_status,
-            FAILURE: tally.failures,
-            TO_PROVIDER: tally.to_provider_bins,
-            TO_DELIVERY: tally.to_delivery_bins,
-        }
+        found: dict[str, Counter[str]] = {}
         for count in counts:
-            by_measure[count.measure][count.value] += count.messages
-        return tally
+            if (counter := found.get(count.measure)) is None:
+                counter = found[count.measure] = Counter()
+            # Not `+=`: a Counter answers for what it has not in Python, and most values come once.
+            counter[count.value] = counter.get(count.value, 0) + count.messages
+        return cls(**{_FIELDS[measure]: counter for measure, counter in found.items()})
 
     @property
     def accepted(self) -> int:
@@ -99,8 +106,8 @@ class Tally:
     def to_delivery(self) -> Latency:
         return _latency(self.to_delivery_bins)
 
-    def _count(self, statuses: Iterable[Status]) -> int:
-        return sum(self.by_status[status] for status in statuses)
+    def _count(self, statuses: Collection[str]) -> int:
+        return sum([messages for status, messages in self.by_status.items() if status in statuses])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select, true
 from sqlmodel import col
 
 from backend.errors import FieldError, ValidationFailed
@@ -35,21 +35,34 @@ class MessageFilter:
     to: datetime | None = None
     key_id: UUID | None = None
     template_id: UUID | None = None
+    campaign_id: UUID | None = None
     recipient: str | None = None
     id: UUID | None = None
     mode: str | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether only messages match that the queue knows."""
+        return self.status == "pending" or self.status in IN_PROGRESS
 
-def filter_conditions(project_id: UUID, filters: MessageFilter, *, is_exact: bool = True) -> list[ColumnElement[bool]]:
+
+def filter_conditions(
+    project_id: UUID,
+    filters: MessageFilter,
+    *,
+    is_exact: bool = True,
+    queue_state: ColumnElement[int] | None = None,
+) -> list[ColumnElement[bool]]:
     """Raises ValidationFailed.
 
     `is_exact` False: what the planner needs for an estimate. It takes an id and its time for independent.
+    `queue_state`: of the message's queue row, where the query begins with that.
     """
     conditions = [col(Message.project_id) == project_id, *_id_range(filters)]
     if is_exact:
         conditions += _time_range(filters)
     if filters.status is not None:
-        conditions += _has_status(project_id, filters.status)
+        conditions += _has_status(project_id, filters.status, queue_state)
     if isinstance(filters.connector, UUID):
         conditions.append(col(Message.connector_id) == filters.connector)
     elif filters.connector is not None:
@@ -60,6 +73,7 @@ def filter_conditions(project_id: UUID, filters: MessageFilter, *, is_exact: boo
         (col(Message.id), filters.id),
         (col(Message.key_id), filters.key_id),
         (col(Message.template_id), filters.template_id),
+        (col(Message.campaign_id), filters.campaign_id),
         (col(Message.mode), filters.mode),
     ):
         if value is not None:
@@ -99,22 +113,28 @@ def id_at(instant: datetime, slack: timedelta) -> UUID:
         return first_id(max(instant, _FIRST_INSTANT))
 
 
-def _has_status(project_id: UUID, status: str) -> list[ColumnElement[bool]]:
+def _has_status(project_id: UUID, status: str, queue_state: ColumnElement[int] | None) -> list[ColumnElement[bool]]:
     """What still waits is found through the queue, which stays small however long the history is."""
     if status not in STATUSES:
         message = f"'{status[:40]}' is not a status; use one of: {', '.join(STATUSES)}."
         raise ValidationFailed(errors=[FieldError("status", "VALIDATION_ERROR", message)])
     stored = col(Message.status)
     queue = select(col(SendQueueRow.message_id)).where(col(SendQueueRow.project_id) == project_id)
-    in_flight = queue.where(col(SendQueueRow.state) == IN_FLIGHT)
+
+    def queued(*states: ColumnElement[bool]) -> ColumnElement[bool]:
+        return col(Message.id).in_(queue.where(*states))
+
+    if queue_state is None:
+        is_in_queue, state = queued(), col(SendQueueRow.state)
+        in_flight, at_rest = queued(state == IN_FLIGHT), queued(state != IN_FLIGHT)
+    else:
+        is_in_queue, in_flight, at_rest = true(), queue_state == IN_FLIGHT, queue_state != IN_FLIGHT
     if status == "pending":
-        waiting = or_(stored.in_(PENDING), and_(stored == Status.SCHEDULED, col(Message.id).in_(in_flight)))
-        return [waiting, col(Message.id).in_(queue)]
+        return [or_(stored.in_(PENDING), and_(stored == Status.SCHEDULED, in_flight)), is_in_queue]
     if status == Status.SENDING:
-        return [stored.in_(IN_PROGRESS), col(Message.id).in_(in_flight)]
+        return [stored.in_(IN_PROGRESS), in_flight]
     if status in {Status.QUEUED, Status.SCHEDULED}:
-        at_rest = queue.where(col(SendQueueRow.state) != IN_FLIGHT)
-        return [stored == status, col(Message.id).in_(at_rest)]
+        return [stored == status, at_rest]
     return [stored == status]
 
 

@@ -18,11 +18,10 @@ from sqlalchemy.types import Uuid
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.models import ROLLUP_DELTAS, Message, MessageRollup
-from backend.models.message_rollup import STATUS
-from backend.services.reporting.message_filters import CLOCK_SLACK, MessageFilter, id_at
+from backend.models import ROLLUP_DELTAS, Message, MessageRollup, SendQueueRow
+from backend.models.message_rollup import REMOVED, STATUS
+from backend.services.reporting.message_filters import CLOCK_SLACK, MessageFilter, filter_conditions, id_at
 from backend.services.reporting.periods import QUARTER
-from backend.status import IN_PROGRESS
 
 # More places than this are walked as quickly as everything.
 MOST_SLOTS: Final = 1000
@@ -100,11 +99,31 @@ def newest(conditions: Sequence[ColumnElement[bool]], ranges: Ranges | None, *, 
     return select(there).select_from(places.join(there, true())).order_by(there.c.id.desc())
 
 
+def is_driven_by_queue(filters: MessageFilter) -> bool:
+    """An id or a recipient has fewer messages than the queue may have."""
+    return filters.is_waiting and filters.id is None and filters.recipient is None
+
+
+def waiting(project_id: UUID, filters: MessageFilter, *, before: UUID | None = None) -> Select[Any]:
+    """Return the query for messages that wait, newest first: from the queue, whatever the planner thinks of its size.
+
+    `before`: of those with a smaller id.
+    """
+    message_id = col(SendQueueRow.message_id)
+    rows = select(message_id, col(SendQueueRow.state)).where(col(SendQueueRow.project_id) == project_id)
+    if before is not None:
+        rows = rows.where(message_id < before)
+    queue = rows.order_by(message_id.desc()).subquery("queue")
+    conditions = filter_conditions(project_id, filters, queue_state=queue.c.state)
+    there = select(Message).where(col(Message.id) == queue.c.message_id, *conditions).limit(1).lateral("there")
+    return select(there).select_from(queue.join(there, true())).order_by(queue.c.message_id.desc())
+
+
 def _is_counted(filters: MessageFilter) -> bool:
-    """What waits is found through the queue, a recipient or an id through its index; both are few."""
-    if filters.id is not None or filters.recipient is not None:
+    """What waits is found through the queue, a recipient, a campaign or an id through its index; they are few."""
+    if filters.id is not None or filters.recipient is not None or filters.campaign_id is not None:
         return False
-    if filters.status == "pending" or filters.status in IN_PROGRESS:
+    if filters.is_waiting:
         return False
     return filters.status is not None or filters.connector is not None or filters.mode is not None
 
@@ -136,8 +155,29 @@ async def _slots(
     slots: dict[datetime, int] = {slot: 0 for (slot,) in (await connection.execute(waiting)).all()}
     rows = (await connection.execute(counted)).all()
     oldest = rows[-1][0] if len(rows) == most else None
-    slots.update({slot: int(messages) for slot, messages in rows})
+    removed = await _removed(session, project_id, filters, since=rows[-1][0]) if rows else {}
+    slots.update({slot: max(0, int(messages) - removed.get(slot, 0)) for slot, messages in rows})
     return sorted(((slot, n) for slot, n in slots.items() if oldest is None or slot >= oldest), reverse=True)[:most]
+
+
+async def _removed(
+    session: AsyncSession, project_id: UUID, filters: MessageFilter, *, since: datetime
+) -> dict[datetime, int]:
+    """Return how many matching messages retention has removed from quarter hours since then."""
+    rollup = MessageRollup
+    query = (
+        select(col(rollup.slot), func.sum(col(rollup.messages)))
+        .where(
+            col(rollup.project_id) == project_id,
+            col(rollup.measure) == REMOVED,
+            col(rollup.grain) == _GRAIN,
+            col(rollup.slot) >= since,
+            *_matching(MessageRollup.__table__.c, filters, None),  # type: ignore[attr-defined]
+        )
+        .group_by(col(rollup.slot))
+    )
+    connection = await session.connection()
+    return {slot: int(messages) for slot, messages in (await connection.execute(query)).all()}
 
 
 def _matching(columns: Any, filters: MessageFilter, cursor_at: datetime | None) -> list[ColumnElement[bool]]:

@@ -8,15 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, literal, select
+from sqlalchemy import func, literal, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import Message
+from backend.models.message_rollup import REMOVED, STATUS
 from backend.services.reporting.message_filters import MessageFilter, filter_conditions
-from backend.services.reporting.message_ranges import Ranges, find_ranges, newest
+from backend.services.reporting.message_ranges import Ranges, find_ranges, is_driven_by_queue, newest, waiting
 from backend.services.reporting.periods import Span, ceil_quarter, floor_quarter
 from backend.services.reporting.rollups import Ask, Scope, count_messages
-from backend.status import IN_PROGRESS, PENDING, Status
+from backend.status import PENDING, Status
 
 # Counting on is what makes long lists slow; past this an estimate is good enough.
 EXACT_TOTAL_LIMIT: Final = 10_000
@@ -34,8 +35,8 @@ class Total:
 async def count_matching(session: AsyncSession, project_id: UUID, filters: MessageFilter) -> Total:
     """Return the number of matching messages, on all pages."""
     is_counted = filters.id is None and filters.recipient is None and filters.key_id is None
-    if is_counted and filters.template_id is None:
-        if filters.status != "pending" and filters.status not in IN_PROGRESS:
+    if is_counted and filters.template_id is None and filters.campaign_id is None:
+        if not filters.is_waiting:
             return await _from_rollups(session, project_id, filters)
         waiting = await _bounded(session, project_id, filters, None)
         if waiting is not None:
@@ -58,9 +59,14 @@ async def _from_rollups(session: AsyncSession, project_id: UUID, filters: Messag
     if first >= last:
         return await _edges(session, project_id, [filters])
     scope = Scope(project_id, mode=filters.mode, connector=filters.connector)
-    (counts,) = await count_messages(session, scope, [Ask(Span(first, last))])
+    (counts,) = await count_messages(session, scope, [Ask(Span(first, last), (STATUS, REMOVED))])
     statuses = _stored_statuses(filters.status)
-    total = sum(count.messages for count in counts if statuses is None or count.value in statuses)
+    # Analytics count on what retention has removed; a list does not have it any more.
+    total = sum(
+        -count.messages if count.measure == REMOVED else count.messages
+        for count in counts
+        if statuses is None or count.value in statuses
+    )
     edges = []
     if start < first:
         edges.append(replace(filters, to=first - _MS))
@@ -88,13 +94,14 @@ async def _bounded(
     session: AsyncSession, project_id: UUID, filters: MessageFilter, ranges: Ranges | None
 ) -> int | None:
     """Return the exact number, None when it is past the limit."""
-    conditions: list[ColumnElement[bool]] = filter_conditions(project_id, filters)
     most = EXACT_TOTAL_LIMIT + 1
-    rows = (
-        select(literal(1)).select_from(Message).where(*conditions)
-        if ranges is None
-        else newest(conditions, ranges, most=most).with_only_columns(literal(1)).order_by(None)
-    )
+    conditions = filter_conditions(project_id, filters)
+    if is_driven_by_queue(filters):
+        rows = waiting(project_id, filters).with_only_columns(literal(1)).order_by(None)
+    elif ranges is None:
+        rows = select(literal(1)).select_from(Message).where(*conditions)
+    else:
+        rows = newest(conditions, ranges, most=most).with_only_columns(literal(1)).order_by(None)
     connection = await session.connection()
     count: int = (await connection.execute(select(func.count()).select_from(rows.limit(most).subquery()))).scalar_one()
     return count if count < most else None

@@ -20,7 +20,7 @@ from backend.models import ApiKey, Attempt, Connector, Event, Message, SendQueue
 from backend.models.send_queue import IN_FLIGHT
 from backend.services.paging import Page, PageRequest
 from backend.services.reporting.message_filters import MessageFilter, filter_conditions
-from backend.services.reporting.message_ranges import Ranges, find_ranges, newest
+from backend.services.reporting.message_ranges import Ranges, find_ranges, is_driven_by_queue, newest, waiting
 from backend.services.reporting.message_totals import Total, count_matching
 from backend.status import IN_PROGRESS, Status
 
@@ -28,11 +28,13 @@ __all__ = [
     "MessageDetail",
     "MessageFilter",
     "MessageSummary",
+    "RouteSummary",
     "TimelineEntry",
     "find_project_of",
     "list_messages",
     "message_detail",
     "page_of_rows",
+    "summaries_of",
 ]
 
 
@@ -64,6 +66,7 @@ class MessageSummary:
     delivered_at: datetime | None
     read_at: datetime | None
     failed_at: datetime | None
+    redacted_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -75,6 +78,10 @@ class MessageSummary:
 
 
 _SUMMARY_COLUMNS: Final = tuple(field.name for field in fields(MessageSummary))
+
+
+# With these no further way will be taken.
+_OVER: Final = frozenset(Status) - frozenset(IN_PROGRESS) - {Status.SENT, Status.UNCERTAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +96,32 @@ class TimelineEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class WaySummary:
+    """One way of a message that has several.
+
+    `state`: current (the message's status is its), left (tried, and given up), skipped (could not be used), waiting
+    (its turn may come) or unused.
+    """
+
+    connector_id: UUID
+    connector_type: str
+    recipient: str
+    on: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSummary:
+    ways: Sequence[WaySummary]
+    fallback_after_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class MessageDetail:
-    """A message with its attempts (oldest first), its timeline, and the names of what it used."""
+    """A message with its attempts (oldest first), its timeline, and the names of what it used.
+
+    `route` is set where it has more than one way.
+    """
 
     summary: MessageSummary
     html: str | None
@@ -101,6 +132,7 @@ class MessageDetail:
     key_name: str | None
     attempts: Sequence[Attempt]
     timeline: Sequence[TimelineEntry]
+    route: RouteSummary | None
 
 
 async def list_messages(
@@ -136,12 +168,16 @@ async def page_of_rows(
 async def _rows(
     session: AsyncSession, project_id: UUID, filters: MessageFilter, page: PageRequest, ranges: Ranges | None
 ) -> list[MessageSummary]:
-    conditions = filter_conditions(project_id, filters)
-    if page.cursor is not None:
-        conditions.append(col(Message.id) < page.cursor)
     most = page.limit + 1
-    query = newest(conditions, ranges, most=page.offset + most).offset(page.offset).limit(most)
-    rows = await _summaries(session, query)
+    if is_driven_by_queue(filters):
+        query = waiting(project_id, filters, before=page.cursor)
+    else:
+        conditions = filter_conditions(project_id, filters)
+        if page.cursor is not None:
+            conditions.append(col(Message.id) < page.cursor)
+        query = newest(conditions, ranges, most=page.offset + most)
+    query = query.offset(page.offset).limit(most)
+    rows = await summaries_of(session, query)
     if ranges is not None and ranges.is_cut and len(rows) < most:
         # What was counted there has changed since; look everywhere.
         return await _rows(session, project_id, filters, page, None)
@@ -151,7 +187,7 @@ async def _rows(
 async def message_detail(session: AsyncSession, *, project_id: UUID, message_id: UUID) -> MessageDetail:
     """Raises MessageNotFound, also for another project's message."""
     only = select(Message).where(col(Message.project_id) == project_id, col(Message.id) == message_id)
-    rows = await _summaries(session, only)
+    rows = await summaries_of(session, only)
     if not rows:
         raise MessageNotFound
     summary = rows[0]
@@ -170,6 +206,7 @@ async def message_detail(session: AsyncSession, *, project_id: UUID, message_id:
         key_name=key,
         attempts=attempts,
         timeline=_timeline(summary, events),
+        route=_route(message, events) if message is not None and message.route is not None else None,
     )
 
 
@@ -181,7 +218,7 @@ async def find_project_of(session: AsyncSession, message_id: UUID) -> UUID:
     return message.project_id
 
 
-async def _summaries(session: AsyncSession, matching: Select[Any]) -> list[MessageSummary]:
+async def summaries_of(session: AsyncSession, matching: Select[Any]) -> list[MessageSummary]:
     """Return the rows of `matching` with the status a person sees; the queue is asked for these only."""
     page = matching.subquery("page")
     computed: dict[str, ColumnElement[Any]] = {
@@ -212,6 +249,22 @@ async def _names(session: AsyncSession, summary: MessageSummary) -> tuple[str | 
     connection = await session.connection()
     connector, template, key = (await connection.execute(query)).one()
     return connector, template, key
+
+
+def _route(message: Message, events: Sequence[Event]) -> RouteSummary:
+    assert message.route is not None  # noqa: S101 (the caller looked)
+    tried = {0, *(event.data.get("step") for event in events if event.type == "message.fallback")}
+    is_over = message.status in _OVER
+    ways = []
+    for index, step in enumerate(message.route["steps"]):
+        if index == message.step:
+            state = "current"
+        elif index < message.step:
+            state = "left" if index in tried else "skipped"
+        else:
+            state = "unused" if is_over else "waiting"
+        ways.append(WaySummary(UUID(step["connectorId"]), step["connectorType"], step["recipient"], step["on"], state))
+    return RouteSummary(ways, message.route["fallbackAfterS"])
 
 
 def _timeline(summary: MessageSummary, events: Sequence[Event]) -> list[TimelineEntry]:

@@ -85,6 +85,8 @@ class ConnectorNumbers:
     is_default: bool
     broken_at: datetime | None
     broken_reason: str | None
+    circuit_opened_at: datetime | None = None
+    circuit_reason: str | None = None
     accepted: int = 0
     handed_over: int = 0
     delivered: int = 0
@@ -197,6 +199,8 @@ def _connector(connector: Connector, counts: Sequence[Count]) -> ConnectorNumber
         is_default=connector.is_default,
         broken_at=connector.broken_at,
         broken_reason=connector.broken_reason,
+        circuit_opened_at=connector.circuit_opened_at,
+        circuit_reason=connector.circuit_reason,
         accepted=tally.accepted,
         handed_over=_sum(tally.by_status, _HANDED_OVER),
         delivered=tally.delivered,

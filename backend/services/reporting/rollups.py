@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.models.message_rollup import FAILURE, STATUS, TO_DELIVERY, TO_PROVIDER
+from backend.models.message_rollup import FAILURE, HALF_PAST, QUARTER_PAST, STATUS, TO_DELIVERY, TO_PROVIDER
 from backend.models.session import RawPool
 from backend.services.reporting.periods import Span
 
@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 MEASURES: Final = (STATUS, FAILURE, TO_PROVIDER, TO_DELIVERY)
 _HOUR: Final = timedelta(hours=1)
+# The grain of hours that begin so many minutes past the full one (UTC).
+_HOURS_FROM: Final = {0: 60, 15: QUARTER_PAST, 30: HALF_PAST}
 _EVERY_S: Final = 2.0
 _BATCH: Final = 20_000
 # Deltas come and go; what they leave behind would slow down reading them long before autovacuum looks.
@@ -35,15 +37,21 @@ _FOLD_LOCK: Final = 7_262_003
 _BINS_PER_OCTAVE: Final = 8
 
 _COLUMNS: Final = "project_id, measure, grain, slot, connector_id, mode, value, connector_type, messages, last_at"
-# Times are not kept by the quarter: their many bins would take more room than the messages.
-_SUMMED: Final = """
-SELECT d.project_id, d.measure, g.grain, date_bin(make_interval(mins => g.grain), d.slot, '2000-01-01+00') AS slot,
+# Times are not kept by the quarter: their many bins would take more room than the messages. Hours that begin off
+# the full one are for series, which are of statuses.
+_SUMMED: Final = f"""
+SELECT d.project_id, d.measure, g.grain,
+    date_bin(make_interval(mins => g.minutes), d.slot, '2000-01-01+00'::timestamptz + make_interval(mins => g.past))
+        AS slot,
     d.connector_id, d.mode, d.value, min(d.connector_type) AS connector_type, sum(d.messages) AS messages,
     max(d.last_at) AS last_at
-FROM {deltas} d JOIN (VALUES (15), (60), (1440)) g (grain)
-    ON g.grain > 15 OR d.measure NOT IN ('provider', 'delivery')
+FROM {{deltas}} d
+JOIN (VALUES (15, 15, 0), (60, 60, 0), (1440, 1440, 0), ({QUARTER_PAST}, 60, 15), ({HALF_PAST}, 60, 30))
+    AS g (grain, minutes, past)
+    ON CASE g.grain WHEN 15 THEN d.measure NOT IN ('{TO_PROVIDER}', '{TO_DELIVERY}')
+        WHEN {HALF_PAST} THEN d.measure = '{STATUS}' WHEN {QUARTER_PAST} THEN d.measure = '{STATUS}' ELSE true END
 GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(d.messages) <> 0
-"""
+"""  # noqa: S608 (made of constants)
 _MERGE: Final = f"""
 WITH taken AS (
     DELETE FROM rollup_deltas WHERE ctid = ANY(ARRAY(SELECT ctid FROM rollup_deltas LIMIT %s)) RETURNING *
@@ -154,7 +162,7 @@ class Ask:
         if not self.by_hour:
             return span.pieces()
         # One piece, whose grain fits the hours.
-        return iter([(15 if span.start.minute else 60, span.start, span.end)])
+        return iter([(_HOURS_FROM.get(span.start.minute, 15), span.start, span.end)])
 
     def span_of(self, measure: str) -> Span:
         """Times are kept by the hour: theirs are the full hours (UTC) that the span touches."""
@@ -178,22 +186,16 @@ async def count_messages(session: AsyncSession, scope: Scope, asks: Sequence[Ask
     """Return the counts of each ask, in its order. One snapshot: the answers agree with each other."""
     connection = await session.connection()
     rows = (await connection.execute(_READ, {**scope.parameters(), **_pieces(asks)})).all()
-    answers: list[dict[_What, tuple[int, datetime | None]]] = [{} for _ in asks]
+    counted: list[list[Count]] = [[] for _ in asks]
     waiting: dict[tuple[str, datetime], list[tuple[_What, int, datetime | None]]] = {}
-    for number, hour, slot, measure, connector_id, connector_type, value, messages, last_at in rows:
+    for number, hour, slot, measure, *rest in rows:
         if slot is None:
-            answers[number][hour, measure, connector_id, connector_type, value] = (messages, last_at)
+            counted[number].append(Count(hour, measure, *rest))
         else:
+            connector_id, connector_type, value, messages, last_at = rest
             what = (None, measure, connector_id, connector_type, value)
             waiting.setdefault((measure, slot), []).append((what, messages, last_at))
-    for ask, answer in zip(asks, answers, strict=True):
-        for (measure, slot), deltas in waiting.items():
-            if measure in ask.measures and slot in ask.span_of(measure):
-                _add(answer, ask, slot, deltas)
-    return [
-        [Count(*what, messages, last_at) for what, (messages, last_at) in answer.items() if messages]
-        for answer in answers
-    ]
+    return [_with_waiting(ask, counts, waiting) for ask, counts in zip(asks, counted, strict=True)]
 
 
 def _pieces(asks: Sequence[Ask]) -> dict[str, list[Any]]:
@@ -205,6 +207,29 @@ def _pieces(asks: Sequence[Ask]) -> dict[str, list[Any]]:
         for piece in ask.pieces(measure)
     ]
     return {name: [row[index] for row in rows] for index, name in enumerate(names)}
+
+
+def _with_waiting(
+    ask: Ask, counts: list[Count], waiting: Mapping[tuple[str, datetime], list[tuple[_What, int, datetime | None]]]
+) -> list[Count]:
+    """Add what is not folded yet; nearly always that is a quarter hour or none."""
+    of_ask = {
+        place: deltas
+        for place, deltas in waiting.items()
+        if place[0] in ask.measures and place[1] in ask.span_of(place[0])
+    }
+    if not of_ask:
+        return [count for count in counts if count.messages]
+    answer: dict[_What, tuple[int, datetime | None]] = {
+        (count.hour, count.measure, count.connector_id, count.connector_type, count.value): (
+            count.messages,
+            count.last_at,
+        )
+        for count in counts
+    }
+    for (_, slot), deltas in of_ask.items():
+        _add(answer, ask, slot, deltas)
+    return [Count(*what, messages, last_at) for what, (messages, last_at) in answer.items() if messages]
 
 
 def _add(

@@ -353,3 +353,20 @@ def test_a_summary_without_a_provider_id_has_the_users_metadata_only() -> None:
     summary = MessageSummary(**{**fields, "metadata": {"a": 1}})
     assert summary.shown_metadata == {"a": 1}
     assert replace(summary, metadata=None).shown_metadata == {}
+
+
+@pytest.mark.parametrize("status", ["pending", "queued"])
+async def test_what_waits_comes_in_pages_too(world: World, status: str) -> None:
+    rows = [row(world, at=NOW - timedelta(minutes=n), status="queued") for n in range(5)]
+    ended = [row(world, at=NOW - timedelta(minutes=n), status="sent") for n in range(5)]
+    # A sent one may be watched for its receipt: it has a queue row, and does not wait.
+    await save(world, *rows, *ended, *(queued(message, DUE) for message in rows), queued(ended[0], 3))
+    seen = []
+    page = await listed(world, PageRequest(limit=2), status=status)
+    while page.next_cursor is not None:
+        seen += [item.id for item in page.items]
+        page = await listed(world, PageRequest(limit=2, cursor=page.next_cursor), status=status)
+    assert [*seen, *(item.id for item in page.items)] == [message.id for message in rows]
+    assert page.total == 5
+    skipped = await listed(world, PageRequest(limit=2, offset=3), status=status)
+    assert [item.id for item in skipped.items] == [message.id for message in rows[3:]]

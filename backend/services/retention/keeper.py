@@ -1,0 +1,60 @@
+"""The keeper: forgets in the background, in whichever worker holds the advisory lock.
+
+Content every quarter of a minute, messages every hour: a project that stores nothing has a message's content
+gone about two minutes after it was handed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+import psycopg
+import structlog
+
+from backend.models.session import RawPool
+from backend.services.retention.policies import Defaults
+from backend.services.retention.redaction import Redaction
+from backend.services.retention.removal import Removal
+
+log = structlog.get_logger()
+
+_EVERY_S: Final = 15.0
+_REMOVE_EVERY_S: Final = 3600.0
+_KEEPER_LOCK: Final = 7_262_013
+
+
+class Keeper:
+    def __init__(self, pool: RawPool, defaults: Defaults) -> None:
+        self._pool = pool
+        self._redaction = Redaction(defaults)
+        self._removal = Removal(defaults)
+        self._removed_at = -_REMOVE_EVERY_S
+
+    async def run(self) -> None:
+        """Work until cancelled; a failed round is logged and the next one tries again."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            try:
+                await self.keep()
+            except psycopg.OperationalError as exc:
+                log.warning("retention.database_away", error=type(exc).__name__)
+            except psycopg.Error:
+                log.exception("retention.failed")
+
+    async def keep(self) -> bool:
+        """Do one round; False when another worker does it."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_KEEPER_LOCK,))
+            row = await cursor.fetchone()
+            if row is None or not row[0]:
+                return False
+            try:
+                await self._redaction.run_once(connection)
+                if time.monotonic() - self._removed_at >= _REMOVE_EVERY_S:
+                    self._removed_at = time.monotonic()
+                    await self._removal.run_once(connection)
+            finally:
+                await connection.execute("SELECT pg_advisory_unlock(%s)", (_KEEPER_LOCK,))
+        return True

@@ -1,0 +1,227 @@
+"""Redaction: content goes when it is no longer needed, or old enough, as each project wants it.
+
+A cursor walks through each project's messages. What is still being worked on when it comes by gets a hold, and is
+looked at again. All of it runs in one worker at a time (keeper.py); a crash repeats a step that changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+import psycopg
+import structlog
+
+from backend.services.retention.masks import Unfilled, masked_content, masked_recipient
+from backend.services.retention.policies import ContentPolicy, Defaults, content_policies
+
+log = structlog.get_logger()
+
+_STEP: Final = 500
+_PROJECTS_AT_ONCE: Final = 200
+_PAUSE_S: Final = 0.02
+
+# Nothing waits for the message, and nobody will decide about it any more: an uncertain one can be resent and a dead
+# letter redriven for a day, and a sent one can go on to its next way until its receipt is overdue by far.
+_IS_DONE: Final = """
+    q.message_id IS NULL AND m.status NOT IN ('queued', 'scheduled') AND NOT (
+        m.updated_at > now() - interval '1 day'
+        AND (
+            m.status = 'uncertain' OR (m.status = 'sent' AND m.route IS NOT NULL)
+            OR (m.status = 'failed' AND EXISTS (SELECT FROM dead_letters d WHERE d.message_id = m.id))
+        )
+    )
+"""
+_NEEDED: Final = f"""
+    m.id, {_IS_DONE} AS is_done, m.recipient, m.connector_type, m.template_id, m.template_version, m.content
+"""
+_WALK: Final = f"""
+SELECT p.project_id, m.*
+FROM json_to_recordset(%(policies)s::json) AS p(project_id uuid, mode text, before uuid)
+LEFT JOIN content_cursors c ON c.project_id = p.project_id
+CROSS JOIN LATERAL (
+    SELECT {_NEEDED} FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id
+    WHERE m.project_id = p.project_id AND m.id < p.before
+        AND m.id > coalesce(c.walked_to, '00000000-0000-0000-0000-000000000000')
+        AND (m.redacted_at IS NULL OR (p.mode = 'nothing' AND m.content <> '{{}}'))
+    ORDER BY m.id LIMIT {_STEP}
+) m
+"""  # noqa: S608 (made of constants)
+_HELD: Final = f"""
+SELECT h.project_id, m.*
+FROM content_holds h
+CROSS JOIN LATERAL (
+    SELECT {_NEEDED} FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id WHERE m.id = h.message_id
+) m
+WHERE h.message_id = ANY(%(ids)s)
+"""  # noqa: S608 (made of constants)
+_DROP_HOLDS: Final = "DELETE FROM content_holds WHERE message_id = ANY(%s)"
+_DUE_HOLDS: Final = f"SELECT message_id FROM content_holds WHERE check_at <= now() ORDER BY check_at LIMIT {_STEP}"  # noqa: S608
+
+_MOVE_CURSORS: Final = """
+INSERT INTO content_cursors (project_id, walked_to)
+SELECT * FROM unnest(%s::uuid[], %s::uuid[])
+ON CONFLICT (project_id) DO UPDATE SET walked_to = excluded.walked_to
+"""
+# What waits for its time is looked at after it; what waits longer and longer, less and less often.
+_HOLD: Final = """
+INSERT INTO content_holds (message_id, project_id, check_at)
+SELECT m.id, m.project_id, greatest(
+    coalesce(q.due_at, now()),
+    now() + least(interval '1 hour', greatest(interval '30 seconds', (now() - m.created_at) / 4))
+)
+FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id
+WHERE m.id = ANY(%(ids)s) AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
+ON CONFLICT (message_id) DO UPDATE SET check_at = excluded.check_at
+"""
+# The conditions once more: a message may have been put back into the queue since it was looked at. Who does that
+# changes its status in the same transaction, and the lock on the row shows it here.
+_REDACT: Final = """
+WITH redacted AS (
+    UPDATE messages m
+    SET content = r.content, redacted_at = now(), route = NULL, recipient = coalesce(r.recipient, m.recipient),
+        metadata = CASE WHEN r.recipient IS NULL THEN m.metadata END
+    FROM json_to_recordset(%(rows)s::json) AS r(id uuid, content jsonb, recipient text)
+    WHERE m.id = r.id AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
+        AND m.status NOT IN ('queued', 'scheduled')
+        AND NOT EXISTS (SELECT FROM send_queue q WHERE q.message_id = m.id)
+    RETURNING m.id
+), forgotten AS (
+    UPDATE attempts a SET answer = NULL FROM redacted d
+    WHERE a.message_id = d.id AND a.id >= %(lowest)s::uuid AND a.answer IS NOT NULL
+)
+SELECT id FROM redacted
+"""
+_TEMPLATES: Final = """
+SELECT v.template_id, v.version, t.connector_type, t.name, v.content, v.subject, v.html, v.variants
+FROM template_versions v JOIN templates t ON t.id = v.template_id
+JOIN unnest(%s::uuid[], %s::int[]) AS w(template_id, version)
+    ON w.template_id = v.template_id AND w.version = v.version
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    project_id: UUID
+    id: UUID
+    is_done: bool
+    recipient: str
+    connector_type: str
+    template_id: UUID | None
+    template_version: int | None
+    content: dict[str, Any]
+
+
+class Redaction:
+    def __init__(self, defaults: Defaults) -> None:
+        self._defaults = defaults
+
+    async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> int:
+        """Redact all that is due; returns the number of messages."""
+        policies = await content_policies(connection, self._defaults)
+        redacted = await self._look_at_holds(connection, {policy.project_id: policy for policy in policies})
+        for first in range(0, len(policies), _PROJECTS_AT_ONCE):
+            redacted += await self._walk(connection, policies[first : first + _PROJECTS_AT_ONCE])
+        if redacted:
+            log.info("retention.redacted", messages=redacted)
+        return redacted
+
+    async def _walk(self, connection: psycopg.AsyncConnection[Any], policies: Sequence[ContentPolicy]) -> int:
+        """Take every project's cursor to where its policy ends."""
+        redacted = 0
+        left = {policy.project_id: policy for policy in policies}
+        while left:
+            async with connection.transaction():
+                seen = await self._seen(connection, _WALK, {"policies": _json_of(left.values())})
+                redacted += len(await self._settle(connection, seen, left))
+                reached: dict[UUID, UUID] = {}
+                for project_id, policy in list(left.items()):
+                    own = [one.id for one in seen if one.project_id == project_id]
+                    if len(own) < _STEP:
+                        # All before it was seen; its own id is of nobody.
+                        reached[project_id] = policy.before
+                        del left[project_id]
+                    else:
+                        reached[project_id] = max(own)
+                await connection.execute(_MOVE_CURSORS, (list(reached), list(reached.values())))
+            await asyncio.sleep(_PAUSE_S if left else 0)
+        return redacted
+
+    async def _look_at_holds(
+        self, connection: psycopg.AsyncConnection[Any], policies: dict[UUID, ContentPolicy]
+    ) -> int:
+        redacted = 0
+        while True:
+            async with connection.transaction():
+                due = [row[0] for row in await (await connection.execute(_DUE_HOLDS)).fetchall()]
+                looked_at = await self._seen(connection, _HELD, {"ids": due})
+                seen = [one for one in looked_at if one.project_id in policies]
+                done = await self._settle(connection, seen, policies)
+                redacted += len(done)
+                # Retention may have removed others, or their project keeps its content now.
+                over = set(due) - {one.id for one in seen} | done
+                await connection.execute(_DROP_HOLDS, (list(over),))
+            if len(due) < _STEP:
+                return redacted
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _seen(
+        self, connection: psycopg.AsyncConnection[Any], query: str, parameters: dict[str, Any] | None = None
+    ) -> list[_Seen]:
+        cursor = await connection.execute(query, parameters)
+        return [_Seen(*row) for row in await cursor.fetchall()]
+
+    async def _settle(
+        self, connection: psycopg.AsyncConnection[Any], seen: Sequence[_Seen], policies: dict[UUID, ContentPolicy]
+    ) -> set[UUID]:
+        """Redact what is done and hold the rest; returns what was redacted."""
+        redacted: set[UUID] = set()
+        done = [one for one in seen if one.is_done]
+        if done:
+            masked = [one for one in done if policies[one.project_id].mode == "mask"]
+            templates = await self._templates(connection, masked)
+            rows = [_redacted(one, policies[one.project_id].mode, templates) for one in done]
+            parameters = {"rows": orjson.dumps(rows).decode(), **_range(one.id for one in done)}
+            redacted = {row[0] for row in await (await connection.execute(_REDACT, parameters)).fetchall()}
+        held = [one.id for one in seen if one.id not in redacted]
+        if held:
+            await connection.execute(_HOLD, {"ids": held, **_range(held)})
+        return redacted
+
+    async def _templates(
+        self, connection: psycopg.AsyncConnection[Any], masked: Sequence[_Seen]
+    ) -> dict[tuple[UUID, int], Unfilled]:
+        wanted = {
+            (one.template_id, one.template_version)
+            for one in masked
+            if one.template_id is not None and one.template_version is not None
+        }
+        if not wanted:
+            return {}
+        parameters = ([template_id for template_id, _ in wanted], [version for _, version in wanted])
+        cursor = await connection.execute(_TEMPLATES, parameters)
+        return {(row[0], row[1]): Unfilled(*row[2:]) for row in await cursor.fetchall()}
+
+
+def _redacted(one: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled]) -> dict[str, Any]:
+    if mode == "nothing":
+        return {"id": one.id, "content": {}, "recipient": masked_recipient(one.recipient)}
+    template = None
+    if one.template_id is not None and one.template_version is not None:
+        template = templates.get((one.template_id, one.template_version))
+    return {"id": one.id, "content": masked_content(one.content, one.connector_type, template), "recipient": None}
+
+
+def _range(ids: Iterable[UUID]) -> dict[str, UUID]:
+    known = list(ids)
+    return {"lowest": min(known), "highest": max(known)}
+
+
+def _json_of(policies: Iterable[ContentPolicy]) -> str:
+    return orjson.dumps(
+        [{"project_id": one.project_id, "mode": one.mode, "before": one.before} for one in policies]
+    ).decode()
