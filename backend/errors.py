@@ -1,37 +1,24 @@
 """The one error tree; each leaf owns its HTTP status and its code.
 
 AppError
-├── BadRequest (400)
-│   ├── ValidationFailed          VALIDATION_ERROR, MISSING_REQUIRED_FIELD, INVALID_EMAIL ...
-│   ├── MalformedBody             MALFORMED_BODY
-│   ├── InvalidTo / InvalidPhone  INVALID_TO, INVALID_PHONE
-│   ├── InvalidConnectorType      INVALID_CONNECTOR_TYPE
-│   ├── InvalidConnectorCredentials
-│   ├── InvalidLink               INVALID_LINK
-│   └── ConnectorNotActive, TemplateNotActive
-├── Unauthenticated (401)
-│   ├── InvalidCredentials        INVALID_CREDENTIALS
-│   ├── TokenExpired, InvalidToken
-│   └── MissingApiKey, InvalidApiKey, ApiKeyExpired
-├── Forbidden (403)               ACCESS_DENIED
-│   └── KeyScope, OriginNotAllowed, SendBlocked, RecipientSuppressed, RegistrationClosed
-├── NotFound (404)                NOT_FOUND
-│   ├── ProjectNotFound, ConnectorNotFound, TemplateNotFound, MessageNotFound, KeyNotFound
-│   ├── TemplateVersionNotFound
-│   └── UserNotFound, SessionNotFound, MemberNotFound, InvitationNotFound
+├── BadRequest (400): ValidationFailed (VALIDATION_ERROR, MISSING_REQUIRED_FIELD ...), MalformedBody, InvalidCsv,
+│       InvalidTo / InvalidPhone, InvalidConnectorType, InvalidConnectorCredentials, InvalidLink,
+│       ConnectorNotActive, TemplateNotActive
+├── Unauthenticated (401): InvalidCredentials, TokenExpired, InvalidToken, MissingApiKey, InvalidApiKey, ApiKeyExpired
+├── Forbidden (403): KeyScope, OriginNotAllowed, SendBlocked, RecipientSuppressed, RegistrationClosed
+├── NotFound (404): ProjectNotFound, ConnectorNotFound, TemplateNotFound, TemplateVersionNotFound, MessageNotFound,
+│       KeyNotFound, RouteNotFound, CampaignNotFound, UserNotFound, SessionNotFound, MemberNotFound, InvitationNotFound
 ├── MethodNotAllowed (405)
-├── Conflict (409)
-│   └── EmailTaken, IdempotencyInFlight, LastOwner, AlreadyMember, TooManyKeys,
-│       MessageNotCancelable, MessageNotResendable
+├── Conflict (409): EmailTaken, IdempotencyInFlight, LastOwner, AlreadyMember, TooManyKeys, RouteNameTaken,
+│       MessageNotCancelable, MessageNotResendable, MessageRedacted, NotADeadLetter, CampaignStateConflict
 ├── PreconditionFailed (412)
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
 ├── IdempotencyConflict (422)
 ├── RateLimitExceeded, QuotaExceeded (429)
-├── ServerError (500)
-│   └── ConnectorFailed, DatabaseError
-├── ThirdPartyError (502)         THIRD_PARTY_ERROR
-└── ServiceUnavailable (503)      SERVICE_UNAVAILABLE
+├── ServerError (500): ConnectorFailed, DatabaseError
+├── ThirdPartyError (502)
+└── ServiceUnavailable (503)
 """
 
 from __future__ import annotations
@@ -124,6 +111,11 @@ class InvalidConnectorCredentials(BadRequest):
 class InvalidLink(BadRequest):
     code = "INVALID_LINK"
     title = "The link is not valid, has been used or has expired; ask for a new one"
+
+
+class InvalidCsv(BadRequest):
+    code = "INVALID_CSV"
+    title = "The file is not a CSV table that can be read"
 
 
 class ConnectorNotActive(BadRequest):
@@ -233,6 +225,16 @@ class TemplateVersionNotFound(NotFound):
     title = "Template version does not exist"
 
 
+class CampaignNotFound(NotFound):
+    code = "CAMPAIGN_NOT_FOUND"
+    title = "Campaign does not exist"
+
+
+class RouteNotFound(NotFound):
+    code = "ROUTE_NOT_FOUND"
+    title = "Route does not exist"
+
+
 class MessageNotFound(NotFound):
     code = "MESSAGE_NOT_FOUND"
     title = "Message does not exist"
@@ -297,14 +299,34 @@ class LastOwner(Conflict):
     title = "The project would have no owner; make somebody else an owner first"
 
 
+class RouteNameTaken(Conflict):
+    code = "ROUTE_NAME_TAKEN"
+    title = "The project has a route with this name already"
+
+
 class MessageNotCancelable(Conflict):
     code = "MESSAGE_NOT_CANCELABLE"
     title = "The message is on its way already"
 
 
+class MessageRedacted(Conflict):
+    code = "MESSAGE_REDACTED"
+    title = "The message's content is not kept"
+
+
 class MessageNotResendable(Conflict):
     code = "MESSAGE_NOT_RESENDABLE"
     title = "The message is still being sent"
+
+
+class NotADeadLetter(Conflict):
+    code = "NOT_A_DEAD_LETTER"
+    title = "The message is no dead letter"
+
+
+class CampaignStateConflict(Conflict):
+    code = "CAMPAIGN_STATE"
+    title = "The campaign's state does not allow this"
 
 
 class IdempotencyInFlight(Conflict):

@@ -1,9 +1,10 @@
 """One limit for all requests of an address, counted in this process.
 
 Without Redis, because it stands before everything: a flood must cost nothing. With several web
-processes an address may make the limit's number in each. Two things are let through. Sends with a
-key are limited by their key, and one backend may send thousands a second. Loopback is this machine:
-the operator, or a proxy that TRUSTED_PROXIES does not name, behind which everybody is one address.
+processes an address may make the limit's number in each. Three things are let through. Sends with a
+key are limited by their key, and one backend may send thousands a second. Providers' callbacks come as
+fast; their route counts those that are no provider's. Loopback is this machine: the operator, or a
+proxy that TRUSTED_PROXIES does not name, behind which everybody is one address.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from backend.services.accounts.limits import network_of
 
 _WINDOW_S: Final = 60.0
 _KEY_SENDS: Final = ("/api/v1/messages", "/api/v1/send")
+CALLBACKS: Final = "/api/v1/callbacks/"
 
 
 class AddressLimit:
@@ -40,7 +42,13 @@ class AddressLimit:
 
     def check(self, scope: Scope) -> None:
         """Count one request. Raises RateLimitExceeded."""
-        if not self._limit or (scope["method"] == "POST" and scope["path"].startswith(_KEY_SENDS)):
+        path = scope["path"]
+        if not path.startswith(CALLBACKS) and not (scope["method"] == "POST" and path.startswith(_KEY_SENDS)):
+            self.count_caller(scope)
+
+    def count_caller(self, scope: Scope) -> None:
+        """Count one request, whatever it asks for. Raises RateLimitExceeded."""
+        if not self._limit:
             return
         network = _network(client_of(HTTPConnection(scope), self._trusted).address)
         if network is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from fastapi import Depends, FastAPI
@@ -11,11 +12,12 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from backend import __version__
 from backend.api import errors, openapi
-from backend.api.address_limit import AddressLimit
+from backend.api.address_limit import CALLBACKS, AddressLimit
+from backend.api.campaign_upload import PATH as CAMPAIGNS
 from backend.api.cors import CorsPolicy
 from backend.api.dependencies import refuse_json_dialects
 from backend.api.head import HeadMiddleware
-from backend.api.hot_path import HotPathMiddleware
+from backend.api.hot_path import Api, HotPath
 from backend.api.middleware import FrameMiddleware
 from backend.api.routes import ROUTERS
 from backend.api.routes.messages import send_message
@@ -41,7 +43,7 @@ def create_api(settings: Settings | None = None) -> FastAPI:
             await app.state.platform.close()
             app.state.platform = None
 
-    app = FastAPI(
+    app = Api(
         title="MessageJS API",
         version=__version__,
         openapi_url=openapi.OPENAPI_PATH,
@@ -52,17 +54,23 @@ def create_api(settings: Settings | None = None) -> FastAPI:
         responses=openapi.DEFAULT_RESPONSES,
         dependencies=[Depends(refuse_json_dialects)],
     )
+    # Routes that judge their callers themselves count here too.
+    app.state.address_limit = AddressLimit(settings.global_rate_limit_per_minute, settings.trusted_proxies)
     # The first added is the innermost. Inside the shortcut: a send's answer is a line and has no HEAD.
     app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
     app.add_middleware(HeadMiddleware)
-    # The frame goes around the shortcut too.
-    app.add_middleware(HotPathMiddleware, endpoints={("POST", "/api/v1/messages"): send_message})
-    app.add_middleware(
+    frame = partial(
         FrameMiddleware,
         body_limit_bytes=settings.body_limit_bytes,
         cors=CorsPolicy(settings.allowed_origins),
-        address_limit=AddressLimit(settings.global_rate_limit_per_minute, settings.trusted_proxies),
+        address_limit=app.state.address_limit,
+        larger_bodies={
+            CALLBACKS: settings.callback_limit_bytes,
+            CAMPAIGNS: settings.campaign_body_limit_bytes,
+        },
     )
+    app.add_middleware(frame)
+    app.shortcut = HotPath(frame, {("POST", "/api/v1/messages"): send_message})
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend import ids
 from backend.api.schemas.base import CursorText, decode_cursor
 from backend.errors import (
+    CampaignNotFound,
     ConnectorNotFound,
     FieldError,
     InvitationNotFound,
@@ -19,6 +20,7 @@ from backend.errors import (
     MessageNotFound,
     NotFound,
     ProjectNotFound,
+    RouteNotFound,
     SessionNotFound,
     TemplateNotFound,
     UnsupportedMediaType,
@@ -88,6 +90,14 @@ async def _template_id(template_id: Annotated[str, Path(alias="templateId", exam
     return decoded(ids.TEMPLATE, template_id, TemplateNotFound)
 
 
+async def _route_id(route_id: Annotated[str, Path(alias="routeId", examples=_example(ids.ROUTE))]) -> UUID:
+    return decoded(ids.ROUTE, route_id, RouteNotFound)
+
+
+async def _campaign_id(campaign_id: Annotated[str, Path(alias="campaignId", examples=_example(ids.CAMPAIGN))]) -> UUID:
+    return decoded(ids.CAMPAIGN, campaign_id, CampaignNotFound)
+
+
 async def _message_id(message_id: Annotated[str, Path(alias="messageId", examples=_example(ids.MESSAGE))]) -> UUID:
     return decoded(ids.MESSAGE, message_id, MessageNotFound)
 
@@ -106,12 +116,14 @@ async def _invitation_id(
     return decoded(ids.INVITATION, invitation_id, InvitationNotFound)
 
 
-# Path parameters: write them as {projectId}, {keyId}, {connectorId}, {templateId}, {messageId},
+# Path parameters: write them as {projectId}, {keyId}, {connectorId}, {templateId}, {campaignId}, {messageId},
 # {userId}, {sessionId}, {invitationId}.
 ProjectId = Annotated[UUID, Depends(_project_id)]
 KeyId = Annotated[UUID, Depends(_key_id)]
 ConnectorId = Annotated[UUID, Depends(_connector_id)]
 TemplateId = Annotated[UUID, Depends(_template_id)]
+RouteId = Annotated[UUID, Depends(_route_id)]
+CampaignId = Annotated[UUID, Depends(_campaign_id)]
 MessageId = Annotated[UUID, Depends(_message_id)]
 UserId = Annotated[UUID, Depends(_user_id)]
 SessionId = Annotated[UUID, Depends(_session_id)]

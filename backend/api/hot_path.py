@@ -1,4 +1,4 @@
-"""A shortcut for the send: past routing, which costs as much as all that a send does in Python.
+"""A shortcut for the send: past routing and FastAPI's layers, which cost as much as all that a send does in Python.
 
 The same endpoint stands in the router, for its documentation and for every other method; a request
 that does not match exactly goes there.
@@ -8,24 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Frame = Callable[[ASGIApp], ASGIApp]
 
 
-class HotPathMiddleware:
-    """`endpoints`: (method, exact path) -> what answers it. Errors go up to the frame."""
+class HotPath:
+    """`endpoints`: (method, exact path) -> what answers it, inside a frame of its own that the errors go up to."""
 
-    def __init__(self, app: ASGIApp, *, endpoints: Mapping[tuple[str, str], Endpoint]) -> None:
-        self.app = app
-        self._endpoints = endpoints
+    def __init__(self, frame: Frame, endpoints: Mapping[tuple[str, str], Endpoint]) -> None:
+        self._apps = {place: frame(_plain(endpoint)) for place, endpoint in endpoints.items()}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if endpoint is None:
-            await self.app(scope, receive, send)
-            return
+    def find(self, scope: Scope) -> ASGIApp | None:
+        return self._apps.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+
+
+def _plain(endpoint: Endpoint) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         response = await endpoint(Request(scope, receive, send))
         await response(scope, receive, send)
+
+    return app
+
+
+class Api(FastAPI):
+    """FastAPI with a shortcut before it."""
+
+    shortcut: HotPath | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.shortcut.find(scope) if self.shortcut is not None else None
+        if app is None:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        await app(scope, receive, send)

@@ -6,6 +6,7 @@ Request id in and out, body limit, CORS, security headers, unexpected errors, on
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Final
 
@@ -46,21 +47,35 @@ _DOCS: Final[Headers] = [
 
 
 class FrameMiddleware:
-    """Sets scope["state"]["request_id"], and sends what stands in scope["state"]["headers"]."""
+    """Sets scope["state"]["request_id"], and sends what stands in scope["state"]["headers"].
+
+    `larger_bodies`: where a path begins -> its own limit in bytes.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, body_limit_bytes: int, cors: CorsPolicy, address_limit: AddressLimit | None = None
+        self,
+        app: ASGIApp,
+        *,
+        body_limit_bytes: int,
+        cors: CorsPolicy,
+        address_limit: AddressLimit | None = None,
+        larger_bodies: Mapping[str, int] | None = None,
     ) -> None:
         self.app = app
         self._address_limit = address_limit
         self._limit = body_limit_bytes
+        self._larger = tuple((larger_bodies or {}).items())
         self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        await _Exchange(self.app, self._limit, self._cors, scope, send).run(receive, self._address_limit)
+        limit = self._limit
+        for beginning, larger in self._larger:
+            if scope["path"].startswith(beginning):
+                limit = larger
+        await _Exchange(self.app, limit, self._cors, scope, send).run(receive, self._address_limit)
 
 
 class _Exchange:

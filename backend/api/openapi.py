@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from backend.api.links import add_links
 from backend.api.schemas.base import ErrorBody
 
 OPENAPI_PATH: Final = "/api/openapi.json"
@@ -21,6 +22,9 @@ Send messages by WhatsApp, Telegram, SMS and e-mail through one API.
 
 **Authentication.** One header for everything: `Authorization: Bearer ...` with an access token from
 `/auth/login` (dashboard API) or an API key (`sk_...`, `pk_...`; sending and reading messages).
+
+**Web pages.** A publishable key sends templates whose access is `signed`, each message with a `sendToken` that
+your backend got from `/send-tokens`. It reads nothing, and works on the pages of its allowed origins only.
 
 **Errors.** `{"error", "code", "details", "requestId"}`; `details.errors` names each wrong field. Send
 `Accept: application/problem+json` for RFC 9457.
@@ -40,7 +44,10 @@ TAGS: Final = [
     {"name": "Audit", "description": "Who changed what, and from where."},
     {"name": "Keys", "description": "API keys. The key's text is shown once, when it is created."},
     {"name": "Connectors", "description": "A project's accounts at providers. Credentials are never returned."},
+    {"name": "Routes", "description": "Channels that are tried one after the other, under a name that sends use."},
     {"name": "Templates", "description": "Texts with variables, and who may send them."},
+    {"name": "Callbacks", "description": "Where providers report what became of a message."},
+    {"name": "Campaigns", "description": "One message to every row of a CSV table."},
     {"name": "Administration", "description": "For the server's administrators."},
     {"name": "Instance", "description": "What this server is and offers."},
     {"name": "Analytics", "description": "What became of messages, how fast, and why some failed."},
@@ -114,6 +121,15 @@ def _without_null(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def _errors_as_json(document: dict[str, Any]) -> dict[str, Any]:
+    """Describe errors as JSON where the right answer is something else, a type that FastAPI gives to both."""
+    operations = [one for described in document["paths"].values() for one in described.values()]
+    for status, response in (item for operation in operations for item in operation["responses"].items()):
+        if status[0] in "45d" and len(content := response.get("content", {})) == 1:
+            response["content"] = {"application/json": next(iter(content.values()))}
+    return document
+
+
 def install(app: FastAPI) -> None:
     app.add_route("/docs", _docs_page, include_in_schema=False)
     app.add_route("/docs/start.js", _docs_start, include_in_schema=False)
@@ -121,16 +137,15 @@ def install(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _without_null(
-                get_openapi(
-                    title=app.title,
-                    version=app.version,
-                    openapi_version="3.1.0",
-                    description=DESCRIPTION,
-                    routes=app.routes,
-                    tags=TAGS,
-                )
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                openapi_version="3.1.0",
+                description=DESCRIPTION,
+                routes=app.routes,
+                tags=TAGS,
             )
+            app.openapi_schema = add_links(_errors_as_json(_without_null(document)))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document

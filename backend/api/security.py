@@ -113,6 +113,12 @@ async def _principal(request: Request, platform: PlatformDep, _documented: _Docu
     return await _authenticated_user(request, platform)
 
 
+async def _key(request: Request, platform: PlatformDep, _documented: _Documented) -> CatalogKey:
+    return await platform.catalog.key(bearer_token(request))
+
+
+# A key and no person; the route checks its kind and scope.
+CurrentKey = Annotated[CatalogKey, Depends(_key)]
 # A person, by access token or cookie.
 CurrentUser = Annotated[UserPrincipal, Depends(_user)]
 # A person or a key; the route checks the person's role and the key's scope.

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from backend import ids
 from backend.api.errors import validation_error
 from backend.api.schemas.base import has_nul
-from backend.api.schemas.send import ContentFields, SendFields, TextBody
+from backend.api.schemas.send import ContentFields, SendBody, SendFields, TextBody
 from backend.errors import (
     BadRequest,
     ConnectorNotFound,
@@ -24,6 +24,7 @@ from backend.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from backend.services.rendering.channels import type_of_channel
 from backend.services.sending.accept import Accepted, Caller, SendRequest
 from backend.services.sending.writer import IdempotencyKey
 
@@ -70,7 +71,19 @@ def _refuse_nul(fields: dict[str, object]) -> None:
             raise ValidationFailed(errors=[FieldError(name.replace("\x00", ""), "VALIDATION_ERROR", message)])
 
 
-def send_request(body: ContentFields, to: str) -> SendRequest:
+def recipient_of(body: SendBody) -> str | dict[str, str]:
+    """Return whom it goes to, "" where the send token says that. Raises ValidationFailed."""
+    if not body.to and body.send_token is None:
+        raise missing_recipient("to")
+    return body.to
+
+
+def missing_recipient(field: str) -> ValidationFailed:
+    message = f"'{field}' is missing; add it to the body."
+    return ValidationFailed(errors=[FieldError(field, "MISSING_REQUIRED_FIELD", message)])
+
+
+def send_request(body: ContentFields, to: str | dict[str, str], send_token: str | None = None) -> SendRequest:
     """Raises what is wrong with ids that are none, and with fields that exclude each other."""
     template_id: UUID | None = None
     if body.template_id is not None:
@@ -81,20 +94,49 @@ def send_request(body: ContentFields, to: str) -> SendRequest:
         raise _excluded("A message has a template or a text, not both.", "message", "templateId")
     if body.variables is not None and body.template_vars is not None:
         raise _excluded("The variables are written once.", "templateVars", "variables")
+    connector_id = _connector_id(body)
+    if body.channels is not None or body.route is not None or body.fallback_after is not None:
+        _check_route(body)
     return SendRequest(
-        to=to,
-        connector_id=_connector_id(body),
+        to=to if isinstance(to, str) else "",
+        recipients=None if isinstance(to, str) else to,
+        connector_id=connector_id,
         connector_type=body.connector,
+        channels=body.channels,
+        route=body.route,
+        fallback_after_s=body.fallback_after,
         template_id=template_id,
         variables=body.variables if body.template_vars is None else body.template_vars,
         text=body.message,
         subject=body.subject,
         html=body.html,
         priority=body.priority,
-        metadata=_checked_metadata(body),
+        metadata=checked_metadata(body.metadata),
         send_at=body.send_at,
         expires_at=body.expires_at,
+        send_token=send_token,
     )
+
+
+def _check_route(body: ContentFields) -> None:
+    """Raises BadRequest when another field says the way too, or ValidationFailed when a channel repeats."""
+    own = "channels" if body.channels is not None else "route"
+    if body.channels is None and body.route is None:
+        remedy = 'Leave out "fallbackAfter", or name "channels" or a "route".'
+        message = "Without a second way to send there is nothing to fall back to."
+        raise BadRequest(message, errors=[FieldError("fallbackAfter", "VALIDATION_ERROR", remedy)])
+    others = {"connector": body.connector, "connectorId": body.connector_id}
+    if own == "channels":
+        others["route"] = body.route
+    for name, value in others.items():
+        if value is not None:
+            raise _excluded(f'A message goes through "{own}" or through "{name}".', own, name)
+    channels = body.channels or []
+    if len({type_of_channel(channel) for channel in channels}) < len(channels):
+        remedy = "Leave out one of them: 'sms' is 'twilio', and 'email' is 'smtp'."
+        raise BadRequest(
+            '"channels" names one channel twice.', errors=[FieldError("channels", "VALIDATION_ERROR", remedy)]
+        )
 
 
 def text_request(body: TextBody) -> SendRequest:
@@ -106,7 +148,7 @@ def text_request(body: TextBody) -> SendRequest:
         connector_type=body.connector or (None if connector_id is not None else "whatsapp"),
         text=body.message,
         priority=body.priority,
-        metadata=_checked_metadata(body),
+        metadata=checked_metadata(body.metadata),
         send_at=body.send_at,
         expires_at=body.expires_at,
     )
@@ -123,11 +165,12 @@ def _connector_id(body: SendFields) -> UUID | None:
     return connector_id
 
 
-def _checked_metadata(body: SendFields) -> dict[str, Any] | None:
-    if body.metadata is not None and len(orjson.dumps(body.metadata)) > _MAX_METADATA_BYTES:
+def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Raises ValidationFailed for more than a message may carry."""
+    if metadata is not None and len(orjson.dumps(metadata)) > _MAX_METADATA_BYTES:
         message = f"metadata may have {_MAX_METADATA_BYTES} bytes as JSON; keep an id here and the rest with you."
         raise ValidationFailed(errors=[FieldError("metadata", "VALIDATION_ERROR", message)])
-    return body.metadata
+    return metadata
 
 
 def _excluded(message: str, field: str, other: str) -> BadRequest:
@@ -141,10 +184,16 @@ def check_project(caller: Caller, project_id: str | None) -> None:
         raise ProjectNotFound(f"'{project_id[:60]}' is not the project of this API key; leave out \"projectId\".")
 
 
-def idempotency_key(request: Request, route: str, body: bytes) -> IdempotencyKey | None:
-    """Return the request's Idempotency-Key. Raises BadRequest or MalformedBody."""
+def idempotency_key(request: Request, caller: Caller, route: str, body: bytes) -> IdempotencyKey | None:
+    """Return the request's Idempotency-Key. Raises BadRequest or MalformedBody.
+
+    Web pages have names of their own: no visitor may take the one that the server is about to use.
+    """
     key = written_key(request)
-    return None if key is None else IdempotencyKey(route, key, body_hash(body))
+    if key is None:
+        return None
+    is_page = caller.key is not None and caller.key.kind == "publishable"
+    return IdempotencyKey(f"{route} (page)" if is_page else route, key, body_hash(body))
 
 
 def written_key(request: Request) -> str | None:

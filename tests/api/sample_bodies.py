@@ -1,4 +1,4 @@
-"""A body that an operation of the OpenAPI document accepts, made from its schema."""
+"""Bodies and values made from the OpenAPI document: what a reader of the docs would try first."""
 
 from __future__ import annotations
 
@@ -35,21 +35,22 @@ def json_schema(operation: dict[str, Any]) -> dict[str, Any] | None:
 def sample_body(document: Document, operation: dict[str, Any], *, everything: bool = False) -> Any:
     """Return a body with the required fields (or with all), None where the operation takes none."""
     schema = json_schema(operation)
-    return None if schema is None else _sample(document, schema, everything=everything)
+    return None if schema is None else sample(document, schema, everything=everything)
 
 
-def _sample(document: Document, schema: dict[str, Any], *, everything: bool) -> Any:
+def sample(document: Document, schema: dict[str, Any], *, everything: bool = False) -> Any:
+    """Return a value of `schema`: its example, else one of its type."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
         resolved = document["components"]["schemas"][name]
         if name in _REAL:
             return dict(_REAL[name])
-        return _sample(
+        return sample(
             document, {**resolved, **{k: v for k, v in schema.items() if k == "examples"}}, everything=everything
         )
     for word in ("anyOf", "oneOf", "allOf"):
         if word in schema and not schema.get("examples"):
-            return _sample(document, schema[word][0], everything=everything)
+            return sample(document, schema[word][0], everything=everything)
     given = (*schema.get("examples", [])[:1], schema.get("const"), *schema.get("enum", [])[:1], schema.get("default"))
     told = next((value for value in given if value is not None), None)
     return told if told is not None else _of_type(document, schema, everything=everything)
@@ -59,7 +60,7 @@ def _of_type(document: Document, schema: dict[str, Any], *, everything: bool) ->
     kind = schema.get("type")
     if kind == "object":
         wanted = schema.get("properties", {}) if everything else schema.get("required", [])
-        return {name: _sample(document, schema["properties"][name], everything=everything) for name in wanted}
+        return {name: sample(document, schema["properties"][name], everything=everything) for name in wanted}
     if kind == "string":
         return (
             "2030-01-01T00:00:00Z" if schema.get("format") == "date-time" else "x" * max(1, schema.get("minLength", 1))

@@ -37,6 +37,8 @@ class Tenant:
             "connectorId": self._connector,
             "templateId": self._template,
             "messageId": self._message,
+            "routeId": self._route,
+            "campaignId": self._campaign,
             "invitationId": self._invitation,
         }
         assert name in makers, f"No maker for {{{name}}}; add one to Tenant, so that its routes are tested."
@@ -63,6 +65,9 @@ class Tenant:
     async def _template(self) -> str:
         return await self._made("templates", {"name": "Hello", "connectorType": "sandbox", "content": "Hello"})
 
+    async def _route(self) -> str:
+        return await self._made("routes", {"name": str(ids.new_id()), "steps": [{"channel": "sandbox"}]})
+
     async def _invitation(self) -> str:
         return await self._made("invitations", {"email": f"{ids.new_id()}@example.com", "role": "viewer"})
 
@@ -72,6 +77,12 @@ class Tenant:
         assert sent.status_code == 202, sent.text
         await self.api.platform.key_usage.flush()
         return str(sent.json()["messageId"])
+
+    async def _campaign(self) -> str:
+        body = {"name": "Sale", "connector": "sandbox", "message": "Private", "csv": "to\nsomeone\n"}
+        made = await self.api.client.post("/api/v1/campaigns", json=body, headers=self.key_headers)
+        assert made.status_code == 201, made.text
+        return str(made.json()["id"])
 
     async def _made(self, kind: str, body: dict[str, Any]) -> str:
         made = await self.api.post(self.account, f"/api/v1/projects/{self.project_id}/{kind}", body)

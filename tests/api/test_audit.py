@@ -174,6 +174,7 @@ async def _resources(api: Api, account: Account, secrets: set[str]) -> dict[str,
             {"type": "telegram", "name": "Bot", "credentials": {"botToken": f"123456789:{SECRET}{'x' * 25}"}},
         ),
         "templateId": ("templates", {"name": "t", "connectorType": "sandbox", "content": "Hello"}),
+        "routeId": ("routes", {"name": "urgent", "steps": [{"channel": "sandbox"}]}),
         "invitationId": ("invitations", {"email": f"{new_id()}@example.com"}),
     }
     known = {"projectId": account.project_id, "userId": account.user_id, "sessionId": ids.encode(ids.SESSION, new_id())}

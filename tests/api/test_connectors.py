@@ -331,3 +331,17 @@ async def test_a_change_from_an_old_reading_is_refused(api: Api, ada: Account) -
     for method, body in (("PUT", {"name": "Two"}), ("DELETE", None)):
         assert (await api.client.request(method, path, json=body, headers=headers)).status_code == 412
     assert (await api.get(ada, path)).json()["name"] == "One"
+
+
+async def test_a_connectors_health_is_its_circuit(api: Api, ada: Account) -> None:
+    answer = await created(api, ada, TELEGRAM)
+    closed = {"state": "closed", "reason": None, "since": None, "nextProbeAt": None}
+    assert answer["health"] == closed
+    connector_id = (await stored(api, answer["id"])).id
+    statement = "UPDATE connectors SET circuit_opened_at = now(), circuit_reason = 'No answer.', circuit_probe_at = {}"
+    for probe_at, state in (("now() + interval '1 minute'", "open"), ("now()", "half_open")):
+        async with api.platform.database.raw.connection() as connection:
+            await connection.execute(f"{statement.format(probe_at)} WHERE id = %s", (connector_id,))
+        health = (await api.get(ada, path_of(ada, answer["id"]))).json()["health"]
+        assert (health["state"], health["reason"]) == (state, "No answer.")
+        assert health["since"]

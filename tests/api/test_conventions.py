@@ -27,6 +27,7 @@ NOTHING = {
     "connectorId": ids.encode(ids.CONNECTOR, new_id()),
     "templateId": ids.encode(ids.TEMPLATE, new_id()),
     "messageId": ids.encode(ids.MESSAGE, new_id()),
+    "routeId": ids.encode(ids.ROUTE, new_id()),
 }
 
 
@@ -134,7 +135,9 @@ async def test_a_body_of_another_type_is_a_415_on_every_route(api: Api, ada: Acc
     known = {"projectId": ada.project_id, "userId": ada.user_id, **NOTHING}
     answers = {}
     for method, path, operation in operations(document):
-        if json_schema(operation) is not None and not _takes_a_key(path):
+        # A provider's callback is of its own kind (test_callbacks.py).
+        is_callback = path.startswith("/api/v1/callbacks/")
+        if json_schema(operation) is not None and not _takes_a_key(path) and not is_callback:
             url = filled(path, **known)
             response = await api.client.request(method, url, headers=headers, content=b'{"name": "x"}')
             answers[method, path] = response.status_code

@@ -105,6 +105,28 @@ async def test_several_kinds_of_errors_are_a_validation_error(api: Api) -> None:
     assert codes == {"email": "INVALID_EMAIL", "password": "MISSING_REQUIRED_FIELD", "colour": "UNKNOWN_FIELD"}
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/keys", {"name": "Key", "rateLimit": True}, "rateLimit"),
+        ("/keys", {"name": "Key", "rateLimit": "1000"}, "rateLimit"),
+        ("/connectors", {"type": "sandbox", "name": "Sandbox", "isActive": "yes"}, "isActive"),
+        ("/connectors", {"type": "sandbox", "name": "Sandbox", "isDefault": 1}, "isDefault"),
+    ],
+)
+async def test_nothing_is_taken_for_what_it_is_not(
+    api: Api, ada: Account, path: str, body: dict[str, Any], field: str
+) -> None:
+    response = await api.post(ada, f"/api/v1/projects/{ada.project_id}{path}", body)
+    assert response.status_code == 400, response.text
+    assert [error["field"] for error in response.json()["details"]["errors"]] == [field]
+
+
+async def test_a_whole_number_may_be_written_with_a_point(api: Api, ada: Account) -> None:
+    response = await api.post(ada, f"/api/v1/projects/{ada.project_id}/keys", {"name": "Key", "rateLimit": 5.0})
+    assert (response.status_code, response.json()["rateLimit"]) == (201, 5)
+
+
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
 async def test_a_body_that_is_not_declared_as_json_is_a_415(api: Api, content_type: str | None) -> None:
     headers = {"Content-Type": content_type} if content_type else {}

@@ -17,12 +17,14 @@ import pytest_asyncio
 from backend.api.app import create_api
 from backend.settings import Settings
 from tests.api.conftest import Account, Api
-from tests.api.examples import body_of, example_of
+from tests.api.sample_bodies import sample, sample_body
 from tests.api.tenant import Tenant
 
 DOCUMENT: Final = create_api(Settings()).openapi()
 # For the server's administrators, who are above tenants: anybody else is refused whatever the id.
 ADMINISTRATION: Final = "/api/v1/admin/"
+# Of providers, who know no tenants: a signature under the connector's own secret is the proof.
+CALLBACKS: Final = "/api/v1/callbacks/"
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ def _operation(method: str, path: str, described: dict[str, Any]) -> Operation:
     return Operation(
         method.upper(),
         path,
-        {one["name"]: example_of(DOCUMENT, one["schema"]) for one in parameters if one["in"] == "path"},
+        {one["name"]: sample(DOCUMENT, one["schema"]) for one in parameters if one["in"] == "path"},
         tuple(one["name"] for one in parameters if one["in"] == "query"),
-        body_of(DOCUMENT, described),
+        sample_body(DOCUMENT, described),
     )
 
 
@@ -53,7 +55,8 @@ OPERATIONS: Final = [
     operation
     for path, described in DOCUMENT["paths"].items()
     for method, one in described.items()
-    if (operation := _operation(method, path, one)).id_names or "projectId" in operation.query_parameters
+    if not path.startswith(CALLBACKS)
+    and ((operation := _operation(method, path, one)).id_names or "projectId" in operation.query_parameters)
 ]
 
 

@@ -268,12 +268,21 @@ async def test_a_key_counts_what_it_asked_for_and_what_is_left(api: Api) -> None
     }  # fmt: skip
     headers = {"Authorization": f"Bearer {key['key']}"}
     wrong_template = {"to": "someone", "templateId": ids.encode(ids.TEMPLATE, ids.new_id())}
-    for body in ({"to": "a", "connector": "sandbox", "message": "Hi"}, wrong_template, wrong_template):
+    right = {"to": "a", "connector": "sandbox", "message": "Hi"}
+    for body in (right, wrong_template, wrong_template, {"colour": 1}, "no object"):
         await api.client.post("/api/v1/messages", json=body, headers=headers)
     await api.platform.key_usage.flush()
     usage = (await api.get(account, path)).json()
-    assert (usage["totalRequests"], usage["successfulRequests"], usage["failedRequests"]) == (3, 1, 2)
-    assert usage["remainingQuota"] == 2  # tries count against the limit, accepted or not
+    assert (usage["totalRequests"], usage["successfulRequests"], usage["failedRequests"]) == (5, 1, 4)
+    # Tries count against the limit, accepted or not; what could not be read was none.
+    assert usage["remainingQuota"] == 2
+    batch = {"messages": [right, wrong_template, {"colour": 1}]}
+    for sent in (batch, {"messages": "none"}):
+        await api.client.post("/api/v1/messages/batch", json=sent, headers=headers)
+    await api.platform.key_usage.flush()
+    usage = (await api.get(account, path)).json()
+    # Each message of the batch, and one for the batch that was none.
+    assert (usage["totalRequests"], usage["successfulRequests"], usage["failedRequests"]) == (9, 2, 7)
     assert usage["lastUsed"] is not None
 
 

@@ -66,6 +66,7 @@ def _path(path: str, team: Team) -> str:
         keyId=ids.encode(ids.KEY, nothing),
         connectorId=ids.encode(ids.CONNECTOR, nothing),
         templateId=ids.encode(ids.TEMPLATE, nothing),
+        routeId=ids.encode(ids.ROUTE, nothing),
         invitationId=ids.encode(ids.INVITATION, nothing),
         version="1",
     )

@@ -18,7 +18,10 @@ async def test_a_project_is_made_read_changed_and_deleted(api: Api) -> None:
     made = await api.post(account, PROJECTS, {"name": "My Awesome Project", "description": "Project description"})
     assert made.status_code == 201
     project = made.json()
-    assert project.keys() == {"id", "userId", "name", "description", "createdAt", "updatedAt", "isActive"}
+    assert project.keys() == {
+        "id", "userId", "name", "description", "createdAt", "updatedAt", "isActive",
+        "contentRetention", "contentRetentionDays", "retentionDays",
+    }  # fmt: skip
     assert re.fullmatch(r"proj_[0-9a-z]{26}", project["id"])
     assert (project["userId"], project["isActive"]) == (account.user_id, True)
 
@@ -63,6 +66,44 @@ async def test_the_list_comes_in_pages(api: Api) -> None:
 async def test_a_wrong_page_is_named(api: Api, ada: Account, params: dict[str, object], field: str) -> None:
     response = await api.get(ada, PROJECTS, **params)
     assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
+    assert response.json()["details"]["errors"][0]["field"] == field
+
+
+async def test_a_project_says_how_long_content_and_messages_are_kept(api: Api) -> None:
+    account = await api.register()
+    path = f"{PROJECTS}/{account.project_id}"
+
+    async def change(**body: object) -> tuple[object, ...]:
+        response = await api.put(account, path, body)
+        assert response.status_code == 200, response.text
+        project = response.json()
+        assert project == (await api.get(account, path)).json()
+        return project["contentRetention"], project["contentRetentionDays"], project["retentionDays"]
+
+    assert await change(name="Shop") == (None, None, None)
+    assert await change(contentRetention="days", contentRetentionDays=30, retentionDays=90) == ("days", 30, 90)
+    assert await change(contentRetentionDays=7) == ("days", 7, 90)
+    assert await change(contentRetention="nothing", retentionDays=0) == ("nothing", None, 0)
+    assert await change(contentRetention=None, retentionDays=None) == (None, None, None)
+    entries = (await api.get(account, f"{path}/audit")).json()["entries"]
+    (latest, *_) = [entry for entry in entries if entry["action"] == "project.updated"]
+    assert (latest["before"]["content_retention"], latest["after"]["content_retention"]) == ("nothing", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"contentRetention": "days"}, "contentRetentionDays"),
+        ({"contentRetention": "some"}, "contentRetention"),
+        ({"contentRetention": "days", "contentRetentionDays": 0}, "contentRetentionDays"),
+        ({"retentionDays": -1}, "retentionDays"),
+        ({"retentionDays": 4000}, "retentionDays"),
+        ({"retentionDays": True}, "retentionDays"),
+    ],
+)
+async def test_a_retention_that_cannot_be_is_named(api: Api, ada: Account, body: dict[str, object], field: str) -> None:
+    response = await api.put(ada, f"{PROJECTS}/{ada.project_id}", body)
+    assert response.status_code == 400
     assert response.json()["details"]["errors"][0]["field"] == field
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,7 +10,6 @@ from sqlalchemy import text
 
 from backend import ids
 from backend.ids import new_id
-from backend.models.session import Change
 from tests.api.conftest import Api
 from tests.api.test_message_reads import save
 from tests.api.test_send import Sender, sender
@@ -116,7 +115,7 @@ ERRORS: list[tuple[str, dict[str, Any], int]] = [
     ("MISSING_REQUIRED_FIELD", bad(message=..., templateId="tpl_", variables={"name": "John"}), 400),
     ("INVALID_CONNECTOR_TYPE", bad(connectorId=..., connector="pigeon"), 400),
     ("CONNECTOR_NOT_FOUND", bad(connectorId=..., connector="telegram"), 404),
-    ("UNKNOWN_FIELD", bad(channels=["whatsapp"]), 400),
+    ("UNKNOWN_FIELD", bad(colour="red"), 400),
 ]
 
 
@@ -134,45 +133,6 @@ async def test_a_wrong_send_gets_the_references_code(shop: Sender) -> None:
         response = await shop.post({**right, field: value})
         assert (response.status_code, response.json()["code"]) == (404, code)
     assert await shop.total() == 0
-
-
-async def test_the_references_errors_of_keys(shop: Sender) -> None:
-    body = filled_in(shop, SENDS["002 Send Message"][1])
-    soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
-    expiring = await shop.api.key(shop.account, expiresAt=soon)
-    platform = shop.api.platform
-    key_id = ids.decode(ids.KEY, expiring["id"])
-    assert key_id is not None
-    async with platform.database.transaction() as session:
-        connection = await session.connection()
-        await connection.execute(
-            text("UPDATE api_keys SET expires_at = now() - interval '1 s' WHERE id = :id"), {"id": key_id}
-        )
-    await platform.tell_changes({Change("key", key_id)})
-    reader = await shop.api.key(shop.account, scopes=["messages:read"])
-    for key, status, code in (
-        ("", 401, "MISSING_API_KEY"),
-        ("sk_live_" + "0" * 32, 401, "INVALID_API_KEY"),
-        (expiring["key"], 401, "API_KEY_EXPIRED"),
-        (reader["key"], 403, "KEY_SCOPE"),
-    ):
-        shop.key = key
-        response = await shop.post(body)
-        assert (response.status_code, response.json()["code"]) == (status, code)
-
-
-async def test_the_references_rate_limit(shop: Sender) -> None:
-    shop.key = (await shop.api.key(shop.account, rateLimit=1))["key"]
-    body = filled_in(shop, SENDS["002 Send Message"][1])
-    assert [(await shop.post(body)).status_code for _ in range(2)] == [202, 429]
-    assert (await shop.post(body)).json()["code"] == "RATE_LIMIT_EXCEEDED"
-
-
-async def test_an_inactive_connector(shop: Sender) -> None:
-    path = f"/api/v1/projects/{shop.account.project_id}/connectors/{shop.connectors['whatsapp']}"
-    assert (await shop.api.put(shop.account, path, {"isActive": False})).status_code == 200
-    response = await shop.post(filled_in(shop, SENDS["002 Send Message"][1]))
-    assert (response.status_code, response.json()["code"]) == (400, "CONNECTOR_NOT_ACTIVE")
 
 
 MESSAGE: dict[str, Any] = {
@@ -234,3 +194,17 @@ async def test_a_message_has_the_references_fields(api: Api) -> None:
     assert message["metadata"] == {"messageId": "wamid.xxx"}
     unknown = await api.get(account, f"/api/v1/messages/{ids.encode(ids.MESSAGE, new_id())}")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
+
+
+async def test_the_names_of_000_for_what_a_project_has(shop: Sender) -> None:
+    project = f"/api/v1/projects/{shop.account.project_id}"
+    body = {"type": "whatsapp", "name": "Another", "credentials": WHATSAPP}
+    made = await shop.api.post(shop.account, f"{project}/services", body)
+    assert made.status_code == 201, made.text
+    there = await shop.api.get(shop.account, f"{project}/connectors/{made.json()['id']}")
+    assert there.json()["name"] == "Another"
+    message_id = (await shop.post(filled_in(shop, SENDS["002 Send Message"][1]))).json()["messageId"]
+    logs = await shop.api.get(shop.account, f"{project}/logs", connector="whatsapp", limit=5)
+    listed = await shop.api.get(shop.account, "/api/v1/messages", projectId=shop.account.project_id, limit=5)
+    assert [message["id"] for message in logs.json()["messages"]] == [message_id]
+    assert logs.json() == listed.json()

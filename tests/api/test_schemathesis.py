@@ -1,245 +1,36 @@
-"""What schemathesis finds wrong between the OpenAPI document and the API's answers: nothing, for every kind of caller.
-
-All its checks, on examples, boundary values, random requests and chains of requests that follow one
-another's ids. The seed is fixed, so that a run repeats. MESSAGEJS_FUZZ_EXAMPLES asks for more.
-"""
+"""What schemathesis finds wrong between the OpenAPI document and the answers: nothing, for every kind of caller."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final
-
 import pytest
-import pytest_asyncio
-import schemathesis
 from fastapi import FastAPI
-from schemathesis.config import SchemathesisConfig
-from schemathesis.config._checks import (
-    NEGATIVE_DATA_REJECTION_EXPECTED_STATUSES,
-    POSITIVE_DATA_ACCEPTANCE_EXPECTED_STATUSES,
+
+from tests.api.conftest import Api
+from tests.api.fuzzing import (
+    CALLERS,
+    CHAINED,
+    FOR_ADMINISTRATORS,
+    PATIENCE_S,
+    RESOURCES,
+    Caller,
+    Run,
+    app,
+    callers,
+    run,
 )
-from schemathesis.core.failures import Failure
-from schemathesis.core.transport import Response
-from schemathesis.engine import events, from_schema
-from schemathesis.generation.case import Case
-from schemathesis.hooks import HookContext
-from schemathesis.openapi.checks import RejectedPositiveData
-from schemathesis.python.asgi import shutdown_lifespans
 
-from backend import ids
-from backend.api.app import create_api
-from backend.api.openapi import OPENAPI_PATH
-from backend.models import ProjectMember
-from backend.settings import Settings
-from tests.api.conftest import Account, Api
-from tests.api.tenant import Tenant
+__all__ = ["app", "callers"]
 
-SHORT_RUN: Final = 1
-EXAMPLES: Final = int(os.environ.get("MESSAGEJS_FUZZ_EXAMPLES", SHORT_RUN))
-CALLERS: Final = tuple(os.environ.get("MESSAGEJS_FUZZ_CALLERS", "owner viewer key nobody").split())
-# What an API key may call; and what nobody here may, so that one refusal is like another.
-WITH_KEY: Final = r"^/api/v1/(messages|send|analytics|stats)\b"
-# Of these, what is no twin of another: an export takes a list's parameters, all analytics the same.
-DISTINCT_WITH_KEY: Final = r"^/api/v1/(messages(?!/export)|send|analytics/messages|stats)\b"
-FOR_ADMINISTRATORS: Final = r"^/api/v1/admin\b"
-# What a caller may do once only, or not without losing what the rest of the run needs.
-ENDING_OPERATIONS: Final = (
-    "POST /api/v1/auth/logout",
-    "POST /api/v1/auth/password",
-    "GET /api/v1/auth/sessions",
-    "DELETE /api/v1/auth/sessions/{sessionId}",
-)
-ALONE: Final = ("examples", "coverage", "fuzzing")
-CHAINED: Final = ("stateful",)
-# Nobody listens there: providers must not be asked from a test.
-NOWHERE: Final = "http://127.0.0.1:9"
-# Refusals of a well-formed request, by code or words, that a JSON Schema of one request has no way to announce.
-UNSAYABLE: Final = {
-    r'"code":"INVALID_LINK"': "only a token that was mailed is good",
-    r'"code":"INVALID_CONNECTOR_CREDENTIALS"|"field":"credentials\.': "each connector type has its own credentials",
-    r'"code":"UNDECLARED_VARIABLE"': "variables are found by reading the content",
-    r'"code":"(INVALID_TO|INVALID_PHONE|INVALID_EMAIL)"': "each channel has its own; some domains take no mail",
-    r"is not a variable name": "letters of every script may stand in one",
-    r"cannot have the scope": "the kind of the key says which",
-    r'projectId\\" is missing': "a key says the project, a person has to",
-    r"has passed|is out of range|must lie": "formats have no bounds",
-    r"swap them|the most is": "one instant is judged by another",
-    r"is not an IANA time zone": "the list of zones is the operating system's",
-    r"Leave out|Name a|'recipient' is missing": "one field stands in for another",
-    r"is no origin|Origins\b": "a host's name has rules of its own",
-    r"NUL character": "Postgres's own limit, for every text",
-}
+RUNS = [
+    # The rest of the owner's is in test_schemathesis_resources.py, for another worker.
+    Run("owner", without=RESOURCES),
+    Run("administrator", only=FOR_ADMINISTRATORS),
+    *(Run(caller) for caller in ("key", "viewer", "nobody")),
+    *(Run(caller, CHAINED) for caller in ("owner", "key", "viewer", "nobody")),
+]
 
 
-@dataclass(frozen=True)
-class Caller:
-    """The headers of the run, those of calls that end a log-in, and ids of what exists, and of what may be deleted."""
-
-    name: str
-    headers: dict[str, str]
-    spare_headers: dict[str, str]
-    known: dict[str, str]
-    doomed: dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def app(settings: Settings) -> Iterator[FastAPI]:
-    """An application of its own: schemathesis runs it in a loop of its own."""
-    nowhere = {f"{name}_api_url": NOWHERE for name in ("whatsapp", "telegram", "twilio")}
-    yield create_api(settings.model_copy(update={**nowhere, "global_rate_limit_per_minute": 0}))
-    shutdown_lifespans()
-
-
-@pytest_asyncio.fixture
-async def callers(api: Api, ada: Account) -> dict[str, Caller]:
-    del ada  # registered first, which makes an administrator
-    owner, viewer, spare = await api.register(), await api.register(), await api.register()
-    tenant = Tenant(api, owner)
-    await tenant.fresh_project()
-    await _join(api, tenant.project_id, viewer, "viewer")
-    names = ("connectorId", "templateId", "keyId", "messageId")
-    known = {"userId": viewer.user_id, **{name: await tenant.id_of(name) for name in names}}
-    known["projectId"] = tenant.project_id
-    doomed = {"userId": spare.user_id, **{name: await tenant.id_of(name) for name in names}}
-    doomed["projectId"] = await api.project(owner)
-    return {
-        "owner": Caller("owner", owner.headers, spare.headers, known, doomed),
-        "viewer": Caller("viewer", viewer.headers, spare.headers, known, doomed),
-        "key": Caller("key", tenant.key_headers, tenant.key_headers, known, doomed),
-        "nobody": Caller("nobody", {}, {}, known, doomed),
-    }
-
-
-async def _join(api: Api, project_id: str, account: Account, role: str) -> None:
-    project, user = ids.decode(ids.PROJECT, project_id), ids.decode(ids.USER, account.user_id)
-    assert project is not None
-    assert user is not None
-    async with api.platform.database.transaction() as session:
-        session.add(ProjectMember(project_id=project, user_id=user, role=role))
-
-
-def _config(caller: Caller, phases: tuple[str, ...]) -> SchemathesisConfig:
-    # A chain of requests takes its ids from the answers before, and there are fewer requests in it than chains.
-    pinned = "stateful" not in phases
-    return SchemathesisConfig.from_dict(
-        {
-            "seed": 1,
-            "continue-on-failure": True,
-            "headers": caller.headers,
-            "parameters": {
-                **{f"path.{name}": value for name, value in caller.known.items() if pinned},
-                "query.projectId": caller.known["projectId"],
-            },
-            "generation": {"max-examples": EXAMPLES, "deterministic": True, "database": "none"},
-            "checks": {
-                # 412: a well-formed If-Match of another version; 413: the body limit is below what all fields may have.
-                "positive_data_acceptance": {
-                    "expected-statuses": [*POSITIVE_DATA_ACCEPTANCE_EXPECTED_STATUSES, "412", "413"]
-                },
-                "negative_data_rejection": {
-                    "expected-statuses": [*NEGATIVE_DATA_REJECTION_EXPECTED_STATUSES, "412", "413"]
-                },
-            },
-            "phases": {
-                "examples": {"enabled": pinned},
-                "coverage": {"enabled": pinned, "unexpected-methods": ["PATCH"]},
-                "fuzzing": {"enabled": pinned},
-                "stateful": {"enabled": not pinned, "max-steps": 6, "generation": {"max-examples": EXAMPLES * 10}},
-            },
-            "operations": [
-                *_boundaries(caller),
-                {"include-name": list(ENDING_OPERATIONS), "headers": caller.spare_headers},
-                {
-                    "include-name": "POST /api/v1/projects/{projectId}/connectors",
-                    # With verify=true it asks the provider, who is away.
-                    "checks": {"not_a_server_error": {"expected-statuses": ["2xx", "4xx", "502"]}},
-                },
-                {
-                    "include-name": "POST /api/v1/messages/batch",
-                    # 200: each message was refused by itself.
-                    "checks": {"negative_data_rejection": {"expected-statuses": ["200", "4xx"]}},
-                },
-                *_deletions(caller, pinned),
-            ],
-        }
-    )
-
-
-def _boundaries(caller: Caller) -> list[dict[str, Any]]:
-    """In a short run each operation's boundary values come from one caller: a key where one may, else the owner."""
-    if EXAMPLES > SHORT_RUN:
-        return []
-    off = {"phases": {"coverage": {"enabled": False, "unexpected-methods": ["PATCH"]}}}
-    without = {
-        "owner": {"include-path-regex": f"{WITH_KEY}|{FOR_ADMINISTRATORS}"},
-        "key": {"exclude-path-regex": DISTINCT_WITH_KEY},
-    }
-    return [{**without.get(caller.name, {"include-path-regex": "^/"}), **off}]
-
-
-def _deletions(caller: Caller, pinned: bool) -> list[dict[str, Any]]:
-    """Whoever deletes a thing gets one that nobody else needs; the last id in a path is what is deleted."""
-    names = ("connectors/{connectorId}", "templates/{templateId}", "keys/{keyId}", "members/{userId}", "{projectId}")
-    return [
-        {
-            "include-name": "DELETE /api/v1/projects/" + ("" if name == "{projectId}" else "{projectId}/") + name,
-            "parameters": {f"path.{one}": caller.doomed[one] for one in re.findall(r"{(\w+)}", name)},
-        }
-        for name in names
-        if pinned
-    ]
-
-
-def _is_wrong(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
-    if not isinstance(failure, RejectedPositiveData):
-        return True
-    return not any(re.search(what, response.text) for what in UNSAYABLE)
-
-
-def _run(app: FastAPI, caller: Caller, phases: tuple[str, ...]) -> tuple[int, list[str]]:
-    """Return how many requests were made, and every distinct failure in words."""
-    schema = schemathesis.openapi.from_asgi(OPENAPI_PATH, app, config=_config(caller, phases))
-    schema.hook("filter_failure")(_is_wrong)
-    requests, failures = 0, dict[tuple[str, ...], str]()
-    for event in from_schema(schema).execute():
-        if isinstance(event, events.NonFatalError | events.FatalError):
-            failures[type(event).__name__, str(event)] = repr(event)
-        if isinstance(event, events.ScenarioFinished):
-            requests += len(event.recorder.interactions)
-            failures |= _failures(event)
-    return requests, list(failures.values())
-
-
-def _failures(event: events.ScenarioFinished) -> dict[tuple[str, ...], str]:
-    found: dict[tuple[str, ...], str] = {}
-    for case_id, checks in event.recorder.checks.items():
-        for check in checks:
-            if check.failure_info is None:
-                continue
-            failure = check.failure_info.failure
-            response = event.recorder.interactions[case_id].response
-            answer = "" if response is None else f"{response.status_code} {response.content[:400]!r}"
-            found[str(failure.operation), failure.title, failure.message[:60]] = (
-                f"{failure.operation}: {failure.title} ({event.phase.value})\n{failure.message}\n"
-                f"{check.failure_info.code_sample}\n{answer}"
-            )
-    return found
-
-
-@pytest.mark.timeout(120 + EXAMPLES * 60)
-@pytest.mark.parametrize("phases", [ALONE, CHAINED], ids=["alone", "chained"])
-@pytest.mark.parametrize("name", CALLERS)
-async def test_schemathesis_finds_nothing(
-    api: Api, app: FastAPI, callers: dict[str, Caller], name: str, phases: tuple[str, ...]
-) -> None:
-    requests, failures = await asyncio.to_thread(_run, app, callers[name], phases)
-    assert requests > 20
-    # Had the run ended its own log-in, all would have been refused.
-    path = "/api/v1/messages" if name == "key" else "/api/v1/auth/me"
-    still = await api.client.get(path, headers=callers[name].headers)
-    assert still.status_code == (401 if name == "nobody" else 200)
-    assert not failures, "\n\n".join([f"{len(failures)} failures", *failures])
+@pytest.mark.timeout(PATIENCE_S)
+@pytest.mark.parametrize("wanted", [one for one in RUNS if one.caller in CALLERS], ids=str)
+async def test_schemathesis_finds_nothing(api: Api, app: FastAPI, callers: dict[str, Caller], wanted: Run) -> None:
+    await run(api, app, callers[wanted.caller], wanted)

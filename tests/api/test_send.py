@@ -52,6 +52,10 @@ CREDENTIALS: dict[str, dict[str, Any]] = {
 
 @pytest_asyncio.fixture
 async def sender(api: Api) -> Sender:
+    return await make_sender(api)
+
+
+async def make_sender(api: Api) -> Sender:
     account = await api.register()
     project = f"/api/v1/projects/{account.project_id}"
     listed = (await api.get(account, f"{project}/connectors")).json()["connectors"]

@@ -8,10 +8,14 @@ from fastapi import APIRouter
 
 from backend.api.routes import (
     admin,
+    aliases,
     analytics,
     audit,
     auth,
+    callbacks,
+    campaigns,
     connectors,
+    delivery_routes,
     export,
     forms,
     health,
@@ -24,6 +28,7 @@ from backend.api.routes import (
     messages,
     projects,
     provider_types,
+    send_tokens,
     sessions,
     templates,
 )
@@ -31,6 +36,7 @@ from backend.api.routes import (
 # Each router names its whole path (/api/v1/...). The send path first: routes are tried in order.
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     messages.router,
+    send_tokens.router,
     auth.router,
     sessions.router,
     projects.router,
@@ -39,11 +45,15 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     audit.router,
     keys.router,
     connectors.router,
+    delivery_routes.router,
     provider_types.router,
     templates.router,
+    aliases.router,
     message_actions.router,
     export.router,
+    campaigns.router,
     message_reads.router,
+    callbacks.router,
     analytics.router,
     forms.router,
     admin.router,

@@ -91,7 +91,7 @@ async def update_connector(
         vault=platform.vault,
         project_id=project_id,
         connector_id=connector_id,
-        changes=body.changes(),
+        changes=body.changes("weight"),
         actor=user,
     )
     return tagged(response, connector, ConnectorBody.of(connector))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
+from backend.api.csv_lines import cell_of, line_of
 from backend.api.dependencies import PlatformDep
 from backend.api.message_access import project_of_key, project_of_user
 from backend.api.openapi import error_responses
@@ -30,8 +28,6 @@ COLUMNS: Final = (
     "updatedAt", "resentFrom", "metadata",
 )  # fmt: skip
 _MEDIA_TYPES: Final = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
-# A spreadsheet takes a cell that begins so for a formula, and runs it.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @router.get(
@@ -66,7 +62,7 @@ async def export_messages(
     # The first step before the answer begins: a wrong filter is still a 400.
     first = await anext(steps)
     return StreamingResponse(
-        _lines(first, steps, _csv if format_ == "csv" else _jsonl, head=_row(COLUMNS) if format_ == "csv" else b""),
+        _lines(first, steps, _csv if format_ == "csv" else _jsonl, head=line_of(COLUMNS) if format_ == "csv" else b""),
         headers={"Content-Disposition": f'attachment; filename="messages-{datetime.now(UTC):%Y-%m-%d}.{format_}"'},
         media_type=_MEDIA_TYPES[format_],
     )
@@ -90,17 +86,4 @@ def _jsonl(messages: Sequence[MessageSummary]) -> bytes:
 
 def _csv(messages: Sequence[MessageSummary]) -> bytes:
     bodies = (MessageBody.of(message).model_dump(mode="json", by_alias=True) for message in messages)
-    return b"".join(_row([_cell(body[column]) for column in COLUMNS]) for body in bodies)
-
-
-def _row(cells: Sequence[str]) -> bytes:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    text = orjson.dumps(value).decode() if isinstance(value, dict) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return b"".join(line_of([cell_of(body[column]) for column in COLUMNS]) for body in bodies)

@@ -51,6 +51,7 @@ async def create_key(
         user,
         project_id=project_id,
         pepper=settings.require_key_pepper(),
+        vault=platform.vault,
         new=body.to_new_key(expiry_days=settings.key_expiry_days),
         most_keys=settings.max_keys_per_project,
     )
@@ -121,6 +122,7 @@ async def regenerate_key(
         project_id=project_id,
         key_id=key_id,
         pepper=platform.settings.require_key_pepper(),
+        vault=platform.vault,
         overlap_s=(body or RegenerateKey()).overlap,
     )
     return CreatedKey.with_text(key, text)

@@ -33,13 +33,14 @@ from backend.api.sends import (
     parse,
     parse_object,
     read_body,
+    recipient_of,
     send_request,
     written_key,
 )
 from backend.errors import AppError
 from backend.services.accounts.access import Action, UserPrincipal
 from backend.services.platform import Platform
-from backend.services.policy.admission import add_limit_headers
+from backend.services.policy.admission import note_refusal
 from backend.services.sending.accept import Accepted, Caller, SendRequest
 from backend.services.sending.actions import cancel_message, mode_of, resend_message
 from backend.services.sending.batch import accept_batch
@@ -67,16 +68,17 @@ _RESEND_ROUTE: Final = "POST /messages/resend"
 async def send_batch(request: Request, platform: PlatformDep) -> Response:
     """Up to 500, each with its own result. An Idempotency-Key stands for the whole batch: repeating it is safe."""
     key = await platform.catalog.key(bearer_token(request))
-    caller = Caller.of_key(key)
+    origin = request.headers.get("origin")
+    caller = Caller.of_key(key, origin)
     try:
-        check_origin(key, request.headers.get("origin"))
+        check_origin(key, origin)
         body = await read_body(request)
         batch = parse(BatchBody, body)
-        idempotency = idempotency_key(request, _BATCH_ROUTE, body)
+        idempotency = idempotency_key(request, caller, _BATCH_ROUTE, body)
         requests = [_item(caller, fields) for fields in batch.messages]
         return _batch_answer(await accept_batch(platform, caller, requests, idempotency=idempotency))
     except AppError as error:
-        await add_limit_headers(platform, caller, error)
+        await note_refusal(platform, caller, error)
         raise
 
 
@@ -84,7 +86,7 @@ def _item(caller: Caller, fields: dict[str, Any]) -> Callable[[], SendRequest]:
     def request() -> SendRequest:
         body = parse_object(SendBody, fields)
         check_project(caller, body.project_id)
-        return send_request(body, body.to)
+        return send_request(body, recipient_of(body), body.send_token)
 
     return request
 
@@ -168,7 +170,7 @@ async def resend(
     try:
         accepted = await resend_message(platform, caller, message_id=message_id, idempotency=idempotency)
     except AppError as error:
-        await add_limit_headers(platform, caller, error)
+        await note_refusal(platform, caller, error)
         raise
     return answer(accepted, b',"resentFrom":"%b"' % ids.encode(ids.MESSAGE, message_id).encode())
 

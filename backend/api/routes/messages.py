@@ -15,14 +15,16 @@ from backend.api.sends import (
     answer,
     check_project,
     idempotency_key,
+    missing_recipient,
     parse,
     read_body,
+    recipient_of,
     send_request,
     text_request,
 )
-from backend.errors import AppError, BadRequest, FieldError, ValidationFailed
+from backend.errors import AppError, BadRequest, FieldError
 from backend.services.platform import Platform
-from backend.services.policy.admission import add_limit_headers
+from backend.services.policy.admission import note_refusal
 from backend.services.sending.accept import Caller, accept_message
 
 router = APIRouter(prefix="/api/v1", tags=["Messages"])
@@ -43,16 +45,18 @@ async def send_message(request: Request) -> Response:
     """Accept one message for delivery. `202` means it is stored: it survives a crash of any part."""
     platform: Platform = request.app.state.platform
     key = await platform.catalog.key(bearer_token(request))
-    caller = Caller.of_key(key)
+    origin = request.headers.get("origin")
+    caller = Caller.of_key(key, origin)
     try:
-        check_origin(key, request.headers.get("origin"))
+        check_origin(key, origin)
         body = await read_body(request)
         parsed = parse(SendBody, body)
         check_project(caller, parsed.project_id)
-        idempotency = idempotency_key(request, _ROUTE, body)
-        return answer(await accept_message(platform, caller, send_request(parsed, parsed.to), idempotency=idempotency))
+        idempotency = idempotency_key(request, caller, _ROUTE, body)
+        wanted = send_request(parsed, recipient_of(parsed), parsed.send_token)
+        return answer(await accept_message(platform, caller, wanted, idempotency=idempotency))
     except AppError as error:
-        await add_limit_headers(platform, caller, error)
+        await note_refusal(platform, caller, error)
         raise
 
 
@@ -70,7 +74,7 @@ async def send_text(request: Request) -> Response:
         body = await read_body(request)
         parsed = parse(TextBody, body)
         check_project(caller, parsed.project_id)
-        idempotency = idempotency_key(request, "POST /messages/text", body)
+        idempotency = idempotency_key(request, caller, "POST /messages/text", body)
         return answer(await accept_message(platform, caller, text_request(parsed), idempotency=idempotency))
 
 
@@ -88,8 +92,9 @@ async def send_alias(request: Request) -> Response:
         body = await read_body(request)
         parsed = _without_aliases(parse(AliasSendBody, body))
         check_project(caller, parsed.project_id)
-        idempotency = idempotency_key(request, "POST /send", body)
-        return answer(await accept_message(platform, caller, send_request(parsed, parsed.to), idempotency=idempotency))
+        idempotency = idempotency_key(request, caller, "POST /send", body)
+        wanted = send_request(parsed, parsed.to, parsed.send_token)
+        return answer(await accept_message(platform, caller, wanted, idempotency=idempotency))
 
 
 @asynccontextmanager
@@ -97,12 +102,13 @@ async def _sending(request: Request) -> AsyncIterator[tuple[Platform, Caller]]:
     """Who sends; what is refused inside says where the limits stand."""
     platform: Platform = request.app.state.platform
     key = await platform.catalog.key(bearer_token(request))
-    caller = Caller.of_key(key)
+    origin = request.headers.get("origin")
+    caller = Caller.of_key(key, origin)
     try:
-        check_origin(key, request.headers.get("origin"))
+        check_origin(key, origin)
         yield platform, caller
     except AppError as error:
-        await add_limit_headers(platform, caller, error)
+        await note_refusal(platform, caller, error)
         raise
 
 
@@ -115,10 +121,9 @@ def _without_aliases(body: AliasSendBody) -> SendBody:
                 errors=[FieldError(names[0], "VALIDATION_ERROR", f'Leave out "{names[0]}" or "{names[1]}".')],
             )
     to = body.recipient if body.to is None else body.to
-    if to is None:
-        message = "'recipient' is missing; add it to the body."
-        raise ValidationFailed(errors=[FieldError("recipient", "MISSING_REQUIRED_FIELD", message)])
+    if to is None and body.send_token is None:
+        raise missing_recipient("recipient")
     fields = body.model_dump(exclude={"service_id", "template_params", "recipient", "to"})
     fields["connector_id"] = body.connector_id if body.service_id is None else body.service_id
     fields["variables"] = body.variables if body.template_params is None else body.template_params
-    return SendBody.model_construct(**fields, to=to)
+    return SendBody.model_construct(**fields, to=to or "")

@@ -11,6 +11,8 @@ from backend.api.schemas.projects import CreateProject, ProjectBody, ProjectList
 from backend.api.security import CurrentUser
 from backend.services.accounts import projects
 
+_NULLABLE = ("description", "content_retention", "content_retention_days", "retention_days")
+
 router = APIRouter(prefix="/api/v1/projects", tags=["Projects"])
 
 
@@ -59,7 +61,7 @@ async def update_project(
     response: Response,
 ) -> ProjectBody:
     await if_match.check(session, await projects.get_project(session, user, project_id))
-    project = await projects.update_project(session, user, project_id, body.changes("description"))
+    project = await projects.update_project(session, user, project_id, body.changes(*_NULLABLE))
     return tagged(response, project, ProjectBody.of(project))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from backend import ids
 from backend.api.schemas.base import Instant, Pagination, RequestBody, ResponseBody
@@ -19,8 +19,8 @@ Plan = Literal["free", "pro", "enterprise"]
 class UpdateUser(RequestBody):
     """What is left out stays as it is."""
 
-    is_active: bool | None = Field(default=None, description="false: every log-in is ended and no new one opened")
-    is_platform_admin: bool | None = Field(default=None, description="May use /admin")
+    is_active: StrictBool | None = Field(default=None, description="false: every log-in is ended and no new one opened")
+    is_platform_admin: StrictBool | None = Field(default=None, description="May use /admin")
 
 
 class UserBody(ResponseBody):

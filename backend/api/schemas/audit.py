@@ -19,6 +19,7 @@ _PREFIX: Final = {
     "key": ids.KEY,
     "connector": ids.CONNECTOR,
     "template": ids.TEMPLATE,
+    "route": ids.ROUTE,
     "message": ids.MESSAGE,
     "member": ids.USER,
     "user": ids.USER,

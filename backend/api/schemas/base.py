@@ -11,6 +11,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -44,6 +45,14 @@ def iso_utc(instant: datetime) -> str:
 
 
 Instant = Annotated[AwareDatetime, PlainSerializer(iso_utc, return_type=str, when_used="json")]
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# For a strict int: JSON has one kind of number, and 5.0 is a whole one; true is none.
+WHOLE: Final = BeforeValidator(_whole)
 
 
 class RequestBody(BaseModel):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue, StrictBool, StringConstraints
 from pydantic.config import JsonDict
 
 from backend import ids
-from backend.api.schemas.base import ONE_OF_TYPES, Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import ONE_OF_TYPES, WHOLE, Instant, Pagination, RequestBody, ResponseBody
 from backend.models import Connector
 from backend.providers._base import Health
-from backend.services.connectors.config import MOST_PER_SECOND
-from backend.services.connectors.connectors import NewConnector
+from backend.services.connectors.config import LONGEST_RETRY_S, MOST_ATTEMPTS, MOST_PER_SECOND
+from backend.services.connectors.connectors import HEAVIEST, NewConnector, circuit_state
+from backend.services.connectors.credentials import callback_path
+from backend.services.connectors.types import takes_callbacks
 from backend.services.paging import Page
 
 Name = Annotated[
@@ -26,22 +28,49 @@ Credentials = Annotated[
     ),
 ]
 _RATE: Final[JsonDict] = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MOST_PER_SECOND}
+_SECONDS: Final[JsonDict] = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": LONGEST_RETRY_S}
 _CONFIG_FIELDS: Final[JsonDict] = {
     "properties": {
         "pacing": {
             "type": ["object", "null"],
             "properties": {"perSecond": _RATE, "perRecipientPerSecond": _RATE},
             "additionalProperties": False,
-        }
+        },
+        "retry": {
+            "type": ["object", "null"],
+            "properties": {
+                "maxAttempts": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_ATTEMPTS},
+                "baseS": _SECONDS,
+                "capS": _SECONDS,
+                "maxAgeS": _SECONDS,
+            },
+            "additionalProperties": False,
+        },
     },
     "additionalProperties": False,
 }
 Config = Annotated[
     dict[str, JsonValue],
     Field(
-        description="`pacing: {perSecond, perRecipientPerSecond}` overrides the provider's defaults; null: unpaced",
-        examples=[{"pacing": {"perSecond": 10, "perRecipientPerSecond": None}}],
+        description="`pacing: {perSecond, perRecipientPerSecond}` overrides the provider's defaults; null: unpaced. "
+        "`retry: {maxAttempts, baseS, capS, maxAgeS}` overrides how often, how long apart and until what age "
+        "a message is tried again",
+        examples=[{"pacing": {"perSecond": 10, "perRecipientPerSecond": None}, "retry": {"maxAttempts": 5}}],
         json_schema_extra=_CONFIG_FIELDS,
+    ),
+]
+
+
+Weight = Annotated[
+    int,
+    WHOLE,
+    Field(
+        ge=0,
+        le=HEAVIEST,
+        strict=True,
+        description="Its share of the sends that name only the type, beside other connectors with a weight; "
+        "0: only when those cannot be used. null: not in the type's pool",
+        examples=[100],
     ),
 ]
 
@@ -51,8 +80,9 @@ class CreateConnectorBody(RequestBody):
     name: Name
     credentials: Credentials = Field(default_factory=dict, repr=False)
     config: Config = Field(default_factory=dict)
-    is_active: bool = True
-    is_default: bool = Field(default=False, description="Sent through when a request names only the type")
+    is_active: StrictBool = True
+    is_default: StrictBool = Field(default=False, description="Sent through when a request names only the type")
+    weight: Weight | None = None
 
     def to_new_connector(self) -> NewConnector:
         return NewConnector(
@@ -62,17 +92,40 @@ class CreateConnectorBody(RequestBody):
             config=self.config,
             is_active=self.is_active,
             is_default=self.is_default,
+            weight=self.weight,
         )
 
 
 class UpdateConnectorBody(RequestBody):
-    """Only what is sent changes. Credentials too: fields left out keep their value, null clears one."""
+    """Only what is sent changes. Credentials too: fields left out keep their value, null clears one.
+
+    `weight: null` takes the connector out of its pool.
+    """
 
     name: Name | None = None
     credentials: Credentials | None = Field(default=None, repr=False)
     config: Config | None = None
-    is_active: bool | None = None
-    is_default: bool | None = None
+    is_active: StrictBool | None = None
+    is_default: StrictBool | None = None
+    weight: Weight | None = None
+
+
+class ConnectorHealthBody(ResponseBody):
+    """The circuit breaker: open after failures in a row; half_open when the next message may find out."""
+
+    state: Literal["closed", "open", "half_open"]
+    reason: str | None = Field(description="The failure that opened it")
+    since: Instant | None
+    next_probe_at: Instant | None = Field(description="When one message is sent to see whether the provider is back")
+
+    @classmethod
+    def of(cls, connector: Connector) -> ConnectorHealthBody:
+        return cls(
+            state=circuit_state(connector),
+            reason=connector.circuit_reason,
+            since=connector.circuit_opened_at,
+            next_probe_at=connector.circuit_probe_at,
+        )
 
 
 class ConnectorBody(ResponseBody):
@@ -83,8 +136,15 @@ class ConnectorBody(ResponseBody):
     config: dict[str, Any]
     is_active: bool
     is_default: bool
+    weight: int | None = Field(description="Its share of its type's pool; null: in none")
     broken_at: Instant | None = Field(description="Since when the provider refuses the credentials; messages wait")
     broken_reason: str | None
+    health: ConnectorHealthBody
+    callback_path: str | None = Field(
+        description="Where its provider's callbacks go, below the server's public URL; null: it sends none",
+        examples=["/api/v1/callbacks/conn_01h455vb4pex5vsknk084sn02q"],
+    )
+    callback_verified_at: Instant | None = Field(description="When a callback was verified first")
     last_tested_at: Instant | None
     created_at: Instant
     updated_at: Instant
@@ -99,8 +159,12 @@ class ConnectorBody(ResponseBody):
             config=connector.config,
             is_active=connector.is_active,
             is_default=connector.is_default,
+            weight=connector.weight,
             broken_at=connector.broken_at,
             broken_reason=connector.broken_reason,
+            health=ConnectorHealthBody.of(connector),
+            callback_path=callback_path(connector.id) if takes_callbacks(connector.type) else None,
+            callback_verified_at=connector.callback_verified_at,
             last_tested_at=connector.last_tested_at,
             created_at=connector.created_at,
             updated_at=connector.updated_at,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import AwareDatetime, BeforeValidator, Field, StrictBool, StringConstraints, WithJsonSchema
 
 from backend import ids
-from backend.api.schemas.base import Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import WHOLE, Instant, Pagination, RequestBody, ResponseBody
 from backend.durations import parse_duration_s
 from backend.models.api_key import ApiKey
 from backend.services.accounts.keys import LONGEST_OVERLAP_S, SCOPES, KeyUse, NewKey
@@ -17,7 +17,7 @@ from backend.services.paging import Page
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["Production Key"])
 ]
-RateLimit = Annotated[int, Field(ge=1, le=1_000_000_000, examples=[1000])]
+RateLimit = Annotated[int, WHOLE, Field(ge=1, le=1_000_000_000, strict=True, examples=[1000])]
 # Checked where the kind of the key is known, which says what it may have.
 _Scope = Annotated[str, Field(json_schema_extra={"enum": [*SCOPES]})]
 Scopes = Annotated[list[_Scope], Field(min_length=1, max_length=20, examples=[["messages:send"]])]
@@ -63,7 +63,7 @@ class UpdateKey(RequestBody):
     allowed_origins: Origins | None = Field(default=None)
     rate_limit: RateLimit | None = Field(default=None)
     expires_at: AwareDatetime | None = Field(default=None, examples=["2030-01-15T10:00:00Z"])
-    is_active: bool | None = Field(default=None, description="false: the key is refused until it is true again")
+    is_active: StrictBool | None = Field(default=None, description="false: the key is refused until it is true again")
 
 
 def _overlap_s(value: object) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -12,7 +12,7 @@ from backend.api.schemas.base import Instant, Pagination, ResponseBody
 from backend.api.schemas.templates import SmsSizeBody
 from backend.models import Attempt
 from backend.services.paging import Page
-from backend.services.reporting.messages import MessageDetail, MessageSummary, TimelineEntry
+from backend.services.reporting.messages import MessageDetail, MessageSummary, RouteSummary, TimelineEntry
 from backend.services.sending.preview import MessagePreview
 
 
@@ -29,6 +29,7 @@ class MessageBody(ResponseBody):
     to: str = Field(examples=["+1234567890"])
     text: str | None = Field(default=None, examples=["Hello, world!"])
     subject: str | None = None
+    redacted: bool = Field(default=False, description="The content is masked or removed, as the project wants it")
     status: str = Field(examples=["sent"])
     mode: str = Field(examples=["live"])
     priority: str = Field(examples=["normal"])
@@ -108,7 +109,45 @@ class TimelineBody(ResponseBody):
         )
 
 
+class WayBody(ResponseBody):
+    """One of the ways that a message may go."""
+
+    connector_id: str = Field(examples=["conn_01h455vb4pex5vsknk084sn02q"])
+    connector_type: str = Field(examples=["twilio"])
+    to: str = Field(examples=["+1234567890"])
+    on: Literal["failure", "unavailable"] = Field(
+        description="What of the way before it answers: any failure, or only that its connector could not be used"
+    )
+    state: Literal["current", "left", "skipped", "waiting", "unused"] = Field(
+        description="current: `status` is this way's; left: tried and given up; skipped: could not be used"
+    )
+
+
+class MessageRouteBody(ResponseBody):
+    """The ways in their order, where a message has more than one."""
+
+    steps: list[WayBody]
+    fallback_after_s: float | None = Field(description="How long a way may take to deliver", examples=[60])
+
+    @classmethod
+    def of(cls, route: RouteSummary) -> MessageRouteBody:
+        steps = [
+            WayBody.model_validate(
+                {
+                    "connector_id": ids.encode(ids.CONNECTOR, way.connector_id),
+                    "connector_type": way.connector_type,
+                    "to": way.recipient,
+                    "on": way.on,
+                    "state": way.state,
+                }
+            )
+            for way in route.ways
+        ]
+        return cls(steps=steps, fallback_after_s=route.fallback_after_s)
+
+
 class MessageDetailBody(MessageBody):
+    route: MessageRouteBody | None = Field(default=None, description="Its ways, where it has more than one")
     html: str | None = None
     provider_template: dict[str, Any] | None = None
     template_version: int | None = None
@@ -124,6 +163,7 @@ class MessageDetailBody(MessageBody):
             template_version=detail.template_version,
             attempts=[AttemptBody.of(attempt) for attempt in detail.attempts],
             timeline=[TimelineBody.of(entry) for entry in detail.timeline],
+            route=MessageRouteBody.of(detail.route) if detail.route is not None else None,
         )
 
 
@@ -139,6 +179,7 @@ class MessagePreviewBody(ResponseBody):
     html: str | None
     provider_template: dict[str, Any] | None
     sms: SmsSizeBody | None = Field(description="What the network bills, on SMS channels")
+    fallbacks: list[MessagePreviewBody] = Field(default_factory=list, description="The ways that follow, in order")
 
     @classmethod
     def of_preview(cls, preview: MessagePreview) -> MessagePreviewBody:
@@ -153,6 +194,7 @@ class MessagePreviewBody(ResponseBody):
             html=rendered.html,
             provider_template=rendered.provider_template,
             sms=SmsSizeBody(encoding=sms.encoding, units=sms.units, segments=sms.segments) if sms is not None else None,
+            fallbacks=[cls.of_preview(one) for one in preview.fallbacks],
         )
 
 
@@ -168,6 +210,7 @@ def _fields(message: MessageSummary) -> dict[str, Any]:
         "to": message.recipient,
         "text": message.text,
         "subject": message.subject,
+        "redacted": message.redacted_at is not None,
         "status": message.status,
         "mode": message.mode,
         "priority": message.priority,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
 from backend import ids
-from backend.api.schemas.base import Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import WHOLE, Instant, Pagination, RequestBody, ResponseBody
 from backend.models.project import Project
 from backend.services.paging import Page
 
@@ -15,6 +15,31 @@ Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["My Awesome Project"])
 ]
 Description = Annotated[str | None, Field(max_length=2000, examples=["Project description"])]
+
+
+ContentRetention = Annotated[
+    Literal["keep", "nothing", "mask", "days"] | None,
+    Field(
+        description="What stays of a message's content once nothing is left to do for it. `keep`: all of it; "
+        "`nothing`: no content, no metadata, a masked recipient; `mask`: its shape, with the variables unfilled; "
+        "`days`: as `nothing`, after `contentRetentionDays`. null: as the server is set. It takes about two minutes.",
+        examples=["days"],
+    ),
+]
+ContentDays = Annotated[
+    StrictInt | None, Field(ge=1, le=3650, description="With `contentRetention: days`", examples=[30]), WHOLE
+]
+RetentionDays = Annotated[
+    StrictInt | None,
+    Field(
+        ge=0,
+        le=3650,
+        description="Days after which messages are removed; 0: never; null: as the server is set. What still waits "
+        "stays until it has ended, and analytics keep their counts.",
+        examples=[90],
+    ),
+    WHOLE,
+]
 
 
 class CreateProject(RequestBody):
@@ -27,7 +52,10 @@ class UpdateProject(RequestBody):
 
     name: Name | None = Field(default=None)
     description: Description = None
-    is_active: bool | None = Field(default=None, description="false: the project's keys are refused")
+    is_active: StrictBool | None = Field(default=None, description="false: the project's keys are refused")
+    content_retention: ContentRetention = None
+    content_retention_days: ContentDays = None
+    retention_days: RetentionDays = None
 
 
 class ProjectBody(ResponseBody):
@@ -38,6 +66,9 @@ class ProjectBody(ResponseBody):
     created_at: Instant
     updated_at: Instant
     is_active: bool
+    content_retention: ContentRetention
+    content_retention_days: ContentDays
+    retention_days: RetentionDays
 
     @classmethod
     def of(cls, project: Project) -> ProjectBody:
@@ -49,6 +80,9 @@ class ProjectBody(ResponseBody):
             created_at=project.created_at,
             updated_at=project.updated_at,
             is_active=project.is_active,
+            content_retention=project.content_retention,
+            content_retention_days=project.content_retention_days,
+            retention_days=project.retention_days,
         )
 
 

@@ -4,17 +4,116 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from backend.api.schemas.base import ResponseBody
+from backend.durations import parse_duration_s
+from backend.services.rendering.channels import channel_names
+from backend.services.routes.routes import LONGEST_FALLBACK_S, MOST_STEPS
+from backend.services.sending.recipients import recipient_kinds
+from backend.services.sending.send_tokens import LONGEST_CHARS
 
 MAX_VARIABLES = 100
 MAX_BATCH: Final = 500
 
 Text = Annotated[str, Field(min_length=1, max_length=65_536)]
 Variables = Annotated[dict[str, JsonValue], Field(max_length=MAX_VARIABLES)]
-Recipient = Annotated[str, Field(min_length=1, max_length=320, description="The recipient, in the channel's form")]
+_LONGEST_RECIPIENT: Final = 320
+Recipient = Annotated[
+    str, Field(min_length=1, max_length=_LONGEST_RECIPIENT, description="The recipient, in the channel's form")
+]
+
+
+def _to(value: Any) -> str | dict[str, str]:
+    """One address, or one for each kind: {"phone": "+14155550123", "email": "ada@example.com"}."""
+    if isinstance(value, str):
+        _check_length(value)
+        return value
+    if not isinstance(value, dict):
+        raise PydanticKnownError("string_type")
+    if not value:
+        raise ValueError('\'to\' is empty; write an address, or one for each kind: {"phone": "+14155550123"}.')
+    kinds = recipient_kinds()
+    for kind, address in value.items():
+        if kind not in kinds:
+            raise ValueError(f"'{kind[:50]}' is not a kind of recipient; use one of: {', '.join(kinds)}.")
+        if not isinstance(address, str):
+            raise PydanticCustomError("value_error", "'to.{kind}' must be a string; write the address.", {"kind": kind})
+        _check_length(address)
+    return value
+
+
+def _check_length(address: str) -> None:
+    if not address:
+        raise PydanticKnownError("string_too_short", {"min_length": 1})
+    if len(address) > _LONGEST_RECIPIENT:
+        raise PydanticKnownError("string_too_long", {"max_length": _LONGEST_RECIPIENT})
+
+
+_ADDRESS: Final[JsonDict] = {"type": "string", "minLength": 1, "maxLength": _LONGEST_RECIPIENT}
+To = Annotated[
+    str | dict[str, str],
+    PlainValidator(_to),
+    WithJsonSchema(
+        {
+            "title": "To",
+            "description": "The recipient in the channel's form; or an address for each kind (phone, email) or "
+            "channel, of which each way of sending takes the most particular one",
+            "anyOf": [
+                _ADDRESS,
+                {
+                    "type": "object",
+                    "properties": dict.fromkeys(recipient_kinds(), _ADDRESS),
+                    "additionalProperties": False,
+                    "minProperties": 1,
+                },
+            ],
+        }
+    ),
+]
+LONGEST_FALLBACK: Final = "7d"
+
+
+_NO_DURATION: Final = "'fallbackAfter' is no duration; write seconds, or a text such as '30s' or '5m'."
+
+
+def _fallback_after_s(value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise PydanticCustomError("value_error", _NO_DURATION)
+    seconds = parse_duration_s(value)
+    if seconds > LONGEST_FALLBACK_S:
+        raise ValueError(f"'fallbackAfter' must lie between one second and {LONGEST_FALLBACK}.")
+    return seconds
+
+
+FallbackAfter = Annotated[
+    int,
+    PlainValidator(_fallback_after_s),
+    WithJsonSchema(
+        {
+            "description": "How long a way may take to deliver before the next is tried: seconds, or '30s', '5m', '2h'",
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": LONGEST_FALLBACK_S},
+                {"type": "string", "pattern": "^[1-9][0-9]{0,4}[smhd]?$"},
+            ],
+        }
+    ),
+]
+Channels = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=50, json_schema_extra={"enum": [*channel_names()]})]],
+    Field(
+        min_length=1,
+        max_length=MOST_STEPS,
+        description="Tried in this order, in place of one connector: each goes through the project's pool or default "
+        "of its type, when the one before has failed or has not delivered within `fallbackAfter`",
+        json_schema_extra={"uniqueItems": True},
+    ),
+]
 
 
 class SendFields(BaseModel):
@@ -36,6 +135,11 @@ class SendFields(BaseModel):
 class ContentFields(SendFields):
     """A template with variables, or a text (secret keys only)."""
 
+    channels: Channels | None = None
+    route: Annotated[
+        str | None, Field(min_length=1, max_length=100, description="A saved route, by its name or id")
+    ] = None
+    fallback_after: FallbackAfter | None = None
     template_id: Annotated[str | None, Field(description="The template to render")] = None
     variables: Annotated[Variables | None, Field(description="The template's variables")] = None
     template_vars: Annotated[Variables | None, Field(description="Another name of `variables`")] = None
@@ -44,29 +148,56 @@ class ContentFields(SendFields):
     html: Annotated[str | None, Field(min_length=1, max_length=200_000, description="E-mail without a template")] = None
 
 
+def _without_default(schema: JsonDict) -> None:
+    schema.pop("default", None)
+
+
+SendToken = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=LONGEST_CHARS,
+        description="What lets a publishable key send this template (`POST /send-tokens`); good once",
+    ),
+]
+
+
 class SendBody(ContentFields):
     """One message: a template with variables, or a text (secret keys only)."""
 
     model_config = ConfigDict(
         json_schema_extra={
+            "anyOf": [
+                {"required": ["to"]},
+                {"required": ["sendToken"], "properties": {"sendToken": {"type": "string"}}},
+            ],
             "examples": [
                 {
                     "to": "+1234567890",
                     "connectorId": "conn_01kah5w8c2e3n9d7r4x6t0v1yz",
                     "templateId": "tpl_01kah5w8c2e3n9d7r4x6t0v1yz",
                     "variables": {"name": "John", "code": "12345"},
-                }
-            ]
+                },
+                {
+                    "to": {"phone": "+1234567890", "email": "john@example.com"},
+                    "channels": ["whatsapp", "sms", "email"],
+                    "fallbackAfter": "5m",
+                    "templateId": "tpl_01kah5w8c2e3n9d7r4x6t0v1yz",
+                    "variables": {"name": "John", "code": "12345"},
+                },
+            ],
         },
     )
 
-    to: Recipient
+    # Left out: the send token's. Never "" when it was sent.
+    to: Annotated[To, Field(json_schema_extra=_without_default)] = ""
+    send_token: SendToken = None
 
 
 class PreviewSendBody(ContentFields):
     """A message that is only looked at."""
 
-    to: Annotated[Recipient | None, Field(description="Checked where it is given")] = None
+    to: Annotated[To | None, Field(description="Checked where it is given")] = None
 
 
 class TextBody(SendFields):
@@ -98,8 +229,9 @@ class AliasSendBody(ContentFields):
 
     service_id: Annotated[str | None, Field(description="The connector: `connectorId`")] = None
     template_params: Annotated[Variables | None, Field(description="The template's variables: `variables`")] = None
-    recipient: Annotated[Recipient | None, Field(description="Whom it goes to: `to`")] = None
-    to: Annotated[Recipient | None, Field(description="Another name of `recipient`")] = None
+    recipient: Annotated[To | None, Field(description="Whom it goes to: `to`")] = None
+    to: Annotated[To | None, Field(description="Another name of `recipient`")] = None
+    send_token: SendToken = None
 
 
 class BatchBody(BaseModel):

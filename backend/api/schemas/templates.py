@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue, StrictBool, StringConstraints
 
 from backend import ids
 from backend.api.schemas.base import (
     ONE_OF_TYPES,
+    WHOLE,
     FieldErrorBody,
     Instant,
     Pagination,
@@ -46,8 +47,11 @@ Variables = Annotated[
         max_length=100, description="All required at a send; left out: detected", examples=[["name", "company", "code"]]
     ),
 ]
-# The other policies open a template to publishable keys and need rules of their own.
-Access = Annotated[Literal["secret_only"], Field(description="Who may send it: secret keys only")]
+# The other policies open a template to publishable keys without the backend's word and need rules of their own.
+Access = Annotated[
+    Literal["secret_only", "signed"],
+    Field(description="Who may send it: secret keys only, or a web page too, with a send token of your backend"),
+]
 OnUncertain = Annotated[
     Literal["hold", "resend"],
     Field(description="When nobody knows whether the provider took it: leave it, or send it again"),
@@ -94,7 +98,7 @@ class CreateTemplateBody(RequestBody):
     variants: Variants = Field(default_factory=Variants)
     access: Access = "secret_only"
     on_uncertain: OnUncertain = "hold"
-    is_active: bool = True
+    is_active: StrictBool = True
 
     def to_new_template(self) -> NewTemplate:
         return NewTemplate(
@@ -123,7 +127,7 @@ class UpdateTemplateBody(RequestBody):
     variants: Variants | None = None
     access: Access | None = None
     on_uncertain: OnUncertain | None = None
-    is_active: bool | None = None
+    is_active: StrictBool | None = None
 
     def template_changes(self) -> dict[str, Any]:
         """Return the fields that were sent, as update_template takes them."""
@@ -219,7 +223,7 @@ class VersionListBody(ResponseBody):
 
 
 class RollbackBody(RequestBody):
-    version: Annotated[int, Field(ge=1, le=2_147_483_647, strict=True, examples=[1])]
+    version: Annotated[int, WHOLE, Field(ge=1, le=2_147_483_647, strict=True, examples=[1])]
 
 
 class PreviewTemplateBody(RequestBody):
