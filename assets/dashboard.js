@@ -107,6 +107,17 @@
     }
   });
 
+  // ---------- fields that start with what the address says; from then on they belong to who types ----------
+  const filled = new WeakSet();
+  const fill = () => document.querySelectorAll("input[data-query]").forEach((input) => {
+    if (filled.has(input)) return;
+    filled.add(input);
+    const value = new URLSearchParams(location.search).get(input.dataset.query);
+    if (value && !input.value) input.value = value;
+  });
+  new MutationObserver(fill).observe(document.documentElement, { childList: true, subtree: true });
+  fill();
+
   // ---------- variables coloured inside a text area: a mirror behind it ----------
   const escape = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
   const mirror = (area) => {
@@ -195,8 +206,26 @@
   });
   document.addEventListener("click", (event) => { if (event.target.closest("[data-palette]")) $("mj-palette")?.open(); });
 
+  // ---------- the upload of a campaign ----------
+  const upload = async (input) => {
+    const file = input.files[0]; if (!file) return;
+    const label = input.closest("label"), say = (text) => { $("#upload-error").textContent = text; $("#upload-note").hidden = !text; };
+    const body = new FormData();
+    body.append("file", file);
+    body.append("campaign", JSON.stringify({ name: (file.name.replace(/\.[^.]*$/, "") || "Campaign").slice(0, 255), mapping: {}, start: false, mode: input.dataset.mode === "live" ? "live" : "test" }));
+    say(""); label.setAttribute("aria-busy", "true");
+    try {
+      const response = await fetch(`/api/v1/campaigns?projectId=${encodeURIComponent(input.dataset.project)}`, { method: "POST", body });
+      const answer = await response.json();
+      if (response.ok) location.assign(`/campaigns?id=${answer.id}`);
+      else say(answer.error);
+    } catch { say("The upload was cut off. Check your connection, then choose the file again."); }
+    input.value = ""; label.removeAttribute("aria-busy");
+  };
+  document.addEventListener("change", (event) => { if (event.target.matches("[data-campaign-file]")) upload(event.target); });
+
   // ---------- keyboard ----------
-  const PLACES = { o: "/", m: "/messages", t: "/templates", c: "/connectors", k: "/keys", p: "/playground", s: "/settings" };
+  const PLACES = { o: "/", m: "/messages", b: "/campaigns", t: "/templates", c: "/connectors", k: "/keys", p: "/playground", s: "/settings" };
   const SINGLE = { c: "[data-create]", l: "[data-live]", y: "[data-curl]", t: "[data-mode]:not(.on)", "?": "#show-keys" };
   let waitsForPlace = 0;
   const isTyping = (target) => target.matches?.("input, textarea, select, [contenteditable]");

@@ -1,0 +1,1 @@
+"""Campaigns: one message to every row of a CSV table."""

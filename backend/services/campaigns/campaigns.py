@@ -1,0 +1,309 @@
+"""A project's campaigns: made of a file, paused, resumed, canceled. Whoever changes one holds its row's lock.
+
+The lock is also what accepting a row waits for (writer.py), so that after a pause or a cancel has been committed no
+row is accepted any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.errors import (
+    BadRequest,
+    CampaignNotFound,
+    CampaignStateConflict,
+    FieldError,
+    IdempotencyConflict,
+    InvalidCsv,
+    InvalidTo,
+)
+from backend.ids import new_id
+from backend.models import Campaign
+from backend.models.base import utc_now
+from backend.services.accounts import audit
+from backend.services.campaigns import queued
+from backend.services.campaigns.check import BAD_ROW, RowError, duplicate
+from backend.services.campaigns.progress import stored_rows
+from backend.services.sending.recipients import normalised_recipient
+
+if TYPE_CHECKING:
+    from backend.services.accounts.access import UserPrincipal
+    from backend.services.campaigns.csv_file import CsvFile, CsvRow
+    from backend.services.campaigns.plan import Plan
+    from backend.services.platform import Platform
+    from backend.services.sending.caller import Caller
+    from backend.services.sending.writer import IdempotencyKey
+
+DRAFT: Final = "draft"
+RUNNING: Final = "running"
+PAUSED: Final = "paused"
+COMPLETED: Final = "completed"
+CANCELED: Final = "canceled"
+STATES: Final = (DRAFT, RUNNING, PAUSED, COMPLETED, CANCELED)
+
+_DEEDS: Final = {PAUSED: "paused", RUNNING: "resumed", CANCELED: "canceled"}
+_FURTHEST_SEND_AT: Final = timedelta(days=366)
+_COPY: Final = (
+    "COPY campaign_rows (campaign_id, line, project_id, cells, state, error_field, error_code, error_reason) FROM STDIN"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewCampaign:
+    """`send_at`: not fed before; None: at once. `is_draft`: stored, and started by a resume.
+
+    A draft's plan may have an empty mapping: then `plan_draft` says later what it sends.
+    """
+
+    name: str
+    plan: Plan
+    id: UUID = field(default_factory=new_id)
+    send_at: datetime | None = None
+    sends_duplicates: bool = False
+    is_draft: bool = False
+
+
+async def create_campaign(
+    platform: Platform,
+    session: AsyncSession,
+    caller: Caller,
+    *,
+    new: NewCampaign,
+    file: CsvFile,
+    actor: UserPrincipal | None = None,
+) -> Campaign:
+    """Store the campaign with its rows; a worker feeds it. Raises what is wrong with all of it, as a dry run does."""
+    _check_times(new)
+    is_planned = bool(new.plan.mapping) or not new.is_draft
+    connector_type = (await new.plan.check(platform, caller))[0].type if is_planned else None
+    plan, now = new.plan, utc_now()
+    campaign = Campaign(
+        id=new.id,
+        project_id=caller.project_id,
+        name=new.name,
+        state=DRAFT if new.is_draft else RUNNING,
+        mode=caller.mode,
+        key_id=caller.key.id if caller.key is not None else None,
+        created_by=actor.user_id if actor is not None else None,
+        connector_id=plan.connector_id,
+        connector_type=plan.connector_type,
+        template_id=plan.template_id,
+        message=plan.message,
+        subject=plan.subject,
+        html=plan.html,
+        priority=plan.priority,
+        metadata_=dict(plan.metadata) if plan.metadata else None,
+        columns=list(plan.columns),
+        mapping=dict(plan.mapping),
+        send_at=new.send_at,
+        expires_at=plan.expires_at,
+        next_feed_at=max(now, new.send_at or now),
+        started_at=None if new.is_draft else now,
+    )
+    session.add(campaign)
+    await session.flush()
+    judge = Judge(plan, None if new.sends_duplicates else connector_type)
+    campaign.total_rows = await _store_rows(session, campaign, file, judge)
+    after = {"name": campaign.name, "rows": campaign.total_rows, "state": campaign.state}
+    audit.record(
+        session, actor, "campaign.created", project_id=campaign.project_id, subject_id=campaign.id, after=after
+    )
+    return campaign
+
+
+@dataclass
+class Judge:
+    """What can be said of a row before it is tried: that it is none, or that its recipient had one already."""
+
+    plan: Plan
+    connector_type: str | None
+    _seen: set[str] = field(default_factory=set)
+
+    def error_of(self, row: CsvRow) -> RowError | None:
+        if row.problem is not None:
+            return RowError(row.line, "", BAD_ROW, row.problem)
+        if self.connector_type is None:
+            return None
+        try:
+            to = normalised_recipient(self.connector_type, self.plan.recipient(row.cells))
+        except InvalidTo:
+            return None  # said when its turn comes
+        if to in self._seen:
+            return duplicate(row.line, to)
+        self._seen.add(to)
+        return None
+
+
+async def _store_rows(session: AsyncSession, campaign: Campaign, file: CsvFile, judge: Judge) -> int:
+    total = 0
+    async with (await queued.driver(session)).cursor() as cursor, cursor.copy(_COPY) as copy:
+        async for rows in file.steps():
+            for row in rows:
+                error = judge.error_of(row)
+                told = (None, None, None) if error is None else (error.field, error.code, error.message)
+                state = "pending" if error is None else "failed"
+                await copy.write_row((campaign.id, row.line, campaign.project_id, Jsonb(row.cells), state, *told))
+            total += len(rows)
+    if not total:
+        message = "The file has a head and no rows; add at least one."
+        raise InvalidCsv(message, errors=[FieldError("file", InvalidCsv.code, message)])
+    return total
+
+
+def _check_times(new: NewCampaign) -> None:
+    now = datetime.now(UTC)
+    starts_at = max(now, new.send_at or now)
+    if starts_at - now > _FURTHEST_SEND_AT:
+        raise BadRequest(
+            "The campaign would start more than a year ahead.",
+            errors=[FieldError("sendAt", "VALIDATION_ERROR", "sendAt must lie within a year.")],
+        )
+    if new.plan.expires_at is not None and new.plan.expires_at <= starts_at:
+        raise BadRequest(
+            "The campaign would expire before it starts.",
+            errors=[FieldError("expiresAt", "VALIDATION_ERROR", "expiresAt must lie after sendAt and after now.")],
+        )
+
+
+async def find_repeated(
+    session: AsyncSession, project_id: UUID, key: IdempotencyKey, *, campaign_id: UUID, ttl_s: int
+) -> Campaign | None:
+    """Return the campaign that an earlier request under this key made; None: the key is taken for `campaign_id`.
+
+    Raises IdempotencyConflict when the key was used for another request.
+    """
+    earlier = await queued.take_key(session, project_id, key, campaign_id=campaign_id, ttl_s=ttl_s)
+    if earlier is None:
+        return None
+    found_id, request_hash = earlier
+    if request_hash != key.request_hash:
+        raise IdempotencyConflict
+    return await get_campaign(session, project_id=project_id, campaign_id=found_id)
+
+
+async def get_campaign(
+    session: AsyncSession, *, project_id: UUID, campaign_id: UUID, mode: str | None = None
+) -> Campaign:
+    """`mode`: the only one to be seen. Raises CampaignNotFound."""
+    campaign = await Campaign.find(session, project_id, campaign_id)
+    if campaign is None or (mode is not None and campaign.mode != mode):
+        raise CampaignNotFound
+    return campaign
+
+
+async def find_project_of(session: AsyncSession, campaign_id: UUID) -> UUID:
+    """Across tenants: the caller checks membership before showing anything. Raises CampaignNotFound."""
+    campaign = await Campaign.find_any(session, campaign_id)
+    if campaign is None:
+        raise CampaignNotFound
+    return campaign.project_id
+
+
+async def plan_draft(
+    platform: Platform, session: AsyncSession, caller: Caller, *, campaign_id: UUID, name: str, plan: Plan
+) -> Campaign:
+    """Say what a draft sends. Raises CampaignNotFound, CampaignStateConflict, and what is wrong with every row."""
+    campaign = await _locked(session, caller.project_id, campaign_id, caller.mode, (DRAFT,))
+    connectors = await plan.check(platform, caller)
+    campaign.name = name
+    campaign.connector_id, campaign.connector_type = plan.connector_id, plan.connector_type
+    campaign.template_id, campaign.message = plan.template_id, plan.message
+    campaign.subject, campaign.html, campaign.mapping = plan.subject, plan.html, dict(plan.mapping)
+    judge = Judge(plan, connectors[0].type)
+    async for rows in stored_rows(platform.database, campaign_id=campaign_id):
+        found = [error for row in rows if (error := judge.error_of(row)) is not None]
+        await queued.refuse_rows(session, campaign_id, found)
+    return campaign
+
+
+async def pause_campaign(
+    session: AsyncSession,
+    *,
+    project_id: UUID,
+    campaign_id: UUID,
+    mode: str | None = None,
+    actor: UserPrincipal | None = None,
+    reason: str | None = None,
+) -> Campaign:
+    """Accept no more rows, and hold those of its messages that no worker has claimed."""
+    campaign = await _locked(session, project_id, campaign_id, mode, (RUNNING,))
+    campaign.reason = reason
+    await _enter(session, campaign, PAUSED, actor)
+    await queued.hold(session, campaign.id)
+    return campaign
+
+
+async def resume_campaign(
+    session: AsyncSession,
+    *,
+    project_id: UUID,
+    campaign_id: UUID,
+    mode: str | None = None,
+    actor: UserPrincipal | None = None,
+) -> Campaign:
+    """Start a draft, or go on where a pause stopped."""
+    campaign = await _locked(session, project_id, campaign_id, mode, (DRAFT, PAUSED))
+    if not campaign.mapping:
+        raise CampaignStateConflict("The draft does not say yet what it sends; finish it on the dashboard.")
+    now = utc_now()
+    campaign.reason = None
+    campaign.started_at = campaign.started_at or now
+    campaign.next_feed_at = max(now, campaign.send_at or now)
+    await _enter(session, campaign, RUNNING, actor)
+    await queued.release(session, campaign.id)
+    return campaign
+
+
+async def cancel_campaign(
+    session: AsyncSession,
+    *,
+    project_id: UUID,
+    campaign_id: UUID,
+    mode: str | None = None,
+    actor: UserPrincipal | None = None,
+) -> Campaign:
+    """For good: no more rows, and its messages that no worker has claimed are canceled."""
+    campaign = await _locked(session, project_id, campaign_id, mode, (DRAFT, RUNNING, PAUSED))
+    campaign.ended_at, campaign.reason = utc_now(), None
+    await _enter(session, campaign, CANCELED, actor)
+    await queued.cancel(session, campaign.id)
+    campaign.accepted_rows, campaign.failed_rows = await queued.count_rows(session, campaign.id)
+    return campaign
+
+
+async def _locked(
+    session: AsyncSession, project_id: UUID, campaign_id: UUID, mode: str | None, states: tuple[str, ...]
+) -> Campaign:
+    """Raises CampaignNotFound or CampaignStateConflict."""
+    query = select(Campaign).where(col(Campaign.id) == campaign_id, col(Campaign.project_id) == project_id)
+    campaign = (await session.exec(query.with_for_update().execution_options(populate_existing=True))).first()
+    if campaign is None or (mode is not None and campaign.mode != mode):
+        raise CampaignNotFound
+    if campaign.state not in states:
+        raise CampaignStateConflict(
+            f"The campaign is '{campaign.state}'; this needs one that is {' or '.join(states)}.",
+            details={"state": campaign.state},
+        )
+    return campaign
+
+
+async def _enter(session: AsyncSession, campaign: Campaign, state: str, actor: UserPrincipal | None) -> None:
+    before: dict[str, Any] = {"state": campaign.state}
+    campaign.state = state
+    audit.record(
+        session,
+        actor,
+        f"campaign.{_DEEDS[state]}",
+        project_id=campaign.project_id,
+        subject_id=campaign.id,
+        before=before,
+        after={"state": state} | ({"reason": campaign.reason} if campaign.reason else {}),
+    )
+    await session.flush()

@@ -1,0 +1,141 @@
+"""A dry run: every row goes through what a real send goes through, and nothing is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from backend.errors import AppError, RecipientSuppressed
+from backend.models import Suppression
+from backend.services.campaigns.csv_file import CsvRow
+from backend.services.sending.prepare import prepare_message
+
+if TYPE_CHECKING:
+    from backend.services.campaigns.plan import Plan
+    from backend.services.platform import Platform
+    from backend.services.sending.caller import Caller
+
+MOST_ERRORS: Final = 100
+_PREVIEWS: Final = 3
+# Rows between two looks at what else the process has to do: some 10 ms.
+_BREATH: Final = 50
+DUPLICATE: Final = "DUPLICATE_RECIPIENT"
+BAD_ROW: Final = "INVALID_ROW"
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why a row cannot be sent; `row` is its line in the file."""
+
+    row: int
+    field: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    row: int
+    to: str
+    content: dict[str, Any]
+
+
+@dataclass(slots=True)
+class DryRun:
+    """`errors` are the first ones; `codes` counts the rows of each kind of error."""
+
+    columns: Sequence[str]
+    mapping: dict[str, str]
+    total: int = 0
+    valid: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    errors: list[RowError] = field(default_factory=list)
+    previews: list[Preview] = field(default_factory=list)
+
+    @property
+    def invalid(self) -> int:
+        return self.total - self.valid
+
+    def refuse(self, *errors: RowError) -> None:
+        """Note what is wrong with one row."""
+        self.codes[errors[0].code] += 1
+        self.errors += errors[: MOST_ERRORS - len(self.errors)]
+
+
+async def dry_run(
+    platform: Platform,
+    caller: Caller,
+    plan: Plan,
+    steps: AsyncIterator[Sequence[CsvRow]],
+    *,
+    sends_duplicates: bool,
+) -> DryRun:
+    """Raises what is wrong with all of it: InvalidCsv, the mapping, the content or the connector."""
+    await plan.check(platform, caller)
+    result = DryRun(plan.columns, dict(plan.mapping))
+    seen: set[str] = set()
+    async for rows in steps:
+        ready = []
+        for place, row in enumerate(rows):
+            if place % _BREATH == 0:
+                await asyncio.sleep(0)
+            prepared = await _prepared(platform, caller, plan, row, result)
+            if prepared is None:
+                continue
+            if not sends_duplicates and prepared.to in seen:
+                result.refuse(duplicate(row.line, prepared.to))
+                continue
+            seen.add(prepared.to)
+            ready.append(prepared)
+        await _settle(platform, caller, ready, result)
+    result.errors.sort(key=lambda error: error.row)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared(Preview):
+    channel: str
+
+
+async def _prepared(platform: Platform, caller: Caller, plan: Plan, row: CsvRow, result: DryRun) -> _Prepared | None:
+    result.total += 1
+    if row.problem is not None:
+        result.refuse(RowError(row.line, "", BAD_ROW, row.problem))
+        return None
+    try:
+        message = await prepare_message(platform, caller, plan.request(row.cells), None)
+    except AppError as error:
+        result.refuse(*errors_of(row.line, error))
+        return None
+    columns = message.columns
+    return _Prepared(row.line, columns["recipient"], columns["content"], columns["connector_type"])
+
+
+async def _settle(platform: Platform, caller: Caller, ready: Sequence[_Prepared], result: DryRun) -> None:
+    if not ready:
+        return
+    async with platform.database.session() as session:
+        suppressed = await Suppression.find_many(session, caller.project_id, {(one.channel, one.to) for one in ready})
+    for one in ready:
+        if (one.channel, one.to) in suppressed:
+            result.refuse(*errors_of(one.row, RecipientSuppressed()))
+            continue
+        result.valid += 1
+        if len(result.previews) < _PREVIEWS:
+            result.previews.append(Preview(one.row, one.to, one.content))
+
+
+def errors_of(line: int, error: AppError) -> list[RowError]:
+    """Return what the API would say about a send, as what is wrong with a row."""
+    if isinstance(error, RecipientSuppressed):
+        return [RowError(line, "to", error.error_code, "The recipient opted out or bounced.")]
+    if not error.errors:
+        return [RowError(line, "", error.error_code, error.message)]
+    return [RowError(line, one.field, one.code, one.message) for one in error.errors]
+
+
+def duplicate(line: int, to: str) -> RowError:
+    return RowError(line, "to", DUPLICATE, f"'{to[:100]}' stands in an earlier row too; it is sent to once.")

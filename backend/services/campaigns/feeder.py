@@ -1,0 +1,262 @@
+"""Step 5 for campaigns: rows become messages, a few hundred at a time, as long as few enough wait.
+
+Any worker may feed a campaign. Its turn is a lease in the campaign's row; that a row is accepted once, and only
+while the campaign runs, is settled by the statement that writes the message (writer.py), whoever feeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import orjson
+import psycopg
+import structlog
+
+from backend.errors import (
+    AppError,
+    CampaignNotFound,
+    CampaignStateConflict,
+    ConnectorNotActive,
+    ConnectorNotFound,
+    KeyScope,
+    ProjectNotFound,
+    QuotaExceeded,
+    RateLimitExceeded,
+    ServiceUnavailable,
+    TemplateNotActive,
+    TemplateNotFound,
+    Unauthenticated,
+)
+from backend.models import Campaign
+from backend.models.send_queue import LANES
+from backend.services.campaigns.caller import caller_of
+from backend.services.campaigns.campaigns import pause_campaign
+from backend.services.campaigns.check import RowError, errors_of
+from backend.services.campaigns.plan import Plan
+from backend.services.policy.admission import demand_of
+from backend.services.sending.accept import accept
+from backend.services.sending.prepare import prepare_message
+
+if TYPE_CHECKING:
+    from backend.services.platform import Platform
+    from backend.services.sending.caller import Caller
+    from backend.services.sending.writer import NewMessage
+
+log = structlog.get_logger()
+
+_EVERY_S: Final = 0.5
+_LEASE_S: Final = 5.0
+_CHUNK: Final = 500
+# While enough of its messages wait, while a limit is used up (at most), and while the last ones are being sent.
+_FULL_S: Final = 0.25
+_LONGEST_WAIT_S: Final = 60.0
+_ENDING_S: Final = 1.0
+
+_TAKE: Final = """
+UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s)
+WHERE id = (
+    SELECT id FROM campaigns WHERE state = 'running' AND next_feed_at <= now()
+    ORDER BY next_feed_at LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+RETURNING id
+"""
+_PUT_BACK: Final = """
+UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s), reason = %s WHERE id = %s AND state = 'running'
+"""
+_WAITING: Final = """
+SELECT count(*) FROM (
+    SELECT 1 FROM send_queue WHERE state = 0 AND lane = %s AND connector_id = ANY(%s) AND due_at <= now() LIMIT %s
+) waiting
+"""
+_ROWS: Final = """
+SELECT line, cells FROM campaign_rows WHERE campaign_id = %s AND state = 'pending' ORDER BY line LIMIT %s
+"""
+_REFUSE: Final = """
+WITH running AS MATERIALIZED (SELECT id FROM campaigns WHERE id = %(campaign)s AND state = 'running' FOR SHARE)
+UPDATE campaign_rows r SET state = 'failed', error_field = e.field, error_code = e.code, error_reason = e.message
+FROM running, json_to_recordset(%(errors)s::json) AS e(row int, field text, code text, message text)
+WHERE r.campaign_id = running.id AND r.line = e.row AND r.state = 'pending'
+"""
+# From the last row back: what was accepted last is what still waits.
+_IS_UNDER_WAY: Final = """
+SELECT 1 FROM campaign_rows r JOIN send_queue q ON q.message_id = r.message_id
+WHERE r.campaign_id = %s AND r.state = 'accepted' AND q.state < 3 ORDER BY r.line DESC LIMIT 1
+"""
+_COMPLETE: Final = """
+UPDATE campaigns c SET state = 'completed', ended_at = now(), updated_at = now(), reason = NULL,
+    accepted_rows = n.accepted, failed_rows = n.failed
+FROM (
+    SELECT count(*) FILTER (WHERE state = 'accepted') AS accepted, count(*) FILTER (WHERE state = 'failed') AS failed
+    FROM campaign_rows WHERE campaign_id = %(campaign)s
+) n
+WHERE c.id = %(campaign)s AND c.state = 'running'
+"""
+
+# Wrong with the campaign, not with a row: it pauses, so that a person can put it right.
+_STOPPING: Final = (
+    ConnectorNotActive, ConnectorNotFound, KeyScope, ProjectNotFound, TemplateNotActive, TemplateNotFound,
+    Unauthenticated,
+)  # fmt: skip
+_PASSING: Final = (RateLimitExceeded, QuotaExceeded, ServiceUnavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """Until it is this campaign's turn again; `reason` is shown to people."""
+
+    seconds: float = 0.0
+    reason: str | None = None
+
+
+class CampaignFeeder:
+    """`ahead`: how many due messages may wait in a connector's lane before no more are accepted."""
+
+    def __init__(self, platform: Platform, *, ahead: int, lease_s: float = _LEASE_S) -> None:
+        self._platform = platform
+        self._pool = platform.database.raw
+        self._ahead = ahead
+        self._lease_s = lease_s
+
+    async def run(self) -> None:
+        """Feed until cancelled; a failed round is logged and the next one tries again."""
+        while True:
+            has_fed = False
+            try:
+                has_fed = await self.feed()
+            except psycopg.OperationalError as exc:
+                log.warning("campaign.database_away", error=type(exc).__name__)
+            except (psycopg.Error, AppError):
+                log.exception("campaign.failed")
+            if not has_fed:
+                await asyncio.sleep(_EVERY_S)
+
+    async def feed(self) -> bool:
+        """Give the campaign that has waited longest its turn; False: none waits."""
+        async with self._pool.connection() as connection:
+            taken = await (await connection.execute(_TAKE, (self._lease_s,))).fetchone()
+        if taken is None:
+            return False
+        async with self._platform.database.session() as session:
+            campaign = await Campaign.find_any(session, taken[0])
+        if campaign is None:
+            raise CampaignNotFound
+        try:
+            wait = await self._feed(campaign)
+        except _STOPPING as error:
+            await self._pause(campaign, error)
+            return True
+        except _PASSING as error:
+            wait = _Wait(_retry_after_s(error), error.message)
+        async with self._pool.connection() as connection:
+            await connection.execute(_PUT_BACK, (wait.seconds, wait.reason, campaign.id))
+        return True
+
+    async def _feed(self, campaign: Campaign) -> _Wait:
+        caller = await caller_of(self._platform, campaign)
+        plan = Plan.of(campaign)
+        connectors = await plan.check(self._platform, caller)
+        room = await self._room(LANES[plan.priority], [connector.id for connector in connectors])
+        if room <= 0:
+            return _Wait(_FULL_S)
+        allowed, wait = await self._allowance(caller)
+        if allowed <= 0:
+            return wait
+        rows = await self._pending(campaign.id, min(room, allowed, _CHUNK))
+        if not rows:
+            return await self._end(campaign)
+        return await self._accept(campaign, plan, caller, rows)
+
+    async def _room(self, lane: int, connector_ids: Sequence[UUID]) -> int:
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(_WAITING, (lane, list(connector_ids), self._ahead))).fetchone()
+        return self._ahead - (row[0] if row is not None else 0)
+
+    async def _allowance(self, caller: Caller) -> tuple[int, _Wait]:
+        """Look before taking: what a limit refuses would count as failed for the key."""
+        demand = await demand_of(self._platform, caller)
+        allowance = await self._platform.rate_limiter.look(demand) if demand.is_limited else None
+        if allowance is None:
+            return _CHUNK, _Wait()
+        least = min(allowance.buckets, key=lambda bucket: bucket.remaining)
+        what = "monthly quota" if least.policy == "project" else "API key's limit"
+        seconds = min(float(least.reset_s), _LONGEST_WAIT_S)
+        return least.remaining, _Wait(
+            seconds, f"The {what} of {least.limit} messages is used up; it goes on by itself."
+        )
+
+    async def _pending(self, campaign_id: UUID, most: int) -> list[tuple[int, list[str]]]:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_ROWS, (campaign_id, most), prepare=True)
+            return [(line, cells) for line, cells in await cursor.fetchall()]
+
+    async def _accept(
+        self, campaign: Campaign, plan: Plan, caller: Caller, rows: Sequence[tuple[int, list[str]]]
+    ) -> _Wait:
+        outcomes = await asyncio.gather(
+            *(self._accept_row(campaign.id, plan, caller, line, cells) for line, cells in rows)
+        )
+        errors = {line: error for (line, _), error in zip(rows, outcomes, strict=True) if error is not None}
+        refused = {line: error for line, error in errors.items() if not isinstance(error, (*_STOPPING, *_PASSING))}
+        await self._refuse(campaign.id, refused)
+        others = [error for line, error in errors.items() if line not in refused]
+        # What stops the campaign counts for more than what makes it wait.
+        for error in sorted(others, key=lambda one: isinstance(one, _PASSING)):
+            raise error
+        return _Wait()
+
+    async def _accept_row(
+        self, campaign_id: UUID, plan: Plan, caller: Caller, line: int, cells: Sequence[str]
+    ) -> AppError | None:
+        """Return what keeps the row from being sent."""
+
+        async def prepare() -> NewMessage:
+            message = await prepare_message(self._platform, caller, plan.request(cells), None)
+            message.columns.update(campaign_id=campaign_id, campaign_line=line)
+            return message
+
+        try:
+            await accept(self._platform, caller, prepare)
+        except CampaignStateConflict:
+            return None  # somebody else's, or not wanted any more
+        except AppError as error:
+            return error
+        return None
+
+    async def _refuse(self, campaign_id: UUID, errors: Mapping[int, AppError]) -> None:
+        if not errors:
+            return
+        told = [_as_json(errors_of(line, error)[0]) for line, error in errors.items()]
+        async with self._pool.connection() as connection:
+            await connection.execute(_REFUSE, {"campaign": campaign_id, "errors": orjson.dumps(told).decode()})
+
+    async def _end(self, campaign: Campaign) -> _Wait:
+        """Nothing is left to accept: when all messages are out, it has ended."""
+        async with self._pool.connection() as connection:
+            if await (await connection.execute(_IS_UNDER_WAY, (campaign.id,))).fetchone() is not None:
+                return _Wait(_ENDING_S)
+            await connection.execute(_COMPLETE, {"campaign": campaign.id})
+        log.info("campaign.completed", campaign_id=str(campaign.id), rows=campaign.total_rows)
+        return _Wait()
+
+    async def _pause(self, campaign: Campaign, error: AppError) -> None:
+        log.warning("campaign.paused", campaign_id=str(campaign.id), code=error.error_code)
+        async with self._platform.database.transaction() as session:
+            try:
+                await pause_campaign(
+                    session, project_id=campaign.project_id, campaign_id=campaign.id, reason=error.message
+                )
+            except CampaignStateConflict:
+                log.info("campaign.ended_meanwhile", campaign_id=str(campaign.id))
+
+
+def _as_json(error: RowError) -> dict[str, str | int]:
+    return {"row": error.row, "field": error.field, "code": error.code, "message": error.message}
+
+
+def _retry_after_s(error: AppError) -> float:
+    after = error.headers.get("Retry-After", "")
+    return min(float(after) if after.isdigit() else 1.0, _LONGEST_WAIT_S)

@@ -1,0 +1,1 @@
+"""Campaigns: a table uploaded, checked, sent, watched."""
