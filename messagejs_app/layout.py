@@ -36,6 +36,7 @@ class Place:
 PLACES: Final = (
     Place("Overview", "/", "layout_dashboard", "O"),
     Place("Messages", "/messages", "message_square", "M"),
+    Place("Campaigns", "/campaigns", "megaphone", "B"),
     Place("Templates", "/templates", "file_text", "T"),
     Place("Connectors", "/connectors", "plug", "C"),
     Place("Keys", "/keys", "key_round", "K"),
@@ -233,7 +234,7 @@ def _test_bar() -> rx.Component:
 
 _KEYS: Final = (
     (("mod+K",), "Search or jump to"),
-    (("G", "O"), "Overview; then M, T, C, K, P, S for the other pages"),
+    (("G", "O"), "Overview; then M, B, T, C, K, P, S for the other pages"),
     (("/",), "Filter messages"),
     (("J", "K"), "Next, previous row"),
     (("Enter",), "Open the row"),

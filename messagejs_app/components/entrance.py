@@ -52,7 +52,20 @@ def no_mail() -> rx.Component:
 
 
 def entry(name: str, **props: Any) -> rx.Component:
-    return h.input_(id=name, name=name, class_name="input lg", required=True, **props)
+    """A field that starts with what the address's query has under its name.
+
+    dashboard.js fills it, once: a value from the State would come after somebody has begun to type.
+    """
+    return h.input_(id=name, name=name, class_name="input lg", required=True, data_query=name, **props)
+
+
+def email_entry() -> rx.Component:
+    return entry("email", type="email", auto_complete="username", auto_focus=True)
+
+
+def handed_on(name: str) -> rx.Component:
+    """A hidden field: what the address's query has under `name` goes with the form, from the first moment."""
+    return h.input_(type="hidden", name=name, data_query=name)
 
 
 def password_field(label: str, *, error: Any, hint: Child = None, aside: Child = None, **props: Any) -> rx.Component:

@@ -6,6 +6,7 @@ import reflex as rx
 
 from messagejs_app import session
 from messagejs_app.pages import invitation, recovery, sign_in
+from messagejs_app.pages.campaigns import view as campaigns
 from messagejs_app.pages.connectors import form_view as connector_form
 from messagejs_app.pages.connectors import list_view as connectors
 from messagejs_app.pages.keys import view as keys
@@ -19,6 +20,6 @@ from messagejs_app.pages.templates import list_page as templates
 
 def register(app: rx.App) -> None:
     session.bind(app)
-    listed = (overview, messages, templates, template_editor, connectors, connector_form, keys, playground, settings)
-    for page in (sign_in, recovery, invitation, *listed):
+    daily = (overview, messages, campaigns, templates, template_editor, playground)
+    for page in (sign_in, recovery, invitation, *daily, connectors, connector_form, keys, settings):
         page.register(app)

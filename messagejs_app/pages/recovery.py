@@ -18,8 +18,8 @@ from backend.services.platform import current_platform
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import busy_button, field
 from messagejs_app.components.entrance import (
+    email_entry,
     entrance,
-    entry,
     heading,
     no_mail,
     other_way,
@@ -51,6 +51,8 @@ class Visit(rx.State, mixin=True):
     is_busy: bool = False
     is_done: bool = False
     errors: dict[str, str] = {}
+    # The websocket that all this is for. A tab keeps its State; its next page load is another visit.
+    connection: str = ""
 
     @property
     def _client_address(self) -> str:
@@ -65,8 +67,19 @@ class Visit(rx.State, mixin=True):
         return self.router.url.query_parameters.get("token", "")[:_TOKEN_LIMIT]
 
     def _begin(self) -> None:
+        self.connection = self.router.session.session_id
         self.is_busy = self.is_done = False
-        self.errors = {} if self._token else {"": _DEAD_LINK}
+        self.errors = {}
+
+    def _begin_with_token(self) -> None:
+        self._begin()
+        if not self._token:
+            self.errors = {"": _DEAD_LINK}
+
+
+def _of_now(state: type[Any], stands: Any) -> Any:
+    """What `stands` there, but nothing of an earlier visit: the form must stay as it is while somebody types."""
+    return h.pick(state.connection == state.router.session.session_id, stands, False)
 
 
 class Forgot(Visit, rx.State):
@@ -75,9 +88,7 @@ class Forgot(Visit, rx.State):
 
     @event
     async def load(self) -> Events:
-        self.is_busy = self.is_done = False
-        self.errors = {}
-        self.email = self.router.url.query_parameters.get("email", "")[:254]
+        self._begin()
         self.mail_enabled = current_platform().settings.mail_enabled
         return None
 
@@ -107,7 +118,7 @@ class Forgot(Visit, rx.State):
 class Reset(Visit, rx.State):
     @event
     async def load(self) -> Events:
-        self._begin()
+        self._begin_with_token()
         return None
 
     @event
@@ -136,7 +147,7 @@ class Confirm(Visit, rx.State):
 
     @event
     async def load(self) -> Events:
-        self._begin()
+        self._begin_with_token()
         return None
 
     @event
@@ -155,11 +166,8 @@ class Confirm(Visit, rx.State):
 
 
 def forgot() -> rx.Component:
-    control = entry(
-        "email", type="email", default_value=Forgot.email, auto_complete="username", auto_focus=True, key=Forgot.email
-    )
     form = h.form(
-        field("E-mail", control, error=Forgot.errors["email"]),
+        field("E-mail", email_entry(), error=Forgot.errors["email"]),
         busy_button("Send a link", busy=Forgot.is_busy, type="submit", size="lg"),
         on_submit=Forgot.ask,
         reset_on_submit=False,
@@ -179,7 +187,7 @@ def forgot() -> rx.Component:
         sheet(
             heading("Forgot your password?", "Choose a new one by a link to your e-mail address."),
             h.when(Forgot.mail_enabled, None, no_mail()),
-            h.when(Forgot.is_done, h.when(Forgot.mail_enabled, sent, logged), form),
+            h.when(_of_now(Forgot, Forgot.is_done), h.when(Forgot.mail_enabled, sent, logged), form),
             other_way("", "Back to sign in", "/login"),
         )
     )
@@ -207,7 +215,7 @@ def reset() -> rx.Component:
     return entrance(
         sheet(
             heading("Choose a new password", "It ends every log-in of your account."),
-            h.when(Reset.is_done, done, h.when(Reset.errors[""], dead, form)),
+            h.when(_of_now(Reset, Reset.is_done), done, h.when(_of_now(Reset, Reset.errors[""]), dead, form)),
         )
     )
 
@@ -227,7 +235,7 @@ def confirm() -> rx.Component:
     return entrance(
         sheet(
             heading("Confirm your e-mail address", "One press says that it is yours."),
-            h.when(Confirm.is_done, done, h.when(Confirm.errors[""], dead, form)),
+            h.when(_of_now(Confirm, Confirm.is_done), done, h.when(_of_now(Confirm, Confirm.errors[""]), dead, form)),
         )
     )
 

@@ -11,7 +11,16 @@ from backend.services.accounts.passwords import MIN_CHARACTERS
 from backend.services.platform import current_platform
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import button, field
-from messagejs_app.components.entrance import entrance, entry, heading, other_way, password_field, problem
+from messagejs_app.components.entrance import (
+    email_entry,
+    entrance,
+    entry,
+    handed_on,
+    heading,
+    other_way,
+    password_field,
+    problem,
+)
 from messagejs_app.events import Events, event
 
 # What the server's error codes mean here, and which field they belong to.
@@ -19,7 +28,6 @@ _PROBLEMS: Final = {
     "INVALID_CREDENTIALS": ("password", "E-mail and password do not match an account."),
     "EMAIL_TAKEN": ("email", "An account with this e-mail exists. Sign in instead."),
     "INVALID_EMAIL": ("email", "That is not an e-mail address; write it like ada@example.com."),
-    "WEAK_PASSWORD": ("password", f"Use at least {MIN_CHARACTERS} characters."),
     "RATE_LIMIT_EXCEEDED": ("password", "Too many attempts. Wait 15 minutes, then try again."),
     "REGISTRATION_CLOSED": ("", "Registration is closed on this server. Ask its administrator for an account."),
     # Only an invitation's token and address can be wrong in these two ways.
@@ -30,11 +38,8 @@ _PROBLEMS: Final = {
 
 
 class SignIn(rx.State):
-    """What came back with the address: the error, the e-mail typed before, and where to go afterwards."""
+    """What came back with the address: the error, and an invitation. What was typed before, entrance.py keeps."""
 
-    email: str = ""
-    name: str = ""
-    next_path: str = "/"
     invitation: str = ""
     sign_in_path: str = "/login"
     # Written by dashboard.js.
@@ -46,14 +51,11 @@ class SignIn(rx.State):
     async def load(self) -> Events:
         query = self.router.url.query_parameters
         self.host = urlsplit(self.origin).netloc
-        self.email = query.get("email", "")[:254]
-        self.name = query.get("name", "")[:255]
-        self.next_path = same_site(query.get("next", "/"))
         self.invitation = query.get("invitation", "")[:255]
         self.sign_in_path = "/login"
         if self.invitation:  # with an account the invitation's own page is the way in
-            after = urlencode({"token": self.invitation})
-            self.sign_in_path = f"/login?{urlencode({'next': f'/invitation?{after}', 'email': self.email})}"
+            page = f"/invitation?{urlencode({'token': self.invitation})}"
+            self.sign_in_path = f"/login?{urlencode({'next': page, 'email': query.get('email', '')[:254]})}"
         code = query.get("error", "")
         where, sentence = _PROBLEMS.get(code, ("", "That did not work. Check the fields and try again."))
         if code == "REGISTRATION_CLOSED" and current_platform().settings.registration == "invite":
@@ -62,17 +64,8 @@ class SignIn(rx.State):
         return None
 
 
-def same_site(path: str) -> str:
-    """Return `path` when it is a path of ours, else "/": an address must not send people elsewhere."""
-    is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and not urlsplit(path).netloc
-    return path if is_ours else "/"
-
-
 def _email() -> rx.Component:
-    control = entry(
-        "email", type="email", default_value=SignIn.email, auto_complete="username", auto_focus=True, key=SignIn.email
-    )
-    return field("E-mail", control, error=SignIn.errors["email"])
+    return field("E-mail", email_entry(), error=SignIn.errors["email"])
 
 
 def login() -> rx.Component:
@@ -82,7 +75,7 @@ def login() -> rx.Component:
         problem(SignIn.errors[""]),
         _email(),
         password_field("Password", error=SignIn.errors["password"], aside=forgot, auto_complete="current-password"),
-        h.input_(type="hidden", name="next", value=SignIn.next_path, read_only=True),
+        handed_on("next"),
         button("Sign in", look="pri", size="lg", type="submit", style={"marginTop": "4px"}),
         other_way("New here? ", "Create an account", "/register"),
         action="/auth/login",
@@ -94,7 +87,7 @@ def create_account() -> rx.Component:
     sub = h.pick(
         SignIn.invitation, "You join the project you are invited to.", "A project with a Sandbox is made for you."
     )
-    name = entry("name", default_value=SignIn.name, auto_complete="name", key=SignIn.name, placeholder="Ada Lovelace")
+    name = entry("name", auto_complete="name", placeholder="Ada Lovelace")
     hint = f"At least {MIN_CHARACTERS} characters."
     form = h.native_form(
         heading("Create your account", sub),
@@ -108,8 +101,8 @@ def create_account() -> rx.Component:
             auto_complete="new-password",
             min_length=MIN_CHARACTERS,
         ),
-        h.input_(type="hidden", name="next", value=SignIn.next_path, read_only=True),
-        h.input_(type="hidden", name="invitation", value=SignIn.invitation, read_only=True),
+        handed_on("next"),
+        handed_on("invitation"),
         button("Create account", look="pri", size="lg", type="submit", style={"marginTop": "4px"}),
         other_way("Have an account? ", "Sign in", SignIn.sign_in_path),
         action="/auth/register",

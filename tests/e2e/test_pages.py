@@ -80,6 +80,25 @@ async def test_a_connector_is_tested_and_its_secret_never_comes_back(visitor: Vi
     assert "hunter2-hunter2" not in await page.content()
 
 
+async def test_a_connectors_pace_is_checked_and_kept(visitor: Visitor) -> None:
+    page = await visitor.register()
+    async with FakeSmtp() as smtp:
+        await page.goto(f"{visitor.site.url}/connectors/new?type=smtp")
+        await page.locator('[name="credentials.host"]').fill(smtp.host)
+        await page.locator('[name="credentials.port"]').fill(str(smtp.port))
+        await page.locator('[name="credentials.security"]').select_option("none")
+        await page.locator('[name="credentials.fromAddress"]').fill("ada@example.com")
+        pace = page.locator('[name="pacing.perSecond"]')
+        await pace.fill("fast")
+        await page.get_by_role("button", name="Add connector").click()
+        await expect(page.locator(".field", has=pace).get_by_role("alert")).to_be_visible()
+        await pace.fill("2,5")
+        await page.get_by_role("button", name="Add connector").click()
+        await expect(page.locator('.cfoot [role="status"]')).to_contain_text("Connected")
+    await page.reload()
+    await expect(pace).to_have_value("2.5")
+
+
 async def test_a_paused_connector_says_so_and_refuses(visitor: Visitor) -> None:
     page = await visitor.register()
     await page.goto(f"{visitor.site.url}/connectors")
@@ -186,3 +205,47 @@ async def test_live_and_test_do_not_mix(visitor: Visitor) -> None:
     await page.get_by_role("button", name="Live", exact=True).click()
     await expect(page.get_by_text("No messages yet")).to_be_visible()
     await expect(page.get_by_text("Test mode.")).not_to_be_visible()
+
+
+async def test_retention_is_set_for_the_project(visitor: Visitor) -> None:
+    page = await visitor.register()
+    await page.goto(f"{visitor.site.url}/settings")
+    card = page.locator("form", has=page.locator("#contentRetention"))
+    await expect(card.locator("#contentRetentionDays")).not_to_be_visible()
+    await card.get_by_label("Content", exact=True).select_option("days")
+    await card.get_by_label("Remove content after").fill("soon")
+    await card.get_by_label("Remove messages after").fill("90")
+    await card.get_by_role("button", name="Save").click()
+    await expect(card.get_by_role("alert")).to_contain_text("Write a number of days from 1 to 3650.")
+    await card.get_by_label("Remove content after").fill("30")
+    await card.get_by_role("button", name="Save").click()
+    await expect(page.get_by_text("Saved. What is due now")).to_be_visible()
+    await page.reload()
+    await expect(card.locator("#contentRetention")).to_have_value("days")
+    await expect(card.locator("#contentRetentionDays")).to_have_value("30")
+    await expect(card.locator("#retentionDays")).to_have_value("90")
+
+
+async def test_a_route_is_made_and_sent_by(visitor: Visitor) -> None:
+    page = await visitor.register()
+    await page.goto(f"{visitor.site.url}/connectors")
+    await page.get_by_role("button", name="Add route").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.get_by_role("alert").or_(dialog.locator(".note.bad"))).to_contain_text("at least one step")
+    await dialog.get_by_label("Name").fill("urgent")
+    await dialog.get_by_label("First").select_option("sandbox")
+    await dialog.get_by_label("Not delivered within").fill("soon")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_contain_text("'soon' is not a duration")
+    await dialog.get_by_label("Not delivered within").fill("5m")
+    await dialog.get_by_role("button", name="Save").click()
+    row = page.get_by_role("row", name="urgent")
+    await expect(row).to_contain_text("5m")
+
+    await page.goto(f"{visitor.site.url}/playground")
+    await page.locator("#connectorId").select_option(label="Route urgent")
+    await page.locator("#to").fill("sandbox:delivered")
+    await page.get_by_label("Text").fill("Hello")
+    await page.get_by_role("button", name="Send").click()
+    await expect(page.get_by_text("202 Accepted")).to_be_visible()

@@ -1,11 +1,10 @@
-"""How numbers and recipients are written, and what an address may lead to."""
+"""How numbers and recipients are written."""
 
 from __future__ import annotations
 
 import pytest
 
 from messagejs_app.pages.overview.state import _round_up
-from messagejs_app.pages.sign_in import same_site
 from messagejs_app.session import initials_of
 from messagejs_app.wording import device, duration, percent, plural, recipient
 
@@ -43,15 +42,6 @@ def test_a_phone_number_is_grouped_and_nothing_else_is_touched(stored: str, show
 )
 def test_initials(name: str, initials: str) -> None:
     assert initials_of(name) == initials
-
-
-@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "keys", ""])
-def test_after_the_log_in_nobody_is_led_away(target: str) -> None:
-    assert same_site(target) == "/"
-
-
-def test_after_the_log_in_one_gets_where_one_wanted() -> None:
-    assert same_site("/messages?id=msg_1") == "/messages?id=msg_1"
 
 
 @pytest.mark.parametrize(("largest", "top"), [(0, 3), (1, 3), (4, 6), (31, 60), (1_530, 1_800)])

@@ -144,6 +144,7 @@ class KeysState(Session):
                 desk.principal,
                 project_id=desk.project_id,
                 pepper=settings.require_key_pepper(),
+                vault=desk.platform.vault,
                 new=new,
                 most_keys=settings.max_keys_per_project,
             )

@@ -95,11 +95,13 @@ def _facts() -> rx.Component:
 
 def _content() -> rx.Component:
     subject = h.when(_SHOWN.subject, h.div(_SHOWN.subject, class_name="med", style={"marginBottom": "4px"}))
-    text = h.when(_SHOWN.text, _SHOWN.text, h.span("Empty", class_name="muted"))
+    missing = h.pick(_SHOWN.redacted_at, "Removed", "Empty")
+    text = h.when(_SHOWN.text, _SHOWN.text, h.span(missing, class_name="muted"))
     failed = h.when(
         _SHOWN.error, h.div(note(_SHOWN.error, tone="bad", icon="triangle_alert"), style={"marginBottom": "8px"})
     )
-    head = h.div(h.h2("Content"), class_name="sect")
+    redacted = h.when(_SHOWN.redacted_at, badge("Redacted ", h.time(_SHOWN.redacted_at, "stamp")))
+    head = h.div(h.h2("Content"), redacted, class_name="sect")
     return h.section(failed, head, h.div(subject, text, class_name="content"))
 
 

@@ -80,6 +80,7 @@ class Shown:
     encoding: str = ""
     error: str = ""
     curl: str = ""
+    redacted_at: str = ""
     steps: list[Step] = field(default_factory=list)
 
 
@@ -115,7 +116,8 @@ def shown_of(detail: MessageDetail, *, base_url: str) -> Shown:
     if one.template_id is not None:
         body |= {"templateId": ids.encode(ids.TEMPLATE, one.template_id), "variables": {}}
     else:
-        body |= {"message": one.text} | ({"subject": one.subject} if one.subject else {})
+        # Nothing is left to copy of a text that was removed.
+        body |= {"message": one.text or ""} | ({"subject": one.subject} if one.subject else {})
     return Shown(
         id=ids.encode(ids.MESSAGE, one.id),
         status=word(one.status),
@@ -135,6 +137,7 @@ def shown_of(detail: MessageDetail, *, base_url: str) -> Shown:
         encoding=sms.encoding if sms else "",
         error=one.error or "",
         curl=snippets.send_call("curl", base_url=base_url, key=f"sk_{one.mode}_YOUR_KEY", body=body),
+        redacted_at=instant(one.redacted_at),
         steps=_steps(detail),
     )
 

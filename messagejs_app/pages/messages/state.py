@@ -25,7 +25,7 @@ from messagejs_app.wording import number, plural
 PATH: Final = "/messages"
 _REFRESH_S: Final = 1.0
 _PAGE_SIZE: Final = 50
-_FILTERS: Final = ("q", "status", "connector", "template", "key", "time", "from", "to")
+_FILTERS: Final = ("q", "status", "connector", "template", "key", "campaign", "time", "from", "to")
 TIMES: Final = {"1h": "last hour", "24h": "last 24 h", "7d": "last 7 d", "30d": "last 30 d"}
 _SPANS: Final = {
     "1h": timedelta(hours=1),
@@ -175,19 +175,19 @@ class MessagesState(Session):
         status = given.get("status")
         if status is not None and status not in STATUSES:
             return None
-        connector, template, key = (
-            ids.decode(prefix, given[name]) if name in given else None
-            for name, prefix in (("connector", ids.CONNECTOR), ("template", ids.TEMPLATE), ("key", ids.KEY))
-        )
-        if ("template" in given and template is None) or ("key" in given and key is None):
+        prefixes = {"template": ids.TEMPLATE, "key": ids.KEY, "campaign": ids.CAMPAIGN}
+        named = {name: ids.decode(prefix, given[name]) for name, prefix in prefixes.items() if name in given}
+        if None in named.values():
             return None
+        connector = ids.decode(ids.CONNECTOR, given["connector"]) if "connector" in given else None
         span = _SPANS.get(given.get("time", ""))
         since = datetime.now(UTC) - span if span is not None else _instant(given.get("from"))
         return MessageFilter(
             status=status,
             connector=connector or given.get("connector"),
-            template_id=template,
-            key_id=key,
+            template_id=named.get("template"),
+            key_id=named.get("key"),
+            campaign_id=named.get("campaign"),
             recipient=given.get("q"),
             from_=since,
             to=_instant(given.get("to")),

@@ -81,6 +81,7 @@ def _filters() -> rx.Component:
         _chip("template", "Template", h.each(MessagesState.template_choices, _choice_of("template"))),
         _chip("key", "Key", h.each(MessagesState.key_choices, _choice_of("key"))),
         _chip("time", "Time", *times),
+        h.when(MessagesState.filters.get("campaign", ""), _of_campaign()),
         h.when(
             MessagesState.filters,
             button("Clear filters", look="ghost", size="sm", on_click=MessagesState.clear),
@@ -116,6 +117,14 @@ def _chip(name: str, title: str, *choices: rx.Component) -> rx.Component:
         class_name="chip set",
     )
     return h.when(value, is_set, unset)
+
+
+def _of_campaign() -> rx.Component:
+    """Set by a campaign's page only."""
+    clear = h.button(
+        h.icon("x", 12), type="button", aria_label="Clear Campaign", on_click=MessagesState.choose("campaign", "")
+    )
+    return h.span(h.span("Campaign"), clear, class_name="chip set")
 
 
 def _table() -> rx.Component:

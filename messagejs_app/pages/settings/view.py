@@ -19,8 +19,10 @@ from messagejs_app.components.entrance import no_mail
 from messagejs_app.events import color_mode
 from messagejs_app.layout import frame, sign_out
 from messagejs_app.pages.settings.logins import LoginsState, logins
+from messagejs_app.pages.settings.password import password
 from messagejs_app.pages.settings.people_state import PeopleState
 from messagejs_app.pages.settings.people_view import people
+from messagejs_app.pages.settings.retention import RetentionState, retention
 from messagejs_app.pages.settings.state import SettingsState
 
 
@@ -31,7 +33,9 @@ def page() -> rx.Component:
             h.when(SettingsState.mail_enabled, None, no_mail()),
             card(h.when(SettingsState.is_ready, _project(), skeleton_rows(2)), title="Project"),
             people(),
+            retention(),
             card(_you(), title="You"),
+            password(),
             logins(),
             class_name="stack",
             style={"maxWidth": "720px"},
@@ -96,5 +100,5 @@ def _look(value: str, name: str) -> rx.Component:
 
 
 def register(app: rx.App) -> None:
-    load = [SettingsState.load, PeopleState.load, LoginsState.load]
+    load = [SettingsState.load, PeopleState.load, RetentionState.load, LoginsState.load]
     app.add_page(page, route="/settings", title="Settings · MessageJS", on_load=load)
