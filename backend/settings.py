@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     global_rate_limit_per_minute: int = Field(
         6000, ge=0, description="Requests an address may make to one web process, sends with a key aside; 0: off"
     )
+    campaign_body_limit_bytes: int = Field(50 * 1024 * 1024, ge=1024, description="Largest upload of a campaign")
+    campaign_max_rows: int = Field(100_000, ge=1, description="Rows a campaign's file may have")
     web_workers: int = Field(1, ge=1, le=64, description="Web server processes")
 
     # --- Sending.
@@ -88,6 +90,9 @@ class Settings(BaseSettings):
     max_keys_per_project: int = Field(100, ge=0, description="API keys a project may have; 0: no limit")
     idempotency_ttl_s: int = Field(24 * 3600, ge=60, description="How long an Idempotency-Key is remembered")
     accept_queue_limit: int = Field(2000, ge=1, description="Sends waiting for the group commit before 503")
+    campaign_ahead: int = Field(
+        5000, ge=1, description="Messages of campaigns that may wait for one connector, before more are accepted"
+    )
     delivery_concurrency: int = Field(400, ge=1, le=5000, description="Sends in flight in one worker")
     lease_s: float = Field(30.0, ge=0.5, description="How long a claimed message belongs to a worker")
     provider_timeout_s: float = Field(20.0, gt=0, description="Deadline of one provider exchange; under lease_s")
@@ -95,6 +100,23 @@ class Settings(BaseSettings):
     retry_base_s: float = Field(1.0, gt=0, description="First retry's longest delay; doubles each time")
     retry_cap_s: float = Field(15 * 60.0, gt=0, description="Longest delay between attempts")
     retry_max_age_s: float = Field(24 * 3600.0, gt=0, description="Age at which retrying ends")
+    uncertain_settle_s: float = Field(
+        15.0, gt=0, description="How long a receipt may settle a send whose outcome is unknown"
+    )
+    callback_limit_bytes: int = Field(3 * 1024 * 1024, ge=1024, description="Largest callback of a provider")
+    callback_retention_days: int = Field(
+        7, ge=1, le=365, description="How long providers' callbacks are kept as they came"
+    )
+    content_days: int = Field(
+        0, ge=0, le=3650, description="Days after which content is removed where a project says nothing; 0: never"
+    )
+    retention_days: int = Field(
+        0, ge=0, le=3650, description="Days after which messages are removed where a project says nothing; 0: never"
+    )
+    circuit_first_pause_s: float = Field(
+        5.0, gt=0, description="Pause of a connector that only fails, before one message finds out; doubles each time"
+    )
+    circuit_longest_pause_s: float = Field(300.0, gt=0, description="Longest such pause")
     shutdown_grace_s: float = Field(12.0, ge=0, description="How long in-flight sends may finish at a stop")
 
     # --- Providers' addresses, so that a fake or an on-premise server can stand in.

@@ -68,8 +68,8 @@ def _jobs(redis_url: str) -> int:
 async def test_whoever_was_rung_for_has_one_turn(doorbell: Doorbell, ready: ReadySet) -> None:
     one, two = new_id(), new_id()
     await _ring(doorbell, (1, one), (1, two), (1, one))
-    assert set(await ready.pop(10)) == {(1, one), (1, two)}
-    assert await ready.pop(10) == []
+    assert set((await ready.pop(10)).turns) == {(1, one), (1, two)}
+    assert (await ready.pop(10)).turns == []
 
 
 async def test_the_high_lane_goes_first_and_first_come_is_first_served(doorbell: Doorbell, ready: ReadySet) -> None:
@@ -77,22 +77,45 @@ async def test_the_high_lane_goes_first_and_first_come_is_first_served(doorbell:
     for turn in ((2, bulk), (1, first), (1, second), (0, high)):
         await _ring(doorbell, turn)
         await asyncio.sleep(0.002)  # scores are whole milliseconds
-    assert await ready.pop(3) == [(0, high), (1, first), (1, second)]
-    assert await ready.pop(3) == [(2, bulk)]
+    assert (await ready.pop(3)).turns == [(0, high), (1, first), (1, second)]
+    assert (await ready.pop(3)).turns == [(2, bulk)]
 
 
 async def test_one_connector_may_wait_in_every_lane(doorbell: Doorbell, ready: ReadySet) -> None:
     connector = new_id()
     await _ring(doorbell, *((lane, connector) for lane in range(LANE_COUNT)))
-    assert await ready.pop(10) == [(lane, connector) for lane in range(LANE_COUNT)]
+    assert (await ready.pop(10)).turns == [(lane, connector) for lane in range(LANE_COUNT)]
 
 
 async def test_a_delayed_ring_waits_its_time(doorbell: Doorbell, ready: ReadySet) -> None:
     connector = new_id()
     await _ring(doorbell, (1, connector), delay_ms=150)
-    assert await ready.pop(10) == []
+    assert (await ready.pop(10)).turns == []
     await asyncio.sleep(0.2)
-    assert await ready.pop(10) == [(1, connector)]
+    assert (await ready.pop(10)).turns == [(1, connector)]
+
+
+async def test_each_of_a_connectors_delays_ends_with_a_ring(doorbell: Doorbell, ready: ReadySet) -> None:
+    """Two retries due at different times are two turns, whoever took the first."""
+    connector = new_id()
+    doorbell.ring([(1, connector)], delay_ms=50)
+    doorbell.ring([(1, connector)], delay_ms=250)
+    for _ in range(2):
+        assert (await ready.pop(10)).turns == []
+        await asyncio.sleep(0.15)
+        await doorbell.drain()
+        assert (await ready.pop(10)).turns == [(1, connector)]
+
+
+async def test_a_connector_with_an_open_circuit_gets_one_probe(
+    client: redis.asyncio.Redis, doorbell: Doorbell, ready: ReadySet
+) -> None:
+    connector, other = new_id(), new_id()
+    await client.set(f"circuit:{connector.hex}", "5000")
+    await _ring(doorbell, (0, connector), (1, connector), (1, other))
+    assert await ready.pop(10) == ([(0, connector), (1, other)], frozenset({connector}))
+    await _ring(doorbell, (0, connector))
+    assert await ready.pop(10) == ([], frozenset())
 
 
 async def test_the_earliest_ring_counts(doorbell: Doorbell, ready: ReadySet) -> None:
@@ -102,7 +125,7 @@ async def test_the_earliest_ring_counts(doorbell: Doorbell, ready: ReadySet) -> 
     await _ring(doorbell, (1, later_first))
     await _ring(doorbell, (1, now_first))
     await _ring(doorbell, (1, now_first), delay_ms=60_000)
-    assert set(await ready.pop(10)) == {(1, later_first), (1, now_first)}
+    assert set((await ready.pop(10)).turns) == {(1, later_first), (1, now_first)}
 
 
 async def test_rings_that_wait_together_keep_the_earliest_too(doorbell: Doorbell, ready: ReadySet) -> None:
@@ -111,7 +134,7 @@ async def test_rings_that_wait_together_keep_the_earliest_too(doorbell: Doorbell
     doorbell.ring([(1, connector)], delay_ms=0)
     doorbell.ring([(1, connector)], delay_ms=30_000)
     await doorbell.drain()
-    assert await ready.pop(10) == [(1, connector)]
+    assert (await ready.pop(10)).turns == [(1, connector)]
 
 
 # -- holds -----------------------------------------------------------------------------------------
@@ -121,20 +144,20 @@ async def test_a_held_connector_is_passed_over_until_its_hold_ends(doorbell: Doo
     held, free = new_id(), new_id()
     await ready.hold(held, 0.15)
     await _ring(doorbell, (1, held), (1, free))
-    assert await ready.pop(10) == [(1, free)]
-    assert await ready.pop(10) == []
+    assert (await ready.pop(10)).turns == [(1, free)]
+    assert (await ready.pop(10)).turns == []
     await asyncio.sleep(0.2)
-    assert await ready.pop(10) == [(1, held)]
+    assert (await ready.pop(10)).turns == [(1, held)]
 
 
 async def test_a_lifted_hold_lets_the_next_ring_through(doorbell: Doorbell, ready: ReadySet) -> None:
     connector = new_id()
     await ready.hold(connector, 60)
     await _ring(doorbell, (1, connector))
-    assert await ready.pop(10) == []
+    assert (await ready.pop(10)).turns == []
     await ready.lift_hold(connector)
     await _ring(doorbell, (1, connector))
-    assert await ready.pop(10) == [(1, connector)]
+    assert (await ready.pop(10)).turns == [(1, connector)]
 
 
 @pytest.mark.parametrize("order", [(60.0, 1.0), (1.0, 60.0)])

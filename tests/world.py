@@ -15,8 +15,12 @@ from backend.models import ApiKey, Attempt, Connector, Message, Project, Project
 from backend.queueing import ReadySet
 from backend.services.connectors.connectors import NewConnector, create_connector
 from backend.services.delivery.accounts import Accounts
+from backend.services.delivery.broken import BrokenConnectors
+from backend.services.delivery.circuit import Circuits
 from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.outcomes import RetryPolicy
+from backend.services.delivery.pacing import Pacer
+from backend.services.delivery.sweeper import Sweeper
 from backend.services.platform import Platform
 from backend.services.sending.accept import Accepted, Caller, SendRequest, accept_message
 from backend.services.sending.writer import IdempotencyKey
@@ -47,6 +51,8 @@ class World:
     async def connector(
         self, type_: str = "sandbox", credentials: Mapping[str, Any] | None = None, **fields: Any
     ) -> Connector:
+        """Unpaced, unless `config` says otherwise: tests send much, and to few recipients."""
+        fields.setdefault("config", {"pacing": None})
         async with self.platform.database.transaction() as session:
             return await create_connector(
                 session,
@@ -96,6 +102,20 @@ class World:
             await asyncio.sleep(0.02)
 
 
+def make_circuits(
+    platform: Platform, accounts: Accounts, *, first_pause_s: float = 0.2, longest_pause_s: float = 1.0
+) -> Circuits:
+    """With pauses that a test can wait for."""
+    return Circuits(
+        platform.redis,
+        platform.database.raw,
+        accounts,
+        platform.doorbell,
+        first_pause_s=first_pause_s,
+        longest_pause_s=longest_pause_s,
+    )
+
+
 def make_engine(platform: Platform, *, base_urls: Mapping[str, str] | None = None, **overrides: Any) -> DeliveryEngine:
     """An engine as workers/process.py makes it, on the test's own loop; `base_urls` name the fakes."""
     settings = platform.settings
@@ -109,6 +129,10 @@ def make_engine(platform: Platform, *, base_urls: Mapping[str, str] | None = Non
         "concurrency": settings.delivery_concurrency,
         "lease_s": settings.lease_s,
         "exchange_timeout_s": settings.provider_timeout_s,
+        "settle_s": settings.uncertain_settle_s,
+        "pacer": Pacer(platform.redis),
+        "circuits": make_circuits(platform, accounts),
+        "broken": BrokenConnectors(platform.database, platform.mail, public_url=settings.public_url),
     }
     return DeliveryEngine(
         database=platform.database,
@@ -117,3 +141,7 @@ def make_engine(platform: Platform, *, base_urls: Mapping[str, str] | None = Non
         accounts=accounts,
         **{**options, **overrides},
     )
+
+
+def make_sweeper(platform: Platform, *, settle_s: float = 15.0, max_age_s: float = 24 * 3600.0) -> Sweeper:
+    return Sweeper(platform.database.raw, platform.doorbell, settle_s=settle_s, max_age_s=max_age_s)

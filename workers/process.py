@@ -10,13 +10,21 @@ from typing import Final
 import structlog
 
 from backend.queueing import ReadySet
-from backend.services.background import end_tasks
+from backend.services.background import end_tasks, keep_for_good
+from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.delivery.accounts import Accounts
+from backend.services.delivery.broken import BrokenConnectors
+from backend.services.delivery.circuit import Circuits
 from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.outcomes import RetryPolicy
+from backend.services.delivery.pacing import Pacer
 from backend.services.delivery.sweeper import Sweeper
+from backend.services.delivery.watch import Watcher
 from backend.services.platform import Platform
+from backend.services.receipts.rounds import ReceiptRounds
 from backend.services.reporting.rollups import RollupFolder
+from backend.services.retention.keeper import Keeper
+from backend.services.retention.policies import Defaults
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -40,6 +48,7 @@ class DeliveryProcess:
     def start(self) -> None:
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(_START_TIMEOUT_S)
+        keep_for_good()
         _current.append(self)
 
     def run(self, work: Callable[[DeliveryEngine], Awaitable[None]], *, timeout_s: float) -> None:
@@ -71,26 +80,60 @@ class DeliveryProcess:
         accounts = Accounts(platform.database, platform.vault, platform.providers)
         platform.on_change.append(accounts.forget)
         self._platform, self._accounts = platform, accounts
+        retry_policy = RetryPolicy(
+            max_attempts=settings.retry_max_attempts,
+            base_s=settings.retry_base_s,
+            cap_s=settings.retry_cap_s,
+            max_age_s=settings.retry_max_age_s,
+        )
         self._engine = DeliveryEngine(
             database=platform.database,
             ready=ReadySet(platform.redis),
             doorbell=platform.doorbell,
             accounts=accounts,
-            retry_policy=RetryPolicy(
-                max_attempts=settings.retry_max_attempts,
-                base_s=settings.retry_base_s,
-                cap_s=settings.retry_cap_s,
-                max_age_s=settings.retry_max_age_s,
+            pacer=Pacer(platform.redis),
+            circuits=Circuits(
+                platform.redis,
+                platform.database.raw,
+                accounts,
+                platform.doorbell,
+                first_pause_s=settings.circuit_first_pause_s,
+                longest_pause_s=settings.circuit_longest_pause_s,
             ),
+            broken=BrokenConnectors(platform.database, platform.mail, public_url=settings.public_url),
+            retry_policy=retry_policy,
             concurrency=settings.delivery_concurrency,
             lease_s=settings.lease_s,
             exchange_timeout_s=settings.provider_timeout_s,
+            settle_s=settings.uncertain_settle_s,
         )
-        sweeper = Sweeper(platform.database.raw, platform.doorbell)
+        watcher = Watcher(
+            platform.database.raw,
+            platform.doorbell,
+            accounts,
+            retry_policy=retry_policy,
+            lease_s=settings.lease_s,
+            exchange_timeout_s=settings.provider_timeout_s,
+            settle_s=settings.uncertain_settle_s,
+        )
+        sweeper = Sweeper(
+            platform.database.raw,
+            platform.doorbell,
+            settle_s=settings.uncertain_settle_s,
+            max_age_s=settings.retry_max_age_s,
+        )
+        receipt_rounds = ReceiptRounds(
+            platform.receipt_applier, platform.receipts, retention_days=settings.callback_retention_days
+        )
+        keeper = Keeper(platform.database.raw, Defaults(settings.content_days, settings.retention_days))
         self._tasks = [
             asyncio.create_task(self._engine.keep_leases(), name="keep-leases"),
             asyncio.create_task(sweeper.run(), name="sweeper"),
+            asyncio.create_task(watcher.run(), name="watcher"),
+            asyncio.create_task(receipt_rounds.run(), name="receipts"),
             asyncio.create_task(RollupFolder(platform.database.raw).run(), name="rollups"),
+            asyncio.create_task(keeper.run(), name="retention"),
+            asyncio.create_task(CampaignFeeder(platform, ahead=settings.campaign_ahead).run(), name="campaigns"),
         ]
 
     async def _close(self, grace_s: float) -> None:

@@ -29,6 +29,7 @@ class Message(SQLModel, table=True):
         Index(
             "ix_messages_template", "project_id", "template_id", "id", postgresql_where=text("template_id IS NOT NULL")
         ),
+        Index("ix_messages_campaign", "campaign_id", "id", postgresql_where=text("campaign_id IS NOT NULL")),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 
@@ -61,6 +62,7 @@ class Message(SQLModel, table=True):
     delivered_at: datetime | None = Field(default=None, sa_type=Timestamp)
     read_at: datetime | None = Field(default=None, sa_type=Timestamp)
     failed_at: datetime | None = Field(default=None, sa_type=Timestamp)
+    redacted_at: datetime | None = Field(default=None, sa_type=Timestamp)  # since then `content` is masked or empty
     created_at: datetime = Field(sa_type=Timestamp)
     updated_at: datetime = Field(sa_type=Timestamp)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Self
 from uuid import UUID
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import UniqueConstraint, tuple_
 from sqlmodel import Field, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -21,6 +22,16 @@ class Suppression(Row, table=True):
     recipient: str
     reason: str = ""
     message_id: UUID | None = None
+
+    @classmethod
+    async def find_many(
+        cls, session: AsyncSession, project_id: UUID, wanted: Collection[tuple[str, str]]
+    ) -> set[tuple[str, str]]:
+        """Return those of the (channel, recipient) that must not be sent to."""
+        query = select(cls.channel, cls.recipient).where(
+            col(cls.project_id) == project_id, tuple_(col(cls.channel), col(cls.recipient)).in_(wanted)
+        )
+        return {(channel, recipient) for channel, recipient in (await session.exec(query)).all()}
 
     @classmethod
     async def find(cls, session: AsyncSession, project_id: UUID, channel: str, recipient: str) -> Self | None:

@@ -15,6 +15,7 @@ from backend import logs
 from backend.runtime.errors import CannotStart, PortTaken
 from backend.runtime.frontend import Frontend, project_root
 from backend.runtime.process import die_with_parent
+from backend.services.background import keep_for_good
 from backend.settings import Settings, get_settings
 
 _DASHBOARD: Final = "messagejs_app.messagejs_app:app"
@@ -90,6 +91,7 @@ def _load(target: str, trusted_proxies: tuple[str, ...]) -> Callable[..., Any]:
     application: Callable[..., Any] = load_target(target, factory=True)
     if trusted_proxies:
         application = wrap_asgi_with_proxy_headers(application, trusted_hosts=list(trusted_proxies))
+    keep_for_good()
     return application
 
 

@@ -24,6 +24,9 @@ from backend.services.accounts.mail import PlatformMail
 from backend.services.background import end_tasks
 from backend.services.policy.quota import count_month
 from backend.services.policy.rate_limit import RateLimiter
+from backend.services.receipts.apply import ReceiptApplier
+from backend.services.receipts.intake import CallbackIntake
+from backend.services.receipts.store import ReceiptStore
 from backend.services.sending.catalog import Catalog
 from backend.services.sending.key_usage import KeyUsage
 from backend.services.sending.writer import AcceptWriter
@@ -51,6 +54,9 @@ class Platform:
     key_usage: KeyUsage
     writer: AcceptWriter
     mail: PlatformMail
+    receipts: ReceiptStore
+    receipt_applier: ReceiptApplier
+    callbacks: CallbackIntake
     on_change: list[Callable[[set[Change]], None]] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -62,17 +68,23 @@ class Platform:
             settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
         )
         doorbell = Doorbell(client, settings.require_redis_url())
+        receipts = ReceiptStore(database.raw)
+        applier = ReceiptApplier(database.raw, doorbell)
         providers = ProviderContext(
-            http=open_http_client(limit=settings.delivery_concurrency),
+            # What slow connectors hold does not count in full (delivery/shares.py): they must not run out here.
+            http=open_http_client(limit=2 * settings.delivery_concurrency),
             base_urls=settings.provider_urls(),
             timeout_s=settings.provider_timeout_s,
             allow_private_network=settings.allow_private_network,
+            public_url=settings.public_url if settings.api_base_url else None,
+            report=receipts.report,
         )
+        vault = Vault(*settings.encryption_keys())
         platform = cls(
             settings=settings,
             database=database,
             redis=client,
-            vault=Vault(*settings.encryption_keys()),
+            vault=vault,
             providers=providers,
             doorbell=doorbell,
             catalog=Catalog(
@@ -98,6 +110,9 @@ class Platform:
                 on_commit=doorbell.ring,
             ),
             mail=PlatformMail(settings, providers),
+            receipts=receipts,
+            receipt_applier=applier,
+            callbacks=CallbackIntake(database, vault, providers, receipts, applier),
         )
         database.on_changes = platform.tell_changes
         await database.open()
@@ -112,6 +127,8 @@ class Platform:
         if self in _current:
             _current.remove(self)
         await self.writer.drain()
+        await self.receipts.drain()
+        await self.receipt_applier.drain()
         await self.mail.aclose()
         await self.doorbell.drain()
         await end_tasks(self._tasks)
@@ -143,6 +160,7 @@ class Platform:
 
     def _forget(self, changes: set[Change]) -> None:
         self.catalog.forget(changes)
+        self.callbacks.forget(changes)
         for forget in self.on_change:
             forget(changes)
 

@@ -11,12 +11,23 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from messagejs import AsyncClient, Client, ConnectionFailed, InvalidRequest, NotFound, RateLimited
+from messagejs import (
+    AsyncClient,
+    Client,
+    ConnectionFailed,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    create_send_token,
+)
 
 from tests.providers.fakes import refused_port
 from tests.runtime.conftest import Up
@@ -24,15 +35,37 @@ from tests.runtime.conftest import Up
 pytestmark = pytest.mark.timeout(90)
 
 
+@dataclass(frozen=True)
+class Tenant:
+    """A new project: a secret key, one for pages, and a template that those may send with a token."""
+
+    key: str
+    page_key: str
+    template_id: str
+
+
+PAGE = "https://shop.example"
+
+
 @pytest.fixture(scope="module")
-def key(up: Up) -> str:
-    """A secret live key of a new project with a template 'otp'."""
+def tenant(up: Up) -> Tenant:
     with httpx.Client(base_url=f"http://127.0.0.1:{up.port}") as http:
         user = {"email": "client@example.com", "password": "correct horse battery", "name": "Client"}
         http.headers["Authorization"] = f"Bearer {http.post('/api/v1/auth/register', json=user).json()['token']}"
         project = http.get("/api/v1/projects").json()["projects"][0]["id"]
-        text: str = http.post(f"/api/v1/projects/{project}/keys", json={"name": "client"}).json()["key"]
-        return text
+        path = f"/api/v1/projects/{project}"
+        page = {"name": "page", "kind": "publishable", "allowedOrigins": [PAGE]}
+        template = {"name": "code", "connectorType": "sandbox", "content": "{{name}}: {{code}}", "access": "signed"}
+        return Tenant(
+            http.post(f"{path}/keys", json={"name": "client"}).json()["key"],
+            http.post(f"{path}/keys", json=page).json()["key"],
+            http.post(f"{path}/templates", json=template).json()["id"],
+        )
+
+
+@pytest.fixture(scope="module")
+def key(tenant: Tenant) -> str:
+    return tenant.key
 
 
 @pytest.fixture
@@ -72,6 +105,28 @@ def test_errors_are_typed_and_carry_what_the_server_said(client: Client) -> None
     assert refused.value.request_id
     with pytest.raises(NotFound):
         client.get("msg_01kah5w8c2e3n9d7r4x6t0v1yz")
+
+
+def _send_from_page(up: Up, tenant: Tenant, token: str) -> httpx.Response:
+    return httpx.post(
+        f"http://127.0.0.1:{up.port}/api/v1/messages",
+        headers={"Authorization": f"Bearer {tenant.page_key}", "Origin": PAGE},
+        json={"sendToken": token, "variables": {"name": "Ada"}},
+    )
+
+
+async def test_a_page_sends_with_a_token_however_it_was_made(up: Up, tenant: Tenant, client: Client) -> None:
+    wish: dict[str, Any] = {"template_id": tenant.template_id, "to": "page", "variables": {"code": "42"}}
+    async with AsyncClient(tenant.key, base_url=f"http://127.0.0.1:{up.port}") as async_client:
+        asked = [client.send_tokens.create(**wish), await async_client.send_tokens.create(**wish)]
+    for token in (*asked, create_send_token(tenant.key, **wish)):
+        assert datetime.now(UTC) < token.expires_at
+        sent = _send_from_page(up, tenant, token.send_token)
+        assert sent.status_code == 202, sent.text
+        assert client.get(sent.json()["messageId"]).text == "Ada: 42"
+        assert _send_from_page(up, tenant, token.send_token).status_code == 403
+    with pytest.raises(InvalidRequest, match="UNKNOWN_VARIABLE"):
+        client.send_tokens.create(template_id=tenant.template_id, to="page", variables={"colour": "red"})
 
 
 async def test_the_async_client_does_the_same(up: Up, key: str) -> None:
@@ -148,7 +203,7 @@ def test_a_server_that_is_away_is_named() -> None:
         client.send(to="a", message="x")
 
 
-def test_the_readmes_example_runs(up: Up, key: str) -> None:
+def test_the_readmes_example_runs(up: Up, tenant: Tenant) -> None:
     """Every Python block of the README, as it stands there but for the address."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
@@ -157,12 +212,15 @@ def test_the_readmes_example_runs(up: Up, key: str) -> None:
         script = block.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{up.port}")
         done = subprocess.run(
             [sys.executable, "-c", script],
-            env={**os.environ, "MESSAGEJS_KEY": key},
+            env={**os.environ, "MESSAGEJS_KEY": tenant.key, "TEMPLATE_ID": tenant.template_id},
             capture_output=True,
             text=True,
             timeout=30,
             check=False,
         )
         assert done.returncode == 0, done.stderr
+        if "create_send_token" in block:
+            assert _send_from_page(up, tenant, done.stdout.strip()).status_code == 202
+            continue
         assert done.stdout.startswith("msg_")
         assert "TEMPLATE_NOT_FOUND" in done.stdout

@@ -1,12 +1,13 @@
-"""Background tasks end when they are told to, also when a library loses the first request."""
+"""What lives as long as a process, and how its tasks end, also when a library loses the first request."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
-from backend.services.background import end_tasks
+from backend.services.background import end_tasks, keep_for_good
 
 
 async def _forever(swallowed_cancels: int = 0) -> None:
@@ -41,3 +42,13 @@ async def test_a_task_that_failed_does_not_keep_the_others_from_ending() -> None
 
 async def test_with_nothing_running_there_is_nothing_to_wait_for() -> None:
     await end_tasks([])
+
+
+def test_what_is_kept_for_good_is_passed_over_by_the_collector() -> None:
+    kept = [object() for _ in range(3)]
+    try:
+        keep_for_good()
+        assert not any(one is kept for one in gc.get_objects())
+    finally:
+        gc.unfreeze()
+    assert any(one is kept for one in gc.get_objects())

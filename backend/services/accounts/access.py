@@ -44,6 +44,8 @@ class Action(StrEnum):
     MANAGE_CONNECTORS = "manage the connectors"
     VIEW_TEMPLATES = "see the templates"
     MANAGE_TEMPLATES = "manage the templates"
+    VIEW_ROUTES = "see the routes"
+    MANAGE_ROUTES = "manage the routes"
     VIEW_MESSAGES = "see the messages"
     SEND_MESSAGES = "send messages"
 
@@ -55,11 +57,12 @@ _VIEWING: Final = frozenset(
         Action.VIEW_KEYS,
         Action.VIEW_CONNECTORS,
         Action.VIEW_TEMPLATES,
+        Action.VIEW_ROUTES,
         Action.VIEW_MESSAGES,
     }
 )
 _BUILDING: Final = frozenset(
-    {Action.MANAGE_KEYS, Action.MANAGE_CONNECTORS, Action.MANAGE_TEMPLATES, Action.SEND_MESSAGES}
+    {Action.MANAGE_KEYS, Action.MANAGE_CONNECTORS, Action.MANAGE_TEMPLATES, Action.MANAGE_ROUTES, Action.SEND_MESSAGES}
 )
 _ADMINISTERING: Final = frozenset({Action.UPDATE_PROJECT, Action.MANAGE_MEMBERS, Action.VIEW_AUDIT})
 

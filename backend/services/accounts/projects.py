@@ -10,7 +10,8 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.crypto import Vault
-from backend.models import Project, ProjectMember
+from backend.errors import FieldError, ValidationFailed
+from backend.models import ContentCursor, Project, ProjectMember
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.services.accounts import audit
@@ -18,7 +19,8 @@ from backend.services.accounts.access import Action, Role, UserPrincipal, requir
 from backend.services.connectors.connectors import NewConnector, create_connector
 from backend.services.paging import Page, PageRequest, fetch_page
 
-_AUDITED: Final = ("name", "description", "is_active")
+_CONTENT: Final = ("content_retention", "content_retention_days")
+_AUDITED: Final = ("name", "description", "is_active", *_CONTENT, "retention_days")
 
 
 async def create_project(
@@ -63,11 +65,18 @@ async def get_project(session: AsyncSession, principal: UserPrincipal, project_i
 async def update_project(
     session: AsyncSession, principal: UserPrincipal, project_id: UUID, changes: Mapping[str, Any]
 ) -> Project:
-    """Apply `changes`: any of name, description, is_active. An inactive project's keys are refused."""
+    """Apply `changes`: any of _AUDITED. An inactive project's keys are refused.
+
+    Raises ValidationFailed for content kept a number of days without the number.
+    """
     project = await require_project(session, principal, project_id, Action.UPDATE_PROJECT)
     before = _audited(project)
     for field, value in changes.items():
         setattr(project, field, value)
+    _check_content_days(project)
+    if any(getattr(project, field) != before[field] for field in _CONTENT):
+        # Messages that were kept until now, or masked only, are walked through again.
+        await ContentCursor.start_over(session, project.id)
     project.updated_at = utc_now()
     audit.record(
         session,
@@ -93,6 +102,14 @@ async def delete_project(session: AsyncSession, principal: UserPrincipal, projec
     )
     await session.flush()
     announce(session, Change("project", project.id))
+
+
+def _check_content_days(project: Project) -> None:
+    if project.content_retention != "days":
+        project.content_retention_days = None
+    elif project.content_retention_days is None:
+        message = "'contentRetention' is 'days'; say how many in 'contentRetentionDays'."
+        raise ValidationFailed(errors=[FieldError("contentRetentionDays", "MISSING_REQUIRED_FIELD", message)])
 
 
 def _audited(project: Project) -> dict[str, Any]:

@@ -43,8 +43,10 @@ async def admit(platform: Platform, caller: Caller, demand: Demand) -> Allowance
     return allowance
 
 
-async def add_limit_headers(platform: Platform, caller: Caller, error: AppError) -> None:
-    """Have a refused send say where the limits stand, as an accepted one does."""
+async def note_refusal(platform: Platform, caller: Caller, error: AppError) -> None:
+    """Count a refused send as the key's, and have it say where the limits stand, as an accepted one does."""
+    if caller.key is not None:
+        platform.key_usage.note(caller.key.id, is_failed=True)
     if "RateLimit" in error.headers:
         return
     demand = await demand_of(platform, caller)
