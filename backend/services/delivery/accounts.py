@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+import psycopg
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.crypto import Vault
 from backend.errors import AppError
@@ -77,8 +79,12 @@ class Accounts:
         self._cache.forget(connector_id)
 
     async def _load(self, connector_id: UUID) -> Account:
-        async with self._database.session() as session:
-            rows = await Connector.find_many(session, {connector_id})
+        try:
+            async with self._database.session() as session:
+                rows = await Connector.find_many(session, {connector_id})
+        except SQLAlchemyError as exc:
+            # The callers know one error for a database that is away: the driver's.
+            raise psycopg.OperationalError(f"The connector could not be read: {type(exc).__name__}.") from exc
         connector = rows[0] if rows else None
         if connector is None or connector.deleted_at is not None:
             return Account(connector_id, reason="The connector was deleted.", is_gone=True)

@@ -10,8 +10,8 @@ have been: after a crash it is uncertain.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -47,6 +47,12 @@ class Claim:
     expires_at: datetime | None
     route: dict[str, Any] | None = None
     step: int = 0
+    # How far the database's clock is ahead of this machine's.
+    skew: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        """Return the time by the database's clock, which decides: those of the machines may differ."""
+        return datetime.now(UTC) + self.skew
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class Watched:
 MOST_WATCHED: Final = 500
 _MESSAGE: Final = (
     "m.attempts + 1, m.recipient, m.content, m.status, m.on_uncertain, "
-    "coalesce(m.send_at, m.created_at), m.expires_at, m.route, m.step"
+    "coalesce(m.send_at, m.created_at), m.expires_at, m.route, m.step, clock_timestamp()"
 )
 
 # Driven by the index on (lane, connector_id, due_at, message_id): LATERAL with a limit for each turn, and a
@@ -121,9 +127,15 @@ _MARK_IN_FLIGHT: Final = """
 UPDATE send_queue SET state = 2 WHERE message_id = ANY(%s) AND claim = %s AND state = 1 RETURNING message_id
 """
 
+# What is locked is being recorded, and needs no lease any more.
 _RENEW: Final = """
-UPDATE send_queue SET lease_until = now() + make_interval(secs => %s)
-WHERE message_id = ANY(%s) AND claim = ANY(%s) AND state <> 0
+WITH held AS MATERIALIZED (
+    SELECT message_id FROM send_queue
+    WHERE message_id = ANY(%(ids)s) AND claim = ANY(%(numbers)s) AND state <> 0
+    ORDER BY message_id FOR UPDATE SKIP LOCKED
+)
+UPDATE send_queue q SET lease_until = now() + make_interval(secs => %(lease_s)s)
+FROM held WHERE q.message_id = held.message_id
 """
 
 # `tries - 1`: what was not sent is not a try.
@@ -154,7 +166,7 @@ class Claims:
             cursor = await connection.execute(
                 _CLAIM, {"turns": rows, "number": number, "lease_s": self._lease_s}, prepare=True
             )
-            claims = [Claim(number, *row) for row in await cursor.fetchall()]
+            claims = [_claim(number, row) for row in await cursor.fetchall()]
             settled = [claim.message_id for claim in claims if claim.status in SETTLED]
             if settled:
                 await connection.execute(_DROP, (settled, number))
@@ -166,7 +178,7 @@ class Claims:
         number = new_id()
         async with self._pool.connection() as connection:
             cursor = await connection.execute(_WATCH, {"number": number, "lease_s": self._lease_s}, prepare=True)
-            return [Watched(Claim(number, *row[2:]), row[0], row[1]) for row in await cursor.fetchall()]
+            return [Watched(_claim(number, row[2:]), row[0], row[1]) for row in await cursor.fetchall()]
 
     async def mark_in_flight(self, claims: Sequence[Claim]) -> set[UUID]:
         """Return the messages that are still ours, now marked; only these may be sent."""
@@ -183,7 +195,7 @@ class Claims:
         ids = [claim.message_id for claim in claims]
         numbers = list({claim.number for claim in claims})
         async with self._pool.connection() as connection:
-            await connection.execute(_RENEW, (self._lease_s, ids, numbers))
+            await connection.execute(_RENEW, {"ids": ids, "numbers": numbers, "lease_s": self._lease_s})
 
     async def release(self, claims: Sequence[Claim], *, delays_s: Mapping[UUID, float] | None = None) -> None:
         """Give back what was surely not sent, due at once or after its own of `delays_s`."""
@@ -193,3 +205,9 @@ class Claims:
         ).decode()
         async with self._pool.connection() as connection:
             await connection.execute(_RELEASE, {"rows": rows})
+
+
+def _claim(number: UUID, row: Sequence[Any]) -> Claim:
+    """`row` is as _MESSAGE has it, the database's time last."""
+    *fields, database_time = row
+    return replace(Claim(number, *fields), skew=database_time - datetime.now(UTC))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -39,7 +38,7 @@ log = structlog.get_logger()
 # Messages of one connector before it is the next one's turn: small enough to be fair between
 # tenants, large enough that a claim statement is worth its round trip.
 QUANTUM: Final = MOST_OF_A_TURN
-_TURNS_AT_ONCE: Final = 16
+_TURNS_AT_ONCE: Final = 32
 _LINGER_S: Final = 0.1
 _POLL_S: Final = 0.01
 _AWAY_S: Final = 0.25
@@ -142,10 +141,10 @@ class DeliveryEngine:
         room = await self._wait_for_room()
         if room <= 0:
             return False
-        most_each = min(QUANTUM, room)
-        popped = await self._ready.pop(max(1, min(_TURNS_AT_ONCE, room // most_each)), keep_bell=keep_bell)
+        popped = await self._ready.pop(min(_TURNS_AT_ONCE, room), keep_bell=keep_bell)
         if not popped.turns:
             return False
+        most_each = max(1, min(QUANTUM, room // len(popped.turns)))
         try:
             accounts = await self._sendable(popped.turns)
             portions = await self._portioner.measure(
@@ -191,8 +190,8 @@ class DeliveryEngine:
     async def _sendable(self, turns: Sequence[Turn]) -> dict[UUID, Account]:
         """Return the accounts of the connectors that can send now; the others' messages wait."""
         accounts: dict[UUID, Account] = {}
-        for turn in turns:
-            account = await self._accounts.get(turn[1])
+        found = await asyncio.gather(*(self._accounts.get(connector_id) for _, connector_id in turns))
+        for turn, account in zip(turns, found, strict=True):
             if account.provider is None and not account.is_gone:
                 await self._ready.hold(turn[1], outcomes.WAITING_HOLD_S)
                 self._doorbell.ring([turn], delay_ms=int(outcomes.WAITING_HOLD_S * 1000))
@@ -260,11 +259,11 @@ class DeliveryEngine:
     async def _exchange(self, claim: Claim, account: Account) -> Result:
         is_probe = bool(self._probes) and claim.message_id in self._probes
         self._probes.discard(claim.message_id)
-        if claim.expires_at is not None and claim.expires_at <= datetime.now(UTC):
+        if claim.expires_at is not None and claim.expires_at <= claim.now():
             if is_probe:
                 await self._circuits.end_probe(claim.connector_id)
             return outcomes.expired(claim)
-        started_at, started = datetime.now(UTC), time.perf_counter()
+        started_at, started = claim.now(), time.perf_counter()
         answer = await self._ask_provider(claim, account)
         took_s = time.perf_counter() - started
         now = asyncio.get_running_loop().time()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from backend.providers._base import Accepted, Retry
@@ -153,7 +153,7 @@ def expired(claim: Claim) -> Result:
     return Result(
         claim,
         "expired",
-        datetime.now(UTC),
+        claim.now(),
         0.0,
         status=Status.EXPIRED,
         code="EXPIRED",
@@ -202,13 +202,13 @@ def _in_time(claim: Claim, policy: RetryPolicy, delay_s: float, *, counts: bool)
 
 
 def _age_s(claim: Claim) -> float:
-    return (datetime.now(UTC) - claim.created_at).total_seconds()
+    return (claim.now() - claim.created_at).total_seconds()
 
 
 def _would_expire(claim: Claim, retry_in_s: float | None) -> bool:
     if retry_in_s is None or claim.expires_at is None:
         return False
-    return datetime.now(UTC) + timedelta(seconds=retry_in_s) >= claim.expires_at
+    return claim.now() + timedelta(seconds=retry_in_s) >= claim.expires_at
 
 
 def _attempts(claim: Claim) -> str:

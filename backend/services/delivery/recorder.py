@@ -36,6 +36,14 @@ _ROW: Final = """
     event_id uuid, is_attempt bool, fault text, is_given_up bool
 """
 
+# In a statement of its own, in the same transaction: what follows must not meet rows that change under it. Where
+# one does, Postgres 18 sets up the statement's partition pruning twice, and its backend crashes (decision 0016).
+_LOCK: Final = """
+SELECT count(*) FROM (
+    SELECT FROM send_queue WHERE message_id = ANY(%s) ORDER BY message_id FOR UPDATE
+) locked
+"""
+
 # The rank of a stored status, so that a status never goes back (backend/status.py).
 _RANK_SQL: Final = "CASE m.status " + " ".join(f"WHEN '{s.value}' THEN {r}" for s, r in RANK.items()) + " ELSE 0 END"
 
@@ -45,7 +53,6 @@ WITH held AS MATERIALIZED (
     SELECT r.*, q.project_id, q.connector_id
     FROM json_to_recordset(%(rows)s::json) AS r({_ROW})
     JOIN send_queue q ON q.message_id = r.message_id AND q.claim = r.claim
-    FOR UPDATE OF q
 ), {{onward}}done AS (
     DELETE FROM send_queue q USING {{staying}} h WHERE q.message_id = h.message_id AND h.again_in_s IS NULL
 ), again AS (
@@ -188,10 +195,12 @@ class Recorder:
         rows = orjson.dumps([_row(result) for result in batch], default=str).decode()
         is_usual = all(result.fault is None and not result.is_given_up for result in batch)
         statement = _RECORD if is_usual else _RECORD_ENDING
+        ids = [result.claim.message_id for result in batch]
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                statement, {"rows": rows, **id_range(result.claim.message_id for result in batch)}, prepare=True
-            )
+            # One round trip for all of it.
+            async with connection.pipeline(), connection.transaction():
+                await connection.execute(_LOCK, (ids,), prepare=True)
+                cursor = await connection.execute(statement, {"rows": rows, **id_range(ids)}, prepare=True)
             found = await cursor.fetchall()
         return {
             message_id: None if connector_id is None else (lane, connector_id)

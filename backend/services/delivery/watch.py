@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -135,7 +134,7 @@ class Watcher:
         await self._record(result)
 
     async def _after_answer(self, watched: Watched, account: Account, found: Accepted | None) -> Result:
-        claim, now = watched.claim, datetime.now(UTC)
+        claim, now = watched.claim, watched.claim.now()
         if found is None:
             # Surely not taken: a try like any other that did not get through.
             error = Unavailable("The provider does not have the message; it was not taken.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from backend.providers._registry import AnyProvider
@@ -120,11 +119,11 @@ def _expired(result: Result) -> Result:
 
 
 def _is_expired(claim: Claim) -> bool:
-    return claim.expires_at is not None and claim.expires_at <= datetime.now(UTC)
+    return claim.expires_at is not None and claim.expires_at <= claim.now()
 
 
 def _is_exhausted(claim: Claim, policy: RetryPolicy) -> bool:
-    age_s = (datetime.now(UTC) - claim.created_at).total_seconds()
+    age_s = (claim.now() - claim.created_at).total_seconds()
     return claim.tries >= policy.max_attempts or age_s >= policy.max_age_s
 
 
@@ -133,4 +132,4 @@ def _not_delivered(claim: Claim) -> str:
 
 
 def _watched(claim: Claim, **fields: Any) -> Result:
-    return Result(claim, "watched", datetime.now(UTC), 0.0, is_attempt=False, **fields)
+    return Result(claim, "watched", claim.now(), 0.0, is_attempt=False, **fields)

@@ -16,6 +16,7 @@ import orjson
 import psycopg
 import structlog
 
+from backend.services.retention.locking import lock_messages
 from backend.services.retention.masks import Unfilled, masked_content, masked_recipient
 from backend.services.retention.policies import ContentPolicy, Defaults, content_policies
 
@@ -185,6 +186,7 @@ class Redaction:
             masked = [one for one in done if policies[one.project_id].mode == "mask"]
             templates = await self._templates(connection, masked)
             rows = [_redacted(one, policies[one.project_id].mode, templates) for one in done]
+            await lock_messages(connection, [one.id for one in done])
             parameters = {"rows": orjson.dumps(rows).decode(), **_range(one.id for one in done)}
             redacted = {row[0] for row in await (await connection.execute(_REDACT, parameters)).fetchall()}
         held = [one.id for one in seen if one.id not in redacted]

@@ -19,6 +19,7 @@ import structlog
 from psycopg import sql
 
 from backend.models.partitions import first_id, month_start
+from backend.services.retention.locking import lock_messages
 from backend.services.retention.policies import SETTLED_AFTER, Defaults, RemovalPolicy, removal_policies
 
 log = structlog.get_logger()
@@ -197,7 +198,9 @@ class Removal:
             ids = [message_id for message_id, is_idle in rows if is_idle]
             if ids:
                 parameters = {"ids": ids, "lowest": ids[0], "highest": ids[-1]}
-                row = await (await connection.execute(_DELETE, parameters)).fetchone()
+                async with connection.transaction():
+                    await lock_messages(connection, ids)
+                    row = await (await connection.execute(_DELETE, parameters)).fetchone()
                 removed += row[0] if row is not None else 0
             if len(rows) < _STEP:
                 return removed

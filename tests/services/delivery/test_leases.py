@@ -8,12 +8,14 @@ from uuid import UUID
 import pytest
 
 from backend.models.base import utc_now
+from backend.models.session import Database
 from backend.providers._base import Accepted
 from backend.services.delivery.claims import Claim, Claims
 from backend.services.delivery.outcomes import accepted
 from backend.services.delivery.recorder import Recorder
 from backend.services.platform import Platform
 from backend.services.sending.accept import SendRequest
+from backend.settings import Settings
 from tests.world import World, make_sweeper
 
 
@@ -132,3 +134,40 @@ async def test_a_status_never_goes_back(platform: Platform, world: World) -> Non
     assert recorded.is_ours
     message = await world.message(claim.message_id)
     assert (message.status, message.provider_message_id) == ("delivered", "p1")
+
+
+async def test_a_claim_knows_how_far_the_databases_clock_is_off(platform: Platform, world: World) -> None:
+    claim = await _claimed(platform, world, lease_s=30)
+    async with platform.database.raw.connection() as connection:
+        row = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
+    assert row is not None
+    assert abs((claim.now() - row[0]).total_seconds()) < 1
+
+
+# Those of a large database.
+PLANS = {"plan_cache_mode": "force_generic_plan", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+
+
+async def test_a_result_that_waits_for_a_renewal_is_recorded_by_a_database_that_lives(
+    platform: Platform, world: World, settings: Settings
+) -> None:
+    """Postgres 18 crashes where a row changes under a prepared statement that prunes partitions (decision 0016)."""
+    general_plans = "?options=" + "%20".join(f"-c%20{name}%3D{value}" for name, value in PLANS.items())
+    url = settings.require_database_url()
+    database = Database(url + (general_plans if "?" not in url else general_plans.replace("?", "&")), pool_size=4)
+    await database.open()
+    claims = Claims(platform.database.raw, lease_s=30)
+    renew = "UPDATE send_queue SET lease_until = now() + interval '1 minute' WHERE message_id = ANY(%s)"
+    recorder = Recorder(database.raw)
+    for _ in range(6):
+        held = [await _claimed(platform, world, lease_s=30) for _ in range(60)]
+        await claims.mark_in_flight(held)
+        async with platform.database.raw.connection() as renewing, renewing.transaction():
+            await renewing.execute(renew, ([claim.message_id for claim in held],))
+            recording = asyncio.gather(
+                *(recorder.record(accepted(claim, Accepted("p1"), utc_now(), 1.0)) for claim in held)
+            )
+            await asyncio.sleep(0.1)
+            assert not recording.done()
+        assert all(recorded.is_ours for recorded in await asyncio.wait_for(recording, 5))
+    await database.close()

@@ -112,3 +112,14 @@ def test_a_connectors_own_settings_count() -> None:
     assert own == RetryPolicy(max_attempts=1, base_s=1.0, cap_s=2.0, max_age_s=3600.0)
     assert _failed(_claim(), Unavailable("busy"), own).status == Status.FAILED
     assert POLICY.with_own(Retry()) is POLICY
+
+
+@pytest.mark.parametrize("worker_ahead_s", [0, 7200, -7200])
+def test_the_databases_clock_decides_whatever_the_workers_says(worker_ahead_s: float) -> None:
+    """A message of now, by the database, is neither too old nor expired for a worker hours ahead or behind."""
+    skew = timedelta(seconds=-worker_ahead_s)
+    by_database = datetime.now(UTC) + skew
+    claim = _claim(created_at=by_database, expires_at=by_database + timedelta(minutes=30), skew=skew)
+    assert _failed(claim, Unavailable("busy")).retry_in_s is not None
+    old = _claim(created_at=by_database - timedelta(seconds=3601), skew=skew)
+    assert _failed(old, Unavailable("busy")).status == Status.FAILED
