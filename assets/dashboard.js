@@ -225,7 +225,7 @@
   document.addEventListener("change", (event) => { if (event.target.matches("[data-campaign-file]")) upload(event.target); });
 
   // ---------- keyboard ----------
-  const PLACES = { o: "/", m: "/messages", b: "/campaigns", t: "/templates", c: "/connectors", k: "/keys", p: "/playground", s: "/settings" };
+  const PLACES = { o: "/", m: "/messages", d: "/dead-letters", b: "/campaigns", t: "/templates", c: "/connectors", k: "/keys", p: "/playground", s: "/settings" };
   const SINGLE = { c: "[data-create]", l: "[data-live]", y: "[data-curl]", t: "[data-mode]:not(.on)", "?": "#show-keys" };
   let waitsForPlace = 0;
   const isTyping = (target) => target.matches?.("input, textarea, select, [contenteditable]");

@@ -36,6 +36,7 @@ class Place:
 PLACES: Final = (
     Place("Overview", "/", "layout_dashboard", "O"),
     Place("Messages", "/messages", "message_square", "M"),
+    Place("Dead letters", "/dead-letters", "mail_x", "D"),
     Place("Campaigns", "/campaigns", "megaphone", "B"),
     Place("Templates", "/templates", "file_text", "T"),
     Place("Connectors", "/connectors", "plug", "C"),
@@ -234,7 +235,7 @@ def _test_bar() -> rx.Component:
 
 _KEYS: Final = (
     (("mod+K",), "Search or jump to"),
-    (("G", "O"), "Overview; then M, B, T, C, K, P, S for the other pages"),
+    (("G", "O"), "Overview; then M, D, B, T, C, K, P, S for the other pages"),
     (("/",), "Filter messages"),
     (("J", "K"), "Next, previous row"),
     (("Enter",), "Open the row"),

@@ -1,15 +1,20 @@
-"""The query parameters that narrow a project's lists."""
+"""What narrows a project's lists: query parameters, and the texts that a filter of messages is made of."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import Depends, Query
 
+from backend import ids
 from backend.api.schemas.base import has_nul
 from backend.errors import FieldError, ValidationFailed
+from backend.services.connectors.types import provider_of
 from backend.services.filters import Wanted
+from backend.services.reporting.instants import parse_instant
+from backend.services.reporting.messages import MessageFilter
 
 
 def _text(field: str, value: str | None) -> str | None:
@@ -41,3 +46,47 @@ async def _wanted_of_type(
 
 
 WantedOfTypeDep = Annotated[Wanted, Depends(_wanted_of_type)]
+
+
+def message_filter(
+    *,
+    status: str | None = None,
+    connector: str | None = None,
+    from_: str | None = None,
+    to: str | None = None,
+    key_id: str | None = None,
+    template_id: str | None = None,
+    campaign_id: str | None = None,
+    recipient: str | None = None,
+    message_id: str | None = None,
+    mode: Literal["live", "test"] | None = None,
+) -> MessageFilter:
+    """Read what clients wrote; "" counts as left out. Raises ValidationFailed."""
+    return MessageFilter(
+        status=status or None,
+        connector=_connector(connector) if connector else None,
+        from_=parse_instant(from_, field="from") if from_ else None,
+        to=parse_instant(to, field="to", end_of_day=True) if to else None,
+        key_id=_id(ids.KEY, key_id, "keyId"),
+        template_id=_id(ids.TEMPLATE, template_id, "templateId"),
+        campaign_id=_id(ids.CAMPAIGN, campaign_id, "campaignId"),
+        recipient=(recipient or "").strip() or None,
+        id=_id(ids.MESSAGE, message_id, "id"),
+        mode=mode,
+    )
+
+
+def _connector(text: str) -> UUID | str:
+    if text.startswith(f"{ids.CONNECTOR}_"):
+        return _id(ids.CONNECTOR, text, "connector") or text
+    return provider_of(text, field="connector").type
+
+
+def _id(prefix: str, text: str | None, field: str) -> UUID | None:
+    if not text:
+        return None
+    value = ids.decode(prefix, text)
+    if value is None:
+        message = f"'{text[:80]}' is not an id; it reads {prefix}_ and 26 characters."
+        raise ValidationFailed(errors=[FieldError(field, "VALIDATION_ERROR", message)])
+    return value

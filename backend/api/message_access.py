@@ -12,7 +12,10 @@ from backend.api.dependencies import decoded
 from backend.api.security import check_origin, require_scope
 from backend.errors import FieldError, KeyScope, MessageNotFound, ProjectNotFound, ValidationFailed
 from backend.services.accounts.access import Action, UserPrincipal, require_project
+from backend.services.platform import Platform
 from backend.services.reporting.messages import find_project_of
+from backend.services.sending.actions import mode_of
+from backend.services.sending.caller import Caller
 from backend.services.sending.catalog import CatalogKey
 
 
@@ -53,3 +56,16 @@ def require_sending_key(key: CatalogKey, request: Request) -> None:
     require_scope(key, "messages:send")
     if key.kind == "publishable":
         raise KeyScope(f"Publishable key '{key.name}' only sends; use a secret key on a server.")
+
+
+async def resender(
+    platform: Platform, principal: UserPrincipal | CatalogKey, request: Request, message_id: UUID
+) -> Caller:
+    """Return who sends a message once more. Raises as project_of_message does, or KeyScope or OriginNotAllowed."""
+    if not isinstance(principal, UserPrincipal):
+        require_sending_key(principal, request)
+        return Caller.of_key(principal)
+    async with platform.database.session() as session:
+        project_id = await project_of_message(session, principal, message_id, Action.SEND_MESSAGES)
+        mode = await mode_of(session, project_id=project_id, message_id=message_id)
+    return Caller(project_id, "test" if mode == "test" else "live")

@@ -114,6 +114,7 @@ def send_request(body: ContentFields, to: str | dict[str, str], send_token: str 
         metadata=checked_metadata(body.metadata),
         send_at=body.send_at,
         expires_at=body.expires_at,
+        timezone=body.timezone,
         send_token=send_token,
     )
 
@@ -151,6 +152,7 @@ def text_request(body: TextBody) -> SendRequest:
         metadata=checked_metadata(body.metadata),
         send_at=body.send_at,
         expires_at=body.expires_at,
+        timezone=body.timezone,
     )
 
 

@@ -10,14 +10,14 @@ from sqlalchemy import BigInteger
 from sqlmodel import Field, col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.models.base import Json, TenantRow, Timestamp
+from backend.models.base import Json, JsonObject, TenantRow, Timestamp
 from backend.models.session import RawPool
 
 # Across tenants: the key is what says which tenant calls.
 # A regenerated key is found by its old text too: one scan over both indexes, as cheap as over one.
 _CALLERS: Final = """
 SELECT k.key_hash, k.previous_hash, k.previous_expires_at, k.id, k.project_id, k.name, k.kind, k.mode, k.scopes,
-       k.allowed_origins, k.rate_limit, k.expires_at, p.plan
+       k.allowed_origins, k.rate_limit, k.expires_at, p.plan, p.quiet_hours
 FROM api_keys k JOIN projects p ON p.id = k.project_id
 WHERE (k.key_hash = ANY(%(hashes)s) OR k.previous_hash = ANY(%(hashes)s))
   AND k.is_active AND k.deleted_at IS NULL AND p.is_active AND p.deleted_at IS NULL
@@ -25,7 +25,7 @@ WHERE (k.key_hash = ANY(%(hashes)s) OR k.previous_hash = ANY(%(hashes)s))
 
 
 class Caller(NamedTuple):
-    """What the send path needs to know of a valid key. `plan` is its project's."""
+    """What the send path needs to know of a valid key. `plan` and `quiet_hours` are its project's."""
 
     id: UUID
     project_id: UUID
@@ -37,6 +37,7 @@ class Caller(NamedTuple):
     rate_limit: int | None
     expires_at: datetime | None
     plan: str
+    quiet_hours: JsonObject | None
 
 
 class ApiKey(TenantRow, table=True):

@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.models.base import MutableRow, Timestamp, utc_now
+from backend.models.base import Json, JsonObject, MutableRow, Timestamp, utc_now
+from backend.models.user import User
 
 
 class Project(MutableRow, table=True):
@@ -21,6 +22,12 @@ class Project(MutableRow, table=True):
     plan: str = Field(default="enterprise", max_length=20)
     is_active: bool = True
     deleted_at: datetime | None = Field(default=None, sa_type=Timestamp)
+    # None: as the server's settings say.
+    content_retention: str | None = Field(default=None, max_length=10)  # keep | nothing | mask | days
+    content_retention_days: int | None = None
+    retention_days: int | None = None  # 0: for ever
+    # {start, end: "HH:MM", timezone: of recipients whose own is not known | None: UTC}
+    quiet_hours: JsonObject | None = Field(default=None, sa_type=Json)
 
     @classmethod
     async def find(cls, session: AsyncSession, project_id: UUID) -> Self | None:
@@ -58,3 +65,13 @@ class ProjectMember(SQLModel, table=True):
     @classmethod
     async def find(cls, session: AsyncSession, project_id: UUID, user_id: UUID) -> Self | None:
         return await session.get(cls, (project_id, user_id))
+
+    @classmethod
+    async def owner_addresses(cls, session: AsyncSession, project_id: UUID) -> list[str]:
+        """The e-mail addresses of the project's owners."""
+        query = (
+            select(User.email)
+            .join(cls, col(cls.user_id) == col(User.id))
+            .where(col(cls.project_id) == project_id, col(cls.role) == "owner")
+        )
+        return list((await session.exec(query.order_by(col(User.email)))).all())

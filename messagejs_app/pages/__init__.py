@@ -9,6 +9,7 @@ from messagejs_app.pages import invitation, recovery, sign_in
 from messagejs_app.pages.campaigns import view as campaigns
 from messagejs_app.pages.connectors import form_view as connector_form
 from messagejs_app.pages.connectors import list_view as connectors
+from messagejs_app.pages.dead_letters import view as dead_letters
 from messagejs_app.pages.keys import view as keys
 from messagejs_app.pages.messages import view as messages
 from messagejs_app.pages.overview import view as overview
@@ -20,6 +21,6 @@ from messagejs_app.pages.templates import list_page as templates
 
 def register(app: rx.App) -> None:
     session.bind(app)
-    daily = (overview, messages, campaigns, templates, template_editor, playground)
+    daily = (overview, messages, dead_letters, campaigns, templates, template_editor, playground)
     for page in (sign_in, recovery, invitation, *daily, connectors, connector_form, keys, settings):
         page.register(app)

@@ -20,7 +20,7 @@ async def test_a_project_is_made_read_changed_and_deleted(api: Api) -> None:
     project = made.json()
     assert project.keys() == {
         "id", "userId", "name", "description", "createdAt", "updatedAt", "isActive",
-        "contentRetention", "contentRetentionDays", "retentionDays",
+        "contentRetention", "contentRetentionDays", "retentionDays", "quietHours",
     }  # fmt: skip
     assert re.fullmatch(r"proj_[0-9a-z]{26}", project["id"])
     assert (project["userId"], project["isActive"]) == (account.user_id, True)

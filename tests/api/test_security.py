@@ -27,6 +27,7 @@ def a_key(**fields: Any) -> CatalogKey:
         "rate_limit": None,
         "monthly_quota": None,
         "expires_at": None,
+        "quiet_hours": None,
     }
     return CatalogKey(**{**defaults, **fields})
 

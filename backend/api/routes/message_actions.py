@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
-from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
 from backend import ids
 from backend.api.dependencies import MessageId, PlatformDep, SessionDep
-from backend.api.message_access import project_of_message, project_of_user, require_sending_key
+from backend.api.message_access import project_of_message, project_of_user, require_sending_key, resender
 from backend.api.openapi import error_responses
 from backend.api.schemas.messages import MessagePreviewBody
 from backend.api.schemas.send import (
@@ -39,10 +38,9 @@ from backend.api.sends import (
 )
 from backend.errors import AppError
 from backend.services.accounts.access import Action, UserPrincipal
-from backend.services.platform import Platform
 from backend.services.policy.admission import note_refusal
 from backend.services.sending.accept import Accepted, Caller, SendRequest
-from backend.services.sending.actions import cancel_message, mode_of, resend_message
+from backend.services.sending.actions import cancel_message, resend_message
 from backend.services.sending.batch import accept_batch
 from backend.services.sending.preview import preview_message
 from backend.services.sending.writer import IdempotencyKey
@@ -164,7 +162,7 @@ async def resend(
 
     `uncertain` is an end too: sending it again is your decision.
     """
-    caller = await _resender(request, principal, platform, message_id)
+    caller = await resender(platform, principal, request, message_id)
     name = written_key(request)
     idempotency = IdempotencyKey(_RESEND_ROUTE, name, message_id.bytes) if name is not None else None
     try:
@@ -173,13 +171,3 @@ async def resend(
         await note_refusal(platform, caller, error)
         raise
     return answer(accepted, b',"resentFrom":"%b"' % ids.encode(ids.MESSAGE, message_id).encode())
-
-
-async def _resender(request: Request, principal: CurrentPrincipal, platform: Platform, message_id: UUID) -> Caller:
-    if not isinstance(principal, UserPrincipal):
-        require_sending_key(principal, request)
-        return Caller.of_key(principal)
-    async with platform.database.session() as session:
-        project_id = await project_of_message(session, principal, message_id, Action.SEND_MESSAGES)
-        mode = await mode_of(session, project_id=project_id, message_id=message_id)
-    return Caller(project_id, "test" if mode == "test" else "live")

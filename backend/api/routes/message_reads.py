@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Annotated, Literal
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from backend import ids
 from backend.api.dependencies import MessageId, PageDep, ReadSessionDep
+from backend.api.filters import message_filter
 from backend.api.message_access import project_of_key, project_of_message, project_of_user
 from backend.api.openapi import error_responses
 from backend.api.schemas.base import ConnectorText, InstantText, StatusText, id_text
 from backend.api.schemas.messages import MessageDetailBody, MessageListBody
 from backend.api.security import CurrentPrincipal
-from backend.errors import FieldError, KeyScope, MessageNotFound, ValidationFailed
+from backend.errors import KeyScope, MessageNotFound
 from backend.services.accounts.access import Action, UserPrincipal
-from backend.services.connectors.types import provider_of
-from backend.services.reporting.instants import parse_instant
 from backend.services.reporting.messages import (
     MessageFilter,
     list_messages,
@@ -48,34 +46,18 @@ def _filters(
     message_id: Annotated[Annotated[str, id_text(ids.MESSAGE)] | None, Query(alias="id")] = None,
     mode: Annotated[Literal["live", "test"] | None, Query()] = None,
 ) -> MessageFilter:
-    return MessageFilter(
-        status=status or None,
-        connector=_connector(connector) if connector else None,
-        from_=parse_instant(from_, field="from") if from_ else None,
-        to=parse_instant(to, field="to", end_of_day=True) if to else None,
-        key_id=_id(ids.KEY, key_id, "keyId"),
-        template_id=_id(ids.TEMPLATE, template_id, "templateId"),
-        campaign_id=_id(ids.CAMPAIGN, campaign_id, "campaignId"),
-        recipient=(recipient or "").strip() or None,
-        id=_id(ids.MESSAGE, message_id, "id"),
+    return message_filter(
+        status=status,
+        connector=connector,
+        from_=from_,
+        to=to,
+        key_id=key_id,
+        template_id=template_id,
+        campaign_id=campaign_id,
+        recipient=recipient,
+        message_id=message_id,
         mode=mode,
     )
-
-
-def _connector(text: str) -> UUID | str:
-    if text.startswith(f"{ids.CONNECTOR}_"):
-        return _id(ids.CONNECTOR, text, "connector") or text
-    return provider_of(text, field="connector").type
-
-
-def _id(prefix: str, text: str | None, field: str) -> UUID | None:
-    if not text:
-        return None
-    value = ids.decode(prefix, text)
-    if value is None:
-        message = f"'{text[:80]}' is not an id; it reads {prefix}_ and 26 characters."
-        raise ValidationFailed(errors=[FieldError(field, "VALIDATION_ERROR", message)])
-    return value
 
 
 FilterDep = Annotated[MessageFilter, Depends(_filters)]

@@ -11,7 +11,7 @@ from backend.api.schemas.projects import CreateProject, ProjectBody, ProjectList
 from backend.api.security import CurrentUser
 from backend.services.accounts import projects
 
-_NULLABLE = ("description", "content_retention", "content_retention_days", "retention_days")
+_NULLABLE = ("description", "content_retention", "content_retention_days", "retention_days", "quiet_hours")
 
 router = APIRouter(prefix="/api/v1/projects", tags=["Projects"])
 

@@ -23,8 +23,10 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from backend import ids
+from backend.errors import ValidationFailed
 from backend.providers._registry import provider_types
 from backend.services.paging import Page
+from backend.services.reporting.periods import parse_zone
 from backend.status import Status
 
 _CURSOR: Final = "cur"
@@ -116,6 +118,15 @@ Email = Annotated[
 def _text(**described: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **described})
 
+
+def _zone(name: str) -> str:
+    try:
+        return parse_zone(name).key
+    except ValidationFailed as exc:
+        raise ValueError(exc.message) from exc
+
+
+TimeZone = Annotated[str, Field(max_length=60, examples=["Europe/Berlin"]), AfterValidator(_zone)]
 
 # Query parameters that are read by hand, so that the error names the remedy; "" counts as left out.
 InstantText = Annotated[str, _text(anyOf=[{"format": "date"}, {"format": "date-time"}, {"maxLength": 0}])]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StrictInt, StringConstraints
+from pydantic import Field, StrictBool, StrictInt, StringConstraints, model_validator
 
 from backend import ids
-from backend.api.schemas.base import WHOLE, Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import WHOLE, Instant, Pagination, RequestBody, ResponseBody, TimeZone
+from backend.errors import ValidationFailed
 from backend.models.project import Project
 from backend.services.paging import Page
+from backend.services.policy.quiet_hours import check_quiet_hours
 
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["My Awesome Project"])
@@ -42,6 +44,34 @@ RetentionDays = Annotated[
 ]
 
 
+ClockTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+
+
+class QuietHoursBody(RequestBody):
+    """From `start` to before `end` on the recipient's clock, past midnight where `end` comes first.
+
+    Messages wait for their end as `scheduled`, those of the priority `high` excepted. Retries are not put off.
+    """
+
+    start: Annotated[ClockTime, Field(examples=["21:00"])]
+    end: Annotated[ClockTime, Field(examples=["08:00"])]
+    timezone: Annotated[
+        TimeZone | None,
+        Field(description="Of recipients whose own is not known: no `timezone` in the send, nor one by the number"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _apart(self) -> QuietHoursBody:
+        try:
+            check_quiet_hours(self.model_dump())
+        except ValidationFailed as exc:
+            raise ValueError(exc.message) from exc
+        return self
+
+
+QuietHours = Annotated[QuietHoursBody | None, Field(description="When nothing is sent; null: never")]
+
+
 class CreateProject(RequestBody):
     name: Name
     description: Description = None
@@ -56,6 +86,13 @@ class UpdateProject(RequestBody):
     content_retention: ContentRetention = None
     content_retention_days: ContentDays = None
     retention_days: RetentionDays = None
+    quiet_hours: QuietHours = None
+
+    def changes(self, *nullable: str) -> dict[str, Any]:
+        changes = super().changes(*nullable)
+        if isinstance(quiet_hours := changes.get("quiet_hours"), QuietHoursBody):
+            changes["quiet_hours"] = quiet_hours.model_dump()
+        return changes
 
 
 class ProjectBody(ResponseBody):
@@ -69,6 +106,7 @@ class ProjectBody(ResponseBody):
     content_retention: ContentRetention
     content_retention_days: ContentDays
     retention_days: RetentionDays
+    quiet_hours: QuietHours
 
     @classmethod
     def of(cls, project: Project) -> ProjectBody:
@@ -83,6 +121,7 @@ class ProjectBody(ResponseBody):
             content_retention=project.content_retention,
             content_retention_days=project.content_retention_days,
             retention_days=project.retention_days,
+            quiet_hours=None if project.quiet_hours is None else QuietHoursBody.model_validate(project.quiet_hours),
         )
 
 

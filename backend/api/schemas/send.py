@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from backend.api.schemas.base import ResponseBody
+from backend.api.schemas.base import ResponseBody, TimeZone
 from backend.durations import parse_duration_s
 from backend.services.rendering.channels import channel_names
 from backend.services.routes.routes import LONGEST_FALLBACK_S, MOST_STEPS
@@ -128,8 +128,18 @@ class SendFields(BaseModel):
     metadata: Annotated[
         dict[str, JsonValue] | None, Field(max_length=50, description="Yours; returned with the message")
     ] = None
-    send_at: Annotated[AwareDatetime | None, Field(description="Not before this instant (with a time zone)")] = None
+    send_at: Annotated[
+        AwareDatetime | None,
+        Field(description="Not before this instant (with a time zone), nor in the project's quiet hours"),
+    ] = None
     expires_at: Annotated[AwareDatetime | None, Field(description="Not after this instant (with a time zone)")] = None
+    timezone: Annotated[
+        TimeZone | None,
+        Field(
+            description="The recipient's, for the project's quiet hours. Left out: that of the phone number where it "
+            "has only one, else the project's"
+        ),
+    ] = None
 
 
 class ContentFields(SendFields):

@@ -20,7 +20,7 @@ from backend.services.connectors.connectors import NewConnector, create_connecto
 from backend.services.paging import Page, PageRequest, fetch_page
 
 _CONTENT: Final = ("content_retention", "content_retention_days")
-_AUDITED: Final = ("name", "description", "is_active", *_CONTENT, "retention_days")
+_AUDITED: Final = ("name", "description", "is_active", *_CONTENT, "retention_days", "quiet_hours")
 
 
 async def create_project(

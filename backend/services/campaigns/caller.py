@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from backend.errors import ApiKeyExpired, InvalidApiKey, ProjectNotFound
 from backend.models import ApiKey, Campaign, Project
+from backend.services.policy.quiet_hours import QuietHours
 from backend.services.sending.caller import Caller
 from backend.services.sending.catalog import CatalogKey
 
@@ -39,5 +40,6 @@ async def caller_of(platform: Platform, campaign: Campaign) -> Caller:
             rate_limit=platform.catalog.rate_limit_of(key.rate_limit, project.plan),
             monthly_quota=platform.settings.monthly_quotas().get(project.plan),
             expires_at=key.expires_at,
+            quiet_hours=QuietHours.of(project.quiet_hours),
         )
     )

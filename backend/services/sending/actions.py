@@ -11,12 +11,19 @@ from sqlalchemy import delete, select, update
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.errors import MessageNotCancelable, MessageNotFound, MessageNotResendable, MessageRedacted
+from backend.errors import (
+    ConnectorNotFound,
+    MessageNotCancelable,
+    MessageNotFound,
+    MessageNotResendable,
+    MessageRedacted,
+)
 from backend.ids import new_id
 from backend.models import Event, Message, SendQueueRow
 from backend.models.base import utc_now
 from backend.models.send_queue import DUE, IN_FLIGHT, LANES
 from backend.services.sending.accept import Accepted, accept
+from backend.services.sending.timing import put_off
 from backend.services.sending.ways import active, first_usable
 from backend.services.sending.writer import IdempotencyKey, NewMessage
 from backend.status import IN_PROGRESS, Status
@@ -24,6 +31,7 @@ from backend.status import IN_PROGRESS, Status
 if TYPE_CHECKING:
     from backend.services.platform import Platform
     from backend.services.sending.caller import Caller
+    from backend.services.sending.catalog import CatalogConnector
 
 _CANCELABLE: Final = (Status.SCHEDULED, Status.QUEUED)
 
@@ -99,10 +107,16 @@ async def resend_message(
 
 
 async def repetition(
-    platform: Platform, caller: Caller, message: Message, idempotency: IdempotencyKey | None = None
+    platform: Platform,
+    caller: Caller,
+    message: Message,
+    idempotency: IdempotencyKey | None = None,
+    *,
+    replaces_gone: bool = False,
 ) -> NewMessage:
     """Return the new message that sends `message` once more, by the first of its ways that can be used.
 
+    `replaces_gone`: the project's default of its type stands in for a connector that was deleted.
     Raises MessageRedacted, ConnectorNotFound or ConnectorNotActive.
     """
     if message.redacted_at is not None:
@@ -111,10 +125,21 @@ async def repetition(
             details={"redactedAt": message.redacted_at.isoformat()},
         )
     if message.route is None:
-        active(await platform.catalog.connector(caller.project_id, message.connector_id))
-        return _repeated(message, caller, idempotency)
-    steps = await first_usable(platform, caller.project_id, message.route["steps"])
-    return _rerouted(_repeated(message, caller, idempotency), steps, message.route["fallbackAfterS"])
+        connector = active(await _connector(platform, message, replaces_gone=replaces_gone))
+        new = replace(_repeated(message, caller, idempotency), connector_id=connector.id)
+    else:
+        steps = await first_usable(platform, caller.project_id, message.route["steps"])
+        new = _rerouted(_repeated(message, caller, idempotency), steps, message.route["fallbackAfterS"])
+    return await put_off(platform, caller, new)
+
+
+async def _connector(platform: Platform, message: Message, *, replaces_gone: bool) -> CatalogConnector:
+    try:
+        return await platform.catalog.connector(message.project_id, message.connector_id)
+    except ConnectorNotFound:
+        if not replaces_gone:
+            raise
+        return (await platform.catalog.pool(message.project_id, message.connector_type))[0]
 
 
 def _repeated(message: Message, caller: Caller, idempotency: IdempotencyKey | None) -> NewMessage:

@@ -30,6 +30,7 @@ from backend.models.send_token_secret import SendTokenSecret, Signer
 from backend.models.session import Change, Database
 from backend.services.cache import ReadThroughCache
 from backend.services.group_commit import GroupCommit
+from backend.services.policy.quiet_hours import QuietHours
 from backend.services.rendering.render import TemplateSource
 
 _TTL_S: Final = 5.0
@@ -55,6 +56,7 @@ class CatalogKey:
     rate_limit: int | None
     monthly_quota: int | None
     expires_at: datetime | None
+    quiet_hours: QuietHours | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class CatalogProject:
 
     id: UUID
     monthly_quota: int | None
+    quiet_hours: QuietHours | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,11 @@ class Catalog:
         """Return the messages a calendar month of the project's plan, None: unlimited. Raises ProjectNotFound."""
         return (await self._projects.get(project_id)).monthly_quota
 
+    async def quiet_hours(self, project_id: UUID) -> QuietHours | None:
+        """Return when the project does not send. Raises ProjectNotFound."""
+        project = self._projects.peek(project_id) or await self._projects.get(project_id)
+        return project.quiet_hours
+
     def rate_limit_of(self, own: int | None, plan: str) -> int | None:
         """Return the messages a window that count for a key: its own limit, the server's, its project's plan's."""
         return own or self._default_rate_limit or PLAN_RATE_LIMITS.get(plan)
@@ -192,6 +200,7 @@ class Catalog:
             rate_limit=self.rate_limit_of(caller.rate_limit, caller.plan),
             monthly_quota=self._monthly_quotas.get(caller.plan),
             expires_at=caller.expires_at,
+            quiet_hours=QuietHours.of(caller.quiet_hours),
         )
 
     async def _find_callers(self, key_hashes: Sequence[bytes]) -> Sequence[Caller | None]:
@@ -234,7 +243,7 @@ class Catalog:
             project = await Project.find(session, project_id)
         if project is None:
             raise ProjectNotFound
-        return CatalogProject(project.id, self._monthly_quotas.get(project.plan))
+        return CatalogProject(project.id, self._monthly_quotas.get(project.plan), QuietHours.of(project.quiet_hours))
 
     async def _load_signer(self, kid: str) -> Signer:
         signer = await SendTokenSecret.signer(self._database.raw, kid)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from backend.errors import (
-    BadRequest,
     FieldError,
     SendBlocked,
     TemplateNotActive,
@@ -21,17 +20,15 @@ from backend.services.rendering.render import Rendered, TemplateSource, render_t
 from backend.services.sending.caller import Caller
 from backend.services.sending.grants import Grant, redeem
 from backend.services.sending.recipients import known_provider, normalised_recipient
+from backend.services.sending.timing import first_time, phones_among, quiet_hours_of
 from backend.services.sending.ways import Way, Ways, find_ways, without_suppressed
 from backend.services.sending.writer import IdempotencyKey, NewMessage, TokenUse
-from backend.status import Status
 
 if TYPE_CHECKING:
     from backend.services.platform import Platform
 
 # The access of a template that a publishable key may send with a send token.
 SIGNED: Final = "signed"
-# "Up to a year ahead" (issue of the engine); a typo in the year should not wait for decades.
-_FURTHEST_SEND_AT: Final = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +57,8 @@ class SendRequest:
     channels: Sequence[str] | None = None
     route: str | None = None
     fallback_after_s: int | None = None
+    # The recipient's, an IANA name: what quiet hours are judged by.
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +104,11 @@ async def prepare_message(
     connector = ways.steps[0].connector
     recipient = ways.steps[0].recipient or normalised_recipient(connector.type, "")
     columns = _columns(caller, request, composed, ways.steps[0], recipient)
+    quiet_hours = await quiet_hours_of(platform, caller, request.priority)
+    phones = _phones(request, ways) if quiet_hours is not None else ()
+    columns["send_at"], columns["status"] = first_time(
+        request.send_at, request.expires_at, quiet_hours, timezone=request.timezone, phones=phones
+    )
     if len(ways.steps) > 1:
         columns["route"] = _route(ways, composed.rendered)
     return NewMessage(
@@ -116,6 +120,13 @@ async def prepare_message(
         idempotency=idempotency,
         token=None if request.grant is None else _token_use(request.grant, ways),
     )
+
+
+def _phones(request: SendRequest, ways: Ways) -> list[str]:
+    """The first that tells its time zone counts, the first way's before the others'."""
+    own = phones_among((way.connector.type, way.recipient) for way in ways.steps)
+    named = (request.recipients or {}).get("phone")
+    return [*own, named] if named is not None else own
 
 
 def _route(ways: Ways, rendered: Mapping[str, Rendered]) -> dict[str, Any]:
@@ -201,28 +212,8 @@ def _columns(caller: Caller, request: SendRequest, composed: Composed, first: Wa
         "mode": caller.mode,
         "recipient": recipient,
         "content": _content(composed.rendered[connector_type]),
-        "status": _first_status(request),
         "priority": request.priority,
         "on_uncertain": template.on_uncertain if template is not None else "hold",
         "metadata": request.metadata or None,
-        "send_at": request.send_at,
         "expires_at": request.expires_at,
     }
-
-
-def _first_status(request: SendRequest) -> Status:
-    send_at, expires_at = request.send_at, request.expires_at
-    now = datetime.now(UTC) if send_at is not None or expires_at is not None else None
-    if now is not None and expires_at is not None and expires_at <= max(now, send_at or now):
-        raise BadRequest(
-            f"expiresAt {expires_at.isoformat()} is not after the time of sending; the message would never go out.",
-            errors=[FieldError("expiresAt", "VALIDATION_ERROR", "expiresAt must lie after sendAt and after now.")],
-        )
-    if now is None or send_at is None or send_at <= now:
-        return Status.QUEUED
-    if send_at - now > _FURTHEST_SEND_AT:
-        raise BadRequest(
-            f"sendAt {send_at.isoformat()} is more than a year ahead.",
-            errors=[FieldError("sendAt", "VALIDATION_ERROR", "sendAt may be up to a year ahead.")],
-        )
-    return Status.SCHEDULED

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from sqlalchemy import delete, select
-from sqlmodel import col
+from sqlalchemy import delete
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.errors import AppError, MessageNotFound, NotADeadLetter
@@ -67,7 +67,7 @@ async def redrive_many(platform: Platform, caller: Caller, message_ids: Sequence
     Raises the error itself when nothing was accepted because of limits or a full queue.
     """
     async with platform.database.session() as session:
-        found = await _find(session, caller.project_id, message_ids, _mode(caller))
+        found = await _find(session, caller.project_id, message_ids, mode_of(caller))
     outcomes = await asyncio.gather(*(_redrive(platform, caller, found[one]) for one in message_ids))
     if outcomes and all(_is_passing(outcome) for outcome in outcomes):
         raise next(outcome for outcome in outcomes if isinstance(outcome, AppError))
@@ -124,7 +124,7 @@ async def _redrive(platform: Platform, caller: Caller, found: Message | AppError
     own = caller if caller.key is not None else replace(caller, mode="test" if found.mode == "test" else "live")
 
     async def repeat() -> NewMessage:
-        return replace(await repetition(platform, own, found), redrives=True)
+        return replace(await repetition(platform, own, found, replaces_gone=True), redrives=True)
 
     try:
         return await accept(platform, own, repeat)
@@ -142,7 +142,7 @@ async def _find(
     )
     dead = set((await connection.execute(query)).scalars())
     messages = select(Message).where(col(Message.project_id) == project_id, col(Message.id).in_(message_ids))
-    known = {message.id: message for message in (await session.execute(messages)).scalars()}
+    known = {message.id: message for message in await session.exec(messages)}
     found: dict[UUID, Message | AppError] = {}
     for message_id in message_ids:
         message = known.get(message_id)
@@ -170,7 +170,7 @@ async def _matching(
     return list((await connection.execute(query.order_by(col(DeadLetter.message_id)).limit(limit))).scalars())
 
 
-def _mode(caller: Caller) -> str | None:
+def mode_of(caller: Caller) -> str | None:
     return "test" if caller.key is not None and caller.key.mode == "test" else None
 
 

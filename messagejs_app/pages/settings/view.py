@@ -22,6 +22,7 @@ from messagejs_app.pages.settings.logins import LoginsState, logins
 from messagejs_app.pages.settings.password import password
 from messagejs_app.pages.settings.people_state import PeopleState
 from messagejs_app.pages.settings.people_view import people
+from messagejs_app.pages.settings.quiet_hours import QuietHoursState, quiet_hours
 from messagejs_app.pages.settings.retention import RetentionState, retention
 from messagejs_app.pages.settings.state import SettingsState
 
@@ -33,6 +34,7 @@ def page() -> rx.Component:
             h.when(SettingsState.mail_enabled, None, no_mail()),
             card(h.when(SettingsState.is_ready, _project(), skeleton_rows(2)), title="Project"),
             people(),
+            quiet_hours(),
             retention(),
             card(_you(), title="You"),
             password(),
@@ -100,5 +102,5 @@ def _look(value: str, name: str) -> rx.Component:
 
 
 def register(app: rx.App) -> None:
-    load = [SettingsState.load, PeopleState.load, RetentionState.load, LoginsState.load]
+    load = [SettingsState.load, PeopleState.load, QuietHoursState.load, RetentionState.load, LoginsState.load]
     app.add_page(page, route="/settings", title="Settings · MessageJS", on_load=load)

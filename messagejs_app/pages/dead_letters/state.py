@@ -1,0 +1,252 @@
+"""What was given up and why; redriven or discarded by one, by choice, or by filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from backend import ids
+from backend.errors import AppError
+from backend.services.accounts import audit
+from backend.services.accounts.access import Action
+from backend.services.connectors import connectors
+from backend.services.paging import PageRequest
+from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
+from backend.services.reporting.message_filters import MessageFilter
+from backend.services.reporting.messages import MessageSummary
+from backend.services.sending import redrive
+from backend.services.sending.caller import Caller
+from messagejs_app.events import Events, Steps, complain, event, go_to, say
+from messagejs_app.session import Session
+from messagejs_app.wording import instant, number, plural, recipient
+
+PATH: Final = "/dead-letters"
+_PAGE_SIZE: Final = 50
+_FILTERS: Final = ("connector", "code")
+CODES: Final = {"RETRIES_EXHAUSTED": "Retries used up", "CONNECTOR_GONE": "Connector gone"}
+
+
+@dataclass
+class Row:
+    id: str
+    address: str
+    reason: str
+    code: str
+    kind: str
+    connector: str
+    at: str
+
+
+@dataclass
+class Choice:
+    value: str
+    name: str
+
+
+class DeadLettersState(Session):
+    rows: list[Row] = []
+    chosen: list[str] = []
+    filters: dict[str, str] = {}
+    shown_filters: dict[str, str] = {}
+    connector_choices: list[Choice] = []
+    total: str = ""
+    older: str = ""
+    is_first_page: bool = True
+    is_loaded: bool = False
+    is_busy: bool = False
+    progress: str = ""
+    # What is asked for before it is done: redrive or discard, of the chosen ones or of all.
+    question: str = ""
+
+    @event
+    async def load(self) -> Events:
+        await self._enter()
+        query = self.router.url.query_parameters
+        self._put(filters={name: query[name][:200] for name in _FILTERS if query.get(name)}, chosen=[], question="")
+        await self._look()
+        self.is_loaded = True
+        return None
+
+    @event
+    async def filter_by(self, name: str, value: str) -> Events:
+        merged = {one: text for one, text in {**self.filters, name: value}.items() if text and one in _FILTERS}
+        return go_to(f"{PATH}?{urlencode(merged)}" if merged else PATH)
+
+    @event
+    async def choose(self, message_id: str) -> Events:
+        is_chosen = message_id in self.chosen
+        self.chosen = [one for one in self.chosen if one != message_id] if is_chosen else [*self.chosen, message_id]
+        return None
+
+    @event
+    async def choose_page(self) -> Events:
+        """All on the page, or none."""
+        self.chosen = [] if len(self.chosen) == len(self.rows) else [row.id for row in self.rows]
+        return None
+
+    @event
+    async def ask(self, question: str) -> Events:
+        self.question = question
+        return None
+
+    @event
+    async def close(self, _is_open: bool) -> Events:
+        self.question = ""
+        return None
+
+    @event
+    async def redrive_one(self, message_id: str) -> Steps:
+        self.is_busy = True
+        yield None
+        try:
+            done = await self._redrive([message_id])
+        finally:
+            self.is_busy = False
+        yield self._told(done)
+
+    @event
+    async def redrive_chosen(self) -> Steps:
+        self._put(is_busy=True, question="")
+        yield None
+        try:
+            done = await self._redrive(self.chosen)
+        finally:
+            self.is_busy = False
+        yield self._told(done)
+
+    @event
+    async def redrive_all(self) -> Steps:
+        """Step by step, so that the page shows how far it is."""
+        self._put(is_busy=True, question="", progress="Redriving…")
+        yield None
+        counts, after = [0, 0], None
+        try:
+            while True:
+                platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+                caller = Caller(project_id, self._checked_mode)
+                done = await redrive.redrive_matching(
+                    platform, caller, self._wanted(), after=after, limit=redrive.MOST_REDRIVEN
+                )
+                counts = [counts[0] + done.redriven, counts[1] + len(done.results) - done.redriven]
+                after = done.next_cursor
+                if after is None:
+                    break
+                self.progress = f"{number(counts[0])} redriven…"
+                yield None
+            await self._note("redriven", {"redriven": counts[0], "failed": counts[1]})
+            await self._look()
+        finally:
+            self._put(is_busy=False, progress="", chosen=[])
+        yield say(_sentence(*counts))
+
+    @event
+    async def discard_one(self, message_id: str) -> Events:
+        self.chosen = [message_id]
+        return await self._discard_chosen()
+
+    @event
+    async def discard_chosen(self) -> Events:
+        return await self._discard_chosen()
+
+    async def _discard_chosen(self) -> Events:
+        async with self._desk(Action.SEND_MESSAGES) as desk:
+            count = await redrive.discard_many(
+                desk.session, project_id=desk.project_id, message_ids=_uuids(self.chosen)
+            )
+        return await self._discarded(count)
+
+    @event
+    async def discard_all(self) -> Events:
+        count = 0
+        while True:
+            async with self._desk(Action.SEND_MESSAGES) as desk:
+                step = await redrive.discard_matching(desk.session, project_id=desk.project_id, filters=self._wanted())
+            count += step
+            if step < redrive.MOST_DISCARDED:
+                return await self._discarded(count)
+
+    async def _redrive(self, message_ids: Sequence[str]) -> redrive.Redrive:
+        platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+        done = await redrive.redrive_many(platform, Caller(project_id, self._checked_mode), _uuids(message_ids))
+        await self._note("redriven", {"redriven": done.redriven, "failed": len(done.results) - done.redriven})
+        await self._look()
+        self.chosen = []
+        return done
+
+    def _told(self, done: redrive.Redrive) -> Events:
+        problem = next((one.outcome for one in done.results if isinstance(one.outcome, AppError)), None)
+        if problem is None:
+            return say(_sentence(done.redriven, 0))
+        return complain(f"{_sentence(done.redriven, len(done.results) - done.redriven)} {problem.message}")
+
+    async def _discarded(self, count: int) -> Events:
+        await self._note("discarded", {"discarded": count})
+        await self._look()
+        self._put(question="", chosen=[])
+        return say(f"{plural(count, 'dead letter')} discarded. The messages stay failed.")
+
+    async def _note(self, what: str, after: dict[str, Any]) -> None:
+        async with self._desk(Action.SEND_MESSAGES) as desk:
+            named = {"filter": dict(self.filters)} if self.filters else {}
+            audit.record(
+                desk.session,
+                desk.principal,
+                f"dead_letters.{what}",
+                project_id=desk.project_id,
+                after={**after, **named},
+            )
+
+    async def _look(self) -> None:
+        before = ids.decode(ids.MESSAGE, self.router.url.query_parameters.get("before", ""))
+        async with self._desk(Action.VIEW_MESSAGES) as desk:
+            own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
+            page = await list_dead_letters(
+                desk.session,
+                project_id=desk.project_id,
+                filters=self._wanted(),
+                page=PageRequest(limit=_PAGE_SIZE, cursor=before),
+            )
+        names = {one.id: one.name for one in own}
+        merged = dict(self.filters)
+        if page.next_cursor is not None:
+            merged["before"] = ids.encode(ids.MESSAGE, page.next_cursor)
+        choices = [Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in own]
+        shown = {**{one.value: one.name for one in choices}, **CODES}
+        self._put(
+            rows=[_row(one, names) for one in page.items],
+            connector_choices=choices,
+            shown_filters={name: shown.get(value, value) for name, value in self.filters.items()},
+            total=f"{'more than ' if page.is_total_estimate else ''}{plural(page.total, 'dead letter')}",
+            older=f"{PATH}?{urlencode(merged)}" if page.next_cursor is not None else "",
+            is_first_page=before is None,
+        )
+
+    def _wanted(self) -> DeadLetterFilter:
+        connector = ids.decode(ids.CONNECTOR, self.filters.get("connector", ""))
+        return DeadLetterFilter(
+            MessageFilter(connector=connector, mode=self._checked_mode), self.filters.get("code") or None
+        )
+
+
+def _row(one: MessageSummary, names: dict[UUID, str]) -> Row:
+    return Row(
+        id=ids.encode(ids.MESSAGE, one.id),
+        address=recipient(one.recipient),
+        reason=one.error or "",
+        code=CODES.get(one.error_code or "", one.error_code or ""),
+        kind=one.connector_type,
+        connector=names.get(one.connector_id, one.connector_type.capitalize()),
+        at=instant(one.failed_at),
+    )
+
+
+def _uuids(message_ids: Sequence[str]) -> list[UUID]:
+    return [value for one in message_ids if (value := ids.decode(ids.MESSAGE, one)) is not None]
+
+
+def _sentence(redriven: int, failed: int) -> str:
+    stayed = f" {plural(failed, 'message')} could not be sent again." if failed else ""
+    return f"{plural(redriven, 'message')} on the way again.{stayed}"

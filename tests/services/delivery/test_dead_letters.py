@@ -1,0 +1,108 @@
+"""Which messages become dead letters: those that were given up although another try may help, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
+
+from backend.models import Connector
+from backend.providers._base import Accepted
+from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Unavailable
+from backend.services.delivery import outcomes
+from backend.services.delivery.accounts import Account
+from backend.services.delivery.claims import Claims
+from backend.services.delivery.outcomes import CONNECTOR_GONE, Result, RetryPolicy
+from backend.services.delivery.recorder import Recorder
+from backend.services.delivery.ways import after_try
+from backend.services.paging import PageRequest
+from backend.services.platform import Platform
+from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
+from backend.services.reporting.message_filters import MessageFilter
+from tests.services.delivery.routed import accept_routed, change, queue_row, way
+from tests.world import World, make_sweeper
+
+ONE_TRY = RetryPolicy(max_attempts=1, base_s=0.01, cap_s=0.02, max_age_s=3600)
+AWAY = Unavailable("The provider is away.")
+REFUSED = Rejected("No such number.", code="21211")
+
+
+async def dead(world: World) -> dict[UUID, str | None]:
+    """Return the project's dead letters and why."""
+    async with world.platform.database.session() as session:
+        page = await list_dead_letters(
+            session, project_id=world.project_id, filters=DeadLetterFilter(MessageFilter()), page=PageRequest()
+        )
+    assert page.total == len(page.items)
+    return {one.id: one.error_code for one in page.items}
+
+
+async def try_once(
+    platform: Platform, connector: Connector, *answers: Accepted | SendError, delivered_meanwhile: UUID | None = None
+) -> None:
+    """Claim as many messages as there are answers, and record those in the order of acceptance."""
+    claimed = await Claims(platform.database.raw, lease_s=60).take([(1, connector.id)], len(answers))
+    claims = sorted(claimed, key=lambda claim: claim.message_id)
+    assert len(claims) == len(answers)
+    await change(platform, "UPDATE messages SET status = 'delivered' WHERE id = %s", delivered_meanwhile)
+    recorder = Recorder(platform.database.raw)
+    account = Account(connector.id, reason="The connector was deleted.")
+    results = []
+    for claim, answer in zip(claims, answers, strict=True):
+        result: Result
+        if isinstance(answer, Accepted):
+            result = outcomes.accepted(claim, answer, datetime.now(UTC), 1.0)
+        else:
+            result = outcomes.failed(claim, answer, ONE_TRY, datetime.now(UTC), 1.0)
+        results.append(after_try(result, account, settle_s=60))
+    recorded = await asyncio.gather(*(recorder.record(result) for result in results))
+    assert all(one.is_ours for one in recorded)
+
+
+async def test_what_was_given_up_is_one_and_what_was_refused_or_sent_is_not(platform: Platform, world: World) -> None:
+    box = await world.connector()
+    answers: dict[str, Accepted | SendError] = {
+        "exhausted": AWAY,
+        "gone": Rejected("The connector was deleted.", code=CONNECTOR_GONE),
+        "refused": REFUSED,
+        "sent": Accepted("provider-id"),
+        "unclear": OutcomeUnknown("No answer."),
+    }
+    messages = {name: await accept_routed(world, way(box)) for name in answers}
+    await try_once(platform, box, *answers.values())
+    assert await dead(world) == {
+        messages["exhausted"]: "RETRIES_EXHAUSTED",
+        messages["gone"]: CONNECTOR_GONE,
+    }
+
+
+async def test_a_message_that_goes_on_with_its_next_way_is_none_until_the_last_gave_up(
+    platform: Platform, world: World
+) -> None:
+    first, second = await world.connector(), await world.connector()
+    message_id = await accept_routed(world, way(first), way(second, to="43"))
+    await try_once(platform, first, AWAY)
+    assert await dead(world) == {}
+    assert (await queue_row(platform, message_id)) == (0, second.id, 0)
+    await try_once(platform, second, AWAY)
+    assert await dead(world) == {message_id: "RETRIES_EXHAUSTED"}
+
+
+async def test_what_waited_too_long_for_a_connector_that_cannot_send_is_one(platform: Platform, world: World) -> None:
+    box = await world.connector()
+    message_id = await accept_routed(world, way(box))
+    late = await accept_routed(world, way(box), expires_at="2020-01-01T00:00:00Z")
+    await change(platform, "UPDATE connectors SET is_active = false WHERE id = %s", box.id)
+    await change(platform, "UPDATE send_queue SET due_at = now() - interval '25 hours' WHERE connector_id = %s", box.id)
+    await make_sweeper(platform).sweep()
+    assert (await world.message(late)).status == "expired"
+    assert await dead(world) == {message_id: "RETRIES_EXHAUSTED"}
+
+
+async def test_one_that_a_receipt_has_settled_meanwhile_is_none(platform: Platform, world: World) -> None:
+    box = await world.connector()
+    before, after = [await accept_routed(world, way(box)) for _ in range(2)]
+    await try_once(platform, box, AWAY, AWAY, delivered_meanwhile=before)
+    assert await dead(world) == {after: "RETRIES_EXHAUSTED"}
+    await change(platform, "UPDATE messages SET status = 'delivered' WHERE id = %s", after)
+    assert await dead(world) == {}
