@@ -38,6 +38,7 @@ class DeliveryProcess:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.is_stop_requested = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="delivery", daemon=True)
         self._tasks: list[asyncio.Task[None]] = []
@@ -62,6 +63,7 @@ class DeliveryProcess:
 
     def request_stop(self) -> None:
         """Claim nothing more. Called from a signal handler: returns at once."""
+        self.is_stop_requested = True
         if self._engine is not None:
             self._loop.call_soon_threadsafe(self._engine.request_stop)
 

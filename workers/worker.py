@@ -74,5 +74,6 @@ def _work(settings: Settings, delivery: DeliveryProcess) -> bool:
         worker.work(logging_level="WARNING")
     except (redis.RedisError, OSError) as exc:
         log.warning("worker.redis_away", error=type(exc).__name__)
-        return True
+        # RQ's handler may have taken the signal while RQ was still connecting.
+        return not delivery.is_stop_requested
     return False

@@ -82,6 +82,19 @@ async def test_a_worker_outlives_valkey_being_away_for_three_seconds(
     assert await asyncio.to_thread(worker.stop) < 10
 
 
+@pytest.mark.parametrize("away_s", [0.4, 1.0, 1.6])
+async def test_a_worker_ends_while_valkey_is_away(start_worker: StartWorker, valkey: Valkey, away_s: float) -> None:
+    """Whether RQ is just connecting, with handlers of its own, or we wait between two tries."""
+    worker = await _start(start_worker)
+    valkey.kill()
+    await asyncio.sleep(away_s)
+    try:
+        await asyncio.to_thread(worker.stop, signal.SIGTERM, 12)
+    finally:
+        await asyncio.to_thread(valkey.start)
+    assert "worker.stopped" in worker.log()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_an_idle_worker_ends_at_once(start_worker: StartWorker, number: signal.Signals) -> None:
     worker = await _start(start_worker, SHUTDOWN_GRACE_S="12")
