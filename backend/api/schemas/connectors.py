@@ -63,7 +63,6 @@ Config = Annotated[
 
 Weight = Annotated[
     int,
-    WHOLE,
     Field(
         ge=0,
         le=HEAVIEST,
@@ -72,6 +71,7 @@ Weight = Annotated[
         "0: only when those cannot be used. null: not in the type's pool",
         examples=[100],
     ),
+    WHOLE,
 ]
 
 

@@ -76,7 +76,7 @@ class DiscardBody(RequestBody):
 class RedriveBody(DiscardBody):
     cursor: Annotated[CursorText | None, Field(description="With a filter: `nextCursor` of the call before")] = None
     limit: Annotated[
-        StrictInt, WHOLE, Field(ge=1, le=MOST_REDRIVEN, description="With a filter: how many to look at")
+        StrictInt, Field(ge=1, le=MOST_REDRIVEN, description="With a filter: how many to look at"), WHOLE
     ] = MOST_REDRIVEN
 
 

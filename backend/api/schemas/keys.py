@@ -17,7 +17,7 @@ from backend.services.paging import Page
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["Production Key"])
 ]
-RateLimit = Annotated[int, WHOLE, Field(ge=1, le=1_000_000_000, strict=True, examples=[1000])]
+RateLimit = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True, examples=[1000]), WHOLE]
 # Checked where the kind of the key is known, which says what it may have.
 _Scope = Annotated[str, Field(json_schema_extra={"enum": [*SCOPES]})]
 Scopes = Annotated[list[_Scope], Field(min_length=1, max_length=20, examples=[["messages:send"]])]

@@ -24,7 +24,6 @@ Name = Annotated[
 ]
 FallbackAfterS = Annotated[
     int,
-    WHOLE,
     Field(
         ge=1,
         le=LONGEST_FALLBACK_S,
@@ -32,6 +31,7 @@ FallbackAfterS = Annotated[
         description="Seconds that a step may take to deliver before the next one is tried; null: only failures count",
         examples=[60],
     ),
+    WHOLE,
 ]
 
 

@@ -53,7 +53,7 @@ class SendTokenBody(RequestBody):
         Field(max_length=300, description="Only for pages of this origin", examples=["https://shop.example"]),
     ] = None
     expires_in_s: Annotated[
-        int, WHOLE, Field(ge=1, le=LONGEST_LIFE_S, strict=True, description="For how many seconds it is good")
+        int, Field(ge=1, le=LONGEST_LIFE_S, strict=True, description="For how many seconds it is good"), WHOLE
     ] = 300
 
     def to_new_token(self) -> NewToken:

@@ -223,7 +223,7 @@ class VersionListBody(ResponseBody):
 
 
 class RollbackBody(RequestBody):
-    version: Annotated[int, WHOLE, Field(ge=1, le=2_147_483_647, strict=True, examples=[1])]
+    version: Annotated[int, Field(ge=1, le=2_147_483_647, strict=True, examples=[1]), WHOLE]
 
 
 class PreviewTemplateBody(RequestBody):

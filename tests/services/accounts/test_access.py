@@ -25,6 +25,8 @@ MATRIX = {
     Action.MANAGE_CONNECTORS: "oad",
     Action.VIEW_TEMPLATES: "oadv",
     Action.MANAGE_TEMPLATES: "oad",
+    Action.VIEW_ROUTES: "oadv",
+    Action.MANAGE_ROUTES: "oad",
     Action.VIEW_MESSAGES: "oadv",
     Action.SEND_MESSAGES: "oad",
 }

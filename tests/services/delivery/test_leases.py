@@ -159,8 +159,8 @@ async def test_a_result_that_waits_for_a_renewal_is_recorded_by_a_database_that_
     claims = Claims(platform.database.raw, lease_s=30)
     renew = "UPDATE send_queue SET lease_until = now() + interval '1 minute' WHERE message_id = ANY(%s)"
     recorder = Recorder(database.raw)
-    for _ in range(6):
-        held = [await _claimed(platform, world, lease_s=30) for _ in range(60)]
+    for _ in range(2):
+        held = [await _claimed(platform, world, lease_s=30) for _ in range(8)]
         await claims.mark_in_flight(held)
         async with platform.database.raw.connection() as renewing, renewing.transaction():
             await renewing.execute(renew, ([claim.message_id for claim in held],))
