@@ -55,20 +55,22 @@ def _many(count: int) -> dict[str, Any]:
 
 
 def _one_large(backlog: int, seconds: float) -> Iterator[dict[str, Any]]:
-    """One connector has `backlog` messages queued; another's go through the API one at a time, by each lane."""
+    """One connector has `backlog` messages queued in the normal lane; another's go through the API one at a time by
+    each lane, and at last some of its own by the high one."""
     with stage.fake_provider(0) as provider_port, stage.web() as port:
-        small = stage.seed()
-        asyncio.run(_queue_backlog(backlog))
+        small, large = stage.seed(), asyncio.run(_queue_backlog(backlog))
         with stage.worker(provider_port) as worker:
             _until_arrived(provider_port, "backlog", min(1000, backlog), time.monotonic())
-            for lane in ("high", "normal", "bulk"):
+            for tenant, lane in ((small, "high"), (small, "normal"), (small, "bulk"), (large, "high")):
                 memory = [stage.memory_mb(worker)]
-                body = orjson.dumps({**orjson.loads(small.body), "priority": lane}).decode()
-                waits, sent = _send_beside(port, provider_port, body, small.keys, seconds)
+                body = orjson.dumps({**orjson.loads(tenant.body), "priority": lane}).decode()
+                waits, sent = _send_beside(port, provider_port, body, tenant.keys, seconds)
                 memory.append(stage.memory_mb(worker))
                 left = backlog - sum(text.startswith("backlog") for _, text in stage.arrivals(provider_port))
                 yield {
-                    **_row(f"beside {backlog:,}", lane, waits, len(sent) - len(waits)),
+                    **_row(
+                        f"{'beside' if tenant is small else 'among'} {backlog:,}", lane, waits, len(sent) - len(waits)
+                    ),
                     "backlog left": f"{left:,}",
                     "worker MB": f"{memory[0]:.0f} -> {memory[1]:.0f}",
                 }
@@ -107,7 +109,7 @@ async def _queue_one_each(count: int) -> None:
         await platform.close()
 
 
-async def _queue_backlog(count: int) -> None:
+async def _queue_backlog(count: int) -> stage.Tenant:
     platform = await Platform.open(Settings())
     try:
         tenant = await stage.make_tenant(platform)
@@ -116,6 +118,7 @@ async def _queue_backlog(count: int) -> None:
             await _queue(platform, tenant, [tenant.connector_id] * size, f"backlog {start}")
         async with platform.database.raw.connection() as connection:
             await connection.execute("VACUUM ANALYZE send_queue")
+        return tenant
     finally:
         await platform.close()
 

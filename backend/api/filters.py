@@ -17,7 +17,8 @@ from backend.services.reporting.instants import parse_instant
 from backend.services.reporting.messages import MessageFilter
 
 
-def _text(field: str, value: str | None) -> str | None:
+def storable_text(field: str, value: str | None) -> str | None:
+    """Raises ValidationFailed."""
     if has_nul(value):
         message = f"'{field}' contains a NUL character, which no stored text has; remove it."
         raise ValidationFailed(errors=[FieldError(field, "VALIDATION_ERROR", message)])
@@ -30,7 +31,7 @@ async def _wanted(
         bool | None, Query(alias="isActive", description="Only active ones, or only the others")
     ] = None,
 ) -> Wanted:
-    return Wanted(q=_text("q", q), is_active=is_active)
+    return Wanted(q=storable_text("q", q), is_active=is_active)
 
 
 WantedDep = Annotated[Wanted, Depends(_wanted)]
@@ -42,7 +43,7 @@ async def _wanted_of_type(
         str | None, Query(alias="connectorType", max_length=50, description="Only of this type", examples=["whatsapp"])
     ] = None,
 ) -> Wanted:
-    return replace(wanted, connector_type=_text("connectorType", connector_type))
+    return replace(wanted, connector_type=storable_text("connectorType", connector_type))
 
 
 WantedOfTypeDep = Annotated[Wanted, Depends(_wanted_of_type)]

@@ -62,14 +62,14 @@ WHATSAPP: Final[dict[str, Any]] = {
 }
 TEMPLATE: Final = {"name": "Welcome", "connectorType": "whatsapp", "content": "Hello {{name}}", "variables": ["name"]}
 # A provider that somebody else wrote, and got wrong.
-PIGEON: Final = """
+RAVEN: Final = """
 from backend.providers._base import Accepted, Credentials, Health, Provider
 
 class NoCredentials(Credentials): ...
 
-class Pigeon(Provider[NoCredentials]):
-    type = "pigeon"
-    title = "Pigeon post"
+class Raven(Provider[NoCredentials]):
+    type = "raven"
+    title = "Raven post"
     summary = "Messages by bird."
     recipient_kind = "any"
     recipient_example = "loft 4"
@@ -284,8 +284,8 @@ async def access_denied(scene: Scene) -> list[httpx.Response]:
 
 
 async def connector_error(scene: Scene) -> list[httpx.Response]:
-    with _pigeon_post(scene.directory):
-        body = {"type": "pigeon", "name": "Birds"}
+    with _raven_post(scene.directory):
+        body = {"type": "raven", "name": "Birds"}
         made = (await scene.post("/connectors", body)).json()
         answers = [
             await scene.post("/connectors?verify=true", body),
@@ -296,13 +296,13 @@ async def connector_error(scene: Scene) -> list[httpx.Response]:
 
 
 @contextmanager
-def _pigeon_post(directory: Path) -> Iterator[None]:
+def _raven_post(directory: Path) -> Iterator[None]:
     """A distribution on sys.path, as pip would leave it."""
-    (directory / "pigeon_post.py").write_text(PIGEON)
-    info = directory / "pigeon_post-1.0.dist-info"
+    (directory / "raven_post.py").write_text(RAVEN)
+    info = directory / "raven_post-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pigeon-post\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[messagejs.providers]\npigeon = pigeon_post:Pigeon\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: raven-post\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[messagejs.providers]\nraven = raven_post:Raven\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(directory))
         provider_types.cache_clear()

@@ -55,8 +55,7 @@ async def test_a_file_that_is_no_table_is_said_on_the_page(visitor: Visitor) -> 
     visitor.troubles = [one for one in visitor.troubles if "400" not in one]  # the browser's own line for a refusal
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 async def test_its_pages_fit(browser: Browser, site: Site, width: int, scheme: Literal["light", "dark"]) -> None:
     context = await browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     visitor = Visitor(context, site)

@@ -82,8 +82,7 @@ async def test_quiet_hours_are_set(visitor: Visitor) -> None:
     await expect(page.locator("#timezone")).to_have_value("Europe/Berlin")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 async def test_the_page_fits(browser: Browser, site: Site, width: int, scheme: Literal["light", "dark"]) -> None:
     context = await browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     visitor = Visitor(context, site)

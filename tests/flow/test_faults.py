@@ -155,6 +155,27 @@ async def test_a_restarted_postgres_loses_nothing(sender: Sender, telegram: Host
     assert Counter(telegram.taken["restarted"].values()) == {1: 400}
 
 
+async def test_a_crashed_backend_of_postgres_loses_nothing(sender: Sender, telegram: HostileTelegram, up: Up) -> None:
+    """As the kernel does when memory is short: Postgres ends all connections and recovers, its process stays."""
+    connector_id = await sender.connector("crashed")
+
+    async def crash() -> None:
+        for accepted in (120, 240):
+            await _until_accepted(sender, accepted)
+            backends = [
+                child
+                for child in psutil.Process(up.pid_of("postgres")).children()
+                if "[local]" in " ".join(child.cmdline())
+            ]
+            backends[accepted % len(backends)].kill()
+
+    counts = await _while_sending(sender, connector_id, 400, asyncio.create_task(crash()))
+    _accounted(counts, 400)
+    assert counts["failed"] == 0
+    assert max(telegram.taken["crashed"].values()) == 1
+    assert len(telegram.taken["crashed"]) >= counts["sent"]
+
+
 async def test_a_worker_that_sleeps_past_its_lease_sends_nothing_twice(
     sender: Sender, telegram: HostileTelegram, up: Up
 ) -> None:

@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend import ids
 from backend.api.campaign_access import sender
 from backend.api.dependencies import MessageId, PageDep, PlatformDep, ReadSessionDep, SessionDep, decoded
-from backend.api.filters import message_filter
+from backend.api.filters import message_filter, storable_text
 from backend.api.message_access import project_of_key, project_of_user, resender
 from backend.api.openapi import error_responses
 from backend.api.routes.message_reads import ProjectIdQuery, within_mode
@@ -64,7 +64,7 @@ def _filters(
         recipient=recipient,
         mode=mode,
     )
-    return DeadLetterFilter(messages, code or None)
+    return DeadLetterFilter(messages, storable_text("code", code) or None)
 
 
 @router.get("", summary="List dead letters", responses=error_responses(400, 401, 403, 404))
