@@ -46,9 +46,12 @@ async def test_with_nothing_running_there_is_nothing_to_wait_for() -> None:
 
 def test_what_is_kept_for_good_is_passed_over_by_the_collector() -> None:
     kept = [object() for _ in range(3)]
+    thresholds = gc.get_threshold()
     try:
         keep_for_good()
         assert not any(one is kept for one in gc.get_objects())
+        assert gc.get_threshold() > thresholds
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
     assert any(one is kept for one in gc.get_objects())
