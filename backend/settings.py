@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     # --- Sessions. "15m", "7d" or seconds.
     jwt_expires_in: Annotated[int, NoDecode] = Field(15 * 60, description="Life of an access token")
     jwt_refresh_expires_in: Annotated[int, NoDecode] = Field(7 * 24 * 3600, description="Life of a refresh token")
+    bcrypt_cost: int = Field(
+        11, ge=4, le=16, description="A password's hash takes 2^cost rounds; tests alone go below 10"
+    )
     registration: Literal["open", "invite", "closed"] = Field("open", description="Who may register")
     login_attempts_per_account: int = Field(10, ge=1, description="Failed logins per account and 15 minutes")
     login_attempts_per_address: int = Field(50, ge=1, description="Failed logins per address and 15 minutes")

@@ -130,8 +130,13 @@ class Reset(Visit, rx.State):
         self.errors, self.is_busy = {}, True
         yield None
         try:
+            platform = current_platform()
             await recovery.reset_password(
-                current_platform().database, token=self._token, password=password, address=self._client_address
+                platform.database,
+                platform.settings,
+                token=self._token,
+                password=password,
+                address=self._client_address,
             )
             self.is_done = True
         except InvalidLink:

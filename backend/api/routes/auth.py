@@ -155,7 +155,9 @@ async def request_password_reset(body: PasswordResetBody, request: Request, plat
 )
 async def confirm_password_reset(body: ConfirmPasswordResetBody, request: Request, platform: PlatformDep) -> Response:
     address = client_of(request, platform.settings.trusted_proxies).address
-    await recovery.reset_password(platform.database, token=body.token, password=body.password, address=address)
+    await recovery.reset_password(
+        platform.database, platform.settings, token=body.token, password=body.password, address=address
+    )
     return Response(status_code=204)
 
 

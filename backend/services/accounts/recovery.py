@@ -74,12 +74,12 @@ async def send_confirmation_link(database: Database, mail: PlatformMail, setting
     await mail.send(Mail("email_confirmation", user.email, "Confirm your e-mail address", text, link))
 
 
-async def reset_password(database: Database, *, token: str, password: str, address: str) -> None:
+async def reset_password(database: Database, settings: Settings, *, token: str, password: str, address: str) -> None:
     """Set a new password and end every log-in of the user. Raises InvalidLink."""
     # Looked at first: a made-up token must not cost a hash.
     async with database.session() as session:
         await _find_token(session, token, "password_reset")
-    password_hash = await hash_password(password)
+    password_hash = await hash_password(password, cost=settings.bcrypt_cost)
     async with database.transaction() as session:
         user = await _use_token(session, token, "password_reset")
         user.password_hash = password_hash
@@ -115,10 +115,11 @@ async def change_password(
     await attempts.take()
     async with database.session() as session:
         user = await User.find(session, principal.user_id)
-    if not await verify_password(current, user.password_hash if user is not None else None):
+    known = user.password_hash if user is not None else None
+    if not await verify_password(current, known, cost=settings.bcrypt_cost):
         raise InvalidCredentials("The current password is not right; 'Forgot password' sends a link for a new one.")
     await attempts.give_back()
-    password_hash = await hash_password(new)
+    password_hash = await hash_password(new, cost=settings.bcrypt_cost)
     async with database.transaction() as session:
         user = await User.find(session, principal.user_id)
         if user is None:

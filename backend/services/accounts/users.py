@@ -26,7 +26,7 @@ from backend.services.accounts import audit
 from backend.services.accounts.access import UserPrincipal
 from backend.services.accounts.invitations import accept_invitation, check_invitation
 from backend.services.accounts.limits import LoginAttempts
-from backend.services.accounts.passwords import hash_password, verify_password
+from backend.services.accounts.passwords import costs, hash_password, verify_password
 from backend.services.accounts.projects import create_project
 from backend.services.accounts.tokens import (
     COOKIE_PREFIX,
@@ -94,7 +94,7 @@ async def register_user(
 
     `email` is valid. Raises RegistrationClosed, EmailTaken, and InvalidLink for the invitation.
     """
-    password_hash = await hash_password(password)  # before the first query: it takes a while
+    password_hash = await hash_password(password, cost=settings.bcrypt_cost)  # before the first query: it takes a while
     is_first = await _is_first_user(session)
     if not is_first:
         _check_open(settings, invitation)
@@ -158,7 +158,8 @@ async def log_in(
     await attempts.take()
     async with database.session() as session:
         user = await User.find_by_email(session, email)
-    is_right = await verify_password(password, user.password_hash if user is not None else None)
+    known = user.password_hash if user is not None else None
+    is_right = await verify_password(password, known, cost=settings.bcrypt_cost)
     if user is None or not is_right or not user.is_active:
         log.info("user.login_refused", address=client.address)
         # Written for an unknown account as well: the answer takes as long.
@@ -168,10 +169,14 @@ async def log_in(
             )
         raise InvalidCredentials
     await attempts.give_back()
+    has_cost = costs(user.password_hash, settings.bcrypt_cost)
+    rehashed = None if has_cost else await hash_password(password, cost=settings.bcrypt_cost)
     async with database.transaction() as session:
         current = await User.find(session, user.id)
         if current is None or not current.is_active:
             raise InvalidCredentials
+        if rehashed is not None and current.password_hash == user.password_hash:
+            current.password_hash = rehashed
         current.last_login_at = utc_now()
         signed_in = await _open_session(session, current, settings, client)
         audit.record(session, signed_in.principal, "user.logged_in", subject_id=current.id)

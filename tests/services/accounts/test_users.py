@@ -138,6 +138,27 @@ async def test_a_deactivated_user_can_neither_log_in_nor_go_on(platform: Platfor
         )
 
 
+async def test_a_log_in_brings_a_password_to_the_cost_that_is_set_now(platform: Platform) -> None:
+    signed_in = await register(platform)
+    dearer = platform.settings.model_copy(update={"bcrypt_cost": platform.settings.bcrypt_cost + 1})
+    hashes = set[str]()
+    for settings in (platform.settings, dearer, dearer):
+        await users.log_in(
+            platform.database,
+            platform.redis,
+            settings=settings,
+            email=signed_in.user.email,
+            password=PASSWORD,
+            client=Client(address="192.0.2.3"),
+        )
+        async with platform.database.session() as session:
+            user = await User.find(session, signed_in.user.id)
+        assert user is not None
+        hashes.add(user.password_hash)
+        assert user.password_hash.startswith(f"$2b${settings.bcrypt_cost:02d}$")
+    assert len(hashes) == 2  # written when the cost changed, and then no more
+
+
 async def test_a_cookie_ends_with_its_life_and_with_its_log_in(platform: Platform) -> None:
     signed_in = await register(platform)
     async with platform.database.transaction() as session:
