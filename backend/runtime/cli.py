@@ -108,6 +108,9 @@ def worker(data_dir: DataDirOption = None) -> None:
     _join(environment)
     settings = environment.settings()
     from backend import logs
+    from backend.services.background import collect_nothing
+
+    collect_nothing()
     from workers.worker import main as work
 
     logs.configure_from(settings)

@@ -15,7 +15,7 @@ from backend import logs
 from backend.runtime.errors import CannotStart, PortTaken
 from backend.runtime.frontend import Frontend, project_root
 from backend.runtime.process import die_with_parent
-from backend.services.background import keep_for_good
+from backend.services.background import collect_nothing, keep_for_good
 from backend.settings import Settings, get_settings
 
 _DASHBOARD: Final = "messagejs_app.messagejs_app:app"
@@ -86,6 +86,7 @@ def _load(target: str, trusted_proxies: tuple[str, ...]) -> Callable[..., Any]:
     from granian._internal import load_target
     from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
+    collect_nothing()
     die_with_parent(signal.SIGTERM)
     logs.configure_from(get_settings())
     application: Callable[..., Any] = load_target(target, factory=True)

@@ -11,6 +11,11 @@ _ASK_AGAIN_S: Final = 0.2
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 
 
+def collect_nothing() -> None:
+    """Until `keep_for_good`: what a start imports and builds is no garbage, and to look for some is a tenth of it."""
+    gc.disable()
+
+
 def keep_for_good() -> None:
     """Have the garbage collector pass over what is there now, and come by less often; called when a process is set up.
 
@@ -20,6 +25,7 @@ def keep_for_good() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+    gc.enable()
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:

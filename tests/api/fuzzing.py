@@ -47,10 +47,8 @@ PATIENCE_S: Final = 120 + EXAMPLES * 60
 CALLERS: Final = tuple(os.environ.get("MESSAGEJS_FUZZ_CALLERS", "owner viewer key nobody administrator").split())
 # What an API key may call; and what nobody here may, so that one refusal is like another.
 WITH_KEY: Final = r"^/api/v1/(messages|send|campaigns|analytics|stats)\b"
-# Of these, what is no twin of another: an export takes a list's parameters, all analytics the same.
-DISTINCT_WITH_KEY: Final = r"^/api/v1/(messages(?!/export)|send|campaigns|analytics/messages|stats)\b"
-# A second name of another operation.
-ALIASES: Final = r"/(services|logs|refresh-token)$"
+# What takes another operation's body or parameters: other names of it, an export, a preview, a text alone.
+TWINS: Final = r"/(services|logs|refresh-token|messages/(export|text|preview)|send|analytics/(usage|connectors)|discard|admin/audit)$"
 FOR_ADMINISTRATORS: Final = r"^/api/v1/admin\b"
 # What a caller may do once only, or not without losing what the rest of the run needs.
 ENDING_OPERATIONS: Final = (
@@ -215,11 +213,11 @@ def _boundaries(caller: Caller) -> list[dict[str, Any]]:
         return []
     off = {"phases": {"coverage": {"enabled": False, "unexpected-methods": ["PATCH"]}}}
     without = {
-        "owner": {"include-path-regex": f"{WITH_KEY}|{FOR_ADMINISTRATORS}|{ALIASES}"},
-        "key": {"exclude-path-regex": DISTINCT_WITH_KEY},
+        "owner": {"include-path-regex": f"{WITH_KEY}|{FOR_ADMINISTRATORS}"},
+        "key": {"exclude-path-regex": WITH_KEY},
         "administrator": {"exclude-path-regex": FOR_ADMINISTRATORS},
     }
-    return [{**without.get(caller.name, {"include-path-regex": "^/"}), **off}]
+    return [{**without.get(caller.name, {"include-path-regex": "^/"}), **off}, {"include-path-regex": TWINS, **off}]
 
 
 def _deletions(caller: Caller, pinned: bool) -> list[dict[str, Any]]:

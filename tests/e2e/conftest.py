@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pytest
 import pytest_asyncio
@@ -24,6 +24,19 @@ _CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-ch
 _BUILD_PATIENCE_S: Final = 180.0
 _PASSWORD: Final = "correct horse battery"
 _numbers = itertools.count(1)
+
+# Not the sandbox, which needs what a container or root does not give it; no pages of Chromium's own beside ours.
+_ARGUMENTS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-features=HttpsUpgrades,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
+)
+_LOOKS: Final[tuple[tuple[int, Literal["light", "dark"], str], ...]] = (
+    (390, "light", "rgb(255, 255, 255)"),
+    (390, "dark", "rgb(17, 17, 19)"),
+    (1440, "dark", "rgb(17, 17, 19)"),
+    (1440, "light", "rgb(255, 255, 255)"),
+)
 
 expect.set_options(timeout=20_000)
 
@@ -63,14 +76,31 @@ class Visitor:
         self.password = _PASSWORD
         self.troubles: list[str] = []
 
-    async def open(self, path: str) -> Page:
-        """Open a tab."""
+    async def tab(self) -> Page:
         page = await self.context.new_page()
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.troubles.append(f"page error: {error}"))
         page.on("request", self._see)
+        return page
+
+    async def open(self, path: str) -> Page:
+        """Open a tab on a page."""
+        page = await self.tab()
         await page.goto(f"{self.site.url}{path}")
         return page
+
+    async def enter(self, path: str, context: BrowserContext | None = None, **fields: str) -> None:
+        """Post one of the forms without its page; the cookie is this browser's, or that of another context."""
+        form: dict[str, str | float | bool] = {"email": self.email, "password": self.password, **fields}
+        origin = {"Origin": self.site.url}
+        request = (context or self.context).request
+        answer = await request.post(f"{self.site.url}{path}", form=form, headers=origin, max_redirects=0)
+        assert answer.headers["location"] == "/", answer.headers
+
+    async def join(self, path: str, name: str = "Ada Lovelace") -> Page:
+        """Make an account without its form; returns a tab."""
+        await self.enter("/auth/register", name=name)
+        return await self.open(path)
 
     async def register(self, name: str = "Ada Lovelace") -> Page:
         """Make an account in the browser; returns the tab, on Overview."""
@@ -90,6 +120,18 @@ class Visitor:
     def _see(self, request: Request) -> None:
         if not request.url.startswith((self.site.url, self.site.url.replace("http", "ws"), "data:", "blob:")):
             self.troubles.append(f"foreign request: {request.url}")
+
+
+async def look_at(page: Page, name: str) -> None:
+    """Light and dark, 390 and 1440 px wide: screenshots to look at in tests/shots, and nothing that sticks out."""
+    SHOTS.mkdir(exist_ok=True)
+    for width, scheme, background in _LOOKS:
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.emulate_media(color_scheme=scheme)
+        await expect(page.locator(".radix-themes").first).to_have_css("background-color", background)
+        await page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=width < 800)
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{name} is {wide} px wide where there are {width}"
 
 
 @pytest.fixture(scope="session")
@@ -117,8 +159,7 @@ def site(chromium: str) -> Iterator[Site]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        # Chromium's own sandbox needs what a container or root does not give it.
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
         yield browser
         await browser.close()
 

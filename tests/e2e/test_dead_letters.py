@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
-from tests.e2e.conftest import SHOTS, Site, Visitor
+from tests.e2e.conftest import Site, Visitor, look_at
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -47,9 +47,10 @@ async def _give_up(page: Page, site: Site) -> None:
 
 
 async def test_they_are_redriven_and_discarded(visitor: Visitor) -> None:
-    page = await visitor.register()
+    page = await visitor.join("/dead-letters")
     await _give_up(page, visitor.site)
     await expect(page.get_by_text("Connector gone").first).to_be_visible()
+    await look_at(page, "dead-letters")
     await page.get_by_role("checkbox", name="Choose ada").click()
     await page.get_by_role("button", name="Redrive", exact=True).click()
     await expect(page.get_by_text("1 message on the way again.")).to_be_visible()
@@ -66,8 +67,7 @@ async def test_they_are_redriven_and_discarded(visitor: Visitor) -> None:
 
 
 async def test_quiet_hours_are_set(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await page.goto(f"{visitor.site.url}/settings")
+    page = await visitor.join("/settings")
     await page.get_by_role("button", name="Every day").click()
     form = page.locator("form", has=page.locator("#timezone"))
     await page.locator("#start").fill("22:30")
@@ -80,17 +80,3 @@ async def test_quiet_hours_are_set(visitor: Visitor) -> None:
     await page.reload()
     await expect(page.locator("#start")).to_have_value("22:30")
     await expect(page.locator("#timezone")).to_have_value("Europe/Berlin")
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
-async def test_the_page_fits(browser: Browser, site: Site, width: int, scheme: Literal["light", "dark"]) -> None:
-    context = await browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    visitor = Visitor(context, site)
-    page = await visitor.register()
-    SHOTS.mkdir(exist_ok=True)
-    await _give_up(page, site)
-    await page.screenshot(path=SHOTS / f"dead-letters-{width}-{scheme}.png", full_page=width < 800)
-    wide = await page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= width
-    await context.close()
-    assert visitor.troubles == []

@@ -33,10 +33,9 @@ async def test_a_new_user_sees_their_first_message_delivered_within_a_minute(vis
 
 
 async def test_rows_arrive_by_themselves_and_change_their_status(visitor: Visitor) -> None:
-    page = await visitor.register()
+    page = await visitor.join("/playground")
     messages = await visitor.open("/messages")
     await expect(messages.get_by_text("No messages yet")).to_be_visible()
-    await page.goto(f"{visitor.site.url}/playground")
     await page.locator("#to").fill("sandbox:slow")
     await page.get_by_label("Text").fill("Slowly does it")
     await page.get_by_role("button", name="Send").click()
@@ -51,7 +50,7 @@ async def test_who_is_not_signed_in_is_sent_to_the_log_in(visitor: Visitor) -> N
 
 
 async def test_logging_out_ends_it_and_logging_in_goes_on_where_one_wanted_to(visitor: Visitor) -> None:
-    page = await visitor.register()
+    page = await visitor.join("/")
     await page.get_by_role("button", name="Your account").click()
     await page.get_by_role("menuitem", name="Sign out").click()
     await expect(page.get_by_role("heading", name="Sign in to MessageJS")).to_be_visible()
@@ -72,9 +71,9 @@ async def test_logging_out_ends_it_and_logging_in_goes_on_where_one_wanted_to(vi
 
 
 async def test_an_email_that_is_taken_is_said_beside_the_email(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await page.context.clear_cookies()
-    await page.goto(f"{visitor.site.url}/register")
+    await visitor.enter("/auth/register")
+    await visitor.context.clear_cookies()
+    page = await visitor.open("/register")
     await page.get_by_label("Name").fill("Somebody")
     await page.get_by_label("E-mail").fill(visitor.email)
     await page.get_by_label("Password", exact=True).fill(visitor.password)
@@ -85,8 +84,9 @@ async def test_an_email_that_is_taken_is_said_beside_the_email(visitor: Visitor)
 
 
 async def test_what_is_typed_before_the_server_has_said_anything_stays(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await page.context.clear_cookies()
+    await visitor.enter("/auth/register")
+    await visitor.context.clear_cookies()
+    page = await visitor.tab()
     may_speak = asyncio.Event()
 
     async def hold(route: WebSocketRoute) -> None:

@@ -14,17 +14,15 @@ from tests.providers.fakes import FakeSmtp
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
-async def _send(page: Page, visitor: Visitor, to: str, text: str = "Hello") -> None:
+async def _send(page: Page, to: str, text: str = "Hello") -> None:
     """Send a text from the Playground."""
-    await page.goto(f"{visitor.site.url}/playground")
     await page.locator("#to").fill(to)
     await page.get_by_label("Text").fill(text)
     await page.get_by_role("button", name="Send").click()
 
 
 async def test_a_key_is_shown_once_and_works(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await page.goto(f"{visitor.site.url}/keys")
+    page = await visitor.join("/keys")
     await page.get_by_role("button", name="Create key").first.click()
     dialog = page.get_by_role("dialog")
     await dialog.get_by_role("button", name="Create key").click()
@@ -52,8 +50,7 @@ async def test_a_key_is_shown_once_and_works(visitor: Visitor) -> None:
 
 
 async def test_a_connectors_form_says_what_is_wrong_beside_the_field(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await page.goto(f"{visitor.site.url}/connectors")
+    page = await visitor.join("/connectors")
     await page.locator('[data-provider="twilio"]').click()
     await page.get_by_role("button", name="Add connector").click()
     for name, words in (("accountSid", "Account SID is needed."), ("authToken", "Auth token is needed.")):
@@ -62,9 +59,8 @@ async def test_a_connectors_form_says_what_is_wrong_beside_the_field(visitor: Vi
 
 
 async def test_a_connector_is_tested_and_its_secret_never_comes_back(visitor: Visitor) -> None:
-    page = await visitor.register()
+    page = await visitor.join("/connectors/new?type=smtp")
     async with FakeSmtp(username="ada", password="hunter2-hunter2") as smtp:
-        await page.goto(f"{visitor.site.url}/connectors/new?type=smtp")
         await page.locator('[name="credentials.host"]').fill(smtp.host)
         await page.locator('[name="credentials.port"]').fill(str(smtp.port))
         await page.locator('[name="credentials.security"]').select_option("none")
@@ -81,9 +77,8 @@ async def test_a_connector_is_tested_and_its_secret_never_comes_back(visitor: Vi
 
 
 async def test_a_connectors_pace_is_checked_and_kept(visitor: Visitor) -> None:
-    page = await visitor.register()
+    page = await visitor.join("/connectors/new?type=smtp")
     async with FakeSmtp() as smtp:
-        await page.goto(f"{visitor.site.url}/connectors/new?type=smtp")
         await page.locator('[name="credentials.host"]').fill(smtp.host)
         await page.locator('[name="credentials.port"]').fill(str(smtp.port))
         await page.locator('[name="credentials.security"]').select_option("none")
@@ -100,16 +95,14 @@ async def test_a_connectors_pace_is_checked_and_kept(visitor: Visitor) -> None:
 
 
 async def test_a_paused_connector_says_so_and_refuses(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await page.goto(f"{visitor.site.url}/connectors")
+    page = await visitor.join("/connectors")
     await page.get_by_role("button", name="More").click()
     await page.get_by_role("menuitem", name="Pause").click()
     await expect(page.locator("tbody tr").first).to_contain_text("Paused")
 
 
 async def test_the_editor_shows_what_arrives_while_one_types(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await page.goto(f"{visitor.site.url}/templates/new")
+    page = await visitor.join("/templates/new")
     await page.get_by_label("Channel").select_option("twilio")
     await page.get_by_label("Content").fill("Your code is {{code}}.")
     await expect(page.locator(".vars")).to_contain_text("code")
@@ -133,8 +126,8 @@ async def test_the_editor_shows_what_arrives_while_one_types(visitor: Visitor) -
 
 
 async def test_the_playground_shows_the_call_and_what_becomes_of_it(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await _send(page, visitor, "sandbox:failed", "Hello Bob")
+    page = await visitor.join("/playground")
+    await _send(page, "sandbox:failed", "Hello Bob")
     await expect(page.get_by_text("202 Accepted")).to_be_visible()
     await expect(page.locator("#moments")).to_contain_text("Failed")
     await expect(page.locator("section.code pre").first).to_contain_text('message: "Hello Bob"')
@@ -149,8 +142,8 @@ async def test_the_playground_shows_the_call_and_what_becomes_of_it(visitor: Vis
 
 
 async def test_a_message_opens_beside_the_list_with_all_that_happened_to_it(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await _send(page, visitor, "sandbox:failed", "Drawn beside")
+    page = await visitor.join("/playground")
+    await _send(page, "sandbox:failed", "Drawn beside")
     await page.get_by_role("link", name="Open message").click()
     drawer = page.get_by_role("dialog", name="Message")
     await expect(drawer).to_contain_text("Drawn beside")
@@ -165,10 +158,11 @@ async def test_a_message_opens_beside_the_list_with_all_that_happened_to_it(visi
 
 
 async def test_filters_stand_in_the_address(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await _send(page, visitor, "sandbox:failed", "This one fails")
+    page = await visitor.join("/playground")
+    await _send(page, "sandbox:failed", "This one fails")
     await expect(page.locator("#moments")).to_contain_text("Failed")
-    await _send(page, visitor, "sandbox:delivered", "This one arrives")
+    await _send(page, "sandbox:delivered", "This one arrives")
+    await expect(page.locator("#moments")).to_contain_text("Delivered")
     await page.goto(f"{visitor.site.url}/messages")
     await expect(page.locator("tbody tr")).to_have_count(2)
     await page.get_by_role("button", name="Status").click()
@@ -182,7 +176,8 @@ async def test_filters_stand_in_the_address(visitor: Visitor) -> None:
 
 
 async def test_the_palette_and_the_keyboard_go_everywhere(visitor: Visitor) -> None:
-    page = await visitor.register()
+    page = await visitor.join("/")
+    await expect(page.get_by_text("Send your first message")).to_be_visible()
     await page.keyboard.press("Control+k")
     await page.get_by_role("combobox", name="Search or jump to").fill("create key")
     await page.keyboard.press("Enter")
@@ -197,8 +192,8 @@ async def test_the_palette_and_the_keyboard_go_everywhere(visitor: Visitor) -> N
 
 
 async def test_live_and_test_do_not_mix(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await _send(page, visitor, "sandbox:delivered", "Only a test")
+    page = await visitor.join("/playground")
+    await _send(page, "sandbox:delivered", "Only a test")
     await expect(page.locator("#moments")).to_contain_text("Delivered")
     await page.goto(f"{visitor.site.url}/messages")
     await expect(page.locator("tbody tr")).to_have_count(1)
@@ -208,8 +203,7 @@ async def test_live_and_test_do_not_mix(visitor: Visitor) -> None:
 
 
 async def test_retention_is_set_for_the_project(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await page.goto(f"{visitor.site.url}/settings")
+    page = await visitor.join("/settings")
     card = page.locator("form", has=page.locator("#contentRetention"))
     await expect(card.locator("#contentRetentionDays")).not_to_be_visible()
     await card.get_by_label("Content", exact=True).select_option("days")
@@ -227,8 +221,7 @@ async def test_retention_is_set_for_the_project(visitor: Visitor) -> None:
 
 
 async def test_a_route_is_made_and_sent_by(visitor: Visitor) -> None:
-    page = await visitor.register()
-    await page.goto(f"{visitor.site.url}/connectors")
+    page = await visitor.join("/connectors")
     await page.get_by_role("button", name="Add route").click()
     dialog = page.get_by_role("dialog")
     await dialog.get_by_role("button", name="Save").click()

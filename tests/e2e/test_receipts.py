@@ -15,7 +15,7 @@ WHATSAPP = {"phoneNumberId": "123456789", "accessToken": "EAAG", "appSecret": "a
 
 
 async def test_the_callback_url_is_there_to_copy_and_a_late_receipt_in_the_timeline(visitor: Visitor) -> None:
-    page = await visitor.register()
+    await visitor.enter("/auth/register")
     async with httpx.AsyncClient(base_url=f"{visitor.site.url}/api/v1", timeout=30) as client:
         login = await client.post("/auth/login", json={"email": visitor.email, "password": visitor.password})
         client.headers["Authorization"] = f"Bearer {login.json()['token']}"
@@ -24,7 +24,7 @@ async def test_the_callback_url_is_there_to_copy_and_a_late_receipt_in_the_timel
         connector = (await client.post(f"{project}/connectors", json=body)).json()
         key = (await client.post(f"{project}/keys", json={"name": "Key"})).json()["key"]
 
-        await page.goto(f"{visitor.site.url}/connectors/{connector['id']}")
+        page = await visitor.open(f"/connectors/{connector['id']}")
         url = f"{visitor.site.url}{connector['callbackPath']}"
         await expect(page.locator("#callback-url")).to_have_text(url)
         await expect(page.get_by_text("None has arrived yet")).to_be_visible()

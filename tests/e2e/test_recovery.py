@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.e2e.conftest import Visitor
 
@@ -27,18 +27,6 @@ async def _link_in_log(visitor: Visitor, page: str, *, after: int) -> str:
     pytest.fail(f"no link to {page} in the log: {visitor.site.log()[after:][-2000:]}")
 
 
-async def _enter(context: BrowserContext, visitor: Visitor, path: str, **fields: str) -> None:
-    """Post one of the forms without its page: the browser's cookie is all that these tests need of it."""
-    form: dict[str, str | float | bool] = {"email": visitor.email, "password": visitor.password, **fields}
-    url = visitor.site.url
-    answer = await context.request.post(f"{url}{path}", form=form, headers={"Origin": url}, max_redirects=0)
-    assert answer.headers["location"] == "/", answer.headers
-
-
-async def _join(visitor: Visitor, name: str) -> None:
-    await _enter(visitor.context, visitor, "/auth/register", name=name)
-
-
 async def _sign_in(page: Page, email: str, password: str) -> None:
     await page.get_by_label("E-mail").fill(email)
     await page.get_by_label("Password", exact=True).fill(password)
@@ -46,7 +34,7 @@ async def _sign_in(page: Page, email: str, password: str) -> None:
 
 
 async def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(visitor: Visitor) -> None:
-    await _join(visitor, "Ada Lovelace")
+    await visitor.enter("/auth/register")
     await visitor.context.clear_cookies()
     page = await visitor.open("/login")
     await page.get_by_role("link", name="Forgot password?").click()
@@ -81,8 +69,7 @@ async def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(visito
 
 async def test_an_address_is_confirmed_by_a_press_and_not_by_opening_the_link(visitor: Visitor) -> None:
     printed = len(visitor.site.log())
-    await _join(visitor, "Ada Lovelace")
-    page = await visitor.open("/settings")
+    page = await visitor.join("/settings")
     await expect(page.get_by_text(_NO_MAIL)).to_be_visible()
     await expect(page.get_by_text("Your e-mail address is not confirmed.")).to_be_visible()
 
@@ -101,8 +88,7 @@ async def test_an_address_is_confirmed_by_a_press_and_not_by_opening_the_link(vi
 async def test_who_is_invited_registers_into_the_project_with_the_role_given(
     visitor: Visitor, browser: Browser
 ) -> None:
-    await _join(visitor, "Grace Hopper")
-    page = await visitor.open("/settings")
+    page = await visitor.join("/settings", "Grace Hopper")
     context = await browser.new_context(locale="en-GB")
     guest = Visitor(context, visitor.site)
     await page.get_by_role("button", name="Invite").click()
@@ -154,11 +140,10 @@ async def test_who_is_invited_registers_into_the_project_with_the_role_given(
 async def test_an_invitation_is_accepted_by_the_one_it_is_for_and_no_longer_once_revoked(
     visitor: Visitor, browser: Browser
 ) -> None:
-    await _join(visitor, "Katherine Johnson")
-    page = await visitor.open("/settings")
+    page = await visitor.join("/settings", "Katherine Johnson")
     context = await browser.new_context(locale="en-GB")
     guest = Visitor(context, visitor.site)
-    await _join(guest, "Mary Jackson")
+    await guest.enter("/auth/register", name="Mary Jackson")
 
     async def invite(email: str) -> str:
         await page.get_by_role("button", name="Invite").click()
@@ -185,9 +170,9 @@ async def test_an_invitation_is_accepted_by_the_one_it_is_for_and_no_longer_once
 
 
 async def test_a_log_in_elsewhere_is_seen_and_ended(visitor: Visitor, browser: Browser) -> None:
-    await _join(visitor, "Ada Lovelace")
+    await visitor.enter("/auth/register")
     context = await browser.new_context(user_agent="Mozilla/5.0 (Windows NT 10.0) Firefox/140.0")
-    await _enter(context, visitor, "/auth/login")
+    await visitor.enter("/auth/login", context)
     elsewhere = await context.new_page()
     await elsewhere.goto(f"{visitor.site.url}/keys")
     await expect(elsewhere.get_by_text("No keys", exact=True)).to_be_visible()
@@ -201,8 +186,7 @@ async def test_a_log_in_elsewhere_is_seen_and_ended(visitor: Visitor, browser: B
 
 
 async def test_a_password_is_changed_by_who_knows_the_old_one(visitor: Visitor) -> None:
-    await _join(visitor, "Ada Lovelace")
-    page = await visitor.open("/settings")
+    page = await visitor.join("/settings")
     await page.get_by_label("Current password").fill("not this one")
     await page.get_by_label("New password").fill(_NEW_PASSWORD)
     await page.get_by_role("button", name="Change password").click()

@@ -62,7 +62,7 @@ class Up:
                 argv, cwd=self.data_dir.parent, env=clean_environment(), stdout=log, stderr=log
             )
 
-    def until(self, condition: Callable[[], bool], what: str, patience_s: float = 20.0) -> None:
+    def until(self, condition: Callable[[], bool], what: str, patience_s: float = 60.0) -> None:
         deadline = time.monotonic() + patience_s
         while not condition():
             if time.monotonic() > deadline or self.running.poll() is not None:

@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from backend.services.background import end_tasks, keep_for_good
+from backend.services.background import collect_nothing, end_tasks, keep_for_good
 
 
 async def _forever(swallowed_cancels: int = 0) -> None:
@@ -48,10 +48,14 @@ def test_what_is_kept_for_good_is_passed_over_by_the_collector() -> None:
     kept = [object() for _ in range(3)]
     thresholds = gc.get_threshold()
     try:
+        collect_nothing()
+        assert not gc.isenabled()
         keep_for_good()
+        assert gc.isenabled()
         assert not any(one is kept for one in gc.get_objects())
         assert gc.get_threshold() > thresholds
     finally:
+        gc.enable()
         gc.unfreeze()
         gc.set_threshold(*thresholds)
     assert any(one is kept for one in gc.get_objects())
