@@ -95,7 +95,8 @@ def open_http_client(*, limit: int, resolver: AbstractResolver | None = None) ->
         ttl_dns_cache=30,
     )
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    return PooledClient(AiohttpTransport(client=session))
+    # The session has its connector; without a context of ours the transport reads all certificates for one of its own.
+    return PooledClient(AiohttpTransport(verify=tls_context(), client=session))
 
 
 class Answer(NamedTuple):

@@ -55,7 +55,7 @@ async def silent_server() -> AsyncIterator[int]:
 async def timed_readyz(client: httpx.AsyncClient) -> tuple[int, dict[str, Any]]:
     started = time.perf_counter()
     response = await client.get("/readyz")
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 4
     return response.status_code, response.json()
 
 

@@ -45,7 +45,7 @@ def up(telegram: HostileTelegram) -> Iterator[Up]:
         home.chmod(0o711)
         (home / ".env").write_text(
             f"TELEGRAM_API_URL={telegram.base_url}\nLEASE_S={LEASE_S}\nPROVIDER_TIMEOUT_S=2\n"
-            "RETRY_BASE_S=0.1\nDASHBOARD_RATE_LIMIT_PER_MINUTE=0\n"
+            "RETRY_BASE_S=0.1\nCIRCUIT_FIRST_PAUSE_S=1\nDASHBOARD_RATE_LIMIT_PER_MINUTE=0\n"
         )
         up = Up(home / "data", "--workers", "2")
         up.start_and_wait()
