@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from backend import __version__
@@ -15,12 +15,12 @@ from backend.api import errors, openapi
 from backend.api.address_limit import CALLBACKS, AddressLimit
 from backend.api.campaign_upload import PATH as CAMPAIGNS
 from backend.api.cors import CorsPolicy
-from backend.api.dependencies import refuse_json_dialects
 from backend.api.head import HeadMiddleware
 from backend.api.hot_path import Api, HotPath
 from backend.api.middleware import FrameMiddleware
 from backend.api.routes import ROUTERS
 from backend.api.routes.messages import send_message
+from backend.api.routing import add_routes
 from backend.services.platform import Platform
 from backend.settings import Settings, get_settings
 
@@ -51,8 +51,6 @@ def create_api(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        responses=openapi.DEFAULT_RESPONSES,
-        dependencies=[Depends(refuse_json_dialects)],
     )
     # Routes that judge their callers themselves count here too.
     app.state.address_limit = AddressLimit(settings.global_rate_limit_per_minute, settings.trusted_proxies)
@@ -72,7 +70,6 @@ def create_api(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(frame)
     app.shortcut = HotPath(frame, {("POST", "/api/v1/messages"): send_message})
     errors.install(app)
-    for router in ROUTERS:
-        app.include_router(router)
+    add_routes(app, ROUTERS)
     openapi.install(app)
     return app

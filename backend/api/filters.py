@@ -71,7 +71,7 @@ def message_filter(
         key_id=_id(ids.KEY, key_id, "keyId"),
         template_id=_id(ids.TEMPLATE, template_id, "templateId"),
         campaign_id=_id(ids.CAMPAIGN, campaign_id, "campaignId"),
-        recipient=(recipient or "").strip() or None,
+        recipient=(storable_text("recipient", recipient) or "").strip() or None,
         id=_id(ids.MESSAGE, message_id, "id"),
         mode=mode,
     )

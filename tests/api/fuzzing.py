@@ -48,7 +48,10 @@ CALLERS: Final = tuple(os.environ.get("MESSAGEJS_FUZZ_CALLERS", "owner viewer ke
 # What an API key may call; and what nobody here may, so that one refusal is like another.
 WITH_KEY: Final = r"^/api/v1/(messages|send|campaigns|analytics|stats)\b"
 # What takes another operation's body or parameters: other names of it, an export, a preview, a text alone.
-TWINS: Final = r"/(services|logs|refresh-token|messages/(export|text|preview)|send|analytics/(usage|connectors)|discard|admin/audit)$"
+TWINS: Final = (
+    r"/(services|logs|refresh-token|messages/(export|text|preview)|send|analytics/(usage|connectors)"
+    r"|discard|admin/audit)$"
+)
 FOR_ADMINISTRATORS: Final = r"^/api/v1/admin\b"
 # What a caller may do once only, or not without losing what the rest of the run needs.
 ENDING_OPERATIONS: Final = (
@@ -61,6 +64,8 @@ ENDING_OPERATIONS: Final = (
 RESOURCES: Final = r"^/api/v1/(projects/\{projectId\}/|dead-letters)"
 ALONE: Final = ("examples", "coverage", "fuzzing")
 CHAINED: Final = ("stateful",)
+# Of who is refused: what is refused is the same in every example.
+REFUSED: Final = ALONE if EXAMPLES > SHORT_RUN else ("fuzzing",)
 # Nobody listens there: providers must not be asked from a test.
 NOWHERE: Final = "http://127.0.0.1:9"
 # Refusals of a well-formed request, by code or words, that a JSON Schema of one request has no way to announce.
@@ -169,9 +174,9 @@ def _config(caller: Caller, wanted: Run) -> SchemathesisConfig:
                 },
             },
             "phases": {
-                "examples": {"enabled": pinned},
-                "coverage": {"enabled": pinned, "unexpected-methods": ["PATCH"]},
-                "fuzzing": {"enabled": pinned},
+                "examples": {"enabled": "examples" in wanted.phases},
+                "coverage": {"enabled": "coverage" in wanted.phases, "unexpected-methods": ["PATCH"]},
+                "fuzzing": {"enabled": "fuzzing" in wanted.phases},
                 "stateful": {"enabled": not pinned, "max-steps": 6, "generation": {"max-examples": EXAMPLES * 10}},
             },
             "operations": [

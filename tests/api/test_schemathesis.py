@@ -12,6 +12,7 @@ from tests.api.fuzzing import (
     EXAMPLES,
     FOR_ADMINISTRATORS,
     PATIENCE_S,
+    REFUSED,
     RESOURCES,
     SHORT_RUN,
     Caller,
@@ -27,7 +28,8 @@ RUNS = [
     # The rest of the owner's is in test_schemathesis_resources.py, for another worker.
     Run("owner", without=RESOURCES),
     Run("administrator", only=FOR_ADMINISTRATORS),
-    *(Run(caller) for caller in ("key", "viewer", "nobody")),
+    Run("key"),
+    *(Run(caller, REFUSED) for caller in ("viewer", "nobody")),
     *(Run(caller, CHAINED) for caller in ("owner", "key")),
     # A chain of who may change nothing is short.
     *(Run(caller, CHAINED) for caller in ("viewer", "nobody") if EXAMPLES > SHORT_RUN),

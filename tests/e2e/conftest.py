@@ -164,11 +164,21 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def visitor(browser: Browser, site: Site) -> AsyncIterator[Visitor]:
-    """A fresh browser; at the end nothing may have gone wrong behind its pages."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def warm_context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """One for all visitors in turn: what a cold one fetches and compiles costs a second a test."""
     context = await browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
-    visitor = Visitor(context, site)
-    yield visitor
+    yield context
     await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitor(warm_context: BrowserContext, site: Site) -> AsyncIterator[Visitor]:
+    """Somebody whom nothing in the browser knows; at the end nothing may have gone wrong behind the pages."""
+    visitor = Visitor(warm_context, site)
+    yield visitor
+    for page in warm_context.pages:
+        await page.evaluate("localStorage.clear()")
+        await page.close()
+    await warm_context.clear_cookies()
     assert visitor.troubles == []

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from backend.api.conditional import IfMatchDep, tagged
 from backend.api.dependencies import PageDep, ProjectId, ReadSessionDep, SessionDep, UserId
+from backend.api.filters import storable_text
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.admin import AdminProjectBody, AdminProjectList, ChangePlan, UpdateUser, UserBody, UserList
 from backend.api.security import CurrentUser
 from backend.services.accounts import administration
 
-router = APIRouter(prefix="/api/v1/admin", tags=["Administration"])
+router = api_router(prefix="/api/v1/admin", tags=["Administration"])
 
 
-@router.get("/users", summary="List users", responses=error_responses(401, 403))
+@router.get("/users", summary="List users", responses=error_responses(400, 401, 403))
 async def list_users(
     user: CurrentUser,
     session: ReadSessionDep,
     page: PageDep,
     email: Annotated[str | None, Query(max_length=255, description="A part of the address")] = None,
 ) -> UserList:
-    return UserList.of(await administration.page_of_users(session, user, page, email=email))
+    wanted = storable_text("email", email)
+    return UserList.of(await administration.page_of_users(session, user, page, email=wanted))
 
 
 @router.get("/users/{userId}", summary="Get a user", responses=error_responses(401, 403, 404))

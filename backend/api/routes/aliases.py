@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from backend.api.dependencies import PageDep, ProjectId, ReadSessionDep
 from backend.api.openapi import error_responses
 from backend.api.routes.connectors import create_connector
 from backend.api.routes.message_reads import FilterDep
+from backend.api.routing import api_router
 from backend.api.schemas.messages import MessageListBody
 from backend.api.security import CurrentUser
 from backend.services.accounts.access import Action, require_project
 from backend.services.reporting.messages import list_messages
 
-router = APIRouter(prefix="/api/v1/projects/{projectId}")
+router = api_router(prefix="/api/v1/projects/{projectId}")
 
 router.post(
     "/services",

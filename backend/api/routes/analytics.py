@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 
 from backend import ids
 from backend.api.dependencies import ReadSessionDep, decoded
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.analytics import (
     ConnectorStatisticsBody,
     ConnectorStatisticsList,
@@ -31,7 +32,7 @@ from backend.services.reporting.periods import Period, parse_period, parse_zone
 from backend.services.reporting.rollups import Scope
 from backend.services.sending.catalog import CatalogKey
 
-router = APIRouter(prefix="/api/v1", tags=["Analytics"])
+router = api_router(prefix="/api/v1", tags=["Analytics"])
 
 _ERRORS = error_responses(400, 401, 403, 404)
 _From = Annotated[

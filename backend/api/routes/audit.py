@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from backend import ids
 from backend.api.dependencies import PageDep, ProjectId, ReadSessionDep
+from backend.api.filters import storable_text
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.audit import SUBJECT_PREFIXES, AuditList, subject_id_of
 from backend.api.schemas.base import InstantText, id_text
 from backend.api.security import CurrentUser
@@ -19,7 +21,7 @@ from backend.services.accounts.access import Action, require_project
 from backend.services.accounts.audit import AuditFilter
 from backend.services.reporting.instants import parse_instant
 
-router = APIRouter(prefix="/api/v1", tags=["Audit"])
+router = api_router(prefix="/api/v1", tags=["Audit"])
 
 
 def _filters(
@@ -38,7 +40,7 @@ def _filters(
 ) -> AuditFilter:
     return AuditFilter(
         actor_id=_checked("actor", actor, ids.decode(ids.USER, actor)) if actor else None,
-        action=action or None,
+        action=storable_text("action", action) or None,
         subject_id=_checked("subject", subject, subject_id_of(subject)) if subject else None,
         from_=parse_instant(from_, field="from") if from_ else None,
         to=parse_instant(to, field="to", end_of_day=True) if to else None,

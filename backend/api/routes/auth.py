@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from backend.api.dependencies import PlatformDep, ReadSessionDep, SessionDep
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.auth import (
     ChangePasswordBody,
     ConfirmEmailBody,
@@ -26,7 +27,7 @@ from backend.api.security import CurrentUser, client_of
 from backend.services.accounts import recovery, users
 from backend.services.accounts.limits import count_mail, count_registration
 
-router = APIRouter(prefix="/api/v1/auth", tags=["Auth"])
+router = api_router(prefix="/api/v1/auth", tags=["Auth"])
 
 
 @router.post(

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from starlette.responses import PlainTextResponse
 
 from backend.api.address_limit import AddressLimit
 from backend.api.dependencies import ConnectorId, PlatformDep
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.errors import Forbidden
 from backend.providers._callbacks import CallbackRequest
 from backend.services.platform import Platform
 
-router = APIRouter(prefix="/api/v1/callbacks", tags=["Callbacks"])
+router = api_router(prefix="/api/v1/callbacks", tags=["Callbacks"])
 
 _BODIES: Final[dict[str, Any]] = {
     "requestBody": {

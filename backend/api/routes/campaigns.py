@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from backend import ids
@@ -16,6 +16,7 @@ from backend.api.csv_lines import line_of, own_cell
 from backend.api.dependencies import CampaignId, PageDep, PlatformDep, ReadSessionDep, SessionDep
 from backend.api.openapi import error_responses
 from backend.api.routes.message_reads import ProjectIdQuery
+from backend.api.routing import api_router
 from backend.api.schemas.campaigns import (
     CampaignBody,
     CampaignListBody,
@@ -39,7 +40,7 @@ from backend.services.platform import Platform
 from backend.services.sending.caller import Caller
 from backend.services.sending.writer import IdempotencyKey
 
-router = APIRouter(prefix=PATH, tags=["Campaigns"])
+router = api_router(prefix=PATH, tags=["Campaigns"])
 
 _ROUTE = "POST /campaigns"
 

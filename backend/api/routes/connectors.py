@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.api.conditional import IfMatchDep, tagged
 from backend.api.dependencies import ConnectorId, PageDep, PlatformDep, ProjectId, ReadSessionDep, SessionDep
 from backend.api.filters import WantedOfTypeDep
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.connectors import (
     ConnectorBody,
     ConnectorListBody,
@@ -25,7 +26,7 @@ from backend.services.connectors import connectors
 from backend.services.connectors.checks import verify_credentials
 from backend.services.platform import Platform
 
-router = APIRouter(prefix="/api/v1/projects/{projectId}/connectors", tags=["Connectors"])
+router = api_router(prefix="/api/v1/projects/{projectId}/connectors", tags=["Connectors"])
 
 Verify = Annotated[bool, Query(description="Ask the provider first; refused credentials are a 400")]
 

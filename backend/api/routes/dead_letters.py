@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
@@ -16,6 +16,7 @@ from backend.api.filters import message_filter, storable_text
 from backend.api.message_access import project_of_key, project_of_user, resender
 from backend.api.openapi import error_responses
 from backend.api.routes.message_reads import ProjectIdQuery, within_mode
+from backend.api.routing import api_router
 from backend.api.schemas.base import ConnectorText, InstantText, decode_cursor, id_text
 from backend.api.schemas.dead_letters import (
     Code,
@@ -37,7 +38,7 @@ from backend.services.sending import redrive
 from backend.services.sending.catalog import CatalogKey
 from backend.services.sending.redrive import Redrive
 
-router = APIRouter(prefix="/api/v1/dead-letters", tags=["Dead letters"])
+router = api_router(prefix="/api/v1/dead-letters", tags=["Dead letters"])
 
 
 def _filters(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from backend.api.conditional import IfMatchDep, tagged
 from backend.api.dependencies import PageDep, ProjectId, ReadSessionDep, RouteId, SessionDep
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.routes import CreateRouteBody, RouteBody, RouteListBody, UpdateRouteBody
 from backend.api.security import CurrentUser
 from backend.services.accounts.access import Action, require_project
 from backend.services.routes import routes
 
-router = APIRouter(prefix="/api/v1/projects/{projectId}/routes", tags=["Routes"])
+router = api_router(prefix="/api/v1/projects/{projectId}/routes", tags=["Routes"])
 
 
 @router.get("", summary="List routes", responses=error_responses(400, 401, 404))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 
 from backend.api.csv_lines import cell_of, line_of
@@ -14,13 +14,14 @@ from backend.api.dependencies import PlatformDep
 from backend.api.message_access import project_of_key, project_of_user
 from backend.api.openapi import error_responses
 from backend.api.routes.message_reads import FilterDep, ProjectIdQuery, within_mode
+from backend.api.routing import api_router
 from backend.api.schemas.messages import MessageBody
 from backend.api.security import CurrentPrincipal
 from backend.services.accounts.access import UserPrincipal
 from backend.services.reporting.export import walk_messages
 from backend.services.reporting.messages import MessageSummary
 
-router = APIRouter(prefix="/api/v1/messages", tags=["Messages"])
+router = api_router(prefix="/api/v1/messages", tags=["Messages"])
 
 COLUMNS: Final = (
     "id", "createdAt", "status", "to", "text", "subject", "connectorType", "connectorId", "templateId", "keyId",

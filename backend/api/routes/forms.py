@@ -9,11 +9,12 @@ from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pydantic
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from starlette.responses import RedirectResponse
 
 from backend.api.dependencies import PlatformDep
 from backend.api.errors import to_app_error
+from backend.api.routing import api_router
 from backend.api.schemas.auth import LoginBody, RegisterBody
 from backend.api.security import SESSION_COOKIE, client_of, require_same_origin
 from backend.api.validation import validation_error
@@ -22,7 +23,7 @@ from backend.services.accounts import recovery, users
 from backend.services.accounts.limits import count_registration
 from backend.services.platform import Platform
 
-router = APIRouter(prefix="/auth", include_in_schema=False)
+router = api_router(prefix="/auth", include_in_schema=False)
 
 _HOME: Final = "/"
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import Field
 
 from backend.api.dependencies import PlatformDep
+from backend.api.routing import api_router
 from backend.api.schemas.base import ResponseBody
 from backend.services.reporting.health import is_ready, readiness
 
-router = APIRouter(tags=["Health"])
+router = api_router(tags=["Health"])
 
 
 class Health(ResponseBody):

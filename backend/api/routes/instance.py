@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter
 from pydantic import Field
 
 from backend import __version__
 from backend.api.dependencies import PlatformDep
+from backend.api.routing import api_router
 from backend.api.schemas.base import ResponseBody
 
-router = APIRouter(prefix="/api/v1", tags=["Instance"])
+router = api_router(prefix="/api/v1", tags=["Instance"])
 
 
 class Instance(ResponseBody):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from backend.api.dependencies import InvitationId, PageDep, PlatformDep, ProjectId, ReadSessionDep, SessionDep
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.members import (
     AcceptInvitation,
     CreatedInvitation,
@@ -17,7 +18,7 @@ from backend.api.security import CurrentUser
 from backend.services.accounts import invitations
 from backend.services.accounts.limits import count_invitation
 
-router = APIRouter(prefix="/api/v1", tags=["Members"])
+router = api_router(prefix="/api/v1", tags=["Members"])
 
 _OF_PROJECT = "/projects/{projectId}/invitations"
 

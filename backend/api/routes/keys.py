@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Response
+from fastapi import Body, Response
 
 from backend.api.conditional import IfMatchDep, tagged
 from backend.api.dependencies import KeyId, PageDep, PlatformDep, ProjectId, ReadSessionDep, SessionDep
 from backend.api.filters import WantedDep
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.keys import (
     CreatedKey,
     CreateKey,
@@ -23,7 +24,7 @@ from backend.api.security import CurrentUser
 from backend.services.accounts import keys
 from backend.services.accounts.access import Action, require_project
 
-router = APIRouter(prefix="/api/v1/projects/{projectId}/keys", tags=["Keys"])
+router = api_router(prefix="/api/v1/projects/{projectId}/keys", tags=["Keys"])
 
 
 @router.get("", summary="List API keys", responses=error_responses(400, 401, 404))

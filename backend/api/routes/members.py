@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from backend.api.conditional import IfMatchDep, tagged
 from backend.api.dependencies import PageDep, ProjectId, ReadSessionDep, SessionDep, UserId
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.members import ChangeRole, MemberBody, MemberList
 from backend.api.security import CurrentUser
 from backend.services.accounts import members
 
-router = APIRouter(prefix="/api/v1/projects/{projectId}/members", tags=["Members"])
+router = api_router(prefix="/api/v1/projects/{projectId}/members", tags=["Members"])
 
 
 @router.get("", summary="List members", responses=error_responses(401, 404))

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from backend import ids
 from backend.api.dependencies import MessageId, PlatformDep, SessionDep
 from backend.api.message_access import project_of_message, project_of_user, require_sending_key, resender
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.messages import MessagePreviewBody
 from backend.api.schemas.send import (
     IDEMPOTENCY_PARAMETER,
@@ -45,7 +46,7 @@ from backend.services.sending.batch import accept_batch
 from backend.services.sending.preview import preview_message
 from backend.services.sending.writer import IdempotencyKey
 
-router = APIRouter(prefix="/api/v1/messages", tags=["Messages"])
+router = api_router(prefix="/api/v1/messages", tags=["Messages"])
 
 _BATCH_ROUTE: Final = "POST /messages/batch"
 _RESEND_ROUTE: Final = "POST /messages/resend"

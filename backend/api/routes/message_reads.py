@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 
 from backend import ids
 from backend.api.dependencies import MessageId, PageDep, ReadSessionDep
 from backend.api.filters import message_filter
 from backend.api.message_access import project_of_key, project_of_message, project_of_user
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.base import ConnectorText, InstantText, StatusText, id_text
 from backend.api.schemas.messages import MessageDetailBody, MessageListBody
 from backend.api.security import CurrentPrincipal
@@ -24,7 +25,7 @@ from backend.services.reporting.messages import (
 )
 from backend.services.sending.catalog import CatalogKey
 
-router = APIRouter(prefix="/api/v1/messages", tags=["Messages"])
+router = api_router(prefix="/api/v1/messages", tags=["Messages"])
 
 _Text = Annotated[str | None, Query(max_length=320)]
 

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.send import AliasSendBody, SendAnswer, SendBody, TextBody, send_operation
 from backend.api.security import bearer_token, check_origin
 from backend.api.sends import (
@@ -27,7 +28,7 @@ from backend.services.platform import Platform
 from backend.services.policy.admission import note_refusal
 from backend.services.sending.accept import Caller, accept_message
 
-router = APIRouter(prefix="/api/v1", tags=["Messages"])
+router = api_router(prefix="/api/v1", tags=["Messages"])
 
 _ROUTE: Final = "POST /messages"
 _REFUSALS: Final = error_responses(400, 401, 403, 404, 413, 415, 422, 429, 503)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from backend.api.conditional import IfMatchDep, tagged
 from backend.api.dependencies import PageDep, PlatformDep, ProjectId, ReadSessionDep, SessionDep
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.projects import CreateProject, ProjectBody, ProjectList, UpdateProject
 from backend.api.security import CurrentUser
 from backend.services.accounts import projects
 
 _NULLABLE = ("description", "content_retention", "content_retention_days", "retention_days", "quiet_hours")
 
-router = APIRouter(prefix="/api/v1/projects", tags=["Projects"])
+router = api_router(prefix="/api/v1/projects", tags=["Projects"])
 
 
 @router.get("", summary="List projects", responses=error_responses(401))

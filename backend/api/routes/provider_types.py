@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.connectors import ConnectorTypeBody, ConnectorTypeListBody
 from backend.api.security import CurrentPrincipal
 from backend.services.connectors.types import describe_connector_types
 
-router = APIRouter(prefix="/api/v1/connector-types", tags=["Connectors"])
+router = api_router(prefix="/api/v1/connector-types", tags=["Connectors"])
 
 
 @router.get("", summary="List connector types", responses=error_responses(401))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from backend.api.dependencies import PlatformDep
 from backend.api.message_access import require_sending_key
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.send_tokens import SendTokenAnswer, SendTokenBody
 from backend.api.security import CurrentKey, bearer_token
 from backend.services.sending.caller import Caller
 from backend.services.sending.issue import create_send_token
 
-router = APIRouter(prefix="/api/v1/send-tokens", tags=["Messages"])
+router = api_router(prefix="/api/v1/send-tokens", tags=["Messages"])
 
 
 @router.post(

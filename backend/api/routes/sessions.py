@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from backend.api.dependencies import PageDep, ReadSessionDep, SessionDep, SessionId
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.sessions import SessionList
 from backend.api.security import CurrentUser
 from backend.services.accounts import sessions
 
-router = APIRouter(prefix="/api/v1/auth/sessions", tags=["Auth"])
+router = api_router(prefix="/api/v1/auth/sessions", tags=["Auth"])
 
 
 @router.get("", summary="List your sessions", responses=error_responses(401))

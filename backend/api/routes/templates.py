@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.api.conditional import IfMatchDep, tagged
 from backend.api.dependencies import PageDep, ProjectId, ReadSessionDep, SessionDep, TemplateId
 from backend.api.filters import WantedOfTypeDep
 from backend.api.openapi import error_responses
+from backend.api.routing import api_router
 from backend.api.schemas.templates import (
     CreateTemplateBody,
     PreviewBody,
@@ -29,7 +30,7 @@ from backend.services.rendering import templates
 from backend.services.rendering.content import TemplateContent
 from backend.services.rendering.preview import preview
 
-router = APIRouter(prefix="/api/v1/projects/{projectId}/templates", tags=["Templates"])
+router = api_router(prefix="/api/v1/projects/{projectId}/templates", tags=["Templates"])
 
 Version = Annotated[int, Path(ge=1, le=2_147_483_647, examples=[1])]
 
