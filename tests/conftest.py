@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import secrets
 import shutil
@@ -46,11 +48,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next(i for i, place in enumerate(places) if item.nodeid.startswith(place)))
 
 
+def pytest_collection_finish() -> None:
+    """The collector of garbage need not go through all tests and modules again and again."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def plain_logs() -> None:
     """Else structlog draws each traceback with every local variable, which takes longer than the test."""
-    traceback = structlog.dev.plain_traceback
-    structlog.configure([structlog.stdlib.add_log_level, structlog.dev.ConsoleRenderer(exception_formatter=traceback)])
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
 
 
 @pytest.fixture(scope="session")
