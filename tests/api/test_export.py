@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import csv
+import gc
 import io
 import json
 import tracemalloc
