@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Literal, Self
 
@@ -16,7 +17,7 @@ _500 = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops"
 _429 = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
 
 
-class RawServer:
+class RawServer(ABC):
     """A stream server on a free loopback port that counts its connections and closes with resets."""
 
     def __init__(self) -> None:
@@ -53,8 +54,8 @@ class RawServer:
         finally:
             writer.close()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

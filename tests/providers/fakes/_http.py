@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class FakeHttpProvider:
+class FakeHttpProvider(ABC):
     """Base: an aiohttp server on a free loopback port; `replies` go out first, then successes."""
 
     def __init__(self, *, latency_s: float = 0.0) -> None:
@@ -52,11 +53,11 @@ class FakeHttpProvider:
         """The sends among what was received."""
         return [one for one in self.received if self.is_send(one)]
 
-    def is_send(self, received: Received) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def is_send(self, received: Received) -> bool: ...
 
-    def success(self, received: Received) -> Reply:
-        raise NotImplementedError
+    @abstractmethod
+    def success(self, received: Received) -> Reply: ...
 
     async def __aenter__(self) -> Self:
         self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
