@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from backend.queueing import ReadySet
-from backend.services.background import end_tasks, keep_for_good
+from backend.services.background import BackgroundTasks, keep_for_good
 from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.delivery.accounts import Accounts
 from backend.services.delivery.broken import BrokenConnectors
@@ -41,7 +41,7 @@ class DeliveryProcess:
         self.is_stop_requested = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="delivery", daemon=True)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = BackgroundTasks()
         self._platform: Platform | None = None
         self._engine: DeliveryEngine | None = None
         self._accounts: Accounts | None = None
@@ -128,20 +128,19 @@ class DeliveryProcess:
             platform.receipt_applier, platform.receipts, retention_days=settings.callback_retention_days
         )
         keeper = Keeper(platform.database.raw, Defaults(settings.content_days, settings.retention_days))
-        self._tasks = [
-            asyncio.create_task(self._engine.keep_leases(), name="keep-leases"),
-            asyncio.create_task(sweeper.run(), name="sweeper"),
-            asyncio.create_task(watcher.run(), name="watcher"),
-            asyncio.create_task(receipt_rounds.run(), name="receipts"),
-            asyncio.create_task(RollupFolder(platform.database.raw).run(), name="rollups"),
-            asyncio.create_task(keeper.run(), name="retention"),
-            asyncio.create_task(CampaignFeeder(platform, ahead=settings.campaign_ahead).run(), name="campaigns"),
-        ]
+        feeder = CampaignFeeder(platform, ahead=settings.campaign_ahead)
+        self._background.start("keep-leases", self._engine.keep_leases)
+        self._background.start("sweeper", sweeper.run)
+        self._background.start("watcher", watcher.run)
+        self._background.start("receipts", receipt_rounds.run)
+        self._background.start("rollups", RollupFolder(platform.database.raw).run)
+        self._background.start("retention", keeper.run)
+        self._background.start("campaigns", feeder.run)
 
     async def _close(self, grace_s: float) -> None:
         if self._engine is not None:
             await self._engine.close(grace_s)
-        await end_tasks(self._tasks)
+        await self._background.aclose()
         if self._accounts is not None:
             await self._accounts.close()
         if self._platform is not None:

@@ -21,7 +21,7 @@ from backend.providers._base import ProviderContext
 from backend.providers._http import open_http_client
 from backend.queueing import INVALIDATION_CHANNEL, LANE_COUNT, Doorbell, ReadySet
 from backend.services.accounts.mail import PlatformMail
-from backend.services.background import end_tasks
+from backend.services.background import BackgroundTasks
 from backend.services.policy.quota import count_month
 from backend.services.policy.rate_limit import RateLimiter
 from backend.services.receipts.apply import ReceiptApplier
@@ -58,7 +58,7 @@ class Platform:
     receipt_applier: ReceiptApplier
     callbacks: CallbackIntake
     on_change: list[Callable[[set[Change]], None]] = field(default_factory=list)
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    background: BackgroundTasks = field(default_factory=BackgroundTasks)
 
     @classmethod
     async def open(cls, settings: Settings) -> Platform:
@@ -116,10 +116,8 @@ class Platform:
         )
         database.on_changes = platform.tell_changes
         await database.open()
-        platform._tasks = [
-            asyncio.create_task(platform._hear_changes(), name="hear-changes"),
-            asyncio.create_task(platform.key_usage.run(), name="key-usage"),
-        ]
+        platform.background.start("hear-changes", platform._hear_changes)
+        platform.background.start("key-usage", platform.key_usage.run)
         _current.append(platform)
         return platform
 
@@ -131,7 +129,7 @@ class Platform:
         await self.receipt_applier.drain()
         await self.mail.aclose()
         await self.doorbell.drain()
-        await end_tasks(self._tasks)
+        await self.background.aclose()
         await self.providers.http.aclose()
         self.doorbell.close()
         await self.redis.aclose()

@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from backend.services.background import collect_nothing, end_tasks, keep_for_good
+from backend.services.background import BackgroundTasks, collect_nothing, end_tasks, keep_for_good
 
 
 async def _forever(swallowed_cancels: int = 0) -> None:
@@ -59,3 +59,38 @@ def test_what_is_kept_for_good_is_passed_over_by_the_collector() -> None:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
     assert any(one is kept for one in gc.get_objects())
+
+
+async def test_a_background_task_that_fails_or_ends_is_started_again_and_counted() -> None:
+    runs = {"fails": 0, "ends": 0}
+    again = {name: asyncio.Event() for name in runs}
+
+    async def work(name: str) -> None:
+        runs[name] += 1
+        if runs[name] == 3:
+            again[name].set()
+            await asyncio.Event().wait()
+        if name == "fails":
+            raise LookupError("broken")
+
+    tasks = BackgroundTasks()
+    for name in runs:
+        tasks.start(name, lambda name=name: work(name))
+    tasks.start("well", _forever)
+    async with asyncio.timeout(10):
+        for event in again.values():
+            await event.wait()
+    states = {state.name: state for state in tasks.states()}
+    assert states["fails"].failures == states["ends"].failures == 2
+    assert states["fails"].error == "LookupError"
+    assert {state.name for state in tasks.failing()} == {"fails", "ends"}
+    assert states["well"].failures == 0
+    await tasks.aclose()
+
+
+async def test_two_background_tasks_cannot_share_a_name() -> None:
+    tasks = BackgroundTasks()
+    tasks.start("sweeper", _forever)
+    with pytest.raises(ValueError, match="sweeper"):
+        tasks.start("sweeper", _forever)
+    await tasks.aclose()

@@ -74,4 +74,4 @@ async def test_a_connector_switched_off_takes_nothing_anywhere(
 async def test_every_background_task_runs(elsewhere: Platform) -> None:
     """One that dies at its start would be missed by nobody until it matters."""
     await asyncio.sleep(0.1)
-    assert [task.get_name() for task in elsewhere._tasks if task.done()] == []
+    assert elsewhere.background.failing() == []
