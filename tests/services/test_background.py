@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from functools import partial
 
 import pytest
 
@@ -75,7 +76,7 @@ async def test_a_background_task_that_fails_or_ends_is_started_again_and_counted
 
     tasks = BackgroundTasks()
     for name in runs:
-        tasks.start(name, lambda name=name: work(name))
+        tasks.start(name, partial(work, name))
     tasks.start("well", _forever)
     async with asyncio.timeout(10):
         for event in again.values():
