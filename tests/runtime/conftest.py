@@ -45,17 +45,19 @@ def messagejs(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> 
 
 
 class Up:
-    """One `messagejs up --no-dashboard`."""
+    """One `messagejs up`; the dashboard is left out unless it `has_pages`."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, has_pages: bool = False) -> None:
         self.data_dir = data_dir
         self.port = free_port()
-        self._arguments = arguments
+        self._arguments = arguments if has_pages else ("--no-dashboard", *arguments)
+        # The first build of the pages fetches npm packages.
+        self._patience_s = 180.0 if has_pages else 60.0
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        argv = [sys.executable, "-P", "-m", "backend.runtime.cli", "up", "--no-dashboard"]
+        argv = [sys.executable, "-P", "-m", "backend.runtime.cli", "up"]
         argv += ["--data-dir", str(self.data_dir), "--port", str(self.port), *self._arguments]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -85,7 +87,7 @@ class Up:
         """Return the seconds until /readyz said yes."""
         began = time.monotonic()
         self.start()
-        self.until(self.is_ready, "ready")
+        self.until(self.is_ready, "ready", self._patience_s)
         return time.monotonic() - began
 
     def pid_of(self, name: str) -> int:
