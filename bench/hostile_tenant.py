@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import random
 import secrets
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -297,3 +298,14 @@ class HostileTenant:
 
     async def _hear(self, _event: str, *data: Any) -> None:
         self.report.texts.append(str(data)[:20_000])
+
+
+async def _main(base_url: str, seconds: float) -> None:
+    tenant = HostileTenant(base_url, seed=1, victim="proj_01h00000000000000000000000", has_pages=False)
+    await tenant.enter()
+    report = await tenant.rage(seconds)
+    print(f"attacks: {dict(report.actions)}; answers: {dict(report.statuses)}; failures: {dict(report.failures)}")
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1], float(sys.argv[2])))
