@@ -28,6 +28,8 @@ def is_outage(error: BaseException) -> bool:
     """Whether Postgres or Redis is away, or will not serve anybody now; the same thing may work later."""
     cause = _cause(error)
     if isinstance(cause, psycopg.Error):
+        if isinstance(cause, psycopg.errors.PipelineAborted):
+            return False  # something before it in the pipeline was refused
         if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
             return not (cause.sqlstate or "").startswith(_LIMITS)
         return (cause.sqlstate or "").startswith(_AWAY_STATES)

@@ -23,7 +23,7 @@ from backend.queueing import Doorbell
 from backend.services.delivery import outcomes, ways
 from backend.services.delivery.accounts import Account
 from backend.services.delivery.claims import MOST_WATCHED, Claims, Watched
-from backend.services.delivery.engine import outbound
+from backend.services.delivery.exchange import outbound
 from backend.services.delivery.outcomes import Result, RetryPolicy
 from backend.services.delivery.recorder import Recorder
 from backend.status import Status
