@@ -48,7 +48,7 @@ async def _send(provider: AnyProvider, message: OutboundMessage, timeout_s: floa
         return OutcomeUnknown(f"No answer from {provider.title} within {timeout_s:g} s.")
     except BaseException as exc:
         # An adapter's bug, a SystemExit or a cancellation of its own among them: the request may have gone out.
-        if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
+        if isinstance(exc, asyncio.CancelledError) and is_cancelled():
             return CutOff("The worker was stopped while the provider was still answering.")
         log.exception("attempt.adapter_failed", provider=provider.type, message_id=message.id)
         return OutcomeUnknown(f"The {provider.title} adapter failed: {type(exc).__name__}.")
@@ -83,7 +83,8 @@ def _text_or_none(value: object) -> str | None:
     return None if value is None else _text(value)
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
+    """Whether it is this task that is asked to end; an adapter may raise the same by itself."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -72,7 +72,7 @@ SELECT e.event_id, e.project_id, e.message_id, 'message.' || %(status)s::text,
 FROM ended e JOIN moved ON moved.id = e.message_id
 """
 
-_LEAVE: Final = "DELETE FROM send_queue WHERE message_id = %s"
+LEAVE: Final = "DELETE FROM send_queue WHERE message_id = %s"
 
 UNSENT: Final = (Status.SCHEDULED, Status.QUEUED)
 
@@ -136,7 +136,7 @@ async def _end_alone(
         log.error("sweep.message_refused", message_id=str(message[0]), sqlstate=exc.sqlstate)  # noqa: TRY400
         if not is_about_the_item(exc):
             return False
-        await connection.execute(_LEAVE, (message[0],))
+        await connection.execute(LEAVE, (message[0],))
     return True
 
 
