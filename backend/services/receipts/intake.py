@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from backend.crypto import Vault
-from backend.errors import AppError, ConnectorNotFound, Forbidden, ServiceUnavailable, UnsupportedMediaType
+from backend.errors import ConnectorNotFound, Forbidden, ServiceUnavailable, UnsupportedMediaType
 from backend.models import Connector
 from backend.models.session import Change, Database
 from backend.providers._base import Provider, ProviderContext
@@ -104,8 +104,8 @@ class CallbackIntake:
             raise ConnectorNotFound
         try:
             provider = open_provider(connector, vault=self._vault, context=self._context)
-        except AppError as exc:
-            log.warning("callback.connector_unreadable", connector_id=str(connector_id), error=str(exc))
+        except Exception as exc:
+            log.warning("callback.connector_unreadable", connector_id=str(connector_id), error=type(exc).__name__)
             raise ServiceUnavailable("The connector's credentials cannot be read; try again later.") from exc
         if provider.callback_type is None:
             raise ConnectorNotFound

@@ -18,6 +18,7 @@ import structlog
 
 from backend import ids
 from backend.models.session import RawPool
+from backend.outages import is_outage
 from backend.providers._callbacks import Receipt
 from backend.services.group_commit import GroupCommit
 
@@ -112,7 +113,25 @@ class ReceiptStore:
     async def drain(self) -> None:
         await self._group.drain()
 
-    async def _store_batch(self, batch: Sequence[Incoming]) -> Sequence[list[UUID]]:
+    async def _store_batch(self, batch: Sequence[Incoming]) -> Sequence[list[UUID] | BaseException]:
+        """One callback that cannot be stored must not keep the others' providers from their answers."""
+        try:
+            return await self._store_all(batch)
+        except Exception as exc:
+            if is_outage(exc) or len(batch) == 1:
+                raise
+            log.warning("callbacks.batch_refused", error=type(exc).__name__, callbacks=len(batch))
+        return [await self._store_alone(one) for one in batch]
+
+    async def _store_alone(self, one: Incoming) -> list[UUID] | BaseException:
+        try:
+            return (await self._store_all([one]))[0]
+        except Exception as exc:  # noqa: BLE001 (whoever waits for this one gets it)
+            # Not the error's text: Postgres quotes the row in it.
+            log.error("callbacks.refused", connector_id=str(one.connector_id), error=type(exc).__name__)  # noqa: TRY400
+            return exc
+
+    async def _store_all(self, batch: Sequence[Incoming]) -> Sequence[list[UUID]]:
         callbacks = {one.digest: one for one in batch}
         # Of the same bytes twice in one batch the second is a repeat like any other.
         rows = {digest: [_row(one, receipt) for receipt in one.receipts] for digest, one in callbacks.items()}

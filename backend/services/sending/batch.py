@@ -7,9 +7,13 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from backend.errors import AppError
+import structlog
+
+from backend.errors import AppError, ServerError
 from backend.services.sending.accept import Accepted, SendRequest, accept_message
 from backend.services.sending.writer import IdempotencyKey
+
+log = structlog.get_logger()
 
 if TYPE_CHECKING:
     from backend.services.platform import Platform
@@ -53,6 +57,10 @@ async def _accept_one(
         return await accept_message(platform, caller, request(), idempotency=idempotency)
     except AppError as error:
         return error
+    except Exception as exc:
+        # The others are accepted already, or will be: they need their answers.
+        log.exception("batch.item_failed", error=type(exc).__name__)
+        return ServerError("This message failed for a reason of the server's own; its log says more.")
 
 
 def _item_key(batch: IdempotencyKey | None, index: int) -> IdempotencyKey | None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy import delete
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.errors import AppError, MessageNotFound, NotADeadLetter
+from backend.errors import AppError, MessageNotFound, NotADeadLetter, ServerError
 from backend.models import DeadLetter, Message
 from backend.services.reporting.dead_letters import DeadLetterFilter, select_dead
 from backend.services.sending.accept import Accepted, accept
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from backend.services.platform import Platform
     from backend.services.sending.caller import Caller
     from backend.services.sending.writer import NewMessage
+
+log = structlog.get_logger()
 
 # Dead letters of one call.
 MOST_REDRIVEN: Final = 500
@@ -130,6 +133,10 @@ async def _redrive(platform: Platform, caller: Caller, found: Message | AppError
         return await accept(platform, own, repeat)
     except AppError as error:
         return error
+    except Exception as exc:
+        # The others are sent already, or will be.
+        log.exception("redrive.item_failed", error=type(exc).__name__)
+        return ServerError("This message failed for a reason of the server's own; its log says more.")
 
 
 async def _find(

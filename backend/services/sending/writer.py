@@ -31,6 +31,7 @@ from backend.errors import (
 from backend.ids import new_id
 from backend.models.send_queue import LANES
 from backend.models.session import RawPool
+from backend.outages import OutageLog, is_outage
 from backend.queueing import Turn
 from backend.services.group_commit import GroupCommit
 
@@ -209,6 +210,7 @@ class AcceptWriter:
         self._pool = pool
         self._idempotency_ttl_s = idempotency_ttl_s
         self._on_commit = on_commit
+        self._outage = OutageLog("accept.database_away")
         self._group: GroupCommit[NewMessage, Written] = GroupCommit(
             self._write_batch, name="accept-writer", waiting_limit=waiting_limit
         )
@@ -247,10 +249,10 @@ class AcceptWriter:
         leaders, followers = _one_of_each_key(batch)
         try:
             answers = await self._commit(leaders)
-        except psycopg.OperationalError as exc:
-            log.warning("accept.database_away", error=type(exc).__name__, messages=len(batch))
-            return [_away(exc)] * len(batch)
-        except psycopg.Error:
+        except Exception as exc:  # noqa: BLE001 (a value that is no JSON, or that the database refuses)
+            if is_outage(exc):
+                self._outage.warn(exc, messages=len(batch))
+                return [_away(exc)] * len(batch)
             answers = await self._commit_one_by_one(leaders)
         return [_answer(message, answers, followers) for message in batch]
 
@@ -259,11 +261,13 @@ class AcceptWriter:
         for message in batch:
             try:
                 answers |= await self._commit([message])
-            except psycopg.OperationalError as exc:
-                answers[message.id] = _away(exc)
-            except psycopg.Error as exc:
+            except Exception as exc:  # noqa: BLE001 (whoever waits for this one gets it)
+                if is_outage(exc):
+                    answers[message.id] = _away(exc)
+                    continue
                 # Not the error's text: Postgres quotes the row, with recipient and content, in it.
-                log.error("accept.row_refused", message_id=str(message.id), sqlstate=exc.sqlstate)  # noqa: TRY400
+                sqlstate = getattr(exc, "sqlstate", None)
+                log.error("accept.row_refused", message_id=str(message.id), error=type(exc).__name__, sqlstate=sqlstate)  # noqa: TRY400
                 error = DatabaseError("The database refused this message; nothing was sent.")
                 error.__cause__ = exc
                 answers[message.id] = error
@@ -389,7 +393,7 @@ def _lost(message: NewMessage) -> AppError:
     return ServiceUnavailable("The Idempotency-Key has just expired; send the request again.")
 
 
-def _away(cause: psycopg.Error) -> ServiceUnavailable:
+def _away(cause: Exception) -> ServiceUnavailable:
     what = "The database's disk is full" if isinstance(cause, psycopg.errors.DiskFull) else "The database is away"
     error = ServiceUnavailable(f"{what}; nothing was accepted for certain. Repeat later with the same Idempotency-Key.")
     error.__cause__ = cause
