@@ -167,6 +167,8 @@ def _http_error(request: Request, exc: HTTPException) -> AppError:
         )
     if exc.status_code == 404 and exc.detail == _phrase(404):
         return NotFound(f"There is no {method} {path}; see /docs for what there is.")
+    if isinstance(exc.__cause__, AppError):
+        return exc.__cause__  # FastAPI wraps what reading the body raises
     if exc.status_code == 400:
         return MalformedBody("The body is not valid JSON in UTF-8.", headers=exc.headers or {})
     return _of_status(exc)

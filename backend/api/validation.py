@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import pydantic
 
+from backend.api.schemas.base import OUT_OF_RANGE
 from backend.errors import AppError, FieldError, MalformedBody, ValidationFailed
+from backend.instants import RANGE
 
 MISSING: Final = "MISSING_REQUIRED_FIELD"
 UNKNOWN: Final = "UNKNOWN_FIELD"
@@ -48,6 +50,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "datetime_from_date_parsing": _INSTANT,
     "datetime_object_invalid": _INSTANT,
     "timezone_aware": _INSTANT,
+    OUT_OF_RANGE: f"an instant {RANGE}",
     "date_parsing": "a date such as 2024-01-15",
     "date_type": "a date such as 2024-01-15",
     "uuid_parsing": "an id",

@@ -30,7 +30,7 @@ from backend.api.sends import (
     check_project,
     idempotency_key,
     limit_headers,
-    parse,
+    parse_batch,
     parse_object,
     read_body,
     recipient_of,
@@ -72,7 +72,7 @@ async def send_batch(request: Request, platform: PlatformDep) -> Response:
     try:
         check_origin(key, origin)
         body = await read_body(request)
-        batch = parse(BatchBody, body)
+        batch = parse_batch(body)
         idempotency = idempotency_key(request, caller, _BATCH_ROUTE, body)
         requests = [_item(caller, fields) for fields in batch.messages]
         return _batch_answer(await accept_batch(platform, caller, requests, idempotency=idempotency))

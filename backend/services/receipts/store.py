@@ -17,6 +17,7 @@ import orjson
 import structlog
 
 from backend import ids
+from backend.instants import is_in_range
 from backend.models.session import RawPool
 from backend.providers._callbacks import Receipt
 from backend.services.group_commit import GroupCommit
@@ -165,8 +166,15 @@ def _told(receipt: Receipt) -> dict[str, Any]:
         "code": _clean(receipt.code, _LONGEST_ID),
         "reason": _clean(receipt.reason, _LONGEST_WORDS),
         "suppress": receipt.suppress,
-        "happened_at": receipt.at or datetime.now(UTC),
+        "happened_at": _instant(receipt.at),
     }
+
+
+def _instant(at: datetime | None) -> datetime:
+    """Return when it happened; now, where the adapter does not say or the provider's clock cannot be right."""
+    if at is not None and at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return at if at is not None and is_in_range(at) else datetime.now(UTC)
 
 
 def _clean(text: str, most: int) -> str:
