@@ -44,7 +44,7 @@ class _Place:
         while place is not None:
             parts.append(place.name)
             place = place.parent
-        return _path(reversed(parts))
+        return written_path(reversed(parts))
 
 
 def find_flaw(value: object, name: str = "") -> Flaw | None:
@@ -80,7 +80,8 @@ def _flaw(path: str, problem: str) -> Flaw:
     return Flaw(path, f"'{path}' {problem}" if path else f"The body {problem}")
 
 
-def _path(parts: Iterable[str | int]) -> str:
+def written_path(parts: Iterable[str | int]) -> str:
+    """Return where a value stands, as errors write it: a.b[2]. Long names and paths are cut."""
     path = ""
     for part in parts:
         if len(path) > _LONGEST_PATH_CHARS:

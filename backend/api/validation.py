@@ -10,8 +10,9 @@ from typing import Any, Final
 import pydantic
 
 from backend.api.schemas.base import OUT_OF_RANGE
-from backend.errors import AppError, FieldError, MalformedBody, ValidationFailed
+from backend.errors import MOST_ERRORS, AppError, FieldError, MalformedBody, ValidationFailed
 from backend.instants import RANGE
+from backend.json_values import written_path
 
 MISSING: Final = "MISSING_REQUIRED_FIELD"
 UNKNOWN: Final = "UNKNOWN_FIELD"
@@ -82,9 +83,12 @@ def validation_error(exc: pydantic.ValidationError) -> AppError:
 
 def validation_failed(errors: Sequence[_Error]) -> ValidationFailed:
     """Return one error for all that is wrong; its code is theirs when they share one."""
-    fields = [field_error(error) for error in errors]
-    more = f" ({len(fields) - 1} more in details.errors)" if len(fields) > 1 else ""
-    return ValidationFailed(fields[0].message + more, errors=fields)
+    fields = [field_error(error) for error in errors[:MOST_ERRORS]]
+    left_out = len(errors) - len(fields)
+    more = f" ({len(errors) - 1} more in details.errors)" if len(errors) > 1 else ""
+    if left_out:
+        more = f" ({len(errors) - 1} more, the first of them in details.errors)"
+    return ValidationFailed(fields[0].message + more, errors=fields, more_errors=left_out)
 
 
 def field_error(error: _Error) -> FieldError:
@@ -103,10 +107,7 @@ def _field_of(location: Sequence[str | int]) -> tuple[str, str]:
     place, rest = "body", list(location)
     if rest and rest[0] in _PLACES:
         place = str(rest.pop(0))
-    path = ""
-    for part in rest:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return place, path or place
+    return place, written_path(rest) or place
 
 
 def _missing(place: str, field: str) -> str:

@@ -24,7 +24,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from backend import ids
-from backend.errors import ValidationFailed
+from backend.errors import MOST_ERRORS, ValidationFailed
 from backend.instants import within_range
 from backend.json_values import find_flaw
 from backend.providers._registry import provider_types
@@ -179,7 +179,10 @@ class FieldErrorBody(ResponseBody):
 class ErrorDetails(ResponseBody):
     model_config = ConfigDict(extra="allow")
 
-    errors: list[FieldErrorBody] = Field(default_factory=list, description="One entry for each wrong field")
+    errors: list[FieldErrorBody] = Field(
+        default_factory=list, description=f"One entry for each wrong field; the first {MOST_ERRORS}"
+    )
+    more_errors: int | None = Field(default=None, description="How many more there are")
 
 
 class ErrorBody(ResponseBody):
