@@ -171,7 +171,7 @@ class DryRunBody(ResponseBody):
         description="How many rows have each kind of error", examples=[{"DUPLICATE_RECIPIENT": 2}]
     )
     errors: list[RowErrorBody] = Field(description=f"The first {MOST_ERRORS}")
-    previews: list[PreviewRowBody] = Field(description="The first three messages")
+    previews: list[PreviewRowBody] = Field(description="The first three messages, fewer where they are long")
 
     @classmethod
     def of(cls, result: DryRun) -> DryRunBody:
