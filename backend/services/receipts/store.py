@@ -1,4 +1,4 @@
-"""Step 9, keeping: verified callbacks, byte for byte, and their receipts, in one statement for all that wait.
+"""Step 9, keeping: verified callbacks as they came, and their receipts, in one statement for all that wait.
 
 A receipt is stored before anybody looks for its message: one that beats the answer to its own send is found again
 when that answer is recorded. Nothing here waits for a message's lock, so a provider is answered at once.
@@ -21,6 +21,7 @@ from backend.instants import is_in_range
 from backend.models.session import RawPool
 from backend.providers._callbacks import Receipt
 from backend.services.group_commit import GroupCommit
+from backend.services.receipts.body_quota import BodyQuota
 
 log = structlog.get_logger()
 
@@ -89,8 +90,9 @@ class Incoming:
 
 
 class ReceiptStore:
-    def __init__(self, pool: RawPool) -> None:
+    def __init__(self, pool: RawPool, quota: BodyQuota) -> None:
         self._pool = pool
+        self._quota = quota
         self._group: GroupCommit[Incoming, list[UUID]] = GroupCommit(
             self._store_batch, name="callbacks", waiting_limit=_WAITING_LIMIT, batch_size=_BATCH
         )
@@ -118,7 +120,7 @@ class ReceiptStore:
         # Of the same bytes twice in one batch the second is a repeat like any other.
         rows = {digest: [_row(one, receipt) for receipt in one.receipts] for digest, one in callbacks.items()}
         parameters = {
-            "callbacks": _json([_callback_row(digest, one) for digest, one in callbacks.items()]),
+            "callbacks": _json([self._callback_row(digest, one) for digest, one in callbacks.items()]),
             "receipts": _json([{**row, "digest": digest} for digest, own in rows.items() for row in own]),
         }
         async with self._pool.connection() as connection:
@@ -127,16 +129,15 @@ class ReceiptStore:
         new = {digest: [row["id"] for row in own if row["id"] in stored] for digest, own in rows.items()}
         return [new.pop(one.digest, []) for one in batch]
 
-
-def _callback_row(digest: str, one: Incoming) -> dict[str, Any]:
-    return {
-        "digest": digest,
-        "connector_id": one.connector_id,
-        "project_id": one.project_id,
-        "query": _clean(one.query, 2000),
-        "body": one.body.hex(),
-        "receipts": len(one.receipts),
-    }
+    def _callback_row(self, digest: str, one: Incoming) -> dict[str, Any]:
+        return {
+            "digest": digest,
+            "connector_id": one.connector_id,
+            "project_id": one.project_id,
+            "query": _clean(one.query, 2000),
+            "body": self._quota.kept(one.connector_id, one.body).hex(),
+            "receipts": len(one.receipts),
+        }
 
 
 def _row(one: Incoming, receipt: Receipt) -> dict[str, Any]:
