@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Final, Literal
+from io import StringIO
+from typing import Final, Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from backend import __version__
 from backend.settings import Settings
@@ -96,13 +97,48 @@ def _process_name(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     return event
 
 
+class _Escaped:
+    """A text that a terminal would act on, as Python writes it; the renderer takes its repr."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Keep line ends, colours and changes of direction that others wrote from forging or hiding lines of the log."""
+    for name, value in event.items():
+        if name in {"exc_info", "exception", "stack", "event"} or isinstance(value, bool | int | float):
+            continue
+        text = value if isinstance(value, str) else repr(value)
+        if not text.isprintable():
+            event[name] = _Escaped(repr(text) if isinstance(value, str) else _printable(text, keep=""))
+    # Libraries write events of several lines.
+    event["event"] = _printable(str(event.get("event", ""))).replace("\n", "\n  ")
+    return event
+
+
+def _printable(text: str, *, keep: str = "\n") -> str:
+    """Return the text with every character escaped that shows nothing, but for those to `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else repr(one)[1:-1] for one in text)
+
+
+def _traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    """Write a traceback without local variables, which hold credentials; indented, as an error's text is anyone's."""
+    lines = StringIO()
+    structlog.dev.plain_traceback(lines, exc_info)
+    out.write(_printable(lines.getvalue()).replace("\n", "\n  "))
+
+
 def _console_processors() -> list[Processor]:
     colors = not os.environ.get("NO_COLOR") and (sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR")))
-    # The default traceback prints local variables, and those hold credentials.
     return [
-        structlog.dev.ConsoleRenderer(
-            colors=colors, pad_event_to=0, pad_level=False, exception_formatter=structlog.dev.plain_traceback
-        )
+        _without_controls,
+        structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0, pad_level=False, exception_formatter=_traceback),
     ]
 
 

@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     callback_retention_days: int = Field(
         7, ge=1, le=365, description="How long providers' callbacks are kept as they came"
     )
+    callback_kept_bytes: int = Field(
+        32 * 1024 * 1024, ge=0, description="Bytes of callbacks kept as they came, a connector and day"
+    )
     content_days: int = Field(
         0, ge=0, le=3650, description="Days after which content is removed where a project says nothing; 0: never"
     )

@@ -83,6 +83,28 @@ def test_a_traceback_never_shows_local_variables(capsys: pytest.CaptureFixture[s
     assert "hunter2" not in out
 
 
+# Line ends of several kinds, an escape sequence, what turns text around, and half of a surrogate pair.
+CONTROLS = "a\r\nb\u2028c\u2029d\x85e\x0bf\x0cg\x1b[2Jh\u202ei\u200bj\u2066k\x00l\x9bm\ufeffn\ud800o\x7fp"
+
+
+@pytest.mark.parametrize("fmt", ["json", "console"])
+def test_no_text_of_others_acts_on_the_terminal_or_forges_a_line(
+    capsys: pytest.CaptureFixture[str], fmt: logs.Format
+) -> None:
+    logs.configure("info", fmt)
+    log = structlog.get_logger()
+    log.info("callback.refused", reason=CONTROLS, bare="a\u2028b", nested={"a": [CONTROLS]}, odd=ValueError(CONTROLS))
+    logging.getLogger("library").warning("it said %s", CONTROLS)
+    log.error("failed", exc_info=ValueError(CONTROLS + "\n12:00:00 [info] forged"))
+    out = capsys.readouterr().out
+    assert [one for one in out if not one.isprintable() and one != "\n"] == []
+    assert not [line for line in out.splitlines() if line.startswith(("b", "12:00:00 [info] forged"))]
+    if fmt == "console":
+        assert "\\u2028" in out
+        # Every line is an event or, indented, what belongs to one.
+        assert len([line for line in out.splitlines() if line and not line.startswith(" ")]) == 3
+
+
 def test_a_console_line_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "console")
     structlog.get_logger().info("worker.started", concurrency=400)

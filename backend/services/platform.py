@@ -25,6 +25,7 @@ from backend.services.background import BackgroundTasks
 from backend.services.policy.quota import count_month
 from backend.services.policy.rate_limit import RateLimiter
 from backend.services.receipts.apply import ReceiptApplier
+from backend.services.receipts.body_quota import BodyQuota
 from backend.services.receipts.intake import CallbackIntake
 from backend.services.receipts.store import ReceiptStore
 from backend.services.sending.catalog import Catalog
@@ -68,7 +69,7 @@ class Platform:
             settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
         )
         doorbell = Doorbell(client, settings.require_redis_url())
-        receipts = ReceiptStore(database.raw)
+        receipts = ReceiptStore(database.raw, BodyQuota(settings.callback_kept_bytes))
         applier = ReceiptApplier(database.raw, doorbell)
         providers = ProviderContext(
             # What slow connectors hold does not count in full (delivery/shares.py): they must not run out here.

@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 _TTL_S: Final = 5.0
 _MOST_KNOWN: Final = 10_000
+# As many as Meta says one of its callbacks has at most.
+MOST_RECEIPTS: Final = 1000
 
 _MARK_VERIFIED: Final = """
 UPDATE connectors SET callback_verified_at = now() WHERE id = %s AND callback_verified_at IS NULL
@@ -92,6 +94,9 @@ class CallbackIntake:
         except Exception:  # an adapter's bug: what came is kept, and the provider has done its part
             log.exception("callback.adapter_failed", connector_id=str(connector_id), provider=provider.type)
             receipts = []
+        if len(receipts) > MOST_RECEIPTS:
+            log.warning("callback.receipts_left_out", connector_id=str(connector_id), receipts=len(receipts))
+            receipts = receipts[:MOST_RECEIPTS]
         incoming = Incoming(connector_id, sender.project_id, request.query, request.body, receipts)
         self._applier.apply_soon(await self._store.store(incoming))
         await self._mark_verified(sender)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from backend.errors import AppError
 from backend.services.policy.admission import admit, demand_of
 from backend.services.policy.rate_limit import Allowance
 from backend.services.sending.caller import Caller
@@ -56,7 +55,7 @@ async def accept(
     try:
         allowance = await admit(platform, caller, demand)
         message = await prepare()
-    except AppError:
+    except Exception:
         if allowance is not None:
             await platform.rate_limiter.give_back(demand)
         if idempotency is not None:
@@ -67,7 +66,7 @@ async def accept(
         raise
     try:
         written = await platform.writer.write(message)
-    except AppError:
+    except Exception:
         await platform.rate_limiter.give_back(demand)
         raise
     if written.is_replay and allowance is not None:

@@ -7,13 +7,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
-from backend.errors import AppError, ServerError
+from backend.errors import AppError
 from backend.services.sending.accept import Accepted, SendRequest, accept_message
 from backend.services.sending.writer import IdempotencyKey
-
-log = structlog.get_logger()
+from backend.services.unexpected import as_app_error
 
 if TYPE_CHECKING:
     from backend.services.platform import Platform
@@ -30,7 +27,7 @@ async def accept_batch(
     *,
     idempotency: IdempotencyKey | None = None,
 ) -> list[Accepted | AppError]:
-    """Return what became of each, in order. `requests` may raise an AppError: then that one is refused.
+    """Return what became of each, in order. Whatever a request or its message raises is that one's own error.
 
     Under an Idempotency-Key a repeat gets the original answers. Raises IdempotencyConflict when the key was
     used for another batch, and the error itself when nothing was accepted because of limits or a full queue.
@@ -55,12 +52,8 @@ async def _accept_one(
 ) -> Accepted | AppError:
     try:
         return await accept_message(platform, caller, request(), idempotency=idempotency)
-    except AppError as error:
-        return error
-    except Exception as exc:
-        # The others are accepted already, or will be: they need their answers.
-        log.exception("batch.item_failed", error=type(exc).__name__)
-        return ServerError("This message failed for a reason of the server's own; its log says more.")
+    except Exception as exc:  # noqa: BLE001 (whatever it is, the others answer for themselves)
+        return as_app_error(exc)
 
 
 def _item_key(batch: IdempotencyKey | None, index: int) -> IdempotencyKey | None:

@@ -12,24 +12,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-import structlog
 from sqlalchemy import delete
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.errors import AppError, MessageNotFound, NotADeadLetter, ServerError
+from backend.errors import AppError, MessageNotFound, NotADeadLetter
 from backend.models import DeadLetter, Message
 from backend.services.reporting.dead_letters import DeadLetterFilter, select_dead
 from backend.services.sending.accept import Accepted, accept
 from backend.services.sending.actions import repetition
+from backend.services.unexpected import as_app_error
 from backend.status import Status
 
 if TYPE_CHECKING:
     from backend.services.platform import Platform
     from backend.services.sending.caller import Caller
     from backend.services.sending.writer import NewMessage
-
-log = structlog.get_logger()
 
 # Dead letters of one call.
 MOST_REDRIVEN: Final = 500
@@ -131,12 +129,8 @@ async def _redrive(platform: Platform, caller: Caller, found: Message | AppError
 
     try:
         return await accept(platform, own, repeat)
-    except AppError as error:
-        return error
-    except Exception as exc:
-        # The others are sent already, or will be.
-        log.exception("redrive.item_failed", error=type(exc).__name__)
-        return ServerError("This message failed for a reason of the server's own; its log says more.")
+    except Exception as exc:  # noqa: BLE001 (whatever it is, the others answer for themselves)
+        return as_app_error(exc)
 
 
 async def _find(
