@@ -141,6 +141,7 @@ class Platform:
         await self.mail.aclose()
         await self.doorbell.drain()
         await self.background.aclose()
+        await self.health.aclose()
         await self.heartbeat.end()
         await self.providers.http.aclose()
         self.doorbell.close()

@@ -58,15 +58,29 @@ class Check:
     detail: str
 
 
-Ask = Callable[[psycopg.AsyncConnection[Any], Fingerprints], Awaitable[Check]]
+Ask = Callable[[psycopg.AsyncConnection[Any]], Awaitable[Check]]
 
 
-async def _migrations(connection: psycopg.AsyncConnection[Any], _: Fingerprints) -> Check:
+async def check_write(writing: Awaitable[None]) -> Check:
+    """Say what keeps Postgres from taking a write, where that has a remedy; raises what else it may be."""
+    try:
+        await writing
+    except psycopg.errors.ReadOnlySqlTransaction:
+        return Check("failed", "Postgres is read-only; point DATABASE_URL at the primary.")
+    except psycopg.errors.DiskFull:
+        return Check("failed", "Postgres has no room left; free some on its disk.")
+    except psycopg.errors.InsufficientPrivilege:
+        return Check("failed", "Postgres does not let this user write; grant it what 'messagejs migrate' made.")
+    return Check("ok", "Postgres takes writes.")
+
+
+async def _migrations(connection: psycopg.AsyncConnection[Any]) -> Check:
     fit = await read_schema_fit(connection)
     return Check("ok" if fit.is_usable else "failed", fit.detail)
 
 
-async def _secrets(connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints) -> Check:
+async def check_secrets(connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints) -> Check:
+    """Compare this process's secrets with those that the database was written with, and with other processes'."""
     if wrong := await wrong_secrets(connection, fingerprints):
         return Check("failed", " ".join(wrong))
     cursor = await connection.execute(_PROCESSES)
@@ -79,21 +93,23 @@ async def _secrets(connection: psycopg.AsyncConnection[Any], fingerprints: Finge
     return Check("ok", "The secrets are those that the database was written with.")
 
 
-async def _clock(connection: psycopg.AsyncConnection[Any], _: Fingerprints) -> Check:
+async def _clock(connection: psycopg.AsyncConnection[Any]) -> Check:
     asked_at = time.time()
     row = await (await connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8")).fetchone()
-    answered_at = time.time()
-    there = 0.0 if row is None else row[0]
-    # Somewhere between asking and answering; what lies within is not the clock's fault.
+    return clock_check(there=row[0] if row else asked_at, asked_at=asked_at, answered_at=time.time())
+
+
+def clock_check(*, there: float, asked_at: float, answered_at: float) -> Check:
+    """Compare the database's clock with this machine's; what lies between asking and the answer is no difference."""
     off_s = there - min(max(there, asked_at), answered_at)
     if abs(off_s) <= _CLOCK_WARNING_S:
         return Check("ok", "The clock agrees with the database's.")
-    status: Literal["warning", "failed"] = "failed" if abs(off_s) > _CLOCK_FAILED_S else "warning"
     way = "behind" if off_s > 0 else "ahead of"
-    return Check(status, f"This machine's clock is {abs(off_s):.0f} s {way} the database's; have both set by NTP.")
+    detail = f"This machine's clock is {abs(off_s):.0f} s {way} the database's; have both set by NTP."
+    return Check("failed" if abs(off_s) > _CLOCK_FAILED_S else "warning", detail)
 
 
-async def _partitions(connection: psycopg.AsyncConnection[Any], _: Fingerprints) -> Check:
+async def _partitions(connection: psycopg.AsyncConnection[Any]) -> Check:
     """Rows in a DEFAULT partition are safe; a worker moves them to their month within a minute."""
     filled, ahead = [], []
     for table in PARTITIONED:
@@ -126,7 +142,7 @@ def _months_ahead(made: set[str]) -> int:
     return ahead
 
 
-async def _queue(connection: psycopg.AsyncConnection[Any], _: Fingerprints) -> Check:
+async def _queue(connection: psycopg.AsyncConnection[Any]) -> Check:
     row = await (await connection.execute(_OLDEST_DUE)).fetchone()
     age_s = row[0] if row is not None and row[0] is not None else 0.0
     if age_s > _DUE_WARNING_S:
@@ -137,7 +153,7 @@ async def _queue(connection: psycopg.AsyncConnection[Any], _: Fingerprints) -> C
     return Check("ok", "Nothing that is due waits.")
 
 
-async def _workers(connection: psycopg.AsyncConnection[Any], _: Fingerprints) -> Check:
+async def _workers(connection: psycopg.AsyncConnection[Any]) -> Check:
     roles = [role for role, *_ in await (await connection.execute(_PROCESSES)).fetchall()]
     counted = f"{roles.count('web')} web and {roles.count('worker')} worker processes run"
     if "worker" in roles:
@@ -148,7 +164,7 @@ async def _workers(connection: psycopg.AsyncConnection[Any], _: Fingerprints) ->
     return Check("warning", f"{counted}{last}. Messages are accepted and wait: start 'messagejs worker'.")
 
 
-async def _background(connection: psycopg.AsyncConnection[Any], _: Fingerprints) -> Check:
+async def _background(connection: psycopg.AsyncConnection[Any]) -> Check:
     cursor = await connection.execute(_PROCESSES)
     failing = sorted(
         {f"{role}: {task['name']} ({task['error']})" for role, tasks, _ in await cursor.fetchall() for task in tasks}
@@ -158,8 +174,8 @@ async def _background(connection: psycopg.AsyncConnection[Any], _: Fingerprints)
     return Check("ok", "All background tasks run.")
 
 
-# In the order of the answer. The first group decides whether sends are accepted; the others can only warn.
-DECIDING: Final[dict[str, Ask]] = {"migrations": _migrations, "secrets": _secrets, "clock": _clock}
+# The first group decides, beside the secrets, whether sends are accepted; the others can only warn.
+DECIDING: Final[dict[str, Ask]] = {"migrations": _migrations, "clock": _clock}
 WARNING: Final[dict[str, Ask]] = {
     "partitions": _partitions,
     "workers": _workers,

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import psycopg
 import redis.asyncio
 import redis.exceptions
 import structlog
 
-from backend.services.reporting.facts import DECIDING, WARNING, Check
+from backend.services.background import end_tasks
+from backend.services.reporting.facts import DECIDING, WARNING, Check, check_secrets, check_write
 
 if TYPE_CHECKING:
     from backend.services.platform import Platform
@@ -52,6 +53,11 @@ class Health:
         # Shielded: one caller giving up must not cancel the answer that others wait for.
         return await asyncio.shield(self._asking)
 
+    async def aclose(self) -> None:
+        """End an asking that nobody waits for any more."""
+        if self._asking is not None:
+            await end_tasks([self._asking])
+
     async def _ask(self) -> dict[str, Check]:
         try:
             in_database, in_redis = await asyncio.gather(_of_database(self._platform), self._of_redis())
@@ -76,7 +82,7 @@ async def check_redis(client: redis.asyncio.Redis, *, is_needed: bool) -> Check:
         return Check("ok", "Redis takes writes.")
     if is_needed:
         return Check("failed", f"{problem} Sends are refused without it (RATE_LIMIT_FAIL_OPEN_SECRET=false).")
-    return Check("warning", f"{problem} Messages are accepted; until it is back they are delivered late or not at all.")
+    return Check("warning", f"{problem} Messages are accepted, and wait until it takes writes again.")
 
 
 async def _problem_of_redis(client: redis.asyncio.Redis) -> str | None:
@@ -112,7 +118,7 @@ async def _of_database(platform: Platform) -> dict[str, Check]:
         problem = f"No answer ({type(exc).__name__})."
     if "database" not in checks:
         checks |= {"database": Check("failed", problem)} | {
-            name: Check("failed", problem) for name in DECIDING if name not in checks
+            name: Check("failed", problem) for name in (*DECIDING, "secrets") if name not in checks
         }
     unanswered = {name: Check("warning", problem) for name in WARNING if name not in checks}
     return checks | unanswered
@@ -122,13 +128,17 @@ async def _ask_all(platform: Platform, checks: dict[str, Check]) -> None:
     fingerprints = platform.heartbeat.fingerprints
     async with platform.database.raw.connection(_TIMEOUT_S) as connection:
         for name, ask in DECIDING.items():
-            checks[name] = await _answer(name, ask(connection, fingerprints))
-        checks["database"] = await _write(platform, connection, is_migrated=checks["migrations"].status == "ok")
+            checks[name] = await _answer(ask(connection), name, "failed")
+        checks["secrets"] = await _answer(check_secrets(connection, fingerprints), "secrets", "failed")
+        if checks["migrations"].status == "ok":
+            checks["database"] = await check_write(platform.heartbeat.beat(connection))
+        else:
+            checks["database"] = Check("ok", "Postgres answers.")
         for name, ask in WARNING.items():
-            checks[name] = await _answer(name, ask(connection, fingerprints))
+            checks[name] = await _answer(ask(connection), name, "warning")
 
 
-async def _answer(name: str, asking: Awaitable[Check]) -> Check:
+async def _answer(asking: Awaitable[Check], name: str, otherwise: Literal["warning", "failed"]) -> Check:
     """One check that cannot be asked (its table is not there yet, say) keeps no other from being asked."""
     try:
         return await asking
@@ -136,19 +146,4 @@ async def _answer(name: str, asking: Awaitable[Check]) -> Check:
         raise
     except Exception as exc:  # noqa: BLE001 (whatever fails is the finding)
         log.info("health.check_failed", check=name, error=type(exc).__name__)
-        status: Any = "failed" if name in DECIDING else "warning"
-        return Check(status, f"No answer ({type(exc).__name__}).")
-
-
-async def _write(platform: Platform, connection: psycopg.AsyncConnection[Any], *, is_migrated: bool) -> Check:
-    if not is_migrated:
-        return Check("ok", "Postgres answers.")
-    try:
-        await platform.heartbeat.beat(connection)
-    except psycopg.errors.ReadOnlySqlTransaction:
-        return Check("failed", "Postgres is read-only; point DATABASE_URL at the primary.")
-    except psycopg.errors.DiskFull:
-        return Check("failed", "Postgres has no room left; free some on its disk.")
-    except psycopg.errors.InsufficientPrivilege:
-        return Check("failed", "Postgres refuses to let this user write; grant it what 'messagejs migrate' made.")
-    return Check("ok", "Postgres takes writes.")
+        return Check(otherwise, f"No answer ({type(exc).__name__}).")
