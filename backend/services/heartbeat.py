@@ -29,7 +29,7 @@ Role = Literal["web", "worker"]
 _EVERY_S: Final = 5.0
 # Three beats missed, and a margin: such a process is gone, or as good as that.
 ALIVE_S: Final = 20
-_CLOSE_S: Final = 2.0
+_CLOSE_S: Final = 1.0
 
 _BEAT: Final = """
 INSERT INTO processes (id, role, host, pid, version, started_at, beat_at, failing, jwt_fingerprint)
