@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from backend.models import migrate
 from backend.services.schema import code_revisions, fit_of
 
 
 def test_the_revisions_are_those_that_alembic_knows() -> None:
-    script = migrate.ScriptDirectory.from_config(migrate._config())
+    script = ScriptDirectory.from_config(migrate._config())
     assert list(code_revisions()) == [revision.revision for revision in reversed(list(script.walk_revisions()))]
     assert code_revisions()[-1] == migrate.head_revision()
 
