@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.durations import parse_duration_s
+from backend.server_urls import check_postgres_url, check_public_url, check_redis_url, check_sentry_dsn
 
 
 class Settings(BaseSettings):
@@ -188,10 +189,15 @@ class Settings(BaseSettings):
     @field_validator("encryption_key")
     @classmethod
     def _is_aes_256_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            text = value.get_secret_value()
-            if len(text) != 64 or any(c not in "0123456789abcdefABCDEF" for c in text):
-                raise ValueError("needs 64 hexadecimal digits; make them with 'openssl rand -hex 32'")
+        if value is not None and not _is_key(value.get_secret_value()):
+            raise ValueError("needs 64 hexadecimal digits; make them with 'openssl rand -hex 32'")
+        return value
+
+    @field_validator("encryption_key_previous")
+    @classmethod
+    def _are_aes_256_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not all(_is_key(key) for key in _parts(value.get_secret_value())):
+            raise ValueError("needs old values of ENCRYPTION_KEY, each 64 hexadecimal digits, separated by commas")
         return value
 
     @field_validator("platform_smtp_url")
@@ -199,15 +205,40 @@ class Settings(BaseSettings):
     def _is_smtp(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             parts = urlsplit(value.get_secret_value())
-            if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            try:
+                is_complete = parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0
+            except ValueError:  # the port is no number
+                is_complete = False
+            if not is_complete:
                 raise ValueError("must read smtp://user:password@host:587?from=hello@example.com")
         return value
 
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("must start with postgresql://")
+        if value is not None:
+            check_postgres_url(value.get_secret_value())
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_redis_url(value.get_secret_value())
+        return value
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _is_sentry_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_sentry_dsn(value.get_secret_value())
+        return value
+
+    @field_validator("api_base_url")
+    @classmethod
+    def _is_public_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_public_url(value)
         return value
 
     @model_validator(mode="after")
@@ -252,7 +283,7 @@ class Settings(BaseSettings):
         """The current key first, then the old ones, each as 64 hex digits."""
         current = _required(self.encryption_key, "ENCRYPTION_KEY", "the output of 'openssl rand -hex 32'")
         previous = self.encryption_key_previous.get_secret_value() if self.encryption_key_previous else ""
-        return (current, *(part.strip() for part in previous.split(",") if part.strip()))
+        return (current, *_parts(previous))
 
     def monthly_quotas(self) -> dict[str, int | None]:
         """Messages a calendar month per plan; None: no quota."""
@@ -282,6 +313,14 @@ def _required(value: SecretStr | None, name: str, example: str) -> str:
     if value is None:
         raise MissingSetting(f"{name} is not set; set it to {example}.")
     return value.get_secret_value()
+
+
+def _is_key(text: str) -> bool:
+    return len(text) == 64 and all(c in "0123456789abcdefABCDEF" for c in text)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _url_host(host: str) -> str:

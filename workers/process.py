@@ -21,6 +21,7 @@ from backend.services.delivery.pacing import Pacer
 from backend.services.delivery.sweeper import Sweeper
 from backend.services.delivery.unopened import UnopenedWatch
 from backend.services.delivery.watch import Watcher
+from backend.services.maintenance import Maintenance
 from backend.services.platform import Platform
 from backend.services.receipts.rounds import ReceiptRounds
 from backend.services.reporting.rollups import RollupFolder
@@ -93,7 +94,8 @@ class DeliveryProcess:
 
     async def _open(self) -> None:
         settings = self._settings
-        platform = await Platform.open(settings)
+        platform = await Platform.open(settings, role="worker")
+        platform.supervised.append(self._background)
         accounts = Accounts(platform.database, platform.vault, platform.providers)
         platform.on_change.append(accounts.forget)
         self._platform, self._accounts = platform, accounts
@@ -154,6 +156,7 @@ class DeliveryProcess:
         self._background.start("retention", keeper.run)
         self._background.start("unopened-connectors", unopened.run)
         self._background.start("campaigns", lambda: run_on_thread("campaigns", lambda: feed_campaigns(settings)))
+        Maintenance(platform.database.raw).start(self._background)
 
     async def _close(self, grace_s: float) -> None:
         if self._engine is not None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -46,9 +47,17 @@ def announce(session: AsyncSession, change: Change) -> None:
 
 
 def sqlalchemy_url(database_url: str) -> str:
-    """Return the URL with SQLAlchemy's name of the psycopg driver."""
+    """Return the URL with SQLAlchemy's name of the psycopg driver, and several hosts as it wants them."""
     scheme, _, rest = database_url.partition("://")
-    return f"postgresql+psycopg://{rest}" if scheme in {"postgresql", "postgres"} else database_url
+    if scheme not in {"postgresql", "postgres"}:
+        return database_url
+    parts = urlsplit(f"postgresql+psycopg://{rest}")
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return f"postgresql+psycopg://{rest}"
+    ported = [host if urlsplit(f"//{host}").port else f"{host}:5432" for host in hosts.split(",")]
+    query = "&".join([*(f"host={host}" for host in ported), *filter(None, [parts.query])])
+    return f"postgresql+psycopg://{credentials}{at}{parts.path or '/'}?{query}"
 
 
 def _set_up(connection: Any, _record: object) -> None:

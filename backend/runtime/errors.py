@@ -7,7 +7,8 @@ CannotStart
 ├── ServerFailed, ProcessKeepsDying what was started and does not stay
 ├── SecretMissing, SecretsLost      keys and secrets
 ├── FrontendBuildFailed             the dashboard's frontend
-└── WrongSettings                   an environment variable
+├── WrongSettings                   an environment variable
+└── Unfit                           a process and the database that do not belong together
 """
 
 from __future__ import annotations
@@ -59,3 +60,7 @@ class FrontendBuildFailed(CannotStart):
 
 class WrongSettings(CannotStart):
     """Environment variables with values that cannot be."""
+
+
+class Unfit(CannotStart):
+    """What a process needs is missing, or it and the database do not belong together."""

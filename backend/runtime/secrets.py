@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 from dotenv import dotenv_values
@@ -48,9 +49,9 @@ def _has_database(data_dir: DataDir) -> bool:
     return any((base / "postgres").exists() for base in (data_dir.path, data_dir.path / "servers"))
 
 
-def require_all(already_set: set[str]) -> None:
+def require_all(already_set: set[str], names: Sequence[str] = NAMES) -> None:
     """Raise SecretMissing unless every secret is set; for a database that is not ours to keep secrets for."""
-    missing = [name for name in NAMES if name not in already_set]
+    missing = [name for name in names if name not in already_set]
     if missing:
         recipes = "\n".join(f"  {name}=$(openssl rand -hex 32)" for name in missing)
         raise SecretMissing(

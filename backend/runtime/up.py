@@ -14,6 +14,7 @@ from backend.runtime.datadir import DataDir
 from backend.runtime.embedded import EmbeddedPostgres, EmbeddedValkey, Layout
 from backend.runtime.environment import Environment
 from backend.runtime.output import Printer
+from backend.runtime.preflight import require_fit
 from backend.runtime.programs import OwnProgram, WebProgram
 from backend.runtime.web import require_free_port, site_for
 from backend.settings import Settings
@@ -85,6 +86,7 @@ def _plan(settings: Settings, servers: list[Program], printer: Printer, *, dashb
         web=WebProgram(settings, () if dashboard else ("--no-dashboard",), environment),
         workers=[OwnProgram(f"worker-{n + 1}", ("worker",), environment) for n in range(settings.workers)],
         announced={name: os.environ[name] for name in announced if os.environ.get(name)},
+        check=lambda: require_fit(settings, "any", printer.remark),
     )
 
 

@@ -104,6 +104,14 @@ def test_sigterm_stops_everything_in_time(up: Up) -> None:
     assert not alive, f"left over: {alive}"  # the last test that uses it: nobody starts it again
 
 
+def test_with_another_key_than_the_database_was_written_with_it_does_not_start(up: Up, tmp_path: Path) -> None:
+    arguments = ("up", "--no-dashboard", "--port", str(up.port), "--data-dir", str(up.data_dir))
+    done = messagejs(*arguments, cwd=tmp_path, env={"KEY_PEPPER": "q" * 32})
+    assert done.returncode == 2
+    assert "KEY_PEPPER is not the one" in done.stderr
+    assert "web died" not in done.stdout
+
+
 def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

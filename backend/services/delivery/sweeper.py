@@ -2,7 +2,7 @@
 
 Every second, in whichever worker holds the advisory lock: expired leases, due retries, schedules, messages past
 their end, and those with another way than the connector they wait for. Every minute: what waited too long for a
-connector that cannot send, partitions ahead, idempotency keys and refresh tokens that have had their time.
+connector that cannot send.
 Each step is for itself: one that fails is undone, logged and tried again the next time; the others go on.
 """
 
@@ -19,7 +19,6 @@ import psycopg
 import structlog
 
 from backend.ids import new_id
-from backend.models.partitions import partition_statements
 from backend.models.send_queue import DUE, WATCHED
 from backend.models.session import RawPool
 from backend.outages import is_about_the_item, is_outage
@@ -30,7 +29,7 @@ from backend.services.delivery import onward, overdue, ways
 log = structlog.get_logger()
 
 _EVERY_S: Final = 1.0
-_MAINTENANCE_EVERY_S: Final = 60.0
+_STUCK_EVERY_S: Final = 60.0
 _BATCH: Final = 1000
 # How long a connector is left alone whose messages have no other way that can be used.
 _REST_S: Final = 10.0
@@ -98,26 +97,6 @@ WITH RECURSIVE turns AS (
 SELECT lane, connector_id, due_at <= now() FROM turns LIMIT {_MOST_TURNS}
 """  # noqa: S608 (made of constants)
 
-_FORGET_KEYS: Final = """
-DELETE FROM idempotency_records WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM idempotency_records WHERE expires_at < now() LIMIT 5000))
-"""
-# An hour more than they can be valid: a web server's clock may be behind the database's.
-_FORGET_USED_TOKENS: Final = """
-DELETE FROM used_tokens WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM used_tokens WHERE expires_at < now() - interval '1 hour' LIMIT 5000))
-"""
-# A log-in's tokens live longer than its last use is worth knowing; the family goes with them.
-_FORGET_TOKENS: Final = """
-DELETE FROM refresh_tokens WHERE token_hash = ANY(ARRAY(
-    SELECT token_hash FROM refresh_tokens WHERE expires_at < now() - interval '1 day' LIMIT 5000))
-"""
-_FORGET_SESSIONS: Final = """
-DELETE FROM sessions WHERE id = ANY(ARRAY(
-    SELECT id FROM sessions s WHERE expires_at < now() - interval '7 days'
-    AND NOT EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.session_id = s.id) LIMIT 5000))
-"""
-
 
 _Step = Callable[[psycopg.AsyncConnection[Any]], Awaitable[set[Turn]]]
 
@@ -130,7 +109,7 @@ class Sweeper:
         self._doorbell = doorbell
         self._settle_s = settle_s
         self._max_age_s = max_age_s
-        self._maintained_at = 0.0
+        self._ended_stuck_at = 0.0
         self._resting: dict[UUID, float] = {}  # connectors whose messages have no other way open, until when
         self._looked_at = _BEGINNING
         self._has_more = False
@@ -162,9 +141,14 @@ class Sweeper:
             ):  # fmt: skip
                 turns |= await self._step(connection, step)
         self._doorbell.ring(turns)
-        if time.monotonic() - self._maintained_at > _MAINTENANCE_EVERY_S:
-            self._maintained_at = time.monotonic()
-            await self._maintain()
+        if time.monotonic() - self._ended_stuck_at > _STUCK_EVERY_S:
+            self._ended_stuck_at = time.monotonic()
+            try:
+                await self._end_stuck()
+            except Exception as exc:
+                if is_outage(exc):
+                    raise
+                log.exception("sweep.step_failed", step="end_stuck")
         return turns
 
     async def _step(self, connection: psycopg.AsyncConnection[Any], step: _Step) -> set[Turn]:
@@ -272,21 +256,6 @@ class Sweeper:
                     log.warning("sweep.given_up", messages=ended)
                 if ended < overdue.BATCH:
                     return
-
-    async def _maintain(self) -> None:
-        try:
-            await self._end_stuck()
-        except Exception as exc:
-            if is_outage(exc):
-                raise
-            log.exception("sweep.step_failed", step="end_stuck")
-        async with self._pool.connection() as connection:
-            for statement in partition_statements():
-                await connection.execute(statement)
-            await connection.execute(_FORGET_KEYS)
-            await connection.execute(_FORGET_USED_TOKENS)
-            await connection.execute(_FORGET_TOKENS)
-            await connection.execute(_FORGET_SESSIONS)
 
 
 def _lost_row(row: Sequence[Any], settle_s: float) -> dict[str, Any]:
