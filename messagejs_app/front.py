@@ -73,13 +73,16 @@ def _refusal(scope: Scope, allowed_origins: frozenset[str]) -> _Refusal | None:
 
 
 async def _refuse(refusal: _Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    answer = "http.response"
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.close", "code": 1008, "reason": refusal.sentence[:120]})
-        return
+        answer = "websocket.http.response"
+        if answer not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal.sentence[:120]})
+            return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": f"{refusal.sentence}\n".encode()})
+    await send({"type": f"{answer}.start", "status": refusal.status, "headers": headers})
+    await send({"type": f"{answer}.body", "body": f"{refusal.sentence}\n".encode()})
 
 
 def _without_origin(scope: Scope) -> Scope:

@@ -78,12 +78,30 @@ async def _cookie(visitor: Visitor) -> str:
     return f"mjs_session={cookie.get('value')}"
 
 
-async def test_a_strangers_event_is_answered_with_the_log_in_and_stops_nobody(site: Site) -> None:
+@pytest.mark.parametrize("address", ["/", f"/{MARK}", f"/messages?q={MARK}", "/<reflex.Var>", "/<reflex.Var>1"])
+async def test_a_strangers_event_is_answered_with_the_log_in_and_stops_nobody(site: Site, address: str) -> None:
     async with socket_of(site) as socket:
-        await socket.send(_CHOOSE_MODE, {"mode": "live"}, f"/{MARK}")
+        await socket.send(_CHOOSE_MODE, {"mode": "live"}, address)
         command = await socket.answer("_set_value")
         assert command == {"ref": "ref_command", "value": {"do": "sign-in"}}
     await assert_alive(site)
+
+
+async def test_an_address_that_cannot_be_taken_apart_stops_nobody(site: Site) -> None:
+    async with socket_of(site) as socket:
+        await socket.send(_CHOOSE_MODE, {"mode": "live"}, "http://[")
+        await socket.send(_CHOOSE_MODE, {"mode": "live"}, "/")
+        await socket.answer("_set_value")
+    await assert_alive(site)
+
+
+async def test_a_socket_with_a_broken_origin_is_a_bad_request(site: Site) -> None:
+    url = f"{site.url.replace('http', 'ws')}/_event/?EIO=4&transport=websocket&token={uuid4()}"
+    async with aiohttp.ClientSession() as session:
+        for origin, status in (("http://[", 400), ("http://evil.example", 403)):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(url, headers={"Origin": origin})
+            assert refused.value.status == status
 
 
 @pytest.mark.parametrize(

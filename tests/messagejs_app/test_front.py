@@ -5,7 +5,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -152,7 +152,8 @@ def test_a_path_with_two_meanings_is_no_page(client: TestClient, path: str) -> N
 def test_a_broken_origin_is_a_bad_request(client: TestClient, origin: str) -> None:
     assert client.post("/_upload", headers={"origin": origin}).status_code == 400
     with (
-        pytest.raises(WebSocketDisconnect),
+        pytest.raises(WebSocketDenialResponse) as refused,
         client.websocket_connect("/_event/", headers={"origin": origin, "host": "desk.example:8000"}),
     ):
         pytest.fail("the socket was opened")
+    assert refused.value.status_code == 400
