@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, Literal
+from urllib.parse import urlencode
 from uuid import UUID
 
 import reflex as rx
@@ -18,18 +19,14 @@ from backend import ids
 from backend.errors import AppError, ProjectNotFound, Unauthenticated
 from backend.services.accounts import projects, users
 from backend.services.accounts.access import Action, UserPrincipal, require_project
+from backend.services.accounts.local_paths import is_local_path
 from backend.services.platform import Platform, current_platform
-from messagejs_app.events import Events, complain, event, go_to, run
+from messagejs_app.events import Events, complain, event, go_to, sign_in
 
 log = structlog.get_logger(__name__)
 
 COOKIE: Final = "mjs_session"
 Mode = Literal["live", "test"]
-# A full page load: the websocket holds the cookie it was opened with.
-_SIGN_IN: Final = (
-    "const here = (location.pathname.replace(/\\/$/, '') || '/') + location.search;"
-    "location.replace(here === '/' ? '/login' : '/login?next=' + encodeURIComponent(here))"
-)
 _apps: list[rx.App] = []
 
 
@@ -103,7 +100,10 @@ class Session(rx.State):
 
     @property
     def _address(self) -> str:
-        query = self.router.url.query
+        """The open page's path and query, put together by us: what the browser says of itself is only read."""
+        if not is_page(self._path):
+            return "/"
+        query = urlencode(self.router.url.query_parameters)
         return f"{self._path}?{query}" if query else self._path
 
     async def _enter(self) -> None:
@@ -132,6 +132,7 @@ class Session(rx.State):
     @event
     async def choose_mode(self, mode: str) -> Events:
         """The page's `load` runs again: everything on it belongs to one mode."""
+        await self._authorize(Action.VIEW_PROJECT)
         self.mode = "test" if mode == "test" else "live"
         return go_to(self._address)
 
@@ -173,8 +174,13 @@ def is_connected(client_token: str) -> bool:
     return namespace is not None and client_token in namespace.token_to_sid
 
 
+def is_page(path: str) -> bool:
+    """Tell whether the app has a page there."""
+    return is_local_path(path) and bool(_apps) and _apps[-1].router(path) is not None
+
+
 def bind(app: rx.App) -> None:
-    """Say which app's websockets `is_connected` asks."""
+    """Say which app's websockets `is_connected` asks, and which app's pages `is_page` knows."""
     _apps.append(app)
 
 
@@ -188,7 +194,7 @@ def explain(exception: Exception) -> EventSpec | None:
     """What the browser does about an exception that a handler let out; given to rx.App."""
     match exception:
         case Unauthenticated():
-            return run(_SIGN_IN)
+            return sign_in()
         case AppError():
             return complain(exception.message)
         case _:

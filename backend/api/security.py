@@ -6,7 +6,6 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -16,7 +15,7 @@ from backend.api.dependencies import PlatformDep
 from backend.errors import InvalidToken, KeyScope, MissingApiKey, OriginNotAllowed
 from backend.services.accounts.access import UserPrincipal
 from backend.services.accounts.limits import count_dashboard_call
-from backend.services.accounts.origins import is_local
+from backend.services.accounts.origins import is_local, origin_host
 from backend.services.accounts.users import Client, authenticate_access, authenticate_cookie
 from backend.services.platform import Platform
 from backend.services.sending.catalog import CatalogKey
@@ -64,7 +63,8 @@ def require_same_origin(request: HTTPConnection) -> None:
     if request.headers.get("sec-fetch-site") in {"same-origin", "none"}:
         return
     origin = request.headers.get("origin", "")
-    if origin and urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower():
+    host = origin_host(origin)
+    if host and host == request.headers.get("host", "").lower():
         return
     raise OriginNotAllowed(
         f"This may only be called from a page of this server, not from '{origin[:80] or 'an unknown origin'}'."

@@ -14,8 +14,7 @@ from backend.services.platform import current_platform
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import busy_button, button
 from messagejs_app.components.entrance import entrance, heading, problem, sheet, way_on
-from messagejs_app.events import Events, Steps, event, go_to
-from messagejs_app.layout import sign_out
+from messagejs_app.events import Events, Steps, event, go_to, sign_out
 from messagejs_app.session import Session
 
 _TOKEN_LIMIT: Final = 255

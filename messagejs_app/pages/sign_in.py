@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import reflex as rx
 
+from backend.services.accounts.origins import origin_host
 from backend.services.accounts.passwords import MIN_CHARACTERS
 from backend.services.platform import current_platform
 from messagejs_app.components import html as h
@@ -50,7 +51,7 @@ class SignIn(rx.State):
     @event
     async def load(self) -> Events:
         query = self.router.url.query_parameters
-        self.host = urlsplit(self.origin).netloc
+        self.host = origin_host(self.origin) or ""
         self.invitation = query.get("invitation", "")[:255]
         self.sign_in_path = "/login"
         if self.invitation:  # with an account the invitation's own page is the way in
