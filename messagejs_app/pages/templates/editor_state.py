@@ -171,11 +171,15 @@ class EditorState(Session):
         async with self._desk(Action.MANAGE_TEMPLATES) as desk:
             if self.id == _NEW:
                 saved = await templates.create_template(
-                    desk.session, project_id=desk.project_id, new=NewTemplate(**fields)
+                    desk.session, project_id=desk.project_id, new=NewTemplate(**fields), actor=desk.principal
                 )
             else:
                 saved = await templates.update_template(
-                    desk.session, project_id=desk.project_id, template_id=template_id_of(self.id), changes=fields
+                    desk.session,
+                    project_id=desk.project_id,
+                    template_id=template_id_of(self.id),
+                    changes=fields,
+                    actor=desk.principal,
                 )
             template_id, version = ids.encode(ids.TEMPLATE, saved.id), f"v{saved.version}"
         was_new = self.id == _NEW
