@@ -17,12 +17,12 @@ from uuid import UUID, uuid4
 import reflex as rx
 import structlog
 from reflex.app import EventNamespace
-from reflex.middleware import Middleware
+from reflex.middleware.middleware import Middleware
 from reflex.state import BaseState, StateUpdate
 from reflex_base.event import Event
 from reflex_base.event.context import EventContext
 from reflex_base.registry import RegistrationContext
-from socketio.exceptions import ConnectionRefusedError as Refusal
+from socketio.exceptions import ConnectionRefusedError as Refusal  # type: ignore[import-untyped]
 
 from backend.errors import Unauthenticated
 from messagejs_app.connection import address_in, cookie_header, session_cookie

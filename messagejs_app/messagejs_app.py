@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -43,9 +44,11 @@ class Dashboard(rx.App):
         self.tabs = Tabs(drop=self._drop_state, alive=_alive, tell_ended=namespace.tell_ended)
         namespace.guard = Guard(self.tabs, _session_of, PUBLIC)
         self._event_namespace = namespace
-        self.sio.register_namespace(namespace)
+        sockets: Any = self.sio
+        sockets.register_namespace(namespace)
         if not isinstance(self._state_manager, StateManagerRedis):
-            self._state_manager = TabStates(self.tabs.has)
+            # Reflex's overloads hide from mypy that its methods are there.
+            self._state_manager = TabStates(self.tabs.has)  # type: ignore[abstract]
         self.add_middleware(SessionCheck(namespace.guard), index=0)
         quiet_engine()
 

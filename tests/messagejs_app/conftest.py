@@ -78,7 +78,9 @@ class Tab:
             self.send_text("3")
             return
         self.seen.append(text)
-        name, *data = json.loads(text[text.index("[") :]) if text.startswith("42") else ("", None)
+        if not text.startswith("42"):
+            return
+        name, *data = json.loads(text[text.index("[") :])
         if name == "event" and data:
             for state, changes in (data[0].get("delta") or {}).items():
                 self.values.setdefault(state, {}).update(changes)
@@ -111,8 +113,9 @@ class Tab:
         }
         self.send_text("40/_event," + json.dumps({"event": boot}))
         await self.until(
-            lambda: any(text.startswith(("40/_event", "44/_event")) for text in self.seen)
-            or self.close_code is not None
+            lambda: (
+                any(text.startswith(("40/_event", "44/_event")) for text in self.seen) or self.close_code is not None
+            )
         )
 
     async def until(self, is_so: Any) -> None:
@@ -245,7 +248,7 @@ def handlers() -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _running(application: ASGIApp) -> AsyncIterator[None]:
+async def _running(application: Any) -> AsyncIterator[None]:
     inbox: asyncio.Queue[Any] = asyncio.Queue()
     outbox: asyncio.Queue[Any] = asyncio.Queue()
     task = asyncio.create_task(application({"type": "lifespan"}, inbox.get, outbox.put))

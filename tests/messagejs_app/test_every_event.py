@@ -66,9 +66,7 @@ def _of_type(hint: Any, text: str) -> Any:
     return text
 
 
-OURS: Final = sorted(
-    name for name, one in handlers().items() if one.states[0].__module__.startswith("messagejs_app.")
-)
+OURS: Final = sorted(name for name, one in handlers().items() if one.states[0].__module__.startswith("messagejs_app."))
 FRAMEWORKS: Final = sorted(set(handlers()) - set(OURS))
 _PUBLIC: Final = {state.get_full_name() for state in PUBLIC}
 
@@ -140,7 +138,9 @@ def test_the_door_knows_the_arguments_of_every_event(name: str) -> None:
             payloads.handler_of(name)
         return
     parameters = payloads._parameters(payloads.handler_of(name).handler)
-    assert {hint for hint, _ in parameters.values() if hint not in {str, bool} and get_origin(hint) is not dict} == set()
+    assert {
+        hint for hint, _ in parameters.values() if hint not in {str, bool} and get_origin(hint) is not dict
+    } == set()
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)

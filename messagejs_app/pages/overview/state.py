@@ -145,7 +145,7 @@ class OverviewState(Session):
 
     @event
     async def choose_language(self, language: str) -> Events:
-        self.language = language
+        self.language = snippets.language_of(language)
         self._write_code()
         return None
 
