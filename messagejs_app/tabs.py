@@ -71,7 +71,9 @@ class Tabs:
         drop: Callable[[str], Awaitable[bool]],
         alive: Callable[[set[UUID]], Awaitable[set[UUID]]],
         tell_ended: Callable[[str], Awaitable[None]],
+        look_every_s: float = _LOOK_EVERY_S,
     ) -> None:
+        self._look_every_s = look_every_s
         self._drop, self._alive, self._tell_ended = drop, alive, tell_ended
         self._open: dict[str, Tab] = {}
         self._by_key: dict[str, Tab] = {}
@@ -163,7 +165,7 @@ class Tabs:
         """Drop what has ended, for as long as the process runs."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _LOOK_EVERY_S)
+                await asyncio.wait_for(self._wake.wait(), self._look_every_s)
             self._wake.clear()
             await self.look()
             if self._to_drop:
@@ -175,7 +177,7 @@ class Tabs:
         now = time.monotonic()
         self._forget_before(now - KEPT_FOR_S)
         await self._drop_all()  # first: it must not wait for a database that is away
-        if now - self._looked_at >= _LOOK_EVERY_S:
+        if now - self._looked_at >= self._look_every_s:
             self._looked_at = now
             known = {one.session_id for one in self._open.values() if one.session_id is not None}
             known |= {left.session_id for left in self._left.values()}

@@ -139,10 +139,7 @@ _EVENT = (
 @pytest.mark.parametrize("fmt", ["json", "console"])
 def test_a_pages_event_never_reaches_the_log_by_a_library(capsys: pytest.CaptureFixture[str], fmt: logs.Format) -> None:
     logs.configure("info", fmt)
-    try:
-        raise ValueError(_EVENT)
-    except ValueError:
-        logging.getLogger("reflex_base.event.processor").exception(_EVENT)
+    logging.getLogger("reflex_base.event.processor").error(_EVENT, exc_info=ValueError(_EVENT))
     text = capsys.readouterr().out
     if fmt == "json":
         assert json.loads(text)["level"] == "error"

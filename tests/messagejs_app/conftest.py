@@ -34,6 +34,7 @@ class Tab:
         self.token = token
         self.seen: list[str] = []
         self.values: dict[str, dict[str, Any]] = {}
+        self.commands: list[Any] = []
         self.close_code: int | None = None
         self.path = "/"
         self._to_server: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -84,6 +85,7 @@ class Tab:
         if name == "event" and data:
             for state, changes in (data[0].get("delta") or {}).items():
                 self.values.setdefault(state, {}).update(changes)
+            self.commands.extend(data[0].get("events") or [])
         if name == "new_token":
             self.token = data[0]
 
@@ -148,7 +150,8 @@ class Tab:
 
     @property
     def is_sent_away(self) -> bool:
-        return any("/login" in text for text in self.seen)
+        """Told to go to the log-in, by a script or a command of our own."""
+        return any("/login" in one or "sign-in" in one for one in map(json.dumps, self.commands))
 
     @property
     def text(self) -> str:
