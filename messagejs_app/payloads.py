@@ -14,10 +14,11 @@ from reflex_base.constants.state import FIELD_MARKER
 from reflex_base.registry import RegisteredEventHandler, RegistrationContext
 from reflex_base.utils.form import FORM_DATA_ENTRIES_KEY
 
-HYDRATE: Final = "reflex___state____state.hydrate_and_load"
-ON_LOAD: Final = "reflex___state____on_load_internal_state.on_load_internal"
-UPDATE_VARS: Final = "reflex___state____update_vars_internal_state.update_vars_internal"
-PAGE_FAILED: Final = "reflex___state____frontend_event_exception_state.handle_frontend_exception"
+_ROOT: Final = "reflex___state____state"
+HYDRATE: Final = f"{_ROOT}.hydrate_and_load"
+ON_LOAD: Final = f"{_ROOT}.reflex___state____on_load_internal_state.on_load_internal"
+UPDATE_VARS: Final = f"{_ROOT}.reflex___state____update_vars_internal_state.update_vars_internal"
+PAGE_FAILED: Final = f"{_ROOT}.reflex___state____frontend_event_exception_state.handle_frontend_exception"
 # What Reflex's own frontend sends. Its other handlers are for the server, or let the browser set any field.
 FRAMEWORK: Final = frozenset({HYDRATE, ON_LOAD, UPDATE_VARS, PAGE_FAILED})
 

@@ -22,6 +22,7 @@ from backend.settings import Settings
 PASSWORD: Final = "correct horse battery"
 ROOT: Final = "reflex___state____state"
 HYDRATE: Final = f"{ROOT}.hydrate_and_load"
+ON_LOAD: Final = f"{ROOT}.reflex___state____on_load_internal_state.on_load_internal"
 UPDATE_VARS: Final = f"{ROOT}.reflex___state____update_vars_internal_state.update_vars_internal"
 # Long for a busy machine; nothing waits for it that works.
 PATIENCE_S: Final = 30.0

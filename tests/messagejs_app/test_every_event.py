@@ -143,6 +143,10 @@ def test_the_door_knows_the_arguments_of_every_event(name: str) -> None:
     } == set()
 
 
+def test_what_reflexs_frontend_calls_is_there() -> None:
+    assert set(FRAMEWORKS) > payloads.FRAMEWORK
+
+
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_browsers_call_nothing_of_reflex_but_what_its_frontend_calls(name: str) -> None:
     if name in payloads.FRAMEWORK:

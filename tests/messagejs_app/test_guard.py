@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from backend import ids
-from tests.messagejs_app.conftest import Desk, Person
+from tests.messagejs_app.conftest import ON_LOAD, Desk, Person
 from tests.messagejs_app.victim import make_victim
 
 
@@ -20,6 +20,15 @@ async def test_a_signed_in_tab_shows_its_page(desk: Desk) -> None:
     await tab.open("/connectors")
     await tab.until(lambda: tab.value("connectors_state", "is_loaded"))
     assert tab.value("session", "user_email") == ada.email
+
+
+async def test_a_signed_in_tab_goes_from_page_to_page(desk: Desk) -> None:
+    ada = await desk.person()
+    tab = desk.tab(ada)
+    await tab.open("/connectors")
+    tab.call(ON_LOAD, path="/connectors/new?type=twilio")
+    await tab.until(lambda: tab.value("connector_form_state", "is_loaded"))
+    assert tab.value("connector_form_state", "kind") == "twilio"
 
 
 @pytest.mark.parametrize("path", ["/", "/messages", "/campaigns?id=x", "/connectors/new", "/settings"])
@@ -46,13 +55,10 @@ async def test_a_strangers_page_is_the_address_it_names(desk: Desk) -> None:
     await tab.open("/login")
     await desk.settled(tab)
     seen = len(tab.seen)
-    tab.call("reflex___state____state.reflex___state____on_load_internal_state.on_load_internal", path="/login")
+    tab.call(ON_LOAD, path="/login")
+    await tab.until(lambda: len(tab.seen) > seen)
     for address in ("/messages", "/login/../messages", "//evil.example", "/loginx", "http://evil.example/login"):
-        tab.call(
-            "reflex___state____state.reflex___state____on_load_internal_state.on_load_internal",
-            path="/login",
-            address=address,
-        )
+        tab.call(ON_LOAD, path="/login", address=address)
     await desk.settled(tab)
     assert "messages_state" not in "\n".join(tab.seen[seen:])
 
