@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from io import StringIO
-from typing import Final, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
@@ -22,6 +23,20 @@ _QUIET: Final = (
     "_granian", "aiohttp.access", "alembic", "aiosmtpd", "asyncio", "engineio", "httpcore", "httpx", "mail.log",
     "reflex", "reflex_base", "rq", "rq.worker", "socketio", "sqlalchemy", "urllib3",
 )  # fmt: skip
+
+
+_REDACTED: Final = "[redacted]"
+_SECRETS: Final = (
+    # An event of a dashboard's page as Reflex writes it: forms, and the headers of its websocket.
+    re.compile(r"""(?P<kept>\\?["']?\b(?:payload|router_data)\\?["']?\s*[:=]\s*)[\[{].*"""),
+    re.compile(
+        r"""(?ix)(?P<kept>[\w.-]*(?:password|passwd|secret|cookie|authorization|api[_-]?key)\\?["']?\s*[:=]\s*)
+        (?:\\?"[^"]*"|\\?'[^']*'|(?:(?:basic|bearer)\s+)?[^\s,;&)}\]]+)"""
+    ),
+    re.compile(r"(?P<kept>\b(?:(?:sk|pk)_(?:live|test)|cs|rf|pr|ec|iv)_)[A-Za-z0-9_-]{16,}"),
+    re.compile(r"(?P<kept>\beyJ)[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"),
+    re.compile(r"(?P<kept>\bmjs_session=)[^\s;\"']+"),
+)
 
 
 def configure(level: Level = "info", fmt: Format = "auto") -> None:
@@ -46,7 +61,7 @@ def configure(level: Level = "info", fmt: Format = "auto") -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_redacting(render)],
         )
     )
     root = logging.getLogger()
@@ -74,7 +89,47 @@ def configure_from(settings: Settings) -> None:
             send_default_pii=False,
             max_request_body_size="never",  # bodies hold recipients and message texts
             include_local_variables=False,
+            before_send=_without_secrets,
         )
+
+
+def redact(text: str) -> str:
+    """Take out what a library may have put into its own words: tokens, cookies, passwords, a page's event."""
+    for pattern in _SECRETS:
+        text = pattern.sub(rf"\g<kept>{_REDACTED}", text)
+    return text
+
+
+def _redacting(render: list[Processor]) -> list[Processor]:
+    """Redact what becomes JSON before it does; a console's line has its traceback only once it is made."""
+    *before, last = render
+    return [*before, _redact_any, last] if before else [last, _redact_line]
+
+
+def _redact_any(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {name: _redacted(value) for name, value in event.items()}
+
+
+def _redact_line(_logger: WrappedLogger, _method: str, line: Any) -> Any:
+    return redact(line)
+
+
+def _without_secrets(event: Any, _hint: dict[str, Any]) -> Any:
+    """What Sentry is told: no request, and no secret in any text."""
+    event.pop("request", None)
+    return _redacted(event)
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {name: _redacted(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_redacted(one) for one in value]
+        case _:
+            return value
 
 
 def _report(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
         (), description="Comma-separated addresses whose X-Forwarded-* headers are believed"
     )
     body_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest JSON body")
+    dashboard_sockets_per_address: int = Field(
+        256, ge=1, description="Open dashboard tabs an address (IPv6: a /64) may have"
+    )
     dashboard_rate_limit_per_minute: int = Field(100, ge=0, description="Dashboard API calls a user; 0: off")
     global_rate_limit_per_minute: int = Field(
         6000, ge=0, description="Requests an address may make to one web process, sends with a key aside; 0: off"

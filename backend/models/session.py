@@ -37,7 +37,7 @@ _LIMIT_IDLING: Final = "SET idle_in_transaction_session_timeout = '15s'"
 class Change:
     """A row that processes cache has changed; told to all of them once it is committed."""
 
-    kind: Literal["key", "connector", "template", "project", "route"]
+    kind: Literal["key", "connector", "template", "project", "route", "session"]
     id: UUID
 
 

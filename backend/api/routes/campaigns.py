@@ -179,7 +179,7 @@ async def rows(
     campaign = await campaigns.get_campaign(
         session, project_id=reach.project_id, campaign_id=campaign_id, mode=reach.mode
     )
-    found = await page_of_rows(session, campaign_id=campaign.id, page=page, state=state)
+    found = await page_of_rows(session, project_id=reach.project_id, campaign_id=campaign.id, page=page, state=state)
     return RowListBody.of(found, campaign.columns)
 
 
@@ -203,15 +203,17 @@ async def errors(
         )
     name = ids.encode(ids.CAMPAIGN, campaign.id)
     return StreamingResponse(
-        _error_lines(platform, campaign.id, campaign.columns),
+        _error_lines(platform, campaign.project_id, campaign.id, campaign.columns),
         headers={"Content-Disposition": f'attachment; filename="{name}-errors.csv"'},
         media_type="text/csv; charset=utf-8",
     )
 
 
-async def _error_lines(platform: Platform, campaign_id: UUID, columns: Sequence[str]) -> AsyncIterator[bytes]:
+async def _error_lines(
+    platform: Platform, project_id: UUID, campaign_id: UUID, columns: Sequence[str]
+) -> AsyncIterator[bytes]:
     yield line_of([*map(own_cell, columns), "row", "field", "code", "error"])
-    async for failed in walk_rows(platform.database, campaign_id=campaign_id, state="failed"):
+    async for failed in walk_rows(platform.database, project_id=project_id, campaign_id=campaign_id, state="failed"):
         yield b"".join(line_of([*map(own_cell, row.cells or ()), *_told(row)]) for row in failed)
 
 

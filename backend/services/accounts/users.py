@@ -251,7 +251,7 @@ async def log_out(
     """End a log-in: its access tokens, refresh tokens and cookie are refused from the commit on."""
     auth_session = await AuthSession.find(session, session_id)
     if auth_session is not None and auth_session.revoked_at is None:
-        auth_session.revoked_at = utc_now()
+        auth_session.revoke(session)
         audit.record(session, actor, action, subject_id=auth_session.user_id)
         await session.flush()
 

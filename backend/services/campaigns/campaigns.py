@@ -234,7 +234,7 @@ async def plan_draft(
     campaign.template_id, campaign.message = plan.template_id, plan.message
     campaign.subject, campaign.html, campaign.mapping = plan.subject, plan.html, dict(plan.mapping)
     judge = Judge(plan, connectors[0].type)
-    async for rows in stored_rows(platform.database, campaign_id=campaign_id):
+    async for rows in stored_rows(platform.database, project_id=caller.project_id, campaign_id=campaign_id):
         found = await in_reader(partial(judge.errors_of, rows))
         await queued.refuse_rows(session, campaign_id, found)
     return campaign

@@ -44,7 +44,7 @@ async def _rows(file: io.BytesIO, most_rows: int = 100_000) -> int:
 
 
 async def _stored(world: World, campaign_id: UUID, state: str) -> list[CampaignRow]:
-    steps = walk_rows(world.platform.database, campaign_id=campaign_id, state=state)
+    steps = walk_rows(world.platform.database, project_id=world.project_id, campaign_id=campaign_id, state=state)
     return [row async for step in steps for row in step]
 
 
@@ -131,7 +131,11 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
             campaign = await create_campaign(session, caller, new=new, rows=read)
     assert campaign.total_rows == 3000
     stored = [
-        row async for step in walk_rows(platform.database, campaign_id=campaign.id, state="pending") for row in step
+        row
+        async for step in walk_rows(
+            platform.database, project_id=world.project_id, campaign_id=campaign.id, state="pending"
+        )
+        for row in step
     ]
     assert len(stored) == 3000
     assert (stored[7].line, stored[7].cells) == (9, ["ada7", 'Tab\tand "quote" \\N é\u2028 7'])
@@ -146,7 +150,11 @@ async def test_what_is_wrong_with_a_row_is_stored_with_it(world: World) -> None:
         async with platform.database.transaction() as session:
             campaign = await create_campaign(session, caller, new=new, rows=read)
     failed = [
-        row async for step in walk_rows(platform.database, campaign_id=campaign.id, state="failed") for row in step
+        row
+        async for step in walk_rows(
+            platform.database, project_id=world.project_id, campaign_id=campaign.id, state="failed"
+        )
+        for row in step
     ]
     told = [(row.line, row.error_field, row.error_code) for row in failed]
     assert told == [(3, "to", "DUPLICATE_RECIPIENT"), (4, "", "INVALID_ROW")]
