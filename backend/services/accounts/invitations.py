@@ -15,7 +15,7 @@ from backend.models import Invitation, Project, ProjectMember, User
 from backend.models.base import utc_now
 from backend.services.accounts import audit
 from backend.services.accounts.access import Action, Role, UserPrincipal, require_project
-from backend.services.accounts.mail import Mail
+from backend.services.accounts.mail import Mail, shown
 from backend.services.accounts.members import check_may_grant
 from backend.services.accounts.tokens import INVITATION_PREFIX, new_opaque_token, token_hash
 from backend.services.paging import Page, PageRequest, fetch_page
@@ -74,9 +74,13 @@ async def invite(
     _record(session, principal, "invitation.created", invitation)
     await session.flush()
     link = f"{settings.public_url}/invitation?token={token}"
-    text = _TEXT.format(inviter=principal.email, project=project.name, role=role.value, link=link)
+    text = _TEXT.format(inviter=_inviter(principal), project=shown(project.name), role=role.value, link=link)
     mail = Mail("invitation", email, "You are invited to a MessageJS project", text, link)
     return NewInvitation(invitation, link, mail)
+
+
+def _inviter(principal: UserPrincipal) -> str:
+    return principal.email if principal.is_confirmed else f"{principal.email} (an address that is not confirmed)"
 
 
 async def page_of_invitations(

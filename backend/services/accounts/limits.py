@@ -20,6 +20,7 @@ import redis.asyncio
 import structlog
 
 from backend.errors import RateLimitExceeded
+from backend.services.accounts.access import UserPrincipal
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -31,6 +32,7 @@ MAIL_WINDOW_S: Final = 3600
 _MAILS_PER_ACCOUNT: Final = 5
 _MAILS_PER_ADDRESS: Final = 30
 _INVITATIONS_PER_USER: Final = 100
+_INVITATIONS_UNCONFIRMED: Final = 10
 _REDIS_PATIENCE_S: Final = 0.5
 
 
@@ -102,9 +104,20 @@ async def count_mail(client: redis.asyncio.Redis, *, email: str, address: str) -
     await _take(client, limits, MAIL_WINDOW_S, "mails")
 
 
-async def count_invitation(client: redis.asyncio.Redis, user_id: UUID) -> None:
-    """Count one invitation that a user sends. Raises RateLimitExceeded."""
-    await _take(client, {f"limit:invite:{user_id}": _INVITATIONS_PER_USER}, MAIL_WINDOW_S, "invitations")
+async def count_invitation(client: redis.asyncio.Redis, settings: Settings, inviter: UserPrincipal) -> None:
+    """Count one invitation; where mail is sent, who has not confirmed an address of their own may send few.
+
+    Raises RateLimitExceeded.
+    """
+    is_confirmed = inviter.is_confirmed or not settings.mail_enabled
+    limit = _INVITATIONS_PER_USER if is_confirmed else _INVITATIONS_UNCONFIRMED
+    try:
+        await _take(client, {f"limit:invite:{inviter.user_id}": limit}, MAIL_WINDOW_S, "invitations")
+    except RateLimitExceeded as exc:
+        if is_confirmed:
+            raise
+        message = f"{exc.message} Confirm your e-mail address to send {_INVITATIONS_PER_USER} an hour."
+        raise RateLimitExceeded(message, headers=exc.headers) from exc
 
 
 async def _take(client: redis.asyncio.Redis, limits: Mapping[str, int], window_s: int, what: str) -> None:

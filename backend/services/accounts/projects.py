@@ -17,6 +17,7 @@ from backend.models.session import Change, announce
 from backend.services.accounts import audit
 from backend.services.accounts.access import Action, Role, UserPrincipal, require_project
 from backend.services.connectors.connectors import NewConnector, create_connector
+from backend.services.names import check_name
 from backend.services.paging import Page, PageRequest, fetch_page
 
 _CONTENT: Final = ("content_retention", "content_retention_days")
@@ -32,6 +33,7 @@ async def create_project(
     name: str,
     description: str | None = None,
 ) -> Project:
+    check_name(name)
     project = Project(user_id=principal.user_id, name=name, description=description, plan=plan)
     session.add(project)
     await session.flush()
@@ -67,9 +69,11 @@ async def update_project(
 ) -> Project:
     """Apply `changes`: any of _AUDITED. An inactive project's keys are refused.
 
-    Raises ValidationFailed for content kept a number of days without the number.
+    Raises ValidationFailed for content kept a number of days without the number, and for a name with line breaks.
     """
     project = await require_project(session, principal, project_id, Action.UPDATE_PROJECT)
+    if changes.get("name") is not None:
+        check_name(changes["name"])
     before = _audited(project)
     for field, value in changes.items():
         setattr(project, field, value)

@@ -37,6 +37,7 @@ from backend.services.accounts.tokens import (
     sign_access_token,
     token_hash,
 )
+from backend.services.names import check_name
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -92,8 +93,9 @@ async def register_user(
 ) -> SignedIn:
     """Make a user, logged in, with a first project or the one invited to. The first user administers.
 
-    `email` is valid. Raises RegistrationClosed, EmailTaken, and InvalidLink for the invitation.
+    `email` is valid. Raises ValidationFailed, RegistrationClosed, EmailTaken, and InvalidLink for the invitation.
     """
+    check_name(name)
     password_hash = await hash_password(password, cost=settings.bcrypt_cost)  # before the first query: it takes a while
     is_first = await _is_first_user(session)
     if not is_first:
@@ -305,4 +307,5 @@ def _principal(user: User, auth_session: AuthSession) -> UserPrincipal:
         email=user.email,
         is_platform_admin=user.is_platform_admin,
         address=auth_session.address,
+        is_confirmed=user.email_confirmed_at is not None,
     )

@@ -23,6 +23,7 @@ from backend.services.connectors.checks import ask_provider
 from backend.services.connectors.config import check_config
 from backend.services.connectors.credentials import check_credentials, merge_credentials, seal, unseal
 from backend.services.filters import EVERYTHING, Wanted, select_wanted
+from backend.services.names import check_name
 from backend.services.paging import Page, PageRequest, fetch_page
 
 log = structlog.get_logger(__name__)
@@ -51,6 +52,7 @@ async def create_connector(
 
     Raises InvalidConnectorType, ValidationFailed (fields missing), InvalidConnectorCredentials.
     """
+    check_name(new.name)
     credentials = check_credentials(new.type, new.credentials)
     config = check_config(new.config)
     await _lock_project(session, project_id)
@@ -118,6 +120,8 @@ async def update_connector(
     New credentials end the connector's being broken, so that its waiting messages go on. Raises
     ConnectorNotFound and what create_connector raises.
     """
+    if changes.get("name") is not None:
+        check_name(changes["name"])
     if changes.get("is_default") is not None:
         await _lock_project(session, project_id)
     connector = await get_connector(session, project_id=project_id, connector_id=connector_id)
