@@ -66,25 +66,38 @@ class SmtpCredentials(Credentials):
         max_length=253,
         pattern=r"^[A-Za-z0-9._:\[\]-]+$",
         title="Host",
-        json_schema_extra={"placeholder": "smtp.example.com"},
+        json_schema_extra={"placeholder": "smtp.example.com", "destination": True},
     )
-    port: int = Field(587, ge=1, le=65535, title="Port", description="587 with STARTTLS, 465 with TLS.")
+    port: int = Field(
+        587,
+        ge=1,
+        le=65535,
+        title="Port",
+        description="587 with STARTTLS, 465 with TLS.",
+        json_schema_extra={"destination": True},
+    )
     security: Literal["starttls", "tls", "none"] = Field(
         "starttls",
         title="Security",
         description="None is only for servers in a private network.",
-        json_schema_extra={"optionLabels": {"starttls": "STARTTLS", "tls": "TLS", "none": "None"}},
+        json_schema_extra={
+            "optionLabels": {"starttls": "STARTTLS", "tls": "TLS", "none": "None"},
+            "destination": True,
+        },
     )
-    username: str | None = Field(None, max_length=320, title="Username")
+    username: str | None = Field(None, max_length=320, title="Username", json_schema_extra={"destination": True})
     password: SecretStr | None = Field(None, title="Password")
     from_address: str | None = Field(
         None,
         title="From address",
         description="Left empty, the username is used where it is an address.",
-        json_schema_extra={"placeholder": "hello@example.com"},
+        json_schema_extra={"placeholder": "hello@example.com", "destination": False},
     )
     from_name: str | None = Field(
-        None, max_length=200, title="From name", json_schema_extra={"placeholder": "Harbour Clinic"}
+        None,
+        max_length=200,
+        title="From name",
+        json_schema_extra={"placeholder": "Harbour Clinic", "destination": False},
     )
 
     @field_validator("host")

@@ -118,7 +118,7 @@ async def update_connector(
     """Apply `changes`: any of name, is_active, is_default, weight, credentials (merged), config.
 
     New credentials end the connector's being broken, so that its waiting messages go on. Raises
-    ConnectorNotFound and what create_connector raises.
+    ConnectorNotFound, what create_connector raises, and ValidationFailed for secrets to be entered again.
     """
     if changes.get("name") is not None:
         check_name(changes["name"])
@@ -228,7 +228,7 @@ def _replace_credentials(vault: Vault, connector: Connector, changes: Mapping[st
     except InvalidConnectorCredentials:
         # The old ones are lost with their key; a complete new set does without them.
         stored = {}
-    credentials = check_credentials(connector.type, merge_credentials(connector.type, stored, changes))
+    credentials = merge_credentials(connector.type, stored, changes)
     connector.credentials_encrypted = seal(vault, connector.id, credentials)
     _clear_broken(connector)
 
