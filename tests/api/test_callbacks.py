@@ -258,3 +258,21 @@ async def test_many_callbacks_at_once_are_all_applied(api: Api, owner: Account, 
             assert message.status == "delivered"
         found = await Connector.find_many(session, {_uuid(whatsapp)})
     assert found[0].callback_verified_at is not None
+
+
+async def test_callbacks_of_a_stopped_project_are_refused_and_of_a_deleted_one_unknown(api: Api) -> None:
+    account = await api.register()
+    connector_id = await connector(api, account, "whatsapp", WHATSAPP)
+    path = f"/api/v1/projects/{account.project_id}"
+    handshake = {"hub.mode": "subscribe", "hub.verify_token": "word-1", "hub.challenge": "4711"}
+
+    async def ask() -> int:
+        return (await api.client.get(path_of(connector_id), params=handshake)).status_code
+
+    assert await ask() == 200
+    await api.put(account, path, {"isActive": False})
+    assert await ask() == 403
+    await api.put(account, path, {"isActive": True})
+    assert await ask() == 200
+    await api.delete(account, path)
+    assert await ask() == 404

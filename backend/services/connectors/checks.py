@@ -19,11 +19,16 @@ log = structlog.get_logger(__name__)
 
 
 async def ask_provider(connector: Connector, *, vault: Vault, context: ProviderContext) -> Health:
-    """Return what the provider says to the stored credentials; whatever goes wrong is a Health that says so."""
+    """Return what the provider says to the stored credentials; a refusal or an outage is a Health that says so.
+
+    Raises ConnectorFailed when the fault is the adapter's own.
+    """
     try:
         return await _validate(connector.type, lambda: open_provider(connector, vault=vault, context=context))
     except SendError as exc:
         return Health(connected=False, message=exc.reason)
+    except ConnectorFailed:
+        raise
     except AppError as exc:
         return Health(connected=False, message=exc.message)
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.crypto import Vault
 from backend.errors import AppError
 from backend.models import Connector
+from backend.models.connector import ForSending
 from backend.models.session import Change, Database
 from backend.providers._base import Pacing, ProviderContext, Retry
 from backend.providers._registry import AnyProvider
@@ -81,18 +82,25 @@ class Accounts:
     async def _load(self, connector_id: UUID) -> Account:
         try:
             async with self._database.session() as session:
-                rows = await Connector.find_many(session, {connector_id})
+                found = await Connector.find_for_sending(session, connector_id)
         except SQLAlchemyError as exc:
             # The callers know one error for a database that is away: the driver's.
             raise psycopg.OperationalError(f"The connector could not be read: {type(exc).__name__}.") from exc
-        connector = rows[0] if rows else None
-        if connector is None or connector.deleted_at is not None:
-            return Account(connector_id, reason="The connector was deleted.", is_gone=True)
-        if not connector.is_active:
-            return Account(connector_id, reason="The connector is not active.")
+        stopped = _stopped(connector_id, found)
+        if stopped is not None:
+            await self._shut(connector_id)
+            return stopped
+        assert found is not None  # noqa: S101 (nothing found is stopped)
+        connector = found.connector
         if connector.broken_at is not None:
             return Account(connector_id, reason=connector.broken_reason or "The provider refused the credentials.")
         return await self._open(connector)
+
+    async def _shut(self, connector_id: UUID) -> None:
+        """What has not been handed over yet waits too."""
+        known = self._opened.pop(connector_id, None)
+        if known is not None:
+            await known[1].aclose()
 
     async def close(self) -> None:
         """End what the providers hold open."""
@@ -128,3 +136,17 @@ class Accounts:
             await self._opened.pop(oldest)[1].aclose()
         self._opened[connector.id] = (connector.credentials_encrypted, provider)
         return provider
+
+
+def _stopped(connector_id: UUID, found: ForSending | None) -> Account | None:
+    """Return why nothing is sent, None when something is."""
+    if found is not None and found.is_project_deleted:
+        # Held, not failed: the sweeper cancels them.
+        return Account(connector_id, reason="The project was deleted.")
+    if found is None or found.connector.deleted_at is not None:
+        return Account(connector_id, reason="The connector was deleted.", is_gone=True)
+    if not found.is_project_open:
+        return Account(connector_id, reason="The project is not active.")
+    if not found.connector.is_active:
+        return Account(connector_id, reason="The connector is not active.")
+    return None

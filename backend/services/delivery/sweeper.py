@@ -23,6 +23,7 @@ from backend.models.send_queue import DUE, WATCHED
 from backend.models.session import RawPool
 from backend.providers._registry import provider_types
 from backend.queueing import Doorbell, Turn
+from backend.services.accounts import stopping
 from backend.services.delivery import onward, overdue, ways
 
 log = structlog.get_logger()
@@ -212,7 +213,17 @@ class Sweeper:
                 if ended < overdue.BATCH:
                     return
 
+    async def _cancel_of_deleted_projects(self) -> None:
+        """What was accepted or given back around the deletion, and what was too much for its request."""
+        async with self._pool.connection() as connection:
+            for project_id in await stopping.find_ended(connection):
+                canceled = -1
+                while canceled:
+                    async with connection.transaction():
+                        canceled = await stopping.cancel_waiting(connection, project_id)
+
     async def _maintain(self) -> None:
+        await self._cancel_of_deleted_projects()
         await self._end_stuck()
         async with self._pool.connection() as connection:
             for statement in partition_statements():
