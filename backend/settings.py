@@ -48,7 +48,7 @@ class Settings(BaseSettings):
         11, ge=4, le=16, description="A password's hash takes 2^cost rounds; tests alone go below 10"
     )
     registration: Literal["open", "invite", "closed"] = Field("open", description="Who may register")
-    login_attempts_per_account: int = Field(10, ge=1, description="Failed logins per account and 15 minutes")
+    login_attempts_per_account: int = Field(10, ge=1, description="Failed logins per account at one address and 15 minutes")
     login_attempts_per_address: int = Field(50, ge=1, description="Failed logins per address and 15 minutes")
 
     registrations_per_address: int = Field(20, ge=0, description="Accounts an address may make an hour; 0: off")

@@ -114,6 +114,8 @@ async def register_user(
         async with session.begin_nested():
             session.add(user)
     except IntegrityError as exc:
+        # It tells that there is an account, as the limit on registrations allows: hiding it would need a mail server,
+        # which a small install has none of, and would leave people without a word who forgot that they registered.
         raise EmailTaken from exc
     signed_in = await _open_session(session, user, settings, client or Client())
     audit.record(session, signed_in.principal, "user.registered", subject_id=user.id)
