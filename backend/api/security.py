@@ -45,7 +45,7 @@ def client_of(connection: HTTPConnection, trusted_proxies: Iterable[str]) -> Cli
     """Return who is at the other end; X-Forwarded-For counts only when a trusted proxy sent it."""
     address = connection.client.host if connection.client is not None else ""
     trusted = tuple(trusted_proxies)
-    if not trusted and "x-forwarded-for" in connection.headers:
+    if not trusted and connection.headers.get("x-forwarded-for"):
         _warn_of_proxy(address)
     if trusted:
         hops = [hop.strip() for hop in connection.headers.get("x-forwarded-for", "").split(",") if hop.strip()]

@@ -102,9 +102,10 @@ class LoginAttempts:
             await pipe.execute()
 
     async def _is_known(self) -> bool:
+        answers: list[int] = []
         async with _optional():
-            return bool(await self._redis.exists(self._known))
-        return False
+            answers.append(await self._redis.exists(self._known))
+        return any(answers)
 
     @staticmethod
     def _check(count: Count) -> None:
