@@ -5,7 +5,8 @@ AppError
 │       InvalidTo / InvalidPhone, InvalidConnectorType, InvalidConnectorCredentials, InvalidLink,
 │       ConnectorNotActive, TemplateNotActive
 ├── Unauthenticated (401): InvalidCredentials, TokenExpired, InvalidToken, MissingApiKey, InvalidApiKey, ApiKeyExpired
-├── Forbidden (403): KeyScope, OriginNotAllowed, SendBlocked, RecipientSuppressed, RegistrationClosed
+├── Forbidden (403): KeyScope, OriginNotAllowed, ProjectNotActive, SendBlocked, RecipientSuppressed,
+│       RegistrationClosed
 ├── NotFound (404): ProjectNotFound, ConnectorNotFound, TemplateNotFound, TemplateVersionNotFound, MessageNotFound,
 │       KeyNotFound, RouteNotFound, CampaignNotFound, UserNotFound, SessionNotFound, MemberNotFound, InvitationNotFound
 ├── MethodNotAllowed (405)
@@ -199,6 +200,11 @@ class KeyScope(Forbidden):
 class OriginNotAllowed(Forbidden):
     code = "ORIGIN_NOT_ALLOWED"
     title = "This origin may not use the key"
+
+
+class ProjectNotActive(Forbidden):
+    code = "PROJECT_NOT_ACTIVE"
+    title = "The project is switched off: it accepts and sends nothing until it is active again"
 
 
 class SendBlocked(Forbidden):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -48,8 +49,14 @@ class Settings(BaseSettings):
     bcrypt_cost: int = Field(
         11, ge=4, le=16, description="A password's hash takes 2^cost rounds; tests alone go below 10"
     )
-    registration: Literal["open", "invite", "closed"] = Field("open", description="Who may register")
-    login_attempts_per_account: int = Field(10, ge=1, description="Failed logins per account and 15 minutes")
+    registration: Literal["open", "invite", "closed"] = Field(
+        "open",
+        description="Who may register. Unset: open where only this machine reaches the server, else invite, "
+        "which lets the first account be made",
+    )
+    login_attempts_per_account: int = Field(
+        10, ge=1, description="Failed logins per account, address and 15 minutes; ten times as many an hour over all"
+    )
     login_attempts_per_address: int = Field(50, ge=1, description="Failed logins per address and 15 minutes")
 
     registrations_per_address: int = Field(20, ge=0, description="Accounts an address may make an hour; 0: off")
@@ -252,6 +259,22 @@ class Settings(BaseSettings):
                 "otherwise a slow send outlives its claim"
             )
         return self
+
+    @model_validator(mode="after")
+    def _strangers_need_an_invitation(self) -> Settings:
+        if "registration" not in self.model_fields_set and not self.is_local:
+            self.registration = "invite"
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the server, as far as the settings tell: no public URL, no proxy."""
+        if self.api_base_url is not None or self.trusted_proxies:
+            return False
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def public_url(self) -> str:

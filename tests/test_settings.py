@@ -275,3 +275,27 @@ def test_the_redis_password_goes_into_a_url_without_one(
     monkeypatch.setenv("REDIS_URL", url)
     monkeypatch.setenv("REDIS_PASSWORD", "p@ss/1")
     assert Settings().require_redis_url() == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_local"),
+    [
+        ({}, True),
+        ({"HOST": "localhost"}, True),
+        ({"HOST": "::1"}, True),
+        ({"HOST": "0.0.0.0"}, False),
+        ({"HOST": "192.0.2.1"}, False),
+        ({"API_BASE_URL": "https://api.example.com"}, False),
+        ({"TRUSTED_PROXIES": "127.0.0.1"}, False),
+    ],
+)
+def test_registration_that_is_not_set_is_open_on_a_local_server_only(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], is_local: bool
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert (settings.is_local, settings.registration) == (is_local, "open" if is_local else "invite")
+    for chosen in ("open", "closed"):
+        monkeypatch.setenv("REGISTRATION", chosen)
+        assert Settings().registration == chosen

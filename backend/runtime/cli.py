@@ -153,6 +153,31 @@ def migrate(
         typer.echo(f"The database is at revision {head_revision()}.")
 
 
+@app.command("create-admin")
+def create_admin(
+    *,
+    email: Annotated[str | None, typer.Option(help="The account's address; asked for when left out.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+    ] = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Make an account that administers the server, or an account that is there its administrator."""
+    environment = _environment(messagejs_data_dir=data_dir)
+    _join(environment)
+    from backend.runtime.create_admin import create_admin as create
+
+    address = email or typer.prompt("E-mail")
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if create(environment.settings(), email=address, password=password):
+        typer.echo(f"{address} administers this server. Log in with the password.")
+    else:
+        typer.echo(f"{address} had an account and administers this server now. Its password is the one it had.")
+
+
 @app.command()
 def doctor(data_dir: DataDirOption = None) -> None:
     """Check everything that has to be right, and say what to do where it is not."""

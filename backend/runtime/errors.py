@@ -5,7 +5,7 @@ CannotStart
 ├── PortTaken                       the web server's address
 ├── BinaryMissing, NoAccount        what the embedded servers need
 ├── ServerFailed, ProcessKeepsDying what was started and does not stay
-├── SecretMissing, SecretsLost      keys and secrets
+├── SecretMissing, SecretsLost, SecretsOpen   keys and secrets
 ├── FrontendBuildFailed             the dashboard's frontend
 ├── WrongSettings                   an environment variable
 └── Unfit                           a process and the database that do not belong together
@@ -52,6 +52,10 @@ class SecretMissing(CannotStart):
 
 class SecretsLost(CannotStart):
     """The data directory holds a database, but not the secrets it was written with."""
+
+
+class SecretsOpen(CannotStart):
+    """Other accounts of this machine can read the secrets, and we may not change that."""
 
 
 class FrontendBuildFailed(CannotStart):

@@ -8,7 +8,7 @@ import reflex as rx
 from pydantic import TypeAdapter, ValidationError
 
 from backend.api.schemas.base import Email
-from backend.errors import InvalidLink, RateLimitExceeded
+from backend.errors import InvalidLink, RateLimitExceeded, ValidationFailed
 from backend.services.accounts import recovery
 from backend.services.accounts.limits import count_mail
 from backend.services.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
@@ -138,6 +138,8 @@ class Reset(Visit, rx.State):
             self.is_done = True
         except InvalidLink:
             self.errors = {"": _DEAD_LINK}
+        except ValidationFailed as exc:
+            self.errors = {"password": exc.message}
         finally:
             self.is_busy = False
 

@@ -27,6 +27,7 @@ from messagejs_app.events import Events, event
 # What the server's error codes mean here, and which field they belong to.
 _PROBLEMS: Final = {
     "INVALID_CREDENTIALS": ("password", "E-mail and password do not match an account."),
+    "COMMON_PASSWORD": ("password", "This password is one of the most used. Choose another."),
     "EMAIL_TAKEN": ("email", "An account with this e-mail exists. Sign in instead."),
     "INVALID_EMAIL": ("email", "That is not an e-mail address; write it like ada@example.com."),
     "RATE_LIMIT_EXCEEDED": ("password", "Too many attempts. Wait 15 minutes, then try again."),

@@ -297,3 +297,21 @@ async def test_a_callback_has_as_many_receipts_as_a_provider_sends(api: Api, own
         kept = "SELECT sum(receipts) FROM callbacks WHERE connector_id = %s"
         assert await (await connection.execute(kept, (_uuid(whatsapp),))).fetchone() == (MOST_RECEIPTS,)
         await connection.execute("DELETE FROM pending_receipts WHERE connector_id = %s", (_uuid(whatsapp),))
+
+
+async def test_callbacks_of_a_stopped_project_are_refused_and_of_a_deleted_one_unknown(api: Api) -> None:
+    account = await api.register()
+    connector_id = await connector(api, account, "whatsapp", WHATSAPP)
+    path = f"/api/v1/projects/{account.project_id}"
+    handshake = {"hub.mode": "subscribe", "hub.verify_token": "word-1", "hub.challenge": "4711"}
+
+    async def ask() -> int:
+        return (await api.client.get(path_of(connector_id), params=handshake)).status_code
+
+    assert await ask() == 200
+    await api.put(account, path, {"isActive": False})
+    assert await ask() == 403
+    await api.put(account, path, {"isActive": True})
+    assert await ask() == 200
+    await api.delete(account, path)
+    assert await ask() == 404

@@ -346,7 +346,7 @@ def test_a_clock_that_is_off_is_told(off_s: float, status: str) -> None:
 @pytest.mark.parametrize(
     ("revision", "oldest_code", "status", "text"),
     [
-        ("9999", "0017", 200, "newer than this version's"),
+        ("9999", "0016", 200, "newer than this version's"),
         ("9999", "9998", 503, "Start the newer MessageJS version"),
         ("0014", None, 503, "run 'messagejs migrate'"),
     ],

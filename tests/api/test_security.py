@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from starlette.requests import Request
+from structlog.testing import capture_logs
 
 from backend.api.cors import CorsPolicy
 from backend.api.security import check_origin, client_of, require_scope
@@ -107,6 +108,21 @@ def test_only_a_trusted_proxy_says_where_a_request_came_from(
     headers = [(b"x-forwarded-for", forwarded.encode())] if forwarded else []
     request = Request({"type": "http", "headers": headers, "client": (peer, 1)})
     assert client_of(request, trusted).address == address
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted", "is_told"),
+    [("10.9.8.7", (), True), ("10.9.8.6", ("10.9.8.6",), False), ("8.8.8.8", (), False)],
+)
+def test_a_proxy_that_is_not_named_is_logged_with_the_remedy(
+    peer: str, trusted: tuple[str, ...], is_told: bool
+) -> None:
+    headers = [(b"x-forwarded-for", b"198.51.100.1")]
+    with capture_logs() as logs:
+        for _ in range(2):
+            client_of(Request({"type": "http", "headers": headers, "client": (peer, 1)}), trusted)
+    told = [line["remedy"] for line in logs if line["event"] == "proxy.not_trusted"]
+    assert told == ([f"set TRUSTED_PROXIES={peer} if it is your proxy"] if is_told else [])
 
 
 async def test_dashboard_calls_over_the_limit_are_refused_with_headers(api: Api) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -37,11 +38,15 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ours}
 
 
-def messagejs(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command that ends by itself."""
+def messagejs(
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself; `given` is its standard input."""
     argv = [sys.executable, "-P", "-m", "backend.runtime.cli", *arguments]
     environment = clean_environment() | (env or {})
-    return subprocess.run(argv, cwd=cwd, env=environment, text=True, capture_output=True, timeout=30, check=False)
+    return subprocess.run(
+        argv, cwd=cwd, env=environment, text=True, capture_output=True, timeout=60, check=False, input=given
+    )
 
 
 class Up:
@@ -82,6 +87,14 @@ class Up:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+    def call(self, path: str, body: dict[str, Any] | None = None, token: str = "") -> dict[str, Any]:
+        """Return the JSON answer to a GET, or to a POST of `body`."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        method, url = ("GET" if body is None else "POST"), f"http://127.0.0.1:{self.port}{path}"
+        answer = httpx.request(method, url, json=body, headers=headers, timeout=30)
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
 
     def start_and_wait(self) -> float:
         """Return the seconds until /readyz said yes."""

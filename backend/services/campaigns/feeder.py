@@ -23,6 +23,7 @@ from backend.errors import (
     ConnectorNotActive,
     ConnectorNotFound,
     KeyScope,
+    ProjectNotActive,
     ProjectNotFound,
     QuotaExceeded,
     RateLimitExceeded,
@@ -33,6 +34,7 @@ from backend.errors import (
     Unauthenticated,
 )
 from backend.models import Campaign
+from backend.models.project import IS_OPEN
 from backend.models.send_queue import LANES
 from backend.outages import OutageLog, is_outage
 from backend.services.campaigns.caller import caller_of
@@ -63,14 +65,16 @@ _FULL_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 60.0
 _ENDING_S: Final = 1.0
 
-_TAKE: Final = """
+# Those of a project that was switched off wait until it is active again.
+_TAKE: Final = f"""
 UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s)
 WHERE id = (
-    SELECT id FROM campaigns WHERE state = 'running' AND next_feed_at <= now()
-    ORDER BY next_feed_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    SELECT c.id FROM campaigns c JOIN projects p ON p.id = c.project_id
+    WHERE c.state = 'running' AND c.next_feed_at <= now() AND {IS_OPEN}
+    ORDER BY c.next_feed_at LIMIT 1 FOR UPDATE OF c SKIP LOCKED
 )
 RETURNING id
-"""
+"""  # noqa: S608 (made of constants)
 _PUT_BACK: Final = """
 UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s), reason = %s WHERE id = %s AND state = 'running'
 """
@@ -108,7 +112,7 @@ _STOPPING: Final = (
     ConnectorNotActive, ConnectorNotFound, KeyScope, ProjectNotFound, TemplateNotActive, TemplateNotFound,
     Unauthenticated,
 )  # fmt: skip
-_PASSING: Final = (RateLimitExceeded, QuotaExceeded, ServiceUnavailable)
+_PASSING: Final = (ProjectNotActive, RateLimitExceeded, QuotaExceeded, ServiceUnavailable)
 
 
 @dataclass(frozen=True, slots=True)

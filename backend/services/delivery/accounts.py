@@ -14,6 +14,7 @@ import structlog
 from backend.crypto import Vault
 from backend.errors import InvalidConnectorCredentials, InvalidConnectorType
 from backend.models import Connector
+from backend.models.connector import ForSending
 from backend.models.session import Change, Database
 from backend.outages import is_outage
 from backend.providers._base import Pacing, ProviderContext, Retry
@@ -105,13 +106,13 @@ class Accounts:
     async def _load(self, connector_id: UUID) -> Account:
         async with self._database.session() as session:
             try:
-                rows = await Connector.find_many(session, {connector_id})
+                found = await Connector.find_for_sending(session, connector_id)
             except Exception as exc:
                 if is_outage(exc):
                     raise
                 return self._unopened(connector_id, exc)
         try:
-            account = self._account(connector_id, rows[0] if rows else None)
+            account = self._account(connector_id, found)
         except BaseException as exc:  # noqa: BLE001 (whatever a stranger's adapter ends with: it must not end us)
             return self._unopened(connector_id, exc)
         self.unopened.opened(connector_id)
@@ -130,11 +131,13 @@ class Accounts:
         if self._closing:
             await asyncio.wait(set(self._closing))
 
-    def _account(self, connector_id: UUID, connector: Connector | None) -> Account:
-        if connector is None or connector.deleted_at is not None:
-            return Account(connector_id, reason="The connector was deleted.", is_gone=True)
-        if not connector.is_active:
-            return Account(connector_id, reason="The connector is not active.")
+    def _account(self, connector_id: UUID, found: ForSending | None) -> Account:
+        stopped = _stopped(connector_id, found)
+        if stopped is not None:
+            self._shut(connector_id)
+            return stopped
+        assert found is not None  # noqa: S101 (nothing found is stopped)
+        connector = found.connector
         if connector.broken_at is not None:
             return Account(connector_id, reason=connector.broken_reason or "The provider refused the credentials.")
         provider = self._provider(connector)
@@ -160,6 +163,12 @@ class Accounts:
             self._close(self._opened.pop(next(iter(self._opened)))[1])
         self._opened[connector.id] = (connector.credentials_encrypted, provider)
         return provider
+
+    def _shut(self, connector_id: UUID) -> None:
+        """What has not been handed over yet waits too."""
+        known = self._opened.pop(connector_id, None)
+        if known is not None:
+            self._close(known[1])
 
     def _close(self, provider: AnyProvider) -> None:
         """Nobody waits for an adapter to let go."""
@@ -198,3 +207,17 @@ def _reason(error: BaseException) -> str:
         f"The connector cannot be opened ({type(error).__name__}); check its settings and credentials, and enter them "
         "again. The server's log says more."
     )
+
+
+def _stopped(connector_id: UUID, found: ForSending | None) -> Account | None:
+    """Return why nothing is sent, None when something is."""
+    if found is not None and found.is_project_deleted:
+        # Held, not failed: the sweeper cancels them.
+        return Account(connector_id, reason="The project was deleted.")
+    if found is None or found.connector.deleted_at is not None:
+        return Account(connector_id, reason="The connector was deleted.", is_gone=True)
+    if not found.is_project_open:
+        return Account(connector_id, reason="The project is not active.")
+    if not found.connector.is_active:
+        return Account(connector_id, reason="The connector is not active.")
+    return None

@@ -17,7 +17,7 @@ from backend.models import Connector, Project, ProjectMember
 from backend.models.base import utc_now
 from backend.models.session import Change, Database, announce
 from backend.services.accounts import audit
-from backend.services.accounts.mail import Mail, PlatformMail
+from backend.services.accounts.mail import Mail, PlatformMail, shown
 
 log = structlog.get_logger()
 
@@ -87,8 +87,10 @@ class BrokenConnectors:
         if project is None:
             return []
         link = f"{self._public_url}/connectors/{ids.encode(ids.CONNECTOR, connector.id)}"
-        text = _TEXT.format(what=what, name=connector.name, project=project.name, reason=reason, link=link)
-        subject = f"MessageJS: the connector '{connector.name}' no longer sends"
+        text = _TEXT.format(
+            what=what, name=shown(connector.name), project=shown(project.name), reason=reason, link=link
+        )
+        subject = f"MessageJS: the connector '{shown(connector.name)}' no longer sends"
         return [
             Mail("connector_broken", address, subject, text, link)
             for address in await ProjectMember.owner_addresses(session, project.id)

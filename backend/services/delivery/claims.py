@@ -19,6 +19,7 @@ import orjson
 import structlog
 
 from backend.ids import new_id
+from backend.models.project import IS_OPEN
 from backend.models.session import RawPool
 from backend.outages import is_outage
 from backend.queueing import Turn
@@ -84,12 +85,17 @@ _PICKED: Final = f"""
     SELECT q.message_id
     FROM json_to_recordset(%(turns)s::json) AS t(lane smallint, connector_id uuid, most int)
     CROSS JOIN LATERAL (
+        -- Looked up for each turn: what was switched off is not claimed from its commit on, whatever is cached.
+        SELECT coalesce((SELECT {IS_OPEN} FROM connectors c JOIN projects p ON p.id = c.project_id
+            WHERE c.id = t.connector_id), true) AS is_open OFFSET 0
+    ) project
+    CROSS JOIN LATERAL (
         SELECT message_id FROM (
             SELECT message_id FROM send_queue
             WHERE state = 0 AND lane = t.lane AND connector_id = t.connector_id AND due_at <= now()
             ORDER BY due_at, message_id LIMIT {MOST_OF_A_TURN}
             FOR UPDATE SKIP LOCKED
-        ) oldest LIMIT t.most
+        ) oldest LIMIT CASE WHEN project.is_open THEN t.most ELSE 0 END
     ) q
 """  # noqa: S608 (made of constants)
 _CLAIMING: Final = f"""

@@ -24,6 +24,7 @@ from backend.models.session import RawPool
 from backend.outages import is_about_the_item, is_outage
 from backend.providers._registry import provider_types
 from backend.queueing import Doorbell, Turn
+from backend.services.accounts import stopping
 from backend.services.delivery import onward, overdue, ways
 
 log = structlog.get_logger()
@@ -143,12 +144,13 @@ class Sweeper:
         self._doorbell.ring(turns)
         if time.monotonic() - self._ended_stuck_at > _STUCK_EVERY_S:
             self._ended_stuck_at = time.monotonic()
-            try:
-                await self._end_stuck()
-            except Exception as exc:
-                if is_outage(exc):
-                    raise
-                log.exception("sweep.step_failed", step="end_stuck")
+            for work in (self._cancel_of_deleted_projects, self._end_stuck):
+                try:
+                    await work()
+                except Exception as exc:
+                    if is_outage(exc):
+                        raise
+                    log.exception("sweep.step_failed", step=work.__name__.strip("_"))
         return turns
 
     async def _step(self, connection: psycopg.AsyncConnection[Any], step: _Step) -> set[Turn]:
@@ -256,6 +258,15 @@ class Sweeper:
                     log.warning("sweep.given_up", messages=ended)
                 if ended < overdue.BATCH:
                     return
+
+    async def _cancel_of_deleted_projects(self) -> None:
+        """What was accepted or given back around the deletion, and what was too much for its request."""
+        async with self._pool.connection() as connection:
+            for project_id in await stopping.find_ended(connection):
+                canceled = -1
+                while canceled:
+                    async with connection.transaction():
+                        canceled = await stopping.cancel_waiting(connection, project_id)
 
 
 def _lost_row(row: Sequence[Any], settle_s: float) -> dict[str, Any]:

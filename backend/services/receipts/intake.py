@@ -14,7 +14,13 @@ from uuid import UUID
 import structlog
 
 from backend.crypto import Vault
-from backend.errors import ConnectorNotFound, Forbidden, ServiceUnavailable, UnsupportedMediaType
+from backend.errors import (
+    ConnectorNotFound,
+    Forbidden,
+    ProjectNotActive,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
 from backend.models import Connector
 from backend.models.session import Change, Database
 from backend.providers._base import Provider, ProviderContext
@@ -103,10 +109,12 @@ class CallbackIntake:
 
     async def _load(self, connector_id: UUID) -> _Sender:
         async with self._database.session() as session:
-            rows = await Connector.find_many(session, {connector_id})
-        connector = rows[0] if rows else None
-        if connector is None or connector.deleted_at is not None:
+            found = await Connector.find_for_sending(session, connector_id)
+        if found is None or found.connector.deleted_at is not None or found.is_project_deleted:
             raise ConnectorNotFound
+        if not found.is_project_open:
+            raise ProjectNotActive
+        connector = found.connector
         try:
             provider = open_provider(connector, vault=self._vault, context=self._context)
         except Exception as exc:
