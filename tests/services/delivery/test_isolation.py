@@ -128,7 +128,7 @@ FAULTS: Final = [(where, what) for where in hostile.CALLS for what in hostile.ER
 @example(fault=("is_group", "TypeError"))
 @example(fault=("send", "CancelledError"))
 @example(fault=("answer", "number that JSON does not take"))
-@limits(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@limits(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 async def test_whatever_an_adapter_does_a_second_projects_messages_arrive(
     workers: Workers, fault: tuple[str, str]
 ) -> None:
@@ -338,7 +338,7 @@ async def _spoil(platform: Platform, table: str, column: str, key: UUID, pick: i
 @example(place=("messages", "route"), pick=15, state=2)
 @example(place=("send_queue", "tries"), pick=2, state=0)
 @example(place=("connectors", "config"), pick=20, state=0)
-@limits(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@limits(max_examples=35, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 async def test_whatever_a_row_holds_a_second_projects_messages_arrive(
     workers: Workers, place: tuple[str, str], pick: int, state: int
 ) -> None:
