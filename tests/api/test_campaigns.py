@@ -243,3 +243,17 @@ async def test_rows_are_paged_in_the_files_order(tenant: Tenant) -> None:
         lines += [one["row"] for one in page["rows"]]
         cursor = page["pagination"]["nextCursor"]
     assert (lines, cursor, page["pagination"]["total"]) == ([2, 3, 4, 5, 6], None, 5)
+
+
+@pytest.mark.parametrize("instant", ["0001-12-31 10:00:00+00 BC", "10000-01-01 00:00:00+00", "infinity"])
+async def test_campaigns_with_instants_beyond_pythons_are_listed(tenant: Tenant, instant: str) -> None:
+    campaign_id = (await _post(tenant)).json()["id"]
+    async with tenant.api.platform.database.raw.connection() as connection:
+        await connection.execute(
+            "UPDATE campaigns SET send_at = %s, expires_at = %s WHERE id = %s",
+            (instant, instant, ids.decode(ids.CAMPAIGN, campaign_id)),
+        )
+    assert (await _get(tenant, campaign_id))["id"] == campaign_id
+    answer = await tenant.api.client.get(PATH, headers=tenant.key_headers)
+    assert answer.status_code == 200
+    assert campaign_id in answer.text

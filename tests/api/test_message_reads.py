@@ -222,3 +222,19 @@ async def test_strangers_learn_nothing(api: Api, ada: Account) -> None:
         assert (response.status_code, response.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
     assert (await api.client.get("/api/v1/messages")).status_code == 401
     assert (await api.client.get(f"/api/v1/messages/{message_id}")).status_code == 401
+
+
+@pytest.mark.parametrize("instant", ["0001-12-31 10:00:00+00 BC", "10000-01-01 00:00:00+00", "infinity", "-infinity"])
+async def test_a_message_with_an_instant_beyond_pythons_is_shown(api: Api, instant: str) -> None:
+    """It reads as the furthest that there is; it once made every page of its project a 500."""
+    account = await api.register()
+    message_id = await save(api, account)
+    async with api.platform.database.raw.connection() as connection:
+        await connection.execute(
+            "UPDATE messages SET expires_at = %s, send_at = %s WHERE project_id = %s",
+            (instant, instant, ids.decode(ids.PROJECT, account.project_id)),
+        )
+    shown = await api.get(account, "/api/v1/messages", projectId=account.project_id)
+    assert shown.status_code == 200, shown.text
+    assert [message["id"] for message in shown.json()["messages"]] == [message_id]
+    assert (await api.get(account, f"/api/v1/messages/{message_id}")).status_code == 200

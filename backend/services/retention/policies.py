@@ -7,7 +7,7 @@ clock decides.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from backend.models.partitions import first_id
 
 # Longer than anything has been kept: a day count that Python cannot subtract would spoil every project's retention.
 _LONGEST_DAYS: Final = 100 * 366
+# Ids count from here.
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Ids are made a little before their rows are committed, maybe on another machine's clock.
 SETTLED_AFTER: Final = timedelta(seconds=90)
 
@@ -80,4 +82,4 @@ def _days(count: int) -> timedelta:
 
 
 def _id_before(now: datetime, age: timedelta) -> UUID:
-    return first_id(now - age)
+    return first_id(max(now - age, _FIRST))

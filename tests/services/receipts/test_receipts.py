@@ -454,3 +454,32 @@ async def test_a_time_that_no_clock_shows_is_the_time_of_arrival(
     assert message.status == "delivered"
     assert message.delivered_at is not None
     assert abs(message.delivered_at - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+async def test_a_callback_that_cannot_be_stored_keeps_no_other_from_its_answer(
+    platform: Platform, world: World, box: Connector, recorder: Recorder
+) -> None:
+    message_id = await _sent(platform, world, box, recorder)
+    good = incoming(box, receipt(message_id, "delivered"))
+    # An adapter's mistake: a code that is no text.
+    bad = incoming(box, receipt(message_id, "read", code=5))
+    answers = await asyncio.gather(*map(platform.receipts.store, [bad, good]), return_exceptions=True)
+    assert isinstance(answers[0], TypeError)
+    assert isinstance(answers[1], list)
+    assert len(answers[1]) == 1
+
+
+async def test_a_receipt_that_cannot_be_applied_keeps_no_other_waiting(
+    platform: Platform, world: World, box: Connector, recorder: Recorder
+) -> None:
+    bad = await _sent(platform, world, box, recorder)
+    good = await _sent(platform, world, box, recorder)
+    for message_id in (bad, good):
+        await platform.receipts.store(incoming(box, receipt(message_id, "delivered")))
+    async with platform.database.raw.connection() as connection:
+        await connection.execute("UPDATE pending_receipts SET due_at = now() - interval '1 minute'")
+        await connection.execute("UPDATE messages SET status = 'lost in thought' WHERE id = %s", (bad,))
+    await platform.receipt_applier.apply_due()
+    assert (await world.message(good)).status == "delivered"
+    async with platform.database.raw.connection() as connection:
+        await connection.execute("DELETE FROM pending_receipts")

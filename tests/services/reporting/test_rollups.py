@@ -291,3 +291,22 @@ def test_a_percentile_is_within_its_bin(times_ms: list[float], share: float, wan
 
 def test_no_messages_have_no_percentile() -> None:
     assert percentile_ms({}, 0.5) is None
+
+
+async def test_counters_that_overflow_keep_no_other_projects_from_being_folded(platform: Platform) -> None:
+    bad, good = await World.make(platform), await World.make(platform)
+    folder = RollupFolder(platform.database.raw)
+    await save(bad, row(bad, at=START, connector_id=bad.project_id))
+    await folder.fold()
+    async with platform.database.raw.connection() as connection:
+        await connection.execute(
+            "UPDATE message_rollups SET messages = 9223372036854775807 WHERE project_id = %s", (bad.project_id,)
+        )
+        await save(bad, row(bad, at=START, connector_id=bad.project_id))
+        await save(good, row(good, at=START))
+        await folder.fold()
+        query = "SELECT project_id, count(*) FROM rollup_deltas WHERE project_id = ANY(%s) GROUP BY 1"
+        cursor = await connection.execute(query, ([bad.project_id, good.project_id],))
+        left = [project_id for project_id, _ in await cursor.fetchall()]
+        await connection.execute("DELETE FROM rollup_deltas WHERE project_id = %s", (bad.project_id,))
+    assert left == [bad.project_id]

@@ -207,3 +207,54 @@ async def test_a_redacted_message_cannot_be_sent_once_more(world: World, connect
 )
 def test_a_masked_recipient_cannot_be_written_to(recipient: str, masked: str) -> None:
     assert masked_recipient(recipient) == masked
+
+
+@pytest.mark.parametrize("content", ["5", '{"text": "Code 4711", "template": 7}', "[" * 1500 + "]" * 1500])
+async def test_content_that_cannot_be_masked_goes_all_the_same_and_keeps_no_others(
+    platform: Platform, connection: Connection, content: str
+) -> None:
+    bad, good = await World.make(platform), await World.make(platform)
+    for world in (bad, good):
+        await retain(world, content_retention="mask")
+    spoilt, other = secret(bad), secret(good)
+    await save(bad, spoilt)
+    await save(good, other)
+    await connection.execute("UPDATE messages SET content = %s WHERE id = %s", (content, spoilt.id))
+    await redact(connection)
+    assert (await bad.message(spoilt.id)).content == {}
+    assert "4711" not in str((await good.message(other.id)).content)
+
+
+async def test_days_that_nobody_can_subtract_keep_no_other_project_from_its_retention(
+    platform: Platform, connection: Connection
+) -> None:
+    bad, good = await World.make(platform), await World.make(platform)
+    await retain(bad, content_retention="days", content_retention_days=2**31 - 1, retention_days=2**31 - 1)
+    await retain(good, content_retention="nothing")
+    other = secret(good)
+    await save(good, other)
+    await redact(connection)
+    assert (await good.message(other.id)).content == {}
+
+
+async def test_a_message_that_cannot_be_redacted_keeps_no_other_projects_content(
+    platform: Platform, connection: Connection
+) -> None:
+    bad, good = await World.make(platform), await World.make(platform)
+    for world in (bad, good):
+        await retain(world, content_retention="nothing")
+    spoilt, other = secret(bad), secret(good)
+    await save(bad, spoilt)
+    await save(good, other)
+    # As any failure of one row does: no update of it succeeds.
+    await connection.execute("ALTER TABLE messages DISABLE TRIGGER USER")
+    await connection.execute(
+        "UPDATE messages SET created_at = '-infinity', sent_at = now() WHERE id = %s", (spoilt.id,)
+    )
+    await connection.execute("ALTER TABLE messages ENABLE TRIGGER USER")
+    await redact(connection)
+    assert (await good.message(other.id)).content == {}
+    assert (await bad.message(spoilt.id)).content != {}
+    await connection.execute("ALTER TABLE messages DISABLE TRIGGER USER")
+    await connection.execute("DELETE FROM messages WHERE id = %s", (spoilt.id,))
+    await connection.execute("ALTER TABLE messages ENABLE TRIGGER USER")

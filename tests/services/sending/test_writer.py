@@ -246,3 +246,25 @@ async def test_a_suppressed_recipient_does_not_use_up_the_token(platform: Platfo
     with pytest.raises(RecipientSuppressed):
         await platform.writer.write(_message(world, connector.id, to="bob", token="token"))
     await platform.writer.write(_message(world, connector.id, to="ada", token="token"))
+
+
+async def test_a_value_that_is_no_json_costs_only_its_own_message(platform: Platform, world: World) -> None:
+    connector = await world.connector()
+    bad = _message(world, connector.id)
+    bad.columns["metadata"] = {"n": 2**80}
+    good = [_message(world, connector.id, to=f"ada{number}") for number in range(5)]
+    answers = await asyncio.gather(*map(platform.writer.write, [good[0], bad, *good[1:]]), return_exceptions=True)
+    assert isinstance(answers[1], DatabaseError)
+    assert [answer for answer in answers if isinstance(answer, BaseException)] == [answers[1]]
+    assert await _count(platform, world) == (5, 5)
+
+
+async def test_a_recipient_too_long_for_its_index_is_no_outage(platform: Platform, world: World) -> None:
+    """Else everybody's messages of the same moment would be answered with 503."""
+    connector = await world.connector()
+    long = _message(world, connector.id, to="".join(random.choices("abcdefghij", k=20_000)))  # noqa: S311
+    answers = await asyncio.gather(
+        *map(platform.writer.write, [long, _message(world, connector.id)]), return_exceptions=True
+    )
+    assert isinstance(answers[0], DatabaseError)
+    assert not isinstance(answers[1], BaseException)
