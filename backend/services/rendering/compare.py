@@ -65,6 +65,8 @@ def _pay_for_order(run: Run, left: Any, right: Any) -> None:
 
 def contains(run: Run, token: Token, left: Any, right: Any) -> bool:
     run.spend(1)
+    if not is_truthy(left) or not is_truthy(right):
+        return False
     weight = run.weigh(right)
     if isinstance(left, str):
         run.weigh(left)

@@ -104,7 +104,7 @@ class CompiledTemplate:
             return self._render_liquid(values, meter)
         html = self._html
         parts: list[str] = []
-        size = 0
+        escaped = 0
         for literal, name in self._pieces:
             parts.append(literal)
             if name is not None:
@@ -112,19 +112,21 @@ class CompiledTemplate:
                 if value is _MISSING:
                     raise TemplateRenderError(f"'{name}' is undefined")
                 if type(value) is str:
-                    size += len(value)
-                    if size > OUTPUT_LIMIT_BYTES:
-                        break
-                    parts.append(escape(value) if html else value)
+                    if html:
+                        escaped += len(value)
+                        if escaped > OUTPUT_LIMIT_BYTES:
+                            raise _too_long()
+                        value = escape(value)
+                    parts.append(value)
                 elif type(value) in _PLAIN_VALUES:
                     parts.append(to_liquid_string(value, html))
                 else:
                     return self._render_liquid(values, meter)
-        size = sum(map(len, parts)) if size <= OUTPUT_LIMIT_BYTES else size
+        size = sum(map(len, parts))
         if meter is not None:
             meter.fuel += self._plain_fuel + (size >> CHARS_SHIFT)
         if size > OUTPUT_LIMIT_BYTES:
-            raise TemplateRenderError(f"the result is longer than {OUTPUT_LIMIT_BYTES} bytes")
+            raise _too_long()
         return "".join(parts)
 
     def _render_liquid(self, values: Mapping[str, Any], meter: Meter | None = None) -> str:
@@ -171,6 +173,10 @@ def reading_cost(text: str) -> int:
 
 
 _MISSING: Final = object()
+
+
+def _too_long() -> TemplateRenderError:
+    return TemplateRenderError(f"the result is longer than {OUTPUT_LIMIT_BYTES} bytes")
 
 
 def _parse(text: str, environment: Environment) -> BoundTemplate:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
-from liquid.exceptions import FilterArgumentError
 from markupsafe import Markup, escape
 
 from backend.services.rendering.compare import search_price
@@ -156,9 +155,10 @@ def _keyed(run: Run, value: Any, arguments: Sequence[Any]) -> list[Any]:
     if not arguments:
         return elements
     key = arguments[0]
-    if isinstance(key, list | tuple | dict | range):
-        raise FilterArgumentError("a property's name must be a string or a number", token=None)
-    run.weigh(key)
+    weight = run.weigh(key)
+    if isinstance(key, list | tuple | dict):
+        # It is written out as a text for each element.
+        run.spend(len(elements) * weight >> (CHARS_SHIFT - 2))
     if isinstance(key, str):
         for element in elements:
             if isinstance(element, str):

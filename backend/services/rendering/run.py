@@ -106,7 +106,7 @@ class Run:
         waiting = [value]
         while waiting:
             container = waiting.pop()
-            weight = (len(container) + 1) * ITEM_CHARS
+            weight = (len(container) + 4) * ITEM_CHARS
             self.spend(weight >> CHARS_SHIFT)
             total += weight
             weight = 0
@@ -118,6 +118,8 @@ class Run:
                     weight += len(item)
                 elif isinstance(item, _CONTAINERS):
                     waiting.append(item)
+                elif isinstance(item, float):
+                    weight += ITEM_CHARS
                 elif isinstance(item, range):
                     weight += len(item) * ITEM_CHARS
             self.spend(weight >> CHARS_SHIFT)
@@ -133,6 +135,9 @@ class Run:
             text = str(value)
             return Markup(text) if self.html else text  # noqa: S704 (digits)
         self.weigh(value)
+        if self.html and isinstance(value, list):
+            # Each item is escaped for itself.
+            self.spend(len(value))
         return to_liquid_string(value, self.html)
 
     def write(self, text: str) -> None:
