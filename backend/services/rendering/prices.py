@@ -99,8 +99,8 @@ def _slice(run: Run, value: Any, arguments: Sequence[Any]) -> None:
 def _strip_html(run: Run, value: Any, _arguments: Sequence[Any]) -> None:
     """Python's HTML parser reads to the end of the text at each "<" that is not closed."""
     text = _as_text(run, value)
-    run.spend(len(text) >> 3)
-    run.spend(len(text) * text.count("<") >> 9)
+    brackets = text.count("<")
+    run.spend(8 + (len(text) >> 3) + 2 * brackets + (len(text) * brackets >> 9))
 
 
 def _date(run: Run, value: Any, arguments: Sequence[Any]) -> None:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from backend.errors import FieldError, ValidationFailed
 
 STRING_LIMIT_CHARS: Final = 32_768
+# That many names too many are told one by one: a big body makes no bigger answer.
+UNKNOWN_LIMIT: Final = 20
 # Strings, numbers and booleans inside lists and objects, all of a variable's together.
 _NESTED_LIMIT: Final = 1_000
 _DEPTH_LIMIT: Final = 5
@@ -26,17 +28,32 @@ def check_variables(
     problems: list[FieldError] = []
     if given.keys() != declared:
         problems += [missing_variable(template_name, name) for name in sorted(declared - given.keys())]
-        problems += [_unknown(template_name, name) for name in sorted(given.keys() - declared)]
+        unknown = sorted(given.keys() - declared)
+        problems += [_unknown(template_name, name) for name in unknown[:UNKNOWN_LIMIT]]
+        if len(unknown) > UNKNOWN_LIMIT:
+            problems.append(_unknown_others(template_name, len(unknown) - UNKNOWN_LIMIT))
     for name, value in given.items():
         if type(value) is str and len(value) <= STRING_LIMIT_CHARS:
             continue
         if value is None and name in declared:
             problems.append(missing_variable(template_name, name))
         elif name in declared and (reason := _wrong(value)):
-            problems.append(FieldError(f"variables.{name}", "VALIDATION_ERROR", f"The variable '{name}' {reason}."))
+            problems.append(_invalid(name, reason))
     if problems:
         raise ValidationFailed(errors=problems)
     return given
+
+
+def check_values(values: Mapping[str, Any]) -> None:
+    """Check the sizes of values for an unfinished template, whatever their names; raises ValidationFailed."""
+    wrong = [_invalid(name, reason) for name, value in values.items() if (reason := _wrong(value))]
+    if wrong:
+        raise ValidationFailed(errors=wrong[:UNKNOWN_LIMIT])
+
+
+def _invalid(name: str, reason: str) -> FieldError:
+    shown = name[:64]
+    return FieldError(f"variables.{shown}", "VALIDATION_ERROR", f"The variable '{shown}' {reason}.")
 
 
 def missing_variable(template_name: str, name: str) -> FieldError:
@@ -54,6 +71,11 @@ def _unknown(template_name: str, name: str) -> FieldError:
         "UNKNOWN_VARIABLE",
         f"Template '{template_name}' has no variable '{shown}'; remove it or declare it in the template.",
     )
+
+
+def _unknown_others(template_name: str, count: int) -> FieldError:
+    problem = f"Template '{template_name}' has none of {count} more variables; remove them."
+    return FieldError("variables", "UNKNOWN_VARIABLE", problem)
 
 
 def _wrong(value: object) -> str | None:
