@@ -7,8 +7,10 @@ renders in microseconds, with exactly the text that Liquid would give.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any, ClassVar, Final
 
 from liquid import BoundTemplate, Environment, FalsyStrictUndefined
@@ -26,6 +28,8 @@ from backend.services.rendering.limits import (
     CHARS_SHIFT,
     DEPTH_LIMIT,
     FUEL_LIMIT,
+    MARKUP_CHARS,
+    MARKUP_CHARS_TOGETHER,
     MARKUP_LIMIT,
     OUTPUT_LIMIT_BYTES,
     OutOfFuel,
@@ -48,8 +52,10 @@ __all__ = [
 _LARGE_TEXT_CHARS: Final = 4096
 # What python-liquid's filters let through on odd values, beside its own errors.
 _FILTER_FAILURES: Final = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
-# What an output or a tag costs to read, beside its characters.
-_MARKUP_FUEL: Final = 60
+# What an output or a tag costs to read, and each character in it.
+_MARKUP_FUEL: Final = 30
+_CHAR_FUEL: Final = 3
+_OPEN: Final = re.compile(r"\{[{%]")
 _PLAIN_VALUES: Final = (int, float, bool)
 
 
@@ -115,7 +121,8 @@ class CompiledTemplate:
                     if html:
                         escaped += len(value)
                         if escaped > OUTPUT_LIMIT_BYTES:
-                            raise _too_long()
+                            parts.append(value)
+                            break
                         value = escape(value)
                     parts.append(value)
                 elif type(value) in _PLAIN_VALUES:
@@ -124,9 +131,9 @@ class CompiledTemplate:
                     return self._render_liquid(values, meter)
         size = sum(map(len, parts))
         if meter is not None:
-            meter.fuel += self._plain_fuel + (size >> CHARS_SHIFT)
+            meter.fuel += self._plain_fuel + (min(size, OUTPUT_LIMIT_BYTES) >> CHARS_SHIFT)
         if size > OUTPUT_LIMIT_BYTES:
-            raise _too_long()
+            raise TemplateRenderError(f"the result is longer than {OUTPUT_LIMIT_BYTES} bytes")
         return "".join(parts)
 
     def _render_liquid(self, values: Mapping[str, Any], meter: Meter | None = None) -> str:
@@ -169,14 +176,19 @@ def _compile_large(text: str, html: bool) -> CompiledTemplate:
 
 def reading_cost(text: str) -> int:
     """Return the fuel of parsing, analysing and compiling `text`, whether it is valid or not."""
-    return (len(text) >> CHARS_SHIFT) + _MARKUP_FUEL * min(text.count("{{") + text.count("{%"), MARKUP_LIMIT)
+    starts = [match.start() for match in islice(_OPEN.finditer(text), MARKUP_LIMIT)]
+    chars = sum(end - start for start, end in _markups(text, starts))
+    return (len(text) >> CHARS_SHIFT) + _MARKUP_FUEL * len(starts) + _CHAR_FUEL * min(chars, MARKUP_CHARS_TOGETHER)
+
+
+def _markups(text: str, starts: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield where each markup begins and about where it ends."""
+    for start in starts:
+        end = text.find("}", start, start + MARKUP_CHARS)
+        yield start, end if end >= 0 else start + MARKUP_CHARS
 
 
 _MISSING: Final = object()
-
-
-def _too_long() -> TemplateRenderError:
-    return TemplateRenderError(f"the result is longer than {OUTPUT_LIMIT_BYTES} bytes")
 
 
 def _parse(text: str, environment: Environment) -> BoundTemplate:
