@@ -34,6 +34,7 @@ _OPEN: Final = re.compile(r"\{[{%]")
 _NAME: Final = re.compile(r"\{%-?\s*(#|\w+)")
 _VERBATIM: Final = re.compile(r"\{%-?\s*(raw|doc)\s*(-?)%\}")
 _VERBATIM_END: Final = {name: re.compile(r"\{%-?\s*end" + name + r"\s*-?%\}") for name in ("raw", "doc")}
+_LINE: Final = re.compile(r"[^\n]+")
 _BLANKS: Final = re.compile(r"\s+")
 _OPERATORS: Final = re.compile(r"\b(?:and|or|contains)\b|[<>=!]+")
 
@@ -82,8 +83,7 @@ class _Lexer:
 
     def _markup(self, start: int) -> Iterator[Token]:
         self._count += 1
-        if self._count > MARKUP_LIMIT:
-            raise self._error(f"a text may have {MARKUP_LIMIT} outputs and tags", start)
+        self._check_count(start)
         if self._text[start + 1] == "{":
             return self._output(start)
         return self._verbatim(start) or self._tag(start)
@@ -176,11 +176,12 @@ class _Lexer:
         if name != "liquid":
             self._check(expression, at)
             return
-        lines = [line for line in expression.split("\n") if line and not line.isspace()]
+        lines = [found for found in _LINE.finditer(expression) if not found.group().isspace()]
         self._count += max(len(lines) - 1, 0)
+        self._check_count(at)
         self._check_blanks(expression, at)
         for line in lines:
-            self._check(line, at)
+            self._check(line.group(), at + line.start())
 
     def _check(self, expression: str, at: int) -> None:
         """What the expression's own lexer and parser cost grows with these, for some as their square."""
@@ -191,6 +192,10 @@ class _Lexer:
         if len(expression) > OPERATORS_LIMIT and len(_OPERATORS.findall(expression)) > OPERATORS_LIMIT:
             raise self._error(f"an output or tag may have {OPERATORS_LIMIT} operators", at)
         self._check_blanks(expression, at)
+
+    def _check_count(self, at: int) -> None:
+        if self._count > MARKUP_LIMIT:
+            raise self._error(f"a text may have {MARKUP_LIMIT} outputs and tags", at)
 
     def _check_blanks(self, expression: str, at: int) -> None:
         if len(expression) > BLANKS_LIMIT and max(map(len, _BLANKS.findall(expression)), default=0) > BLANKS_LIMIT:

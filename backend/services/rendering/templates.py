@@ -116,13 +116,8 @@ async def update_template(
     audited_before = _audited(template)
     before = {name: getattr(template, name) for name in _CONTENT_FIELDS}
     after = {**before, **{name: changes[name] for name in _CONTENT_FIELDS if name in changes}}
-    texts = TemplateContent(after["content"], after["subject"], after["html"], after["variants"])
-    if changes.get("variables") is not None:
-        after["variables"] = check_content(texts, changes["variables"], project_id)
-    else:
-        used_before = _used_names(template)
-        declared_only = [name for name in before["variables"] if name not in used_before]
-        after["variables"] = list(dict.fromkeys([*check_content(texts, None, project_id), *declared_only]))
+    if not changes.keys().isdisjoint(_CONTENT_FIELDS):
+        after["variables"] = _variables_after(template, after, declared=changes.get("variables"))
     for name, value in {**changes, **after}.items():
         setattr(template, name, value)
     if after != before:
@@ -130,6 +125,15 @@ async def update_template(
         _store_version(session, template, actor)
     await _record_change(session, actor, template, "template.updated", audited_before)
     return template
+
+
+def _variables_after(template: Template, after: Mapping[str, Any], *, declared: Sequence[str] | None) -> list[str]:
+    texts = TemplateContent(after["content"], after["subject"], after["html"], after["variants"])
+    if declared is not None:
+        return check_content(texts, declared, template.project_id)
+    used_before = _used_names(template)
+    declared_only = [name for name in template.variables if name not in used_before]
+    return list(dict.fromkeys([*check_content(texts, None, template.project_id), *declared_only]))
 
 
 def _used_names(template: Template) -> set[str]:

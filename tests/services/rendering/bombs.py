@@ -67,7 +67,9 @@ def _loops() -> Iterator[Bomb]:
     yield Bomb("loop_outputs", loop(text), {"x": "abc"})
     yield Bomb("loop_nothing", loop("", 2_000) * 50)
     inner = "{% for b in l limit: 1 offset: 999 %}" + "{{ b }}" * 900 + "{% endfor %}"
-    yield Bomb("loop_limit_offset", "{% for a in l limit: 999999999999 offset: 0 %}" + inner + "{% endfor %}", {"l": NUMBERS})
+    yield Bomb(
+        "loop_limit_offset", "{% for a in l limit: 999999999999 offset: 0 %}" + inner + "{% endfor %}", {"l": NUMBERS}
+    )
     yield Bomb("loop_assigns", loop("{% assign x = i %}" * 490))
     yield Bomb("loop_elsif", loop("{% if b == 1 %}" + "{% elsif a == b %}y" * 400 + "{% endif %}"), {"a": 1, "b": 2})
     row = "{% tablerow x in l cols: 1 limit: 1 %}" + "{{ x }}" * 480 + "{% endtablerow %}"
@@ -75,7 +77,9 @@ def _loops() -> Iterator[Bomb]:
     count = "{% capture x %}" + "{% increment a %}{% decrement b %}" * 240 + "{% endcapture %}"
     yield Bomb("loop_increment", loop(count))
     yield Bomb("loop_capture", loop("{% capture c %}" + "{{ s }}" * 400 + "{% endcapture %}"), {"s": "abcdef"})
-    yield Bomb("loop_capture_itself", loop("{% capture c %}{{ c }}{{ s }}{% endcapture %}"), {"s": "a" * 30_000, "c": ""})
+    yield Bomb(
+        "loop_capture_itself", loop("{% capture c %}{{ c }}{{ s }}{% endcapture %}"), {"s": "a" * 30_000, "c": ""}
+    )
     yield Bomb("loop_break_and_again", loop("{% for j in l %}{% break %}{% endfor %}"), {"l": NUMBERS})
     yield Bomb("loop_cycle_lists", loop("{% cycle l, l %}"), {"l": NUMBERS})
     yield Bomb("loop_cycle_groups", loop("{% cycle l: 1, 2 %}"), {"l": NUMBERS})

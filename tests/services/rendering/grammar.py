@@ -12,7 +12,7 @@ _CHARS = 32_768
 ORDINARY: dict[str, Any] = {
     "name": "Ann <b>&\"'</b>",
     "text": "one two, two & three\nlines ",
-    "empty": "",
+    "nothing": "",
     "number": 12,
     "price": 3.5,
     "digits": "42",
@@ -29,7 +29,7 @@ ORDINARY: dict[str, Any] = {
 LARGEST: dict[str, Any] = {
     "name": "a" * _CHARS,
     "text": "a <b>&amp;\n" * (_CHARS // 11),
-    "empty": " \n" * (_CHARS // 2),
+    "nothing": " \n" * (_CHARS // 2),
     "number": 10**18,
     "price": 1.7976931348623157e308,
     "digits": "9" * 4_300,
@@ -43,12 +43,16 @@ LARGEST: dict[str, Any] = {
     "day": "%" * _CHARS,
 }
 FILTERS = (
-    "abs append at_least at_most base64_decode base64_encode base64_url_safe_decode base64_url_safe_encode "
-    "capitalize ceil compact concat date default divided_by downcase escape escape_once escapejs find find_index "
-    "first floor has join last lstrip map minus modulo newline_to_br plus prepend reject remove remove_first "
-    "remove_last replace replace_first replace_last reverse round rstrip safe size slice sort sort_natural split "
-    "squish strip strip_html strip_newlines sum times truncate truncatewords uniq upcase url_decode url_encode where"
-).split()
+    "abs", "append", "at_least", "at_most", "base64_decode", "base64_encode",
+    "base64_url_safe_decode", "base64_url_safe_encode", "capitalize", "ceil", "compact", "concat",
+    "date", "default", "divided_by", "downcase", "escape", "escape_once", "escapejs", "find",
+    "find_index", "first", "floor", "has", "join", "last", "lstrip", "map", "minus", "modulo",
+    "newline_to_br", "plus", "prepend", "reject", "remove", "remove_first", "remove_last",
+    "replace", "replace_first", "replace_last", "reverse", "round", "rstrip", "safe", "size",
+    "slice", "sort", "sort_natural", "split", "squish", "strip", "strip_html", "strip_newlines",
+    "sum", "times", "truncate", "truncatewords", "uniq", "upcase", "url_decode", "url_encode",
+    "where",
+)  # fmt: skip
 _ARGUMENTS = {
     "replace": 2, "replace_first": 2, "replace_last": 2, "append": 1, "prepend": 1, "remove": 1, "remove_first": 1,
     "remove_last": 1, "split": 1, "concat": 1, "map": 1, "where": 2, "reject": 2, "find": 2, "find_index": 2, "has": 2,
