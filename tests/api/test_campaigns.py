@@ -243,3 +243,27 @@ async def test_rows_are_paged_in_the_files_order(tenant: Tenant) -> None:
         lines += [one["row"] for one in page["rows"]]
         cursor = page["pagination"]["nextCursor"]
     assert (lines, cursor, page["pagination"]["total"]) == ([2, 3, 4, 5, 6], None, 5)
+
+
+async def test_a_campaign_text_over_a_limit_is_refused_with_its_line(tenant: Tenant) -> None:
+    bomb = "Hello {{name}}\n{% for i in (1..1600000000) %}x{% endfor %}"
+    for changes in ({}, {"dryRun": True}, {"html": bomb, "message": "Hello {{name}}"}):
+        answer = await _post(tenant, **{"message": bomb, **changes})
+        assert answer.status_code == 400, answer.text
+        error = answer.json()["details"]["errors"][0]
+        assert (error["field"], "line 2: a range's ends" in error["message"]) == (
+            "html" if "html" in changes else "message",
+            True,
+        )
+    assert (await tenant.api.client.get(PATH, headers=tenant.key_headers)).json()["campaigns"] == []
+
+
+async def test_rows_that_run_out_of_fuel_fail_and_then_the_campaign_waits(tenant: Tenant) -> None:
+    text = "{{name}}{% for i in (1..2000) %}" + "{{ i }}" * 40 + "{% endfor %}"
+    table = "recipient,first name\n" + "".join(f"user-{number},Ada\n" for number in range(10))
+    made = (await _post(tenant, table, message=text)).json()
+    await _feed(tenant)
+    shown = await _get(tenant, made["id"])
+    assert shown["rows"] == {"total": 10, "pending": 7, "accepted": 0, "failed": 3}
+    assert "more work than a message may" in shown["reason"]
+    assert shown["state"] == "running"
