@@ -12,7 +12,7 @@ AppError
 ├── Conflict (409): EmailTaken, IdempotencyInFlight, LastOwner, AlreadyMember, TooManyKeys, RouteNameTaken,
 │       MessageNotCancelable, MessageNotResendable, MessageRedacted, NotADeadLetter, CampaignStateConflict
 ├── PreconditionFailed (412), PayloadTooLarge (413), UnsupportedMediaType (415), IdempotencyConflict (422)
-├── RateLimitExceeded, QuotaExceeded (429): RenderingLimitExceeded, TemplatePaused
+├── RateLimitExceeded (services.rendering.fuel: RenderingLimitExceeded, TemplatePaused), QuotaExceeded (429)
 ├── ServerError (500): ConnectorFailed, DatabaseError
 ├── ThirdPartyError (502)
 └── ServiceUnavailable (503)
@@ -359,16 +359,6 @@ class RateLimitExceeded(AppError):
     status = 429
     code = "RATE_LIMIT_EXCEEDED"
     title = "Rate limit exceeded"
-
-
-class RenderingLimitExceeded(RateLimitExceeded):
-    code = "RENDERING_LIMIT_EXCEEDED"
-    title = "The project's templates need more work than one project may have at a time"
-
-
-class TemplatePaused(RateLimitExceeded):
-    code = "TEMPLATE_PAUSED"
-    title = "The template needed more work than a message may, several times"
 
 
 class QuotaExceeded(AppError):

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from backend.errors import AppError, RecipientSuppressed, RenderingLimitExceeded
+from backend.errors import AppError, RecipientSuppressed
 from backend.models import Suppression
 from backend.services.campaigns.csv_file import CsvRow
+from backend.services.rendering.fuel import RenderingLimitExceeded
 from backend.services.sending.prepare import prepare_message
 
 if TYPE_CHECKING:

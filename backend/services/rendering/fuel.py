@@ -9,13 +9,14 @@ memory and of this process alone: what they guard is its time.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from backend.errors import RenderingLimitExceeded, TemplatePaused
+from backend.errors import RateLimitExceeded
 from backend.services.rendering.liquid import (
     CompiledTemplate,
     Meter,
@@ -38,6 +39,16 @@ _PROJECTS: Final = 10_000
 _TEMPLATES: Final = 100
 
 Clock = Callable[[], float]
+
+
+class RenderingLimitExceeded(RateLimitExceeded):
+    code = "RENDERING_LIMIT_EXCEEDED"
+    title = "The project's templates need more work than one project may have at a time"
+
+
+class TemplatePaused(RateLimitExceeded):
+    code = "TEMPLATE_PAUSED"
+    title = "The template needed more work than a message may, several times"
 
 
 class _Bucket:
@@ -144,16 +155,19 @@ class FuelBook:
         self._size = size
         self._clock = clock
         self._projects: OrderedDict[UUID, ProjectFuel] = OrderedDict()
+        # Campaigns may be fed on another thread than the one that accepts messages.
+        self._lock = threading.Lock()
 
     def project(self, project_id: UUID) -> ProjectFuel:
-        found = self._projects.get(project_id)
-        if found is None:
-            found = self._projects[project_id] = ProjectFuel(self._clock)
-            if len(self._projects) > self._size:
-                self._projects.popitem(last=False)
-        else:
-            self._projects.move_to_end(project_id)
-        return found
+        with self._lock:
+            found = self._projects.get(project_id)
+            if found is None:
+                found = self._projects[project_id] = ProjectFuel(self._clock)
+                if len(self._projects) > self._size:
+                    self._projects.popitem(last=False)
+            else:
+                self._projects.move_to_end(project_id)
+            return found
 
 
 # Of this process.

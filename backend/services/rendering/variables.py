@@ -9,8 +9,6 @@ from typing import Any, Final
 from backend.errors import FieldError, ValidationFailed
 
 STRING_LIMIT_CHARS: Final = 32_768
-# That many names too many are told one by one: a big body makes no bigger answer.
-UNKNOWN_LIMIT: Final = 20
 # Strings, numbers and booleans inside lists and objects, all of a variable's together.
 _NESTED_LIMIT: Final = 1_000
 _DEPTH_LIMIT: Final = 5
@@ -28,10 +26,7 @@ def check_variables(
     problems: list[FieldError] = []
     if given.keys() != declared:
         problems += [missing_variable(template_name, name) for name in sorted(declared - given.keys())]
-        unknown = sorted(given.keys() - declared)
-        problems += [_unknown(template_name, name) for name in unknown[:UNKNOWN_LIMIT]]
-        if len(unknown) > UNKNOWN_LIMIT:
-            problems.append(_unknown_others(template_name, len(unknown) - UNKNOWN_LIMIT))
+        problems += [_unknown(template_name, name) for name in sorted(given.keys() - declared)]
     for name, value in given.items():
         if type(value) is str and len(value) <= STRING_LIMIT_CHARS:
             continue
@@ -48,7 +43,7 @@ def check_values(values: Mapping[str, Any]) -> None:
     """Check the sizes of values for an unfinished template, whatever their names; raises ValidationFailed."""
     wrong = [_invalid(name, reason) for name, value in values.items() if (reason := _wrong(value))]
     if wrong:
-        raise ValidationFailed(errors=wrong[:UNKNOWN_LIMIT])
+        raise ValidationFailed(errors=wrong)
 
 
 def _invalid(name: str, reason: str) -> FieldError:
@@ -71,11 +66,6 @@ def _unknown(template_name: str, name: str) -> FieldError:
         "UNKNOWN_VARIABLE",
         f"Template '{template_name}' has no variable '{shown}'; remove it or declare it in the template.",
     )
-
-
-def _unknown_others(template_name: str, count: int) -> FieldError:
-    problem = f"Template '{template_name}' has none of {count} more variables; remove them."
-    return FieldError("variables", "UNKNOWN_VARIABLE", problem)
 
 
 def _wrong(value: object) -> str | None:

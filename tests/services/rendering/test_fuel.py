@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from backend.errors import RateLimitExceeded, RenderingLimitExceeded, TemplatePaused
+from backend.errors import RateLimitExceeded
 from backend.ids import new_id
 from backend.services.rendering.fuel import (
     PAUSE_S,
@@ -15,6 +15,8 @@ from backend.services.rendering.fuel import (
     RENDERING_PER_S,
     FuelBook,
     ProjectFuel,
+    RenderingLimitExceeded,
+    TemplatePaused,
 )
 from backend.services.rendering.limits import FUEL_LIMIT, OutOfFuel, TemplateRenderError, TemplateSyntaxError
 

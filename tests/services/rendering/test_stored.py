@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from backend.errors import ValidationFailed
@@ -35,12 +37,12 @@ async def test_a_stored_template_over_a_limit_can_be_switched_off_and_put_right(
     world: World, platform: Platform
 ) -> None:
     over = await world.template(OVER + "{{name}}", variables=["name"])
-    update = {"project_id": world.project_id, "template_id": over.id}
+    update = partial(templates.update_template, project_id=world.project_id, template_id=over.id)
     async with platform.database.transaction() as session:
-        changed = await templates.update_template(session, **update, changes={"is_active": False})
+        changed = await update(session, changes={"is_active": False})
         assert (changed.is_active, changed.version) == (False, 1)
     async with platform.database.transaction() as session:
-        changed = await templates.update_template(session, **update, changes={"content": "Hello {{name}}"})
+        changed = await update(session, changes={"content": "Hello {{name}}"})
         assert (changed.variables, changed.version) == (["name"], 2)
 
 
