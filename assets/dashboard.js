@@ -65,6 +65,17 @@
     }
   });
 
+  // ---------- the preview of a mail, in a page of its own that runs no scripts ----------
+  customElements.define("mj-preview", class extends HTMLElement {
+    static observedAttributes = ["html"];
+    attributeChangedCallback() { this.draw(); }
+    connectedCallback() { this.addEventListener("load", this.draw, true); }
+    draw() {
+      const page = $("iframe", this)?.contentDocument; // none: a link in it has led away
+      if (page?.readyState === "complete" && page.location.pathname === "/preview.html") page.documentElement.innerHTML = this.getAttribute("html") || "";
+    }
+  });
+
   // ---------- copying ----------
   const copy = async (text) => {
     try { await navigator.clipboard.writeText(text); return true; } catch { /* plain http, or refused: the old way */ }
@@ -80,6 +91,26 @@
       button.classList.add("copied");
       setTimeout(() => button.classList.remove("copied"), 1500);
     }
+  });
+
+  // ---------- what the server asks of the browser: one of these, and nothing else ----------
+  const COMMANDS = {
+    toast: ({ tone, text, duration_ms: duration }) => globalThis.mjToast?.[tone === "error" ? "error" : "success"](String(text), duration ? { duration } : {}),
+    // Both are full page loads: the websocket holds the cookie it was opened with.
+    "sign-in": () => {
+      const here = (location.pathname.replace(/\/$/, "") || "/") + location.search;
+      location.replace(here === "/" ? "/login" : `/login?next=${encodeURIComponent(here)}`);
+    },
+    "sign-out": () => $("#sign-out")?.submit(),
+  };
+  customElements.define("mj-command", class extends HTMLElement {
+    connectedCallback() {
+      if (!Object.hasOwn(this, "value")) return;
+      const early = this.value; // set before this script had defined the element
+      delete this.value;
+      this.value = early;
+    }
+    set value(command) { if (Object.hasOwn(COMMANDS, command?.do)) COMMANDS[command.do](command); }
   });
 
   // ---------- a form sent twice by a double click is sent once ----------
@@ -164,7 +195,7 @@
       query.append(picture(ICONS.find), this.input);
       this.results = make("div", "list"); this.results.id = "palette-list"; this.results.setAttribute("role", "listbox");
       const foot = make("div", "pf");
-      foot.innerHTML = '<span><span class="kbd">↑</span><span class="kbd">↓</span>move</span><span><span class="kbd">Enter</span>run</span><span><span class="kbd">Esc</span>close</span><span style="margin-left:auto">Paste a message id to open it</span>';
+      foot.innerHTML = '<span><span class="kbd">↑</span><span class="kbd">↓</span>move</span><span><span class="kbd">Enter</span>run</span><span><span class="kbd">Esc</span>close</span><span class="end">Paste a message id to open it</span>';
       box.append(query, this.results, foot); overlay.append(box); this.append(overlay);
       overlay.addEventListener("mousedown", (event) => { if (event.target === overlay) this.close(); });
       this.input.addEventListener("input", () => { this.at = 0; this.list(); });

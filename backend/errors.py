@@ -5,7 +5,8 @@ AppError
 │       InvalidTo / InvalidPhone, InvalidConnectorType, InvalidConnectorCredentials, InvalidLink,
 │       ConnectorNotActive, TemplateNotActive
 ├── Unauthenticated (401): InvalidCredentials, TokenExpired, InvalidToken, MissingApiKey, InvalidApiKey, ApiKeyExpired
-├── Forbidden (403): KeyScope, OriginNotAllowed, SendBlocked, RecipientSuppressed, RegistrationClosed
+├── Forbidden (403): KeyScope, OriginNotAllowed, ProjectNotActive, SendBlocked, RecipientSuppressed,
+│       RegistrationClosed
 ├── NotFound (404): ProjectNotFound, ConnectorNotFound, TemplateNotFound, TemplateVersionNotFound, MessageNotFound,
 │       KeyNotFound, RouteNotFound, CampaignNotFound, UserNotFound, SessionNotFound, MemberNotFound, InvitationNotFound
 ├── MethodNotAllowed (405)
@@ -22,23 +23,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+# An answer is never much larger than its request, however much is wrong with that.
+MOST_ERRORS: Final = 50
+_LONGEST_FIELD_CHARS: Final = 120
+_LONGEST_REMEDY_CHARS: Final = 500
+_LONGEST_MESSAGE_CHARS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One wrong field: its path as the client wrote it, a code, and a remedy."""
+    """One wrong field: its path as the client wrote it, a code, and a remedy. Long texts are cut."""
 
     field: str
     code: str
     message: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "field", _cut(self.field, _LONGEST_FIELD_CHARS))
+        object.__setattr__(self, "message", _cut(self.message, _LONGEST_REMEDY_CHARS))
+
     def as_dict(self) -> dict[str, str]:
         return {"field": self.field, "code": self.code, "message": self.message}
 
 
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 class AppError(Exception):
-    """An error a client may see. `details` must hold no secrets."""
+    """An error a client may see. `details` must hold no secrets.
+
+    Of its `errors` the first MOST_ERRORS are told, and how many more there are; `more_errors`: beyond those given.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL_ERROR"
@@ -52,12 +70,15 @@ class AppError(Exception):
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
         code: str | None = None,
+        more_errors: int = 0,
     ) -> None:
-        self.message = message or self.title
+        self.message = _cut(message or self.title, _LONGEST_MESSAGE_CHARS)
         self.details: dict[str, Any] = dict(details or {})
-        self.errors = tuple(errors)
+        self.errors = tuple(errors[:MOST_ERRORS])
         if self.errors:
             self.details["errors"] = [error.as_dict() for error in self.errors]
+        if more := more_errors + len(errors) - len(self.errors):
+            self.details["moreErrors"] = more
         self.headers: dict[str, str] = dict(headers or {})
         self.error_code = code or self.code
         super().__init__(self.message)
@@ -179,6 +200,11 @@ class KeyScope(Forbidden):
 class OriginNotAllowed(Forbidden):
     code = "ORIGIN_NOT_ALLOWED"
     title = "This origin may not use the key"
+
+
+class ProjectNotActive(Forbidden):
+    code = "PROJECT_NOT_ACTIVE"
+    title = "The project is switched off: it accepts and sends nothing until it is active again"
 
 
 class SendBlocked(Forbidden):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
-from typing import Final, Literal
+from io import StringIO
+from typing import Any, Final, Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from backend import __version__
 from backend.settings import Settings
@@ -21,6 +23,20 @@ _QUIET: Final = (
     "_granian", "aiohttp.access", "alembic", "aiosmtpd", "asyncio", "engineio", "httpcore", "httpx", "mail.log",
     "reflex", "reflex_base", "rq", "rq.worker", "socketio", "sqlalchemy", "urllib3",
 )  # fmt: skip
+
+
+_REDACTED: Final = "[redacted]"
+_SECRETS: Final = (
+    # An event of a dashboard's page as Reflex writes it: forms, and the headers of its websocket.
+    re.compile(r"""(?P<kept>\\?["']?\b(?:payload|router_data)\\?["']?\s*[:=]\s*)[\[{].*"""),
+    re.compile(
+        r"""(?ix)(?P<kept>[\w.-]*(?:password|passwd|secret|cookie|authorization|api[_-]?key)\\?["']?\s*[:=]\s*)
+        (?:\\?"[^"]*"|\\?'[^']*'|(?:(?:basic|bearer)\s+)?[^\s,;&)}\]]+)"""
+    ),
+    re.compile(r"(?P<kept>\b(?:(?:sk|pk)_(?:live|test)|cs|rf|pr|ec|iv)_)[A-Za-z0-9_-]{16,}"),
+    re.compile(r"(?P<kept>\beyJ)[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"),
+    re.compile(r"(?P<kept>\bmjs_session=)[^\s;\"']+"),
+)
 
 
 def configure(level: Level = "info", fmt: Format = "auto") -> None:
@@ -45,7 +61,7 @@ def configure(level: Level = "info", fmt: Format = "auto") -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_redacting(render)],
         )
     )
     root = logging.getLogger()
@@ -73,7 +89,47 @@ def configure_from(settings: Settings) -> None:
             send_default_pii=False,
             max_request_body_size="never",  # bodies hold recipients and message texts
             include_local_variables=False,
+            before_send=_without_secrets,
         )
+
+
+def redact(text: str) -> str:
+    """Take out what a library may have put into its own words: tokens, cookies, passwords, a page's event."""
+    for pattern in _SECRETS:
+        text = pattern.sub(rf"\g<kept>{_REDACTED}", text)
+    return text
+
+
+def _redacting(render: list[Processor]) -> list[Processor]:
+    """Redact what becomes JSON before it does; a console's line has its traceback only once it is made."""
+    *before, last = render
+    return [*before, _redact_any, last] if before else [last, _redact_line]
+
+
+def _redact_any(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {name: _redacted(value) for name, value in event.items()}
+
+
+def _redact_line(_logger: WrappedLogger, _method: str, line: Any) -> Any:
+    return redact(line)
+
+
+def _without_secrets(event: Any, _hint: dict[str, Any]) -> Any:
+    """What Sentry is told: no request, and no secret in any text."""
+    event.pop("request", None)
+    return _redacted(event)
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {name: _redacted(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_redacted(one) for one in value]
+        case _:
+            return value
 
 
 def _report(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -96,13 +152,48 @@ def _process_name(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     return event
 
 
+class _Escaped:
+    """A text that a terminal would act on, as Python writes it; the renderer takes its repr."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Keep line ends, colours and changes of direction that others wrote from forging or hiding lines of the log."""
+    for name, value in event.items():
+        if name in {"exc_info", "exception", "stack", "event"} or isinstance(value, bool | int | float):
+            continue
+        text = value if isinstance(value, str) else repr(value)
+        if not text.isprintable():
+            event[name] = _Escaped(repr(text) if isinstance(value, str) else _printable(text, keep=""))
+    # Libraries write events of several lines.
+    event["event"] = _printable(str(event.get("event", ""))).replace("\n", "\n  ")
+    return event
+
+
+def _printable(text: str, *, keep: str = "\n") -> str:
+    """Return the text with every character escaped that shows nothing, but for those to `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else repr(one)[1:-1] for one in text)
+
+
+def _traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    """Write a traceback without local variables, which hold credentials; indented, as an error's text is anyone's."""
+    lines = StringIO()
+    structlog.dev.plain_traceback(lines, exc_info)
+    out.write(_printable(lines.getvalue()).replace("\n", "\n  "))
+
+
 def _console_processors() -> list[Processor]:
     colors = not os.environ.get("NO_COLOR") and (sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR")))
-    # The default traceback prints local variables, and those hold credentials.
     return [
-        structlog.dev.ConsoleRenderer(
-            colors=colors, pad_event_to=0, pad_level=False, exception_formatter=structlog.dev.plain_traceback
-        )
+        _without_controls,
+        structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0, pad_level=False, exception_formatter=_traceback),
     ]
 
 

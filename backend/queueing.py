@@ -14,10 +14,9 @@ from uuid import UUID
 
 import redis
 import redis.asyncio
-import structlog
 from rq import Queue
 
-log = structlog.get_logger()
+from backend.outages import OutageLog
 
 QUEUE: Final = "deliver"
 DRAIN_JOB: Final = "workers.jobs.drain"
@@ -46,21 +45,26 @@ if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 1 end
 return 0
 """
 
-# ARGV: most connectors to pop, bell ms (0: leave the bell), probe ms. A connector on hold goes back with the rest of
-# its hold. One whose circuit is open and whose pause is over is on hold again at once: this turn is its only probe.
+# ARGV: most connectors to pop, bell ms (0: leave the bell), probe ms, then connectors whose turns are left to others. A
+# connector on hold goes back with the rest of its hold. One whose circuit is open and whose pause is over is on hold
+# again at once: this turn is its only probe.
 _POP_SCRIPT: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local left = tonumber(ARGV[1])
-local out = {}
+local out, avoided = {}, {}
+for i = 4, #ARGV do avoided[ARGV[i]] = true end
 if ARGV[2] ~= '0' then redis.call('SET', KEYS[1], '1', 'PX', ARGV[2]) end
 for lane = 0, 2 do
   if left <= 0 then break end
   local key = 'ready:' .. lane
-  local due = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, left)
+  local due = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, left + #ARGV - 3)
   for _, connector in ipairs(due) do
+    if left <= 0 then break end
     local hold = redis.call('PTTL', 'hold:' .. connector)
-    if hold > 0 then
+    if avoided[connector] then
+      -- It stays where it is, for whoever can send it.
+    elseif hold > 0 then
       redis.call('ZADD', key, now + hold, connector)
     else
       local is_probe = redis.call('EXISTS', 'circuit:' .. connector)
@@ -95,6 +99,7 @@ class Doorbell:
         self._queue = Queue(QUEUE, connection=self._redis)
         self._waiting: dict[Turn, int] = {}
         self._task: asyncio.Task[None] | None = None
+        self._outage = OutageLog("doorbell.unreachable")
         self._alarms: dict[int, tuple[set[Turn], asyncio.TimerHandle]] = {}
 
     def ring(self, turns: Iterable[Turn], *, delay_ms: int = 0) -> None:
@@ -134,8 +139,8 @@ class Doorbell:
         """Enqueue one more drain job when none waits: this worker is full and there is more."""
         try:
             await asyncio.to_thread(self._enqueue_if_none)
-        except redis.RedisError as exc:
-            log.warning("doorbell.unreachable", error=type(exc).__name__)
+        except Exception as exc:  # noqa: BLE001 (the sweeper rings again)
+            self._outage.warn(exc)
 
     def close(self) -> None:
         for _, timer in self._alarms.values():
@@ -149,9 +154,8 @@ class Doorbell:
                 waiting, self._waiting = self._waiting, {}
                 try:
                     await self._ring_now(waiting)
-                except redis.RedisError as exc:
-                    # The rows are in Postgres; the sweeper wakes them when Redis is back.
-                    log.warning("doorbell.unreachable", error=type(exc).__name__, connectors=len(waiting))
+                except Exception as exc:  # noqa: BLE001 (the rows are in Postgres; the sweeper rings for them again)
+                    self._outage.warn(exc, connectors=len(waiting))
         finally:
             self._task = None
 
@@ -178,16 +182,27 @@ class ReadySet:
         self._redis = client
         self._pop_script = client.register_script(_POP_SCRIPT)
 
-    async def pop(self, most: int, *, keep_bell: bool = True) -> Popped:
-        """Take up to `most` connectors whose turn it is, high lane first.
+    async def pop(self, most: int, *, keep_bell: bool = True, avoid: Iterable[UUID] = ()) -> Popped:
+        """Take up to `most` connectors whose turn it is, high lane first, and none of `avoid`.
 
         `keep_bell`: this worker will look again, so a ring need not enqueue a job.
         """
-        raw: list[Any] = await self._pop_script(keys=[_BELL], args=[most, _BELL_MS if keep_bell else 0, PROBE_MS])
+        arguments = [most, _BELL_MS if keep_bell else 0, PROBE_MS, *(connector_id.hex for connector_id in avoid)]
+        raw: list[Any] = await self._pop_script(keys=[_BELL], args=arguments)
         if not raw:
             return _NOBODY
         turns = [(int(raw[i]), UUID(hex=raw[i + 1].decode())) for i in range(0, len(raw), 3)]
         return Popped(turns, frozenset(turns[i // 3][1] for i in range(0, len(raw), 3) if raw[i + 2]))
+
+    async def waited_s(self, connector_id: UUID) -> float:
+        """Return for how long it has been this connector's turn without anybody taking it; 0 when it is not."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            for ready in _READY:
+                pipeline.zscore(ready, connector_id.hex)
+            (seconds, microseconds), *scores = await pipeline.execute()
+        now_s = seconds + microseconds / 1_000_000
+        return max((now_s - score / 1000 for score in scores if score is not None), default=0.0)
 
     async def release_bell(self) -> None:
         """From here on a ring enqueues a job again; look at the set once more after this."""

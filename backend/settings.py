@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.durations import parse_duration_s
+from backend.server_urls import check_postgres_url, check_public_url, check_redis_url, check_sentry_dsn
 
 
 class Settings(BaseSettings):
@@ -47,8 +49,14 @@ class Settings(BaseSettings):
     bcrypt_cost: int = Field(
         11, ge=4, le=16, description="A password's hash takes 2^cost rounds; tests alone go below 10"
     )
-    registration: Literal["open", "invite", "closed"] = Field("open", description="Who may register")
-    login_attempts_per_account: int = Field(10, ge=1, description="Failed logins per account and 15 minutes")
+    registration: Literal["open", "invite", "closed"] = Field(
+        "open",
+        description="Who may register. Unset: open where only this machine reaches the server, else invite, "
+        "which lets the first account be made",
+    )
+    login_attempts_per_account: int = Field(
+        10, ge=1, description="Failed logins per account, address and 15 minutes; ten times as many an hour over all"
+    )
     login_attempts_per_address: int = Field(50, ge=1, description="Failed logins per address and 15 minutes")
 
     registrations_per_address: int = Field(20, ge=0, description="Accounts an address may make an hour; 0: off")
@@ -69,6 +77,9 @@ class Settings(BaseSettings):
         (), description="Comma-separated addresses whose X-Forwarded-* headers are believed"
     )
     body_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest JSON body")
+    dashboard_sockets_per_address: int = Field(
+        256, ge=1, description="Open dashboard tabs an address (IPv6: a /64) may have"
+    )
     dashboard_rate_limit_per_minute: int = Field(100, ge=0, description="Dashboard API calls a user; 0: off")
     global_rate_limit_per_minute: int = Field(
         6000, ge=0, description="Requests an address may make to one web process, sends with a key aside; 0: off"
@@ -109,6 +120,9 @@ class Settings(BaseSettings):
     callback_limit_bytes: int = Field(3 * 1024 * 1024, ge=1024, description="Largest callback of a provider")
     callback_retention_days: int = Field(
         7, ge=1, le=365, description="How long providers' callbacks are kept as they came"
+    )
+    callback_kept_bytes: int = Field(
+        32 * 1024 * 1024, ge=0, description="Bytes of callbacks kept as they came, a connector and day"
     )
     content_days: int = Field(
         0, ge=0, le=3650, description="Days after which content is removed where a project says nothing; 0: never"
@@ -185,10 +199,15 @@ class Settings(BaseSettings):
     @field_validator("encryption_key")
     @classmethod
     def _is_aes_256_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            text = value.get_secret_value()
-            if len(text) != 64 or any(c not in "0123456789abcdefABCDEF" for c in text):
-                raise ValueError("needs 64 hexadecimal digits; make them with 'openssl rand -hex 32'")
+        if value is not None and not _is_key(value.get_secret_value()):
+            raise ValueError("needs 64 hexadecimal digits; make them with 'openssl rand -hex 32'")
+        return value
+
+    @field_validator("encryption_key_previous")
+    @classmethod
+    def _are_aes_256_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not all(_is_key(key) for key in _parts(value.get_secret_value())):
+            raise ValueError("needs old values of ENCRYPTION_KEY, each 64 hexadecimal digits, separated by commas")
         return value
 
     @field_validator("platform_smtp_url")
@@ -196,15 +215,40 @@ class Settings(BaseSettings):
     def _is_smtp(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             parts = urlsplit(value.get_secret_value())
-            if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            try:
+                is_complete = parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0
+            except ValueError:  # the port is no number
+                is_complete = False
+            if not is_complete:
                 raise ValueError("must read smtp://user:password@host:587?from=hello@example.com")
         return value
 
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("must start with postgresql://")
+        if value is not None:
+            check_postgres_url(value.get_secret_value())
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_redis_url(value.get_secret_value())
+        return value
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _is_sentry_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_sentry_dsn(value.get_secret_value())
+        return value
+
+    @field_validator("api_base_url")
+    @classmethod
+    def _is_public_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_public_url(value)
         return value
 
     @model_validator(mode="after")
@@ -215,6 +259,22 @@ class Settings(BaseSettings):
                 "otherwise a slow send outlives its claim"
             )
         return self
+
+    @model_validator(mode="after")
+    def _strangers_need_an_invitation(self) -> Settings:
+        if "registration" not in self.model_fields_set and not self.is_local:
+            self.registration = "invite"
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the server, as far as the settings tell: no public URL, no proxy."""
+        if self.api_base_url is not None or self.trusted_proxies:
+            return False
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def public_url(self) -> str:
@@ -249,7 +309,7 @@ class Settings(BaseSettings):
         """The current key first, then the old ones, each as 64 hex digits."""
         current = _required(self.encryption_key, "ENCRYPTION_KEY", "the output of 'openssl rand -hex 32'")
         previous = self.encryption_key_previous.get_secret_value() if self.encryption_key_previous else ""
-        return (current, *(part.strip() for part in previous.split(",") if part.strip()))
+        return (current, *_parts(previous))
 
     def monthly_quotas(self) -> dict[str, int | None]:
         """Messages a calendar month per plan; None: no quota."""
@@ -279,6 +339,14 @@ def _required(value: SecretStr | None, name: str, example: str) -> str:
     if value is None:
         raise MissingSetting(f"{name} is not set; set it to {example}.")
     return value.get_secret_value()
+
+
+def _is_key(text: str) -> bool:
+    return len(text) == 64 and all(c in "0123456789abcdefABCDEF" for c in text)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _url_host(host: str) -> str:

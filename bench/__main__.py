@@ -1,4 +1,4 @@
-"""`python -m bench accept|deliver|end_to_end|tenants|growth`: a table for a person, or JSON for a script."""
+"""`python -m bench accept|deliver|end_to_end|tenants|hostile|growth`: a table for a person, or JSON for a script."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import accept, deliver, end_to_end, growth, tenants
+from bench import accept, deliver, end_to_end, growth, hostile, tenants
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=["accept", "deliver", "end_to_end", "tenants", "growth", "all"])
+    parser.add_argument("name", choices=["accept", "deliver", "end_to_end", "tenants", "hostile", "growth", "all"])
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--count", type=int, default=10_000, help="messages of `deliver`")
     parser.add_argument("--keys", type=int, default=1, help="API keys that `accept` uses in turn")
@@ -35,6 +35,7 @@ def main() -> None:
         "tenants": lambda: tenants.run(
             connectors=arguments.connectors, backlog=arguments.backlog, seconds=arguments.seconds
         ),
+        "hostile": lambda: hostile.run(seconds=arguments.seconds),
         "growth": lambda: growth.run(rows=arguments.rows, calls=arguments.calls),
     }
     names = list(runs) if arguments.name == "all" else [arguments.name]

@@ -1,1 +1,6 @@
 """The dashboard: shows, never decides."""
+
+from messagejs_app.text_guard import install_guard
+
+# Here, so that no module of ours can make a page before it.
+install_guard()

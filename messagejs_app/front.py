@@ -1,49 +1,88 @@
-"""The one port's front door: the API's paths to the API, everything else to the pages, by origin."""
+"""The one port's front door: the API's paths to the API, everything else to the pages, by origin and by path."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.services.accounts.local_paths import is_local_path
+from backend.services.accounts.origins import origin_host
 
 _API_TREES: Final = ("/api", "/auth", "/docs", "/sdk")
 _API_PATHS: Final = frozenset({"/metrics", "/healthz", "/readyz"})
+# In no path of the pages, but in spellings of other hosts, once something decodes or shortens them.
+_CROOKED: Final = re.compile(r"//|[\\%]|/\.{1,2}(?:/|$)|[^ -~]")
+_OWN_HOST: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 
-def front(api: ASGIApp, pages: ASGIApp, *, allowed_origins: frozenset[str]) -> ASGIApp:
-    """Send the API's paths to the API and the rest, from our own or an allowed origin, to the pages."""
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    status: int
+    sentence: str
+
+
+def front(api: ASGIApp, pages: ASGIApp) -> ASGIApp:
+    """Send the API's paths to the API and the rest to the pages."""
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await pages(scope, receive, send)
-        elif _is_api(scope["path"]):
-            await api(scope, receive, send)
-        elif _may_use_pages(scope, allowed_origins):
-            await pages(_without_origin(scope), receive, _relative_redirects(scope, send))
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "Origin not allowed"})
-        else:
-            headers = [(b"content-type", b"text/plain; charset=utf-8")]
-            await send({"type": "http.response.start", "status": 403, "headers": headers})
-            await send({"type": "http.response.body", "body": b"This origin may not use the dashboard.\n"})
+        is_for_api = scope["type"] != "lifespan" and _is_api(scope["path"])
+        await (api if is_for_api else pages)(scope, receive, send)
 
     return dispatch
+
+
+def door(pages: ASGIApp, *, allowed_origins: frozenset[str]) -> ASGIApp:
+    """Let to the pages what comes from them or an allowed origin, by a path that a page can have."""
+
+    async def admit(scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = _refusal(scope, allowed_origins) if scope["type"] != "lifespan" else None
+        if refusal is not None:
+            await _refuse(refusal, scope, receive, send)
+        elif scope["type"] == "http":
+            await pages(_without_origin(scope), receive, _local_redirects(send))
+        elif scope["type"] == "websocket":
+            await pages(_without_origin(scope), receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return admit
 
 
 def _is_api(path: str) -> bool:
     return path in _API_PATHS or any(path == tree or path.startswith(f"{tree}/") for tree in _API_TREES)
 
 
-def _may_use_pages(scope: Scope, allowed_origins: frozenset[str]) -> bool:
-    """Tell whether a browser may: the page's own origin, whatever name or port it came by, or a listed one."""
+def _refusal(scope: Scope, allowed_origins: frozenset[str]) -> _Refusal | None:
     headers = dict(scope["headers"])
-    origin = headers.get(b"origin")
-    if origin is None:
-        return True
-    name = origin.decode("latin-1")
-    return urlsplit(name).netloc == headers.get(b"host", b"").decode("latin-1") or name in allowed_origins
+    if _CROOKED.search(scope["path"]) or not scope.get("query_string", b"").isascii():
+        return _Refusal(404, "There is no such page.")
+    if b"origin" not in headers:
+        return None
+    origin = headers[b"origin"].decode("latin-1")
+    host = origin_host(origin)
+    if host is None:
+        return _Refusal(400, "The Origin header is no origin; it has a scheme and a host, as https://example.com.")
+    # The page's own, whatever name or port it came by, or a listed one.
+    if host == headers.get(b"host", b"").decode("latin-1").lower() or origin in allowed_origins:
+        return None
+    return _Refusal(403, "This origin may not use the dashboard.")
+
+
+async def _refuse(refusal: _Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    answer = "http.response"
+    if scope["type"] == "websocket":
+        await receive()
+        answer = "websocket.http.response"
+        if answer not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal.sentence[:120]})
+            return
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": f"{answer}.start", "status": refusal.status, "headers": headers})
+    await send({"type": f"{answer}.body", "body": f"{refusal.sentence}\n".encode()})
 
 
 def _without_origin(scope: Scope) -> Scope:
@@ -51,17 +90,18 @@ def _without_origin(scope: Scope) -> Scope:
     return {**scope, "headers": [header for header in scope["headers"] if header[0] != b"origin"]}
 
 
-def _relative_redirects(scope: Scope, send: Send) -> Send:
-    """Cut our own host from redirects: behind a TLS proxy the scheme that we know is not the browser's."""
-    host = dict(scope["headers"]).get(b"host", b"")
+def _local_redirects(send: Send) -> Send:
+    """Cut the host from redirects: behind a TLS proxy the scheme that we know is not the browser's.
 
-    async def send_relative(message: Message) -> None:
+    The pages redirect only to one another, so what is left must be a path of ours.
+    """
+
+    async def send_local(message: Message) -> None:
         if message["type"] == "http.response.start" and 300 <= message["status"] < 400:
-            absolute = (b"http://" + host + b"/", b"https://" + host + b"/")
-            message["headers"] = [
-                (name, b"/" + value.split(b"/", 3)[3] if name == b"location" and value.startswith(absolute) else value)
-                for name, value in message["headers"]
-            ]
+            headers = MutableHeaders(scope=message)
+            if "location" in headers:
+                target = _OWN_HOST.sub("", headers["location"], count=1)
+                headers["location"] = target if is_local_path(target) else "/"
         await send(message)
 
-    return send_relative
+    return send_local

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import reflex as rx
-from reflex_base.event import EventSpec
 
 from backend import ids
 from backend.services.accounts import keys
@@ -19,7 +18,7 @@ from messagejs_app.components.brand import mark
 from messagejs_app.components.controls import button
 from messagejs_app.components.html import Child
 from messagejs_app.components.overlays import dialog, menu, menu_item, menu_line, menu_rule
-from messagejs_app.events import Events, color_mode, event, run
+from messagejs_app.events import Events, color_mode, event, sign_out
 from messagejs_app.session import ProjectChoice, Session
 
 
@@ -184,11 +183,6 @@ def _user_menu() -> rx.Component:
         align="start",
         side="top",
     )
-
-
-def sign_out() -> EventSpec:
-    """Logging out is a full page navigation: the websocket holds the old cookie."""
-    return run("document.getElementById('sign-out').submit()")
 
 
 def _header() -> rx.Component:

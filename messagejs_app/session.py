@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
-from typing import Any, Final, Literal
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, Literal
+from urllib.parse import urlencode
 from uuid import UUID
 
 import reflex as rx
@@ -18,18 +19,15 @@ from backend import ids
 from backend.errors import AppError, ProjectNotFound, Unauthenticated
 from backend.services.accounts import projects, users
 from backend.services.accounts.access import Action, UserPrincipal, require_project
+from backend.services.accounts.local_paths import is_local_path
 from backend.services.platform import Platform, current_platform
-from messagejs_app.events import Events, complain, event, go_to, run
+from messagejs_app.connection import address_behind, session_cookie
+from messagejs_app.events import Events, complain, event, go_to, sign_in
+from messagejs_app.states import TabClosed
 
 log = structlog.get_logger(__name__)
 
-COOKIE: Final = "mjs_session"
 Mode = Literal["live", "test"]
-# A full page load: the websocket holds the cookie it was opened with.
-_SIGN_IN: Final = (
-    "const here = (location.pathname.replace(/\\/$/, '') || '/') + location.search;"
-    "location.replace(here === '/' ? '/login' : '/login?next=' + encodeURIComponent(here))"
-)
 _apps: list[rx.App] = []
 
 
@@ -68,6 +66,18 @@ class Session(rx.State):
     origin: str = rx.LocalStorage("", name="mjs_origin")
     is_ready: bool = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        if "load" in vars(cls):
+            cls.load = _forgetting(vars(cls)["load"])
+        super().__init_subclass__(**options)
+
+    def _forget(self) -> None:
+        """Show nothing: every field of this page's own is as in a new tab, but what the browser remembers."""
+        own = type(self)
+        for name, one in own.get_fields().items():
+            if one._owner is own and not own._is_client_storage(one):  # noqa: SLF001 (as Reflex's own reset)
+                setattr(self, name, one.default_value())
+
     @asynccontextmanager
     async def _desk(self, action: Action) -> AsyncIterator[Desk]:
         """Open a transaction for `action`; it commits at the end.
@@ -76,7 +86,7 @@ class Session(rx.State):
         """
         platform = current_platform()
         async with platform.database.transaction() as session:
-            principal = await users.authenticate_cookie(session, self._cookie())
+            principal = await self._principal(session)
             project_id = await self._current_project(session, principal)
             await require_project(session, principal, project_id, action)
             yield Desk(platform, session, principal, project_id)
@@ -103,14 +113,17 @@ class Session(rx.State):
 
     @property
     def _address(self) -> str:
-        query = self.router.url.query
+        """The open page's path and query, put together by us: what the browser says of itself is only read."""
+        if not is_page(self._path):
+            return "/"
+        query = urlencode(self.router.url.query_parameters)
         return f"{self._path}?{query}" if query else self._path
 
     async def _enter(self) -> None:
         """Fill the frame: who, which project, which mode. Every page's `load` calls it first."""
         platform = current_platform()
         async with platform.database.transaction() as session:
-            principal = await users.authenticate_cookie(session, self._cookie())
+            principal = await self._principal(session)
             project_id = await self._current_project(session, principal)
             user = await users.get_user(session, principal)
             mine = await projects.list_projects(session, principal)
@@ -132,6 +145,7 @@ class Session(rx.State):
     @event
     async def choose_mode(self, mode: str) -> Events:
         """The page's `load` runs again: everything on it belongs to one mode."""
+        await self._authorize(Action.VIEW_PROJECT)
         self.mode = "test" if mode == "test" else "live"
         return go_to(self._address)
 
@@ -145,16 +159,14 @@ class Session(rx.State):
         """Tell whether the tab is still there and still on `path`: when not, background work ends."""
         return self._path == path and is_connected(self.router.session.client_token)
 
-    def _cookie(self) -> str:
-        jar: SimpleCookie = SimpleCookie()
-        try:
-            jar.load(self.router.headers.cookie)
-        except CookieError as exc:
-            raise Unauthenticated from exc
-        morsel = jar.get(COOKIE)
-        if morsel is None:
+    async def _principal(self, session: AsyncSession) -> UserPrincipal:
+        """Who is signed in, at the address of this very tab. Raises Unauthenticated."""
+        cookie = session_cookie(self.router.headers.cookie)
+        if cookie is None:
             raise Unauthenticated
-        return morsel.value
+        principal = await users.authenticate_cookie(session, cookie)
+        forwarded_for = self.router.headers.raw_headers.get("x-forwarded-for", "")
+        return replace(principal, address=address_behind(self.router.session.client_ip, forwarded_for))
 
     async def _current_project(self, session: AsyncSession, principal: UserPrincipal) -> UUID:
         """The project the browser remembers if it is one of the user's, else their first."""
@@ -167,14 +179,34 @@ class Session(rx.State):
         return mine[0].id
 
 
+def _forgetting(load: Any) -> Any:
+    """A page that may not be loaded must not go on showing, or naming, what it showed before."""
+
+    @wraps(load)
+    async def loading(self: Session) -> Events:
+        try:
+            events: Events = await load(self)
+        except BaseException:
+            self._forget()
+            raise
+        return events
+
+    return loading
+
+
 def is_connected(client_token: str) -> bool:
     """Tell whether the tab's websocket is open in this process."""
     namespace = _apps[-1].event_namespace if _apps else None
     return namespace is not None and client_token in namespace.token_to_sid
 
 
+def is_page(path: str) -> bool:
+    """Tell whether the app has a page there."""
+    return is_local_path(path) and bool(_apps) and _apps[-1].router(path) is not None
+
+
 def bind(app: rx.App) -> None:
-    """Say which app's websockets `is_connected` asks."""
+    """Say which app's websockets `is_connected` asks, and which app's pages `is_page` knows."""
     _apps.append(app)
 
 
@@ -187,8 +219,10 @@ def initials_of(name: str) -> str:
 def explain(exception: Exception) -> EventSpec | None:
     """What the browser does about an exception that a handler let out; given to rx.App."""
     match exception:
+        case TabClosed():
+            return None
         case Unauthenticated():
-            return run(_SIGN_IN)
+            return sign_in()
         case AppError():
             return complain(exception.message)
         case _:

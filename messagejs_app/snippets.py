@@ -21,6 +21,15 @@ _KEYWORDS: Final = {
 _COMMENT: Final = {"javascript": r"//[^\n]*", "python": r"\#[^\n]*", "curl": r"(?m:^\#[^\n]*)", "json": r"(?!)"}
 
 
+def language_of(text: str) -> Language:
+    """Return the language that a page's choice names; JavaScript for what no page offers."""
+    match text:
+        case "python" | "curl":
+            return text
+        case _:
+            return "javascript"
+
+
 @dataclass
 class Piece:
     """A run of code and the CSS class of its colour."""

@@ -8,6 +8,7 @@ import reflex as rx
 from reflex.plugins import Plugin
 
 from messagejs_app.components import html as h
+from messagejs_app.events import COMMAND_ID
 
 # Bundled at build time; nothing is loaded from another host.
 _FONTS: Final = {"@fontsource-variable/inter": "5.2.8", "@fontsource-variable/geist-mono": "5.2.7"}
@@ -59,10 +60,11 @@ def head() -> list[rx.Component]:
 
 
 def toaster() -> rx.Component:
+    """Where toasts appear, and the element through which a handler asks for one: on every page."""
     provider: rx.Component = rx.toast.provider(
         position="bottom-right", close_button=True, duration=4000, theme="dark", rich_colors=False
     )
-    return provider
+    return h.fragment(provider, h.command(COMMAND_ID))
 
 
 def app_options() -> dict[str, Any]:

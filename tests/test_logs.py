@@ -83,6 +83,28 @@ def test_a_traceback_never_shows_local_variables(capsys: pytest.CaptureFixture[s
     assert "hunter2" not in out
 
 
+# Line ends of several kinds, an escape sequence, what turns text around, and half of a surrogate pair.
+CONTROLS = "a\r\nb\u2028c\u2029d\x85e\x0bf\x0cg\x1b[2Jh\u202ei\u200bj\u2066k\x00l\x9bm\ufeffn\ud800o\x7fp"
+
+
+@pytest.mark.parametrize("fmt", ["json", "console"])
+def test_no_text_of_others_acts_on_the_terminal_or_forges_a_line(
+    capsys: pytest.CaptureFixture[str], fmt: logs.Format
+) -> None:
+    logs.configure("info", fmt)
+    log = structlog.get_logger()
+    log.info("callback.refused", reason=CONTROLS, bare="a\u2028b", nested={"a": [CONTROLS]}, odd=ValueError(CONTROLS))
+    logging.getLogger("library").warning("it said %s", CONTROLS)
+    log.error("failed", exc_info=ValueError(CONTROLS + "\n12:00:00 [info] forged"))
+    out = capsys.readouterr().out
+    assert [one for one in out if not one.isprintable() and one != "\n"] == []
+    assert not [line for line in out.splitlines() if line.startswith(("b", "12:00:00 [info] forged"))]
+    if fmt == "console":
+        assert "\\u2028" in out
+        # Every line is an event or, indented, what belongs to one.
+        assert len([line for line in out.splitlines() if line and not line.startswith(" ")]) == 3
+
+
 def test_a_console_line_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "console")
     structlog.get_logger().info("worker.started", concurrency=400)
@@ -128,3 +150,43 @@ sentry_sdk.flush(5)
     assert "the pool is gone" in text
     # The line of the script that holds it is no part of a report, nor is its value.
     assert "secret-token" not in text
+
+
+_EVENT = (
+    "Error processing event queue entry for Event(name='no.such', router_data={'headers': {'cookie': "
+    "'mjs_session=cs_abcdefghijklmnopqrstuvwxyz'}}, payload={'data': {'password': 'hunter2-hunter2'}})"
+)
+
+
+@pytest.mark.parametrize("fmt", ["json", "console"])
+def test_a_pages_event_never_reaches_the_log_by_a_library(capsys: pytest.CaptureFixture[str], fmt: logs.Format) -> None:
+    logs.configure("info", fmt)
+    logging.getLogger("reflex_base.event.processor").error(_EVENT, exc_info=ValueError(_EVENT))
+    text = capsys.readouterr().out
+    if fmt == "json":
+        assert json.loads(text)["level"] == "error"
+    assert "Event(name='no.such'" in text
+    for secret in ("hunter2", "cs_abc", "mjs_session=c"):
+        assert secret not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Authorization: Bearer abc.def", "Authorization: [redacted]"),
+        ('{"password": "hunter2", "name": "Ada"}', '{"password": [redacted], "name": "Ada"}'),
+        ("key sk_live_abcdefghijklmnopqrstuvwx", "key sk_live_[redacted]"),
+        ("token=eyJhbGciOi.eyJzdWIiOi.c2ln", "token=eyJ[redacted]"),
+        ("sqlalchemy pool is full, 5 of 5", "sqlalchemy pool is full, 5 of 5"),
+    ],
+)
+def test_secrets_are_known_by_their_looks(text: str, kept: str) -> None:
+    assert logs.redact(text) == kept
+
+
+def test_sentry_is_told_no_secret() -> None:
+    event = {"request": {"cookies": "x"}, "exception": {"values": [{"type": "ValueError", "value": _EVENT}]}}
+    told = json.dumps(logs._without_secrets(event, {}))
+    assert "ValueError" in told
+    assert "hunter2" not in told
+    assert "request" not in told.replace("requested", "")

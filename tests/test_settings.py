@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,27 @@ def test_a_variable_has_the_name_of_the_reference(
     ("name", "value", "complaint"),
     [
         ("DATABASE_URL", "mysql://h/db", "must start with postgresql://"),
+        ("DATABASE_URL", "postgresql://mj:p@ss:w/o#r@host/db", "must be percent-encoded (@ is %40"),
+        ("DATABASE_URL", "postgresql://mj:pass/word@host/db", "must be percent-encoded"),
+        ("DATABASE_URL", "postgresql://mj:1/word@host/db", "must be percent-encoded"),
+        ("DATABASE_URL", "postgresql://mj:pa?ss@host/db", "must be percent-encoded"),
+        ("DATABASE_URL", "postgresql://mj:pa%ss@host/db", "must be percent-encoded"),
+        ("DATABASE_URL", "postgresql://mj:pa[ss@host/db", "must be percent-encoded"),
+        ("DATABASE_URL", "postgresql://mj:pass@host:port/db", "a port is a number"),
+        ("REDIS_URL", "host:6379", "must start with redis://"),
+        ("REDIS_URL", "redis://host:6379/abc", "a database that is not a number"),
+        ("REDIS_URL", "redis://host:6379?db=abc", "a database that is not a number"),
+        ("REDIS_URL", "redis://:pa#ss@host:6379", "must be percent-encoded"),
+        ("REDIS_URL", "redis://host:port", "a port is a number"),
+        ("ENCRYPTION_KEY_PREVIOUS", "abc", "old values of ENCRYPTION_KEY, each 64 hexadecimal digits"),
+        ("ENCRYPTION_KEY_PREVIOUS", f"{KEY},abc", "each 64 hexadecimal digits"),
+        ("SENTRY_DSN", "junk", "must be the DSN that Sentry shows"),
+        ("SENTRY_DSN", "https://key@sentry.example.com", "must be the DSN that Sentry shows"),
+        ("API_BASE_URL", "host", "must be a URL with its scheme"),
+        ("API_BASE_URL", "host:8000", "must be a URL with its scheme"),
+        ("API_BASE_URL", "https://", "must be a URL with its scheme"),
+        ("API_BASE_URL", "https://host/?a=b", "without user, query or fragment"),
+        ("PLATFORM_SMTP_URL", "smtp://user:password@host:port", "must read smtp://user:password@host:587"),
         ("JWT_SECRET", "short", "needs at least 32 characters; make one with 'openssl rand -hex 32'"),
         ("KEY_PEPPER", "short", "needs at least 32 characters"),
         ("ENCRYPTION_KEY", "xyz", "needs 64 hexadecimal digits"),
@@ -111,6 +133,46 @@ def test_a_refused_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> No
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "password", ["zq@xk:vj/jw#qx", "zq/xkvjjw", "zq#xkvjjw", "zq?xkvjjw", "zq%xkvjjw", "zq[xkvj", "1/xkv:jw"]
+)
+@pytest.mark.parametrize("scheme", ["postgresql", "redis"])
+def test_no_piece_of_a_password_that_breaks_its_url_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, password: str
+) -> None:
+    name = "DATABASE_URL" if scheme == "postgresql" else "REDIS_URL"
+    monkeypatch.setenv(name, f"{scheme}://user:{password}@host/0")
+    try:
+        Settings()
+    except ValidationError as exc:
+        assert not [piece for piece in re.split(r"\W", password) if len(piece) > 1 and piece in str(exc)]  # noqa: PT017
+    else:
+        assert scheme == "redis"  # which its client reads all the same
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:p%40ss%2Fw%23rd@host:5432/db?sslmode=require",
+        "postgresql://user@[::1]:5432/db",
+        "postgresql://h1:5432,h2/db?target_session_attrs=read-write",
+        "postgresql:///db?host=/var/run/postgresql&user=me@tenant",
+        "postgres://user:p:w@host/db",
+    ],
+)
+def test_an_address_that_postgres_clients_read_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert Settings().require_database_url() == url
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:p@ss@h:6379/3", "rediss://u:p@h?ssl_cert_reqs=none", "unix:///run/v.sock?db=2", "redis://h"]
+)
+def test_an_address_that_the_redis_client_reads_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    assert Settings().require_redis_url() == url
+
+
 def test_an_exchange_may_not_outlive_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     (complaint,) = _complaints(monkeypatch, PROVIDER_TIMEOUT_S="30", LEASE_S="30").values()
     assert "PROVIDER_TIMEOUT_S (30) must be under LEASE_S (30)" in complaint
@@ -122,7 +184,8 @@ def test_no_secret_is_in_the_printed_form(monkeypatch: pytest.MonkeyPatch) -> No
     for name in [name for name in secret_fields if name.endswith("_url")]:
         scheme = {"database_url": "postgresql", "redis_url": "redis"}.get(name, "smtp")
         values[name] = f"{scheme}://user:{values[name]}@host"
-    for name, value in values.items():
+    given = values | {"sentry_dsn": f"https://{values['sentry_dsn']}@host/1"}
+    for name, value in given.items():
         monkeypatch.setenv(name.upper(), value)
     settings = Settings()
     assert {"jwt_secret", "encryption_key", "encryption_key_previous", "key_pepper"} <= set(secret_fields)
@@ -212,3 +275,27 @@ def test_the_redis_password_goes_into_a_url_without_one(
     monkeypatch.setenv("REDIS_URL", url)
     monkeypatch.setenv("REDIS_PASSWORD", "p@ss/1")
     assert Settings().require_redis_url() == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_local"),
+    [
+        ({}, True),
+        ({"HOST": "localhost"}, True),
+        ({"HOST": "::1"}, True),
+        ({"HOST": "0.0.0.0"}, False),
+        ({"HOST": "192.0.2.1"}, False),
+        ({"API_BASE_URL": "https://api.example.com"}, False),
+        ({"TRUSTED_PROXIES": "127.0.0.1"}, False),
+    ],
+)
+def test_registration_that_is_not_set_is_open_on_a_local_server_only(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], is_local: bool
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert (settings.is_local, settings.registration) == (is_local, "open" if is_local else "invite")
+    for chosen in ("open", "closed"):
+        monkeypatch.setenv("REGISTRATION", chosen)
+        assert Settings().registration == chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -11,7 +12,6 @@ import structlog
 
 from backend.queueing import ReadySet
 from backend.services.background import BackgroundTasks, keep_for_good
-from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.delivery.accounts import Accounts
 from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.circuit import Circuits
@@ -19,18 +19,23 @@ from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.outcomes import RetryPolicy
 from backend.services.delivery.pacing import Pacer
 from backend.services.delivery.sweeper import Sweeper
+from backend.services.delivery.unopened import UnopenedWatch
 from backend.services.delivery.watch import Watcher
+from backend.services.maintenance import Maintenance
 from backend.services.platform import Platform
 from backend.services.receipts.rounds import ReceiptRounds
 from backend.services.reporting.rollups import RollupFolder
 from backend.services.retention.keeper import Keeper
 from backend.services.retention.policies import Defaults
 from backend.settings import Settings
+from workers.feeding import feed_campaigns, run_on_thread
 
 log = structlog.get_logger()
 
 _current: list[DeliveryProcess] = []
 _START_TIMEOUT_S: Final = 30
+# How soon a thread that computes (campaigns' texts) gives way to the loop that delivers; Python's own choice is 5 ms.
+_GIVE_WAY_S: Final = 0.001
 
 
 class DeliveryProcess:
@@ -47,10 +52,21 @@ class DeliveryProcess:
         self._accounts: Accounts | None = None
 
     def start(self) -> None:
+        sys.setswitchinterval(_GIVE_WAY_S)
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(_START_TIMEOUT_S)
         keep_for_good()
         _current.append(self)
+
+    @property
+    def background(self) -> BackgroundTasks:
+        """The tasks beside the deliveries, with what is known of their failures."""
+        return self._background
+
+    @property
+    def unopened_connectors(self) -> int:
+        """How many connectors this process cannot open, and leaves to others."""
+        return len(self._accounts.unopened) if self._accounts is not None else 0
 
     def run(self, work: Callable[[DeliveryEngine], Awaitable[None]], *, timeout_s: float) -> None:
         """Run `work` on the loop and wait for it."""
@@ -78,7 +94,8 @@ class DeliveryProcess:
 
     async def _open(self) -> None:
         settings = self._settings
-        platform = await Platform.open(settings)
+        platform = await Platform.open(settings, role="worker")
+        platform.supervised.append(self._background)
         accounts = Accounts(platform.database, platform.vault, platform.providers)
         platform.on_change.append(accounts.forget)
         self._platform, self._accounts = platform, accounts
@@ -88,9 +105,11 @@ class DeliveryProcess:
             cap_s=settings.retry_cap_s,
             max_age_s=settings.retry_max_age_s,
         )
+        ready = ReadySet(platform.redis)
+        broken = BrokenConnectors(platform.database, platform.mail, public_url=settings.public_url)
         self._engine = DeliveryEngine(
             database=platform.database,
-            ready=ReadySet(platform.redis),
+            ready=ready,
             doorbell=platform.doorbell,
             accounts=accounts,
             pacer=Pacer(platform.redis),
@@ -102,7 +121,7 @@ class DeliveryProcess:
                 first_pause_s=settings.circuit_first_pause_s,
                 longest_pause_s=settings.circuit_longest_pause_s,
             ),
-            broken=BrokenConnectors(platform.database, platform.mail, public_url=settings.public_url),
+            broken=broken,
             retry_policy=retry_policy,
             concurrency=settings.delivery_concurrency,
             lease_s=settings.lease_s,
@@ -128,14 +147,16 @@ class DeliveryProcess:
             platform.receipt_applier, platform.receipts, retention_days=settings.callback_retention_days
         )
         keeper = Keeper(platform.database.raw, Defaults(settings.content_days, settings.retention_days))
-        feeder = CampaignFeeder(platform, ahead=settings.campaign_ahead)
+        unopened = UnopenedWatch(accounts.unopened, accounts.get_again, ready, broken)
         self._background.start("keep-leases", self._engine.keep_leases)
         self._background.start("sweeper", sweeper.run)
         self._background.start("watcher", watcher.run)
         self._background.start("receipts", receipt_rounds.run)
         self._background.start("rollups", RollupFolder(platform.database.raw).run)
         self._background.start("retention", keeper.run)
-        self._background.start("campaigns", feeder.run)
+        self._background.start("unopened-connectors", unopened.run)
+        self._background.start("campaigns", lambda: run_on_thread("campaigns", lambda: feed_campaigns(settings)))
+        Maintenance(platform.database.raw).start(self._background)
 
     async def _close(self, grace_s: float) -> None:
         if self._engine is not None:

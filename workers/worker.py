@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ import structlog
 from rq import Queue, SimpleWorker
 from rq.timeouts import BaseDeathPenalty
 
+from backend.outages import OutageLog
 from backend.queueing import QUEUE
 from backend.settings import Settings, get_settings
 from workers.process import DeliveryProcess
@@ -20,6 +22,8 @@ from workers.process import DeliveryProcess
 log = structlog.get_logger()
 
 _RECONNECT_S: Final = 1.0
+_RQ_SAYS_EVERY_S: Final = 10.0
+_outage = OutageLog("worker.redis_away")
 
 
 class NoDeathPenalty(BaseDeathPenalty):
@@ -30,12 +34,35 @@ class NoDeathPenalty(BaseDeathPenalty):
     def cancel_death_penalty(self) -> None: ...
 
 
+class SayOnce(logging.Filter):
+    """RQ tells of Redis being away at each of its tries, with tracebacks: once in ten seconds is enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at = -_RQ_SAYS_EVERY_S
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, redis.RedisError):
+            record.exc_info = None
+        elif not any(isinstance(argument, redis.RedisError) for argument in record.args or ()):
+            return True
+        now = time.monotonic()
+        if now - self._said_at < _RQ_SAYS_EVERY_S:
+            return False
+        self._said_at = now
+        return True
+
+
 class DrainWorker(SimpleWorker):
     """A SimpleWorker that is back within two seconds of Redis, and stops without waiting for a slice."""
 
     death_penalty_class = NoDeathPenalty
     max_connection_wait_time = 2
     delivery: DeliveryProcess
+
+    def subscribe(self) -> None:
+        """Take no commands through Redis: nobody gives any, and the thread for them would outlive each outage."""
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         self.delivery.request_stop()
@@ -48,6 +75,7 @@ def main(settings: Settings | None = None) -> None:
     _end_on_signals()
     delivery = DeliveryProcess(settings)
     delivery.start()
+    logging.getLogger("rq.worker").addFilter(SayOnce())
     log.info("worker.started", concurrency=settings.delivery_concurrency)
     try:
         while _work(settings, delivery):
@@ -73,7 +101,9 @@ def _work(settings: Settings, delivery: DeliveryProcess) -> bool:
         worker.delivery = delivery
         worker.work(logging_level="WARNING")
     except (redis.RedisError, OSError) as exc:
-        log.warning("worker.redis_away", error=type(exc).__name__)
+        _outage.warn(exc)
         # RQ's handler may have taken the signal while RQ was still connecting.
         return not delivery.is_stop_requested
+    finally:
+        connection.close()
     return False

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-import orjson
-
-# A spreadsheet takes a cell that begins so for a formula, and runs it.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes a cell that begins so for a formula, and runs it; some take the wide forms too. Where the list
+# separator is another, a cell also begins behind that one, and behind an end of line: the quotes mean nothing there.
+_FORMULA: Final = re.compile(r"(?:\A|(?<=[;\t\r\n]))(?=[ \u00a0]*[=+\-@\uff1d\uff0b\uff0d\uff20])|\A(?=[\t\r\n])")
 _NUMBER: Final = re.compile(r"[+-]?[\d .,()/-]{1,40}")
 
 
@@ -22,11 +22,12 @@ def line_of(cells: Sequence[str]) -> bytes:
 
 
 def cell_of(value: Any) -> str:
-    """Return the value as a cell that no spreadsheet runs: what would be a formula begins with `'`."""
+    """Return the value as a cell that no spreadsheet runs: before what would be a formula stands `'`."""
     if value is None:
         return ""
-    text = orjson.dumps(value).decode() if isinstance(value, dict) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    # Not orjson, which refuses numbers of more than 64 bits: rows from before they were bounded may have them.
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")) if isinstance(value, dict) else str(value)
+    return _FORMULA.sub("'", text)
 
 
 def own_cell(text: str) -> str:

@@ -6,7 +6,6 @@ Nothing internal leaves: an unexpected exception is a 500 that names only the re
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -14,7 +13,6 @@ from typing import Any, Final
 import orjson
 import psycopg
 import sqlalchemy.exc
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
@@ -27,7 +25,6 @@ from backend.api.validation import malformed_body, validation_error, validation_
 from backend.errors import (
     AppError,
     BadRequest,
-    DatabaseError,
     MalformedBody,
     MethodNotAllowed,
     NotFound,
@@ -36,20 +33,11 @@ from backend.errors import (
     ServiceUnavailable,
     UnsupportedMediaType,
 )
+from backend.services.unexpected import as_app_error
 
 __all__ = ["answer", "error_response", "install", "to_app_error", "validation_error", "wants_problem_json"]
 
-log = structlog.get_logger()
-
 PROBLEM_JSON: Final = "application/problem+json"
-_DATABASE_AWAY: Final = (
-    sqlalchemy.exc.OperationalError,
-    sqlalchemy.exc.InterfaceError,
-    sqlalchemy.exc.TimeoutError,
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    ConnectionError,
-)
 _BY_STATUS: Final[dict[int, type[AppError]]] = {
     400: MalformedBody,
     404: NotFound,
@@ -91,24 +79,7 @@ def to_app_error(exc: Exception) -> AppError:
         return _of_status(exc)
     if isinstance(exc, ClientDisconnect):
         return BadRequest("The client went away before its body had arrived.")
-    if isinstance(exc, _DATABASE_AWAY):
-        log.warning("database.away", error=type(exc).__name__)
-        return ServiceUnavailable(
-            "The database does not answer; nothing was changed. Try again shortly.", headers={"Retry-After": "2"}
-        )
-    if isinstance(exc, sqlalchemy.exc.SQLAlchemyError | psycopg.Error):
-        log.error("database.error", error=type(exc).__name__, exc_info=exc)
-        _report(exc)
-        return DatabaseError("The database refused the operation; nothing was changed.")
-    log.error("http.unexpected", error=type(exc).__name__, exc_info=exc)
-    _report(exc)
-    return ServerError("Something went wrong on our side; it has been logged under this request id.")
-
-
-def _report(exc: Exception) -> None:
-    # Imported by backend.logs where SENTRY_DSN is set, and half a second of import where it is not.
-    if (sentry_sdk := sys.modules.get("sentry_sdk")) is not None:
-        sentry_sdk.capture_exception(exc)
+    return as_app_error(exc)
 
 
 def wants_problem_json(headers: Mapping[str, str]) -> bool:
@@ -167,6 +138,8 @@ def _http_error(request: Request, exc: HTTPException) -> AppError:
         )
     if exc.status_code == 404 and exc.detail == _phrase(404):
         return NotFound(f"There is no {method} {path}; see /docs for what there is.")
+    if isinstance(exc.__cause__, AppError):
+        return exc.__cause__  # FastAPI wraps what reading the body raises
     if exc.status_code == 400:
         return MalformedBody("The body is not valid JSON in UTF-8.", headers=exc.headers or {})
     return _of_status(exc)
@@ -208,3 +181,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(sqlalchemy.exc.SQLAlchemyError, _handle)
     app.add_exception_handler(psycopg.Error, _handle)
     app.add_exception_handler(ConnectionError, _handle)
+    app.add_exception_handler(orjson.JSONEncodeError, _handle)
+    app.add_exception_handler(UnicodeEncodeError, _handle)

@@ -9,8 +9,8 @@ from uuid import UUID
 from fastapi import Depends, Query
 
 from backend import ids
-from backend.api.schemas.base import has_nul
 from backend.errors import FieldError, ValidationFailed
+from backend.json_values import find_flaw
 from backend.services.connectors.types import provider_of
 from backend.services.filters import Wanted
 from backend.services.reporting.instants import parse_instant
@@ -19,9 +19,8 @@ from backend.services.reporting.messages import MessageFilter
 
 def storable_text(field: str, value: str | None) -> str | None:
     """Raises ValidationFailed."""
-    if has_nul(value):
-        message = f"'{field}' contains a NUL character, which no stored text has; remove it."
-        raise ValidationFailed(errors=[FieldError(field, "VALIDATION_ERROR", message)])
+    if (flaw := find_flaw(value, field)) is not None:
+        raise ValidationFailed(errors=[FieldError(field, "VALIDATION_ERROR", flaw.message)])
     return value
 
 

@@ -18,7 +18,8 @@ from backend import ids
 from backend.api.address_limit import AddressLimit
 from backend.api.cors import CorsPolicy, Headers
 from backend.api.errors import PROBLEM_JSON, error_response, to_app_error
-from backend.errors import AppError, OriginNotAllowed, PayloadTooLarge
+from backend.errors import AppError, BadRequest, OriginNotAllowed, PayloadTooLarge
+from backend.services.accounts.origins import origin_host
 
 log = structlog.get_logger()
 
@@ -121,7 +122,9 @@ class _Exchange:
         try:
             if address_limit is not None:
                 address_limit.check(self._scope)
-            if self._origin is not None and self._is_preflight():
+            if self._origin is not None and origin_host(self._origin.decode("latin-1")) is None:
+                await self._refuse_origin(self._origin)
+            elif self._origin is not None and self._is_preflight():
                 await self._answer_preflight(self._origin)
             elif self._length is not None and self._length > self._limit:
                 await self._answer(PayloadTooLarge(self._too_large(f"has {self._length} bytes")))
@@ -141,6 +144,12 @@ class _Exchange:
         return self._scope["method"] == "OPTIONS" and any(
             name == b"access-control-request-method" for name, _ in self._scope["headers"]
         )
+
+    async def _refuse_origin(self, origin: bytes) -> None:
+        """Before anything takes it apart or writes it into an answer."""
+        self._origin = None
+        shown = origin.decode(errors="replace")[:80]
+        await self._answer(BadRequest(f"Origin '{shown}' is no origin; write scheme and host: https://example.com"))
 
     async def _answer_preflight(self, origin: bytes) -> None:
         headers = self._cors.preflight(self._scope["path"], origin)

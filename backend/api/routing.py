@@ -7,6 +7,7 @@ from enum import Enum
 from fastapi import APIRouter, Depends, FastAPI
 
 from backend.api.dependencies import refuse_json_dialects
+from backend.api.json_bodies import CheckedRoute
 from backend.api.openapi import DEFAULT_RESPONSES
 
 
@@ -17,6 +18,7 @@ def api_router(*, prefix: str = "", tags: list[str | Enum] | None = None, includ
         tags=tags,
         include_in_schema=include_in_schema,
         responses=DEFAULT_RESPONSES,
+        route_class=CheckedRoute,
         dependencies=[Depends(refuse_json_dialects)],
     )
 

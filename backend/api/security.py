@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
+import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
@@ -16,10 +17,12 @@ from backend.api.dependencies import PlatformDep
 from backend.errors import InvalidToken, KeyScope, MissingApiKey, OriginNotAllowed
 from backend.services.accounts.access import UserPrincipal
 from backend.services.accounts.limits import count_dashboard_call
-from backend.services.accounts.origins import is_local
+from backend.services.accounts.origins import is_local, origin_host
 from backend.services.accounts.users import Client, authenticate_access, authenticate_cookie
 from backend.services.platform import Platform
 from backend.services.sending.catalog import CatalogKey
+
+log = structlog.get_logger()
 
 SESSION_COOKIE: Final = "mjs_session"
 KEY_PREFIXES: Final = ("sk_", "pk_")
@@ -41,12 +44,30 @@ def client_of(connection: HTTPConnection, trusted_proxies: Iterable[str]) -> Cli
     """Return who is at the other end; X-Forwarded-For counts only when a trusted proxy sent it."""
     address = connection.client.host if connection.client is not None else ""
     trusted = tuple(trusted_proxies)
+    if not trusted and connection.headers.get("x-forwarded-for"):
+        _warn_of_proxy(address)
     if trusted:
         hops = [hop.strip() for hop in connection.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
         # From the right: each hop was written by the one after it, and only a trusted one tells the truth.
         while hops and _is_trusted(address, trusted):
             address = hops.pop()
     return Client(address=address, user_agent=connection.headers.get("user-agent", ""))
+
+
+@lru_cache(maxsize=8)
+def _warn_of_proxy(address: str) -> None:
+    """Once for each: behind a proxy that is not named everybody has its address, and shares one limit."""
+    try:
+        is_near = ipaddress.ip_address(address).is_private
+    except ValueError:
+        return
+    if is_near:
+        log.warning(
+            "proxy.not_trusted",
+            address=address,
+            problem="it sends X-Forwarded-For, which is not believed: limits take all of its clients for one",
+            remedy=f"set TRUSTED_PROXIES={address} if it is your proxy",
+        )
 
 
 def _is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
@@ -64,7 +85,8 @@ def require_same_origin(request: HTTPConnection) -> None:
     if request.headers.get("sec-fetch-site") in {"same-origin", "none"}:
         return
     origin = request.headers.get("origin", "")
-    if origin and urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower():
+    host = origin_host(origin)
+    if host and host == request.headers.get("host", "").lower():
         return
     raise OriginNotAllowed(
         f"This may only be called from a page of this server, not from '{origin[:80] or 'an unknown origin'}'."

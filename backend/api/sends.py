@@ -12,13 +12,12 @@ from pydantic import BaseModel, ValidationError
 
 from backend import ids
 from backend.api.errors import validation_error
-from backend.api.schemas.base import has_nul
-from backend.api.schemas.send import ContentFields, SendBody, SendFields, TextBody
+from backend.api.json_bodies import check_size, check_values, needs_check, read_json
+from backend.api.schemas.send import BatchBody, ContentFields, SendBody, SendFields, TextBody
 from backend.errors import (
     BadRequest,
     ConnectorNotFound,
     FieldError,
-    MalformedBody,
     ProjectNotFound,
     TemplateNotFound,
     UnsupportedMediaType,
@@ -44,31 +43,33 @@ async def read_body(request: Request) -> bytes:
 
 def parse(model: type[BodyT], body: bytes) -> BodyT:
     """Raises MalformedBody or ValidationFailed."""
+    if needs_check(body):
+        check_values(read_json(body))
     try:
-        parsed = model.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as exc:
         raise validation_error(exc) from exc
-    # Postgres cannot store NUL; the cheap search first, since it is hardly ever there.
-    if b"\\u0000" in body:
-        _refuse_nul(orjson.loads(body))
-    return parsed
+
+
+def parse_batch(body: bytes) -> BatchBody:
+    """Like `parse`, but what cannot be stored is left to each message. Raises MalformedBody or ValidationFailed."""
+    try:
+        if not needs_check(body):
+            return BatchBody.model_validate_json(body)
+        value = read_json(body)
+        check_size(value)
+        return BatchBody.model_validate(value)
+    except ValidationError as exc:
+        raise validation_error(exc) from exc
 
 
 def parse_object(model: type[BodyT], fields: dict[str, Any]) -> BodyT:
     """Like `parse`, of what was read already. Raises ValidationFailed."""
+    check_values(fields)
     try:
-        parsed = model.model_validate(fields)
+        return model.model_validate(fields)
     except ValidationError as exc:
         raise validation_error(exc) from exc
-    _refuse_nul(fields)
-    return parsed
-
-
-def _refuse_nul(fields: dict[str, object]) -> None:
-    for name, value in fields.items():
-        if has_nul(name) or has_nul(value):
-            message = f"'{name}' contains a NUL character (\\u0000), which cannot be stored; remove it."
-            raise ValidationFailed(errors=[FieldError(name.replace("\x00", ""), "VALIDATION_ERROR", message)])
 
 
 def recipient_of(body: SendBody) -> str | dict[str, str]:
@@ -187,7 +188,7 @@ def check_project(caller: Caller, project_id: str | None) -> None:
 
 
 def idempotency_key(request: Request, caller: Caller, route: str, body: bytes) -> IdempotencyKey | None:
-    """Return the request's Idempotency-Key. Raises BadRequest or MalformedBody.
+    """Return the request's Idempotency-Key. Raises BadRequest.
 
     Web pages have names of their own: no visitor may take the one that the server is about to use.
     """
@@ -216,8 +217,9 @@ def body_hash(body: bytes) -> bytes:
     """Canonical, so that the same request with its fields in another order is the same request."""
     try:
         canonical = orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONDecodeError as exc:
-        raise MalformedBody from exc
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        # A batch in which one message has a number that is none: the others are sent.
+        canonical = body
     return hashlib.sha256(canonical).digest()
 
 

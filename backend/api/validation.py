@@ -9,7 +9,10 @@ from typing import Any, Final
 
 import pydantic
 
-from backend.errors import AppError, FieldError, MalformedBody, ValidationFailed
+from backend.api.schemas.base import OUT_OF_RANGE
+from backend.errors import MOST_ERRORS, AppError, FieldError, MalformedBody, ValidationFailed
+from backend.instants import RANGE
+from backend.json_values import written_path
 
 MISSING: Final = "MISSING_REQUIRED_FIELD"
 UNKNOWN: Final = "UNKNOWN_FIELD"
@@ -48,6 +51,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "datetime_from_date_parsing": _INSTANT,
     "datetime_object_invalid": _INSTANT,
     "timezone_aware": _INSTANT,
+    OUT_OF_RANGE: f"an instant {RANGE}",
     "date_parsing": "a date such as 2024-01-15",
     "date_type": "a date such as 2024-01-15",
     "uuid_parsing": "an id",
@@ -79,9 +83,12 @@ def validation_error(exc: pydantic.ValidationError) -> AppError:
 
 def validation_failed(errors: Sequence[_Error]) -> ValidationFailed:
     """Return one error for all that is wrong; its code is theirs when they share one."""
-    fields = [field_error(error) for error in errors]
-    more = f" ({len(fields) - 1} more in details.errors)" if len(fields) > 1 else ""
-    return ValidationFailed(fields[0].message + more, errors=fields)
+    fields = [field_error(error) for error in errors[:MOST_ERRORS]]
+    left_out = len(errors) - len(fields)
+    more = f" ({len(errors) - 1} more in details.errors)" if len(errors) > 1 else ""
+    if left_out:
+        more = f" ({len(errors) - 1} more, the first of them in details.errors)"
+    return ValidationFailed(fields[0].message + more, errors=fields, more_errors=left_out)
 
 
 def field_error(error: _Error) -> FieldError:
@@ -100,10 +107,7 @@ def _field_of(location: Sequence[str | int]) -> tuple[str, str]:
     place, rest = "body", list(location)
     if rest and rest[0] in _PLACES:
         place = str(rest.pop(0))
-    path = ""
-    for part in rest:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return place, path or place
+    return place, written_path(rest) or place
 
 
 def _missing(place: str, field: str) -> str:

@@ -17,10 +17,13 @@ from backend.models.invitation import Invitation
 from backend.models.message import Message
 from backend.models.message_rollup import MessageRollup
 from backend.models.pending_receipt import PendingReceipt
+from backend.models.process import Process
 from backend.models.project import Project, ProjectMember
 from backend.models.provider_ref import ProviderRef
 from backend.models.rollup_delta import ROLLUP_DELTAS
 from backend.models.route import Route
+from backend.models.schema_compat import SchemaCompat
+from backend.models.secret_fingerprint import SecretFingerprint
 from backend.models.send_queue import SendQueueRow
 from backend.models.send_token_secret import SendTokenSecret
 from backend.models.suppression import Suppression
@@ -49,11 +52,14 @@ __all__ = [
     "Message",
     "MessageRollup",
     "PendingReceipt",
+    "Process",
     "Project",
     "ProjectMember",
     "ProviderRef",
     "RefreshToken",
     "Route",
+    "SchemaCompat",
+    "SecretFingerprint",
     "SendQueueRow",
     "SendTokenSecret",
     "Suppression",

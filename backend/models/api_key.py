@@ -11,21 +11,23 @@ from sqlmodel import Field, col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models.base import Json, JsonObject, TenantRow, Timestamp
+from backend.models.project import IS_OPEN
 from backend.models.session import RawPool
 
 # Across tenants: the key is what says which tenant calls.
 # A regenerated key is found by its old text too: one scan over both indexes, as cheap as over one.
-_CALLERS: Final = """
+_CALLERS: Final = f"""
 SELECT k.key_hash, k.previous_hash, k.previous_expires_at, k.id, k.project_id, k.name, k.kind, k.mode, k.scopes,
-       k.allowed_origins, k.rate_limit, k.expires_at, p.plan, p.quiet_hours
+       k.allowed_origins, k.rate_limit, k.expires_at, p.plan, p.quiet_hours,
+       {IS_OPEN}
 FROM api_keys k JOIN projects p ON p.id = k.project_id
 WHERE (k.key_hash = ANY(%(hashes)s) OR k.previous_hash = ANY(%(hashes)s))
-  AND k.is_active AND k.deleted_at IS NULL AND p.is_active AND p.deleted_at IS NULL
-"""
+  AND k.is_active AND k.deleted_at IS NULL AND p.deleted_at IS NULL
+"""  # noqa: S608 (made of constants)
 
 
 class Caller(NamedTuple):
-    """What the send path needs to know of a valid key. `plan` and `quiet_hours` are its project's."""
+    """What the send path needs to know of a valid key. `plan`, `quiet_hours`, `is_project_open`: its project's."""
 
     id: UUID
     project_id: UUID
@@ -38,6 +40,7 @@ class Caller(NamedTuple):
     expires_at: datetime | None
     plan: str
     quiet_hours: JsonObject | None
+    is_project_open: bool
 
 
 class ApiKey(TenantRow, table=True):

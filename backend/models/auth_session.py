@@ -10,6 +10,7 @@ from sqlmodel import Field, SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models.base import Row, Timestamp, utc_now
+from backend.models.session import Change, announce
 
 
 class AuthSession(Row, table=True):
@@ -37,7 +38,14 @@ class AuthSession(Row, table=True):
     async def revoke_all(cls, session: AsyncSession, user_id: UUID, *, but: UUID | None = None) -> None:
         """End every log-in of the user, `but` one."""
         live = (col(cls.user_id) == user_id, col(cls.revoked_at).is_(None), col(cls.id).is_distinct_from(but))
-        await session.exec(update(cls).where(*live).values(revoked_at=utc_now()))
+        ended = await session.exec(update(cls).where(*live).values(revoked_at=utc_now()).returning(col(cls.id)))
+        for session_id in ended.scalars():
+            announce(session, Change("session", session_id))
+
+    def revoke(self, session: AsyncSession) -> None:
+        """End it: every process is told once that is committed."""
+        self.revoked_at = utc_now()
+        announce(session, Change("session", self.id))
 
 
 class RefreshToken(SQLModel, table=True):

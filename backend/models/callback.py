@@ -1,4 +1,4 @@
-"""A callback as it came from a provider, kept for some days: what was said, byte for byte."""
+"""A callback as it came from a provider, kept for some days: what was said, byte for byte, up to a quota."""
 
 from __future__ import annotations
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy import Index, SmallInteger, text
+from sqlalchemy import Boolean, Index, SmallInteger, literal_column, text
+from sqlalchemy.orm import aliased
 from sqlmodel import Field, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models.base import Json, JsonObject, TenantRow, Timestamp, utc_now
+from backend.models.project import IS_OPEN, Project
 
 # Nothing can be sent through such a connector now; its messages wait.
 UNUSABLE: Final = "NOT is_active OR broken_at IS NOT NULL OR circuit_opened_at IS NOT NULL"
+
+
+class ForSending(NamedTuple):
+    """A connector, and whether its project may send (models/project.py)."""
+
+    connector: Connector
+    is_project_deleted: bool
+    is_project_open: bool
 
 
 class Connector(TenantRow, table=True):
@@ -86,6 +96,21 @@ class Connector(TenantRow, table=True):
     async def list_for_project(cls, session: AsyncSession, project_id: UUID) -> list[Self]:
         query = select(cls).where(col(cls.project_id) == project_id, col(cls.deleted_at).is_(None))
         return list((await session.exec(query.order_by(col(cls.id).desc()))).all())
+
+    @classmethod
+    async def find_for_sending(cls, session: AsyncSession, connector_id: UUID) -> ForSending | None:
+        """Across tenants, deleted ones too, with what its project lets it do."""
+        p = aliased(Project, name="p")
+        query = (
+            select(cls, col(p.deleted_at), literal_column(IS_OPEN, Boolean))
+            .join(p, col(p.id) == col(cls.project_id))
+            .where(col(cls.id) == connector_id)
+        )
+        row = (await session.exec(query)).first()
+        if row is None:
+            return None
+        connector, deleted_at, is_open = row
+        return ForSending(connector, is_project_deleted=deleted_at is not None, is_project_open=bool(is_open))
 
     @classmethod
     async def find_many(cls, session: AsyncSession, ids: set[UUID]) -> list[Self]:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
+from sqlalchemy import Boolean, literal_column
+from sqlalchemy.orm import aliased
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models.base import Json, JsonObject, MutableRow, Timestamp, utc_now
 from backend.models.user import User
+
+# Whether a project `p` accepts, sends and feeds: neither deleted nor switched off, nor have all its owners been. One
+# that has no owner at all (an import, a test) is nobody's to switch off that way.
+IS_OPEN: Final = """
+    p.is_active AND p.suspended_at IS NULL AND p.deleted_at IS NULL AND coalesce((
+        SELECT bool_or(u.is_active) FROM project_members o JOIN users u ON u.id = o.user_id
+        WHERE o.project_id = p.id AND o.role = 'owner'), true)
+"""
 
 
 class Project(MutableRow, table=True):
@@ -21,6 +31,8 @@ class Project(MutableRow, table=True):
     description: str | None = Field(default=None)
     plan: str = Field(default="enterprise", max_length=20)
     is_active: bool = True
+    # Set by the server's administrator, which no owner can undo.
+    suspended_at: datetime | None = Field(default=None, sa_type=Timestamp)
     deleted_at: datetime | None = Field(default=None, sa_type=Timestamp)
     # None: as the server's settings say.
     content_retention: str | None = Field(default=None, max_length=10)  # keep | nothing | mask | days
@@ -29,10 +41,23 @@ class Project(MutableRow, table=True):
     # {start, end: "HH:MM", timezone: of recipients whose own is not known | None: UTC}
     quiet_hours: JsonObject | None = Field(default=None, sa_type=Json)
 
+    @property
+    def is_running(self) -> bool:
+        """Neither its owners nor the server's administrator have switched it off."""
+        return self.is_active and self.suspended_at is None
+
     @classmethod
     async def find(cls, session: AsyncSession, project_id: UUID) -> Self | None:
         query = select(cls).where(col(cls.id) == project_id, col(cls.deleted_at).is_(None))
         return (await session.exec(query)).first()
+
+    @classmethod
+    async def find_open(cls, session: AsyncSession, project_id: UUID) -> tuple[Self, bool] | None:
+        """Return the project, and whether it accepts and sends; None: there is none, or it was deleted."""
+        p = aliased(cls, name="p")
+        query = select(p, literal_column(IS_OPEN, Boolean)).where(col(p.id) == project_id, col(p.deleted_at).is_(None))
+        row = (await session.exec(query)).first()
+        return (row[0], bool(row[1])) if row is not None else None
 
     @classmethod
     async def lock(cls, session: AsyncSession, project_id: UUID) -> bool:

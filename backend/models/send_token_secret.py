@@ -10,18 +10,19 @@ from sqlmodel import Field, SQLModel, col, delete
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models.base import Timestamp, utc_now
+from backend.models.project import IS_OPEN
 from backend.models.session import RawPool
 
 # Bound to the key's text, not to its row: after a regeneration each text has its own, as long as it works.
-_SIGNER: Final = """
+_SIGNER: Final = f"""
 SELECT s.secret_encrypted, k.id, k.project_id, k.name, k.mode, k.scopes,
        CASE WHEN s.key_hash = k.key_hash THEN k.expires_at ELSE least(k.previous_expires_at, k.expires_at) END
 FROM send_token_secrets s
 JOIN api_keys k ON k.id = s.key_id AND (k.key_hash = s.key_hash OR k.previous_hash = s.key_hash)
 JOIN projects p ON p.id = k.project_id
 WHERE s.kid = %s AND k.kind = 'secret'
-  AND k.is_active AND k.deleted_at IS NULL AND p.is_active AND p.deleted_at IS NULL
-"""
+  AND k.is_active AND k.deleted_at IS NULL AND {IS_OPEN}
+"""  # noqa: S608 (made of constants)
 _KEEP: Final = """
 INSERT INTO send_token_secrets (kid, key_id, project_id, key_hash, secret_encrypted, created_at)
 VALUES (%s, %s, %s, %s, %s, now()) ON CONFLICT (kid) DO NOTHING

@@ -6,10 +6,12 @@ to services.
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -19,6 +21,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.models.loaders import read_what_is_there
 
 RawPool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 # Names the connections in pg_stat_activity.
@@ -33,7 +37,7 @@ _LIMIT_IDLING: Final = "SET idle_in_transaction_session_timeout = '15s'"
 class Change:
     """A row that processes cache has changed; told to all of them once it is committed."""
 
-    kind: Literal["key", "connector", "template", "project", "route"]
+    kind: Literal["key", "connector", "template", "project", "route", "session"]
     id: UUID
 
 
@@ -43,12 +47,21 @@ def announce(session: AsyncSession, change: Change) -> None:
 
 
 def sqlalchemy_url(database_url: str) -> str:
-    """Return the URL with SQLAlchemy's name of the psycopg driver."""
+    """Return the URL with SQLAlchemy's name of the psycopg driver, and several hosts as it wants them."""
     scheme, _, rest = database_url.partition("://")
-    return f"postgresql+psycopg://{rest}" if scheme in {"postgresql", "postgres"} else database_url
+    if scheme not in {"postgresql", "postgres"}:
+        return database_url
+    parts = urlsplit(f"postgresql+psycopg://{rest}")
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return f"postgresql+psycopg://{rest}"
+    ported = [host if urlsplit(f"//{host}").port else f"{host}:5432" for host in hosts.split(",")]
+    query = "&".join([*(f"host={host}" for host in ported), *filter(None, [parts.query])])
+    return f"postgresql+psycopg://{credentials}{at}{parts.path or '/'}?{query}"
 
 
-def _limit_idling(connection: Any, _record: object) -> None:
+def _set_up(connection: Any, _record: object) -> None:
+    read_what_is_there(connection.driver_connection)
     # SQLAlchemy's connection has psycopg's cursor; outside a transaction, so that a rollback keeps it.
     connection.autocommit = True
     cursor = connection.cursor()
@@ -57,8 +70,16 @@ def _limit_idling(connection: Any, _record: object) -> None:
     connection.autocommit = False
 
 
-async def _limit_idling_of_pool(connection: AsyncConnection[TupleRow]) -> None:
+async def _set_up_of_pool(connection: AsyncConnection[TupleRow]) -> None:
+    read_what_is_there(connection)
     await connection.execute(_LIMIT_IDLING)
+
+
+def _has_said_something(connection: AsyncConnection[TupleRow]) -> bool:
+    """Whether there is something to read, such as the end of the connection. A system call, no round trip."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Database:
@@ -75,7 +96,7 @@ class Database:
             hide_parameters=True,  # errors reach the log; what was being stored must not
             connect_args={"application_name": _APPLICATION, "connect_timeout": 5},
         )
-        event.listen(self.engine.sync_engine, "connect", _limit_idling)
+        event.listen(self.engine.sync_engine, "connect", _set_up)
         self.raw: RawPool = AsyncConnectionPool(
             database_url,
             min_size=1,
@@ -86,9 +107,21 @@ class Database:
             reconnect_timeout=30,
             # The raw pool's statements are each one transaction of their own.
             kwargs={"autocommit": True, "application_name": _APPLICATION, "connect_timeout": 5},
-            configure=_limit_idling_of_pool,
+            configure=_set_up_of_pool,
+            check=self._check_at_checkout,
         )
         self.on_changes: Callable[[set[Change]], Awaitable[None]] | None = None
+
+    async def _check_at_checkout(self, connection: AsyncConnection[TupleRow]) -> None:
+        """Keep a connection whose server has gone, as after a restart, from whoever asks for one."""
+        if not _has_said_something(connection):
+            return
+        try:
+            await self.raw.check_connection(connection)
+        except Exception:
+            # The others were cut off with it. One by one the pool would take seconds to find out.
+            await self.raw.check()
+            raise
 
     async def open(self) -> None:
         """Start the raw pool; it connects in the background."""

@@ -45,6 +45,10 @@ class Credentials(BaseModel):
 
     Fields that are secret are `SecretStr`; the dashboard's form and the API's check are made from
     this model (title, description, examples and `json_schema_extra` of each field).
+
+    A plain field says in `json_schema_extra={"destination": ...}` whether it decides where, or to whose
+    account, the secrets are sent: when such a field changes, they must be entered again. One that says
+    nothing does. A secret that never leaves this server says `{"is_sent": False}`, and stays.
     """
 
     model_config = ConfigDict(

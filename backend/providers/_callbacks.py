@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Literal, get_args
 from urllib.parse import parse_qsl
 
+from backend.instants import within_range
+
 ReceiptStatus = Literal["sent", "delivered", "read", "failed", "undelivered"]
 RECEIPT_STATUSES: tuple[ReceiptStatus, ...] = get_args(ReceiptStatus)
 
@@ -68,11 +70,11 @@ def is_same(given: str, expected: str) -> bool:
 
 
 def unix_instant(value: object) -> datetime | None:
-    """Return the instant of Unix seconds (a number or digits), None for anything else."""
+    """Return the instant of Unix seconds (a number or digits), None for anything else and for one out of range."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return datetime.fromtimestamp(float(value), UTC)
+        return within_range(datetime.fromtimestamp(float(value), UTC))
     except (ValueError, OverflowError, OSError):
         return None
 

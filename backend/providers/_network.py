@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import re
 import socket
 import ssl
 from functools import lru_cache
@@ -17,6 +18,9 @@ from typing import Final
 import certifi
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+# As DNS has them (RFC 1035 2.3.4), and with underscores, which names of containers have.
+_HOST_NAME: Final = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
+_LONGEST_NAME: Final = 253
 _IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
@@ -34,6 +38,16 @@ class AddressRefused(ValueError):
             "or let the administrator set ALLOW_PRIVATE_NETWORK=true."
         )
         self.host = host
+
+
+def is_host(name: str) -> bool:
+    """Tell whether `name` can be looked up at all: an IP literal, or labels of 1 to 63 characters."""
+    bare = name.strip("[]")
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        return name == bare and len(bare) <= _LONGEST_NAME and _HOST_NAME.fullmatch(bare) is not None
+    return name in {bare, f"[{bare}]"}
 
 
 def is_public(address: str) -> bool:
@@ -94,11 +108,15 @@ async def resolve_checked(host: str, port: int, *, allow_private: bool) -> list[
     """Resolve `host` once; raises AddressRefused when any of its addresses is not public.
 
     One private address among public ones refuses the host: which one is connected to would be chance.
-    Raises `socket.gaierror` when the name does not resolve.
+    Raises `socket.gaierror` when the name does not resolve, or can be none.
     """
     check_host_literal(host, allow_private=allow_private)
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except UnicodeError as exc:
+        # What Python says to labels that are empty or too long.
+        raise socket.gaierror(socket.EAI_NONAME, "it is no host name; check its spelling") from exc
     results: list[ResolveResult] = []
     for family, _, protocol, _, address in found:
         literal = str(address[0])

@@ -133,6 +133,26 @@ def credentials_to_json(credentials: Credentials) -> str:
 
 
 @lru_cache(maxsize=64)
+def destination_fields(provider: type[AnyProvider]) -> frozenset[str]:
+    """Return the plain fields (camelCase) that decide where the secrets are sent: all that do not deny it."""
+    return frozenset(
+        info.alias or name
+        for name, info in provider.credentials_model.model_fields.items()
+        if _plain_type(info.annotation) is not SecretStr and _extra(info).get("destination", True)
+    )
+
+
+@lru_cache(maxsize=64)
+def sent_secrets(provider: type[AnyProvider]) -> frozenset[str]:
+    """Return the secrets (camelCase) that travel to the provider: all that do not deny it."""
+    return frozenset(
+        info.alias or name
+        for name, info in provider.credentials_model.model_fields.items()
+        if _plain_type(info.annotation) is SecretStr and _extra(info).get("is_sent", True)
+    )
+
+
+@lru_cache(maxsize=64)
 def _described(provider: type[AnyProvider]) -> dict[str, Any]:
     return {
         "type": provider.type,
@@ -161,7 +181,7 @@ def describe(provider_type: str) -> dict[str, Any]:
 
 
 def _field(name: str, info: FieldInfo) -> dict[str, Any]:
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    extra = _extra(info)
     kind = _plain_type(info.annotation)
     options = _options(kind, extra.get("optionLabels"))
     # A default made at random (a webhook secret) is not a value to show.
@@ -177,6 +197,10 @@ def _field(name: str, info: FieldInfo) -> dict[str, Any]:
         "help": info.description or "",
         "options": options,
     }
+
+
+def _extra(info: FieldInfo) -> dict[str, Any]:
+    return dict(info.json_schema_extra) if isinstance(info.json_schema_extra, dict) else {}
 
 
 def _plain_type(annotation: Any) -> Any:

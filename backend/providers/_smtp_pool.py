@@ -10,6 +10,8 @@ from typing import Final
 
 import aiosmtplib
 
+from backend.providers._errors import Throttled
+
 # Short of the minute after which common servers drop a silent client.
 _IDLE_S: Final = 20.0
 # Longer silences are checked with a NOOP, so that a dropped connection costs no message its certainty.
@@ -35,6 +37,9 @@ class SmtpPool:
         cancellation included, closes it: nobody knows what its server will answer next.
         """
         async with self._slots:
+            if self._is_closed:
+                reason = "The connector was closed while the message waited for a connection; nothing was sent."
+                raise Throttled(reason, code="closed", recipient_only=True)
             client = await self._take_idle() or await self._open()
             try:
                 yield client

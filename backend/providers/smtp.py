@@ -10,14 +10,10 @@ import base64
 import re
 import socket
 import ssl
-from datetime import UTC, datetime
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
-from email.utils import format_datetime
 from typing import Final, Literal
 
 import aiosmtplib
+import structlog
 from email_validator import EmailNotValidError, validate_email
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -40,8 +36,11 @@ from backend.providers._errors import (
     Unavailable,
 )
 from backend.providers._http import credential_check
-from backend.providers._network import AddressRefused, connect_checked, tls_context
+from backend.providers._mail import UNSAFE_IN_HEADER, compose, mailbox
+from backend.providers._network import AddressRefused, connect_checked, is_host, tls_context
 from backend.providers._smtp_pool import SmtpPool, quit_politely
+
+log = structlog.get_logger(__name__)
 
 # By reply code; other 4xx repeat, other 5xx are final.
 _REPLIES: Final[dict[int, type[SendError]]] = {
@@ -57,8 +56,6 @@ _REPLIES: Final[dict[int, type[SendError]]] = {
 }
 # Enhanced codes that say the mailbox does not exist: a hard bounce.
 _NO_SUCH_MAILBOX: Final = re.compile(r"5\.1\.(1|6|10)\b")
-# Whatever some reader of a message might take for a line's end, and what has no place in a header.
-_UNSAFE_IN_HEADER: Final = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 _CONNECTIONS: Final = 8
 _CONNECT_S: Final = 10.0
 
@@ -69,31 +66,51 @@ class SmtpCredentials(Credentials):
         max_length=253,
         pattern=r"^[A-Za-z0-9._:\[\]-]+$",
         title="Host",
-        json_schema_extra={"placeholder": "smtp.example.com"},
+        json_schema_extra={"placeholder": "smtp.example.com", "destination": True},
     )
-    port: int = Field(587, ge=1, le=65535, title="Port", description="587 with STARTTLS, 465 with TLS.")
+    port: int = Field(
+        587,
+        ge=1,
+        le=65535,
+        title="Port",
+        description="587 with STARTTLS, 465 with TLS.",
+        json_schema_extra={"destination": True},
+    )
     security: Literal["starttls", "tls", "none"] = Field(
         "starttls",
         title="Security",
         description="None is only for servers in a private network.",
-        json_schema_extra={"optionLabels": {"starttls": "STARTTLS", "tls": "TLS", "none": "None"}},
+        json_schema_extra={
+            "optionLabels": {"starttls": "STARTTLS", "tls": "TLS", "none": "None"},
+            "destination": True,
+        },
     )
-    username: str | None = Field(None, max_length=320, title="Username")
+    username: str | None = Field(None, max_length=320, title="Username", json_schema_extra={"destination": True})
     password: SecretStr | None = Field(None, title="Password")
     from_address: str | None = Field(
         None,
         title="From address",
         description="Left empty, the username is used where it is an address.",
-        json_schema_extra={"placeholder": "hello@example.com"},
+        json_schema_extra={"placeholder": "hello@example.com", "destination": False},
     )
     from_name: str | None = Field(
-        None, max_length=200, title="From name", json_schema_extra={"placeholder": "Harbour Clinic"}
+        None,
+        max_length=200,
+        title="From name",
+        json_schema_extra={"placeholder": "Harbour Clinic", "destination": False},
     )
+
+    @field_validator("host")
+    @classmethod
+    def _can_be_looked_up(cls, value: str) -> str:
+        if not is_host(value):
+            raise ValueError("must be a host name or IP address like 'smtp.example.com'")
+        return value
 
     @field_validator("username", "from_name")
     @classmethod
     def _is_one_line(cls, value: str | None) -> str | None:
-        if value is not None and _UNSAFE_IN_HEADER.search(value):
+        if value is not None and UNSAFE_IN_HEADER.search(value):
             raise ValueError("must be one line without control characters")
         return value
 
@@ -136,9 +153,9 @@ class SmtpProvider(Provider[SmtpCredentials]):
     def __init__(self, credentials: SmtpCredentials, context: ProviderContext) -> None:
         super().__init__(credentials, context)
         self._address = credentials.sender
-        local_part, _, self._domain = self._address.rpartition("@")
-        # Parsed once for all mails.
-        self._from = SMTP.header_factory("From", str(Address(credentials.from_name or "", local_part, self._domain)))
+        self._domain = self._address.rpartition("@")[2]
+        # Written once for all mails.
+        self._from = mailbox(credentials.from_name or "", self._address)
         password = credentials.password.get_secret_value() if credentials.password else ""
         if password:
             both = f"\0{credentials.username}\0{password}".encode()
@@ -193,7 +210,7 @@ class SmtpProvider(Provider[SmtpCredentials]):
             raise OutcomeUnknown(
                 f"{self._server} did not confirm the message in time; it may have taken it.", code="timeout"
             ) from None
-        except (aiosmtplib.SMTPException, OSError) as exc:
+        except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
             raise self._failure(exc, message, handover) from None
         reply = self.quote(answer.message, message.text)
         return Accepted(message_id, answer={"code": answer.code, "reply": reply})
@@ -217,20 +234,17 @@ class SmtpProvider(Provider[SmtpCredentials]):
             return await client.data(content)
 
     def _compose(self, message: OutboundMessage, message_id: str) -> bytes:
-        is_ascii = message.to.isascii() and self._address.isascii()
-        email = EmailMessage(policy=SMTP if is_ascii else SMTPUTF8)
         try:
-            email["From"] = self._from
-            email["To"] = message.to
-            if message.subject:
-                email["Subject"] = message.subject
-            email["Date"] = format_datetime(datetime.now(UTC))
-            email["Message-ID"] = message_id
-            email.set_content(message.text)
-            if message.html:
-                email.add_alternative(message.html, subtype="html")
-            return email.as_bytes()
-        except ValueError as exc:
+            return compose(
+                sender=self._from,
+                to=message.to,
+                subject=message.subject,
+                message_id=message_id,
+                text=message.text,
+                html=message.html,
+            )
+        except Exception as exc:  # the email package raises many kinds, and none must look like a failed send
+            log.warning("mail.unwritable", message_id=message.id, error=type(exc).__name__)
             raise Rejected("The message cannot be written as an e-mail.", code="unwritable") from exc
 
     @property
@@ -252,6 +266,8 @@ class SmtpProvider(Provider[SmtpCredentials]):
                 f"The connection to {self._server} broke while it was taking the message ({words}).",
                 code="connection_broken",
             )
+        if isinstance(exc, ValueError):
+            return Rejected("The message's addresses cannot be written for a mail server.", code="unwritable")
         return Unavailable(f"{self._server} broke off before the message: {words}", code="connection_broken")
 
     def _refusal(self, exc: aiosmtplib.SMTPResponseException, message: OutboundMessage | None = None) -> SendError:
@@ -291,7 +307,7 @@ class SmtpProvider(Provider[SmtpCredentials]):
             raise self._too_slow() from None
         except AddressRefused as exc:
             raise Unauthorized(str(exc), code="address_refused") from exc
-        except (aiosmtplib.SMTPException, OSError) as exc:
+        except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
             raise self._connect_failure(exc) from None
 
     async def _connect(self) -> aiosmtplib.SMTP:
@@ -335,7 +351,7 @@ class SmtpProvider(Provider[SmtpCredentials]):
                 f"{self._server} cannot be reached: {self.quote(getattr(cause, 'strerror', None) or exc)}.",
                 code="unreachable",
             )
-        words = self.quote(exc.message if isinstance(exc, aiosmtplib.SMTPException) else exc)
+        words = self.quote(exc.message if isinstance(exc, aiosmtplib.SMTPException) else "it is not a host name.")
         return Unauthorized(f"{self._server} cannot be used as configured: {words}", code="unsupported")
 
 
@@ -362,7 +378,7 @@ def _email_address(text: str) -> str:
 def _check_headers(message: OutboundMessage) -> None:
     """Refuse what would start a header of its own."""
     for name, value in (("recipient", message.to), ("subject", message.subject or ""), ("id", message.id)):
-        if _UNSAFE_IN_HEADER.search(value):
+        if UNSAFE_IN_HEADER.search(value):
             raise Rejected(
                 f"The {name} holds a line break or control character, which no header can carry; remove it.",
                 code="unsafe_header",

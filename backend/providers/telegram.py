@@ -68,6 +68,7 @@ class TelegramCredentials(Credentials):
         default_factory=lambda: SecretStr(random_token(32)),
         title="Webhook secret",
         description="Telegram repeats it with every callback. Made for you when left empty.",
+        json_schema_extra={"is_sent": False},
     )
 
     @field_validator("bot_token")

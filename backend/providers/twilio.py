@@ -109,7 +109,7 @@ class TwilioCredentials(Credentials):
         pattern=r"^AC[A-Za-z0-9_.]{1,64}$",
         title="Account SID",
         description="On the first page of the Twilio console.",
-        json_schema_extra={"placeholder": "AC5f0d2c7e91b84a3c8d6e0f1a2b3c4d5e"},
+        json_schema_extra={"placeholder": "AC5f0d2c7e91b84a3c8d6e0f1a2b3c4d5e", "destination": True},
     )
     auth_token: Token = Field(title="Auth token", description="Beside the account SID; it also signs callbacks.")
     from_number: str | None = Field(
@@ -117,14 +117,14 @@ class TwilioCredentials(Credentials):
         max_length=16,
         title="From number",
         description="A number of the account, or an alphanumeric sender. Or use a messaging service.",
-        json_schema_extra={"placeholder": "+14155550100"},
+        json_schema_extra={"placeholder": "+14155550100", "destination": False},
     )
     messaging_service_sid: str | None = Field(
         None,
         pattern=r"^MG[A-Za-z0-9_.]{1,64}$",
         title="Messaging service SID",
         description="Twilio picks the number. Goes before the from number.",
-        json_schema_extra={"placeholder": "MG8c41d6f2a97b4e05b1c2d3e4f5a6b7c8"},
+        json_schema_extra={"placeholder": "MG8c41d6f2a97b4e05b1c2d3e4f5a6b7c8", "destination": False},
     )
 
     @model_validator(mode="after")

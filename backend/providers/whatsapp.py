@@ -110,7 +110,7 @@ class WhatsAppCredentials(Credentials):
         pattern=r"^[0-9]{1,32}$",
         title="Phone number ID",
         description="Meta for Developers, your app, WhatsApp, API setup. Not the phone number itself.",
-        json_schema_extra={"placeholder": "123456789012345"},
+        json_schema_extra={"placeholder": "123456789012345", "destination": True},
     )
     access_token: Token = Field(
         title="Access token",
@@ -122,10 +122,19 @@ class WhatsAppCredentials(Credentials):
         pattern=r"^[0-9]{1,32}$",
         title="Business account ID",
         description="Needed to list approved templates.",
+        json_schema_extra={"destination": True},
     )
-    app_secret: Token | None = Field(None, title="App secret", description="Needed to verify Meta's callbacks.")
+    app_secret: Token | None = Field(
+        None,
+        title="App secret",
+        description="Needed to verify Meta's callbacks.",
+        json_schema_extra={"is_sent": False},
+    )
     verify_token: Token | None = Field(
-        None, title="Verify token", description="A word of your own; give Meta the same one when you set the callback."
+        None,
+        title="Verify token",
+        description="A word of your own; give Meta the same one when you set the callback.",
+        json_schema_extra={"is_sent": False},
     )
 
 

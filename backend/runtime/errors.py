@@ -5,9 +5,10 @@ CannotStart
 ├── PortTaken                       the web server's address
 ├── BinaryMissing, NoAccount        what the embedded servers need
 ├── ServerFailed, ProcessKeepsDying what was started and does not stay
-├── SecretMissing, SecretsLost      keys and secrets
+├── SecretMissing, SecretsLost, SecretsOpen   keys and secrets
 ├── FrontendBuildFailed             the dashboard's frontend
-└── WrongSettings                   an environment variable
+├── WrongSettings                   an environment variable
+└── Unfit                           a process and the database that do not belong together
 """
 
 from __future__ import annotations
@@ -53,9 +54,17 @@ class SecretsLost(CannotStart):
     """The data directory holds a database, but not the secrets it was written with."""
 
 
+class SecretsOpen(CannotStart):
+    """Other accounts of this machine can read the secrets, and we may not change that."""
+
+
 class FrontendBuildFailed(CannotStart):
     """The dashboard's frontend could not be built."""
 
 
 class WrongSettings(CannotStart):
     """Environment variables with values that cannot be."""
+
+
+class Unfit(CannotStart):
+    """What a process needs is missing, or it and the database do not belong together."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
+from collections.abc import Sequence
 from typing import Final
 
 from dotenv import dotenv_values
 
 from backend.runtime.datadir import DataDir
-from backend.runtime.errors import SecretMissing, SecretsLost
+from backend.runtime.errors import SecretMissing, SecretsLost, SecretsOpen
 from backend.runtime.private_files import write_private
 
 NAMES: Final = ("JWT_SECRET", "ENCRYPTION_KEY", "KEY_PEPPER")
+# What is stored under these cannot be read, or recognised, with others.
+_IRREPLACEABLE: Final = frozenset({"ENCRYPTION_KEY", "KEY_PEPPER"})
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def generated(data_dir: DataDir) -> dict[str, str]:
@@ -23,18 +28,37 @@ def generated(data_dir: DataDir) -> dict[str, str]:
     return {name: value for name in NAMES if (value := found.get(name))}
 
 
+def close_to_others(data_dir: DataDir) -> bool:
+    """Take the rights on the secrets' file from everybody but its owner; True: somebody else had some."""
+    path = data_dir.secrets_path
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if not mode & _OTHERS:
+            return False
+        path.chmod(mode & ~_OTHERS)
+    except FileNotFoundError:
+        return False
+    except PermissionError as exc:
+        raise SecretsOpen(
+            f"{path} can be read by other accounts (mode {mode:03o}), and only its owner may change that; "
+            f"run 'chmod 600 {path}' as the owner."
+        ) from exc
+    return True
+
+
 def generate_missing(data_dir: DataDir, already_set: set[str]) -> dict[str, str]:
     """Return the secrets of the data directory, having made those that neither it nor the environment has.
 
     A database without its secrets is not given new ones: its connectors' credentials and keys
-    would be lost for good, and silently.
+    would be lost for good, and silently. Without JWT_SECRET alone people log in again, and no more.
     """
     kept = generated(data_dir)
     wanted = [name for name in NAMES if name not in kept and name not in already_set]
-    if wanted and not kept and _has_database(data_dir):
+    lost = [name for name in wanted if name in _IRREPLACEABLE]
+    if lost and _has_database(data_dir):
         raise SecretsLost(
-            f"{data_dir.path} holds a database but not {data_dir.secrets_path.name} with its {', '.join(wanted)}. "
-            "Restore that file from your backup or set these variables; to begin anew, remove the directory."
+            f"{data_dir.path} holds a database, and {data_dir.secrets_path.name} lacks its {', '.join(lost)}. "
+            "Restore that file from your backup or set what is missing; to begin again, remove the directory."
         )
     if wanted:
         kept |= {name: secrets.token_hex(32) for name in wanted}
@@ -48,9 +72,9 @@ def _has_database(data_dir: DataDir) -> bool:
     return any((base / "postgres").exists() for base in (data_dir.path, data_dir.path / "servers"))
 
 
-def require_all(already_set: set[str]) -> None:
+def require_all(already_set: set[str], names: Sequence[str] = NAMES) -> None:
     """Raise SecretMissing unless every secret is set; for a database that is not ours to keep secrets for."""
-    missing = [name for name in NAMES if name not in already_set]
+    missing = [name for name in names if name not in already_set]
     if missing:
         recipes = "\n".join(f"  {name}=$(openssl rand -hex 32)" for name in missing)
         raise SecretMissing(

@@ -37,6 +37,7 @@ class Plan:
     web: Program
     workers: Sequence[Program]
     announced: dict[str, str]
+    check: Callable[[], None] = lambda: None  # what may keep our processes from starting; after the migration
 
 
 class Supervisor:
@@ -119,6 +120,7 @@ class Supervisor:
         if code != 0:
             raise ServerFailed(f"The migrations failed:\n{child.last_words()}")
         self._children.remove(child)
+        await asyncio.to_thread(self._plan.check)
 
     def _announce(self) -> None:
         children = {child.name: child.identity for child in self._children}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from backend.runtime.datadir import DataDir
 from backend.runtime.embedded import EmbeddedPostgres, EmbeddedValkey, Layout
 from backend.runtime.environment import Environment
 from backend.runtime.output import Printer
+from backend.runtime.preflight import require_fit
 from backend.runtime.programs import OwnProgram, WebProgram
 from backend.runtime.web import require_free_port, site_for
 from backend.settings import Settings
@@ -40,7 +40,8 @@ def up(environment: Environment, *, dashboard: bool, on_ready: Callable[[Setting
         plan = _plan(settings, servers, printer, dashboard=dashboard)
 
         def announce_ready() -> None:
-            _print_ready(settings, data_dir, printer, dashboard=dashboard, took_s=time.monotonic() - began)
+            took_s = time.monotonic() - began
+            _print_ready(environment, settings, data_dir, printer, dashboard=dashboard, took_s=took_s)
             on_ready(settings)
 
         supervisor.run(plan, settings, data_dir, printer, announce_ready)
@@ -58,12 +59,17 @@ def _prepare_environment(
     servers: list[Program] = []
     layout = Layout(data_dir.path) if settings.database_url is None or settings.redis_url is None else None
     if settings.database_url is None and layout is not None:
+        if secrets.close_to_others(data_dir):
+            printer.remark(
+                f"{data_dir.secrets_path} could be read by other accounts of this machine, and no longer can; "
+                "where others use it, make new secrets"
+            )
         environment.add(secrets.generate_missing(data_dir, already_set), "secrets.env")
         connections = (settings.web_workers + settings.workers) * settings.database_pool_size + _SPARE_CONNECTIONS
         postgres = EmbeddedPostgres(layout, max_connections=connections, quiet=settings.log_level != "debug")
         environment.add({"DATABASE_URL": postgres.url}, "messagejs up")
         servers.append(postgres)
-        if "ALLOW_PRIVATE_NETWORK" not in os.environ and _is_loopback(settings.host):
+        if "ALLOW_PRIVATE_NETWORK" not in os.environ and settings.is_local:
             environment.add({"ALLOW_PRIVATE_NETWORK": "true"}, "messagejs up")
             printer.remark(
                 "connectors may name private and loopback hosts, as this server is local; "
@@ -85,6 +91,7 @@ def _plan(settings: Settings, servers: list[Program], printer: Printer, *, dashb
         web=WebProgram(settings, () if dashboard else ("--no-dashboard",), environment),
         workers=[OwnProgram(f"worker-{n + 1}", ("worker",), environment) for n in range(settings.workers)],
         announced={name: os.environ[name] for name in announced if os.environ.get(name)},
+        check=lambda: require_fit(settings, "any", printer.remark),
     )
 
 
@@ -101,7 +108,15 @@ def _build_progress(printer: Printer) -> Callable[[str], None]:
     return progress
 
 
-def _print_ready(settings: Settings, data_dir: DataDir, printer: Printer, *, dashboard: bool, took_s: float) -> None:
+def _print_ready(
+    environment: Environment,
+    settings: Settings,
+    data_dir: DataDir,
+    printer: Printer,
+    *,
+    dashboard: bool,
+    took_s: float,
+) -> None:
     url = settings.public_url
     printer.remark("ready", url=url, after_s=round(took_s, 1))
     printer.plain("")
@@ -111,14 +126,10 @@ def _print_ready(settings: Settings, data_dir: DataDir, printer: Printer, *, das
     link = data_dir.path / "servers"
     elsewhere = f"   (database: {link.resolve()})" if link.is_symlink() else ""
     printer.plain(f"  Data        {data_dir.path}{elsewhere}")
+    if environment.source("REGISTRATION") == "default" and settings.registration != "open":
+        printer.plain("  Accounts    by invitation after the first ('messagejs create-admin' makes one);")
+        printer.plain("              REGISTRATION=open lets everybody register who reaches this server")
     if settings.workers == 0:
         printer.plain("  Workers     none: messages wait until one runs ('messagejs worker')")
     printer.plain("  Stop        Ctrl-C")
     printer.plain("")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

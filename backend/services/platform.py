@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -21,12 +21,16 @@ from backend.providers._base import ProviderContext
 from backend.providers._http import open_http_client
 from backend.queueing import INVALIDATION_CHANNEL, LANE_COUNT, Doorbell, ReadySet
 from backend.services.accounts.mail import PlatformMail
-from backend.services.background import BackgroundTasks
+from backend.services.background import BackgroundTasks, TaskState
+from backend.services.fingerprints import Fingerprints
+from backend.services.heartbeat import Heartbeat, Role
 from backend.services.policy.quota import count_month
 from backend.services.policy.rate_limit import RateLimiter
 from backend.services.receipts.apply import ReceiptApplier
+from backend.services.receipts.body_quota import BodyQuota
 from backend.services.receipts.intake import CallbackIntake
 from backend.services.receipts.store import ReceiptStore
+from backend.services.reporting.health import Health
 from backend.services.sending.catalog import Catalog
 from backend.services.sending.key_usage import KeyUsage
 from backend.services.sending.writer import AcceptWriter
@@ -34,7 +38,6 @@ from backend.settings import Settings
 
 log = structlog.get_logger()
 
-Role = Literal["web", "worker"]
 _RECONNECT_S: Final = 0.5
 _current: list[Platform] = []
 
@@ -59,16 +62,19 @@ class Platform:
     callbacks: CallbackIntake
     on_change: list[Callable[[set[Change]], None]] = field(default_factory=list)
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
+    supervised: list[BackgroundTasks] = field(default_factory=list)  # of the whole process; a worker adds its own
+    heartbeat: Heartbeat = field(init=False)
+    health: Health = field(init=False)
 
     @classmethod
-    async def open(cls, settings: Settings) -> Platform:
+    async def open(cls, settings: Settings, *, role: Role = "web") -> Platform:
         """Connect lazily: a database or Redis that is away does not keep the process from starting."""
         database = Database(settings.require_database_url(), pool_size=settings.database_pool_size)
         client = redis.asyncio.Redis.from_url(
             settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
         )
         doorbell = Doorbell(client, settings.require_redis_url())
-        receipts = ReceiptStore(database.raw)
+        receipts = ReceiptStore(database.raw, BodyQuota(settings.callback_kept_bytes))
         applier = ReceiptApplier(database.raw, doorbell)
         providers = ProviderContext(
             # What slow connectors hold does not count in full (delivery/shares.py): they must not run out here.
@@ -114,10 +120,16 @@ class Platform:
             receipt_applier=applier,
             callbacks=CallbackIntake(database, vault, providers, receipts, applier),
         )
+        platform.heartbeat = Heartbeat(
+            database.raw, role=role, fingerprints=Fingerprints.of(settings), failing=platform.failing_tasks
+        )
+        platform.health = Health(platform)
+        platform.supervised.append(platform.background)
         database.on_changes = platform.tell_changes
         await database.open()
         platform.background.start("hear-changes", platform._hear_changes)
         platform.background.start("key-usage", platform.key_usage.run)
+        platform.background.start("heartbeat", platform.heartbeat.run)
         _current.append(platform)
         return platform
 
@@ -130,10 +142,16 @@ class Platform:
         await self.mail.aclose()
         await self.doorbell.drain()
         await self.background.aclose()
+        await self.health.aclose()
+        await self.heartbeat.end()
         await self.providers.http.aclose()
         self.doorbell.close()
         await self.redis.aclose()
         await self.database.close()
+
+    def failing_tasks(self) -> list[TaskState]:
+        """Return the background tasks of this process that fail now."""
+        return [state for tasks in self.supervised for state in tasks.failing()]
 
     async def tell_changes(self, changes: set[Change]) -> None:
         """Drop changed rows here at once, and in the other processes through Redis."""

@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import reflex as rx
 from reflex_base.constants.compiler import MemoizationDisposition, MemoizationMode
+from reflex_base.utils.imports import ImportVar
 
 Child = Any
 ItemT = TypeVar("ItemT")
+PREVIEW_PATH: Final = "/preview.html"
+# The one that Reflex's own toaster draws with, in its version.
+TOAST_LIBRARY: Final = str(rx.toast.provider().library)
 
 
 class _Element:
@@ -119,6 +123,39 @@ class _Keys(_CustomElement):
 
 class _Palette(_CustomElement):
     tag = "mj-palette"
+
+
+class _Command(_CustomElement):
+    """Carries out what the server asks of the browser, by the list in assets/dashboard.js.
+
+    A toast is drawn by the library that Reflex's toaster is; the script reaches it here.
+    """
+
+    tag = "mj-command"
+
+    def add_imports(self) -> dict[str, str | ImportVar | list[str | ImportVar] | list[ImportVar]]:
+        return {TOAST_LIBRARY: ImportVar(tag="toast", install=False)}
+
+    def add_hooks(self) -> list[str | rx.Var[Any]]:
+        return ["globalThis.mjToast = toast;"]
+
+
+class _Preview(_CustomElement):
+    tag = "mj-preview"
+
+
+def preview(html: Any, *, title: str) -> rx.Component:
+    """Somebody's HTML in a frame without scripts: what it holds cannot touch the dashboard.
+
+    The frame has a document of its own, into which assets/dashboard.js writes. One made of the HTML alone
+    (`srcdoc`) would be under the dashboard's content security policy: no style of a mail, and no picture.
+    """
+    page = iframe(title=title, custom_attrs={"sandbox": "allow-same-origin", "src": PREVIEW_PATH})
+    return _Preview.create(page, custom_attrs={"html": html})
+
+
+def command(element_id: str) -> rx.Component:
+    return _Command.create(id=element_id, custom_attrs={"hidden": True})
 
 
 def time(at: Any, kind: str = "clock", **props: Any) -> rx.Component:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import reflex as rx
 
 from messagejs_app import session
@@ -17,6 +19,9 @@ from messagejs_app.pages.playground import view as playground
 from messagejs_app.pages.settings import view as settings
 from messagejs_app.pages.templates import editor_view as template_editor
 from messagejs_app.pages.templates import list_page as templates
+
+# What nobody has to be signed in for.
+PUBLIC: Final = (sign_in.SignIn, recovery.Forgot, recovery.Reset, recovery.Confirm, invitation.InvitationState)
 
 
 def register(app: rx.App) -> None:

@@ -9,13 +9,12 @@ import reflex as rx
 
 from backend import ids
 from backend.errors import AlreadyMember, Forbidden, InvalidLink, Unauthenticated
-from backend.services.accounts import invitations, users
+from backend.services.accounts import invitations
 from backend.services.platform import current_platform
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import busy_button, button
 from messagejs_app.components.entrance import entrance, heading, problem, sheet, way_on
-from messagejs_app.events import Events, Steps, event, go_to
-from messagejs_app.layout import sign_out
+from messagejs_app.events import Events, Steps, event, go_to, sign_out
 from messagejs_app.session import Session
 
 _TOKEN_LIMIT: Final = 255
@@ -50,7 +49,7 @@ class InvitationState(Session):
         self.login_path = f"/login?{urlencode({'next': again, 'email': found.email})}"
         try:
             async with current_platform().database.transaction() as session:
-                self.me = (await users.authenticate_cookie(session, self._cookie())).email
+                self.me = (await self._principal(session)).email
         except Unauthenticated:
             self.stand = "out"
         else:
@@ -63,7 +62,7 @@ class InvitationState(Session):
         yield None
         try:
             async with current_platform().database.transaction() as session:
-                principal = await users.authenticate_cookie(session, self._cookie())
+                principal = await self._principal(session)
                 member = await invitations.accept_invitation(session, principal, token=self._token)
                 project_id = ids.encode(ids.PROJECT, member.project_id)
         except (AlreadyMember, Forbidden) as exc:

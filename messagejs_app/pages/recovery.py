@@ -6,11 +6,9 @@ from typing import Any, Final
 
 import reflex as rx
 from pydantic import TypeAdapter, ValidationError
-from starlette.requests import HTTPConnection
 
 from backend.api.schemas.base import Email
-from backend.api.security import client_of
-from backend.errors import InvalidLink, RateLimitExceeded
+from backend.errors import InvalidLink, RateLimitExceeded, ValidationFailed
 from backend.services.accounts import recovery
 from backend.services.accounts.limits import count_mail
 from backend.services.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
@@ -29,6 +27,7 @@ from messagejs_app.components.entrance import (
     success,
     way_on,
 )
+from messagejs_app.connection import address_behind
 from messagejs_app.events import Events, Steps, event
 
 NO_EMAIL: Final = "That is not an e-mail address; write it like ada@example.com."
@@ -57,10 +56,8 @@ class Visit(rx.State, mixin=True):
     @property
     def _client_address(self) -> str:
         """As the API reads it, for the limits and the audit log: X-Forwarded-For from trusted proxies only."""
-        forwarded = self.router.headers.raw_headers.get("x-forwarded-for", "")
-        headers = [(b"x-forwarded-for", forwarded.encode("latin-1", "replace"))]
-        scope = {"type": "websocket", "headers": headers, "client": (self.router.session.client_ip, 0)}
-        return client_of(HTTPConnection(scope), current_platform().settings.trusted_proxies).address
+        forwarded_for = self.router.headers.raw_headers.get("x-forwarded-for", "")
+        return address_behind(self.router.session.client_ip, forwarded_for)
 
     @property
     def _token(self) -> str:
@@ -141,6 +138,8 @@ class Reset(Visit, rx.State):
             self.is_done = True
         except InvalidLink:
             self.errors = {"": _DEAD_LINK}
+        except ValidationFailed as exc:
+            self.errors = {"password": exc.message}
         finally:
             self.is_busy = False
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import reflex as rx
 
+from backend.services.accounts.origins import origin_host
 from backend.services.accounts.passwords import MIN_CHARACTERS
 from backend.services.platform import current_platform
 from messagejs_app.components import html as h
@@ -26,6 +27,7 @@ from messagejs_app.events import Events, event
 # What the server's error codes mean here, and which field they belong to.
 _PROBLEMS: Final = {
     "INVALID_CREDENTIALS": ("password", "E-mail and password do not match an account."),
+    "COMMON_PASSWORD": ("password", "This password is one of the most used. Choose another."),
     "EMAIL_TAKEN": ("email", "An account with this e-mail exists. Sign in instead."),
     "INVALID_EMAIL": ("email", "That is not an e-mail address; write it like ada@example.com."),
     "RATE_LIMIT_EXCEEDED": ("password", "Too many attempts. Wait 15 minutes, then try again."),
@@ -50,7 +52,7 @@ class SignIn(rx.State):
     @event
     async def load(self) -> Events:
         query = self.router.url.query_parameters
-        self.host = urlsplit(self.origin).netloc
+        self.host = origin_host(self.origin) or ""
         self.invitation = query.get("invitation", "")[:255]
         self.sign_in_path = "/login"
         if self.invitation:  # with an account the invitation's own page is the way in

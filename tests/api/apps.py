@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
 from backend.api.app import create_api
@@ -27,9 +28,13 @@ async def another_api(settings: Settings, **changes: Any) -> AsyncIterator[Api]:
 
 
 async def make_admin(api: Api, account: Account, *, is_admin: bool = True) -> None:
+    async with api.platform.database.transaction() as session:
+        (await user_of(session, account)).is_platform_admin = is_admin
+
+
+async def user_of(session: AsyncSession, account: Account) -> User:
     user_id = ids.decode(ids.USER, account.user_id)
     assert user_id is not None
-    async with api.platform.database.transaction() as session:
-        user = await User.find(session, user_id)
-        assert user is not None
-        user.is_platform_admin = is_admin
+    user = await User.find(session, user_id)
+    assert user is not None
+    return user

@@ -66,3 +66,51 @@ async def test_a_plan_is_changed_and_logged(api: Api, admin: Account) -> None:
 async def test_administering_opens_no_tenants_project(api: Api, admin: Account) -> None:
     account = await api.register()
     assert (await api.get(admin, f"/api/v1/projects/{account.project_id}")).status_code == 404
+
+
+SEND = {"to": "someone", "connector": "sandbox", "message": "Hello"}
+
+
+async def test_a_project_that_is_switched_off_accepts_nothing_and_only_an_administrator_switches_it_on(
+    api: Api, admin: Account
+) -> None:
+    account = await api.register()
+    bearer = {"Authorization": f"Bearer {(await api.key(account))['key']}"}
+    path, own = f"{PROJECTS}/{account.project_id}", f"/api/v1/projects/{account.project_id}"
+
+    async def send() -> tuple[int, str]:
+        response = await api.client.post("/api/v1/messages", json=SEND, headers=bearer)
+        return response.status_code, response.json().get("code", "")
+
+    assert (await send())[0] == 202
+    assert (await api.put(admin, path, {"isActive": False})).json()["isActive"] is False
+    assert await send() == (403, "PROJECT_NOT_ACTIVE")
+    sale = {"name": "Sale", "connector": "sandbox", "message": "Hello", "csv": "to\nsomeone\n"}
+    by_person = await api.post(account, f"/api/v1/campaigns?projectId={account.project_id}", sale)
+    assert (by_person.status_code, by_person.json()["code"]) == (403, "PROJECT_NOT_ACTIVE")
+    assert (await api.get(account, own)).json()["isActive"] is False
+    refused = await api.put(account, own, {"isActive": True})
+    assert (refused.status_code, refused.json()["code"]) == (403, "PROJECT_NOT_ACTIVE")
+    assert (await api.put(admin, path, {"isActive": True})).json()["isActive"] is True
+    assert (await send())[0] == 202
+    log = (await api.get(account, f"{own}/audit", action="project")).json()
+    assert [one["action"] for one in log["entries"]][:2] == ["project.resumed", "project.suspended"]
+
+
+async def test_the_projects_of_a_user_who_is_switched_off_accept_nothing(api: Api, admin: Account) -> None:
+    account = await api.register()
+    bearer = {"Authorization": f"Bearer {(await api.key(account))['key']}"}
+    await api.put(admin, f"{USERS}/{account.user_id}", {"isActive": False})
+    refused = await api.client.post("/api/v1/messages", json=SEND, headers=bearer)
+    assert (refused.status_code, refused.json()["code"]) == (403, "PROJECT_NOT_ACTIVE")
+    await api.put(admin, f"{USERS}/{account.user_id}", {"isActive": True})
+    assert (await api.client.post("/api/v1/messages", json=SEND, headers=bearer)).status_code == 202
+
+
+async def test_a_deleted_projects_key_is_no_key(api: Api) -> None:
+    account = await api.register()
+    bearer = {"Authorization": f"Bearer {(await api.key(account))['key']}"}
+    assert (await api.client.post("/api/v1/messages", json=SEND, headers=bearer)).status_code == 202
+    assert (await api.delete(account, f"/api/v1/projects/{account.project_id}")).status_code == 204
+    refused = await api.client.post("/api/v1/messages", json=SEND, headers=bearer)
+    assert (refused.status_code, refused.json()["code"]) == (401, "INVALID_API_KEY")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -199,6 +200,7 @@ async def test_only_tokens_that_this_server_signed_for_itself_are_taken(api: Api
         jwt.encode(claims(ada, iss="another"), secret, algorithm="HS256"),
         jwt.encode(claims(ada, sid="ses_nonsense"), secret, algorithm="HS256"),
         "nonsense",
+        f"{base64.urlsafe_b64encode(b'[' * 5001).decode()}.e30.",  # nested deeper than Python reads
     ]
     for token in forged:
         response = await api.client.get(ME, headers={"Authorization": f"Bearer {token}"})

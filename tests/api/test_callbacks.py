@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,8 @@ from backend import ids
 from backend.models import Connector, Message
 from backend.providers._callbacks import CallbackRequest
 from backend.services.connectors.connectors import delete_connector
+from backend.services.receipts.body_quota import LONGEST_BODY_BYTES
+from backend.services.receipts.intake import MOST_RECEIPTS
 from backend.settings import Settings
 from tests.api.apps import another_api
 from tests.api.conftest import Account, Api
@@ -258,3 +261,57 @@ async def test_many_callbacks_at_once_are_all_applied(api: Api, owner: Account, 
             assert message.status == "delivered"
         found = await Connector.find_many(session, {_uuid(whatsapp)})
     assert found[0].callback_verified_at is not None
+
+
+async def test_a_receipt_with_an_impossible_time_happened_when_it_arrived(
+    api: Api, owner: Account, whatsapp: str
+) -> None:
+    for second in (-62135596800.0, 253402300799.0, 9e18):  # the years 1 and 9999, and none
+        message_id = await sent_message(api, owner, whatsapp)
+        reported = Reported(f"p-{message_id}", "delivered", at=second)
+        assert (await call(api, whatsapp, META.request(reported))).status_code == 200
+        shown = await detail(api, owner, message_id)
+        assert shown["status"] == "delivered"
+        assert abs(datetime.fromisoformat(shown["deliveredAt"]) - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+async def test_of_a_large_callback_a_part_is_kept_and_all_counts(api: Api, owner: Account, whatsapp: str) -> None:
+    message_id = await sent_message(api, owner, whatsapp)
+    status = META.status(Reported(f"p-{message_id}", "delivered"))
+    body = META.body([{"padding": "x" * 2_000_000}, status])
+    assert (await call(api, whatsapp, META.signed(body))).status_code == 200
+    assert (await detail(api, owner, message_id))["status"] == "delivered"
+    async with api.platform.database.raw.connection() as connection:
+        kept = "SELECT octet_length(body), receipts FROM callbacks WHERE connector_id = %s"
+        row = await (await connection.execute(kept, (_uuid(whatsapp),))).fetchone()
+    assert row == (LONGEST_BODY_BYTES, 1)
+    # The same bytes are the same callback still.
+    assert (await call(api, whatsapp, META.signed(body))).status_code == 200
+    assert len((await detail(api, owner, message_id))["timeline"]) == 2
+
+
+async def test_a_callback_has_as_many_receipts_as_a_provider_sends(api: Api, owner: Account, whatsapp: str) -> None:
+    many = [Reported(f"nobody-{number}", "read") for number in range(MOST_RECEIPTS + 500)]
+    assert (await call(api, whatsapp, META.request(*many))).status_code == 200
+    async with api.platform.database.raw.connection() as connection:
+        kept = "SELECT sum(receipts) FROM callbacks WHERE connector_id = %s"
+        assert await (await connection.execute(kept, (_uuid(whatsapp),))).fetchone() == (MOST_RECEIPTS,)
+        await connection.execute("DELETE FROM pending_receipts WHERE connector_id = %s", (_uuid(whatsapp),))
+
+
+async def test_callbacks_of_a_stopped_project_are_refused_and_of_a_deleted_one_unknown(api: Api) -> None:
+    account = await api.register()
+    connector_id = await connector(api, account, "whatsapp", WHATSAPP)
+    path = f"/api/v1/projects/{account.project_id}"
+    handshake = {"hub.mode": "subscribe", "hub.verify_token": "word-1", "hub.challenge": "4711"}
+
+    async def ask() -> int:
+        return (await api.client.get(path_of(connector_id), params=handshake)).status_code
+
+    assert await ask() == 200
+    await api.put(account, path, {"isActive": False})
+    assert await ask() == 403
+    await api.put(account, path, {"isActive": True})
+    assert await ask() == 200
+    await api.delete(account, path)
+    assert await ask() == 404

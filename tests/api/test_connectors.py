@@ -345,3 +345,36 @@ async def test_a_connectors_health_is_its_circuit(api: Api, ada: Account) -> Non
         health = (await api.get(ada, path_of(ada, answer["id"]))).json()["health"]
         assert (health["state"], health["reason"]) == (state, "No answer.")
         assert health["since"]
+
+
+ENCODED = "=?utf-8?q?=0d=0aBcc:z?="
+
+
+async def test_a_sender_name_that_looks_like_an_encoded_word_is_stored_and_tested(api: Api, ada: Account) -> None:
+    async with FakeSmtp() as server:
+        connector = await created(api, ada, smtp(server.port, fromName=ENCODED))
+        answer = await api.post(ada, path_of(ada, f"{connector['id']}/test"))
+        assert (answer.status_code, answer.json()["connected"]) == (200, True)
+
+
+@pytest.mark.parametrize("host", ["..", "a..example.com", "a" * 64 + ".example.com", "-" * 254])
+async def test_a_host_that_cannot_be_looked_up_is_refused_when_it_is_saved(api: Api, ada: Account, host: str) -> None:
+    response = await api.post(ada, path_of(ada), smtp(25, host=host))
+    assert (response.status_code, response.json()["code"]) == (400, "INVALID_CONNECTOR_CREDENTIALS")
+    assert response.json()["details"]["errors"][0]["field"] == "credentials.host"
+
+
+async def test_a_changed_mail_server_is_not_given_the_stored_password(api: Api, ada: Account) -> None:
+    async with FakeSmtp(username="u", password="right") as own, FakeSmtp(username="u", password="right") as sink:
+        answer = await created(api, ada, smtp(own.port, username="u", password="right"))
+        path = path_of(ada, answer["id"])
+        refused = await api.put(ada, path, {"credentials": {"port": sink.port}})
+        assert (refused.status_code, refused.json()["code"]) == (400, "SECRET_REQUIRED")
+        assert refused.json()["details"]["errors"][0]["field"] == "credentials.password"
+        assert "password again" in refused.json()["error"]
+        assert (await api.post(ada, f"{path}/test")).json()["connected"] is True
+        assert (own.connections, sink.connections) == (1, 0)
+        moved = {"credentials": {"port": sink.port, "password": "right"}}
+        assert (await api.put(ada, path, moved)).status_code == 200
+        assert (await api.post(ada, f"{path}/test")).json()["connected"] is True
+        assert sink.connections == 1

@@ -180,6 +180,18 @@ async def test_many_are_redriven_each_with_its_own_result(office: Office) -> Non
     assert await office.audit() == [("dead_letters.redriven", {"redriven": 1, "failed": 3})]
 
 
+async def test_a_row_that_cannot_be_sent_again_is_its_own_error_only(office: Office) -> None:
+    """As one that was stored before numbers were bounded."""
+    bad, good = await office.dead(), await office.dead()
+    odd = '{"n": 18446744073709551616}'
+    await office.execute("UPDATE messages SET metadata = CAST(:odd AS jsonb) WHERE id = :id", odd=odd, id=row_id(bad))
+    answer = await office.call("/redrive", {"messageIds": [bad, good]})
+    assert answer.status_code == 200, answer.text
+    assert [one.get("code") for one in answer.json()["results"]] == ["VALIDATION_ERROR", None]
+    assert (len(await office.repeats(bad)), len(await office.repeats(good))) == (0, 1)
+    assert await office.listed() == [bad]
+
+
 async def test_a_filter_is_walked_through_in_bounded_steps(office: Office) -> None:
     stuck = await office.dead(to="a@b.io", connectorId=office.sender.connectors["smtp"])
     others = [await office.dead() for _ in range(3)]

@@ -7,15 +7,18 @@ import csv
 import gc
 import io
 import json
+import re
 import tracemalloc
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import text
 
 from backend import ids
+from backend.api.csv_lines import cell_of, line_of
 from tests.api.conftest import Account, Api
 from tests.api.test_message_reads import save
 
@@ -58,6 +61,18 @@ async def test_csv_is_a_table_that_a_spreadsheet_does_not_run(api: Api) -> None:
     assert {row["to"] for row in rows} == {"'@ada", "'+1234567890"}
     assert {row["metadata"] for row in rows} == {"{}", '{"order":7}'}
     assert not any(value.startswith(("=", "+", "-", "@")) for row in rows for value in row.values())
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(1)", "＝1+1", "＋1", "－1", "＠x"])
+@pytest.mark.parametrize("before", ["", "x;", "x; ", "x\t", "x\r\n", "x\n ", 'x";', " ", "\t", "\n"])
+def test_no_list_separator_makes_a_formula_of_what_someone_wrote(before: str, formula: str) -> None:
+    cells = ["msg_1", cell_of(before + formula), "z"]
+    line = line_of(cells).decode()
+    assert list(csv.reader(io.StringIO(line, newline=""), strict=True)) == [cells]
+    # As where the semicolon separates: quotes in the middle of a cell are characters there.
+    for cell in re.split(r"[;\t\r\n]", line):
+        assert not cell.strip(' \u00a0"').startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")), line
+    assert before + formula == cells[1].replace("'", "")
 
 
 async def test_json_lines_are_the_lists_messages_and_filters_hold(api: Api) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,7 +14,7 @@ from backend.ids import new_id
 from backend.models import Invitation
 from backend.models.base import utc_now
 from backend.settings import Settings
-from tests.api.apps import another_api
+from tests.api.apps import another_api, user_of
 from tests.api.conftest import PASSWORD, Account, Api
 
 ACCEPT = "/api/v1/invitations/accept"
@@ -161,6 +162,23 @@ async def test_a_revoked_replaced_or_expired_invitation_is_refused(api: Api) -> 
     for token in (replaced, expired, revoked, "iv_nothing"):
         response = await api.post(guest, ACCEPT, {"token": token})
         assert (response.status_code, response.json()["code"]) == (400, "INVALID_LINK")
+
+
+@pytest.mark.parametrize("change", ["demoted", "removed", "switched off"])
+async def test_an_invitation_of_somebody_who_may_not_invite_any_more_is_refused(api: Api, change: str) -> None:
+    owner = await api.register()
+    admin = await join(api, owner, "admin")
+    guest = await api.register()
+    token = await invite(api, replace(owner, token=admin.token), guest.email)
+    if change == "demoted":
+        await api.put(owner, f"{members(owner)}/{admin.user_id}", {"role": "developer"})
+    elif change == "removed":
+        await api.delete(owner, f"{members(owner)}/{admin.user_id}")
+    else:
+        async with api.platform.database.transaction() as session:
+            (await user_of(session, admin)).is_active = False
+    response = await api.post(guest, ACCEPT, {"token": token})
+    assert (response.status_code, response.json()["code"]) == (400, "INVALID_LINK")
 
 
 async def test_registering_with_an_invitation_joins_its_project(api: Api) -> None:

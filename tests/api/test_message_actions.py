@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -135,6 +136,24 @@ async def test_five_hundred_are_accepted_and_one_more_is_too_many(sender: Sender
     assert await sender.total() == 500
     empty = await call(sender, "/messages/batch", {"messages": []})
     assert empty.status_code == 400
+
+
+async def test_a_number_too_large_in_one_message_of_a_batch_is_that_ones_error(sender: Sender) -> None:
+    items = [sender.body(), sender.body(metadata={"order": {"n": [1 << 64]}}), sender.body(variables={"n": "@"})]
+    for literal in ("1e400", "NaN", "-" + "9" * 5000):
+        content = json.dumps({"messages": items}).replace('"@"', literal).encode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {sender.key}"}
+        headers["Idempotency-Key"] = literal[:20]
+        url = f"{PATH}/batch"
+        answers = [await sender.api.client.post(url, content=content, headers=headers) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [202, 202], answers[0].text
+        body = answers[0].json()
+        assert (body["accepted"], body["rejected"]) == (1, 2)
+        told = [one.get("details", {}).get("errors", [{}])[0].get("field") for one in body["results"]]
+        assert told == [None, "metadata.order.n[0]", "variables.n"]
+        # Repeating it doubles nothing.
+        assert answers[1].json()["results"] == body["results"]
+    assert await sender.total() == 3
 
 
 async def test_a_repeated_batch_is_answered_as_before_and_another_under_its_key_refused(sender: Sender) -> None:

@@ -87,6 +87,17 @@ async def test_changing_the_password_needs_the_current_one_and_counts_guesses(ap
     assert user.is_active
 
 
+async def test_a_stranger_who_guesses_keeps_nobody_from_the_account(api: Api) -> None:
+    account = await api.register()
+    async with api.from_address(f"2001:db8:{new_id().hex[-4:]}::1") as stranger:
+        wrong = {"email": account.email, "password": "a guess of theirs"}
+        statuses = [(await stranger.post(f"{AUTH}/login", json=wrong)).status_code for _ in range(12)]
+    assert statuses == [401] * 10 + [429] * 2
+    assert await log_in(api, account.email, PASSWORD) == 200
+    body = {"currentPassword": PASSWORD, "newPassword": NEW}
+    assert (await api.post(account, f"{AUTH}/password", body)).status_code == 204
+
+
 async def test_a_forgotten_password_is_replaced_by_the_mailed_link_once(mailing: Mailing) -> None:
     api = mailing.api
     account = await api.register()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from starlette.requests import Request
+from structlog.testing import capture_logs
 
 from backend.api.cors import CorsPolicy
 from backend.api.security import check_origin, client_of, require_scope
@@ -109,6 +110,21 @@ def test_only_a_trusted_proxy_says_where_a_request_came_from(
     assert client_of(request, trusted).address == address
 
 
+@pytest.mark.parametrize(
+    ("peer", "trusted", "is_told"),
+    [("10.9.8.7", (), True), ("10.9.8.6", ("10.9.8.6",), False), ("8.8.8.8", (), False)],
+)
+def test_a_proxy_that_is_not_named_is_logged_with_the_remedy(
+    peer: str, trusted: tuple[str, ...], is_told: bool
+) -> None:
+    headers = [(b"x-forwarded-for", b"198.51.100.1")]
+    with capture_logs() as logs:
+        for _ in range(2):
+            client_of(Request({"type": "http", "headers": headers, "client": (peer, 1)}), trusted)
+    told = [line["remedy"] for line in logs if line["event"] == "proxy.not_trusted"]
+    assert told == ([f"set TRUSTED_PROXIES={peer} if it is your proxy"] if is_told else [])
+
+
 async def test_dashboard_calls_over_the_limit_are_refused_with_headers(api: Api) -> None:
     account = await api.register()
     settings = api.platform.settings
@@ -126,3 +142,29 @@ async def test_dashboard_calls_over_the_limit_are_refused_with_headers(api: Api)
 
 async def test_a_limited_user_leaves_others_alone(api: Api, ada: Account) -> None:
     assert (await api.get(ada, "/api/v1/auth/me")).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "https://x:port", "https://a b", "shop.example", ""])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/healthz"),
+        ("GET", "/api/v1/auth/me"),
+        ("POST", "/api/v1/projects"),
+        ("POST", "/api/v1/messages"),
+        ("OPTIONS", "/api/v1/messages"),
+        ("POST", "/auth/login"),
+        ("POST", "/auth/logout"),
+    ],
+)
+async def test_a_broken_origin_is_a_bad_request(api: Api, method: str, path: str, origin: str) -> None:
+    headers = {"Origin": origin, "Cookie": "mjs_session=cs_x", "Access-Control-Request-Method": "POST"}
+    answer = await api.client.request(method, path, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR")
+    assert "https://example.com" in answer.json()["error"]
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["null", "file://", "chrome-extension://abc", "http://[::1]:8000"])
+async def test_every_origin_that_browsers_send_is_one(api: Api, origin: str) -> None:
+    assert (await api.client.get("/healthz", headers={"Origin": origin})).status_code == 200

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import json
 import time
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest_asyncio
 from messagejs import create_send_token
 
 from backend import ids
+from backend.services.sending.grants import _problem
 from backend.services.sending.send_tokens import AUDIENCE, signing_secret
 from tests.api.conftest import Api
 from tests.api.shop import BLOCKED, MESSAGES, SHOP, Shop, open_shop, refusal
@@ -101,6 +104,10 @@ def _changed(shop: Shop) -> str:
     return f"{head}.{shop.forged(to='eve').split('.')[1]}.{signature}"
 
 
+def _part(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
 NOW = time.time
 FORGERIES: dict[str, Any] = {
     "no JWT": lambda shop: "token",
@@ -133,6 +140,14 @@ FORGERIES: dict[str, Any] = {
     "a NUL character": lambda shop: shop.forged(variables={"code": "a\x00b"}),
     "half a character": lambda shop: shop.forged(variables={"code": "\ud800"}),
     "infinity": lambda shop: shop.forged(exp=float("inf")),
+    "issued at no time": lambda shop: shop.forged(iat=float("nan")),
+    "issued forever ago": lambda shop: shop.forged(iat=float("-inf")),
+    "no time to begin": lambda shop: shop.forged(nbf=float("nan")),
+    "an endless end": lambda shop: shop.forged(exp=10**400),
+    "a number of 65 bits": lambda shop: shop.forged(variables={"code": 1 << 64}),
+    "a number that is none": lambda shop: shop.forged(variables={"code": float("nan")}),
+    "a deep claim": lambda shop: shop.forged(variables={"code": json.loads("[" * 900 + "]" * 900)}),
+    "a deeper head": lambda _: ".".join(_part(one) for one in ("[" * 5000, "{}", "")),
 }
 
 
@@ -196,6 +211,26 @@ async def test_what_a_page_writes_itself_is_short_and_without_links(market: Shop
     assert refused.json()["details"]["errors"][0]["field"] == "variables.name"
     locked = await market.token(variables={"code": "42", "name": "see https://shop.example/x"})
     assert (await market.send(locked, variables={})).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "evil\u3002com", "evil\uff0ecom", "evil\uff61com", "evil\u2024com", "ｅｖｉｌ．ｃｏｍ",
+        "www\u3002evil\u3002com", "evil.c\u00adom",
+        "evil\u200b.com", "https\uff1a//x", "https:\uff0f\uff0fx", "谷歌\u3002xn--fiqs8s", "evil.भारत", "evil.कॉम",
+    ],
+)  # fmt: skip
+def test_a_link_in_any_spelling_is_a_link(value: str) -> None:
+    assert _problem("name", value) is not None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Zoë", "你好\u3002谢谢", "Wait… what", "3.14", "ok\u3002", "こんにちは\u3002ありがとう", "Dr. Müller", "½ off"],
+)
+def test_a_text_is_no_link_for_its_dots(value: str) -> None:
+    assert _problem("name", value) is None
 
 
 # --- Good once

@@ -5,18 +5,26 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from messagejs_app.front import front
+from messagejs_app.front import door, front
+
+# What the pages do not do; if they did, it would lead nowhere else.
+_REDIRECTS = {
+    "/away": "https://elsewhere.example//evil.example",
+    "/near": "//evil.example/login/",
+    "/odd": "/%2fevil.example/../login/",
+    "/shorter": "http:evil.example",
+}
 
 
 async def _pages(request: Request) -> Response:
     if request.url.path == "/login":
         return RedirectResponse(f"http://{request.headers['host']}/login/", 307)
-    if request.url.path == "/away":
-        return RedirectResponse("https://elsewhere.example/x", 307)
+    if request.url.path in _REDIRECTS:
+        return RedirectResponse(_REDIRECTS[request.url.path], 307)
     return PlainTextResponse(f"pages saw origin {request.headers.get('origin')}")
 
 
@@ -37,7 +45,7 @@ def client() -> TestClient:
         routes=[WebSocketRoute("/_event/", _socket), Route("/{path:path}", _pages, methods=methods)]
     )
     api: ASGIApp = Starlette(routes=[Route("/{path:path}", _api, methods=methods)])
-    application = front(api, pages, allowed_origins=frozenset({"https://admin.example"}))
+    application = front(api, door(pages, allowed_origins=frozenset({"https://admin.example"})))
     return TestClient(application, base_url="http://desk.example:8000", follow_redirects=False)
 
 
@@ -74,9 +82,7 @@ def test_the_pages_own_origin_and_listed_ones_may_use_them(client: TestClient, o
     assert client.post("/_upload", headers={"origin": origin}).text == "pages saw origin None"
 
 
-@pytest.mark.parametrize(
-    "origin", ["https://evil.example", "http://desk.example", "http://desk.example:8000.evil", "null"]
-)
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://desk.example", "null"])
 def test_other_origins_may_not_use_the_pages(client: TestClient, origin: str) -> None:
     assert client.post("/_upload", headers={"origin": origin}).status_code == 403
 
@@ -99,5 +105,55 @@ def test_redirects_to_ourselves_name_no_scheme(client: TestClient) -> None:
     assert client.get("/login").headers["location"] == "/login/"
 
 
-def test_redirects_to_elsewhere_stay_as_they_are(client: TestClient) -> None:
-    assert client.get("/away").headers["location"] == "https://elsewhere.example/x"
+@pytest.mark.parametrize("path", ["/away", "/near", "/odd", "/shorter"])
+def test_a_redirect_of_the_pages_leads_to_a_page_of_ours(client: TestClient, path: str) -> None:
+    assert client.get(path).headers["location"] == "/"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//evil.example/..%2flogin",
+        "/%2fevil.example/..%2flogin",
+        "/%252fevil.example/..%252flogin",
+        "/%5cevil.example/login",
+        "/login/%2e%2e//evil.example",
+        "/%2e%2e/login",
+        "/login/%2e",
+        "/%09/evil.example",
+        "/%0a/evil.example",
+        "/%c2%a0/login",
+        "/login%2f%2fevil.example",
+        "/login%00",
+    ],
+)
+def test_a_path_with_two_meanings_is_no_page(client: TestClient, path: str) -> None:
+    answer = client.get(f"http://desk.example:8000{path}")
+    assert (answer.status_code, answer.text) == (404, "There is no such page.\n")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://[",
+        "http://[::1",
+        "http://]",
+        "http://[::1]x",
+        "http://desk.example:8000.evil",
+        "http://desk.example:port",
+        "http://ada@desk.example:8000",
+        "http://desk.example:8000/",
+        "http://desk.example:8000 http://evil.example",
+        "//desk.example:8000",
+        "desk.example:8000",
+        "",
+    ],
+)
+def test_a_broken_origin_is_a_bad_request(client: TestClient, origin: str) -> None:
+    assert client.post("/_upload", headers={"origin": origin}).status_code == 400
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        client.websocket_connect("/_event/", headers={"origin": origin, "host": "desk.example:8000"}),
+    ):
+        pytest.fail("the socket was opened")
+    assert refused.value.status_code == 400

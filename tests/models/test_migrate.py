@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -16,6 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlmodel import SQLModel
 
 import backend.models  # noqa: F401  (the tables register themselves in the metadata)
+from backend.ids import new_id
 from backend.models import migrate
 from backend.models.migrate import current_revision, head_revision, upgrade
 from backend.models.partitions import is_partition
@@ -145,6 +149,97 @@ def test_a_failed_migration_leaves_nothing_and_frees_the_lock(empty_database: st
     with _engine(empty_database).begin() as connection:
         connection.execute(text("DROP TABLE users"))
     upgrade(empty_database)
+
+
+_SEND = """
+INSERT INTO messages (id, project_id, connector_id, connector_type, mode, recipient, content, status, priority,
+    on_uncertain, attempts, created_at, updated_at)
+SELECT id, id, id, 'sandbox', 'live', 'ada', '{}', 'queued', 'normal', 'hold', 0, now(), now()
+FROM (VALUES (%s::uuid)) AS new (id)
+"""
+
+
+def test_sends_go_on_while_a_migration_waits_for_a_reader(empty_database: str) -> None:
+    """A dump or an export holds `messages`; whoever comes after the migration must not wait for that, too."""
+    config = migrate._config()
+    with _engine(empty_database).connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0012")  # 0013 adds a column to `messages`
+        connection.commit()
+    waits: list[str] = []
+    longest_s = 0.0
+    with (
+        psycopg.connect(empty_database, application_name="nightly-dump") as reader,
+        psycopg.connect(empty_database, autocommit=True) as sender,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        reader.execute("SELECT count(*) FROM messages")
+        migrating = pool.submit(upgrade, empty_database, on_wait=waits.append)
+        while len(waits) < 3 and not migrating.done():
+            began = time.monotonic()
+            sender.execute(_SEND, (new_id(),))
+            longest_s = max(longest_s, time.monotonic() - began)
+            time.sleep(0.01)
+        reader.rollback()
+        migrating.result(60)
+    assert 0.5 < longest_s < 10  # it did wait behind the migration, for its two seconds and not for the reader
+    assert "nightly-dump" in waits[0]
+    with _engine(empty_database).connect() as connection:
+        assert _differences(connection) == []
+
+
+def test_a_migration_that_never_gets_its_lock_says_who_has_it_and_leaves_what_is_done(empty_database: str) -> None:
+    config = migrate._config()
+    with _engine(empty_database).connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0011")
+        connection.commit()
+    with psycopg.connect(empty_database, application_name="nightly-dump") as reader:
+        reader.execute("SELECT count(*) FROM messages")
+        with pytest.raises(migrate.MigrationBlocked, match=r"locked by connection \d+ \(nightly-dump\)"):
+            upgrade(empty_database, patience_s=0.1)
+    with _engine(empty_database).connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0012",)]
+    upgrade(empty_database)
+
+
+def test_a_second_migration_waits_for_the_first_and_says_so(empty_database: str) -> None:
+    waits: list[str] = []
+    with psycopg.connect(empty_database) as first:
+        first.execute("SELECT pg_advisory_lock(%s)", (migrate._ADVISORY_LOCK,))
+        with pytest.raises(migrate.MigrationBlocked, match="Another 'messagejs migrate'"):
+            upgrade(empty_database, patience_s=0.3, on_wait=waits.append)
+    assert len(waits) == 1
+
+
+def test_a_database_of_a_newer_version_is_left_as_it_is(empty_database: str) -> None:
+    upgrade(empty_database)
+    with _engine(empty_database).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    assert upgrade(empty_database) is False
+    with _engine(empty_database).begin() as connection:
+        connection.execute(text("UPDATE schema_compat SET oldest_code = '9998'"))
+    with pytest.raises(migrate.SchemaTooNew, match="needs code of '9998' or newer"):
+        upgrade(empty_database)
+    with _engine(empty_database).begin() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("9999",)]
+
+
+def test_the_schema_says_which_code_can_run_on_it(migrated: str) -> None:
+    script = ScriptDirectory.from_config(migrate._config())
+    with _engine(migrated).connect() as connection:
+        stated = connection.execute(text("SELECT oldest_code FROM schema_compat")).all()
+    assert stated == [(migrate.oldest_code(script, script.get_heads()),)]
+
+
+def test_each_migration_states_the_oldest_code_that_runs_on_its_schema() -> None:
+    """docs/operations.md, "Upgrades": add `oldest_code`, which is the one before's as long as you only add."""
+    script = ScriptDirectory.from_config(migrate._config())
+    stated = {r.revision: getattr(r.module, "oldest_code", None) for r in script.walk_revisions()}
+    known = set(stated)
+    silent = sorted(revision for revision, oldest in stated.items() if revision >= "0015" and oldest not in known)
+    assert silent == []
+    assert all(oldest <= revision for revision, oldest in stated.items() if oldest is not None)
 
 
 def test_there_is_one_line_of_revisions() -> None:

@@ -7,6 +7,8 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from email import message_from_bytes
+from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from backend.providers._base import OutboundMessage
 from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
 from backend.providers._network import tls_context
 from backend.providers._registry import parse_credentials
+from backend.providers.smtp import SmtpCredentials, SmtpProvider
 from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import FakeSmtp, SmtpFaultServer
 
@@ -90,6 +93,28 @@ async def test_a_line_break_in_a_header_is_refused(
     error = await refused(make_provider("smtp", credentials(fake.port)), message(**{"to": TO, **fields}))
     assert type(error) is Rejected
     assert fake.connections == 0
+
+
+async def test_what_looks_like_an_encoded_word_arrives_as_those_characters(
+    fake: FakeSmtp, make_provider: MakeProvider, message: Message
+) -> None:
+    text = "=?utf-8?q?=0d=0aBcc:z=0d=0a=0d=0aWin?="
+    await make_provider("smtp", credentials(fake.port, fromName=text)).send(message(TO, "Text.", subject=text))
+    plain = message_from_bytes(fake.mails[0].raw)
+    assert plain["Bcc"] is None
+    assert str(plain.get_payload()).strip() == "Text."
+    for header in ("Subject", "From"):
+        assert text in str(make_header(decode_header(plain[header])))
+
+
+async def test_what_cannot_be_written_as_a_mail_is_refused_and_never_uncertain(
+    fake: FakeSmtp, make_provider: MakeProvider, message: Message
+) -> None:
+    smtp = make_provider("smtp", credentials(fake.port))
+    for fields in ({"text": "\ud800"}, {"subject": "\ud800"}, {"html": "\udfff"}, {"to": "\ud800@example.com"}):
+        assert type(await refused(smtp, message(**{"to": TO, **fields}))) is Rejected
+    await smtp.send(message(TO))
+    assert len(fake.mails) == 1
 
 
 @pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
@@ -307,8 +332,31 @@ def test_a_domain_outside_ascii_becomes_ascii() -> None:
         ({"host": "h\r\nx", "fromAddress": "a@example.com"}, "host"),
         ({"host": "h", "fromAddress": "a@example.com", "fromName": "x\r\nBcc: y"}, "fromName"),
         ({"host": "h", "fromAddress": "nobody"}, "fromAddress"),
+        ({"host": "..", "fromAddress": "a@example.com"}, "host"),
+        ({"host": ".example.com", "fromAddress": "a@example.com"}, "host"),
+        ({"host": "a..example.com", "fromAddress": "a@example.com"}, "host"),
+        ({"host": "a" * 64 + ".example.com", "fromAddress": "a@example.com"}, "host"),
+        ({"host": "[::1", "fromAddress": "a@example.com"}, "host"),
+        ({"host": "[mail]", "fromAddress": "a@example.com"}, "host"),
     ],
 )
 def test_credentials_that_cannot_work_are_refused(values: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_credentials("smtp", values)
+
+
+@pytest.mark.parametrize("host", ["mail", "mail_relay.internal", "smtp.example.com.", "127.0.0.1", "::1", "[::1]"])
+def test_hosts_that_can_be_looked_up_are_taken(host: str) -> None:
+    parse_credentials("smtp", {"host": host, "fromAddress": "a@example.com"})
+
+
+@pytest.mark.parametrize("host", ["..", "a" * 64, f"{'a' * 64}.example.com"])
+async def test_a_host_stored_before_it_was_checked_is_unreachable_not_uncertain(
+    host: str, make_provider: MakeProvider, message: Message
+) -> None:
+    stored = parse_credentials("smtp", credentials(25)).model_copy(update={"host": host})
+    assert isinstance(stored, SmtpCredentials)
+    smtp = SmtpProvider(stored, make_provider("smtp", credentials(25)).context)
+    assert type(await refused(smtp, message(TO))) is Unavailable
+    with pytest.raises(Unavailable):
+        await smtp.validate()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -37,25 +38,31 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ours}
 
 
-def messagejs(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command that ends by itself."""
+def messagejs(
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself; `given` is its standard input."""
     argv = [sys.executable, "-P", "-m", "backend.runtime.cli", *arguments]
     environment = clean_environment() | (env or {})
-    return subprocess.run(argv, cwd=cwd, env=environment, text=True, capture_output=True, timeout=30, check=False)
+    return subprocess.run(
+        argv, cwd=cwd, env=environment, text=True, capture_output=True, timeout=60, check=False, input=given
+    )
 
 
 class Up:
-    """One `messagejs up --no-dashboard`."""
+    """One `messagejs up`; the dashboard is left out unless it `has_pages`."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, has_pages: bool = False) -> None:
         self.data_dir = data_dir
         self.port = free_port()
-        self._arguments = arguments
+        self._arguments = arguments if has_pages else ("--no-dashboard", *arguments)
+        # The first build of the pages fetches npm packages.
+        self._patience_s = 180.0 if has_pages else 60.0
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        argv = [sys.executable, "-P", "-m", "backend.runtime.cli", "up", "--no-dashboard"]
+        argv = [sys.executable, "-P", "-m", "backend.runtime.cli", "up"]
         argv += ["--data-dir", str(self.data_dir), "--port", str(self.port), *self._arguments]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -81,11 +88,19 @@ class Up:
         except (urllib.error.URLError, OSError):
             return False
 
+    def call(self, path: str, body: dict[str, Any] | None = None, token: str = "") -> dict[str, Any]:
+        """Return the JSON answer to a GET, or to a POST of `body`."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        method, url = ("GET" if body is None else "POST"), f"http://127.0.0.1:{self.port}{path}"
+        answer = httpx.request(method, url, json=body, headers=headers, timeout=30)
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
     def start_and_wait(self) -> float:
         """Return the seconds until /readyz said yes."""
         began = time.monotonic()
         self.start()
-        self.until(self.is_ready, "ready")
+        self.until(self.is_ready, "ready", self._patience_s)
         return time.monotonic() - began
 
     def pid_of(self, name: str) -> int:

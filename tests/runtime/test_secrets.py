@@ -52,6 +52,39 @@ def test_a_database_without_its_secrets_gets_no_new_ones(tmp_path: Path) -> None
     assert not (tmp_path / "secrets.env").exists()
 
 
+@pytest.mark.parametrize("name", ["KEY_PEPPER", "ENCRYPTION_KEY"])
+def test_a_database_whose_secrets_lack_one_gets_no_new_one(tmp_path: Path, name: str) -> None:
+    data_dir = DataDir(tmp_path)
+    made = secrets.generate_missing(data_dir, set())
+    (tmp_path / "postgres").mkdir()
+    kept = "".join(f"{other}={value}\n" for other, value in made.items() if other != name)
+    data_dir.secrets_path.write_text(kept)
+    with pytest.raises(SecretsLost, match=rf"lacks its {name}\. Restore"):
+        secrets.generate_missing(data_dir, set())
+    assert data_dir.secrets_path.read_text() == kept
+    assert name not in secrets.generate_missing(data_dir, {name})
+
+
+def test_a_lost_signing_secret_only_ends_log_ins(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    made = secrets.generate_missing(data_dir, set())
+    (tmp_path / "postgres").mkdir()
+    data_dir.secrets_path.write_text("".join(f"{n}={v}\n" for n, v in made.items() if n != "JWT_SECRET"))
+    again = secrets.generate_missing(data_dir, set())
+    assert again["KEY_PEPPER"] == made["KEY_PEPPER"]
+    assert again["JWT_SECRET"] != made["JWT_SECRET"]
+
+
+def test_secrets_that_others_could_read_are_closed_to_them(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    assert not secrets.close_to_others(data_dir)  # there are none yet
+    secrets.generate_missing(data_dir, set())
+    assert not secrets.close_to_others(data_dir)
+    data_dir.secrets_path.chmod(0o644)
+    assert secrets.close_to_others(data_dir)
+    assert stat.S_IMODE(data_dir.secrets_path.stat().st_mode) == 0o600
+
+
 def test_an_external_database_asks_for_each_missing_secret_and_says_how_to_make_it() -> None:
     with pytest.raises(SecretMissing) as caught:
         secrets.require_all({"JWT_SECRET"})

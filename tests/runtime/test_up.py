@@ -62,6 +62,24 @@ def test_migrate_finds_the_running_one(up: Up, tmp_path: Path) -> None:
     assert "The database is at revision" in done.stdout
 
 
+def test_create_admin_makes_an_account_that_logs_in_and_administers(up: Up, tmp_path: Path) -> None:
+    def create(password: str) -> tuple[int, str]:
+        arguments = ("create-admin", "--email", "Root@Example.com", "--password-stdin", "--data-dir", str(up.data_dir))
+        done = messagejs(*arguments, cwd=tmp_path, given=password + "\n")
+        return done.returncode, done.stdout + done.stderr
+
+    code, told = create("password1")
+    assert (code, "most used" in told) == (2, True)
+    assert create("a long and own password") == (
+        0, "Root@Example.com administers this server. Log in with the password.\n",
+    )  # fmt: skip
+    code, told = create("another long password")
+    assert (code, "had an account" in told) == (0, True)
+    body = {"email": "root@example.com", "password": "a long and own password"}
+    token = up.call("/api/v1/auth/login", body)["token"]
+    assert up.call("/api/v1/admin/users", token=token)["users"][0]["isPlatformAdmin"] is True
+
+
 @pytest.mark.parametrize("name", ["postgres", "valkey", "worker-1", "web"])
 def test_what_is_killed_comes_back(up: Up, name: str) -> None:
     victim = up.pid_of(name)
@@ -102,6 +120,14 @@ def test_sigterm_stops_everything_in_time(up: Up) -> None:
     assert up.stop(signal.SIGTERM) < 15
     _, alive = psutil.wait_procs(family, timeout=1)
     assert not alive, f"left over: {alive}"  # the last test that uses it: nobody starts it again
+
+
+def test_with_another_key_than_the_database_was_written_with_it_does_not_start(up: Up, tmp_path: Path) -> None:
+    arguments = ("up", "--no-dashboard", "--port", str(up.port), "--data-dir", str(up.data_dir))
+    done = messagejs(*arguments, cwd=tmp_path, env={"KEY_PEPPER": "q" * 32})
+    assert done.returncode == 2
+    assert "KEY_PEPPER is not the one" in done.stderr
+    assert "web died" not in done.stdout
 
 
 def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from backend.services.campaigns.campaigns import (
     cancel_campaign,
     create_campaign,
     pause_campaign,
+    read_rows,
     resume_campaign,
 )
 from backend.services.campaigns.csv_file import CsvFile
@@ -33,10 +34,10 @@ async def _campaign(world: World, rows: int, connector_id: UUID) -> UUID:
     table = "to,name\n" + "".join(f"{100_000 + number},Ada {number}\n" for number in range(rows))
     file = await CsvFile.open(io.BytesIO(table.encode()), most_rows=rows)
     plan = Plan(file.columns, {"to": "to", "name": "name"}, connector_id=connector_id, message="Hello {{name}}")
-    platform = world.platform
-    async with platform.database.transaction() as session:
-        caller = Caller(world.project_id, "live")
-        made = await create_campaign(platform, session, caller, new=NewCampaign("Sale", plan), file=file)
+    platform, caller, new = world.platform, Caller(world.project_id, "live"), NewCampaign("Sale", plan)
+    with await read_rows(platform, caller, new=new, file=file) as read:
+        async with platform.database.transaction() as session:
+            made = await create_campaign(session, caller, new=new, rows=read)
     return made.id
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
+from redis import Redis
 
 from backend.models import Connector
 from backend.services.sending.accept import SendRequest
+from backend.settings import Settings
 from tests.providers.fakes import FakeTelegram
 from tests.workers.conftest import Valkey, Worker
 from tests.world import World
@@ -80,6 +83,40 @@ async def test_a_worker_outlives_valkey_being_away_for_three_seconds(
     await world.wait_for(meanwhile, "delivered", timeout_s=15)
     await world.wait_for(await _send(world, connector), "delivered", timeout_s=15)
     assert await asyncio.to_thread(worker.stop) < 10
+
+
+async def test_outages_of_valkey_leave_no_connection_and_no_flood_of_log_lines_behind(
+    world: World, start_worker: StartWorker, valkey: Valkey, own_settings: Settings
+) -> None:
+    worker = await _start(start_worker)
+    connector = await world.connector()
+
+    async def outage() -> None:
+        valkey.kill()
+        await asyncio.sleep(1.2)
+        await asyncio.to_thread(valkey.start)
+        await world.wait_for(await _send(world, connector), "delivered", timeout_s=15)
+
+    def connections() -> int:
+        client = Redis.from_url(own_settings.require_redis_url())
+        try:
+            # Those that wait for messages: this test's platform has one of them, the worker the others.
+            clients: Any = client.client_list(_type="pubsub")
+            return len(clients)
+        finally:
+            client.close()
+
+    await outage()
+    await asyncio.sleep(1)
+    before = connections()
+    for _ in range(3):
+        await outage()
+    async with asyncio.timeout(10):
+        while await asyncio.to_thread(connections) > before:
+            await asyncio.sleep(0.1)
+    log = worker.log()
+    assert "Traceback" not in log, log
+    assert log.count("worker.redis_away") + log.count("could not connect to Redis") <= 4 * 2, log
 
 
 @pytest.mark.parametrize("away_s", [0.4, 1.0, 1.6])

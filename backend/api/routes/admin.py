@@ -11,7 +11,14 @@ from backend.api.dependencies import PageDep, ProjectId, ReadSessionDep, Session
 from backend.api.filters import storable_text
 from backend.api.openapi import error_responses
 from backend.api.routing import api_router
-from backend.api.schemas.admin import AdminProjectBody, AdminProjectList, ChangePlan, UpdateUser, UserBody, UserList
+from backend.api.schemas.admin import (
+    AdminProjectBody,
+    AdminProjectList,
+    UpdateAnyProject,
+    UpdateUser,
+    UserBody,
+    UserList,
+)
 from backend.api.security import CurrentUser
 from backend.services.accounts import administration
 
@@ -68,16 +75,20 @@ async def get_project(
     return tagged(response, project, AdminProjectBody.of(project))
 
 
-@router.put("/projects/{projectId}", summary="Change a plan", responses=error_responses(400, 401, 403, 404, 412))
-async def change_plan(
+@router.put(
+    "/projects/{projectId}",
+    summary="Change a plan, or switch a project off or on",
+    responses=error_responses(400, 401, 403, 404, 412),
+)
+async def update_project(
     *,
     project_id: ProjectId,
-    body: ChangePlan,
+    body: UpdateAnyProject,
     user: CurrentUser,
     session: SessionDep,
     if_match: IfMatchDep,
     response: Response,
 ) -> AdminProjectBody:
     await if_match.check(session, await administration.get_project(session, user, project_id))
-    project = await administration.change_plan(session, user, project_id, body.plan)
+    project = await administration.update_project(session, user, project_id, plan=body.plan, is_active=body.is_active)
     return tagged(response, project, AdminProjectBody.of(project))

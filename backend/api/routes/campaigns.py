@@ -35,7 +35,7 @@ from backend.services.campaigns.campaigns import NewCampaign
 from backend.services.campaigns.check import dry_run
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.plan import Plan, guess_mapping
-from backend.services.campaigns.progress import list_campaigns, page_of_rows, progress_of, walk_rows
+from backend.services.campaigns.progress import Progress, list_campaigns, page_of_rows, progress_of, walk_rows
 from backend.services.platform import Platform
 from backend.services.sending.caller import Caller
 from backend.services.sending.writer import IdempotencyKey
@@ -105,21 +105,28 @@ async def _store(
         sends_duplicates=fields.send_duplicates,
         is_draft=not fields.start,
     )
-    async with platform.database.transaction() as session:
-        earlier = None
-        if name is not None:
-            earlier = await campaigns.find_repeated(
-                session,
-                caller.project_id,
-                IdempotencyKey(_ROUTE, name, upload.request_hash),
-                campaign_id=new.id,
-                ttl_s=platform.settings.idempotency_ttl_s,
-            )
-        campaign = earlier or await campaigns.create_campaign(
-            platform, session, caller, new=new, file=file, actor=actor
-        )
-        body = CampaignBody.of_progress(await progress_of(session, campaign))
-    return _json(body, 201, {"Idempotency-Replayed": "true"} if earlier is not None else {})
+    key = None if name is None else IdempotencyKey(_ROUTE, name, upload.request_hash)
+    if key is not None:
+        async with platform.database.session() as session:
+            earlier = await campaigns.find_earlier(session, caller.project_id, key)
+            if earlier is not None:
+                return _made(await progress_of(session, earlier), is_replay=True)
+    with await campaigns.read_rows(platform, caller, new=new, file=file) as rows:
+        async with platform.database.transaction() as session:
+            earlier = None
+            if key is not None:
+                ttl_s = platform.settings.idempotency_ttl_s
+                earlier = await campaigns.find_repeated(
+                    session, caller.project_id, key, campaign_id=new.id, ttl_s=ttl_s
+                )
+            if earlier is not None:
+                return _made(await progress_of(session, earlier), is_replay=True)
+            campaign = await campaigns.create_campaign(session, caller, new=new, rows=rows, actor=actor)
+            return _made(await progress_of(session, campaign))
+
+
+def _made(progress: Progress, *, is_replay: bool = False) -> Response:
+    return _json(CampaignBody.of_progress(progress), 201, {"Idempotency-Replayed": "true"} if is_replay else {})
 
 
 def _json(body: CampaignBody | DryRunBody, status: int, headers: dict[str, str] | None = None) -> Response:
@@ -172,7 +179,7 @@ async def rows(
     campaign = await campaigns.get_campaign(
         session, project_id=reach.project_id, campaign_id=campaign_id, mode=reach.mode
     )
-    found = await page_of_rows(session, campaign_id=campaign.id, page=page, state=state)
+    found = await page_of_rows(session, project_id=reach.project_id, campaign_id=campaign.id, page=page, state=state)
     return RowListBody.of(found, campaign.columns)
 
 
@@ -196,15 +203,17 @@ async def errors(
         )
     name = ids.encode(ids.CAMPAIGN, campaign.id)
     return StreamingResponse(
-        _error_lines(platform, campaign.id, campaign.columns),
+        _error_lines(platform, campaign.project_id, campaign.id, campaign.columns),
         headers={"Content-Disposition": f'attachment; filename="{name}-errors.csv"'},
         media_type="text/csv; charset=utf-8",
     )
 
 
-async def _error_lines(platform: Platform, campaign_id: UUID, columns: Sequence[str]) -> AsyncIterator[bytes]:
+async def _error_lines(
+    platform: Platform, project_id: UUID, campaign_id: UUID, columns: Sequence[str]
+) -> AsyncIterator[bytes]:
     yield line_of([*map(own_cell, columns), "row", "field", "code", "error"])
-    async for failed in walk_rows(platform.database, campaign_id=campaign_id, state="failed"):
+    async for failed in walk_rows(platform.database, project_id=project_id, campaign_id=campaign_id, state="failed"):
         yield b"".join(line_of([*map(own_cell, row.cells or ()), *_told(row)]) for row in failed)
 
 

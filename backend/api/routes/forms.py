@@ -6,7 +6,7 @@ Not part of the versioned API: same origin only, and errors go back to the page 
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 import pydantic
 from fastapi import Request, Response
@@ -21,6 +21,7 @@ from backend.api.validation import validation_error
 from backend.errors import AppError, InvalidToken, TokenExpired, UnsupportedMediaType
 from backend.services.accounts import recovery, users
 from backend.services.accounts.limits import count_registration
+from backend.services.accounts.local_paths import is_local_path
 from backend.services.platform import Platform
 
 router = api_router(prefix="/auth", include_in_schema=False)
@@ -132,10 +133,7 @@ def _page_code(error: AppError) -> str:
 
 def safe_next(target: str) -> str:
     """Return `target` if it is a path on this server, else the home page: a redirect must not lead away."""
-    if not target.startswith("/") or target.startswith("//") or "\\" in target or not target.isprintable():
-        return _HOME
-    parts = urlsplit(target)
-    return target if not parts.scheme and not parts.netloc else _HOME
+    return target if is_local_path(target) else _HOME
 
 
 def _is_https(request: Request) -> bool:

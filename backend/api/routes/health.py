@@ -10,7 +10,7 @@ from pydantic import Field
 from backend.api.dependencies import PlatformDep
 from backend.api.routing import api_router
 from backend.api.schemas.base import ResponseBody
-from backend.services.reporting.health import is_ready, readiness
+from backend.services.reporting.health import is_ready
 
 router = api_router(tags=["Health"])
 
@@ -37,11 +37,15 @@ async def healthz() -> Health:
 @router.get(
     "/readyz",
     summary="Can it do its work?",
-    description="Checks Postgres, Redis and the schema's version; 503 with the reason when one of them fails.",
+    description=(
+        "Ready while sends are accepted: writes to Postgres and Redis, and checks the schema, the secrets, the clock, "
+        "partitions, workers, the oldest message that is due and background tasks. What fails makes it 503; a "
+        "`warning` (Redis away, no worker) is for people. An answer holds for a second."
+    ),
     responses={503: {"model": Readiness, "description": "Something this process needs is away"}},
 )
 async def readyz(platform: PlatformDep, response: Response) -> Readiness:
-    checks = await readiness(platform)
+    checks = await platform.health.checks()
     ready = is_ready(checks)
     if not ready:
         response.status_code = 503

@@ -40,7 +40,7 @@ async def list_invitations(
 async def invite(
     project_id: ProjectId, body: CreateInvitation, user: CurrentUser, platform: PlatformDep
 ) -> CreatedInvitation:
-    await count_invitation(platform.redis, user.user_id)
+    await count_invitation(platform.redis, platform.settings, user)
     async with platform.database.transaction() as session:
         new = await invitations.invite(
             session, user, platform.settings, project_id=project_id, email=body.email, role=body.role

@@ -30,14 +30,14 @@ from backend.api.sends import (
     check_project,
     idempotency_key,
     limit_headers,
-    parse,
+    parse_batch,
     parse_object,
     read_body,
     recipient_of,
     send_request,
     written_key,
 )
-from backend.errors import AppError
+from backend.errors import MOST_ERRORS, AppError
 from backend.services.accounts.access import Action, UserPrincipal
 from backend.services.policy.admission import note_refusal
 from backend.services.sending.accept import Accepted, Caller, SendRequest
@@ -72,7 +72,7 @@ async def send_batch(request: Request, platform: PlatformDep) -> Response:
     try:
         check_origin(key, origin)
         body = await read_body(request)
-        batch = parse(BatchBody, body)
+        batch = parse_batch(body)
         idempotency = idempotency_key(request, caller, _BATCH_ROUTE, body)
         requests = [_item(caller, fields) for fields in batch.messages]
         return _batch_answer(await accept_batch(platform, caller, requests, idempotency=idempotency))
@@ -94,12 +94,13 @@ def _batch_answer(results: list[Accepted | AppError]) -> Response:
     accepted = [result for result in results if isinstance(result, Accepted)]
     headers = limit_headers(accepted[-1]) if accepted else {}
     headers.pop("Idempotency-Replayed", None)
+    told = _Told()
     if accepted and all(result.is_replay for result in accepted):
         headers["Idempotency-Replayed"] = "true"
     return Response(
         orjson.dumps(
             {
-                "results": [_batch_result(index, result) for index, result in enumerate(results)],
+                "results": [_batch_result(index, result, told) for index, result in enumerate(results)],
                 "accepted": len(accepted),
                 "rejected": len(results) - len(accepted),
             },
@@ -111,9 +112,24 @@ def _batch_answer(results: list[Accepted | AppError]) -> Response:
     )
 
 
-def _batch_result(index: int, result: Accepted | AppError) -> dict[str, Any]:
+class _Told:
+    """What is wrong with the messages of one batch: each one's first field, and all of them up to MOST_ERRORS."""
+
+    def __init__(self) -> None:
+        self._left = MOST_ERRORS
+
+    def details(self, error: AppError) -> dict[str, Any]:
+        most = max(1, self._left)
+        self._left -= min(most, len(error.errors))
+        if len(error.errors) <= most:
+            return error.details
+        more = error.details.get("moreErrors", 0) + len(error.errors) - most
+        return {**error.details, "errors": error.details["errors"][:most], "moreErrors": more}
+
+
+def _batch_result(index: int, result: Accepted | AppError, told: _Told) -> dict[str, Any]:
     if isinstance(result, AppError):
-        return {"index": index, "error": result.message, "code": result.error_code, "details": result.details}
+        return {"index": index, "error": result.message, "code": result.error_code, "details": told.details(result)}
     return {"index": index, "messageId": ids.encode(ids.MESSAGE, result.message_id), "status": result.status}
 
 

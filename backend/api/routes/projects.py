@@ -70,7 +70,7 @@ async def update_project(
     "/{projectId}",
     status_code=204,
     summary="Delete a project",
-    description="Its keys are refused at once. Owners only.",
+    description="Its keys are refused at once, and what waits is canceled. Owners only.",
     responses=error_responses(401, 403, 404, 412),
 )
 async def delete_project(

@@ -19,7 +19,10 @@ Plan = Literal["free", "pro", "enterprise"]
 class UpdateUser(RequestBody):
     """What is left out stays as it is."""
 
-    is_active: StrictBool | None = Field(default=None, description="false: every log-in is ended and no new one opened")
+    is_active: StrictBool | None = Field(
+        default=None,
+        description="false: every log-in is ended and no new one opened; projects without another active owner stop",
+    )
     is_platform_admin: StrictBool | None = Field(default=None, description="May use /admin")
 
 
@@ -58,8 +61,14 @@ class UserList(ResponseBody):
         return cls(users=[UserBody.of(user) for user in page.items], pagination=Pagination.of(page))
 
 
-class ChangePlan(RequestBody):
-    plan: Plan
+class UpdateAnyProject(RequestBody):
+    """What is left out stays as it is."""
+
+    plan: Plan | None = None
+    is_active: StrictBool | None = Field(
+        default=None,
+        description="false: it accepts and sends nothing, and its owners cannot switch it on; what waits goes on later",
+    )
 
 
 class AdminProjectBody(ProjectBody):

@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
 )
@@ -23,13 +24,17 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from backend import ids
-from backend.errors import ValidationFailed
+from backend.errors import MOST_ERRORS, ValidationFailed
+from backend.instants import within_range
+from backend.json_values import find_flaw
 from backend.providers._registry import provider_types
 from backend.services.paging import Page
 from backend.services.reporting.periods import parse_zone
 from backend.status import Status
 
 _CURSOR: Final = "cur"
+# The type of pydantic's error; validation.py has its words.
+OUT_OF_RANGE: Final = "instant_out_of_range"
 _NO_EMAIL: Final = "The e-mail address is not valid: {reason}"
 
 
@@ -46,7 +51,17 @@ def iso_utc(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _in_range(instant: datetime) -> datetime:
+    try:
+        return within_range(instant)
+    except ValueError as exc:
+        raise PydanticCustomError(OUT_OF_RANGE, "{reason}", {"reason": str(exc)}) from exc
+
+
+# Of answers: rows from before the bounds are shown too.
 Instant = Annotated[AwareDatetime, PlainSerializer(iso_utc, return_type=str, when_used="json")]
+# Of requests: every instant that a client may write, in UTC.
+GivenInstant = Annotated[AwareDatetime, AfterValidator(_in_range)]
 
 
 def _whole(value: Any) -> Any:
@@ -71,9 +86,9 @@ class RequestBody(BaseModel):
 
     @field_validator("*", mode="after")
     @classmethod
-    def _storable(cls, value: Any) -> Any:
-        if has_nul(value):
-            raise ValueError("The text holds a NUL character (\\u0000), which cannot be stored; remove it.")
+    def _storable(cls, value: Any, info: ValidationInfo) -> Any:
+        if (flaw := find_flaw(value, info.field_name or "")) is not None:
+            raise ValueError(flaw.message)
         return value
 
     def changes(self, *nullable: str) -> dict[str, Any]:
@@ -84,17 +99,6 @@ class RequestBody(BaseModel):
 
 class ResponseBody(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
-
-
-def has_nul(value: Any) -> bool:
-    """Tell whether a NUL character, which Postgres cannot store, stands anywhere in a JSON value."""
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(has_nul(key) or has_nul(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return any(has_nul(item) for item in value)
-    return False
 
 
 def _email(text: str) -> str:
@@ -175,7 +179,10 @@ class FieldErrorBody(ResponseBody):
 class ErrorDetails(ResponseBody):
     model_config = ConfigDict(extra="allow")
 
-    errors: list[FieldErrorBody] = Field(default_factory=list, description="One entry for each wrong field")
+    errors: list[FieldErrorBody] = Field(
+        default_factory=list, description=f"One entry for each wrong field; the first {MOST_ERRORS}"
+    )
+    more_errors: int | None = Field(default=None, description="How many more there are")
 
 
 class ErrorBody(ResponseBody):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, StrictBool
+from pydantic import ConfigDict, Field, JsonValue, StrictBool
 
 from backend import ids
-from backend.api.schemas.base import Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import GivenInstant, Instant, Pagination, RequestBody, ResponseBody
 from backend.api.schemas.send import Text
 from backend.models import CampaignRow
 from backend.services.campaigns.check import MOST_ERRORS, DryRun
@@ -50,8 +50,8 @@ class CampaignFields(RequestBody):
     metadata: Annotated[
         dict[str, JsonValue] | None, Field(max_length=50, description="Yours; returned with each message")
     ] = None
-    send_at: Annotated[AwareDatetime | None, Field(description="Starts not before this instant")] = None
-    expires_at: Annotated[AwareDatetime | None, Field(description="No message goes out after this instant")] = None
+    send_at: Annotated[GivenInstant | None, Field(description="Starts not before this instant")] = None
+    expires_at: Annotated[GivenInstant | None, Field(description="No message goes out after this instant")] = None
     mode: Annotated[
         Literal["live", "test"] | None, Field(description="Of a member's campaign (live); a key has its own")
     ] = None
@@ -171,7 +171,7 @@ class DryRunBody(ResponseBody):
         description="How many rows have each kind of error", examples=[{"DUPLICATE_RECIPIENT": 2}]
     )
     errors: list[RowErrorBody] = Field(description=f"The first {MOST_ERRORS}")
-    previews: list[PreviewRowBody] = Field(description="The first three messages")
+    previews: list[PreviewRowBody] = Field(description="The first three messages, fewer where they are long")
 
     @classmethod
     def of(cls, result: DryRun) -> DryRunBody:

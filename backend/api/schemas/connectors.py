@@ -99,6 +99,9 @@ class CreateConnectorBody(RequestBody):
 class UpdateConnectorBody(RequestBody):
     """Only what is sent changes. Credentials too: fields left out keep their value, null clears one.
 
+    A field that decides where secrets are sent (host, port, security, username, account) changes only together with
+    the secrets: without them the answer is a 400 with the code SECRET_REQUIRED.
+
     `weight: null` takes the connector out of its pool.
     """
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field, StrictBool, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field, StrictBool, StringConstraints, WithJsonSchema
 
 from backend import ids
-from backend.api.schemas.base import WHOLE, Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import WHOLE, GivenInstant, Instant, Pagination, RequestBody, ResponseBody
 from backend.durations import parse_duration_s
 from backend.models.api_key import ApiKey
 from backend.services.accounts.keys import LONGEST_OVERLAP_S, SCOPES, KeyUse, NewKey
@@ -33,7 +33,7 @@ class CreateKey(RequestBody):
     scopes: Scopes | None = Field(default=None, description=f"Of {', '.join(SCOPES)}; default: all the kind may have")
     allowed_origins: Origins = Field(default_factory=list, description="Web pages that may use the key")
     rate_limit: RateLimit | None = Field(default=None, description="Messages an hour; null: the plan's limit")
-    expires_at: AwareDatetime | None = Field(
+    expires_at: GivenInstant | None = Field(
         default=None,
         description="Left out: the server's KEY_EXPIRY_DAYS from now, never where that is 0; null: never",
         examples=["2030-01-15T10:00:00Z"],
@@ -62,7 +62,7 @@ class UpdateKey(RequestBody):
     scopes: Scopes | None = Field(default=None)
     allowed_origins: Origins | None = Field(default=None)
     rate_limit: RateLimit | None = Field(default=None)
-    expires_at: AwareDatetime | None = Field(default=None, examples=["2030-01-15T10:00:00Z"])
+    expires_at: GivenInstant | None = Field(default=None, examples=["2030-01-15T10:00:00Z"])
     is_active: StrictBool | None = Field(default=None, description="false: the key is refused until it is true again")
 
 

@@ -82,7 +82,9 @@ class UpdateProject(RequestBody):
 
     name: Name | None = Field(default=None)
     description: Description = None
-    is_active: StrictBool | None = Field(default=None, description="false: the project's keys are refused")
+    is_active: StrictBool | None = Field(
+        default=None, description="false: it accepts and sends nothing; what waits goes on when it is active again"
+    )
     content_retention: ContentRetention = None
     content_retention_days: ContentDays = None
     retention_days: RetentionDays = None
@@ -117,7 +119,7 @@ class ProjectBody(ResponseBody):
             description=project.description,
             created_at=project.created_at,
             updated_at=project.updated_at,
-            is_active=project.is_active,
+            is_active=project.is_running,
             content_retention=project.content_retention,
             content_retention_days=project.content_retention_days,
             retention_days=project.retention_days,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from backend.api.schemas.base import ResponseBody, TimeZone
+from backend.api.schemas.base import GivenInstant, ResponseBody, TimeZone
 from backend.durations import parse_duration_s
 from backend.services.rendering.channels import channel_names
 from backend.services.routes.routes import LONGEST_FALLBACK_S, MOST_STEPS
@@ -129,10 +129,10 @@ class SendFields(BaseModel):
         dict[str, JsonValue] | None, Field(max_length=50, description="Yours; returned with the message")
     ] = None
     send_at: Annotated[
-        AwareDatetime | None,
+        GivenInstant | None,
         Field(description="Not before this instant (with a time zone), nor in the project's quiet hours"),
     ] = None
-    expires_at: Annotated[AwareDatetime | None, Field(description="Not after this instant (with a time zone)")] = None
+    expires_at: Annotated[GivenInstant | None, Field(description="Not after this instant (with a time zone)")] = None
     timezone: Annotated[
         TimeZone | None,
         Field(

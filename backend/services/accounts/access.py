@@ -15,13 +15,17 @@ from backend.models import Project, ProjectMember
 
 @dataclass(frozen=True, slots=True)
 class UserPrincipal:
-    """A person who is logged in. `address` is where the request came from, for the audit log."""
+    """A person who is logged in. `address` is where the request came from, for the audit log.
+
+    `is_confirmed`: the e-mail address is known to be the person's own.
+    """
 
     user_id: UUID
     session_id: UUID
     email: str
     is_platform_admin: bool = False
     address: str = ""
+    is_confirmed: bool = False
 
 
 class Role(StrEnum):

@@ -1,8 +1,9 @@
-"""What the server's administrators do: users switched off and on, projects' plans, the whole audit log."""
+"""What the server's administrators do: users and projects switched off and on, plans, the whole audit log."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.services.accounts import audit
 from backend.services.accounts.access import UserPrincipal
+from backend.services.accounts.stopping import hold_project, hold_projects_of
 from backend.services.paging import Page, PageRequest, fetch_page
 
 _AUDITED: Final = ("is_active", "is_platform_admin")
@@ -49,7 +51,10 @@ async def get_user(session: AsyncSession, principal: UserPrincipal, user_id: UUI
 async def update_user(
     session: AsyncSession, principal: UserPrincipal, user_id: UUID, changes: Mapping[str, Any]
 ) -> User:
-    """Apply `changes`: is_active, is_platform_admin. Raises UserNotFound and LastOwner."""
+    """Apply `changes`: is_active, is_platform_admin. Raises UserNotFound and LastOwner.
+
+    The projects that have no other active owner accept and send nothing while the user is switched off.
+    """
     user = await get_user(session, principal, user_id)
     before = {field: getattr(user, field) for field in _AUDITED}
     after = {**before, **changes}
@@ -62,6 +67,8 @@ async def update_user(
         await AuthSession.revoke_all(session, user.id)
     audit.record(session, principal, "user.updated", subject_id=user_id, before=before, after=after)
     await session.flush()
+    if user.is_active != before["is_active"]:
+        await hold_projects_of(session, user.id)
     return user
 
 
@@ -80,21 +87,27 @@ async def get_project(session: AsyncSession, principal: UserPrincipal, project_i
     return project
 
 
-async def change_plan(session: AsyncSession, principal: UserPrincipal, project_id: UUID, plan: str) -> Project:
-    """Raises ProjectNotFound."""
+async def update_project(
+    session: AsyncSession, principal: UserPrincipal, project_id: UUID, *, plan: str | None, is_active: bool | None
+) -> Project:
+    """None leaves as it is. A project switched off here stays so until an administrator switches it on.
+
+    Raises ProjectNotFound.
+    """
     project = await get_project(session, principal, project_id)
-    before = project.plan
-    project.plan = plan
+    record = partial(audit.record, session, principal, project_id=project_id, subject_id=project_id)
+    if plan is not None and plan != project.plan:
+        record("project.plan_changed", before={"plan": project.plan}, after={"plan": plan})
+        project.plan = plan
+    if is_active is False and project.suspended_at is None:
+        record("project.suspended", before={"is_active": project.is_active}, after={"is_active": False})
+        project.suspended_at = utc_now()
+        await hold_project(session, project_id)
+    if is_active is True and not project.is_running:
+        record("project.resumed", before={"is_active": False}, after={"is_active": True})
+        project.suspended_at, project.is_active = None, True
+        await hold_project(session, project_id)
     project.updated_at = utc_now()
-    audit.record(
-        session,
-        principal,
-        "project.plan_changed",
-        project_id=project_id,
-        subject_id=project_id,
-        before={"plan": before},
-        after={"plan": plan},
-    )
     await session.flush()
     announce(session, Change("project", project_id))
     return project

@@ -14,8 +14,8 @@ from backend.errors import AlreadyMember, Forbidden, InvalidLink, InvitationNotF
 from backend.models import Invitation, Project, ProjectMember, User
 from backend.models.base import utc_now
 from backend.services.accounts import audit
-from backend.services.accounts.access import Action, Role, UserPrincipal, require_project
-from backend.services.accounts.mail import Mail
+from backend.services.accounts.access import ALLOWED, Action, Role, UserPrincipal, require_project
+from backend.services.accounts.mail import Mail, shown
 from backend.services.accounts.members import check_may_grant
 from backend.services.accounts.tokens import INVITATION_PREFIX, new_opaque_token, token_hash
 from backend.services.paging import Page, PageRequest, fetch_page
@@ -74,9 +74,13 @@ async def invite(
     _record(session, principal, "invitation.created", invitation)
     await session.flush()
     link = f"{settings.public_url}/invitation?token={token}"
-    text = _TEXT.format(inviter=principal.email, project=project.name, role=role.value, link=link)
+    text = _TEXT.format(inviter=_inviter(principal), project=shown(project.name), role=role.value, link=link)
     mail = Mail("invitation", email, "You are invited to a MessageJS project", text, link)
     return NewInvitation(invitation, link, mail)
+
+
+def _inviter(principal: UserPrincipal) -> str:
+    return principal.email if principal.is_confirmed else f"{principal.email} (an address that is not confirmed)"
 
 
 async def page_of_invitations(
@@ -143,9 +147,19 @@ async def _find_open(session: AsyncSession, token: str) -> tuple[Invitation, Pro
     """The invitation is locked."""
     invitation = await Invitation.find_for_update(session, token_hash(token))
     project = await Project.find(session, invitation.project_id) if invitation is not None else None
-    if invitation is None or project is None or not invitation.is_open:
+    if invitation is None or project is None or not invitation.is_open or not await _may_invite(session, invitation):
         raise InvalidLink("The invitation is not valid, has been used or has expired; ask for a new one.")
     return invitation, project
+
+
+async def _may_invite(session: AsyncSession, invitation: Invitation) -> bool:
+    """Whether who invited could still do so: an invitation gives no more than its sender has."""
+    inviter = await User.find(session, invitation.invited_by)
+    member = await ProjectMember.find(session, invitation.project_id, invitation.invited_by)
+    if inviter is None or not inviter.is_active or member is None:
+        return False
+    role = Role(member.role)
+    return Action.MANAGE_MEMBERS in ALLOWED[role] and (invitation.role != Role.OWNER or role is Role.OWNER)
 
 
 def _record(session: AsyncSession, principal: UserPrincipal, action: str, invitation: Invitation) -> None:

@@ -7,6 +7,7 @@ log, which is how the operator of a small install hands it on.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -24,6 +25,10 @@ log = structlog.get_logger()
 
 _MAIL_PREFIX: Final = "mail"
 _DEFAULT_PORT: Final = {"smtp": 587, "smtps": 465}
+_LONGEST_NAME: Final = 80
+_NOT_SHOWN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# What mail programs find links by: a scheme's colon, an address's at sign, a domain's dot (in any script), a path.
+_LINKED: Final = re.compile(r"[.:/@\\\u2024\u3002\uff0e\uff61\uff1a\uff0f\uff20](?=\S)")
 _RETRY_AFTER_S: Final = (1.0, 10.0, 60.0)
 _MAX_WAITING: Final = 1000
 _DRAIN_S: Final = 5.0
@@ -55,6 +60,12 @@ def credentials_of(url: str) -> dict[str, Any]:
         "fromAddress": sender,
         "fromName": query.get("name") or "MessageJS",
     }
+
+
+def shown(name: str) -> str:
+    """Return a name that a stranger chose as a mail may show it: one short line that no reader makes a link of."""
+    line = _LINKED.sub(r"\g<0> ", " ".join(_NOT_SHOWN.sub(" ", name).split()))
+    return line if len(line) <= _LONGEST_NAME else line[: _LONGEST_NAME - 3].rstrip() + "..."
 
 
 class PlatformMail:

@@ -113,9 +113,15 @@ async def _keep_an_owner(session: AsyncSession, project: Project, leaving: UUID)
     """Locks the owners, in one order: of two who leave at once the second waits and sees the first gone."""
     query = (
         select(ProjectMember.user_id)
-        .where(col(ProjectMember.project_id) == project.id, col(ProjectMember.role) == Role.OWNER.value)
+        .join(User, col(User.id) == col(ProjectMember.user_id))
+        .where(
+            col(ProjectMember.project_id) == project.id,
+            col(ProjectMember.role) == Role.OWNER.value,
+            # One who was switched off by the server's administrator is in charge of nothing.
+            col(User.is_active).is_(True),
+        )
         .order_by(col(ProjectMember.user_id))
-        .with_for_update()
+        .with_for_update(of=ProjectMember)
     )
     owners = set((await session.exec(query)).all())
     if not owners - {leaving}:

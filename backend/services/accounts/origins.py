@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
 _DEFAULT_PORT: Final = {"http": 80, "https": 443}
+# RFC 6454, and the schemes of extensions and apps. A browser adds no path, user or blank.
+_ORIGIN: Final = re.compile(
+    r"null|[a-z][a-z0-9+.-]*://(?P<host>(?:\[[0-9a-f:.]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]{1,5})?)", re.IGNORECASE
+)
+
+
+def origin_host(header: str) -> str | None:
+    """Return the host and port that an Origin header names, "" where it names none; None: it is no origin."""
+    matched = _ORIGIN.fullmatch(header)
+    return None if matched is None else (matched["host"] or "").lower()
 
 
 class InvalidOrigin(ValueError):

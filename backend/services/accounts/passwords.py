@@ -10,15 +10,37 @@ import asyncio
 import base64
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from importlib.resources import files
 from typing import Final
 
 import bcrypt
 
+from backend.errors import FieldError, ValidationFailed
+
 MIN_CHARACTERS: Final = 8
 MAX_CHARACTERS: Final = 1024
+COMMON: Final = "COMMON_PASSWORD"
 # A hash of nothing in particular, for accounts that do not exist: the answer takes as long.
 _NOBODY: Final = "$2b${cost:02d}$JAyZmZUPR.DFc8cagV/PZ.JtMkMn27GbRpogOzMm3xgOxgQ48x82K"
 _threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="bcrypt")
+
+
+def check_new_password(password: str, field: str = "password") -> None:
+    """Refuse a password that is too short, too long, or one that everybody tries first. Raises ValidationFailed."""
+    if not MIN_CHARACTERS <= len(password) <= MAX_CHARACTERS:
+        message = f"Use a password of {MIN_CHARACTERS} to {MAX_CHARACTERS} characters."
+        raise ValidationFailed(errors=[FieldError(field, "VALIDATION_ERROR", message)])
+    if password.strip().lower() in _common_passwords():
+        message = "This password is one of the most used, and guessed first; choose another."
+        raise ValidationFailed(errors=[FieldError(field, COMMON, message)])
+
+
+@lru_cache(maxsize=1)
+def _common_passwords() -> frozenset[str]:
+    """The 8,000 most used ones that are long enough, lower-cased; from Django's list (BSD licence)."""
+    text = (files(__package__) / "common_passwords.txt").read_text(encoding="ascii")
+    return frozenset(text.splitlines())
 
 
 async def hash_password(password: str, *, cost: int) -> str:

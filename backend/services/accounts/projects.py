@@ -10,13 +10,15 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.crypto import Vault
-from backend.errors import FieldError, ValidationFailed
+from backend.errors import FieldError, ProjectNotActive, ValidationFailed
 from backend.models import ContentCursor, Project, ProjectMember
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.services.accounts import audit
 from backend.services.accounts.access import Action, Role, UserPrincipal, require_project
+from backend.services.accounts.stopping import end_project, hold_project
 from backend.services.connectors.connectors import NewConnector, create_connector
+from backend.services.names import check_name
 from backend.services.paging import Page, PageRequest, fetch_page
 
 _CONTENT: Final = ("content_retention", "content_retention_days")
@@ -32,6 +34,7 @@ async def create_project(
     name: str,
     description: str | None = None,
 ) -> Project:
+    check_name(name)
     project = Project(user_id=principal.user_id, name=name, description=description, plan=plan)
     session.add(project)
     await session.flush()
@@ -65,12 +68,16 @@ async def get_project(session: AsyncSession, principal: UserPrincipal, project_i
 async def update_project(
     session: AsyncSession, principal: UserPrincipal, project_id: UUID, changes: Mapping[str, Any]
 ) -> Project:
-    """Apply `changes`: any of _AUDITED. An inactive project's keys are refused.
+    """Apply `changes`: any of _AUDITED. An inactive project accepts and sends nothing; what waits goes on later.
 
-    Raises ValidationFailed for content kept a number of days without the number.
+    Raises ValidationFailed for content kept a number of days without the number, and for a name with line breaks.
     """
     project = await require_project(session, principal, project_id, Action.UPDATE_PROJECT)
+    if changes.get("name") is not None:
+        check_name(changes["name"])
     before = _audited(project)
+    if changes.get("is_active") and project.suspended_at is not None:
+        raise ProjectNotActive("An administrator of this server has switched the project off; ask them.")
     for field, value in changes.items():
         setattr(project, field, value)
     _check_content_days(project)
@@ -89,19 +96,20 @@ async def update_project(
     )
     await session.flush()
     announce(session, Change("project", project.id))
+    if project.is_active != before["is_active"]:
+        await hold_project(session, project.id)
     return project
 
 
 async def delete_project(session: AsyncSession, principal: UserPrincipal, project_id: UUID) -> None:
-    """Gone for the API, its keys refused at once; rows stay for the history."""
+    """Gone for the API, its keys refused at once, what waits canceled; rows stay for the history."""
     project = await require_project(session, principal, project_id, Action.DELETE_PROJECT)
     project.deleted_at = utc_now()
     project.is_active = False
     audit.record(
         session, principal, "project.deleted", project_id=project.id, subject_id=project.id, before=_audited(project)
     )
-    await session.flush()
-    announce(session, Change("project", project.id))
+    await end_project(session, project.id)
 
 
 def _check_content_days(project: Project) -> None:

@@ -16,9 +16,9 @@ from backend.models.base import utc_now
 from backend.models.session import Database
 from backend.services.accounts import audit
 from backend.services.accounts.access import UserPrincipal
-from backend.services.accounts.limits import LoginAttempts
+from backend.services.accounts.limits import PasswordChecks
 from backend.services.accounts.mail import Mail, PlatformMail
-from backend.services.accounts.passwords import hash_password, verify_password
+from backend.services.accounts.passwords import check_new_password, hash_password, verify_password
 from backend.services.accounts.tokens import CONFIRMATION_PREFIX, RESET_PREFIX, new_opaque_token, token_hash
 from backend.settings import Settings
 
@@ -75,7 +75,8 @@ async def send_confirmation_link(database: Database, mail: PlatformMail, setting
 
 
 async def reset_password(database: Database, settings: Settings, *, token: str, password: str, address: str) -> None:
-    """Set a new password and end every log-in of the user. Raises InvalidLink."""
+    """Set a new password and end every log-in of the user. Raises InvalidLink and ValidationFailed."""
+    check_new_password(password)
     # Looked at first: a made-up token must not cost a hash.
     async with database.session() as session:
         await _find_token(session, token, "password_reset")
@@ -107,18 +108,21 @@ async def change_password(
     current: str,
     new: str,
 ) -> None:
-    """End the user's other log-ins with the old password. Raises InvalidCredentials, RateLimitExceeded.
+    """End the user's other log-ins with the old password. Raises InvalidCredentials, RateLimitExceeded,
+    ValidationFailed.
 
-    Guessing here counts as guessing at the log-in: a stolen access token must not open a second door.
+    Guesses are counted by log-in: a stolen access token finds no open door, and a stranger who is kept out at the
+    log-in keeps nobody from changing the password.
     """
-    attempts = LoginAttempts(client_redis, settings, email=principal.email, address=principal.address)
-    await attempts.take()
+    check_new_password(new, "newPassword")
+    checks = PasswordChecks(client_redis, settings, principal)
+    await checks.take()
     async with database.session() as session:
         user = await User.find(session, principal.user_id)
     known = user.password_hash if user is not None else None
     if not await verify_password(current, known, cost=settings.bcrypt_cost):
         raise InvalidCredentials("The current password is not right; 'Forgot password' sends a link for a new one.")
-    await attempts.give_back()
+    await checks.give_back()
     password_hash = await hash_password(new, cost=settings.bcrypt_cost)
     async with database.transaction() as session:
         user = await User.find(session, principal.user_id)

@@ -56,7 +56,7 @@ def read_access_token(secret: str, token: str) -> AccessClaims:
         )
     except jwt.ExpiredSignatureError as exc:
         raise TokenExpired from exc
-    except jwt.InvalidTokenError as exc:
+    except (jwt.InvalidTokenError, RecursionError) as exc:
         raise InvalidToken from exc
     user_id = ids.decode(ids.USER, str(payload["sub"]))
     session_id = ids.decode(ids.SESSION, str(payload["sid"]))

@@ -26,7 +26,7 @@ from backend.services.accounts import audit
 from backend.services.accounts.access import UserPrincipal
 from backend.services.accounts.invitations import accept_invitation, check_invitation
 from backend.services.accounts.limits import LoginAttempts
-from backend.services.accounts.passwords import costs, hash_password, verify_password
+from backend.services.accounts.passwords import check_new_password, costs, hash_password, verify_password
 from backend.services.accounts.projects import create_project
 from backend.services.accounts.tokens import (
     COOKIE_PREFIX,
@@ -37,6 +37,7 @@ from backend.services.accounts.tokens import (
     sign_access_token,
     token_hash,
 )
+from backend.services.names import check_name
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -92,8 +93,10 @@ async def register_user(
 ) -> SignedIn:
     """Make a user, logged in, with a first project or the one invited to. The first user administers.
 
-    `email` is valid. Raises RegistrationClosed, EmailTaken, and InvalidLink for the invitation.
+    `email` is valid. Raises ValidationFailed, RegistrationClosed, EmailTaken, and InvalidLink for the invitation.
     """
+    check_name(name)
+    check_new_password(password)
     password_hash = await hash_password(password, cost=settings.bcrypt_cost)  # before the first query: it takes a while
     is_first = await _is_first_user(session)
     if not is_first:
@@ -112,6 +115,8 @@ async def register_user(
         async with session.begin_nested():
             session.add(user)
     except IntegrityError as exc:
+        # It tells that there is an account, as the limit on registrations allows: hiding it would need a mail server,
+        # which a small install has none of, and would leave people without a word who forgot that they registered.
         raise EmailTaken from exc
     signed_in = await _open_session(session, user, settings, client or Client())
     audit.record(session, signed_in.principal, "user.registered", subject_id=user.id)
@@ -124,6 +129,33 @@ async def register_user(
         )
     log.info("user.registered", user_id=str(user.id), is_platform_admin=is_first)
     return signed_in
+
+
+async def make_admin(session: AsyncSession, *, settings: Settings, vault: Vault, email: str, password: str) -> bool:
+    """Make the server's administrator, as its operator asks; False: the account was there, and now administers.
+
+    Its password stays as it was then. `email` is valid. Raises ValidationFailed.
+    """
+    user = await User.find_by_email(session, email)
+    if user is not None:
+        user.is_platform_admin = user.is_active = True
+        user.updated_at = utc_now()
+        audit.record(session, None, "user.updated", subject_id=user.id, after={"is_platform_admin": True})
+        return False
+    check_new_password(password)
+    user = User(
+        email=email.strip().lower(),
+        password_hash=await hash_password(password, cost=settings.bcrypt_cost),
+        is_platform_admin=True,
+        email_confirmed_at=utc_now(),
+    )
+    session.add(user)
+    await session.flush()
+    operator = UserPrincipal(user_id=user.id, session_id=user.id, email=user.email, is_platform_admin=True)
+    audit.record(session, None, "user.registered", subject_id=user.id)
+    name = f"{user.email.partition('@')[0][:200]}'s project"
+    await create_project(session, operator, vault=vault, plan=settings.default_plan, name=name)
+    return True
 
 
 def _check_open(settings: Settings, invitation: str | None) -> None:
@@ -251,7 +283,7 @@ async def log_out(
     """End a log-in: its access tokens, refresh tokens and cookie are refused from the commit on."""
     auth_session = await AuthSession.find(session, session_id)
     if auth_session is not None and auth_session.revoked_at is None:
-        auth_session.revoked_at = utc_now()
+        auth_session.revoke(session)
         audit.record(session, actor, action, subject_id=auth_session.user_id)
         await session.flush()
 
@@ -305,4 +337,5 @@ def _principal(user: User, auth_session: AuthSession) -> UserPrincipal:
         email=user.email,
         is_platform_admin=user.is_platform_admin,
         address=auth_session.address,
+        is_confirmed=user.email_confirmed_at is not None,
     )

@@ -6,12 +6,13 @@ row is accepted any more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -21,7 +22,6 @@ from backend.errors import (
     CampaignStateConflict,
     FieldError,
     IdempotencyConflict,
-    InvalidCsv,
     InvalidTo,
 )
 from backend.ids import new_id
@@ -30,7 +30,9 @@ from backend.models.base import utc_now
 from backend.services.accounts import audit
 from backend.services.campaigns import queued
 from backend.services.campaigns.check import BAD_ROW, RowError, duplicate
+from backend.services.campaigns.csv_file import in_reader
 from backend.services.campaigns.progress import stored_rows
+from backend.services.campaigns.row_spool import RowSpool
 from backend.services.sending.recipients import normalised_recipient
 
 if TYPE_CHECKING:
@@ -50,9 +52,6 @@ STATES: Final = (DRAFT, RUNNING, PAUSED, COMPLETED, CANCELED)
 
 _DEEDS: Final = {PAUSED: "paused", RUNNING: "resumed", CANCELED: "canceled"}
 _FURTHEST_SEND_AT: Final = timedelta(days=366)
-_COPY: Final = (
-    "COPY campaign_rows (campaign_id, line, project_id, cells, state, error_field, error_code, error_reason) FROM STDIN"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +69,39 @@ class NewCampaign:
     is_draft: bool = False
 
 
-async def create_campaign(
-    platform: Platform,
-    session: AsyncSession,
-    caller: Caller,
-    *,
-    new: NewCampaign,
-    file: CsvFile,
-    actor: UserPrincipal | None = None,
-) -> Campaign:
-    """Store the campaign with its rows; a worker feeds it. Raises what is wrong with all of it, as a dry run does."""
+@dataclass(slots=True)
+class ReadRows:
+    """A new campaign's rows, read and judged; `connector_type`: of what sends it, None for a draft without a plan."""
+
+    spool: RowSpool
+    connector_type: str | None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.spool.close()
+
+
+async def read_rows(platform: Platform, caller: Caller, *, new: NewCampaign, file: CsvFile) -> ReadRows:
+    """Check everything that a campaign is made of, outside any transaction. Raises what is wrong with all of it."""
     _check_times(new)
     is_planned = bool(new.plan.mapping) or not new.is_draft
     connector_type = (await new.plan.check(platform, caller))[0].type if is_planned else None
+    judge = Judge(new.plan, None if new.sends_duplicates else connector_type)
+    spool = RowSpool(campaign_id=new.id, project_id=caller.project_id)
+    try:
+        await spool.fill(file, judge.error_of)
+    except BaseException:
+        spool.close()
+        raise
+    return ReadRows(spool, connector_type)
+
+
+async def create_campaign(
+    session: AsyncSession, caller: Caller, *, new: NewCampaign, rows: ReadRows, actor: UserPrincipal | None = None
+) -> Campaign:
+    """Store the campaign with its rows; a worker feeds it."""
     plan, now = new.plan, utc_now()
     campaign = Campaign(
         id=new.id,
@@ -109,8 +128,8 @@ async def create_campaign(
     )
     session.add(campaign)
     await session.flush()
-    judge = Judge(plan, None if new.sends_duplicates else connector_type)
-    campaign.total_rows = await _store_rows(session, campaign, file, judge)
+    await rows.spool.store(session)
+    campaign.total_rows = rows.spool.total
     after = {"name": campaign.name, "rows": campaign.total_rows, "state": campaign.state}
     audit.record(
         session, actor, "campaign.created", project_id=campaign.project_id, subject_id=campaign.id, after=after
@@ -126,6 +145,9 @@ class Judge:
     connector_type: str | None
     _seen: set[str] = field(default_factory=set)
 
+    def errors_of(self, rows: Sequence[CsvRow]) -> list[RowError]:
+        return [error for row in rows if (error := self.error_of(row)) is not None]
+
     def error_of(self, row: CsvRow) -> RowError | None:
         if row.problem is not None:
             return RowError(row.line, "", BAD_ROW, row.problem)
@@ -139,22 +161,6 @@ class Judge:
             return duplicate(row.line, to)
         self._seen.add(to)
         return None
-
-
-async def _store_rows(session: AsyncSession, campaign: Campaign, file: CsvFile, judge: Judge) -> int:
-    total = 0
-    async with (await queued.driver(session)).cursor() as cursor, cursor.copy(_COPY) as copy:
-        async for rows in file.steps():
-            for row in rows:
-                error = judge.error_of(row)
-                told = (None, None, None) if error is None else (error.field, error.code, error.message)
-                state = "pending" if error is None else "failed"
-                await copy.write_row((campaign.id, row.line, campaign.project_id, Jsonb(row.cells), state, *told))
-            total += len(rows)
-    if not total:
-        message = "The file has a head and no rows; add at least one."
-        raise InvalidCsv(message, errors=[FieldError("file", InvalidCsv.code, message)])
-    return total
 
 
 def _check_times(new: NewCampaign) -> None:
@@ -180,6 +186,17 @@ async def find_repeated(
     Raises IdempotencyConflict when the key was used for another request.
     """
     earlier = await queued.take_key(session, project_id, key, campaign_id=campaign_id, ttl_s=ttl_s)
+    return await _made_under(session, project_id, key, earlier)
+
+
+async def find_earlier(session: AsyncSession, project_id: UUID, key: IdempotencyKey) -> Campaign | None:
+    """Like `find_repeated`, but the key is not taken."""
+    return await _made_under(session, project_id, key, await queued.find_key(session, project_id, key))
+
+
+async def _made_under(
+    session: AsyncSession, project_id: UUID, key: IdempotencyKey, earlier: tuple[UUID, bytes] | None
+) -> Campaign | None:
     if earlier is None:
         return None
     found_id, request_hash = earlier
@@ -217,8 +234,8 @@ async def plan_draft(
     campaign.template_id, campaign.message = plan.template_id, plan.message
     campaign.subject, campaign.html, campaign.mapping = plan.subject, plan.html, dict(plan.mapping)
     judge = Judge(plan, connectors[0].type)
-    async for rows in stored_rows(platform.database, campaign_id=campaign_id):
-        found = [error for row in rows if (error := judge.error_of(row)) is not None]
+    async for rows in stored_rows(platform.database, project_id=caller.project_id, campaign_id=campaign_id):
+        found = await in_reader(partial(judge.errors_of, rows))
         await queued.refuse_rows(session, campaign_id, found)
     return campaign
 

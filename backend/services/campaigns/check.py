@@ -13,6 +13,7 @@ from backend.models import Suppression
 from backend.services.campaigns.csv_file import CsvRow
 from backend.services.rendering.fuel import RenderingLimitExceeded
 from backend.services.sending.prepare import prepare_message
+from backend.services.unexpected import as_app_error
 
 if TYPE_CHECKING:
     from backend.services.campaigns.plan import Plan
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_ERRORS: Final = 100
 _PREVIEWS: Final = 3
+_PREVIEW_CHARS: Final = 20_000
 # Rows between two looks at what else the process has to do: some 10 ms.
 _BREATH: Final = 50
 DUPLICATE: Final = "DUPLICATE_RECIPIENT"
@@ -56,6 +58,7 @@ class DryRun:
     codes: Counter[str] = field(default_factory=Counter)
     errors: list[RowError] = field(default_factory=list)
     previews: list[Preview] = field(default_factory=list)
+    _shown_chars: int = 0
 
     @property
     def invalid(self) -> int:
@@ -65,6 +68,13 @@ class DryRun:
         """Note what is wrong with one row."""
         self.codes[errors[0].code] += 1
         self.errors += errors[: MOST_ERRORS - len(self.errors)]
+
+    def show(self, one: Preview) -> None:
+        """Keep the first messages: one at least, and more as long as they are short."""
+        size = sum(len(str(part)) for part in one.content.values())
+        if not self.previews or (len(self.previews) < _PREVIEWS and self._shown_chars + size <= _PREVIEW_CHARS):
+            self.previews.append(Preview(one.row, one.to, one.content))
+            self._shown_chars += size
 
 
 async def dry_run(
@@ -110,8 +120,8 @@ async def _prepared(platform: Platform, caller: Caller, plan: Plan, row: CsvRow,
         return None
     try:
         message = await _message(platform, caller, plan, row)
-    except AppError as error:
-        result.refuse(*errors_of(row.line, error))
+    except Exception as exc:  # noqa: BLE001 (whatever it is, it is this row's)
+        result.refuse(*errors_of(row.line, as_app_error(exc)))
         return None
     columns = message.columns
     return _Prepared(row.line, columns["recipient"], columns["content"], columns["connector_type"])
@@ -136,8 +146,7 @@ async def _settle(platform: Platform, caller: Caller, ready: Sequence[_Prepared]
             result.refuse(*errors_of(one.row, RecipientSuppressed()))
             continue
         result.valid += 1
-        if len(result.previews) < _PREVIEWS:
-            result.previews.append(Preview(one.row, one.to, one.content))
+        result.show(one)
 
 
 def errors_of(line: int, error: AppError) -> list[RowError]:

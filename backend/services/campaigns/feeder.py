@@ -1,7 +1,8 @@
 """Step 5 for campaigns: rows become messages, a few hundred at a time, as long as few enough wait.
 
 Any worker may feed a campaign. Its turn is a lease in the campaign's row; that a row is accepted once, and only
-while the campaign runs, is settled by the statement that writes the message (writer.py), whoever feeds.
+while the campaign runs, is settled by the statement that writes the message (writer.py), whoever feeds. A campaign
+that fails is paused, a row that fails is marked; the others go on. A turn is short, however long its texts take.
 """
 
 from __future__ import annotations
@@ -13,29 +14,32 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import orjson
-import psycopg
 import structlog
 
+from backend import ids
 from backend.errors import (
     AppError,
-    CampaignNotFound,
     CampaignStateConflict,
     ConnectorNotActive,
     ConnectorNotFound,
     KeyScope,
+    ProjectNotActive,
     ProjectNotFound,
     QuotaExceeded,
     RateLimitExceeded,
+    ServerError,
     ServiceUnavailable,
     TemplateNotActive,
     TemplateNotFound,
     Unauthenticated,
 )
 from backend.models import Campaign
+from backend.models.project import IS_OPEN
 from backend.models.send_queue import LANES
+from backend.outages import OutageLog, is_outage
 from backend.services.campaigns.caller import caller_of
-from backend.services.campaigns.campaigns import pause_campaign
 from backend.services.campaigns.check import RowError, errors_of
+from backend.services.campaigns.pausing import pause_failing
 from backend.services.campaigns.plan import Plan
 from backend.services.policy.admission import demand_of
 from backend.services.sending.accept import accept
@@ -51,19 +55,26 @@ log = structlog.get_logger()
 _EVERY_S: Final = 0.5
 _LEASE_S: Final = 5.0
 _CHUNK: Final = 500
+# A turn ends after so long, for the next campaign's; its first rows show how many may be rendered before a look.
+_TURN_S: Final = 1.0
+_FIRST_SLICE: Final = 16
+_QUICK_S: Final = 0.2
+_AWAY_S: Final = 1.0
 # While enough of its messages wait, while a limit is used up (at most), and while the last ones are being sent.
 _FULL_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 60.0
 _ENDING_S: Final = 1.0
 
-_TAKE: Final = """
+# Those of a project that was switched off wait until it is active again.
+_TAKE: Final = f"""
 UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s)
 WHERE id = (
-    SELECT id FROM campaigns WHERE state = 'running' AND next_feed_at <= now()
-    ORDER BY next_feed_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    SELECT c.id FROM campaigns c JOIN projects p ON p.id = c.project_id
+    WHERE c.state = 'running' AND c.next_feed_at <= now() AND {IS_OPEN}
+    ORDER BY c.next_feed_at LIMIT 1 FOR UPDATE OF c SKIP LOCKED
 )
 RETURNING id
-"""
+"""  # noqa: S608 (made of constants)
 _PUT_BACK: Final = """
 UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s), reason = %s WHERE id = %s AND state = 'running'
 """
@@ -101,7 +112,7 @@ _STOPPING: Final = (
     ConnectorNotActive, ConnectorNotFound, KeyScope, ProjectNotFound, TemplateNotActive, TemplateNotFound,
     Unauthenticated,
 )  # fmt: skip
-_PASSING: Final = (RateLimitExceeded, QuotaExceeded, ServiceUnavailable)
+_PASSING: Final = (ProjectNotActive, RateLimitExceeded, QuotaExceeded, ServiceUnavailable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,7 @@ class CampaignFeeder:
         self._pool = platform.database.raw
         self._ahead = ahead
         self._lease_s = lease_s
+        self._outage = OutageLog("campaign.servers_away")
 
     async def run(self) -> None:
         """Feed until cancelled; a failed round is logged and the next one tries again."""
@@ -127,10 +139,11 @@ class CampaignFeeder:
             has_fed = False
             try:
                 has_fed = await self.feed()
-            except psycopg.OperationalError as exc:
-                log.warning("campaign.database_away", error=type(exc).__name__)
-            except (psycopg.Error, AppError):
-                log.exception("campaign.failed")
+            except Exception as exc:
+                if is_outage(exc):
+                    self._outage.warn(exc)
+                else:
+                    log.exception("campaign.failed")
             if not has_fed:
                 await asyncio.sleep(_EVERY_S)
 
@@ -140,20 +153,33 @@ class CampaignFeeder:
             taken = await (await connection.execute(_TAKE, (self._lease_s,))).fetchone()
         if taken is None:
             return False
-        async with self._platform.database.session() as session:
-            campaign = await Campaign.find_any(session, taken[0])
-        if campaign is None:
-            raise CampaignNotFound
+        campaign_id: UUID = taken[0]
         try:
-            wait = await self._feed(campaign)
-        except _STOPPING as error:
-            await self._pause(campaign, error)
-            return True
-        except _PASSING as error:
-            wait = _Wait(_retry_after_s(error), error.message)
-        async with self._pool.connection() as connection:
-            await connection.execute(_PUT_BACK, (wait.seconds, wait.reason, campaign.id))
+            async with self._platform.database.session() as session:
+                campaign = await Campaign.find_any(session, campaign_id)
+            wait = await self._feed(campaign) if campaign is not None else None
+        except Exception as exc:  # noqa: BLE001 (of this campaign: it waits, or is paused)
+            wait = await self._after_failure(campaign_id, exc)
+        if wait is not None:
+            async with self._pool.connection() as connection:
+                await connection.execute(_PUT_BACK, (wait.seconds, wait.reason, campaign_id))
         return True
+
+    async def _after_failure(self, campaign_id: UUID, error: Exception) -> _Wait | None:
+        """Return until when it waits; None: it is paused."""
+        if isinstance(error, _PASSING):
+            return _Wait(_retry_after_s(error), error.message)
+        if is_outage(error):
+            self._outage.warn(error)
+            return _Wait(_AWAY_S)
+        if isinstance(error, AppError):
+            reason = error.message
+        else:
+            name = ids.encode(ids.CAMPAIGN, campaign_id)
+            log.error("campaign.failed", campaign_id=name, exc_info=error)
+            reason = f"MessageJS failed at the campaign ({type(error).__name__}); the server's log says more."
+        await pause_failing(self._platform, campaign_id, reason)
+        return None
 
     async def _feed(self, campaign: Campaign) -> _Wait:
         caller = await caller_of(self._platform, campaign)
@@ -196,10 +222,18 @@ class CampaignFeeder:
     async def _accept(
         self, campaign: Campaign, plan: Plan, caller: Caller, rows: Sequence[tuple[int, list[str]]]
     ) -> _Wait:
-        outcomes = await asyncio.gather(
-            *(self._accept_row(campaign.id, plan, caller, line, cells) for line, cells in rows)
-        )
-        errors = {line: error for (line, _), error in zip(rows, outcomes, strict=True) if error is not None}
+        errors: dict[int, AppError] = {}
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + _TURN_S
+        first, size = 0, _FIRST_SLICE
+        while first < len(rows) and loop.time() < ends_at:
+            began = loop.time()
+            errors |= await self._accept_slice(campaign, plan, caller, rows[first : first + size])
+            if any(isinstance(error, (*_STOPPING, *_PASSING)) for error in errors.values()):
+                break
+            first += size
+            if loop.time() - began < _QUICK_S:
+                size *= 2
         refused = {line: error for line, error in errors.items() if not isinstance(error, (*_STOPPING, *_PASSING))}
         await self._refuse(campaign.id, refused)
         others = [error for line, error in errors.items() if line not in refused]
@@ -207,6 +241,14 @@ class CampaignFeeder:
         for error in sorted(others, key=lambda one: isinstance(one, _PASSING)):
             raise error
         return _Wait()
+
+    async def _accept_slice(
+        self, campaign: Campaign, plan: Plan, caller: Caller, rows: Sequence[tuple[int, list[str]]]
+    ) -> dict[int, AppError]:
+        outcomes = await asyncio.gather(
+            *(self._accept_row(campaign.id, plan, caller, line, cells) for line, cells in rows)
+        )
+        return {line: error for (line, _), error in zip(rows, outcomes, strict=True) if error is not None}
 
     async def _accept_row(
         self, campaign_id: UUID, plan: Plan, caller: Caller, line: int, cells: Sequence[str]
@@ -224,6 +266,12 @@ class CampaignFeeder:
             return None  # somebody else's, or not wanted any more
         except AppError as error:
             return error
+        except Exception as exc:
+            if is_outage(exc):
+                self._outage.warn(exc)
+                return ServiceUnavailable("The servers behind MessageJS are away; it goes on by itself.")
+            log.exception("campaign.row_failed", campaign_id=ids.encode(ids.CAMPAIGN, campaign_id), line=line)
+            return ServerError(f"MessageJS failed at this row ({type(exc).__name__}); the server's log says more.")
         return None
 
     async def _refuse(self, campaign_id: UUID, errors: Mapping[int, AppError]) -> None:
@@ -241,16 +289,6 @@ class CampaignFeeder:
             await connection.execute(_COMPLETE, {"campaign": campaign.id})
         log.info("campaign.completed", campaign_id=str(campaign.id), rows=campaign.total_rows)
         return _Wait()
-
-    async def _pause(self, campaign: Campaign, error: AppError) -> None:
-        log.warning("campaign.paused", campaign_id=str(campaign.id), code=error.error_code)
-        async with self._platform.database.transaction() as session:
-            try:
-                await pause_campaign(
-                    session, project_id=campaign.project_id, campaign_id=campaign.id, reason=error.message
-                )
-            except CampaignStateConflict:
-                log.info("campaign.ended_meanwhile", campaign_id=str(campaign.id))
 
 
 def _as_json(error: RowError) -> dict[str, str | int]:

@@ -131,6 +131,7 @@ class Plan:
 
     async def check(self, platform: Platform, caller: Caller) -> list[CatalogConnector]:
         """Return what it may go through, at least one. Raises what is wrong with every row: content, way, mapping."""
+        await platform.catalog.require_open(caller.project_id)
         template = None
         if self.template_id is not None:
             template = await platform.catalog.template(caller.project_id, self.template_id)

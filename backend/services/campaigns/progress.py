@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.errors import CampaignNotFound
 from backend.models import Campaign, CampaignRow, Message
 from backend.models.partitions import first_id
 from backend.models.session import Database
@@ -88,11 +89,11 @@ async def _with_rows(session: AsyncSession, campaigns: Sequence[Campaign]) -> li
 
 
 async def page_of_rows(
-    session: AsyncSession, *, campaign_id: UUID, page: PageRequest, state: str | None = None
+    session: AsyncSession, *, project_id: UUID, campaign_id: UUID, page: PageRequest, state: str | None = None
 ) -> Page[CampaignRow]:
     """In the file's order; a cursor holds the line of the last row seen."""
     connection = await session.connection()
-    conditions = [col(CampaignRow.campaign_id) == campaign_id]
+    conditions = [col(CampaignRow.campaign_id) == campaign_id, col(CampaignRow.project_id) == project_id]
     if state is not None:
         conditions.append(col(CampaignRow.state) == state)
     total = (await connection.execute(select(func.count()).select_from(CampaignRow).where(*conditions))).scalar_one()
@@ -110,7 +111,9 @@ async def page_of_rows(
     )
 
 
-async def walk_rows(database: Database, *, campaign_id: UUID, state: str) -> AsyncIterator[Sequence[CampaignRow]]:
+async def walk_rows(
+    database: Database, *, project_id: UUID, campaign_id: UUID, state: str
+) -> AsyncIterator[Sequence[CampaignRow]]:
     """Yield all rows of a state, some at a time; each step is a short read of its own."""
     line = 0
     while True:
@@ -119,6 +122,7 @@ async def walk_rows(database: Database, *, campaign_id: UUID, state: str) -> Asy
                 select(CampaignRow)
                 .where(
                     col(CampaignRow.campaign_id) == campaign_id,
+                    col(CampaignRow.project_id) == project_id,
                     col(CampaignRow.state) == state,
                     col(CampaignRow.line) > line,
                 )
@@ -133,7 +137,10 @@ async def walk_rows(database: Database, *, campaign_id: UUID, state: str) -> Asy
         line = rows[-1].line
 
 
-async def stored_rows(database: Database, *, campaign_id: UUID) -> AsyncIterator[Sequence[CsvRow]]:
-    """Yield the rows of a draft as its file had them."""
-    async for rows in walk_rows(database, campaign_id=campaign_id, state=PENDING):
+async def stored_rows(database: Database, *, project_id: UUID, campaign_id: UUID) -> AsyncIterator[Sequence[CsvRow]]:
+    """Yield the rows of a draft as its file had them. Raises CampaignNotFound for another project's."""
+    async with database.session() as session:
+        if await Campaign.find(session, project_id, campaign_id) is None:
+            raise CampaignNotFound
+    async for rows in walk_rows(database, project_id=project_id, campaign_id=campaign_id, state=PENDING):
         yield [CsvRow(row.line, row.cells or []) for row in rows]

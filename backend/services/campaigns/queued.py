@@ -70,6 +70,7 @@ _EARLIER: Final = """
 SELECT message_id, request_hash FROM idempotency_records
 WHERE project_id = %(project)s AND route = %(route)s AND key = %(key)s
 """
+_STILL_EARLIER: Final = f"{_EARLIER} AND expires_at > now()"
 
 
 async def driver(session: AsyncSession) -> psycopg.AsyncConnection[Any]:
@@ -108,6 +109,13 @@ async def count_rows(session: AsyncSession, campaign_id: UUID) -> tuple[int, int
     """Return (accepted, failed)."""
     row = await (await (await driver(session)).execute(_COUNT, {"campaign": campaign_id})).fetchone()
     return (row[0], row[1]) if row is not None else (0, 0)
+
+
+async def find_key(session: AsyncSession, project_id: UUID, key: IdempotencyKey) -> tuple[UUID, bytes] | None:
+    """Return (campaign, hash of the request) of an earlier use of the key that still counts."""
+    names = {"project": project_id, "route": key.route, "key": key.key}
+    earlier = await (await (await driver(session)).execute(_STILL_EARLIER, names)).fetchone()
+    return (earlier[0], bytes(earlier[1])) if earlier is not None else None
 
 
 async def take_key(

@@ -23,6 +23,7 @@ from backend.services.connectors.checks import ask_provider
 from backend.services.connectors.config import check_config
 from backend.services.connectors.credentials import check_credentials, merge_credentials, seal, unseal
 from backend.services.filters import EVERYTHING, Wanted, select_wanted
+from backend.services.names import check_name
 from backend.services.paging import Page, PageRequest, fetch_page
 
 log = structlog.get_logger(__name__)
@@ -51,6 +52,7 @@ async def create_connector(
 
     Raises InvalidConnectorType, ValidationFailed (fields missing), InvalidConnectorCredentials.
     """
+    check_name(new.name)
     credentials = check_credentials(new.type, new.credentials)
     config = check_config(new.config)
     await _lock_project(session, project_id)
@@ -116,8 +118,10 @@ async def update_connector(
     """Apply `changes`: any of name, is_active, is_default, weight, credentials (merged), config.
 
     New credentials end the connector's being broken, so that its waiting messages go on. Raises
-    ConnectorNotFound and what create_connector raises.
+    ConnectorNotFound, what create_connector raises, and ValidationFailed for secrets to be entered again.
     """
+    if changes.get("name") is not None:
+        check_name(changes["name"])
     if changes.get("is_default") is not None:
         await _lock_project(session, project_id)
     connector = await get_connector(session, project_id=project_id, connector_id=connector_id)
@@ -224,7 +228,7 @@ def _replace_credentials(vault: Vault, connector: Connector, changes: Mapping[st
     except InvalidConnectorCredentials:
         # The old ones are lost with their key; a complete new set does without them.
         stored = {}
-    credentials = check_credentials(connector.type, merge_credentials(connector.type, stored, changes))
+    credentials = merge_credentials(connector.type, stored, changes)
     connector.credentials_encrypted = seal(vault, connector.id, credentials)
     _clear_broken(connector)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
@@ -16,10 +16,17 @@ from backend.crypto import DecryptionFailed, Vault
 from backend.errors import FieldError, InvalidConnectorCredentials, ValidationFailed
 from backend.models import Connector
 from backend.providers._base import Credentials, Provider, ProviderContext
-from backend.providers._registry import credentials_to_json, describe, parse_credentials
+from backend.providers._registry import (
+    credentials_to_json,
+    describe,
+    destination_fields,
+    parse_credentials,
+    sent_secrets,
+)
 from backend.services.connectors.types import provider_of
 
 _MISSING: Final = "MISSING_REQUIRED_FIELD"
+_AGAIN: Final = "SECRET_REQUIRED"
 
 
 def check_credentials(connector_type: str, values: Mapping[str, Any]) -> Credentials:
@@ -40,15 +47,45 @@ def check_credentials(connector_type: str, values: Mapping[str, Any]) -> Credent
         raise InvalidConnectorCredentials(errors[0].message, errors=errors) from None
 
 
-def merge_credentials(connector_type: str, stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `stored` with `changes` put over it.
+def merge_credentials(connector_type: str, stored: Mapping[str, Any], changes: Mapping[str, Any]) -> Credentials:
+    """Return `stored` with `changes` put over it, checked.
 
     What is not sent stays: credentials are never returned, so nobody could send them back. An empty
-    secret stays too (a form shows it empty); null clears a field, and so does an empty plain one.
+    secret stays too (a form shows it empty); null clears a field, and so does an empty plain one. But a
+    stored secret stays only with where it is sent: who may change the destination need not know the secret.
+
+    Raises what check_credentials raises, and ValidationFailed for secrets that must be entered again.
     """
     secrets = secret_fields(connector_type)
-    kept = {name: value for name, value in changes.items() if not (name in secrets and value == "")}
-    return {**stored, **kept}
+    given = {name: value for name, value in changes.items() if not (name in secrets and value == "")}
+    merged = check_credentials(connector_type, {**stored, **given})
+    provider = provider_of(connector_type)
+    before, after = _normal_form(connector_type, stored), _as_dict(merged)
+    moved = sorted(name for name in destination_fields(provider) if before.get(name) != after.get(name))
+    kept = sorted(name for name in sent_secrets(provider) if stored.get(name) and name in after and name not in given)
+    if moved and kept:
+        raise ValidationFailed(errors=[_needed_again(connector_type, name, moved) for name in kept])
+    return merged
+
+
+def _normal_form(connector_type: str, stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is stored may be older than a rule or a default of today."""
+    try:
+        return _as_dict(parse_credentials(connector_type, stored))
+    except ValidationError:
+        return stored
+
+
+def _as_dict(credentials: Credentials) -> dict[str, Any]:
+    values: dict[str, Any] = orjson.loads(credentials_to_json(credentials))
+    return values
+
+
+def _needed_again(connector_type: str, secret: str, moved: Sequence[str]) -> FieldError:
+    labels = {field["name"]: field["label"] for field in describe(connector_type)["fields"]}
+    changed = " and ".join(f"'{labels[name]}'" for name in moved)
+    message = f"Enter the {labels[secret].lower()} again: {changed} changed, which decides where it is sent."
+    return FieldError(f"credentials.{secret}", _AGAIN, message)
 
 
 def secret_fields(connector_type: str) -> frozenset[str]:

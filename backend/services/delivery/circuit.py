@@ -21,6 +21,7 @@ import redis.asyncio
 import structlog
 
 from backend.models.session import RawPool
+from backend.outages import OutageLog
 from backend.providers._base import Accepted
 from backend.providers._errors import OutcomeUnknown, SendError, Throttled, Unavailable
 from backend.queueing import LANE_COUNT, Doorbell, Turn
@@ -87,6 +88,7 @@ class Circuits:
         first_pause_s: float,
         longest_pause_s: float,
     ) -> None:
+        self._outage = OutageLog("circuit.unreachable")
         self._redis = client
         self._pool = pool
         self._accounts = accounts
@@ -147,7 +149,7 @@ class Circuits:
             else:
                 await self._redis.delete(f"hold:{connector_id.hex}")
         except redis.RedisError as exc:
-            log.warning("circuit.unreachable", error=type(exc).__name__)
+            self._outage.warn(exc)
 
     def _is_dead(self, connector_id: UUID, run: _Run) -> bool:
         if run.failures < _FAILURES:
@@ -170,20 +172,20 @@ class Circuits:
         try:
             pause_ms = int(await self._open_script(keys=keys, args=arguments))
         except redis.RedisError as exc:
-            log.warning("circuit.unreachable", error=type(exc).__name__)
+            self._outage.warn(exc)
             return
         if pause_ms == 0:
             return
         log.warning("circuit.opened", connector_id=str(connector_id), pause_s=pause_ms / 1000, again=is_probe)
         self._doorbell.ring([turn], delay_ms=pause_ms + 1)
-        await self._write(_WRITE_OPEN, (reason.replace("\x00", ""), pause_ms / 1000, connector_id))
+        await self._write(_WRITE_OPEN, (_plain(reason), pause_ms / 1000, connector_id))
         self._accounts.forget_one(connector_id)
 
     async def _close(self, connector_id: UUID) -> None:
         try:
             await self._redis.delete(f"circuit:{connector_id.hex}", f"hold:{connector_id.hex}")
         except redis.RedisError as exc:
-            log.warning("circuit.unreachable", error=type(exc).__name__)
+            self._outage.warn(exc)
         await self._write(_WRITE_CLOSED, (connector_id,))
         self._accounts.forget_one(connector_id)
         log.info("circuit.closed", connector_id=str(connector_id))
@@ -196,3 +198,8 @@ class Circuits:
         except psycopg.Error as exc:
             # Redis decides; the row is corrected by the next probe or success.
             log.warning("circuit.not_written", error=type(exc).__name__)
+
+
+def _plain(reason: str) -> str:
+    """Postgres text takes no NUL and no lone surrogate."""
+    return reason.replace("\x00", "").encode("utf-8", "replace").decode()

@@ -16,11 +16,17 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
+import structlog
 
 from backend.ids import new_id
+from backend.models.project import IS_OPEN
 from backend.models.session import RawPool
+from backend.outages import is_outage
 from backend.queueing import Turn
+from backend.services.delivery.unreadable import set_aside
 from backend.status import Status
+
+log = structlog.get_logger()
 
 # What one turn may claim at most.
 MOST_OF_A_TURN: Final = 100
@@ -75,19 +81,25 @@ _MESSAGE: Final = (
 # MATERIALIZED CTE so that the rows locked are exactly the rows claimed. Messages are fetched one
 # by one through their primary key, which also picks the partition at run time. The planner must know a limit in
 # numbers, or it expects a tenth of the queue and reads all of it; rows beyond the outer limit are not even locked.
-_CLAIM: Final = f"""
-WITH picked AS MATERIALIZED (
+_PICKED: Final = f"""
     SELECT q.message_id
     FROM json_to_recordset(%(turns)s::json) AS t(lane smallint, connector_id uuid, most int)
+    CROSS JOIN LATERAL (
+        -- Looked up for each turn: what was switched off is not claimed from its commit on, whatever is cached.
+        SELECT coalesce((SELECT {IS_OPEN} FROM connectors c JOIN projects p ON p.id = c.project_id
+            WHERE c.id = t.connector_id), true) AS is_open OFFSET 0
+    ) project
     CROSS JOIN LATERAL (
         SELECT message_id FROM (
             SELECT message_id FROM send_queue
             WHERE state = 0 AND lane = t.lane AND connector_id = t.connector_id AND due_at <= now()
             ORDER BY due_at, message_id LIMIT {MOST_OF_A_TURN}
             FOR UPDATE SKIP LOCKED
-        ) oldest LIMIT t.most
+        ) oldest LIMIT CASE WHEN project.is_open THEN t.most ELSE 0 END
     ) q
-), claimed AS (
+"""  # noqa: S608 (made of constants)
+_CLAIMING: Final = f"""
+WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
     UPDATE send_queue q
     SET state = 1, claim = %(number)s, tries = tries + 1, lease_until = now() + make_interval(secs => %(lease_s)s)
     FROM picked WHERE q.message_id = picked.message_id
@@ -97,16 +109,25 @@ SELECT c.message_id, c.project_id, c.connector_id, c.lane, c.tries, {_MESSAGE}
 FROM claimed c
 CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = c.message_id LIMIT 1) m
 """  # noqa: S608 (made of constants)
+_CLAIM: Final = _CLAIMING.format(picked=_PICKED)
+
+# One by one, where a statement for all of them is refused because of what one row holds.
+_ONE: Final = "SELECT message_id FROM send_queue WHERE message_id = %(message_id)s AND {state} FOR UPDATE SKIP LOCKED"
+_CLAIM_ONE: Final = _CLAIMING.format(picked=_ONE.format(state="state = 0"))
+_DUE: Final = f"""
+SELECT message_id FROM send_queue WHERE state = 0 AND lane = %s AND connector_id = %s AND due_at <= now()
+ORDER BY due_at, message_id LIMIT {MOST_OF_A_TURN}
+"""  # noqa: S608 (made of constants)
 
 # Settled by a receipt that found the row claimed, or due for another way.
 _DROP: Final = "DELETE FROM send_queue WHERE message_id = ANY(%s) AND claim = %s"
 
 # A provider's id says that the last attempt's outcome is known after all.
-_WATCH: Final = f"""
-WITH picked AS MATERIALIZED (
-    SELECT message_id FROM send_queue WHERE state = 3 AND due_at <= now()
-    ORDER BY due_at LIMIT {MOST_WATCHED} FOR UPDATE SKIP LOCKED
-), claimed AS (
+_WATCHED: Final = f"""
+    SELECT message_id FROM send_queue WHERE state = 3 AND due_at <= now() ORDER BY due_at LIMIT {MOST_WATCHED}
+"""  # noqa: S608 (made of constants)
+_WATCHING: Final = f"""
+WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
     UPDATE send_queue q
     SET claim = %(number)s, due_at = now() + make_interval(secs => %(lease_s)s)
     FROM picked WHERE q.message_id = picked.message_id
@@ -122,6 +143,8 @@ LEFT JOIN LATERAL (
     WHERE attempts.message_id = c.message_id AND attempts.id >= c.message_id ORDER BY id DESC LIMIT 1
 ) a ON true
 """  # noqa: S608 (made of constants)
+_WATCH: Final = _WATCHING.format(picked=f"{_WATCHED} FOR UPDATE SKIP LOCKED")
+_WATCH_ONE: Final = _WATCHING.format(picked=_ONE.format(state="state = 3 AND due_at <= now()"))
 
 _MARK_IN_FLIGHT: Final = """
 UPDATE send_queue SET state = 2 WHERE message_id = ANY(%s) AND claim = %s AND state = 1 RETURNING message_id
@@ -156,15 +179,60 @@ class Claims:
     async def take(
         self, turns: Sequence[Turn], most_each: int, *, at_most: Mapping[Turn, int] | None = None
     ) -> list[Claim]:
-        """Lease up to `most_each` due messages of each turn, oldest first; of some turns `at_most` fewer."""
-        number = new_id()
+        """Lease up to `most_each` due messages of each turn, oldest first; of some turns `at_most` fewer.
+
+        A message whose row spoils the statement is set aside. Raises what an outage raises, and nothing else.
+        """
         fewer = at_most or {}
-        rows = orjson.dumps(
-            [{"lane": turn[0], "connector_id": turn[1], "most": fewer.get(turn, most_each)} for turn in turns]
-        ).decode()
+        rows = [{"lane": turn[0], "connector_id": turn[1], "most": fewer.get(turn, most_each)} for turn in turns]
+        try:
+            return await self._claim(_CLAIM, {"turns": orjson.dumps(rows).decode()})
+        except Exception as exc:
+            if is_outage(exc):
+                raise
+            log.warning("claim.refused", error=type(exc).__name__, turns=len(turns))
+        claims: list[Claim] = []
+        for turn in turns:
+            claims += await self._take_one_by_one(turn, fewer.get(turn, most_each))
+        return claims
+
+    async def watch(self) -> list[Watched]:
+        """Lease up to MOST_WATCHED watched messages whose time has come; nobody else decides about them meanwhile.
+
+        As `take`, it sets aside what spoils the statement.
+        """
+        try:
+            return await self._watch(_WATCH, {})
+        except Exception as exc:
+            if is_outage(exc):
+                raise
+            log.warning("watch.refused", error=type(exc).__name__)
+        watched: list[Watched] = []
+        for message_id in await self._ids(_WATCHED, ()):
+            try:
+                watched += await self._watch(_WATCH_ONE, {"message_id": message_id})
+            except Exception as exc:
+                if is_outage(exc):
+                    raise
+                await set_aside(self._pool, message_id, exc)
+        return watched
+
+    async def _take_one_by_one(self, turn: Turn, most: int) -> list[Claim]:
+        claims: list[Claim] = []
+        for message_id in (await self._ids(_DUE, turn))[:most]:
+            try:
+                claims += await self._claim(_CLAIM_ONE, {"message_id": message_id})
+            except Exception as exc:
+                if is_outage(exc):
+                    raise
+                await set_aside(self._pool, message_id, exc)
+        return claims
+
+    async def _claim(self, statement: str, parameters: dict[str, Any]) -> list[Claim]:
+        number = new_id()
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                _CLAIM, {"turns": rows, "number": number, "lease_s": self._lease_s}, prepare=True
+                statement, {**parameters, "number": number, "lease_s": self._lease_s}, prepare=True
             )
             claims = [_claim(number, row) for row in await cursor.fetchall()]
             settled = [claim.message_id for claim in claims if claim.status in SETTLED]
@@ -173,12 +241,17 @@ class Claims:
                 claims = [claim for claim in claims if claim.status not in SETTLED]
             return claims
 
-    async def watch(self) -> list[Watched]:
-        """Lease up to MOST_WATCHED watched messages whose time has come; nobody else decides about them meanwhile."""
+    async def _watch(self, statement: str, parameters: dict[str, Any]) -> list[Watched]:
         number = new_id()
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(_WATCH, {"number": number, "lease_s": self._lease_s}, prepare=True)
+            cursor = await connection.execute(
+                statement, {**parameters, "number": number, "lease_s": self._lease_s}, prepare=True
+            )
             return [Watched(_claim(number, row[2:]), row[0], row[1]) for row in await cursor.fetchall()]
+
+    async def _ids(self, statement: str, parameters: tuple[Any, ...]) -> list[UUID]:
+        async with self._pool.connection() as connection:
+            return [row[0] for row in await (await connection.execute(statement, parameters)).fetchall()]
 
     async def mark_in_flight(self, claims: Sequence[Claim]) -> set[UUID]:
         """Return the messages that are still ours, now marked; only these may be sent."""

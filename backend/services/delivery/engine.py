@@ -2,7 +2,7 @@
 never twice after it: a send cut off in the middle is uncertain, not repeated.
 
 It lives on one long event loop. RQ jobs lend it time to claim (`drain_slice`); sends, recording and
-lease renewal go on between the slices.
+lease renewal go on between the slices. Whatever fails stops its own message or connector, and no other.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
-import psycopg
-import redis
 import structlog
 
 from backend import ids
 from backend.models.session import Database
-from backend.providers._base import Accepted, OutboundMessage, ProviderTemplate
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError
-from backend.queueing import Doorbell, ReadySet, Turn
+from backend.outages import OutageLog, is_outage
+from backend.providers._base import Accepted
+from backend.providers._errors import SendError
+from backend.queueing import Doorbell, Popped, ReadySet, Turn
 from backend.services.delivery import outcomes, ways
 from backend.services.delivery.accounts import Account, Accounts
 from backend.services.delivery.broken import BrokenConnectors
-from backend.services.delivery.circuit import Circuits, CutOff, is_failure
+from backend.services.delivery.circuit import Circuits, is_failure
 from backend.services.delivery.claims import MOST_OF_A_TURN, Claim, Claims
+from backend.services.delivery.exchange import ask_provider
 from backend.services.delivery.outcomes import Result, RetryPolicy
 from backend.services.delivery.pacing import Pacer
 from backend.services.delivery.portions import Portioner
@@ -42,6 +43,8 @@ _TURNS_AT_ONCE: Final = 32
 _LINGER_S: Final = 0.1
 _POLL_S: Final = 0.01
 _AWAY_S: Final = 0.25
+# What is beyond those that a worker avoids comes round again so soon.
+_CROWDED_MS: Final = 1000
 
 
 class DeliveryEngine:
@@ -81,11 +84,24 @@ class DeliveryEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._is_stopping = False
+        self._has_left_turns = False  # to other workers, in this slice
+        self._outage = OutageLog("delivery.servers_away")
 
     # -- what RQ calls ---------------------------------------------------------------------------
 
     async def drain_slice(self, seconds: float) -> None:
         """Claim and start sends until nothing is due for a moment, or `seconds` are over."""
+        self._has_left_turns = False
+        try:
+            await self._drain(seconds)
+        except Exception as exc:
+            if not is_outage(exc):
+                raise
+            # The rows are in Postgres; the sweeper rings when Redis is back.
+            self._outage.warn(exc)
+            await asyncio.sleep(_AWAY_S)
+
+    async def _drain(self, seconds: float) -> None:
         ends_at = time.monotonic() + seconds
         idle_since: float | None = None
         while not self._is_stopping and time.monotonic() < ends_at:
@@ -100,6 +116,8 @@ class DeliveryEngine:
             # A ring before this line found the bell taken and enqueued nothing: look once more.
             await self._ready.release_bell()
             if not await self._take_turns(keep_bell=False):
+                if self._has_left_turns:
+                    await self._doorbell.call_for_help()
                 break
             idle_since = None
         else:
@@ -131,7 +149,9 @@ class DeliveryEngine:
                 continue
             try:
                 await self._claims.renew(held)
-            except psycopg.OperationalError as exc:
+            except Exception as exc:
+                if not is_outage(exc):
+                    raise
                 log.warning("lease.database_away", error=type(exc).__name__, claims=len(held))
 
     # -- claiming --------------------------------------------------------------------------------
@@ -141,31 +161,64 @@ class DeliveryEngine:
         room = await self._wait_for_room()
         if room <= 0:
             return False
-        popped = await self._ready.pop(min(_TURNS_AT_ONCE, room), keep_bell=keep_bell)
+        popped = await self._ready.pop(
+            min(_TURNS_AT_ONCE, room), keep_bell=keep_bell, avoid=self._accounts.unopened.avoided()
+        )
         if not popped.turns:
             return False
-        most_each = max(1, min(QUANTUM, room // len(popped.turns)))
         try:
-            accounts = await self._sendable(popped.turns)
-            portions = await self._portioner.measure(
-                popped, accounts, most_each=most_each, now=asyncio.get_running_loop().time()
-            )
-            most = portions.most
-            claims = await self._claims.take(list(most), most_each, at_most=most) if most else []
-        except psycopg.OperationalError as exc:
-            log.warning("claim.database_away", error=type(exc).__name__)
-            for connector_id in popped.probes:
-                await self._circuits.end_probe(connector_id)
-            self._doorbell.ring(popped.turns, delay_ms=int(_AWAY_S * 1000))
-            await asyncio.sleep(_AWAY_S)
-            return True
-        sendable = await self._hold_back(claims, accounts)
-        await self._portioner.settle(portions, claims, sendable, accounts)
+            await self._work_off(popped, room)
+        except Exception as exc:  # noqa: BLE001 (of these turns; the next ones are others')
+            await self._recover(popped, room, exc)
+        return True
+
+    async def _work_off(self, popped: Popped, room: int) -> None:
+        """Claim for these turns, and start what may be sent now."""
+        most_each = max(1, min(QUANTUM, room // len(popped.turns)))
+        accounts = await self._sendable(popped)
+        portions = await self._portioner.measure(
+            popped, accounts, most_each=most_each, now=asyncio.get_running_loop().time()
+        )
+        most = portions.most
+        claims = await self._claims.take(list(most), most_each, at_most=most) if most else []
+        try:
+            sendable = await self._hold_back(claims, accounts)
+            await self._portioner.settle(portions, claims, sendable, accounts)
+        except Exception:
+            # Nothing of it was sent; nobody waits for the leases to end.
+            self._spawn(self._release(claims))
+            raise
         if sendable:
             if popped.probes:
                 self._probes |= {claim.message_id for claim in sendable if claim.connector_id in popped.probes}
             await self._start(sendable, accounts)
-        return True
+
+    async def _recover(self, popped: Popped, room: int, error: Exception) -> None:
+        """Put turns back that could not be worked off, and find out whose fault it is."""
+        if is_outage(error):
+            self._outage.warn(error)
+            for turn in popped.turns:
+                await self._put_back(turn, popped, delay_ms=int(_AWAY_S * 1000))
+            await asyncio.sleep(_AWAY_S)
+        elif len(popped.turns) > 1:
+            log.error("claim.failed", turns=len(popped.turns), exc_info=error)
+            for turn in popped.turns:
+                alone = Popped([turn], popped.probes & {turn[1]})
+                try:
+                    await self._work_off(alone, room)
+                except Exception as exc:  # noqa: BLE001 (of this turn)
+                    await self._recover(alone, room, exc)
+        else:
+            (turn,) = popped.turns
+            log.error("claim.failed", connector_id=ids.encode(ids.CONNECTOR, turn[1]), exc_info=error)
+            self._accounts.unopened.rest(turn[1], f"Its messages could not be claimed ({type(error).__name__}).")
+            await self._put_back(turn, popped)
+
+    async def _put_back(self, turn: Turn, popped: Popped, *, delay_ms: int = 0) -> None:
+        """Leave a turn to whoever can take it."""
+        if turn[1] in popped.probes:
+            await self._circuits.end_probe(turn[1])
+        self._doorbell.ring([turn], delay_ms=delay_ms)
 
     async def _hold_back(self, claims: list[Claim], accounts: Mapping[UUID, Account]) -> list[Claim]:
         """Give back what would overrun its recipient's pace, each until its place; returns the rest."""
@@ -187,17 +240,31 @@ class DeliveryEngine:
                 return self._shares.room(loop.time())
         return 0 if self._is_stopping else room
 
-    async def _sendable(self, turns: Sequence[Turn]) -> dict[UUID, Account]:
+    async def _sendable(self, popped: Popped) -> dict[UUID, Account]:
         """Return the accounts of the connectors that can send now; the others' messages wait."""
+        connector_ids = list({connector_id for _, connector_id in popped.turns})
+        found = await asyncio.gather(*map(self._accounts.get, connector_ids), return_exceptions=True)
+        known = dict(zip(connector_ids, found, strict=True))
         accounts: dict[UUID, Account] = {}
-        found = await asyncio.gather(*(self._accounts.get(connector_id) for _, connector_id in turns))
-        for turn, account in zip(turns, found, strict=True):
-            if account.provider is None and not account.is_gone:
+        for turn in popped.turns:
+            account = known[turn[1]]
+            if isinstance(account, BaseException):
+                self._outage.warn(account)
+                await self._put_back(turn, popped, delay_ms=int(_AWAY_S * 1000))
+            elif account.is_unopened:
+                await self._leave_to_others(turn, popped)
+            elif account.provider is None and not account.is_gone:
                 await self._ready.hold(turn[1], outcomes.WAITING_HOLD_S)
                 self._doorbell.ring([turn], delay_ms=int(outcomes.WAITING_HOLD_S * 1000))
             else:
                 accounts[turn[1]] = account
         return accounts
+
+    async def _leave_to_others(self, turn: Turn, popped: Popped) -> None:
+        """This worker cannot open the connector: it holds it for nobody."""
+        self._has_left_turns = True
+        is_avoided = turn[1] in self._accounts.unopened.avoided()
+        await self._put_back(turn, popped, delay_ms=0 if is_avoided else _CROWDED_MS)
 
     async def _start(self, claims: Sequence[Claim], accounts: Mapping[UUID, Account]) -> None:
         now = asyncio.get_running_loop().time()
@@ -206,9 +273,9 @@ class DeliveryEngine:
             self._shares.start(claim.connector_id, now)
         try:
             mine = await self._claims.mark_in_flight(claims)
-        except psycopg.OperationalError as exc:
-            # Whether the mark was committed is unknown, but surely nothing was sent.
-            log.warning("claim.database_away", error=type(exc).__name__, claims=len(claims))
+        except Exception as exc:  # noqa: BLE001 (whatever it was, nothing was sent)
+            # Whether the mark was committed is unknown.
+            log.warning("claim.not_marked", error=type(exc).__name__, claims=len(claims))
             self._spawn(self._release(list(claims)))
             return
         for claim in claims:
@@ -218,16 +285,24 @@ class DeliveryEngine:
                 self._let_go(claim)
 
     async def _release(self, claims: list[Claim], delays_s: Mapping[UUID, float] | None = None) -> None:
-        while True:
-            try:
-                await self._claims.release(claims, delays_s=delays_s)
-                break
-            except psycopg.OperationalError:
-                await asyncio.sleep(_AWAY_S)
+        try:
+            await self._release_at_last(claims, delays_s)
+        except Exception:
+            # Their leases end by themselves, for nobody renews them any more.
+            log.exception("claim.not_released", claims=len(claims))
         for claim in claims:
             self._let_go(claim)
             delay_s = delays_s[claim.message_id] if delays_s is not None else 0.0
             self._doorbell.ring([(claim.lane, claim.connector_id)], delay_ms=int(delay_s * 1000))
+
+    async def _release_at_last(self, claims: list[Claim], delays_s: Mapping[UUID, float] | None) -> None:
+        while True:
+            try:
+                return await self._claims.release(claims, delays_s=delays_s)
+            except Exception as exc:
+                if not is_outage(exc):
+                    raise
+                await asyncio.sleep(_AWAY_S)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -244,12 +319,21 @@ class DeliveryEngine:
     async def _send(self, claim: Claim, account: Account) -> None:
         try:
             await self.settle(await self._exchange(claim, account), account)
+        except Exception:
+            # Its lease ends, and the sweeper says what that means.
+            log.exception("attempt.not_recorded", message_id=ids.encode(ids.MESSAGE, claim.message_id))
         finally:
             self._let_go(claim)
 
     async def settle(self, result: Result, account: Account) -> None:
         """Record what became of a claim, and ring for its message when it is to be tried again."""
-        result = ways.after_try(result, account, settle_s=self._settle_s)
+        try:
+            result = ways.after_try(result, account, settle_s=self._settle_s)
+        except Exception:
+            # A route that nobody can read: then the message has no further way.
+            log.exception("attempt.route_unreadable", message_id=ids.encode(ids.MESSAGE, result.claim.message_id))
+            claim = replace(result.claim, route=None)
+            result = ways.after_try(replace(result, claim=claim), account, settle_s=self._settle_s)
         await self._slow_down(result, account)
         recorded = await self._recorder.record(result)
         if result.retry_in_s is not None and recorded.is_ours:
@@ -264,33 +348,26 @@ class DeliveryEngine:
                 await self._circuits.end_probe(claim.connector_id)
             return outcomes.expired(claim)
         started_at, started = claim.now(), time.perf_counter()
-        answer = await self._ask_provider(claim, account)
+        answer = await ask_provider(claim, account, timeout_s=self._exchange_timeout_s)
         took_s = time.perf_counter() - started
-        now = asyncio.get_running_loop().time()
-        self._shares.heard(claim.connector_id, now, took_s, is_failure=is_failure(answer))
-        counts = await self._circuits.note(claim, account, answer, is_probe=is_probe)
+        counts = await self._note(claim, account, answer, took_s, is_probe=is_probe)
         if isinstance(answer, Accepted):
             return outcomes.accepted(claim, answer, started_at, took_s * 1000)
         policy = self._retry_policy.with_own(account.retry)
         return outcomes.failed(claim, answer, policy, started_at, took_s * 1000, counts=counts)
 
-    async def _ask_provider(self, claim: Claim, account: Account) -> Accepted | SendError:
-        """Return what the provider said, or what kept it from saying anything."""
-        provider = account.provider
-        if provider is None:
-            return Rejected(account.reason, code=outcomes.CONNECTOR_GONE)
+    async def _note(
+        self, claim: Claim, account: Account, answer: Accepted | SendError, took_s: float, *, is_probe: bool
+    ) -> bool:
+        """Tell whoever slows connectors down; returns whether it was one of the message's tries."""
+        now = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._exchange_timeout_s):
-                return await provider.send(outbound(claim))
-        except SendError as exc:
-            return exc
-        except TimeoutError:
-            return OutcomeUnknown(f"No answer from {provider.title} within {self._exchange_timeout_s:g} s.")
-        except asyncio.CancelledError:
-            return CutOff("The worker was stopped while the provider was still answering.")
-        except Exception as exc:  # an adapter's bug: the request may have gone out
-            log.exception("attempt.adapter_failed", provider=provider.type, message_id=str(claim.message_id))
-            return OutcomeUnknown(f"The {provider.title} adapter failed: {type(exc).__name__}.")
+            self._shares.heard(claim.connector_id, now, took_s, is_failure=is_failure(answer))
+            return await self._circuits.note(claim, account, answer, is_probe=is_probe)
+        except Exception:
+            # What the provider has said must be recorded all the same.
+            log.exception("circuit.failed", connector_id=ids.encode(ids.CONNECTOR, claim.connector_id))
+            return True
 
     async def _slow_down(self, result: Result, account: Account) -> None:
         """A throttled or broken connector waits as a whole, so that no other attempt is burnt."""
@@ -301,21 +378,5 @@ class DeliveryEngine:
         if result.hold_s > 0:
             try:
                 await self._ready.hold(claim.connector_id, result.hold_s)
-            except redis.RedisError as exc:
-                log.warning("hold.unreachable", error=type(exc).__name__)
-
-
-def outbound(claim: Claim) -> OutboundMessage:
-    """Return the message as its provider sees it."""
-    content = claim.content
-    template = content.get("template")
-    return OutboundMessage(
-        id=ids.encode(ids.MESSAGE, claim.message_id),
-        to=claim.recipient,
-        text=content["text"],
-        subject=content.get("subject"),
-        html=content.get("html"),
-        template=ProviderTemplate(template["name"], template["language"], tuple(template["parameters"]))
-        if template
-        else None,
-    )
+            except Exception as exc:  # noqa: BLE001 (what the provider has said must be recorded all the same)
+                self._outage.warn(exc)

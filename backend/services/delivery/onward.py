@@ -14,12 +14,16 @@ from uuid import UUID
 
 import orjson
 import psycopg
+import structlog
 
 from backend.ids import new_id
 from backend.models.connector import UNUSABLE
 from backend.models.send_queue import LANES
+from backend.outages import is_about_the_item
 from backend.queueing import Turn
 from backend.status import Status
+
+log = structlog.get_logger()
 
 # A connector `c` that can be sent through now.
 _USABLE: Final = f"c.deleted_at IS NULL AND NOT ({UNUSABLE})"
@@ -135,6 +139,8 @@ WITH leaving AS MATERIALIZED (
 SELECT lane, connector_id FROM next_way
 """  # noqa: S608 (made of constants)
 
+_HAS_NO_NEXT: Final = "UPDATE send_queue SET has_next = false WHERE message_id = %s"
+
 
 @dataclass(frozen=True, slots=True)
 class FailedWay:
@@ -203,6 +209,27 @@ async def leave_unusable(connection: psycopg.AsyncConnection[Any], connector_id:
         return []
     cursor = await connection.execute(_LEAVE_UNUSABLE, _parameters(rows))
     return [(lane, next_id) for lane, next_id in await cursor.fetchall()]
+
+
+async def leave_unusable_one_by_one(
+    connection: psycopg.AsyncConnection[Any], connector_id: UUID, why: str
+) -> list[Turn]:
+    """As `leave_unusable`, where one message's ways cannot be read: that one has no further way from now on."""
+    cursor = await connection.execute(_WAITING, (connector_id,))
+    reason = f"The connector cannot be used. {why}".strip()
+    turns: list[Turn] = []
+    for message_id, project_id in await cursor.fetchall():
+        row = {"message_id": message_id, "project_id": project_id, "reason": reason, "event_id": new_id()}
+        try:
+            async with connection.transaction():
+                moved = await connection.execute(_LEAVE_UNUSABLE, _parameters([row]))
+                turns += [(lane, next_id) for lane, next_id in await moved.fetchall()]
+        except psycopg.Error as exc:
+            if not is_about_the_item(exc):
+                raise
+            log.error("sweep.ways_unreadable", message_id=str(message_id), sqlstate=exc.sqlstate)  # noqa: TRY400
+            await connection.execute(_HAS_NO_NEXT, (message_id,))
+    return turns
 
 
 def _parameters(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -16,13 +16,11 @@ from uuid import UUID
 
 import redis
 import redis.asyncio
-import structlog
 
+from backend.outages import OutageLog
 from backend.queueing import Turn
 from backend.services.delivery.accounts import Account
 from backend.services.delivery.claims import Claim
-
-log = structlog.get_logger()
 
 # How late an account may be without losing anything, and so how much it may send at once beside the message that
 # is on time: small enough to stay near the rate, large enough for few claims.
@@ -102,6 +100,7 @@ class Pacer:
     """Costs no round trip for accounts without a pace."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._outage = OutageLog("pacing.unreachable")
         self._ask_script = client.register_script(_ASK_SCRIPT)
         self._give_back_script = client.register_script(_GIVE_BACK_SCRIPT)
         self._pairs_script = client.register_script(_PAIRS_SCRIPT)
@@ -122,7 +121,7 @@ class Pacer:
         try:
             raw = await self._ask_script(args=arguments)
         except redis.RedisError as exc:
-            log.warning("pacing.unreachable", error=type(exc).__name__, connectors=len(paced))
+            self._outage.warn(exc, connectors=len(paced))
             return {turn: Grant(min(wanted[turn], 1 + _BURST_US // each_us), _AWAY_MS) for turn, each_us in paced}
         return {turn: Grant(raw[2 * i], raw[2 * i + 1]) for i, (turn, _) in enumerate(paced)}
 
@@ -138,7 +137,7 @@ class Pacer:
         try:
             await self._give_back_script(args=arguments)
         except redis.RedisError as exc:
-            log.warning("pacing.unreachable", error=type(exc).__name__)
+            self._outage.warn(exc)
 
     async def delays_s(self, claims: Sequence[Claim], accounts: Mapping[UUID, Account]) -> dict[UUID, float]:
         """Return the messages that would overrun their recipient's pace, each with the time until its place."""
@@ -155,7 +154,7 @@ class Pacer:
         try:
             raw = await self._pairs_script(args=arguments)
         except redis.RedisError as exc:
-            log.warning("pacing.unreachable", error=type(exc).__name__, messages=len(paced))
+            self._outage.warn(exc, messages=len(paced))
             return {}
         return {message_id: wait_ms / 1000 for message_id, wait_ms in zip(paced, raw, strict=True) if wait_ms}
 

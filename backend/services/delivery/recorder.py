@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
-import psycopg
 import structlog
 
+from backend import ids
 from backend.ids import new_id
 from backend.models.send_queue import DUE, WATCHED
 from backend.models.session import RawPool
+from backend.outages import OutageLog, is_outage
 from backend.queueing import Doorbell, Turn
 from backend.services.delivery.onward import ONWARD, id_range
 from backend.services.delivery.outcomes import Result
+from backend.services.delivery.unreadable import end_unrecorded
 from backend.services.group_commit import GroupCommit
 from backend.status import RANK, Status
 
 log = structlog.get_logger()
 
 _RETRY_EVERY_S: Final = 0.25
+# Longer ids would not fit into their index, and every try to write one would fail.
+_LONGEST_ID: Final = 255
+_LONGEST_REASON: Final = 2000
 _ROW: Final = """
     message_id uuid, claim uuid, attempt_id uuid, number int, outcome text, code text, reason text,
     answer jsonb, started_at timestamptz, duration_ms float8, retry_at timestamptz, status text,
@@ -145,6 +150,7 @@ class Recorder:
     def __init__(self, pool: RawPool, doorbell: Doorbell | None = None) -> None:
         self._pool = pool
         self._doorbell = doorbell
+        self._outage = OutageLog("record.database_away")
         self._group: GroupCommit[Result, Recorded] = GroupCommit(
             self._record_batch, name="outcome-recorder", waiting_limit=1_000_000, batch_size=500
         )
@@ -161,7 +167,8 @@ class Recorder:
         ordered = sorted(batch, key=lambda result: result.claim.message_id)
         try:
             held = await self._write_at_last(ordered)
-        except psycopg.Error:
+        except Exception as exc:  # noqa: BLE001 (a value that is no JSON, or that the database refuses)
+            log.warning("record.batch_refused", error=type(exc).__name__, results=len(ordered))
             held = await self._one_by_one(ordered)
         if self._doorbell is not None and (turns := {turn for turn in held.values() if turn is not None}):
             self._doorbell.ring(turns)
@@ -174,33 +181,60 @@ class Recorder:
         """One result the database refuses must not take the others with it."""
         held: _Held = {}
         for result in batch:
-            try:
-                held |= await self._write_at_last([result])
-            except psycopg.Error as exc:
-                # Not the error's text: Postgres quotes the row, with recipient and content, in it.
-                log.error("record.row_refused", message_id=str(result.claim.message_id), sqlstate=exc.sqlstate)  # noqa: TRY400
-                held |= await self._write_at_last([_without_answer(result)])
+            held |= await self._write_alone(result)
         return held
+
+    async def _write_alone(self, result: Result) -> _Held:
+        """Write a result with as much as can be written of it; in the end only that nobody tries again."""
+        error: Exception | None = None
+        for written in (result, _without_answer(result), replace(_without_answer(result), fault=None)):
+            try:
+                return await self._write_at_last([written])
+            except Exception as exc:  # noqa: BLE001 (as above)
+                error = exc
+                # Not the error's text: Postgres quotes the row, with recipient and content, in it.
+                log.error(  # noqa: TRY400
+                    "record.row_refused",
+                    message_id=ids.encode(ids.MESSAGE, result.claim.message_id),
+                    error=type(exc).__name__,
+                    sqlstate=getattr(exc, "sqlstate", None),
+                )
+        assert error is not None  # noqa: S101 (every try above failed)
+        await self._give_up(result, error)
+        return {}
+
+    async def _give_up(self, result: Result, error: Exception) -> None:
+        may_be_sent = result.outcome in {"accepted", "uncertain"}
+        while True:
+            try:
+                return await end_unrecorded(self._pool, result.claim.message_id, error, may_be_sent=may_be_sent)
+            except Exception as exc:
+                if not is_outage(exc):
+                    raise
+                self._outage.warn(exc, results=1)
+                await asyncio.sleep(_RETRY_EVERY_S)
 
     async def _write_at_last(self, batch: Sequence[Result]) -> _Held:
         """Wait for a database that is away: the provider's answer is known only here."""
         while True:
             try:
                 return await self._write(batch)
-            except psycopg.OperationalError as exc:
-                log.warning("record.database_away", error=type(exc).__name__, results=len(batch))
+            except Exception as exc:
+                if not is_outage(exc):
+                    raise
+                self._outage.warn(exc, results=len(batch))
                 await asyncio.sleep(_RETRY_EVERY_S)
 
     async def _write(self, batch: Sequence[Result]) -> _Held:
         rows = orjson.dumps([_row(result) for result in batch], default=str).decode()
         is_usual = all(result.fault is None and not result.is_given_up for result in batch)
         statement = _RECORD if is_usual else _RECORD_ENDING
-        ids = [result.claim.message_id for result in batch]
+        message_ids = [result.claim.message_id for result in batch]
         async with self._pool.connection() as connection:
             # One round trip for all of it.
             async with connection.pipeline(), connection.transaction():
-                await connection.execute(_LOCK, (ids,), prepare=True)
-                cursor = await connection.execute(statement, {"rows": rows, **id_range(ids)}, prepare=True)
+                await connection.execute(_LOCK, (message_ids,), prepare=True)
+                cursor = await connection.execute(statement, {"rows": rows, **id_range(message_ids)}, prepare=True)
             found = await cursor.fetchall()
         return {
             message_id: None if connector_id is None else (lane, connector_id)
@@ -216,15 +250,15 @@ def _row(result: Result) -> dict[str, Any]:
         "attempt_id": new_id(),
         "number": claim.attempt_number,
         "outcome": result.outcome,
-        "code": _clean(result.code),
-        "reason": _clean(result.reason),
+        "code": _clean(result.code or "")[:_LONGEST_ID],
+        "reason": _clean(result.reason or "")[:_LONGEST_REASON],
         "answer": _clean_json(result.answer) or None,
         "started_at": result.started_at,
         "duration_ms": round(result.duration_ms, 3),
         "retry_at": _retry_at(result),
         "status": result.status,
         "rank": RANK[result.status] if result.status is not None else -1,
-        "provider_message_id": _clean(result.provider_message_id) if result.provider_message_id else None,
+        "provider_message_id": _clean(result.provider_message_id)[:_LONGEST_ID] if result.provider_message_id else None,
         "again_in_s": result.retry_in_s if result.watch_in_s is None else result.watch_in_s,
         "again_state": DUE if result.watch_in_s is None else WATCHED,
         "counts_as_try": result.counts_as_try,
@@ -242,9 +276,10 @@ def _retry_at(result: Result) -> datetime | None:
     return result.started_at + timedelta(milliseconds=result.duration_ms, seconds=result.retry_in_s)
 
 
-def _clean(text: str) -> str:
-    """Postgres text takes no NUL; a hostile provider may send one."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}") if "\x00" in text else text
+def _clean(text: object) -> str:
+    """Postgres text takes no NUL and JSON no lone surrogate; a hostile provider may send them, or no text at all."""
+    plain = str(text).replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return plain if plain.isascii() else plain.encode("utf-8", "replace").decode()
 
 
 def _clean_json(value: Any) -> Any:

@@ -2,14 +2,15 @@
 
 Every second, in whichever worker holds the advisory lock: expired leases, due retries, schedules, messages past
 their end, and those with another way than the connector they wait for. Every minute: what waited too long for a
-connector that cannot send, partitions ahead, idempotency keys and refresh tokens that have had their time.
+connector that cannot send.
+Each step is for itself: one that fails is undone, logged and tried again the next time; the others go on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,17 +19,18 @@ import psycopg
 import structlog
 
 from backend.ids import new_id
-from backend.models.partitions import partition_statements
 from backend.models.send_queue import DUE, WATCHED
 from backend.models.session import RawPool
+from backend.outages import is_about_the_item, is_outage
 from backend.providers._registry import provider_types
 from backend.queueing import Doorbell, Turn
+from backend.services.accounts import stopping
 from backend.services.delivery import onward, overdue, ways
 
 log = structlog.get_logger()
 
 _EVERY_S: Final = 1.0
-_MAINTENANCE_EVERY_S: Final = 60.0
+_STUCK_EVERY_S: Final = 60.0
 _BATCH: Final = 1000
 # How long a connector is left alone whose messages have no other way that can be used.
 _REST_S: Final = 10.0
@@ -48,7 +50,8 @@ RETURNING lane, connector_id
 
 # The worker is gone, so nobody knows what the provider made of it: uncertain.
 _LOST_IN_FLIGHT: Final = """
-SELECT q.message_id, q.project_id, q.connector_id, m.attempts + 1, m.connector_type, m.on_uncertain, m.route, m.step
+SELECT q.message_id, q.project_id, q.connector_id, m.attempts::bigint + 1, m.connector_type, m.on_uncertain, m.route,
+    m.step
 FROM (
     SELECT * FROM send_queue WHERE state = 2 AND lease_until < now() LIMIT %s FOR UPDATE SKIP LOCKED
 ) q
@@ -95,25 +98,8 @@ WITH RECURSIVE turns AS (
 SELECT lane, connector_id, due_at <= now() FROM turns LIMIT {_MOST_TURNS}
 """  # noqa: S608 (made of constants)
 
-_FORGET_KEYS: Final = """
-DELETE FROM idempotency_records WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM idempotency_records WHERE expires_at < now() LIMIT 5000))
-"""
-# An hour more than they can be valid: a web server's clock may be behind the database's.
-_FORGET_USED_TOKENS: Final = """
-DELETE FROM used_tokens WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM used_tokens WHERE expires_at < now() - interval '1 hour' LIMIT 5000))
-"""
-# A log-in's tokens live longer than its last use is worth knowing; the family goes with them.
-_FORGET_TOKENS: Final = """
-DELETE FROM refresh_tokens WHERE token_hash = ANY(ARRAY(
-    SELECT token_hash FROM refresh_tokens WHERE expires_at < now() - interval '1 day' LIMIT 5000))
-"""
-_FORGET_SESSIONS: Final = """
-DELETE FROM sessions WHERE id = ANY(ARRAY(
-    SELECT id FROM sessions s WHERE expires_at < now() - interval '7 days'
-    AND NOT EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.session_id = s.id) LIMIT 5000))
-"""
+
+_Step = Callable[[psycopg.AsyncConnection[Any]], Awaitable[set[Turn]]]
 
 
 class Sweeper:
@@ -124,7 +110,7 @@ class Sweeper:
         self._doorbell = doorbell
         self._settle_s = settle_s
         self._max_age_s = max_age_s
-        self._maintained_at = 0.0
+        self._ended_stuck_at = 0.0
         self._resting: dict[UUID, float] = {}  # connectors whose messages have no other way open, until when
         self._looked_at = _BEGINNING
         self._has_more = False
@@ -134,10 +120,11 @@ class Sweeper:
         while True:
             try:
                 await self.sweep()
-            except psycopg.OperationalError as exc:
-                log.warning("sweep.database_away", error=type(exc).__name__)
-            except psycopg.Error:
-                log.exception("sweep.failed")
+            except Exception as exc:
+                if is_outage(exc):
+                    log.warning("sweep.database_away", error=type(exc).__name__)
+                else:
+                    log.exception("sweep.failed")
             await asyncio.sleep(0 if self._has_more else _EVERY_S)
 
     async def sweep(self) -> set[Turn]:
@@ -149,29 +136,77 @@ class Sweeper:
             row = await cursor.fetchone()
             if row is None or not row[0]:
                 return turns
-            turns |= await self._free_expired_leases(connection)
-            turns |= await self._leave_unusable_connectors(connection)
-            self._has_more |= await overdue.end_expired(connection) == overdue.BATCH
-            turns |= await self._find_due(connection)
+            for step in (
+                self._free_claimed, self._settle_lost, self._leave_unusable_connectors, self._end_expired,
+                self._find_due,
+            ):  # fmt: skip
+                turns |= await self._step(connection, step)
         self._doorbell.ring(turns)
-        if time.monotonic() - self._maintained_at > _MAINTENANCE_EVERY_S:
-            self._maintained_at = time.monotonic()
-            await self._maintain()
+        if time.monotonic() - self._ended_stuck_at > _STUCK_EVERY_S:
+            self._ended_stuck_at = time.monotonic()
+            for work in (self._cancel_of_deleted_projects, self._end_stuck):
+                try:
+                    await work()
+                except Exception as exc:
+                    if is_outage(exc):
+                        raise
+                    log.exception("sweep.step_failed", step=work.__name__.strip("_"))
         return turns
 
-    async def _free_expired_leases(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
+    async def _step(self, connection: psycopg.AsyncConnection[Any], step: _Step) -> set[Turn]:
+        try:
+            async with connection.transaction():
+                return await step(connection)
+        except Exception as exc:
+            if is_outage(exc):
+                raise
+            log.exception("sweep.step_failed", step=step.__name__.strip("_"))
+            return set()
+
+    async def _free_claimed(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
         cursor = await connection.execute(_FREE_CLAIMED, (_BATCH,))
         turns: set[Turn] = {(lane, connector_id) for lane, connector_id in await cursor.fetchall()}
+        if turns:
+            log.info("sweep.leases_expired", claimed=len(turns))
+        return turns
+
+    async def _settle_lost(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
         cursor = await connection.execute(_LOST_IN_FLIGHT, (_BATCH,))
         lost = await cursor.fetchall()
         self._has_more |= len(lost) == _BATCH
-        if lost:
-            rows = orjson.dumps([_lost_row(row, self._settle_s) for row in lost]).decode()
-            await connection.execute(_SETTLE_LOST, {"rows": rows, "reason": _LOST_REASON})
-            log.warning("sweep.uncertain", messages=len(lost))
-        if turns or lost:
-            log.info("sweep.leases_expired", claimed=len(turns), in_flight=len(lost))
-        return turns
+        if not lost:
+            return set()
+        rows = [_lost_row(row, self._settle_s) for row in lost]
+        try:
+            await self._settle(connection, rows)
+        except psycopg.Error as exc:
+            if is_outage(exc):
+                raise
+            for row in rows:
+                await self._settle_alone(connection, row)
+        log.warning("sweep.uncertain", messages=len(lost))
+        return set()
+
+    async def _settle(self, connection: psycopg.AsyncConnection[Any], rows: Sequence[dict[str, Any]]) -> None:
+        async with connection.transaction():
+            parameters = {"rows": orjson.dumps(rows).decode(), "reason": _LOST_REASON}
+            await connection.execute(_SETTLE_LOST, parameters)
+
+    async def _settle_alone(self, connection: psycopg.AsyncConnection[Any], row: dict[str, Any]) -> None:
+        try:
+            await self._settle(connection, [row])
+        except psycopg.Error as exc:
+            if is_outage(exc):
+                raise
+            # Not the error's text: Postgres quotes the row in it.
+            log.error("sweep.message_refused", message_id=str(row["message_id"]), sqlstate=exc.sqlstate)  # noqa: TRY400
+            if is_about_the_item(exc):
+                # Nobody may send it again, and nothing can be written about it.
+                await connection.execute(overdue.LEAVE, (row["message_id"],))
+
+    async def _end_expired(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
+        self._has_more |= await overdue.end_expired(connection) == overdue.BATCH
+        return set()
 
     async def _find_due(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
         lane, connector_id = self._looked_at
@@ -192,7 +227,7 @@ class Sweeper:
                 continue
             if room <= 0:
                 break
-            moved = await onward.leave_unusable(connection, connector_id, why)
+            moved = await self._leave(connection, connector_id, why)
             turns.update(moved)
             room -= len(moved)
             if not moved:
@@ -201,6 +236,18 @@ class Sweeper:
         if room < onward.BATCH:
             log.info("sweep.fallback", messages=onward.BATCH - room)
         return turns
+
+    async def _leave(self, connection: psycopg.AsyncConnection[Any], connector_id: UUID, why: str) -> list[Turn]:
+        """Messages whose ways cannot be read keep waiting for this one, and no other connector's do."""
+        try:
+            async with connection.transaction():
+                return await onward.leave_unusable(connection, connector_id, why)
+        except psycopg.Error as exc:
+            if is_outage(exc):
+                raise
+            log.error("sweep.ways_unreadable", connector_id=str(connector_id), sqlstate=exc.sqlstate)  # noqa: TRY400
+        async with connection.transaction():
+            return await onward.leave_unusable_one_by_one(connection, connector_id, why)
 
     async def _end_stuck(self) -> None:
         async with self._pool.connection() as connection:
@@ -212,15 +259,14 @@ class Sweeper:
                 if ended < overdue.BATCH:
                     return
 
-    async def _maintain(self) -> None:
-        await self._end_stuck()
+    async def _cancel_of_deleted_projects(self) -> None:
+        """What was accepted or given back around the deletion, and what was too much for its request."""
         async with self._pool.connection() as connection:
-            for statement in partition_statements():
-                await connection.execute(statement)
-            await connection.execute(_FORGET_KEYS)
-            await connection.execute(_FORGET_USED_TOKENS)
-            await connection.execute(_FORGET_TOKENS)
-            await connection.execute(_FORGET_SESSIONS)
+            for project_id in await stopping.find_ended(connection):
+                canceled = -1
+                while canceled:
+                    async with connection.transaction():
+                        canceled = await stopping.cancel_waiting(connection, project_id)
 
 
 def _lost_row(row: Sequence[Any], settle_s: float) -> dict[str, Any]:
@@ -229,7 +275,7 @@ def _lost_row(row: Sequence[Any], settle_s: float) -> dict[str, Any]:
     watch_in_s = ways.watch_in_s(
         settles=ways.settles_later(provider_types().get(connector_type)),
         is_resent=is_resent,
-        fallback_s=ways.fallback_after_s(route, step),
+        fallback_s=_fallback_after_s(message_id, route, step),
         settle_s=settle_s,
     )
     return {
@@ -242,3 +288,11 @@ def _lost_row(row: Sequence[Any], settle_s: float) -> dict[str, Any]:
         "attempt_id": new_id(),
         "event_id": new_id(),
     }
+
+
+def _fallback_after_s(message_id: UUID, route: Any, step: int) -> float | None:
+    try:
+        return ways.fallback_after_s(route, step)
+    except Exception:  # a route that nobody can read leads nowhere
+        log.exception("sweep.route_unreadable", message_id=str(message_id))
+        return None

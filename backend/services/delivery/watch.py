@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-import psycopg
 import structlog
 
+from backend import ids
 from backend.models.session import RawPool
+from backend.outages import is_outage
 from backend.providers._base import Accepted
 from backend.providers._errors import SendError, Unavailable
 from backend.providers._registry import AnyProvider
@@ -23,7 +24,7 @@ from backend.queueing import Doorbell
 from backend.services.delivery import outcomes, ways
 from backend.services.delivery.accounts import Account
 from backend.services.delivery.claims import MOST_WATCHED, Claims, Watched
-from backend.services.delivery.engine import outbound
+from backend.services.delivery.exchange import is_cancelled, outbound
 from backend.services.delivery.outcomes import Result, RetryPolicy
 from backend.services.delivery.recorder import Recorder
 from backend.status import Status
@@ -80,10 +81,11 @@ class Watcher:
                 await asyncio.sleep(_EVERY_S)
                 try:
                     await self.round()
-                except psycopg.OperationalError as exc:
-                    log.warning("watch.database_away", error=type(exc).__name__)
-                except psycopg.Error:
-                    log.exception("watch.failed")
+                except Exception as exc:
+                    if is_outage(exc):
+                        log.warning("watch.database_away", error=type(exc).__name__)
+                    else:
+                        log.exception("watch.failed")
         finally:
             for task in self._asking:
                 task.cancel()
@@ -94,7 +96,7 @@ class Watcher:
         while True:
             batch = await self._claims.watch()
             count += len(batch)
-            await asyncio.gather(*(self._decide(watched) for watched in batch))
+            await asyncio.gather(*(self._decide_guarded(watched) for watched in batch))
             if len(batch) < MOST_WATCHED:
                 return count
 
@@ -103,13 +105,26 @@ class Watcher:
         while self._asking:
             await asyncio.wait(set(self._asking))
 
+    async def _decide_guarded(self, watched: Watched) -> None:
+        """One that cannot be decided about keeps its status, and is watched no more."""
+        try:
+            await self._decide(watched)
+        except Exception as exc:
+            name = ids.encode(ids.MESSAGE, watched.claim.message_id)
+            if is_outage(exc):
+                # Its turn comes again when this claim's lease ends.
+                log.warning("watch.database_away", error=type(exc).__name__, message_id=name)
+                return
+            log.exception("watch.undecidable", message_id=name)
+            await self._record_guarded(ways.stop_watching(watched))
+
     async def _decide(self, watched: Watched) -> None:
         account = await self._accounts.get(watched.claim.connector_id)
         provider = account.provider
         if provider is None or not provider.can_be_asked or not ways.is_open_question(watched):
             await self._record(ways.after_waiting(watched, self._policy(account)))
         elif len(self._asking) < _MOST_ASKED:
-            self._spawn(self._ask(watched, account, provider))
+            self._spawn(self._ask_guarded(watched, account, provider))
         else:
             await self._record(ways.ask_later(watched, settle_s=self._settle_s))
 
@@ -118,20 +133,35 @@ class Watcher:
         try:
             async with asyncio.timeout(self._exchange_timeout_s):
                 found = await provider.find_sent(outbound(claim))
+            if found is not None and not isinstance(found, Accepted):
+                raise TypeError("The adapter returned no answer.")  # noqa: TRY301
         except (SendError, TimeoutError) as exc:
             log.info("watch.unanswered", message_id=str(claim.message_id), provider=provider.type, reason=str(exc))
             result = ways.after_no_answer(watched, self._policy(account), settle_s=self._settle_s)
-        except Exception:  # an adapter's bug must not end the watching
+        except BaseException as exc:  # an adapter's bug must not end the watching
+            if isinstance(exc, asyncio.CancelledError) and is_cancelled():
+                raise
             log.exception("watch.adapter_failed", message_id=str(claim.message_id), provider=provider.type)
             result = ways.after_no_answer(watched, self._policy(account), settle_s=self._settle_s)
         else:
-            try:
-                result = await self._after_answer(watched, account, found)
-            except psycopg.Error as exc:
-                # It is asked again when this claim's lease ends.
-                log.warning("watch.database_away", error=type(exc).__name__)
-                return
+            result = await self._after_answer(watched, account, found)
         await self._record(result)
+
+    async def _ask_guarded(self, watched: Watched, account: Account, provider: AnyProvider) -> None:
+        try:
+            await self._ask(watched, account, provider)
+        except Exception as exc:
+            # It is asked again when this claim's lease ends.
+            if is_outage(exc):
+                log.warning("watch.database_away", error=type(exc).__name__)
+            else:
+                log.exception("watch.failed", message_id=ids.encode(ids.MESSAGE, watched.claim.message_id))
+
+    async def _record_guarded(self, result: Result) -> None:
+        try:
+            await self._record(result)
+        except Exception:  # the recorder has tried what it can
+            log.exception("watch.not_recorded", message_id=ids.encode(ids.MESSAGE, result.claim.message_id))
 
     async def _after_answer(self, watched: Watched, account: Account, found: Accepted | None) -> Result:
         claim, now = watched.claim, watched.claim.now()

@@ -94,6 +94,11 @@ def ask_later(watched: Watched, *, settle_s: float) -> Result:
     return _watched(claim, watch_in_s=pause_s)
 
 
+def stop_watching(watched: Watched) -> Result:
+    """Return the result of giving up on a question: the message keeps the status it has."""
+    return _watched(watched.claim)
+
+
 def watch_in_s(*, settles: bool, is_resent: bool, fallback_s: float | None, settle_s: float) -> float | None:
     """Return how long an uncertain message is watched before anything else; None: not at all."""
     if settles:

@@ -21,6 +21,7 @@ import redis.asyncio
 import structlog
 
 from backend.models.partitions import month_start
+from backend.outages import OutageLog
 from backend.services.group_commit import GroupCommit
 
 log = structlog.get_logger()
@@ -132,6 +133,7 @@ class RateLimiter:
     def __init__(
         self, client: redis.asyncio.Redis, *, window_s: int, count_month: CountMonth, fail_open: Mapping[str, bool]
     ) -> None:
+        self._outage = OutageLog("rate_limit.unreachable")
         self._redis = client
         self._window_s = window_s
         self._count_month = count_month
@@ -165,7 +167,7 @@ class RateLimiter:
 
     def _say_unreachable(self, exc: redis.RedisError, requests: int) -> None:
         choices = {f"{kind}_keys": "open" if is_open else "closed" for kind, is_open in self._fail_open.items()}
-        log.warning("rate_limit.unreachable", error=type(exc).__name__, requests=requests, **choices)
+        self._outage.warn(exc, requests=requests, **choices)
 
     async def _take_batch(self, batch: Sequence[tuple[Demand, int]]) -> Sequence[Allowance | None]:
         wanted: Counter[Demand] = Counter()

@@ -16,6 +16,7 @@ import psycopg
 import structlog
 
 from backend.models.session import RawPool
+from backend.outages import is_outage
 from backend.queueing import Doorbell, Turn
 from backend.services.delivery.onward import FailedWay, id_range, leave_failed_ways
 from backend.services.group_commit import GroupCommit
@@ -91,10 +92,10 @@ class ReceiptApplier:
         """Apply up to `most` receipts whose time has come; returns how many were looked at."""
         try:
             return await self._in_transaction(_TAKE_DUE, most)
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error as exc:
-            log.warning("receipts.batch_refused", sqlstate=exc.sqlstate)
+        except Exception as exc:
+            if is_outage(exc):
+                raise
+            log.warning("receipts.batch_refused", error=type(exc).__name__)
             return await self._one_by_one(most)
 
     async def drain(self) -> None:
@@ -108,11 +109,11 @@ class ReceiptApplier:
         for receipt_id in due:
             try:
                 await self._in_transaction(_TAKE, [receipt_id])
-            except psycopg.OperationalError:
-                raise
-            except psycopg.Error as exc:
+            except Exception as exc:
+                if is_outage(exc):
+                    raise
                 # Not the error's text: Postgres quotes the row in it.
-                log.error("receipts.refused", receipt_id=str(receipt_id), sqlstate=exc.sqlstate)  # noqa: TRY400
+                log.error("receipts.refused", receipt_id=str(receipt_id), error=type(exc).__name__)  # noqa: TRY400
                 async with self._pool.connection() as connection, connection.transaction():
                     await _postpone(connection, [receipt_id], busy=[])
         return len(due)

@@ -14,7 +14,13 @@ from uuid import UUID
 import structlog
 
 from backend.crypto import Vault
-from backend.errors import AppError, ConnectorNotFound, Forbidden, ServiceUnavailable, UnsupportedMediaType
+from backend.errors import (
+    ConnectorNotFound,
+    Forbidden,
+    ProjectNotActive,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
 from backend.models import Connector
 from backend.models.session import Change, Database
 from backend.providers._base import Provider, ProviderContext
@@ -29,6 +35,8 @@ log = structlog.get_logger()
 
 _TTL_S: Final = 5.0
 _MOST_KNOWN: Final = 10_000
+# As many as Meta says one of its callbacks has at most.
+MOST_RECEIPTS: Final = 1000
 
 _MARK_VERIFIED: Final = """
 UPDATE connectors SET callback_verified_at = now() WHERE id = %s AND callback_verified_at IS NULL
@@ -92,20 +100,25 @@ class CallbackIntake:
         except Exception:  # an adapter's bug: what came is kept, and the provider has done its part
             log.exception("callback.adapter_failed", connector_id=str(connector_id), provider=provider.type)
             receipts = []
+        if len(receipts) > MOST_RECEIPTS:
+            log.warning("callback.receipts_left_out", connector_id=str(connector_id), receipts=len(receipts))
+            receipts = receipts[:MOST_RECEIPTS]
         incoming = Incoming(connector_id, sender.project_id, request.query, request.body, receipts)
         self._applier.apply_soon(await self._store.store(incoming))
         await self._mark_verified(sender)
 
     async def _load(self, connector_id: UUID) -> _Sender:
         async with self._database.session() as session:
-            rows = await Connector.find_many(session, {connector_id})
-        connector = rows[0] if rows else None
-        if connector is None or connector.deleted_at is not None:
+            found = await Connector.find_for_sending(session, connector_id)
+        if found is None or found.connector.deleted_at is not None or found.is_project_deleted:
             raise ConnectorNotFound
+        if not found.is_project_open:
+            raise ProjectNotActive
+        connector = found.connector
         try:
             provider = open_provider(connector, vault=self._vault, context=self._context)
-        except AppError as exc:
-            log.warning("callback.connector_unreadable", connector_id=str(connector_id), error=str(exc))
+        except Exception as exc:
+            log.warning("callback.connector_unreadable", connector_id=str(connector_id), error=type(exc).__name__)
             raise ServiceUnavailable("The connector's credentials cannot be read; try again later.") from exc
         if provider.callback_type is None:
             raise ConnectorNotFound

@@ -10,9 +10,9 @@ import asyncio
 import time
 from typing import Final
 
-import psycopg
 import structlog
 
+from backend.outages import is_outage
 from backend.services.receipts.apply import BATCH, ReceiptApplier
 from backend.services.receipts.store import ReceiptStore
 
@@ -35,10 +35,11 @@ class ReceiptRounds:
             await asyncio.sleep(_EVERY_S)
             try:
                 await self.round()
-            except psycopg.OperationalError as exc:
-                log.warning("receipts.database_away", error=type(exc).__name__)
-            except psycopg.Error:
-                log.exception("receipts.round_failed")
+            except Exception as exc:
+                if is_outage(exc):
+                    log.warning("receipts.database_away", error=type(exc).__name__)
+                else:
+                    log.exception("receipts.round_failed")
 
     async def round(self) -> None:
         while await self._applier.apply_due() >= BATCH:

@@ -1,4 +1,4 @@
-"""Step 9, keeping: verified callbacks, byte for byte, and their receipts, in one statement for all that wait.
+"""Step 9, keeping: verified callbacks as they came, and their receipts, in one statement for all that wait.
 
 A receipt is stored before anybody looks for its message: one that beats the answer to its own send is found again
 when that answer is recorded. Nothing here waits for a message's lock, so a provider is answered at once.
@@ -17,9 +17,12 @@ import orjson
 import structlog
 
 from backend import ids
+from backend.instants import is_in_range
 from backend.models.session import RawPool
+from backend.outages import is_outage
 from backend.providers._callbacks import Receipt
 from backend.services.group_commit import GroupCommit
+from backend.services.receipts.body_quota import BodyQuota
 
 log = structlog.get_logger()
 
@@ -88,8 +91,9 @@ class Incoming:
 
 
 class ReceiptStore:
-    def __init__(self, pool: RawPool) -> None:
+    def __init__(self, pool: RawPool, quota: BodyQuota) -> None:
         self._pool = pool
+        self._quota = quota
         self._group: GroupCommit[Incoming, list[UUID]] = GroupCommit(
             self._store_batch, name="callbacks", waiting_limit=_WAITING_LIMIT, batch_size=_BATCH
         )
@@ -112,12 +116,30 @@ class ReceiptStore:
     async def drain(self) -> None:
         await self._group.drain()
 
-    async def _store_batch(self, batch: Sequence[Incoming]) -> Sequence[list[UUID]]:
+    async def _store_batch(self, batch: Sequence[Incoming]) -> Sequence[list[UUID] | BaseException]:
+        """One callback that cannot be stored must not keep the others' providers from their answers."""
+        try:
+            return await self._store_all(batch)
+        except Exception as exc:
+            if is_outage(exc) or len(batch) == 1:
+                raise
+            log.warning("callbacks.batch_refused", error=type(exc).__name__, callbacks=len(batch))
+        return [await self._store_alone(one) for one in batch]
+
+    async def _store_alone(self, one: Incoming) -> list[UUID] | BaseException:
+        try:
+            return (await self._store_all([one]))[0]
+        except Exception as exc:  # noqa: BLE001 (whoever waits for this one gets it)
+            # Not the error's text: Postgres quotes the row in it.
+            log.error("callbacks.refused", connector_id=str(one.connector_id), error=type(exc).__name__)  # noqa: TRY400
+            return exc
+
+    async def _store_all(self, batch: Sequence[Incoming]) -> Sequence[list[UUID]]:
         callbacks = {one.digest: one for one in batch}
         # Of the same bytes twice in one batch the second is a repeat like any other.
         rows = {digest: [_row(one, receipt) for receipt in one.receipts] for digest, one in callbacks.items()}
         parameters = {
-            "callbacks": _json([_callback_row(digest, one) for digest, one in callbacks.items()]),
+            "callbacks": _json([self._callback_row(digest, one) for digest, one in callbacks.items()]),
             "receipts": _json([{**row, "digest": digest} for digest, own in rows.items() for row in own]),
         }
         async with self._pool.connection() as connection:
@@ -126,16 +148,15 @@ class ReceiptStore:
         new = {digest: [row["id"] for row in own if row["id"] in stored] for digest, own in rows.items()}
         return [new.pop(one.digest, []) for one in batch]
 
-
-def _callback_row(digest: str, one: Incoming) -> dict[str, Any]:
-    return {
-        "digest": digest,
-        "connector_id": one.connector_id,
-        "project_id": one.project_id,
-        "query": _clean(one.query, 2000),
-        "body": one.body.hex(),
-        "receipts": len(one.receipts),
-    }
+    def _callback_row(self, digest: str, one: Incoming) -> dict[str, Any]:
+        return {
+            "digest": digest,
+            "connector_id": one.connector_id,
+            "project_id": one.project_id,
+            "query": _clean(one.query, 2000),
+            "body": self._quota.kept(one.connector_id, one.body).hex(),
+            "receipts": len(one.receipts),
+        }
 
 
 def _row(one: Incoming, receipt: Receipt) -> dict[str, Any]:
@@ -165,8 +186,15 @@ def _told(receipt: Receipt) -> dict[str, Any]:
         "code": _clean(receipt.code, _LONGEST_ID),
         "reason": _clean(receipt.reason, _LONGEST_WORDS),
         "suppress": receipt.suppress,
-        "happened_at": receipt.at or datetime.now(UTC),
+        "happened_at": _instant(receipt.at),
     }
+
+
+def _instant(at: datetime | None) -> datetime:
+    """Return when it happened; now, where the adapter does not say or the provider's clock cannot be right."""
+    if at is not None and at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return at if at is not None and is_in_range(at) else datetime.now(UTC)
 
 
 def _clean(text: str, most: int) -> str:

@@ -25,7 +25,6 @@ MOST_DAYS: Final = 1100
 MOST_HOUR_DAYS: Final = 32
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-_YEARS: Final = range(1971, 9999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +151,14 @@ def check_length(period: Period, *, most_days: int, remedy: str) -> None:
 
 
 def _start(text: str, field: str, zone: ZoneInfo) -> datetime:
-    instant = _parsed(text, field)
+    instant = parse_instant(text, field=field)
     return midnight(instant.date(), zone) if _is_date(text) else floor_quarter(instant)
 
 
 def _end(text: str, field: str, zone: ZoneInfo) -> datetime:
-    instant = _parsed(text, field)
+    instant = parse_instant(text, field=field)
     return midnight(instant.date() + timedelta(days=1), zone) if _is_date(text) else ceil_quarter(instant)
 
 
 def _is_date(text: str) -> bool:
     return _DATE.fullmatch(text.strip()) is not None
-
-
-def _parsed(text: str, field: str) -> datetime:
-    instant = parse_instant(text, field=field)
-    if instant.year not in _YEARS:
-        message = f"'{text[:40]}' is out of range; use a year from {_YEARS.start} to {_YEARS.stop - 1}."
-        raise ValidationFailed(errors=[FieldError(field, "VALIDATION_ERROR", message)])
-    return instant

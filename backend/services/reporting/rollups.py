@@ -20,6 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models.message_rollup import FAILURE, HALF_PAST, QUARTER_PAST, STATUS, TO_DELIVERY, TO_PROVIDER
 from backend.models.session import RawPool
+from backend.outages import is_outage
 from backend.services.reporting.periods import Span
 
 log = structlog.get_logger()
@@ -52,9 +53,9 @@ JOIN (VALUES (15, 15, 0), (60, 60, 0), (1440, 1440, 0), ({QUARTER_PAST}, 60, 15)
         WHEN {HALF_PAST} THEN d.measure = '{STATUS}' WHEN {QUARTER_PAST} THEN d.measure = '{STATUS}' ELSE true END
 GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(d.messages) <> 0
 """  # noqa: S608 (made of constants)
-_MERGE: Final = f"""
+_MERGING: Final = f"""
 WITH taken AS (
-    DELETE FROM rollup_deltas WHERE ctid = ANY(ARRAY(SELECT ctid FROM rollup_deltas LIMIT %s)) RETURNING *
+    DELETE FROM rollup_deltas WHERE ctid = ANY(ARRAY(SELECT ctid FROM rollup_deltas {{of}}LIMIT %(most)s)) RETURNING *
 )
 MERGE INTO message_rollups r USING ({_SUMMED.format(deltas="taken")}) s
 ON r.project_id = s.project_id AND r.measure = s.measure AND r.grain = s.grain AND r.slot = s.slot
@@ -65,7 +66,10 @@ WHEN NOT MATCHED THEN INSERT ({_COLUMNS})
 VALUES (s.project_id, s.measure, s.grain, s.slot, s.connector_id, s.mode, s.value, s.connector_type, s.messages,
     s.last_at)
 """  # noqa: S608 (made of constants)
+_MERGE: Final = _MERGING.format(of="")
+_MERGE_OF_PROJECT: Final = _MERGING.format(of="WHERE project_id = %(project_id)s ")
 _WAITING: Final = "SELECT count(*) FROM (SELECT FROM rollup_deltas LIMIT %s) waiting"
+_PROJECTS: Final = "SELECT DISTINCT project_id FROM rollup_deltas"
 
 # As the triggers count (migration 0005), but each message as it stands.
 _BIN: Final = (
@@ -278,10 +282,11 @@ class RollupFolder:
         while True:
             try:
                 await self.fold()
-            except psycopg.OperationalError as exc:
-                log.warning("rollups.database_away", error=type(exc).__name__)
-            except psycopg.Error:
-                log.exception("rollups.fold_failed")
+            except Exception as exc:
+                if is_outage(exc):
+                    log.warning("rollups.database_away", error=type(exc).__name__)
+                else:
+                    log.exception("rollups.fold_failed")
             await asyncio.sleep(_EVERY_S)
 
     async def fold(self) -> int:
@@ -308,8 +313,32 @@ class RollupFolder:
             row = await cursor.fetchone()
             waiting: int = row[0] if row is not None else 0
             if waiting:
-                await connection.execute(_MERGE, (_BATCH,))
-            return waiting
+                return waiting if await self._merge(connection) else 0
+            return 0
+
+    async def _merge(self, connection: psycopg.AsyncConnection[Any]) -> bool:
+        """Fold all together; where that fails, project by project, so that one's deltas keep no other's.
+
+        Returns whether there is nothing left of what was seen.
+        """
+        try:
+            async with connection.transaction():
+                await connection.execute(_MERGE, {"most": _BATCH})
+        except psycopg.Error as exc:
+            if is_outage(exc):
+                raise
+            log.error("rollups.batch_refused", sqlstate=exc.sqlstate)  # noqa: TRY400
+        else:
+            return True
+        for (project_id,) in await (await connection.execute(_PROJECTS)).fetchall():
+            try:
+                async with connection.transaction():
+                    await connection.execute(_MERGE_OF_PROJECT, {"most": _BATCH, "project_id": project_id})
+            except psycopg.Error as exc:
+                if is_outage(exc):
+                    raise
+                log.error("rollups.project_refused", project_id=str(project_id), sqlstate=exc.sqlstate)  # noqa: TRY400
+        return False
 
 
 async def rebuild_rollups(pool: RawPool) -> None:

@@ -10,10 +10,10 @@ import asyncio
 import time
 from typing import Final
 
-import psycopg
 import structlog
 
 from backend.models.session import RawPool
+from backend.outages import is_outage
 from backend.services.retention.policies import Defaults
 from backend.services.retention.redaction import Redaction
 from backend.services.retention.removal import Removal
@@ -38,10 +38,11 @@ class Keeper:
             await asyncio.sleep(_EVERY_S)
             try:
                 await self.keep()
-            except psycopg.OperationalError as exc:
-                log.warning("retention.database_away", error=type(exc).__name__)
-            except psycopg.Error:
-                log.exception("retention.failed")
+            except Exception as exc:
+                if is_outage(exc):
+                    log.warning("retention.database_away", error=type(exc).__name__)
+                else:
+                    log.exception("retention.failed")
 
     async def keep(self) -> bool:
         """Do one round; False when another worker does it."""
@@ -51,7 +52,12 @@ class Keeper:
             if row is None or not row[0]:
                 return False
             try:
-                await self._redaction.run_once(connection)
+                try:
+                    await self._redaction.run_once(connection)
+                except Exception as exc:
+                    if is_outage(exc):
+                        raise
+                    log.exception("retention.redaction_failed")  # removal goes on
                 if time.monotonic() - self._removed_at >= _REMOVE_EVERY_S:
                     self._removed_at = time.monotonic()
                     await self._removal.run_once(connection)

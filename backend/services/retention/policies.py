@@ -15,6 +15,8 @@ import psycopg
 
 from backend.models.partitions import first_id
 
+# Longer than anything has been kept: a day count that Python cannot subtract would spoil every project's retention.
+_LONGEST_DAYS: Final = 100 * 366
 # Ids are made a little before their rows are committed, maybe on another machine's clock.
 SETTLED_AFTER: Final = timedelta(seconds=90)
 
@@ -60,7 +62,7 @@ async def content_policies(connection: psycopg.AsyncConnection[Any], defaults: D
     policies = []
     for project_id, now, retention, days in await cursor.fetchall():
         at_once = retention in {"nothing", "mask"}
-        age = SETTLED_AFTER if at_once else max(timedelta(days=days), SETTLED_AFTER)
+        age = SETTLED_AFTER if at_once else max(_days(days), SETTLED_AFTER)
         mode: Literal["nothing", "mask"] = "mask" if retention == "mask" else "nothing"
         policies.append(ContentPolicy(project_id, mode, _id_before(now, age)))
     return policies
@@ -69,9 +71,12 @@ async def content_policies(connection: psycopg.AsyncConnection[Any], defaults: D
 async def removal_policies(connection: psycopg.AsyncConnection[Any], defaults: Defaults) -> list[RemovalPolicy]:
     cursor = await connection.execute(_REMOVAL, {"default": defaults.retention_days})
     return [
-        RemovalPolicy(project_id, _id_before(now, timedelta(days=days)))
-        for project_id, now, days in await cursor.fetchall()
+        RemovalPolicy(project_id, _id_before(now, _days(days))) for project_id, now, days in await cursor.fetchall()
     ]
+
+
+def _days(count: int) -> timedelta:
+    return timedelta(days=min(max(0, count), _LONGEST_DAYS))
 
 
 def _id_before(now: datetime, age: timedelta) -> UUID:

@@ -16,6 +16,7 @@ import orjson
 import psycopg
 import structlog
 
+from backend.outages import is_outage
 from backend.services.retention.locking import lock_messages
 from backend.services.retention.masks import Unfilled, masked_content, masked_recipient
 from backend.services.retention.policies import ContentPolicy, Defaults, content_policies
@@ -60,6 +61,7 @@ CROSS JOIN LATERAL (
 ) m
 WHERE h.message_id = ANY(%(ids)s)
 """  # noqa: S608 (made of constants)
+_PUT_OFF: Final = "UPDATE content_holds SET check_at = now() + interval '1 hour' WHERE message_id = %s"
 _DROP_HOLDS: Final = "DELETE FROM content_holds WHERE message_id = ANY(%s)"
 _DUE_HOLDS: Final = f"SELECT message_id FROM content_holds WHERE check_at <= now() ORDER BY check_at LIMIT {_STEP}"  # noqa: S608
 
@@ -126,10 +128,22 @@ class Redaction:
         policies = await content_policies(connection, self._defaults)
         redacted = await self._look_at_holds(connection, {policy.project_id: policy for policy in policies})
         for first in range(0, len(policies), _PROJECTS_AT_ONCE):
-            redacted += await self._walk(connection, policies[first : first + _PROJECTS_AT_ONCE])
+            redacted += await self._walk_isolated(connection, policies[first : first + _PROJECTS_AT_ONCE])
         if redacted:
             log.info("retention.redacted", messages=redacted)
         return redacted
+
+    async def _walk_isolated(self, connection: psycopg.AsyncConnection[Any], policies: Sequence[ContentPolicy]) -> int:
+        """Walk through all together; where that fails, one project after the other, and through the others."""
+        try:
+            return await self._walk(connection, policies)
+        except Exception as exc:
+            if is_outage(exc):
+                raise
+            # Not the error's text: Postgres quotes the row in it.
+            name = {"project_id": str(policies[0].project_id)} if len(policies) == 1 else {}
+            log.error("retention.walk_failed", error=type(exc).__name__, projects=len(policies), **name)  # noqa: TRY400
+        return 0 if len(policies) == 1 else sum([await self._walk_isolated(connection, [one]) for one in policies])
 
     async def _walk(self, connection: psycopg.AsyncConnection[Any], policies: Sequence[ContentPolicy]) -> int:
         """Take every project's cursor to where its policy ends."""
@@ -157,18 +171,43 @@ class Redaction:
     ) -> int:
         redacted = 0
         while True:
-            async with connection.transaction():
-                due = [row[0] for row in await (await connection.execute(_DUE_HOLDS)).fetchall()]
-                looked_at = await self._seen(connection, _HELD, {"ids": due})
-                seen = [one for one in looked_at if one.project_id in policies]
-                done = await self._settle(connection, seen, policies)
-                redacted += len(done)
-                # Retention may have removed others, or their project keeps its content now.
-                over = set(due) - {one.id for one in seen} | done
-                await connection.execute(_DROP_HOLDS, (list(over),))
+            due = [row[0] for row in await (await connection.execute(_DUE_HOLDS)).fetchall()]
+            try:
+                redacted += await self._look_at(connection, due, policies)
+            except Exception as exc:
+                if is_outage(exc):
+                    raise
+                log.error("retention.holds_failed", error=type(exc).__name__, holds=len(due))  # noqa: TRY400
+                redacted += sum([await self._look_at_one(connection, one, policies) for one in due])
             if len(due) < _STEP:
                 return redacted
             await asyncio.sleep(_PAUSE_S)
+
+    async def _look_at(
+        self, connection: psycopg.AsyncConnection[Any], due: Sequence[UUID], policies: dict[UUID, ContentPolicy]
+    ) -> int:
+        async with connection.transaction():
+            looked_at = await self._seen(connection, _HELD, {"ids": list(due)})
+            seen = [one for one in looked_at if one.project_id in policies]
+            done = await self._settle(connection, seen, policies)
+            # Retention may have removed others, or their project keeps its content now.
+            over = set(due) - {one.id for one in seen} | done
+            await connection.execute(_DROP_HOLDS, (list(over),))
+            return len(done)
+
+    async def _look_at_one(
+        self, connection: psycopg.AsyncConnection[Any], message_id: UUID, policies: dict[UUID, ContentPolicy]
+    ) -> int:
+        """One message that cannot be redacted is looked at again in an hour; the others are not kept waiting."""
+        try:
+            return await self._look_at(connection, [message_id], policies)
+        except Exception as exc:
+            if is_outage(exc):
+                raise
+            # Not the error's text: Postgres quotes the row in it.
+            log.error("retention.not_redacted", message_id=str(message_id), error=type(exc).__name__)  # noqa: TRY400
+            await connection.execute(_PUT_OFF, (message_id,))
+            return 0
 
     async def _seen(
         self, connection: psycopg.AsyncConnection[Any], query: str, parameters: dict[str, Any] | None = None
@@ -212,6 +251,14 @@ class Redaction:
 def _redacted(one: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled]) -> dict[str, Any]:
     if mode == "nothing":
         return {"id": one.id, "content": {}, "recipient": masked_recipient(one.recipient)}
+    try:
+        return _masked(one, templates)
+    except Exception as exc:  # noqa: BLE001 (what cannot be masked must go all the same)
+        log.warning("retention.content_unreadable", message_id=str(one.id), error=type(exc).__name__)
+        return {"id": one.id, "content": {}, "recipient": None}
+
+
+def _masked(one: _Seen, templates: dict[tuple[UUID, int], Unfilled]) -> dict[str, Any]:
     template = None
     if one.template_id is not None and one.template_version is not None:
         template = templates.get((one.template_id, one.template_version))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -19,10 +19,12 @@ import structlog
 from psycopg import sql
 
 from backend.models.partitions import first_id, month_start
+from backend.outages import is_outage
 from backend.services.retention.locking import lock_messages
 from backend.services.retention.policies import SETTLED_AFTER, Defaults, RemovalPolicy, removal_policies
 
 log = structlog.get_logger()
+_T = TypeVar("_T")
 
 _STEP: Final = 2000
 _PAUSE_S: Final = 0.05
@@ -126,16 +128,28 @@ class Removal:
         if not policies:
             return 0
         for partition in await self._past(connection, "messages"):
-            await self._drop_messages(connection, partition, policies)
+            await self._isolated(self._drop_messages(connection, partition, policies), partition=partition.name)
         for policy in policies:
-            removed += await self._remove_rows(connection, policy)
+            removed += (
+                await self._isolated(self._remove_rows(connection, policy), project_id=str(policy.project_id)) or 0
+            )
         for parent in ("attempts", "events"):
             for partition in await self._past(connection, parent):
-                await self._drop_details(connection, partition)
+                await self._isolated(self._drop_details(connection, partition), partition=partition.name)
         await self._forget_refs(connection)
         if removed:
             log.info("retention.removed", messages=removed)
         return removed
+
+    async def _isolated(self, step: Awaitable[_T], **of: str) -> _T | None:
+        """One project or month that fails is tried again in an hour; the others go on."""
+        try:
+            return await step
+        except Exception as exc:
+            if is_outage(exc):
+                raise
+            log.exception("retention.removal_failed", **of)
+            return None
 
     async def _past(self, connection: psycopg.AsyncConnection[Any], parent: str) -> list[_Partition]:
         """Return the partitions that nothing is inserted into any more, oldest first."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from backend.errors import AppError
 from backend.services.policy.admission import admit, demand_of
 from backend.services.policy.rate_limit import Allowance
 from backend.services.sending.caller import Caller
@@ -51,12 +50,13 @@ async def accept(
     idempotency: IdempotencyKey | None = None,
 ) -> Accepted:
     """Accept what `prepare` makes, under the caller's limits. What is not accepted anew leaves the month as it was."""
+    await platform.catalog.require_open(caller.project_id)
     demand = await demand_of(platform, caller)
     allowance = None
     try:
         allowance = await admit(platform, caller, demand)
         message = await prepare()
-    except AppError:
+    except Exception:
         if allowance is not None:
             await platform.rate_limiter.give_back(demand)
         if idempotency is not None:
@@ -67,7 +67,7 @@ async def accept(
         raise
     try:
         written = await platform.writer.write(message)
-    except AppError:
+    except Exception:
         await platform.rate_limiter.give_back(demand)
         raise
     if written.is_replay and allowance is not None:

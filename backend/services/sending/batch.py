@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from backend.errors import AppError
 from backend.services.sending.accept import Accepted, SendRequest, accept_message
 from backend.services.sending.writer import IdempotencyKey
+from backend.services.unexpected import as_app_error
 
 if TYPE_CHECKING:
     from backend.services.platform import Platform
@@ -26,7 +27,7 @@ async def accept_batch(
     *,
     idempotency: IdempotencyKey | None = None,
 ) -> list[Accepted | AppError]:
-    """Return what became of each, in order. `requests` may raise an AppError: then that one is refused.
+    """Return what became of each, in order. Whatever a request or its message raises is that one's own error.
 
     Under an Idempotency-Key a repeat gets the original answers. Raises IdempotencyConflict when the key was
     used for another batch, and the error itself when nothing was accepted because of limits or a full queue.
@@ -51,8 +52,8 @@ async def _accept_one(
 ) -> Accepted | AppError:
     try:
         return await accept_message(platform, caller, request(), idempotency=idempotency)
-    except AppError as error:
-        return error
+    except Exception as exc:  # noqa: BLE001 (whatever it is, the others answer for themselves)
+        return as_app_error(exc)
 
 
 def _item_key(batch: IdempotencyKey | None, index: int) -> IdempotencyKey | None:

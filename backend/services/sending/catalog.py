@@ -20,6 +20,7 @@ from backend.errors import (
     InvalidApiKey,
     KeyNotFound,
     MissingApiKey,
+    ProjectNotActive,
     ProjectNotFound,
     RouteNotFound,
     TemplateNotFound,
@@ -57,15 +58,20 @@ class CatalogKey:
     monthly_quota: int | None
     expires_at: datetime | None
     quiet_hours: QuietHours | None
+    is_project_open: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogProject:
-    """`monthly_quota` is messages a calendar month of the project's plan, None: unlimited."""
+    """`monthly_quota` is messages a calendar month of the project's plan, None: unlimited.
+
+    `is_open`: it accepts and sends; else it was switched off.
+    """
 
     id: UUID
     monthly_quota: int | None
     quiet_hours: QuietHours | None
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,10 @@ class Catalog:
         self._signers = ReadThroughCache(self._load_signer, size=20_000, ttl_s=_TTL_S)
 
     async def key(self, token: str) -> CatalogKey:
-        """Return the key of a bearer token; raises MissingApiKey, InvalidApiKey or ApiKeyExpired."""
+        """Return the key of a bearer token.
+
+        Raises MissingApiKey, InvalidApiKey, ApiKeyExpired or ProjectNotActive.
+        """
         if not token:
             raise MissingApiKey
         if not token.startswith(_KEY_PREFIXES):
@@ -130,6 +139,8 @@ class Catalog:
             raise ApiKeyExpired(
                 f"API key '{key.name}' expired at {key.expires_at:%Y-%m-%d %H:%M} UTC; create a new one."
             )
+        if not key.is_project_open:
+            raise ProjectNotActive
         return key
 
     async def connector(self, project_id: UUID, connector_id: UUID) -> CatalogConnector:
@@ -157,6 +168,12 @@ class Catalog:
     async def monthly_quota(self, project_id: UUID) -> int | None:
         """Return the messages a calendar month of the project's plan, None: unlimited. Raises ProjectNotFound."""
         return (await self._projects.get(project_id)).monthly_quota
+
+    async def require_open(self, project_id: UUID) -> None:
+        """Raises ProjectNotFound, and ProjectNotActive for a project that was switched off."""
+        project = self._projects.peek(project_id) or await self._projects.get(project_id)
+        if not project.is_open:
+            raise ProjectNotActive
 
     async def quiet_hours(self, project_id: UUID) -> QuietHours | None:
         """Return when the project does not send. Raises ProjectNotFound."""
@@ -201,6 +218,7 @@ class Catalog:
             monthly_quota=self._monthly_quotas.get(caller.plan),
             expires_at=caller.expires_at,
             quiet_hours=QuietHours.of(caller.quiet_hours),
+            is_project_open=caller.is_project_open,
         )
 
     async def _find_callers(self, key_hashes: Sequence[bytes]) -> Sequence[Caller | None]:
@@ -240,10 +258,12 @@ class Catalog:
 
     async def _load_project(self, project_id: UUID) -> CatalogProject:
         async with self._database.session() as session:
-            project = await Project.find(session, project_id)
-        if project is None:
+            found = await Project.find_open(session, project_id)
+        if found is None:
             raise ProjectNotFound
-        return CatalogProject(project.id, self._monthly_quotas.get(project.plan), QuietHours.of(project.quiet_hours))
+        project, is_open = found
+        quota = self._monthly_quotas.get(project.plan)
+        return CatalogProject(project.id, quota, QuietHours.of(project.quiet_hours), is_open)
 
     async def _load_signer(self, kid: str) -> Signer:
         signer = await SendTokenSecret.signer(self._database.raw, kid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -30,8 +31,12 @@ _FOR_PAGES: Final = frozenset(
     {"to", "connector_id", "connector_type", "template_id", "variables", "send_token", "grant"}
 )
 _LONGEST_VALUE_CHARS: Final = 200
-# A link in disguise is one that a phone makes of it: bare domains too.
-_LINK: Final = re.compile(r"://|\bwww\.|[^\s.@/]\.[^\W\d_]{2,24}\b", re.IGNORECASE)
+# A link in disguise is one that a phone makes of it: bare domains too. A domain's dot may be an ideographic full stop,
+# which also ends sentences: there only what looks like a Latin domain counts.
+_LINK: Final = re.compile(
+    r"://|\bwww[.\u3002]|[^\s.@/]\.[^\W\d_]{2,24}\b|[^\s.@/]\u3002(?:[a-z]{2,24}|xn--[a-z0-9-]{1,59})\b", re.IGNORECASE
+)
+_UNSEEN: Final = frozenset({"Cf", "Mn", "Me", "Mc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,14 @@ def _variables(own: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, A
     return {**own, **locked}
 
 
+def _as_domains_are_read(text: str) -> str:
+    """Return the text in the form that names of hosts are looked up in: wide letters plain, unseen ones left out."""
+    if text.isascii():
+        return text
+    shown = "".join(one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) not in _UNSEEN)
+    return unicodedata.normalize("NFKC", shown)
+
+
 def _problem(name: str, value: Any) -> str | None:
     """Return what keeps a page from setting a variable to `value`: what it sends must stay plain and short."""
     remedy = "have your backend set it in the send token"
@@ -154,6 +167,6 @@ def _problem(name: str, value: Any) -> str | None:
         return (
             f"The variable '{name}' has {len(value)} characters, a page may send {_LONGEST_VALUE_CHARS}; or {remedy}."
         )
-    if isinstance(value, str) and _LINK.search(value):
+    if isinstance(value, str) and _LINK.search(_as_domains_are_read(value)):
         return f"The variable '{name}' holds a link or an address, which a page may not send; {remedy}."
     return None

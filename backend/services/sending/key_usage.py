@@ -13,10 +13,10 @@ from typing import Final
 from uuid import UUID
 
 import orjson
-import psycopg
 import structlog
 
 from backend.models.session import RawPool
+from backend.outages import is_outage
 
 log = structlog.get_logger()
 
@@ -72,7 +72,11 @@ class KeyUsage:
         try:
             async with self._pool.connection() as connection:
                 await connection.execute(_ADD, (orjson.dumps(rows).decode(),))
-        except psycopg.OperationalError as exc:
+        except Exception as exc:
+            if not is_outage(exc):
+                # These counts are lost; the next ones are not.
+                log.exception("key_usage.refused", keys=len(counts))
+                return
             for key_id, lost in counts.items():
                 count = self._counts.setdefault(key_id, _Count())
                 count.total += lost.total

@@ -21,6 +21,7 @@ from backend.models import DeadLetter, Message
 from backend.services.reporting.dead_letters import DeadLetterFilter, select_dead
 from backend.services.sending.accept import Accepted, accept
 from backend.services.sending.actions import repetition
+from backend.services.unexpected import as_app_error
 from backend.status import Status
 
 if TYPE_CHECKING:
@@ -128,8 +129,8 @@ async def _redrive(platform: Platform, caller: Caller, found: Message | AppError
 
     try:
         return await accept(platform, own, repeat)
-    except AppError as error:
-        return error
+    except Exception as exc:  # noqa: BLE001 (whatever it is, the others answer for themselves)
+        return as_app_error(exc)
 
 
 async def _find(

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NamedTuple
 
 import jwt
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
 from backend.crypto import random_token
 from backend.errors import SendBlocked
+from backend.json_values import find_flaw
 
 AUDIENCE: Final = "messagejs:send"
 LONGEST_LIFE_S: Final = 600
@@ -89,7 +89,7 @@ def kid_of(token: str) -> str:
     """Return the `kid` of a token that nobody has checked. Raises SendBlocked."""
     try:
         kid = jwt.get_unverified_header(token).get("kid")
-    except jwt.InvalidTokenError as exc:
+    except (jwt.InvalidTokenError, RecursionError) as exc:
         raise SendBlocked("The send token is not a JWT; pass it on as your backend got it.") from exc
     if not isinstance(kid, str) or _KID.fullmatch(kid) is None:
         raise SendBlocked("The send token names no 'kid' of a secret key; have your backend make another.")
@@ -108,20 +108,18 @@ def read(token: str, secret: bytes, *, now: datetime) -> Claims:
             options={"require": ["aud", "exp", "iat", "jti"], "strict_aud": True, "verify_iat": False},
         )
         claims = Claims.model_validate(payload)
-        is_storable = b"\\u0000" not in orjson.dumps(payload)
+        flaw = find_flaw(payload)
     except jwt.ExpiredSignatureError as exc:
         raise SendBlocked("The send token has expired; have your backend make another.") from exc
     except jwt.InvalidAudienceError as exc:
         raise SendBlocked(f"The send token is for another audience; its 'aud' must be '{AUDIENCE}'.") from exc
-    except jwt.InvalidTokenError as exc:
+    except (jwt.InvalidTokenError, RecursionError) as exc:
         raise SendBlocked(f"The send token is not valid: {exc}.") from exc
     except ValidationError as exc:
         names = ", ".join(sorted({".".join(map(str, error["loc"])) for error in exc.errors()}))
         raise SendBlocked(f"The send token's claims are not what they have to be: {names}.") from exc
-    except orjson.JSONEncodeError as exc:
-        raise SendBlocked("The send token holds text that is not valid Unicode.") from exc
-    if not is_storable:
-        raise SendBlocked("The send token holds a NUL character, which cannot be stored.")
+    if flaw is not None:
+        raise SendBlocked(f"The send token's claim {flaw.message}")
     _check_life(claims, now.timestamp())
     return claims
 

@@ -18,21 +18,14 @@ import psycopg
 import structlog
 
 from backend import ids
-from backend.errors import (
-    AppError,
-    CampaignStateConflict,
-    DatabaseError,
-    IdempotencyConflict,
-    NotADeadLetter,
-    RecipientSuppressed,
-    SendBlocked,
-    ServiceUnavailable,
-)
+from backend.errors import IdempotencyConflict
 from backend.ids import new_id
 from backend.models.send_queue import LANES
 from backend.models.session import RawPool
+from backend.outages import OutageLog, is_outage
 from backend.queueing import Turn
 from backend.services.group_commit import GroupCommit
+from backend.services.sending import refusals
 
 log = structlog.get_logger()
 
@@ -209,6 +202,7 @@ class AcceptWriter:
         self._pool = pool
         self._idempotency_ttl_s = idempotency_ttl_s
         self._on_commit = on_commit
+        self._outage = OutageLog("accept.database_away")
         self._group: GroupCommit[NewMessage, Written] = GroupCommit(
             self._write_batch, name="accept-writer", waiting_limit=waiting_limit
         )
@@ -217,7 +211,7 @@ class AcceptWriter:
         """Return when the message is committed.
 
         Raises IdempotencyConflict, RecipientSuppressed, ServiceUnavailable (database away or too many
-        waiting) or DatabaseError.
+        waiting), BadRequest (a value that cannot be stored) or DatabaseError.
         """
         return await self._group.submit(message)
 
@@ -247,10 +241,11 @@ class AcceptWriter:
         leaders, followers = _one_of_each_key(batch)
         try:
             answers = await self._commit(leaders)
-        except psycopg.OperationalError as exc:
-            log.warning("accept.database_away", error=type(exc).__name__, messages=len(batch))
-            return [_away(exc)] * len(batch)
-        except psycopg.Error:
+        except Exception as exc:  # noqa: BLE001 (one row's: each of the others is tried by itself)
+            if is_outage(exc):
+                self._outage.warn(exc, messages=len(batch))
+                return [refusals.away(exc)] * len(batch)
+            log.warning("accept.batch_refused", error=type(exc).__name__, messages=len(batch))
             answers = await self._commit_one_by_one(leaders)
         return [_answer(message, answers, followers) for message in batch]
 
@@ -259,17 +254,19 @@ class AcceptWriter:
         for message in batch:
             try:
                 answers |= await self._commit([message])
-            except psycopg.OperationalError as exc:
-                answers[message.id] = _away(exc)
-            except psycopg.Error as exc:
+            except Exception as exc:  # noqa: BLE001 (whatever it is, it is this message's)
+                if is_outage(exc):
+                    answers[message.id] = refusals.away(exc)
+                    continue
                 # Not the error's text: Postgres quotes the row, with recipient and content, in it.
-                log.error("accept.row_refused", message_id=str(message.id), sqlstate=exc.sqlstate)  # noqa: TRY400
-                error = DatabaseError("The database refused this message; nothing was sent.")
-                error.__cause__ = exc
-                answers[message.id] = error
+                sqlstate = getattr(exc, "sqlstate", None)
+                fields = {"message_id": str(message.id), "error": type(exc).__name__, "sqlstate": sqlstate}
+                log.error("accept.row_refused", **fields)  # noqa: TRY400
+                answers[message.id] = refusals.refused(exc)
         return answers
 
     async def _commit(self, batch: Sequence[NewMessage]) -> dict[UUID, Answer]:
+        """Raises what keeps the rows from being written; afterwards they are ours, whatever else goes wrong."""
         rows = orjson.dumps([_row(message) for message in batch]).decode()
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
@@ -278,14 +275,27 @@ class AcceptWriter:
             left_out = await cursor.fetchall()
             answers: dict[UUID, Answer] = {m.id: Written(m.id, m.columns["status"]) for m in batch}
             if left_out:
-                losers = {message_id for message_id, is_suppressed in left_out if not is_suppressed}
-                lost = [m for m in batch if m.id in losers]
-                earlier = await self._find_earlier(connection, lost)
-                answers |= {message_id: _suppressed() for message_id, is_suppressed in left_out if is_suppressed}
-                answers |= {m.id: earlier.get(m.id) or _lost(m) for m in lost}
+                answers |= await self._answers_of(connection, batch, left_out)
         turns = {(m.lane, m.connector_id) for m in batch if isinstance(answers[m.id], Written)}
-        self._on_commit(turns)
+        try:
+            self._on_commit(turns)
+        except Exception:  # the rows are safe; the sweeper finds what no bell was rung for
+            log.exception("accept.bell_failed", turns=len(turns))
         return answers
+
+    async def _answers_of(
+        self, connection: psycopg.AsyncConnection[Any], batch: Sequence[NewMessage], left_out: Sequence[Any]
+    ) -> dict[UUID, Answer]:
+        """Return what those get that were not written: the earlier answer under their key, or why not."""
+        losers = {message_id for message_id, is_suppressed in left_out if not is_suppressed}
+        lost = [m for m in batch if m.id in losers]
+        answers: dict[UUID, Answer] = {m: refusals.suppressed() for m, is_suppressed in left_out if is_suppressed}
+        try:
+            earlier = await self._find_earlier(connection, lost)
+        except Exception as exc:  # noqa: BLE001 (of a batch that is committed only these get it)
+            log.warning("accept.earlier_unknown", error=type(exc).__name__, messages=len(lost))
+            return answers | {m.id: refusals.away(exc) for m in lost}
+        return answers | {m.id: earlier.get(m.id) or refusals.lost(m) for m in lost}
 
     async def _find_earlier(
         self, connection: psycopg.AsyncConnection[Any], batch: Sequence[NewMessage]
@@ -373,24 +383,3 @@ def _answer(message: NewMessage, answers: dict[UUID, Answer], followers: dict[UU
     if message.idempotency.request_hash != leader.idempotency.request_hash:
         return IdempotencyConflict()
     return Written(answer.message_id, answer.status, is_replay=True)
-
-
-def _suppressed() -> RecipientSuppressed:
-    return RecipientSuppressed("The recipient opted out or bounced; remove the suppression to send again.")
-
-
-def _lost(message: NewMessage) -> AppError:
-    if message.redrives:
-        return NotADeadLetter("The message was redriven or discarded a moment ago.")
-    if message.token is not None:
-        return SendBlocked("The send token was already used; have your backend make another.")
-    if "campaign_line" in message.columns:
-        return CampaignStateConflict("The row was accepted before, or the campaign does not run any more.")
-    return ServiceUnavailable("The Idempotency-Key has just expired; send the request again.")
-
-
-def _away(cause: psycopg.Error) -> ServiceUnavailable:
-    what = "The database's disk is full" if isinstance(cause, psycopg.errors.DiskFull) else "The database is away"
-    error = ServiceUnavailable(f"{what}; nothing was accepted for certain. Repeat later with the same Idempotency-Key.")
-    error.__cause__ = cause
-    return error

@@ -176,7 +176,7 @@ class CampaignsState(Session):
             platform, project_id = await self._authorize(Action.SEND_MESSAGES)
             plan = self._plan()
             caller = Caller(project_id, self._checked_mode)
-            rows = stored_rows(platform.database, campaign_id=self._id())
+            rows = stored_rows(platform.database, project_id=project_id, campaign_id=self._id())
             self._show(await dry_run(platform, caller, plan, rows, sends_duplicates=False))
         except AppError as exc:
             self.errors = _form_errors(exc)
@@ -270,7 +270,11 @@ class CampaignsState(Session):
         campaign = await campaigns.get_campaign(desk.session, project_id=desk.project_id, campaign_id=self._id())
         progress = await progress_of(desk.session, campaign)
         failed = await page_of_rows(
-            desk.session, campaign_id=campaign.id, page=PageRequest(limit=_SHOWN_ERRORS), state="failed"
+            desk.session,
+            project_id=desk.project_id,
+            campaign_id=campaign.id,
+            page=PageRequest(limit=_SHOWN_ERRORS),
+            state="failed",
         )
         self._put(
             campaign=_line(progress),

@@ -145,7 +145,7 @@ class ConnectorFormState(Session):
     async def delete(self) -> Events:
         async with self._desk(Action.MANAGE_CONNECTORS) as desk:
             await connectors.delete_connector(
-                desk.session, project_id=desk.project_id, connector_id=connector_id_of(self.id)
+                desk.session, project_id=desk.project_id, connector_id=connector_id_of(self.id), actor=desk.principal
             )
         self.asks_delete = False
         return [go_to(PATH), say(f"{self.name} deleted. Its messages stay in the history.")]
@@ -169,7 +169,7 @@ class ConnectorFormState(Session):
             )
             async with self._desk(Action.MANAGE_CONNECTORS) as desk:
                 made = await connectors.create_connector(
-                    desk.session, vault=desk.platform.vault, project_id=desk.project_id, new=new
+                    desk.session, vault=desk.platform.vault, project_id=desk.project_id, new=new, actor=desk.principal
                 )
                 connector_id = ids.encode(ids.CONNECTOR, made.id)
             return [go_to(f"{PATH}/{connector_id}?created=1"), say(f"{name} added. Testing it now.")]
@@ -188,6 +188,7 @@ class ConnectorFormState(Session):
                 project_id=desk.project_id,
                 connector_id=connector_id_of(self.id),
                 changes=changes,
+                actor=desk.principal,
             )
 
     def _credentials(self, data: dict[str, Any]) -> dict[str, Any]:

@@ -126,7 +126,10 @@ class ConnectorsState(Session):
         name = self.deleting_name
         async with self._desk(Action.MANAGE_CONNECTORS) as desk:
             await connectors.delete_connector(
-                desk.session, project_id=desk.project_id, connector_id=connector_id_of(self.deleting)
+                desk.session,
+                project_id=desk.project_id,
+                connector_id=connector_id_of(self.deleting),
+                actor=desk.principal,
             )
         self.deleting = ""
         await self._look()
@@ -150,6 +153,7 @@ class ConnectorsState(Session):
                 project_id=desk.project_id,
                 connector_id=connector_id_of(connector_id),
                 changes=changes,
+                actor=desk.principal,
             )
             return changed.name
 

@@ -77,6 +77,8 @@ class DeadLettersState(Session):
 
     @event
     async def choose(self, message_id: str) -> Events:
+        if all(row.id != message_id for row in self.rows):
+            return None
         is_chosen = message_id in self.chosen
         self.chosen = [one for one in self.chosen if one != message_id] if is_chosen else [*self.chosen, message_id]
         return None

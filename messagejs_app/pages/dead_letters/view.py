@@ -9,6 +9,7 @@ import reflex as rx
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import busy_button, button, empty, link_button, provider_icon, skeleton_rows
 from messagejs_app.components.overlays import confirm, menu, menu_item, more_menu
+from messagejs_app.events import open_page
 from messagejs_app.layout import frame
 from messagejs_app.pages.dead_letters.state import CODES, PATH, Choice, DeadLettersState, Row
 
@@ -123,7 +124,7 @@ def _row(row: Row) -> rx.Component:
     more = more_menu(
         menu_item("Redrive", "rotate_ccw", on_select=_STATE.redrive_one(row.id)),
         menu_item("Discard", "trash_2", danger=True, on_select=_STATE.discard_one(row.id)),
-        menu_item("Open message", "message_square", on_select=rx.redirect(h.join("/messages?id=", row.id))),
+        menu_item("Open message", "message_square", on_select=open_page(h.join("/messages?id=", row.id))),
     )
     return h.tr(
         h.td(box, class_name="drop"),

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from backend import ids
 from backend.errors import MessageNotFound
+from backend.instants import is_in_range
 from backend.services.accounts import keys
 from backend.services.accounts.access import Action
 from backend.services.connectors import connectors
@@ -232,4 +233,4 @@ def _instant(text: str | None) -> datetime | None:
         parsed = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError:
         return None
-    return parsed if parsed.tzinfo is not None else None
+    return parsed if parsed.tzinfo is not None and is_in_range(parsed) else None

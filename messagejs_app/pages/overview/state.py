@@ -145,7 +145,7 @@ class OverviewState(Session):
 
     @event
     async def choose_language(self, language: str) -> Events:
-        self.language = language
+        self.language = snippets.language_of(language)
         self._write_code()
         return None
 
@@ -160,7 +160,7 @@ class OverviewState(Session):
         async with self._desk(Action.MANAGE_TEMPLATES) as desk:
             text = f"Hi {{{{name}}}}, welcome to {self.project_name}."
             new = NewTemplate(name=_WELCOME, connector_type="sandbox", content=text)
-            await templates.create_template(desk.session, project_id=desk.project_id, new=new)
+            await templates.create_template(desk.session, project_id=desk.project_id, new=new, actor=desk.principal)
         await self._refresh()
         return say("Template Welcome made. Send it next.")
 

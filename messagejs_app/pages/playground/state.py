@@ -141,7 +141,7 @@ class PlaygroundState(Session):
 
     @event
     async def choose_language(self, language: str) -> Events:
-        self.language = language
+        self.language = snippets.language_of(language)
         self._write_code()
         return None
 
@@ -215,9 +215,8 @@ class PlaygroundState(Session):
         for name, plain in (("to", "to_"), ("message", "text"), ("subject", "subject")):
             if name in given:
                 self._put(**{plain: given[name]})
-        values = {
-            name.removeprefix("variables."): text for name, text in given.items() if name.startswith("variables.")
-        }
+        known = {f"variables.{name}" for names in self._variables.values() for name in names}
+        values = {name.removeprefix("variables."): text for name, text in given.items() if name in known}
         self._values = {**self._values, **values}
 
     def _request(self) -> SendRequest:

@@ -6,7 +6,7 @@ from typing import Any
 
 import reflex as rx
 
-from backend.errors import InvalidCredentials, RateLimitExceeded
+from backend.errors import InvalidCredentials, RateLimitExceeded, ValidationFailed
 from backend.services.accounts import recovery
 from backend.services.accounts.access import Action
 from backend.services.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
@@ -14,7 +14,7 @@ from messagejs_app.components import html as h
 from messagejs_app.components.controls import busy_button, card, field, text_input
 from messagejs_app.events import Steps, event, say
 from messagejs_app.pages.settings.logins import LoginsState
-from messagejs_app.session import Session
+from messagejs_app.session import Session, field_errors
 
 
 class PasswordState(Session):
@@ -45,6 +45,9 @@ class PasswordState(Session):
             return
         except RateLimitExceeded as exc:
             self.errors = {"currentPassword": exc.message}
+            return
+        except ValidationFailed as exc:
+            self.errors = field_errors(exc)
             return
         finally:
             self.is_saving = False

@@ -96,7 +96,7 @@ class PeopleState(Session):
     async def _invite(self, email: str, role: Role) -> Events:
         async with self._desk(Action.MANAGE_MEMBERS) as desk:
             platform = desk.platform
-            await count_invitation(platform.redis, desk.principal.user_id)
+            await count_invitation(platform.redis, platform.settings, desk.principal)
             new = await invitations.invite(
                 desk.session, desk.principal, platform.settings, project_id=desk.project_id, email=email, role=role
             )

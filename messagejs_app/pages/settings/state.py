@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from backend.errors import RateLimitExceeded
+from backend.errors import RateLimitExceeded, ValidationFailed
 from backend.services.accounts import projects, recovery, users
 from backend.services.accounts.access import Action
 from backend.services.accounts.limits import count_mail
@@ -41,6 +41,9 @@ class SettingsState(Session):
         try:
             async with self._desk(Action.UPDATE_PROJECT) as desk:
                 await projects.update_project(desk.session, desk.principal, desk.project_id, {"name": name})
+        except ValidationFailed as exc:
+            self.error = exc.message
+            return
         finally:
             self.is_saving = False
         await self._enter()

@@ -16,8 +16,8 @@ from messagejs_app.components.controls import (
     text_input,
 )
 from messagejs_app.components.entrance import no_mail
-from messagejs_app.events import color_mode
-from messagejs_app.layout import frame, sign_out
+from messagejs_app.events import color_mode, sign_out
+from messagejs_app.layout import frame
 from messagejs_app.pages.settings.logins import LoginsState, logins
 from messagejs_app.pages.settings.password import password
 from messagejs_app.pages.settings.people_state import PeopleState

@@ -22,6 +22,8 @@ from messagejs_app.wording import number, plural
 
 _NEW: Final = "new"
 _FIRST_TEXT: Final = "Hi {{name}}, "
+# Of variables that have gone from the text: they may come back with the next key.
+_MOST_SAMPLES: Final = 100
 _SINGLE: Final = {"GSM-7": (160, 153), "UCS-2": (70, 67)}
 
 
@@ -113,6 +115,8 @@ class EditorState(Session):
     @event
     async def give_sample(self, name: str, text: str) -> Events:
         await self._authorize(Action.VIEW_TEMPLATES)
+        if all(one.name != name for one in self.variables):
+            return None
         self._samples = {**self._samples, name: text}
         self._render()
         return None
@@ -171,11 +175,15 @@ class EditorState(Session):
         async with self._desk(Action.MANAGE_TEMPLATES) as desk:
             if self.id == _NEW:
                 saved = await templates.create_template(
-                    desk.session, project_id=desk.project_id, new=NewTemplate(**fields)
+                    desk.session, project_id=desk.project_id, new=NewTemplate(**fields), actor=desk.principal
                 )
             else:
                 saved = await templates.update_template(
-                    desk.session, project_id=desk.project_id, template_id=template_id_of(self.id), changes=fields
+                    desk.session,
+                    project_id=desk.project_id,
+                    template_id=template_id_of(self.id),
+                    changes=fields,
+                    actor=desk.principal,
                 )
             template_id, version = ids.encode(ids.TEMPLATE, saved.id), f"v{saved.version}"
         was_new = self.id == _NEW
@@ -189,8 +197,9 @@ class EditorState(Session):
         drawn = self._preview(content)
         # A variable that was just typed shows its sample at once.
         if any(name not in self._samples for name in drawn.variables):
-            guessed = {name: sample_of(name) for name in drawn.variables}
-            self._samples = {**guessed, **self._samples}
+            gone = [(name, text) for name, text in self._samples.items() if name not in drawn.variables]
+            here = {name: self._samples.get(name, sample_of(name)) for name in drawn.variables}
+            self._samples = dict(gone[-_MOST_SAMPLES:]) | here
             drawn = self._preview(content)
         self.errors = {problem.field: problem.message for problem in drawn.problems}
         if not drawn.problems or drawn.variables:

@@ -205,8 +205,7 @@ def _phone() -> rx.Component:
 
 def _mail() -> rx.Component:
     subject = h.when(_STATE.shown_subject, _STATE.shown_subject, h.span("No subject", class_name="muted"))
-    # Sandboxed without scripts or same origin: what a template holds cannot touch the dashboard.
-    page_ = h.iframe(custom_attrs={"sandbox": "", "srcDoc": _STATE.shown_html}, title="HTML preview")
+    page_ = h.preview(_STATE.shown_html, title="HTML preview")
     body = h.when(_STATE.shown_html, page_, h.div(_STATE.shown_text, class_name="body"))
     return h.div(
         h.div(h.div(subject, class_name="subj"), body, class_name="mailbox"), style={"padding": "24px 24px 16px"}

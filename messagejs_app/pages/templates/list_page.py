@@ -66,6 +66,7 @@ class TemplatesState(Session):
                 project_id=desk.project_id,
                 template_id=template_id_of(template_id),
                 changes={"is_active": is_active},
+                actor=desk.principal,
             )
         await self._look()
         return say(f"{changed.name} may be sent again." if is_active else f"{changed.name} is off. Sends are refused.")
@@ -86,7 +87,10 @@ class TemplatesState(Session):
         name = self.deleting_name
         async with self._desk(Action.MANAGE_TEMPLATES) as desk:
             await templates.delete_template(
-                desk.session, project_id=desk.project_id, template_id=template_id_of(self.deleting)
+                desk.session,
+                project_id=desk.project_id,
+                template_id=template_id_of(self.deleting),
+                actor=desk.principal,
             )
         self.deleting = ""
         await self._look()

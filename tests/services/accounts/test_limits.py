@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 import redis.asyncio
@@ -27,10 +28,37 @@ async def test_an_address_is_limited_over_all_accounts(platform: Platform) -> No
 
 async def test_an_account_is_limited_over_all_addresses_and_spellings(platform: Platform) -> None:
     email = f"{new_id()}@example.com"
-    for _ in range(3):
+    for _ in range(30):
         await attempts(platform, email, str(new_id()), login_attempts_per_account=3).take()
     with pytest.raises(RateLimitExceeded):
         await attempts(platform, f" {email.upper()}", str(new_id()), login_attempts_per_account=3).take()
+
+
+async def test_wrong_passwords_elsewhere_keep_nobody_out(platform: Platform) -> None:
+    email, own, stranger = f"{new_id()}@example.com", str(new_id()), str(new_id())
+    for _ in range(3):
+        await attempts(platform, email, stranger, login_attempts_per_account=3).take()
+    with pytest.raises(RateLimitExceeded):
+        await attempts(platform, email, stranger, login_attempts_per_account=3).take()
+    await attempts(platform, email, own, login_attempts_per_account=3).take()
+
+
+async def test_where_the_password_was_right_before_no_flood_from_elsewhere_counts(platform: Platform) -> None:
+    email, own = f"{new_id()}@example.com", str(new_id())
+    known = attempts(platform, email, own, login_attempts_per_account=1)
+    await known.take()
+    await known.give_back()
+    for _ in range(12):
+        with suppress(RateLimitExceeded):
+            await attempts(platform, email, str(new_id()), login_attempts_per_account=1).take()
+    with pytest.raises(RateLimitExceeded):
+        await attempts(platform, email, str(new_id()), login_attempts_per_account=1).take()
+    await attempts(platform, email, own, login_attempts_per_account=1).take()
+
+
+async def test_a_proxy_on_this_machine_is_not_one_address_for_everybody(platform: Platform) -> None:
+    for _ in range(3):
+        await attempts(platform, str(new_id()), "127.0.0.1", login_attempts_per_address=1).take()
 
 
 async def test_one_ipv6_network_is_one_address(platform: Platform) -> None:

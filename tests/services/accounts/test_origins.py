@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.services.accounts.origins import InvalidOrigin, is_local, normalised_origin
+from backend.services.accounts.origins import InvalidOrigin, is_local, normalised_origin, origin_host
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,26 @@ def test_what_is_no_origin_is_refused_with_an_example(text: str) -> None:
 )  # fmt: skip
 def test_local_means_the_developers_own_machine(origin: str, expected: bool) -> None:
     assert is_local(origin) is expected
+
+
+@pytest.mark.parametrize(
+    ("header", "host"),
+    [
+        ("https://Example.com:8443", "example.com:8443"),
+        ("http://[::1]:8000", "[::1]:8000"),
+        ("http://xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("chrome-extension://abcdef", "abcdef"),
+        ("file://", ""),
+        ("null", ""),
+    ],
+)
+def test_the_host_of_an_origin_is_read_as_browsers_write_it(header: str, host: str) -> None:
+    assert origin_host(header) == host
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "http://[", "http://[::1", "x", "//x", "http:/x", "http://u@x", "http://x/", "http://x:y", "http://x\n"],
+)
+def test_what_is_no_origin_has_no_host(header: str) -> None:
+    assert origin_host(header) is None

@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from backend.services.accounts.passwords import hash_password, verify_password
+from backend.errors import ValidationFailed
+from backend.services.accounts.passwords import check_new_password, hash_password, verify_password
 
 COST: Final = 10
 
@@ -36,3 +37,23 @@ async def test_no_account_is_wrong_after_the_same_time() -> None:
 
     # The fastest of five: the machine's noise only ever adds time.
     assert 0.6 < await fastest(None) / await fastest(hashed) < 1.6
+
+
+@pytest.mark.parametrize(
+    "password", ["password", "Password1", "12345678", "QWERTYUIOP", " iloveyou ", "football", "trustno1"]
+)
+def test_a_password_that_everybody_tries_is_refused(password: str) -> None:
+    with pytest.raises(ValidationFailed, match="most used") as caught:
+        check_new_password(password, "newPassword")
+    assert [(error.field, error.code) for error in caught.value.errors] == [("newPassword", "COMMON_PASSWORD")]
+
+
+@pytest.mark.parametrize("password", ["correct horse battery", "päß-wörter", "Harbour-4711-Clinic"])
+def test_another_password_is_taken(password: str) -> None:
+    check_new_password(password)
+
+
+@pytest.mark.parametrize("password", ["short", "x" * 1025])
+def test_a_password_has_its_length(password: str) -> None:
+    with pytest.raises(ValidationFailed, match="8 to 1024"):
+        check_new_password(password)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
@@ -116,7 +116,7 @@ async def test_instants_lie_between_the_message_and_its_receipt(
     message = await world.message(message_id)
     assert message.read_at is not None
     assert message.created_at <= message.read_at <= datetime.now(UTC)
-    await tell(platform, box, receipt(message_id, "delivered", at=datetime(1999, 1, 1, tzinfo=UTC)))
+    await tell(platform, box, receipt(message_id, "delivered", at=datetime(2001, 1, 1, tzinfo=UTC)))
     assert (await world.message(message_id)).delivered_at == message.created_at
 
 
@@ -433,3 +433,24 @@ async def test_every_history_ends_in_its_highest_status(
         assert (await world.message(message_id)).status == expected, steps
         types = await event_types(platform, message_id)
         assert len(types) == len(set(types)), types
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        datetime.min,  # noqa: DTZ901 (an adapter forgets the zone)
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-14))),
+        None,
+    ],
+)
+async def test_a_time_that_no_clock_shows_is_the_time_of_arrival(
+    platform: Platform, world: World, box: Connector, recorder: Recorder, at: datetime | None
+) -> None:
+    """As an adapter of a third party may report it."""
+    message_id = await _sent(platform, world, box, recorder)
+    await tell(platform, box, Receipt("delivered", provider_message_id=provider_id(message_id), at=at))
+    message = await world.message(message_id)
+    assert message.status == "delivered"
+    assert message.delivered_at is not None
+    assert abs(message.delivered_at - datetime.now(UTC)) < timedelta(minutes=5)

@@ -17,6 +17,7 @@ from backend.errors import (
     KeyScope,
     RateLimitExceeded,
     SendBlocked,
+    ServerError,
     TemplateNotActive,
     TemplateNotFound,
     ValidationFailed,
@@ -25,7 +26,8 @@ from backend.ids import new_id
 from backend.models import Template
 from backend.models.session import Change, announce
 from backend.services.platform import Platform
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.sending.accept import Accepted, Caller, SendRequest, accept_message
+from backend.services.sending.batch import accept_batch
 from backend.services.sending.writer import IdempotencyKey
 from tests.world import World
 
@@ -182,3 +184,19 @@ async def test_a_change_is_seen_by_the_next_send(platform: Platform, world: Worl
         announce(session, Change("connector", sandbox.id))
     with pytest.raises(ConnectorNotActive):
         await world.send(SendRequest(to="a", text="x", connector_id=sandbox.id))
+
+
+async def test_whatever_one_message_of_a_batch_raises_the_others_are_answered_truly(world: World) -> None:
+    await world.connector()
+
+    def broken() -> SendRequest:
+        raise RuntimeError("not one of ours")
+
+    good = SendRequest(to="ada", text="hi", connector_type="sandbox")
+    odd = SendRequest(to="ada", text="hi", connector_type="sandbox", metadata={"n": 1 << 64})
+    requests = [lambda: good, broken, lambda: odd, lambda: good]
+    answers = await accept_batch(world.platform, await _caller(world), requests)
+    assert [type(answer) for answer in answers] == [Accepted, ServerError, BadRequest, Accepted]
+    for answer in answers:
+        if isinstance(answer, Accepted):
+            assert (await world.message(answer.message_id)).status == "queued"

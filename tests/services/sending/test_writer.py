@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from backend.errors import DatabaseError, IdempotencyConflict, RecipientSuppressed, SendBlocked, ServiceUnavailable
+from backend.errors import BadRequest, IdempotencyConflict, RecipientSuppressed, SendBlocked, ServiceUnavailable
 from backend.ids import new_id
 from backend.models import Suppression
 from backend.services.platform import Platform
@@ -24,7 +24,7 @@ def _message(
     *,
     key: IdempotencyKey | None = None,
     token: str | None = None,
-    text: str = "hi",
+    text: Any = "hi",
     to: str = "ada",
 ) -> NewMessage:
     columns: dict[str, Any] = {
@@ -123,8 +123,31 @@ async def test_one_row_the_database_refuses_does_not_take_the_batch_with_it(plat
         *(platform.writer.write(message) for message in [*good[:2], bad, *good[2:]]), return_exceptions=True
     )
     assert [isinstance(answer, BaseException) for answer in answers] == [False, False, True, False, False, False]
-    assert isinstance(answers[2], DatabaseError)
+    assert isinstance(answers[2], BadRequest)
     assert await _count(platform, world) == (5, 5)
+
+
+async def test_a_value_that_json_does_not_hold_is_its_own_messages_error(platform: Platform, world: World) -> None:
+    connector = await world.connector()
+    good = [_message(world, connector.id) for _ in range(5)]
+    bad = _message(world, connector.id, text=1 << 64)
+    answers = await asyncio.gather(
+        *(platform.writer.write(message) for message in [*good[:2], bad, *good[2:]]), return_exceptions=True
+    )
+    assert [isinstance(answer, BaseException) for answer in answers] == [False, False, True, False, False, False]
+    assert isinstance(answers[2], BadRequest)
+    assert await _count(platform, world) == (5, 5)
+
+
+async def test_a_bell_that_breaks_takes_no_message_back(platform: Platform, world: World) -> None:
+    def ring(_: object) -> None:
+        raise RuntimeError("the bell is broken")
+
+    connector = await world.connector()
+    writer = AcceptWriter(platform.database.raw, waiting_limit=10, idempotency_ttl_s=60, on_commit=ring)
+    written = await writer.write(_message(world, connector.id))
+    assert not written.is_replay
+    assert await _count(platform, world) == (1, 1)
 
 
 async def test_a_full_queue_answers_503_and_loses_nothing_it_took(platform: Platform, world: World) -> None:
@@ -153,7 +176,7 @@ async def test_the_bell_rings_after_the_commit_only(platform: Platform, world: W
     connector = await world.connector()
     rung: list[set[tuple[int, UUID]]] = []
     writer = AcceptWriter(platform.database.raw, waiting_limit=10, idempotency_ttl_s=60, on_commit=rung.append)
-    with pytest.raises(DatabaseError):
+    with pytest.raises(BadRequest):
         await writer.write(_message(world, connector.id, text="\x00"))
     assert rung == []
     await writer.write(_message(world, connector.id))

@@ -1,0 +1,132 @@
+"""What a process would die of, or do harm with: asked by every start, and by `messagejs doctor`, in the same words.
+
+A server that is away stops nobody: processes wait for it. Light on imports, because a web server's main process asks
+too and stays small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from backend.runtime import secrets
+from backend.runtime.errors import SecretMissing, Unfit
+from backend.settings import Settings
+
+Part = Literal["web", "worker", "any"]
+_CONNECT_TIMEOUT_S: Final = 3
+_ASK_AGAIN_S: Final = 1.0
+# Only web servers sign and check log-ins.
+_SECRETS: Final[dict[Part, tuple[str, ...]]] = {
+    "web": secrets.NAMES,
+    "worker": ("ENCRYPTION_KEY", "KEY_PEPPER"),
+    "any": secrets.NAMES,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`stops`: a process with it must not start; the others are for whoever looks."""
+
+    topic: Literal["secrets", "database", "redis"]
+    text: str
+    stops: bool = True
+    is_away: bool = False  # the server does not answer
+
+
+@dataclass(frozen=True)
+class Flight:
+    """What was found: `schema` says how the database's fits, None when nobody could ask."""
+
+    problems: list[Problem]
+    schema: str | None = None
+
+
+def configuration_problems(settings: Settings, part: Part) -> list[Problem]:
+    """Return what is missing of the settings, for a database that is set."""
+    problems = []
+    try:
+        already_set = {name for name in secrets.NAMES if getattr(settings, name.lower()) is not None}
+        secrets.require_all(already_set, _SECRETS[part])
+    except SecretMissing as exc:
+        problems.append(Problem("secrets", str(exc)))
+    if settings.redis_url is None:
+        problems.append(
+            Problem(
+                "redis",
+                "REDIS_URL is not set: 'messagejs web' and 'messagejs worker' need it beside DATABASE_URL; set it to "
+                "redis://host:6379/0. (Only 'messagejs up' starts a server of its own.)",
+            )
+        )
+    return problems
+
+
+async def database_problems(settings: Settings, *, leave_fingerprints: bool) -> Flight:
+    """Ask the database whether this process and it belong together.
+
+    `leave_fingerprints`: as the first process to start, write those of the secrets.
+    """
+    import psycopg
+
+    from backend.services.fingerprints import Fingerprints, settle_secrets, wrong_secrets
+    from backend.services.schema import read_schema_fit
+
+    has_secrets = settings.encryption_key is not None and settings.key_pepper is not None
+    try:
+        connection = await psycopg.AsyncConnection.connect(
+            settings.require_database_url(), autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S
+        )
+    except psycopg.ProgrammingError:  # what libpq says of it may hold a piece of the password
+        text = "DATABASE_URL cannot be read by Postgres's client; check the names in its query (after the ?)"
+        return Flight([Problem("database", text)])
+    except (psycopg.Error, OSError) as exc:
+        text = f"not reachable: {first_line(exc)}; check DATABASE_URL and the server"
+        return Flight([Problem("database", text, stops=False, is_away=True)])
+    try:
+        fit = await read_schema_fit(connection)
+        problems = []
+        if not fit.is_usable:
+            problems.append(Problem("database", fit.detail, stops=fit.state == "too_new"))
+        if has_secrets:
+            compare = settle_secrets if leave_fingerprints else wrong_secrets
+            wrong = await compare(connection, Fingerprints.of(settings))
+            problems += [Problem("secrets", text) for text in wrong]
+    except psycopg.Error as exc:
+        return Flight([Problem("database", f"does not answer: {first_line(exc)}", stops=False, is_away=True)])
+    finally:
+        await connection.close()
+    return Flight(problems, fit.detail)
+
+
+def require_fit(
+    settings: Settings, part: Part, remark: Callable[[str], None], *, waits_for_database: bool = False
+) -> None:
+    """Raise Unfit with all that keeps a process from starting; `remark` is told of what does not.
+
+    `waits_for_database`: ask until the database answers, for a process that can do nothing without it.
+    """
+    if problems := configuration_problems(settings, part):
+        raise Unfit(_together(problems))
+    said = ""
+    while True:
+        found = asyncio.run(database_problems(settings, leave_fingerprints=True)).problems
+        if stopping := [problem for problem in found if problem.stops]:
+            raise Unfit(_together(stopping))
+        text = "; ".join(f"{problem.topic}: {problem.text}" for problem in found)
+        if text and text != said:
+            remark(text)
+            said = text
+        if not waits_for_database or not any(problem.is_away for problem in found):
+            return
+        time.sleep(_ASK_AGAIN_S)
+
+
+def first_line(exc: BaseException) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0]
+
+
+def _together(problems: list[Problem]) -> str:
+    return "\n".join(problem.text for problem in problems)

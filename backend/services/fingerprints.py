@@ -1,0 +1,95 @@
+"""Fingerprints of the secrets: whether this process can read what the others wrote, and be read by them.
+
+The first process to start leaves those of ENCRYPTION_KEY and KEY_PEPPER in the database. One with another
+ENCRYPTION_KEY could open no connector, one with another KEY_PEPPER would know no API key: they must not work. A
+rotated key follows by itself, because the old one stands in ENCRYPTION_KEY_PREVIOUS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+
+from backend.settings import Settings
+
+# Slow enough that a fingerprint is no help in guessing a secret that somebody thought up.
+_ROUNDS: Final = 2**12
+_BYTES: Final = 8
+
+_REMEDIES: Final = {
+    "ENCRYPTION_KEY": (
+        "ENCRYPTION_KEY is not the one that this database's connectors are encrypted with. Set the key that the other "
+        "processes use; after a rotation the old key belongs in ENCRYPTION_KEY_PREVIOUS."
+    ),
+    "KEY_PEPPER": (
+        "KEY_PEPPER is not the one that this database's API keys are hashed with. Set the one that the other "
+        "processes use; it cannot be changed without making all keys again."
+    ),
+}
+
+_READ: Final = "SELECT name, fingerprint FROM secret_fingerprints"
+_LEAVE: Final = """
+INSERT INTO secret_fingerprints (name, fingerprint, written_at) VALUES (%s, %s, now()) ON CONFLICT (name) DO NOTHING
+"""
+_REPLACE: Final = """
+UPDATE secret_fingerprints SET fingerprint = %s, written_at = now() WHERE name = %s AND fingerprint = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """`current` is what belongs in the database; a stored one that is in `readable` was made by an older key."""
+
+    current: dict[str, str]
+    readable: dict[str, frozenset[str]]
+    jwt_secret: str | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Fingerprints:
+        """Raises MissingSetting when a secret that stored rows depend on is not set."""
+        keys = [_fingerprint("ENCRYPTION_KEY", key.strip().lower()) for key in settings.encryption_keys()]
+        pepper = _fingerprint("KEY_PEPPER", settings.require_key_pepper())
+        jwt = settings.jwt_secret
+        return cls(
+            current={"ENCRYPTION_KEY": keys[0], "KEY_PEPPER": pepper},
+            readable={"ENCRYPTION_KEY": frozenset(keys), "KEY_PEPPER": frozenset([pepper])},
+            jwt_secret=_fingerprint("JWT_SECRET", jwt.get_secret_value()) if jwt else None,
+        )
+
+
+async def wrong_secrets(connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints) -> list[str]:
+    """Return what is wrong with this process's secrets, a sentence with the remedy each. Writes nothing."""
+    stored = await _stored(connection)
+    if stored is None:
+        return []
+    wrong = [name for name, known in fingerprints.readable.items() if name in stored and stored[name] not in known]
+    return [_REMEDIES[name] for name in wrong]
+
+
+async def settle_secrets(connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints) -> list[str]:
+    """Leave or replace the fingerprints where that is for this process to do; returns as `wrong_secrets` does."""
+    stored = await _stored(connection)
+    if stored is None:
+        return []
+    for name, current in fingerprints.current.items():
+        if name not in stored:
+            await connection.execute(_LEAVE, (name, current))
+        elif stored[name] != current and stored[name] in fingerprints.readable[name]:
+            await connection.execute(_REPLACE, (current, name, stored[name]))
+    return await wrong_secrets(connection, fingerprints)
+
+
+async def _stored(connection: psycopg.AsyncConnection[Any]) -> dict[str, str] | None:
+    """None: the schema is from before the fingerprints."""
+    row = await (await connection.execute("SELECT to_regclass('secret_fingerprints') IS NOT NULL")).fetchone()
+    if row is None or not row[0]:
+        return None
+    return dict(await (await connection.execute(_READ)).fetchall())
+
+
+def _fingerprint(name: str, secret: str) -> str:
+    salt = f"messagejs:{name}".encode()
+    return hashlib.scrypt(secret.encode(), salt=salt, n=_ROUNDS, r=8, p=1, dklen=_BYTES).hex()
