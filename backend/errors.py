@@ -13,7 +13,7 @@ AppError
 ├── Conflict (409): EmailTaken, IdempotencyInFlight, LastOwner, AlreadyMember, TooManyKeys, RouteNameTaken,
 │       MessageNotCancelable, MessageNotResendable, MessageRedacted, NotADeadLetter, CampaignStateConflict
 ├── PreconditionFailed (412), PayloadTooLarge (413), UnsupportedMediaType (415), IdempotencyConflict (422)
-├── RateLimitExceeded, QuotaExceeded (429)
+├── RateLimitExceeded (services.rendering.fuel: RenderingLimitExceeded, TemplatePaused), QuotaExceeded (429)
 ├── ServerError (500): ConnectorFailed, DatabaseError
 ├── ThirdPartyError (502)
 └── ServiceUnavailable (503)

@@ -36,3 +36,11 @@ class Template(TenantRow, table=True):
     async def list_for_project(cls, session: AsyncSession, project_id: UUID) -> list[Self]:
         query = select(cls).where(col(cls.project_id) == project_id, col(cls.deleted_at).is_(None))
         return list((await session.exec(query.order_by(col(cls.id).desc()))).all())
+
+    @classmethod
+    async def page_of_all(cls, session: AsyncSession, *, after: UUID | None, most: int) -> list[Self]:
+        """Return templates of all projects, oldest first: for the operator."""
+        query = select(cls).where(col(cls.deleted_at).is_(None)).order_by(col(cls.id)).limit(most)
+        if after is not None:
+            query = query.where(col(cls.id) > after)
+        return list((await session.exec(query)).all())

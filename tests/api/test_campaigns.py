@@ -257,3 +257,26 @@ async def test_campaigns_with_instants_beyond_pythons_are_listed(tenant: Tenant,
     answer = await tenant.api.client.get(PATH, headers=tenant.key_headers)
     assert answer.status_code == 200
     assert campaign_id in answer.text
+
+
+async def test_a_campaign_text_over_a_limit_is_refused_with_its_line(tenant: Tenant) -> None:
+    bomb = "Hello {{name}}\n{% for i in (1..1600000000) %}x{% endfor %}"
+    texts: list[dict[str, Any]] = [{"message": bomb}, {"message": bomb, "dryRun": True}, {"html": bomb}]
+    for fields in texts:
+        answer = await _post(tenant, **fields)
+        assert answer.status_code == 400, answer.text
+        error = answer.json()["details"]["errors"][0]
+        assert error["field"] == ("html" if "html" in fields else "message")
+        assert "line 2: a range's ends" in error["message"]
+    assert (await tenant.api.client.get(PATH, headers=tenant.key_headers)).json()["campaigns"] == []
+
+
+async def test_rows_that_run_out_of_fuel_fail_and_then_the_campaign_waits(tenant: Tenant) -> None:
+    text = "{{name}}{% for i in (1..2000) %}" + "{{ i }}" * 40 + "{% endfor %}"
+    table = "recipient,first name\n" + "".join(f"user-{number},Ada\n" for number in range(10))
+    made = (await _post(tenant, table, message=text)).json()
+    await _feed(tenant)
+    shown = await _get(tenant, made["id"])
+    assert shown["rows"] == {"total": 10, "pending": 7, "accepted": 0, "failed": 3}
+    assert "more work than a message may" in shown["reason"]
+    assert shown["state"] == "running"

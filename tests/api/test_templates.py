@@ -306,3 +306,25 @@ async def test_a_preview_is_what_each_channel_would_get(api: Api, ada: Account) 
     assert (email["subject"], email["html"]) == ("For <Ann>", "<b>&lt;Ann&gt;</b>")
     assert (sms["text"], sms["sms"]) == ("7", {"encoding": "GSM-7", "units": 1, "segments": 1})
     assert (await shown("telegram"))["text"] == "Hello <Ann>, welcome to Acme! Your code is: 7"
+
+
+async def test_a_preview_of_a_bomb_says_what_is_wrong_and_many_of_them_have_to_wait(api: Api, ada: Account) -> None:
+    path = path_of(ada, (await created(api, ada))["id"]) + "/preview"
+    ranges = (await api.post(ada, path, {"content": 'a\n{% if (1..99999999999) contains "x" %}a{% endif %}'})).json()
+    assert "line 2: a range's ends" in ranges["problems"][0]["message"]
+    # It takes the whole fuel of a rendering each time, and is another text each time.
+    loop = "{% for i in (1..2000) %}" + "{{ i }}" * 40 + "{% endfor %}"
+    for number in range(100):
+        answer = await api.post(ada, path, {"content": f"{number}{loop}"})
+        if answer.status_code == 429:
+            break
+        assert "steps" in answer.json()["problems"][0]["message"]
+    assert answer.json()["code"] == "RENDERING_LIMIT_EXCEEDED"
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+
+
+async def test_a_preview_takes_no_larger_values_than_a_send(api: Api, ada: Account) -> None:
+    path = path_of(ada, (await created(api, ada, content="{{name}}", variables=["name"]))["id"]) + "/preview"
+    for value in (["x"] * 1_001, "x" * 32_769, [[[[[["deep"]]]]]], 10**30):
+        problems = (await api.post(ada, path, {"variables": {"name": value}})).json()["problems"]
+        assert [problem["field"] for problem in problems] == ["variables.name"]

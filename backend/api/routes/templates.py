@@ -45,7 +45,7 @@ async def list_templates(
     )
 
 
-@router.post("", status_code=201, summary="Create a template", responses=error_responses(400, 401, 403, 404))
+@router.post("", status_code=201, summary="Create a template", responses=error_responses(400, 401, 403, 404, 429))
 async def create_template(
     project_id: ProjectId, body: CreateTemplateBody, user: CurrentUser, session: SessionDep
 ) -> TemplateBody:
@@ -64,7 +64,7 @@ async def get_template(
     return tagged(response, template, TemplateBody.of(template))
 
 
-@router.put("/{templateId}", summary="Update a template", responses=error_responses(400, 401, 403, 404, 412))
+@router.put("/{templateId}", summary="Update a template", responses=error_responses(400, 401, 403, 404, 412, 429))
 async def update_template(
     *,
     project_id: ProjectId,
@@ -96,7 +96,7 @@ async def delete_template(
     return Response(status_code=204)
 
 
-@router.post("/{templateId}/preview", summary="Preview a template", responses=error_responses(400, 401, 404))
+@router.post("/{templateId}/preview", summary="Preview a template", responses=error_responses(400, 401, 404, 429))
 async def preview_template(
     project_id: ProjectId,
     template_id: TemplateId,
@@ -113,6 +113,7 @@ async def preview_template(
         variables=body.variables,
         name=template.name,
         send_with=body.connector_type,
+        project_id=project_id,
     )
     return PreviewBody.of(shown)
 
@@ -165,7 +166,9 @@ async def get_version(
     )
 
 
-@router.post("/{templateId}/rollback", summary="Roll a template back", responses=error_responses(400, 401, 403, 404))
+@router.post(
+    "/{templateId}/rollback", summary="Roll a template back", responses=error_responses(400, 401, 403, 404, 429)
+)
 async def roll_back_template(
     project_id: ProjectId, template_id: TemplateId, body: RollbackBody, user: CurrentUser, session: SessionDep
 ) -> TemplateBody:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from backend.errors import AppError, RecipientSuppressed
 from backend.models import Suppression
 from backend.services.campaigns.csv_file import CsvRow
+from backend.services.rendering.fuel import RenderingLimitExceeded
 from backend.services.sending.prepare import prepare_message
 from backend.services.unexpected import as_app_error
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from backend.services.campaigns.plan import Plan
     from backend.services.platform import Platform
     from backend.services.sending.caller import Caller
+    from backend.services.sending.writer import NewMessage
 
 MOST_ERRORS: Final = 100
 _PREVIEWS: Final = 3
@@ -85,6 +87,7 @@ async def dry_run(
 ) -> DryRun:
     """Raises what is wrong with all of it: InvalidCsv, the mapping, the content or the connector."""
     await plan.check(platform, caller)
+    plan = replace(plan, project_id=caller.project_id)
     result = DryRun(plan.columns, dict(plan.mapping))
     seen: set[str] = set()
     async for rows in steps:
@@ -116,12 +119,21 @@ async def _prepared(platform: Platform, caller: Caller, plan: Plan, row: CsvRow,
         result.refuse(RowError(row.line, "", BAD_ROW, row.problem))
         return None
     try:
-        message = await prepare_message(platform, caller, plan.request(row.cells), None)
+        message = await _message(platform, caller, plan, row)
     except Exception as exc:  # noqa: BLE001 (whatever it is, it is this row's)
         result.refuse(*errors_of(row.line, as_app_error(exc)))
         return None
     columns = message.columns
     return _Prepared(row.line, columns["recipient"], columns["content"], columns["connector_type"])
+
+
+async def _message(platform: Platform, caller: Caller, plan: Plan, row: CsvRow) -> NewMessage:
+    """Return what the row would send. A dry run goes as fast as the project may render, like the campaign itself."""
+    while True:
+        try:
+            return await prepare_message(platform, caller, plan.request(row.cells), None)
+        except RenderingLimitExceeded as error:
+            await asyncio.sleep(float(error.headers["Retry-After"]))
 
 
 async def _settle(platform: Platform, caller: Caller, ready: Sequence[_Prepared], result: DryRun) -> None:

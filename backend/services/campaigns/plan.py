@@ -11,7 +11,8 @@ from uuid import UUID
 
 from backend.errors import FieldError, TemplateNotActive, ValidationFailed
 from backend.services.rendering.content import TemplateContent, detect_variables
-from backend.services.rendering.liquid import TemplateRenderError, compile_template
+from backend.services.rendering.fuel import fuel_of
+from backend.services.rendering.liquid import TemplateRenderError, TemplateSyntaxError
 from backend.services.sending.prepare import SendRequest
 from backend.services.sending.ways import find_ways
 
@@ -44,6 +45,8 @@ class Plan:
     priority: str = "bulk"
     metadata: Mapping[str, Any] | None = None
     expires_at: datetime | None = None
+    # Whose fuel the texts are rendered with; None: nobody's.
+    project_id: UUID | None = None
     _request: SendRequest = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +78,7 @@ class Plan:
             priority=campaign.priority,
             metadata=campaign.metadata_,
             expires_at=campaign.expires_at,
+            project_id=campaign.project_id,
         )
 
     def mapped(self, mapping: Mapping[str, str]) -> Plan:
@@ -84,17 +88,26 @@ class Plan:
     def _places(self) -> dict[str, int]:
         return {target: self.columns.index(column) for column, target in self.mapping.items()}
 
+    @cached_property
+    def _version(self) -> int:
+        """Stands for the texts among what the project renders."""
+        return hash((self.message, self.subject, self.html))
+
     def recipient(self, cells: Sequence[str]) -> str:
         return cells[self._places[TO]]
 
     def request(self, cells: Sequence[str]) -> SendRequest:
-        """Return what is sent for a row. An empty cell is a missing value. Raises ValidationFailed."""
+        """Return what is sent for a row. An empty cell is a missing value.
+
+        Raises ValidationFailed; RenderingLimitExceeded or TemplatePaused when the project renders too much.
+        """
         to = self.recipient(cells)
         if not to:
             raise ValidationFailed(errors=[FieldError(TO, "MISSING_REQUIRED_FIELD", "The row names no recipient.")])
         values = {name: cells[place] for name, place in self._places.items() if name != TO and cells[place]}
         if self.template_id is not None:
             return replace(self._request, to=to, variables=values)
+        fuel_of(self.project_id).admit(self._version)
         return replace(
             self._request,
             to=to,
@@ -106,13 +119,13 @@ class Plan:
     def _filled(self, text: str | None, values: Mapping[str, str], *, html: bool = False) -> str | None:
         if not text:
             return text
-        compiled = compile_template(text, html=html)
-        missing = [name for name in compiled.variables if name not in values]
-        if missing:
-            raise ValidationFailed(errors=[_missing_cell(name) for name in missing])
+        fuel = fuel_of(self.project_id)
         try:
-            return compiled.render(values)
-        except TemplateRenderError as exc:
+            missing = [name for name in fuel.read(text, html=html).variables if name not in values]
+            if missing:
+                raise ValidationFailed(errors=[_missing_cell(name) for name in missing])
+            return fuel.fill(text, values, html=html, version=self._version)
+        except (TemplateRenderError, TemplateSyntaxError) as exc:
             problem = f"The text cannot be made of this row: {exc}."
             raise ValidationFailed(errors=[FieldError("message", "VALIDATION_ERROR", problem)]) from exc
 
@@ -137,7 +150,7 @@ class Plan:
             problem = 'Name a "templateId", or write a "message".'
             raise ValidationFailed(errors=[FieldError("templateId", "MISSING_REQUIRED_FIELD", problem)])
         try:
-            return detect_variables(TemplateContent(self.message, self.subject, self.html))
+            return detect_variables(TemplateContent(self.message, self.subject, self.html), caller.project_id)
         except ValidationFailed as exc:
             # A template's content is a campaign's message.
             errors = [replace(one, field="message") if one.field == "content" else one for one in exc.errors]

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
+from uuid import UUID
 
 from backend.errors import FieldError, ValidationFailed
 from backend.models import Template
-from backend.services.rendering.liquid import TemplateSyntaxError, variables_of
+from backend.services.rendering.fuel import ProjectFuel, fuel_of
+from backend.services.rendering.liquid import TemplateSyntaxError
 
 CONTENT_LIMIT_CHARS: Final = 65_536
 SUBJECT_LIMIT_CHARS: Final = 998  # RFC 5322, 2.1.1
@@ -48,20 +50,25 @@ class TemplateContent:
         return list((self.variants.get("whatsapp") or {}).get("parameters") or ())
 
 
-def detect_variables(content: TemplateContent) -> list[str]:
+def detect_variables(content: TemplateContent, project_id: UUID | None = None) -> list[str]:
     """Return the names that any of the texts uses, in order of first appearance.
 
-    Raises ValidationFailed naming field and line of each Liquid error, and each size over a limit.
+    Raises ValidationFailed naming field and line of each Liquid error, and each size over a limit;
+    RenderingLimitExceeded when the project has too many texts read.
     """
-    return list(dict.fromkeys(name for names in _used(content).values() for name in names))
+    used = _used(content, fuel_of(project_id))
+    return list(dict.fromkeys(name for names in used.values() for name in names))
 
 
-def check_content(content: TemplateContent, declared: Sequence[str] | None) -> list[str]:
+def check_content(
+    content: TemplateContent, declared: Sequence[str] | None, project_id: UUID | None = None
+) -> list[str]:
     """Return the template's variables: the declared ones, or those detected when None is given.
 
     Declaring a name that nothing uses is allowed; using one that is not declared is an error.
+    Raises what `detect_variables` does.
     """
-    used = _used(content)
+    used = _used(content, fuel_of(project_id))
     if declared is None:
         names = list(dict.fromkeys(name for names in used.values() for name in names))
         if len(names) > VARIABLES_LIMIT:
@@ -85,7 +92,7 @@ def check_content(content: TemplateContent, declared: Sequence[str] | None) -> l
     return names
 
 
-def _used(content: TemplateContent) -> dict[str, list[str]]:
+def _used(content: TemplateContent, fuel: ProjectFuel) -> dict[str, list[str]]:
     used: dict[str, list[str]] = {}
     problems: list[FieldError] = []
     for field_name, text, html in content.texts():
@@ -98,7 +105,7 @@ def _used(content: TemplateContent) -> dict[str, list[str]]:
             )
             continue
         try:
-            used[field_name] = variables_of(text, html=html)
+            used[field_name] = list(fuel.read(text, html=html).variables)
         except TemplateSyntaxError as exc:
             problems.append(
                 FieldError(

@@ -1,78 +1,69 @@
 """Liquid, compiled once and bounded: a tenant's template may not read files or eat the process.
 
-Most templates only substitute names; those become a list of literals and names that renders in
-microseconds, with exactly the text that Liquid would give.
+python-liquid reads the grammar; the tokens (lexer.py) and the rendering (compiler.py) are ours, under the
+limits of limits.py. Most templates only substitute names; those become a list of literals and names that
+renders in microseconds, with exactly the text that Liquid would give.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
 from typing import Any, ClassVar, Final
 
-from liquid import BoundTemplate, Environment, FalsyStrictUndefined, RenderContext
+from liquid import BoundTemplate, Environment, FalsyStrictUndefined
 from liquid.builtin.content import ContentNode
 from liquid.builtin.expressions import FilteredExpression, Path
 from liquid.builtin.output import OutputNode
-from liquid.exceptions import LiquidError, LoopIterationLimitError, ResourceLimitError
+from liquid.exceptions import BlockNestingError, LiquidError
 from liquid.stringify import to_liquid_string
 from liquid.token import Token
 from markupsafe import escape
 
-OUTPUT_LIMIT_BYTES: Final = 256 * 1024
-LOOP_LIMIT: Final = 2_000
-# Characters and items that all filters of one rendering may read and write together.
-WORK_LIMIT: Final = 2_000_000
+from backend.services.rendering import lexer
+from backend.services.rendering.compiler import Compiler
+from backend.services.rendering.limits import (
+    CHARS_SHIFT,
+    DEPTH_LIMIT,
+    FUEL_LIMIT,
+    MARKUP_CHARS,
+    MARKUP_CHARS_TOGETHER,
+    MARKUP_LIMIT,
+    OUTPUT_LIMIT_BYTES,
+    OutOfFuel,
+    TemplateRenderError,
+    TemplateSyntaxError,
+)
+from backend.services.rendering.run import Run
+
+__all__ = [
+    "CompiledTemplate",
+    "Meter",
+    "OutOfFuel",
+    "TemplateRenderError",
+    "TemplateSyntaxError",
+    "compile_template",
+    "reading_cost",
+    "variables_of",
+]
+
 _LARGE_TEXT_CHARS: Final = 4096
-_INTEGER_LIMIT: Final = 10**18
 # What python-liquid's filters let through on odd values, beside its own errors.
 _FILTER_FAILURES: Final = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
-
-
-class TemplateSyntaxError(Exception):
-    """The text is not valid Liquid. `line` counts from 1."""
-
-    def __init__(self, reason: str, line: int) -> None:
-        self.reason = reason
-        self.line = line
-        super().__init__(f"line {line}: {reason}")
-
-
-class TemplateRenderError(Exception):
-    """Valid Liquid that these values cannot be put into, or that goes over a limit."""
-
-
-class _Context(RenderContext):
-    """Counts the work of one rendering; python-liquid's own limits hold for one loop or buffer only."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.iterations = 0
-        self.work = 0
-
-    def raise_for_loop_limit(self, length: int = 1) -> None:
-        self.iterations += length
-        if self.iterations > LOOP_LIMIT:
-            raise LoopIterationLimitError(f"the loops run more than {LOOP_LIMIT} times", token=None)
-
-    def charge(self, amount: int) -> None:
-        self.work += amount
-        if self.work > WORK_LIMIT:
-            raise ResourceLimitError("the filters do too much work", token=None)
-
-    def filter(self, name: str, token: Token | None) -> Callable[..., object]:
-        return partial(_run_filter, self, name, super().filter(name, token))
-
-
-class _Template(BoundTemplate):
-    context_class = _Context
+# What an output or a tag costs to read, and each character in it.
+_MARKUP_FUEL: Final = 30
+_CHAR_FUEL: Final = 3
+_OPEN: Final = re.compile(r"\{[{%]")
+_PLAIN_VALUES: Final = (int, float, bool)
 
 
 class _Environment(Environment):
-    template_class = _Template
-    output_stream_limit: ClassVar[int | None] = OUTPUT_LIMIT_BYTES
-    loop_iteration_limit: ClassVar[int | None] = LOOP_LIMIT
-    local_namespace_limit: ClassVar[int | None] = 4 * OUTPUT_LIMIT_BYTES
+    block_nesting_limit: ClassVar[int] = DEPTH_LIMIT
+
+    def tokenizer(self) -> Callable[[str], Iterator[Token]]:
+        return lexer.tokens
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)
@@ -82,26 +73,44 @@ class _Environment(Environment):
 
 _TEXT: Final = _Environment(undefined=FalsyStrictUndefined, autoescape=False)
 _HTML: Final = _Environment(undefined=FalsyStrictUndefined, autoescape=True)
+_COMPILERS: Final = {False: Compiler(_TEXT), True: Compiler(_HTML)}
+
+
+class Meter:
+    """Adds up the fuel of renderings, and of the texts that had to be read for them."""
+
+    __slots__ = ("fuel",)
+
+    def __init__(self) -> None:
+        self.fuel = 0
 
 
 class CompiledTemplate:
     """A parsed text. `variables` are the names it needs, in order of first appearance."""
 
-    __slots__ = ("_html", "_pieces", "_template", "is_plain", "variables")
+    __slots__ = ("_html", "_pieces", "_plain_fuel", "_render", "is_paid", "is_plain", "variables")
 
     def __init__(self, text: str, *, html: bool) -> None:
         self._html = html
-        self._template = _parse(text, _HTML if html else _TEXT)
-        self.variables = _variables(self._template, text)
-        self._pieces = _plain_pieces(self._template)
+        template = _parse(text, _HTML if html else _TEXT)
+        try:
+            self._render = _COMPILERS[html].template(template.nodes)
+        except LiquidError as exc:
+            raise _syntax_error(exc, text) from exc
+        self.variables = _variables(template)
+        self._pieces = _plain_pieces(template)
+        self._plain_fuel = 2 * len(self._pieces or ())
         self.is_plain = self._pieces is not None
+        # Whether somebody has paid for reading it.
+        self.is_paid = False
 
-    def render(self, values: Mapping[str, Any]) -> str:
-        """Return the text with `values` put in; raises TemplateRenderError."""
+    def render(self, values: Mapping[str, Any], meter: Meter | None = None) -> str:
+        """Return the text with `values` put in, its fuel added to `meter`; raises TemplateRenderError."""
         if self._pieces is None:
-            return self._render_liquid(values)
+            return self._render_liquid(values, meter)
         html = self._html
         parts: list[str] = []
+        escaped = 0
         for literal, name in self._pieces:
             parts.append(literal)
             if name is not None:
@@ -109,20 +118,36 @@ class CompiledTemplate:
                 if value is _MISSING:
                     raise TemplateRenderError(f"'{name}' is undefined")
                 if type(value) is str:
-                    parts.append(escape(value) if html else value)
-                else:
+                    if html:
+                        escaped += len(value)
+                        if escaped > OUTPUT_LIMIT_BYTES:
+                            parts.append(value)
+                            break
+                        value = escape(value)
+                    parts.append(value)
+                elif type(value) in _PLAIN_VALUES:
                     parts.append(to_liquid_string(value, html))
-        if sum(map(len, parts)) > OUTPUT_LIMIT_BYTES:
+                else:
+                    return self._render_liquid(values, meter)
+        size = sum(map(len, parts))
+        if meter is not None:
+            meter.fuel += self._plain_fuel + (min(size, OUTPUT_LIMIT_BYTES) >> CHARS_SHIFT)
+        if size > OUTPUT_LIMIT_BYTES:
             raise TemplateRenderError(f"the result is longer than {OUTPUT_LIMIT_BYTES} bytes")
         return "".join(parts)
 
-    def _render_liquid(self, values: Mapping[str, Any]) -> str:
+    def _render_liquid(self, values: Mapping[str, Any], meter: Meter | None = None) -> str:
+        run = Run(values, html=self._html)
         try:
-            return self._template.render(values)
+            self._render(run)
         except LiquidError as exc:
             raise TemplateRenderError(_reason(exc)) from exc
         except _FILTER_FAILURES as exc:
             raise TemplateRenderError(f"a filter cannot use these values ({type(exc).__name__})") from exc
+        finally:
+            if meter is not None:
+                meter.fuel += FUEL_LIMIT - max(run.fuel, 0)
+        return "".join(run.out)
 
 
 def compile_template(text: str, *, html: bool = False) -> CompiledTemplate:
@@ -149,6 +174,20 @@ def _compile_large(text: str, html: bool) -> CompiledTemplate:
     return CompiledTemplate(text, html=html)
 
 
+def reading_cost(text: str) -> int:
+    """Return the fuel of parsing, analysing and compiling `text`, whether it is valid or not."""
+    starts = [match.start() for match in islice(_OPEN.finditer(text), MARKUP_LIMIT)]
+    chars = sum(end - start for start, end in _markups(text, starts))
+    return (len(text) >> CHARS_SHIFT) + _MARKUP_FUEL * len(starts) + _CHAR_FUEL * min(chars, MARKUP_CHARS_TOGETHER)
+
+
+def _markups(text: str, starts: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield where each markup begins and about where it ends."""
+    for start in starts:
+        end = text.find("}", start, start + MARKUP_CHARS)
+        yield start, end if end >= 0 else start + MARKUP_CHARS
+
+
 _MISSING: Final = object()
 
 
@@ -156,10 +195,16 @@ def _parse(text: str, environment: Environment) -> BoundTemplate:
     try:
         return environment.from_string(text)
     except LiquidError as exc:
-        token = exc.token
-        # A token of no text is the end of it: something was not closed.
-        index = token.start_index if token is not None and token.source == text else len(text)
-        raise TemplateSyntaxError(_reason(exc), _line(text, index)) from exc
+        raise _syntax_error(exc, text) from exc
+
+
+def _syntax_error(exc: LiquidError, text: str) -> TemplateSyntaxError:
+    token = exc.token
+    # A token of no text is the end of it: something was not closed.
+    index = token.start_index if token is not None and token.source == text else len(text)
+    if isinstance(exc, BlockNestingError):
+        return TemplateSyntaxError(f"tags may be nested {DEPTH_LIMIT} deep", _line(text, index))
+    return TemplateSyntaxError(_reason(exc), _line(text, index))
 
 
 def _line(text: str, index: int) -> int:
@@ -170,14 +215,10 @@ def _reason(exc: LiquidError) -> str:
     return str(exc.message or "unexpected liquid error")
 
 
-def _variables(template: BoundTemplate, text: str) -> tuple[str, ...]:
-    analysis = template.analyze()
-    for name, spans in analysis.filters.items():
-        if name not in template.env.filters:
-            raise TemplateSyntaxError(f"unknown filter '{name}'", _line(text, spans[0].index))
+def _variables(template: BoundTemplate) -> tuple[str, ...]:
     first_seen = {
         name: min(use.span.index for use in uses)
-        for name, uses in analysis.globals.items()
+        for name, uses in template.analyze().globals.items()
         # `{{ [key] }}` names its variable only when it renders.
         if isinstance(uses[0].segments[0], str)
     }
@@ -203,27 +244,3 @@ def _plain_pieces(template: BoundTemplate) -> tuple[tuple[str, str | None], ...]
     if literal:
         pieces.append((literal, None))
     return tuple(pieces)
-
-
-def _size(value: object) -> int:
-    if isinstance(value, str | list | tuple | dict | range):
-        return len(value)
-    if isinstance(value, int) and abs(value) > _INTEGER_LIMIT:
-        raise ResourceLimitError("a number is too large", token=None)
-    return 1
-
-
-def _run_filter(
-    context: _Context, name: str, function: Callable[..., object], value: object, *args: object, **kwargs: object
-) -> object:
-    """Run one filter, refusing beforehand what would make a result out of proportion."""
-    size = _size(value) + sum(map(_size, args))
-    context.charge(size + 16)
-    if name == "replace" and args:
-        replaced = str(value).count(str(args[0])) if str(args[0]) else size + 1
-        context.charge(replaced * len(str(args[1] if len(args) > 1 else "")))
-    elif name == "join" and args:
-        context.charge(_size(value) * len(str(args[0])))
-    result = function(value, *args, **kwargs)
-    context.charge(_size(result))
-    return result

@@ -11,8 +11,10 @@ from backend.errors import FieldError, ValidationFailed
 from backend.services.connectors.types import provider_of
 from backend.services.rendering.channels import SMS, channel_of, channel_type
 from backend.services.rendering.content import TemplateContent, detect_variables
+from backend.services.rendering.fuel import fuel_of
 from backend.services.rendering.render import Rendered, TemplateSource, render_parts
 from backend.services.rendering.sms_segments import SmsSize, measure
+from backend.services.rendering.variables import check_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +53,17 @@ def preview(
     variables: Mapping[str, Any] | None = None,
     name: str = "Untitled",
     send_with: str | None = None,
+    project_id: UUID | None = None,
 ) -> Preview:
     """Render `content`, saved or not, as a connector of `send_with` (default: its own type) would.
 
-    Raises only InvalidConnectorType.
+    Raises only InvalidConnectorType, and RenderingLimitExceeded when `project_id` renders too much.
     """
     type_ = channel_type(send_with or connector_type, connector_type)
     provider = provider_of(type_)
     channel = channel_of(type_)
     try:
-        names = detect_variables(content)
+        names = detect_variables(content, project_id)
     except ValidationFailed as exc:
         return Preview(channel, [], text_limit=provider.text_limit, problems=list(exc.errors))
     given = {key: value for key, value in (variables or {}).items() if value is not None}
@@ -68,7 +71,9 @@ def preview(
     values = {**given, **{name: _Placeholder("{{" + name + "}}") for name in missing}}
     problems: list[FieldError] = []
     try:
-        rendered = render_parts(_source(content, connector_type, name, names), channel, values)
+        check_values(given)
+        source = _source(content, connector_type, name, names)
+        rendered = render_parts(source, channel, values, fuel_of(project_id))
     except ValidationFailed as exc:
         rendered, problems = Rendered(text=""), list(exc.errors)
     return Preview(

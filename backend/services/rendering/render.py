@@ -12,7 +12,8 @@ from backend.errors import FieldError, ValidationFailed
 from backend.models import Template
 from backend.services.connectors.types import provider_of
 from backend.services.rendering.channels import EMAIL, SMS, WHATSAPP, channel_of, channel_type
-from backend.services.rendering.liquid import TemplateRenderError, TemplateSyntaxError, compile_template
+from backend.services.rendering.fuel import ProjectFuel, fuel_of
+from backend.services.rendering.liquid import TemplateRenderError, TemplateSyntaxError
 from backend.services.rendering.variables import check_variables
 
 
@@ -53,6 +54,11 @@ class TemplateSource:
         )
 
     @cached_property
+    def stored_version(self) -> tuple[UUID, int] | None:
+        """What is paused when it keeps running out of fuel; None: a text that is still being written."""
+        return (self.id, self.version) if self.version else None
+
+    @cached_property
     def variable_set(self) -> frozenset[str]:
         return frozenset(self.variables)
 
@@ -71,43 +77,48 @@ def render_template(source: TemplateSource, connector_type: str, variables: Mapp
     """Return the message for a connector of `connector_type`.
 
     Raises ValidationFailed with one FieldError for each missing, unknown or unusable variable, and
-    when the result is empty or longer than the provider takes.
+    when the result is empty or longer than the provider takes; RenderingLimitExceeded or TemplatePaused
+    when the project renders too much.
     """
     values = check_variables(source.name, source.variable_set, variables)
     type_ = channel_type(connector_type, source.connector_type)
-    rendered = render_parts(source, channel_of(type_), values)
+    rendered = render_parts(source, channel_of(type_), values, fuel_of(source.project_id))
     if rendered.provider_template is None:
         _check_text(source.name, type_, rendered)
     return rendered
 
 
-def render_parts(source: TemplateSource, channel: str, values: Mapping[str, Any]) -> Rendered:
-    """Return the channel's variant of the template with `values` put in; raises ValidationFailed."""
+def render_parts(source: TemplateSource, channel: str, values: Mapping[str, Any], fuel: ProjectFuel) -> Rendered:
+    """Return the channel's variant of the template with `values` put in, at the expense of `fuel`.
+
+    Raises ValidationFailed, RenderingLimitExceeded, TemplatePaused.
+    """
+    fuel.admit(source.stored_version)
     variants = source.variants
     if channel == EMAIL:
         variant = variants.get(EMAIL) or {}
         html = variant.get("html") or source.html
         return Rendered(
-            text=_render(source, "content", source.content, values),
-            subject=_subject(source, variant.get("subject") or source.subject, values),
-            html=_render(source, "html", html, values, html=True) if html else None,
+            text=_render(source, fuel, "content", source.content, values),
+            subject=_subject(source, fuel, variant.get("subject") or source.subject, values),
+            html=_render(source, fuel, "html", html, values, html=True) if html else None,
         )
     if channel == WHATSAPP and WHATSAPP in variants:
         variant = variants[WHATSAPP]
         return Rendered(
-            text=_render(source, "content", source.content, values),
+            text=_render(source, fuel, "content", source.content, values),
             provider_template={
                 "name": variant["name"],
                 "language": variant["language"],
-                "parameters": [_parameter(source, name, values) for name in variant.get("parameters", ())],
+                "parameters": [_parameter(source, fuel, name, values) for name in variant.get("parameters", ())],
             },
         )
     content = variants[SMS]["content"] if channel == SMS and SMS in variants else source.content
-    return Rendered(text=_render(source, "content", content, values))
+    return Rendered(text=_render(source, fuel, "content", content, values))
 
 
-def _subject(source: TemplateSource, subject: str | None, values: Mapping[str, Any]) -> str:
-    text = _render(source, "subject", subject, values).strip() if subject else source.name
+def _subject(source: TemplateSource, fuel: ProjectFuel, subject: str | None, values: Mapping[str, Any]) -> str:
+    text = _render(source, fuel, "subject", subject, values).strip() if subject else source.name
     if "\n" in text or "\r" in text:
         raise ValidationFailed(
             errors=[
@@ -121,13 +132,15 @@ def _subject(source: TemplateSource, subject: str | None, values: Mapping[str, A
     return text
 
 
-def _parameter(source: TemplateSource, name: str, values: Mapping[str, Any]) -> str:
-    return _render(source, "variants.whatsapp.parameters", "{{" + name + "}}", values)
+def _parameter(source: TemplateSource, fuel: ProjectFuel, name: str, values: Mapping[str, Any]) -> str:
+    return _render(source, fuel, "variants.whatsapp.parameters", "{{" + name + "}}", values)
 
 
-def _render(source: TemplateSource, field: str, text: str, values: Mapping[str, Any], *, html: bool = False) -> str:
+def _render(
+    source: TemplateSource, fuel: ProjectFuel, field: str, text: str, values: Mapping[str, Any], *, html: bool = False
+) -> str:
     try:
-        return compile_template(text, html=html).render(values)
+        return fuel.fill(text, values, html=html, version=source.stored_version)
     except (TemplateRenderError, TemplateSyntaxError) as exc:
         raise ValidationFailed(
             errors=[

@@ -1,4 +1,4 @@
-"""How many SMS a text costs. The phone network counts septets or UTF-16 units, not characters."""
+"""How many SMS a text costs, in linear time. The phone network counts septets or UTF-16 units, not characters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ _GSM_BASIC: Final = frozenset(
 )
 # An escape septet comes before each of these.
 _GSM_EXTENDED: Final = frozenset("\f^{}\\[~]|€")
+_GSM: Final = _GSM_BASIC | _GSM_EXTENDED
+_ESCAPE: Final = "\x1b"
+_GSM_SINGLE: Final = 160
+_GSM_PART: Final = 153
+_UCS_SINGLE: Final = 70
+_UCS_PART: Final = 67
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,11 @@ def measure(text: str) -> SmsSize:
     never split between parts.
     Source: 3GPP TS 23.038 and 23.040.
     """
-    is_gsm = all(character in _GSM_BASIC or character in _GSM_EXTENDED for character in text)
-    if is_gsm:
-        widths = [2 if character in _GSM_EXTENDED else 1 for character in text]
-        return SmsSize("GSM-7", sum(widths), _parts(widths, single=160, part=153))
-    widths = [2 if character > "\uffff" else 1 for character in text]
-    return SmsSize("UCS-2", sum(widths), _parts(widths, single=70, part=67))
+    if _GSM.issuperset(text):
+        extended = sum(map(text.count, _GSM_EXTENDED))
+        return SmsSize("GSM-7", len(text) + extended, _gsm_parts(text, len(text) + extended, extended))
+    units = text.encode("utf-16-le", "surrogatepass")
+    return SmsSize("UCS-2", len(units) // 2, _ucs_parts(units))
 
 
 def segment_count(text: str) -> int:
@@ -42,12 +47,30 @@ def segment_count(text: str) -> int:
     return measure(text).segments
 
 
-def _parts(widths: list[int], *, single: int, part: int) -> int:
-    if sum(widths) <= single:
+def _gsm_parts(text: str, units: int, extended: int) -> int:
+    if units <= _GSM_SINGLE:
         return 1
-    parts, used = 1, 0
-    for width in widths:
-        if used + width > part:
-            parts, used = parts + 1, 0
-        used += width
+    if not extended:
+        return -(-units // _GSM_PART)
+    septets = "".join(_ESCAPE + character if character in _GSM_EXTENDED else character for character in text)
+    parts = start = 0
+    while start < units:
+        parts += 1
+        start += _GSM_PART
+        if start < units and septets[start - 1] == _ESCAPE:
+            start -= 1
+    return parts
+
+
+def _ucs_parts(units: bytes) -> int:
+    length = len(units) // 2
+    if length <= _UCS_SINGLE:
+        return 1
+    parts = start = 0
+    while start < length:
+        parts += 1
+        start += _UCS_PART
+        # The high byte of the unit before: the first half of a pair goes with the second one.
+        if start < length and 0xD8 <= units[2 * start - 1] <= 0xDB:
+            start -= 1
     return parts

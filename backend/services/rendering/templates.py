@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.errors import TemplateNotFound, TemplateVersionNotFound
+from backend.errors import TemplateNotFound, TemplateVersionNotFound, ValidationFailed
 from backend.models import Template, TemplateVersion
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
@@ -54,7 +54,7 @@ async def create_template(
         content=new.content,
         subject=new.subject,
         html=new.html,
-        variables=check_content(texts, new.variables),
+        variables=check_content(texts, new.variables, project_id),
         variants=dict(new.variants),
         access=new.access,
         on_uncertain=new.on_uncertain,
@@ -116,13 +116,8 @@ async def update_template(
     audited_before = _audited(template)
     before = {name: getattr(template, name) for name in _CONTENT_FIELDS}
     after = {**before, **{name: changes[name] for name in _CONTENT_FIELDS if name in changes}}
-    texts = TemplateContent(after["content"], after["subject"], after["html"], after["variants"])
-    if changes.get("variables") is not None:
-        after["variables"] = check_content(texts, changes["variables"])
-    else:
-        used_before = set(detect_variables(TemplateContent.of(template)))
-        declared_only = [name for name in before["variables"] if name not in used_before]
-        after["variables"] = list(dict.fromkeys([*check_content(texts, None), *declared_only]))
+    if not changes.keys().isdisjoint(_CONTENT_FIELDS):
+        after["variables"] = _variables_after(template, after, declared=changes.get("variables"))
     for name, value in {**changes, **after}.items():
         setattr(template, name, value)
     if after != before:
@@ -130,6 +125,23 @@ async def update_template(
         _store_version(session, template, actor)
     await _record_change(session, actor, template, "template.updated", audited_before)
     return template
+
+
+def _variables_after(template: Template, after: Mapping[str, Any], *, declared: Sequence[str] | None) -> list[str]:
+    texts = TemplateContent(after["content"], after["subject"], after["html"], after["variants"])
+    if declared is not None:
+        return check_content(texts, declared, template.project_id)
+    used_before = _used_names(template)
+    declared_only = [name for name in template.variables if name not in used_before]
+    return list(dict.fromkeys([*check_content(texts, None, template.project_id), *declared_only]))
+
+
+def _used_names(template: Template) -> set[str]:
+    """Return the names that the stored texts use; all declared ones where they are over a limit of today."""
+    try:
+        return set(detect_variables(TemplateContent.of(template), template.project_id))
+    except ValidationFailed:
+        return set(template.variables)
 
 
 async def page_of_versions(
@@ -161,12 +173,14 @@ async def roll_back_template(
 ) -> Template:
     """Make an earlier version's texts the template's again, as a new version. The current one changes nothing.
 
-    Name, access and being active stay. Raises TemplateNotFound, TemplateVersionNotFound.
+    Name, access and being active stay. Raises TemplateNotFound, TemplateVersionNotFound, ValidationFailed.
     """
     template = await _locked_template(session, project_id, template_id)
     earlier = await get_version(session, project_id=project_id, template_id=template_id, version=version)
     if earlier.version == template.version:
         return template
+    # The limits may have changed since it was written.
+    detect_variables(TemplateContent(earlier.content, earlier.subject, earlier.html, earlier.variants), project_id)
     before = _audited(template)
     for name in _CONTENT_FIELDS:
         setattr(template, name, getattr(earlier, name))

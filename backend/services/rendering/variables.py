@@ -33,10 +33,22 @@ def check_variables(
         if value is None and name in declared:
             problems.append(missing_variable(template_name, name))
         elif name in declared and (reason := _wrong(value)):
-            problems.append(FieldError(f"variables.{name}", "VALIDATION_ERROR", f"The variable '{name}' {reason}."))
+            problems.append(_invalid(name, reason))
     if problems:
         raise ValidationFailed(errors=problems)
     return given
+
+
+def check_values(values: Mapping[str, Any]) -> None:
+    """Check the sizes of values for an unfinished template, whatever their names; raises ValidationFailed."""
+    wrong = [_invalid(name, reason) for name, value in values.items() if (reason := _wrong(value))]
+    if wrong:
+        raise ValidationFailed(errors=wrong)
+
+
+def _invalid(name: str, reason: str) -> FieldError:
+    shown = name[:64]
+    return FieldError(f"variables.{shown}", "VALIDATION_ERROR", f"The variable '{shown}' {reason}.")
 
 
 def missing_variable(template_name: str, name: str) -> FieldError:

@@ -8,6 +8,7 @@ import pytest
 
 from backend.services.rendering.liquid import (
     CompiledTemplate,
+    Meter,
     TemplateRenderError,
     TemplateSyntaxError,
     compile_template,
@@ -101,8 +102,8 @@ def test_a_syntax_error_names_its_line(text: str, line: int) -> None:
     [
         "{% assign s = 'aaaaaaaaaaaaaaaa' %}" + "{% assign s = s | append: s %}" * 40 + "{{ s }}",
         "{{ 'a' " + "| replace: 'a', 'aaaaaaaaaa' " * 30 + "}}",
-        "{{ (1..10000000000) | join: ',' }}",
-        "{% for i in (1..1000000) %}x{% endfor %}",
+        "{{ (1..many) | join: ',' }}",
+        "{% for i in (1..many) %}x{% endfor %}",
         "{% for i in (1..100) %}{% for j in (1..100) %}x{% endfor %}{% endfor %}",
         "{% for i in (1..1500) %}x{% endfor %}" * 4,
         "{% assign x = 99999999 %}" + "{% assign x = x | times: x %}" * 30 + "{{ x }}",
@@ -114,8 +115,49 @@ def test_a_syntax_error_names_its_line(text: str, line: int) -> None:
 def test_no_template_renders_without_bounds(text: str) -> None:
     started = time.perf_counter()
     with pytest.raises(TemplateRenderError):
-        compile_template(text).render({"big": "x" * 30_000, "c": ""})
+        compile_template(text).render({"big": "x" * 30_000, "c": "", "many": 1_000_000})
     assert time.perf_counter() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("{{ (1..10000000000) | join: ',' }}", 1, "a range's ends may be up to 1000000000"),
+        ("a\n{% for i in (1..1000000) %}x{% endfor %}", 2, "the range (1..1000000) has more than 2000 items"),
+        ("\n" + "{{ a }}" * 501, 2, "a text may have 500 outputs and tags"),
+        ("{% liquid\n" + "echo a\n" * 501 + "%}", 2, "a text may have 500 outputs and tags"),
+        ("a\n\n{{ a " + "x" * 1_000 + " }}", 3, "'{{' is not closed by '}}' within 1000 characters"),
+        ("{{ a" + ".bcd" * 240 + " }}\n" + ("{{ a" + ".bcd" * 240 + " }}") * 12, 2, "12000 characters together"),
+        ("\n{{ a" + "[0]" * 17 + " }}", 2, "an output or tag may have 16 brackets"),
+        ("\n{% if a " + "or a " * 41 + "%}{% endif %}", 2, "an output or tag may have 40 operators"),
+        ("\n{{ a" + " " * 101 + "| size }}", 2, "an output or tag may have 100 blanks in a row"),
+        ("{% if a %}\n" * 21 + "{% endif %}" * 21, 21, "tags may be nested 20 deep"),
+        ("x\n{% raw %}{{ a }}", 2, "'raw' is not closed by 'endraw'"),
+        ("{{ 1 }}\n{{ 99999999999999999999 }}", 2, "a number is larger than 1000000000000000000"),
+        ("\n\n{{ a | replace: seq: 'b' }}", 3, "the filter 'replace' has no argument named 'seq'"),
+    ],
+)
+def test_what_can_be_known_before_is_refused_with_its_line(text: str, line: int, reason: str) -> None:
+    with pytest.raises(TemplateSyntaxError) as caught:
+        compile_template(text)
+    assert caught.value.line == line
+    assert reason in caught.value.reason
+
+
+def test_ordinary_templates_use_little_of_their_fuel() -> None:
+    """The buckets of a project and the limit of a rendering are measured by these."""
+    rows = [{"name": f"Item {n}", "qty": n, "price": 1.5 * n} for n in range(333)]
+    order = "{% for r in rows %}{{ r.name }}: {% if r.qty > 9 %}{{ r.price | round: 1 }}{% endif %}{% endfor %}"
+    html = "<table>" + "<tr><td>{{ user.name | escape }}</td></tr>" + "<p>Lorem ipsum dolor sit amet.</p>" * 600
+    for text, values, most in (
+        ("Your code is {{code}}. It ends in {{minutes}} minutes.", {"code": "123456", "minutes": 5}, 10),
+        (order, {"rows": rows[:20]}, 500),
+        (order, {"rows": rows}, 8_000),
+        (html, {"user": {"name": "Ann"}}, 500),
+    ):
+        meter = Meter()
+        compile_template(text).render(values, meter)
+        assert 0 < meter.fuel <= most
 
 
 def test_what_is_undefined_is_an_error_unless_the_template_asks() -> None:
