@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_PATTERN: Final = re.compile(r"\s*(\d+)\s*([smhdw]?)\s*", re.ASCII)
+_PATTERN: Final = re.compile(r"\s*(\d{1,12})\s*([smhdw]?)\s*", re.ASCII)
 
 
 def parse_duration_s(value: object) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
@@ -13,6 +13,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.durations import parse_duration_s
 from backend.server_urls import check_postgres_url, check_public_url, check_redis_url, check_sentry_dsn
+
+_DAY_S: Final = 24 * 3600
+# Now and then, plus this, is an instant that the database and Python hold.
+_LONGEST_S: Final = 3650 * _DAY_S
 
 
 class Settings(BaseSettings):
@@ -92,7 +96,9 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=0, le=64, description="Delivery worker processes that `messagejs up` starts")
     default_plan: Literal["free", "pro", "enterprise"] = Field("enterprise", description="Plan of a new project")
     api_key_rate_limit: int | None = Field(None, ge=1, description="Messages a window for a key without its own limit")
-    api_key_rate_window: int = Field(3_600_000, ge=1000, description="Window of keys' rate limits, in milliseconds")
+    api_key_rate_window: int = Field(
+        3_600_000, ge=1000, le=_LONGEST_S * 1000, description="Window of keys' rate limits, in milliseconds"
+    )
     free_monthly_quota: int | None = Field(10_000, ge=1, description="Messages a month of a project on plan free")
     pro_monthly_quota: int | None = Field(1_000_000, ge=1, description="Messages a month of a project on plan pro")
     enterprise_monthly_quota: int | None = Field(None, ge=1, description="The same on plan enterprise; empty: no quota")
@@ -102,20 +108,24 @@ class Settings(BaseSettings):
         0, ge=0, le=36_500, description="Days until a new key expires that names no expiry of its own; 0: never"
     )
     max_keys_per_project: int = Field(100, ge=0, description="API keys a project may have; 0: no limit")
-    idempotency_ttl_s: int = Field(24 * 3600, ge=60, description="How long an Idempotency-Key is remembered")
+    idempotency_ttl_s: int = Field(
+        24 * 3600, ge=60, le=_LONGEST_S, description="How long an Idempotency-Key is remembered"
+    )
     accept_queue_limit: int = Field(2000, ge=1, description="Sends waiting for the group commit before 503")
     campaign_ahead: int = Field(
         5000, ge=1, description="Messages of campaigns that may wait for one connector, before more are accepted"
     )
     delivery_concurrency: int = Field(400, ge=1, le=5000, description="Sends in flight in one worker")
-    lease_s: float = Field(30.0, ge=0.5, description="How long a claimed message belongs to a worker")
-    provider_timeout_s: float = Field(20.0, gt=0, description="Deadline of one provider exchange; under lease_s")
+    lease_s: float = Field(30.0, ge=0.5, le=_DAY_S, description="How long a claimed message belongs to a worker")
+    provider_timeout_s: float = Field(
+        20.0, gt=0, le=_DAY_S, description="Deadline of one provider exchange; under lease_s"
+    )
     retry_max_attempts: int = Field(8, ge=1, description="Attempts before a message has failed")
-    retry_base_s: float = Field(1.0, gt=0, description="First retry's longest delay; doubles each time")
-    retry_cap_s: float = Field(15 * 60.0, gt=0, description="Longest delay between attempts")
-    retry_max_age_s: float = Field(24 * 3600.0, gt=0, description="Age at which retrying ends")
+    retry_base_s: float = Field(1.0, gt=0, le=_DAY_S, description="First retry's longest delay; doubles each time")
+    retry_cap_s: float = Field(15 * 60.0, gt=0, le=_LONGEST_S, description="Longest delay between attempts")
+    retry_max_age_s: float = Field(24 * 3600.0, gt=0, le=_LONGEST_S, description="Age at which retrying ends")
     uncertain_settle_s: float = Field(
-        15.0, gt=0, description="How long a receipt may settle a send whose outcome is unknown"
+        15.0, gt=0, le=_DAY_S, description="How long a receipt may settle a send whose outcome is unknown"
     )
     callback_limit_bytes: int = Field(3 * 1024 * 1024, ge=1024, description="Largest callback of a provider")
     callback_retention_days: int = Field(
@@ -131,10 +141,13 @@ class Settings(BaseSettings):
         0, ge=0, le=3650, description="Days after which messages are removed where a project says nothing; 0: never"
     )
     circuit_first_pause_s: float = Field(
-        5.0, gt=0, description="Pause of a connector that only fails, before one message finds out; doubles each time"
+        5.0,
+        gt=0,
+        le=_DAY_S,
+        description="Pause of a connector that only fails, before one message finds out; doubles each time",
     )
-    circuit_longest_pause_s: float = Field(300.0, gt=0, description="Longest such pause")
-    shutdown_grace_s: float = Field(12.0, ge=0, description="How long in-flight sends may finish at a stop")
+    circuit_longest_pause_s: float = Field(300.0, gt=0, le=_DAY_S, description="Longest such pause")
+    shutdown_grace_s: float = Field(12.0, ge=0, le=_DAY_S, description="How long in-flight sends may finish at a stop")
 
     # --- Providers' addresses, so that a fake or an on-premise server can stand in.
     whatsapp_api_url: str = "https://graph.facebook.com"
@@ -154,7 +167,10 @@ class Settings(BaseSettings):
     @field_validator("jwt_expires_in", "jwt_refresh_expires_in", mode="before")
     @classmethod
     def _duration(cls, value: object) -> int:
-        return parse_duration_s(value)
+        seconds = parse_duration_s(value)
+        if seconds > _LONGEST_S:
+            raise ValueError(f"'{value}' is longer than 3650d; name a shorter time")
+        return seconds
 
     @field_validator("allowed_origins", "trusted_proxies", mode="before")
     @classmethod

@@ -6,7 +6,6 @@ Routes made by `api_router` have it; those that read their bodies themselves ask
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -17,18 +16,25 @@ from backend.api.validation import malformed_body
 from backend.errors import FieldError, MalformedBody, ValidationFailed
 from backend.json_values import MOST_DEPTH, MOST_FIELDS, Flaw, find_excess, find_flaw
 
-# Without one of these bytes no value of a body can be more than the product holds.
-_SUSPICIOUS: Final = re.compile(rb"\\u0000|[0-9]{19}|[0-9][eE][+-]?[0-9]{3}|NaN|Infinity")
+# Every send is looked through, so it is to be quick: with each digit a 0, numbers that are too large are plain to find.
+_DIGITS_ALIKE: Final = bytes.maketrans(b"123456789E-", b"000000000e+")
+_LARGE: Final = (b"0" * 19, b"0e000", b"0e+000")
+_ODD: Final = (b"\\u0000", b"NaN", b"Infinity")
 _LONGEST_INT_CHARS: Final = 40
 
 
 def needs_check(body: bytes) -> bool:
     """Tell cheaply whether anything in the body might be too large, or be what cannot be stored."""
+    alike = body.translate(_DIGITS_ALIKE)
     return (
-        _SUSPICIOUS.search(body) is not None
-        or body.count(b":") > MOST_FIELDS
+        _LARGE[0] in alike
+        or _LARGE[1] in alike
+        or _LARGE[2] in alike
+        or _ODD[0] in body
+        or _ODD[1] in body
+        or _ODD[2] in body
         or body.count(b"[") + body.count(b"{") > MOST_DEPTH
-        or body.count(b",") > MOST_FIELDS
+        or (len(body) > MOST_FIELDS and body.count(b",") + body.count(b":") > MOST_FIELDS)
     )
 
 

@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+from fastapi import Response
+from sqlalchemy import text
 
 from tests.api.conftest import PASSWORD, Account, Api
 
@@ -178,6 +181,30 @@ async def test_what_is_not_expected_is_a_500_that_tells_nothing(api: Api) -> Non
     assert (response.status_code, response.json()["code"]) == (500, "INTERNAL_ERROR")
     assert "secret" not in response.text
     assert response.json()["requestId"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("way", ["driver", "orm", "json", "text"])
+async def test_a_value_that_gets_past_every_door_and_cannot_be_stored_is_the_requests(api: Api, way: str) -> None:
+    """As a door that is forgotten in times to come would let it."""
+
+    async def store() -> Response:
+        if way == "json":
+            return Response(orjson.dumps({"secret": 1 << 64}))
+        if way == "text":
+            return Response("secret \ud800".encode())
+        if way == "orm":
+            async with api.platform.database.session() as session:
+                await (await session.connection()).execute(text("SELECT CAST(:n AS int)"), {"n": str(1 << 64)})
+        async with api.platform.database.raw.connection() as connection:
+            await connection.execute("SELECT %s::timestamptz", ("secret",))
+        return Response()
+
+    path = f"/api/v1/forgotten-{way}"
+    api.app.add_api_route(path, store, include_in_schema=False)
+    response = await api.client.get(path)
+    assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
+    assert "cannot be stored" in response.json()["error"]
+    assert "secret" not in response.text
 
 
 async def test_answers_carry_the_security_headers(api: Api) -> None:

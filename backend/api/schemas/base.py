@@ -48,7 +48,11 @@ def decode_cursor(text: str) -> UUID | None:
 
 def iso_utc(instant: datetime) -> str:
     """Return the instant as JavaScript writes it: UTC, milliseconds, Z."""
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        instant = instant.astimezone(UTC)
+    except OverflowError:  # a row from before instants were bounded
+        instant = instant.replace(tzinfo=UTC)
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _in_range(instant: datetime) -> datetime:

@@ -11,13 +11,13 @@ from backend import ids
 from backend.api.schemas.base import WHOLE, GivenInstant, Instant, Pagination, RequestBody, ResponseBody
 from backend.durations import parse_duration_s
 from backend.models.api_key import ApiKey
-from backend.services.accounts.keys import LONGEST_OVERLAP_S, SCOPES, KeyUse, NewKey
+from backend.services.accounts.keys import LONGEST_OVERLAP_S, MOST_RATE_LIMIT, SCOPES, KeyUse, NewKey
 from backend.services.paging import Page
 
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["Production Key"])
 ]
-RateLimit = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True, examples=[1000]), WHOLE]
+RateLimit = Annotated[int, Field(ge=1, le=MOST_RATE_LIMIT, strict=True, examples=[1000]), WHOLE]
 # Checked where the kind of the key is known, which says what it may have.
 _Scope = Annotated[str, Field(json_schema_extra={"enum": [*SCOPES]})]
 Scopes = Annotated[list[_Scope], Field(min_length=1, max_length=20, examples=[["messages:send"]])]

@@ -41,6 +41,7 @@ LONGEST_OVERLAP_S: Final = 7 * 24 * 3600
 # A key that stands in a web page must not read anything.
 PUBLISHABLE_SCOPES: Final = ("messages:send",)
 _PREFIX: Final = {"secret": "sk", "publishable": "pk"}
+MOST_RATE_LIMIT: Final = 1_000_000_000
 _AUDITED: Final = ("name", "kind", "mode", "hint", "scopes", "allowed_origins", "rate_limit", "is_active")
 
 
@@ -96,7 +97,7 @@ async def create_key(
         hint=_hint(text),
         scopes=_checked_scopes(new.kind, granted if new.scopes is None else new.scopes),
         allowed_origins=_checked_origins(new.kind, new.mode, new.allowed_origins),
-        rate_limit=new.rate_limit,
+        rate_limit=_checked_rate_limit(new.rate_limit),
         expires_at=_checked_expiry(new.expires_at),
     )
     session.add(key)
@@ -146,6 +147,8 @@ async def update_key(
         checked["allowed_origins"] = _checked_origins(key.kind, key.mode, checked["allowed_origins"])
     if "expires_at" in checked:
         checked["expires_at"] = _checked_expiry(checked["expires_at"])
+    if "rate_limit" in checked:
+        checked["rate_limit"] = _checked_rate_limit(checked["rate_limit"])
     for field, value in checked.items():
         setattr(key, field, value)
     key.updated_at = utc_now()
@@ -298,6 +301,13 @@ def _checked_origins(kind: str, mode: str, origins: tuple[str, ...] | list[str])
     if errors:
         raise ValidationFailed(errors=errors)
     return list(dict.fromkeys(checked))
+
+
+def _checked_rate_limit(rate_limit: int | None) -> int | None:
+    if rate_limit is not None and not 1 <= rate_limit <= MOST_RATE_LIMIT:
+        message = f"The rate limit must be between 1 and {MOST_RATE_LIMIT:,} messages an hour, or empty."
+        raise ValidationFailed(errors=[_wrong("rateLimit", message)])
+    return rate_limit
 
 
 def _checked_expiry(expires_at: datetime | None) -> datetime | None:
