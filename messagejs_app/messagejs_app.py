@@ -47,8 +47,8 @@ class Dashboard(rx.App):
         sockets: Any = self.sio
         sockets.register_namespace(namespace)
         if not isinstance(self._state_manager, StateManagerRedis):
-            # Reflex's overloads hide from mypy that its methods are there.
-            self._state_manager = TabStates(self.tabs.has)  # type: ignore[abstract]
+            in_memory: Any = TabStates  # whose methods Reflex's overloads hide from type checkers
+            self._state_manager = in_memory(self.tabs.has)
         self.add_middleware(SessionCheck(namespace.guard), index=0)
         quiet_engine()
 

@@ -146,7 +146,7 @@ async def test_at_log_out_the_states_of_all_its_tabs_are_gone(desk: Desk) -> Non
     await ada.log_out()
     await _until(lambda: not {first[1], second[1]} & desk.states.keys())
     for tab in desk._open:
-        await tab.until(lambda tab=tab: tab.is_sent_away)  # type: ignore[misc]
+        await tab.until(lambda tab=tab: tab.is_sent_away)
 
 
 async def test_a_tab_that_comes_back_without_its_cookie_shows_nothing_of_before(desk: Desk) -> None:
