@@ -22,7 +22,6 @@ from reflex.state import BaseState, StateUpdate
 from reflex_base.event import Event
 from reflex_base.event.context import EventContext
 from reflex_base.registry import RegistrationContext
-from socketio.exceptions import ConnectionRefusedError as Refusal  # type: ignore[import-untyped]
 
 from backend.errors import Unauthenticated
 from messagejs_app.connection import address_in, cookie_header, session_cookie
@@ -112,12 +111,11 @@ class GuardedNamespace(EventNamespace):
             return None
         try:
             return await super().trigger_event(event, *args)
-        except Refusal:
-            raise
         except Exception as exc:  # whatever one event did, the socket goes on, and its contents stay out of the log
             if event == "connect":
-                log.warning("dashboard.connect_failed", error=type(exc).__name__)
-                raise Refusal("The server cannot take this now; try again.") from exc
+                if not isinstance(exc, ConnectionRefusedError):
+                    log.warning("dashboard.connect_failed", error=type(exc).__name__)
+                raise ConnectionRefusedError("The server cannot take this now; try again.") from exc
             await self._emit(args[0], Event.from_event_type(explain(exc)))
             return None
 
@@ -132,7 +130,7 @@ class GuardedNamespace(EventNamespace):
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         tokens = parse_qs(environ.get("QUERY_STRING", "")).get("token", [])
         if len(tokens) != 1 or len(tokens[0]) > _LONGEST_TOKEN:
-            raise Refusal("The tab has no name; reload the page.")
+            raise ConnectionRefusedError("The tab has no name; reload the page.")
         scope = environ["asgi.scope"]
         cookie = session_cookie(cookie_header(scope)) or ""
         session_id = await self.guard.session_of(cookie) if cookie else None
@@ -140,7 +138,7 @@ class GuardedNamespace(EventNamespace):
         try:
             self.guard.tabs.add(sid, tab)
         except TooManyTabs:
-            raise Refusal("Too many tabs are open; close some.") from None
+            raise ConnectionRefusedError("Too many tabs are open; close some.") from None
         try:
             await super().on_connect(sid, environ, auth if isinstance(auth, dict) else None)
         except BaseException:
@@ -158,7 +156,7 @@ class GuardedNamespace(EventNamespace):
         try:
             event = read_event(data, storage=self.guard.storage_for(tab))
         except Refused as exc:
-            log.info("dashboard.event_refused", reason=str(exc))
+            log.debug("dashboard.event_refused", reason=str(exc))
             return
         if not await self.guard.may(tab, event, self.app):
             await self._emit(sid, sign_in())
@@ -182,7 +180,7 @@ class GuardedNamespace(EventNamespace):
         del token, update_state
         tab = self.guard.tabs.of_socket(sid)
         if tab is None:
-            raise Refusal("The tab is gone; reload the page.")
+            raise ConnectionRefusedError("The tab is gone; reload the page.")
         if await self._token_manager.link_token_to_sid(tab.key, sid) is None:
             return
         await self._token_manager.disconnect_token(self.sid_to_token[sid], sid)

@@ -52,7 +52,8 @@ class Dashboard(rx.App):
         sockets: Any = self.sio
         sockets.register_namespace(namespace)
         if not isinstance(self._state_manager, StateManagerRedis):
-            self._state_manager = TabStates(self.tabs.has)
+            in_memory: Any = TabStates  # whose methods Reflex's overloads hide from type checkers
+            self._state_manager = in_memory(self.tabs.has)
         self.add_middleware(SessionCheck(namespace.guard), index=0)
         quiet_engine()
 

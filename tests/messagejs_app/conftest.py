@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import httpx
+import pytest
 import pytest_asyncio
 from reflex_base.registry import RegistrationContext
 from starlette.types import ASGIApp
@@ -267,20 +267,20 @@ async def _running(application: Any) -> AsyncIterator[None]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def dashboard(settings: Settings) -> AsyncIterator[tuple[Any, ASGIApp]]:
-    with tempfile.TemporaryDirectory() as place:
-        os.environ.update(
-            {
-                "__REFLEX_SKIP_COMPILE": "true",
-                "REFLEX_CHECK_LATEST_VERSION": "false",
-                "REFLEX_ENV_MODE": "prod",
-                "REFLEX_STATE_MANAGER_MODE": "memory",
-                "REFLEX_TELEMETRY_ENABLED": "false",
-                "REFLEX_WEB_WORKDIR": place,
-            }
-        )
+    variables = {
+        "__REFLEX_SKIP_COMPILE": "true",
+        "REFLEX_CHECK_LATEST_VERSION": "false",
+        "REFLEX_ENV_MODE": "prod",
+        "REFLEX_STATE_MANAGER_MODE": "memory",
+        "REFLEX_TELEMETRY_ENABLED": "false",
+    }
+    with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as environment:
+        for name, value in {**variables, "REFLEX_WEB_WORKDIR": place}.items():
+            environment.setenv(name, value)
         from messagejs_app.messagejs_app import app  # noqa: PLC0415 (reads the variables above)
 
         application = app()
+        environment.undo()
         async with _running(application):
             yield app, application
 

@@ -10,7 +10,14 @@ from uuid import UUID
 
 import pytest
 
-from backend.errors import BadRequest, IdempotencyConflict, RecipientSuppressed, SendBlocked, ServiceUnavailable
+from backend.errors import (
+    BadRequest,
+    DatabaseError,
+    IdempotencyConflict,
+    RecipientSuppressed,
+    SendBlocked,
+    ServiceUnavailable,
+)
 from backend.ids import new_id
 from backend.models import Suppression
 from backend.services.platform import Platform
@@ -254,7 +261,7 @@ async def test_a_value_that_is_no_json_costs_only_its_own_message(platform: Plat
     bad.columns["metadata"] = {"n": 2**80}
     good = [_message(world, connector.id, to=f"ada{number}") for number in range(5)]
     answers = await asyncio.gather(*map(platform.writer.write, [good[0], bad, *good[1:]]), return_exceptions=True)
-    assert isinstance(answers[1], DatabaseError)
+    assert isinstance(answers[1], BadRequest)
     assert [answer for answer in answers if isinstance(answer, BaseException)] == [answers[1]]
     assert await _count(platform, world) == (5, 5)
 
