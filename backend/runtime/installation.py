@@ -14,6 +14,7 @@ from backend.runtime.errors import CannotStart
 from backend.runtime.finding import Finding, State
 from backend.runtime.preflight import Problem, configuration_problems, database_problems, first_line
 from backend.runtime.web import require_free_port
+from backend.services.heartbeat import ALIVE_S
 from backend.services.reporting.facts import DECIDING, WARNING, Check, check_write
 from backend.services.reporting.health import check_redis
 from backend.settings import Settings
@@ -124,9 +125,7 @@ async def _facts(settings: Settings) -> list[Finding]:
         return [Finding("database", "wrong", f"does not answer: {first_line(exc)}")]
     finally:
         await connection.close()
-    return [_shown(name, check) for name, check in checks.items()] + [
-        Finding("process", "ok", _told(row)) for row in rows
-    ]
+    return [*(_shown(name, check) for name, check in checks.items()), *(_process(row) for row in rows)]
 
 
 async def _write(connection: psycopg.AsyncConnection[Any]) -> None:
@@ -138,7 +137,9 @@ def _shown(name: str, check: Check) -> Finding:
     return Finding(name, _STATES[check.status], check.detail)
 
 
-def _told(row: tuple[Any, ...]) -> str:
+def _process(row: tuple[Any, ...]) -> Finding:
     role, host, pid, version, age_s, failing = row
     failed = "".join(f"; {task['name']} fails ({task['error']})" for task in failing)
-    return f"{role} {version} on {host} (pid {pid}), heard {age_s} s ago{failed}"
+    is_well = age_s <= ALIVE_S and not failing
+    text = f"{role} {version} on {host} (pid {pid}), heard {age_s} s ago{failed}"
+    return Finding("process", "ok" if is_well else "note", text)

@@ -114,7 +114,8 @@ class Supervisor:
             raise ServerFailed(f"{child.name} is not ready after {_READY_PATIENCE_S:g} s: {why}") from exc
 
     async def _migrate(self) -> None:
-        child = Child(self._plan.migration, self._printer, self._announce, silent=True)
+        # It speaks only when it has to wait for somebody, or fails.
+        child = Child(self._plan.migration, self._printer, self._announce)
         self._children.append(child)
         code = await child.run_to_end()
         if code != 0:

@@ -95,6 +95,16 @@ def test_a_set_database_goes_before_a_running_supervisor(tmp_path: Path) -> None
     assert environment.settings().require_database_url() == "postgresql://mine@/db"
 
 
+def test_a_supervisor_on_the_same_database_lends_the_redis_that_it_runs(tmp_path: Path) -> None:
+    os.environ["DATABASE_URL"] = "postgresql://mine@/db"
+    announced = {"DATABASE_URL": "postgresql://mine@/db", "REDIS_URL": "unix:///run/valkey.sock"}
+    running = Running(Identity.of(os.getpid()), "http://x", announced)
+    DataDir(tmp_path).announce(running)
+    environment = Environment({"MESSAGEJS_DATA_DIR": str(tmp_path)})
+    assert environment.join_running() == running
+    assert environment.settings().require_redis_url() == "unix:///run/valkey.sock"
+
+
 def test_what_a_dead_supervisor_announced_is_not_used(tmp_path: Path) -> None:
     DataDir(tmp_path).announce(Running(Identity(os.getpid(), "another start"), "http://x", {}))
     assert Environment({"MESSAGEJS_DATA_DIR": str(tmp_path)}).join_running() is None

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from backend import ids
 from backend.models import Campaign, ProjectMember
 from backend.services.accounts.mail import PlatformMail
-from backend.services.campaigns.campaigns import NewCampaign, create_campaign
+from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.campaigns.plan import Plan
@@ -55,9 +55,10 @@ async def _campaign(world: World, rows: int = 3, *, message: str = "Hello {{name
     file = await CsvFile.open(io.BytesIO(table.encode()), most_rows=rows)
     mapping = {"to": "to", "name": "name"}
     plan = Plan(file.columns, mapping, connector_id=connector.id, message=message)
-    async with world.platform.database.transaction() as session:
-        caller = Caller(world.project_id, "live")
-        made = await create_campaign(world.platform, session, caller, new=NewCampaign("Sale", plan), file=file)
+    caller, new = Caller(world.project_id, "live"), NewCampaign("Sale", plan)
+    with await read_rows(world.platform, caller, new=new, file=file) as read:
+        async with world.platform.database.transaction() as session:
+            made = await create_campaign(session, caller, new=new, rows=read)
     return made.id
 
 

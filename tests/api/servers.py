@@ -1,0 +1,56 @@
+"""Servers on databases of their own, and what their health says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from backend.api.app import create_api
+from backend.models.migrate import upgrade
+from backend.services.platform import Platform
+from backend.services.reporting.facts import Check
+from backend.services.reporting.health import Health
+from backend.settings import Settings
+
+MakeDatabase = Callable[[], str]
+
+
+@asynccontextmanager
+async def server_with(settings: Settings, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_api(settings.model_copy(update=changes))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://messagejs.local") as client,
+    ):
+        yield client
+
+
+def platform_of(client: httpx.AsyncClient) -> Platform:
+    transport: Any = client._transport
+    platform: Platform = transport.app.state.platform
+    return platform
+
+
+def migrated(make_database: MakeDatabase) -> SecretStr:
+    """Return the URL of a database of its own, with the schema."""
+    url = make_database()
+    upgrade(url)
+    return SecretStr(url)
+
+
+async def checks_of(platform: Platform) -> dict[str, Check]:
+    """Ask now, whatever an answer of the last second says."""
+    return await Health(platform).checks()
+
+
+async def timed_readyz(client: httpx.AsyncClient) -> tuple[int, dict[str, Any]]:
+    started = time.perf_counter()
+    response = await client.get("/readyz")
+    assert time.perf_counter() - started < 4
+    return response.status_code, response.json()
