@@ -5,18 +5,13 @@ AppError
 │       InvalidTo / InvalidPhone, InvalidConnectorType, InvalidConnectorCredentials, InvalidLink,
 │       ConnectorNotActive, TemplateNotActive
 ├── Unauthenticated (401): InvalidCredentials, TokenExpired, InvalidToken, MissingApiKey, InvalidApiKey, ApiKeyExpired
-├── Forbidden (403): KeyScope, OriginNotAllowed, ProjectNotActive, SendBlocked, RecipientSuppressed,
-│       RegistrationClosed
-├── NotFound (404): ProjectNotFound, ConnectorNotFound, TemplateNotFound, TemplateVersionNotFound, MessageNotFound,
-│       KeyNotFound, RouteNotFound, CampaignNotFound, UserNotFound, SessionNotFound, MemberNotFound, InvitationNotFound
-├── MethodNotAllowed (405)
+├── Forbidden (403): KeyScope, OriginNotAllowed, ProjectNotActive, SendBlocked, RecipientSuppressed, RegistrationClosed
+├── NotFound (404): ProjectNotFound, ConnectorNotFound, MessageNotFound and so on, one for each noun
 ├── Conflict (409): EmailTaken, IdempotencyInFlight, LastOwner, AlreadyMember, TooManyKeys, RouteNameTaken,
 │       MessageNotCancelable, MessageNotResendable, MessageRedacted, NotADeadLetter, CampaignStateConflict
-├── PreconditionFailed (412), PayloadTooLarge (413), UnsupportedMediaType (415), IdempotencyConflict (422)
-├── RateLimitExceeded, QuotaExceeded (429)
-├── ServerError (500): ConnectorFailed, DatabaseError
-├── ThirdPartyError (502)
-└── ServiceUnavailable (503)
+├── MethodNotAllowed (405), PreconditionFailed (412), PayloadTooLarge (413), UnsupportedMediaType (415)
+├── IdempotencyConflict (422), RateLimitExceeded, QuotaExceeded (429)
+└── ServerError (500): ConnectorFailed, DatabaseError; ThirdPartyError (502), ServiceUnavailable (503)
 """
 
 from __future__ import annotations
