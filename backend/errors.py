@@ -5,11 +5,8 @@ AppError
 │       InvalidTo / InvalidPhone, InvalidConnectorType, InvalidConnectorCredentials, InvalidLink,
 │       ConnectorNotActive, TemplateNotActive
 ├── Unauthenticated (401): InvalidCredentials, TokenExpired, InvalidToken, MissingApiKey, InvalidApiKey, ApiKeyExpired
-├── Forbidden (403): KeyScope, OriginNotAllowed, ProjectNotActive, SendBlocked, RecipientSuppressed,
-│       RegistrationClosed
-├── NotFound (404): ProjectNotFound, ConnectorNotFound, TemplateNotFound, TemplateVersionNotFound, MessageNotFound,
-│       KeyNotFound, RouteNotFound, CampaignNotFound, UserNotFound, SessionNotFound, MemberNotFound, InvitationNotFound
-├── MethodNotAllowed (405)
+├── Forbidden (403): KeyScope, OriginNotAllowed, ProjectNotActive, SendBlocked, RecipientSuppressed, RegistrationClosed
+├── NotFound (404): ProjectNotFound, ConnectorNotFound, MessageNotFound and so on, one for each noun
 ├── Conflict (409): EmailTaken, IdempotencyInFlight, LastOwner, AlreadyMember, TooManyKeys, RouteNameTaken,
 │       MessageNotCancelable, MessageNotResendable, MessageRedacted, NotADeadLetter, CampaignStateConflict
 ├── PreconditionFailed (412), PayloadTooLarge (413), UnsupportedMediaType (415), IdempotencyConflict (422)

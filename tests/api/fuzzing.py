@@ -84,6 +84,8 @@ UNSAYABLE: Final = {
     r"Leave out|Name a|'recipient' is missing": "one field stands in for another",
     r"is no origin|Origins\b": "a host's name has rules of its own",
     r"NUL character": "Postgres's own limit, for every text",
+    r"holds the control character": "names are one line, in every script",
+    r'"code":"COMMON_PASSWORD"': "the list is 8,000 long",
     r'"code":"INVALID_CSV"|"field":"mapping': "a table is read to know its columns",
 }
 

@@ -15,7 +15,7 @@ import pytest
 from backend import ids
 from backend.api.app import create_api
 from backend.crypto import keyed_hash
-from backend.errors import InvalidApiKey
+from backend.errors import InvalidApiKey, ProjectNotActive
 from backend.models import ApiKey
 from backend.settings import Settings
 from tests.api.conftest import Account, Api
@@ -104,7 +104,7 @@ async def test_an_inactive_key_and_an_inactive_project_are_refused(api: Api) -> 
     await api.put(account, f"{keys_of(account)}/{key['id']}", {"isActive": True})
     assert (await catalog.key(key["key"])).name == "Key"
     await api.put(account, f"/api/v1/projects/{account.project_id}", {"isActive": False})
-    with pytest.raises(InvalidApiKey):
+    with pytest.raises(ProjectNotActive):
         await catalog.key(key["key"])
 
 
