@@ -16,10 +16,12 @@ import redis
 import redis.asyncio
 import structlog
 from rq import Queue
+from rq.serializers import JSONSerializer
 
 log = structlog.get_logger()
 
-QUEUE: Final = "deliver"
+# Jobs are JSON: who can write to Redis gets no code run. Versions whose jobs were pickles listen to "deliver".
+QUEUE: Final = "wake"
 DRAIN_JOB: Final = "workers.jobs.drain"
 INVALIDATION_CHANNEL: Final = "messagejs:changes"
 LANE_COUNT: Final = 3
@@ -92,7 +94,7 @@ class Doorbell:
     def __init__(self, client: redis.asyncio.Redis, redis_url: str) -> None:
         self._ring_script = client.register_script(_RING_SCRIPT)
         self._redis: redis.Redis = redis.Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=2)
-        self._queue = Queue(QUEUE, connection=self._redis)
+        self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
         self._waiting: dict[Turn, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._alarms: dict[int, tuple[set[Turn], asyncio.TimerHandle]] = {}

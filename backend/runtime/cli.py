@@ -108,13 +108,16 @@ def worker(data_dir: DataDirOption = None) -> None:
     _join(environment)
     settings = environment.settings()
     from backend import logs
+    from backend.runtime.watchdog import watched
     from backend.services.background import collect_nothing
 
+    logs.configure_from(settings)
+    # Before anything that begins a thread, and while there is little to share.
+    beat = watched(settings.watchdog_s)
     collect_nothing()
     from workers.worker import main as work
 
-    logs.configure_from(settings)
-    work()
+    work(beat=beat)
 
 
 @app.command()

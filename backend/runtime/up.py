@@ -57,6 +57,8 @@ def _prepare_environment(
         secrets.require_all(already_set)
     servers: list[Program] = []
     layout = Layout(data_dir.path) if settings.database_url is None or settings.redis_url is None else None
+    if layout is not None and layout.account is not None and layout.account.warning:
+        printer.remark(layout.account.warning)
     if settings.database_url is None and layout is not None:
         environment.add(secrets.generate_missing(data_dir, already_set), "secrets.env")
         connections = (settings.web_workers + settings.workers) * settings.database_pool_size + _SPARE_CONNECTIONS
