@@ -23,8 +23,8 @@ from backend.services.accounts.limits import network_of
 log = structlog.get_logger()
 
 _LOOK_EVERY_S: Final = 0.5
-# A body younger than this is on its way, not slow.
-_SLOW_AFTER_S: Final = 2.0
+# A body that was looked at less often is on its way, not slow.
+_SLOW_AFTER_LOOKS: Final = 4
 _TRY_AGAIN_LATER: Final = 1013
 
 
@@ -48,13 +48,13 @@ class _Refusal:
 class Intake:
     """ASGI, inside whatever sets `scope["client"]`: the address is the client's, not the proxy's."""
 
-    def __init__(self, app: ASGIApp, limits: IntakeLimits) -> None:
+    def __init__(self, app: ASGIApp, limits: IntakeLimits, *, look_every_s: float = _LOOK_EVERY_S) -> None:
         self._app = app
         self._limits = limits
+        self._look_every_s = look_every_s
         self._bodies: set[_Body] = set()
         self._sockets: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
-        self._looked_at = 0.0
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
@@ -96,15 +96,11 @@ class Intake:
         self._bodies.discard(body)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._looked_at = loop.time()
-        self._timer = loop.call_later(_LOOK_EVERY_S, self._look, loop)
+        self._timer = loop.call_later(self._look_every_s, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        # When this loop was held up or the machine asleep, what has arrived meanwhile is yet to be read.
-        is_on_time = loop.time() - self._looked_at < 2 * _LOOK_EVERY_S
-        if is_on_time:
-            self._judge()
+        self._judge()
         if self._bodies:
             self._schedule(loop)
 
@@ -113,11 +109,12 @@ class Intake:
         slow: dict[str, list[_Body]] = {}
         refused: Counter[str] = Counter()
         for body in list(self._bodies):
-            body.age_s += _LOOK_EVERY_S
+            # By looks, not by the clock: while the loop is held up or the machine asleep nobody reads what came.
+            body.age_s += self._look_every_s
             if body.is_late(limits):
                 body.refuse(_late(body))
                 refused[body.network] += 1
-            elif body.age_s >= _SLOW_AFTER_S and body.refusal is None:
+            elif body.age_s >= _SLOW_AFTER_LOOKS * self._look_every_s and body.refusal is None:
                 slow.setdefault(body.network, []).append(body)
         most = limits.slow_bodies_per_address
         for network, bodies in slow.items() if most else ():

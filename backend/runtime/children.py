@@ -19,8 +19,6 @@ from backend.runtime.process import Command, Identity
 _GROUP_PATIENCE_S: Final = 3.0
 _CHECK_EVERY_S: Final = 5.0
 _LONGEST_CHECK_S: Final = 12.0
-# Granian gives its own processes eight seconds.
-_HUNG_PATIENCE_S: Final = 9.0
 
 
 class Program(Protocol):
@@ -57,12 +55,16 @@ class Output(Protocol):
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """A process that lived `instant_s` starts afresh; `deaths` shorter lives in a row are enough."""
+    """A process that lived `instant_s` starts afresh; `deaths` shorter lives in a row are enough.
+
+    One that does not answer has `hung_s` to end in order; Granian gives its own processes eight seconds.
+    """
 
     instant_s: float = 10.0
     deaths: int = 8
     base_s: float = 0.1
     cap_s: float = 5.0
+    hung_s: float = 9.0
 
     def delay_s(self, deaths: int) -> float:
         return float(min(self.cap_s, self.base_s * 2 ** (deaths - 1)))
@@ -177,7 +179,7 @@ class Child:
             self._output.remark(f"{self.name} does not answer, ending it", silent_s=round(self._hang_s, 1))
             with suppress(ProcessLookupError):
                 process.send_signal(self._program.command().stop_signal)
-                await asyncio.sleep(_HUNG_PATIENCE_S)
+                await asyncio.sleep(self._policy.hung_s)
                 process.kill()
 
     async def _await_hang(self) -> None:

@@ -28,8 +28,8 @@ from backend.runtime.private_files import write_private
 from backend.runtime.process import Command, end_leftovers, minimal_env
 
 _NAME: Final = "messagejs"
-_UNREADABLE_FILE: Final = re.compile(r"\bAOF\b|append only file")
-_NO_ROOM: Final = re.compile("No space left|Permission denied|Read-only|Too many open files")
+_UNREADABLE_FILE: Final = re.compile(r"\bAOF\b|append only file|Internal error in RDB")
+_NOT_THE_FILE: Final = re.compile("No space left|Permission denied|Read-only|Too many open files|[Uu]nix socket")
 _SOCKET_PATH_BYTES: Final = 103  # macOS takes 104 with the final zero, Linux 108
 
 
@@ -174,6 +174,7 @@ class EmbeddedValkey:
         self._data = layout.state / "valkey"
         self._socket = layout.sockets / "valkey.sock"
         self._binary = valkey_binary(layout.account)
+        self._failed_starts = 0
 
     @property
     def url(self) -> str:
@@ -210,20 +211,26 @@ class EmbeddedValkey:
             raise NotReady(str(exc)) from exc
         if answer != (b"+OK\r\n", b"+PONG\r\n"):  # "-LOADING ..." while it reads its file
             raise NotReady(b"".join(answer).decode(errors="replace").strip())
+        self._failed_starts = 0
 
     def check(self) -> None:
         """Not asked: what is busy with a long script must not be ended for it."""
 
     def repair(self, last_lines: Iterable[str]) -> str:
+        self._failed_starts += 1
         files = self._data / "appendonlydir"
-        reasons = [line for line in last_lines if _UNREADABLE_FILE.search(line) and not _NO_ROOM.search(line)]
-        if not reasons or not files.exists():
+        lines = [line.partition("# ")[2] or line for line in last_lines]
+        reasons = [line for line in lines if _UNREADABLE_FILE.search(line)]
+        # A damage that it crashes on has no words of its own.
+        is_unreadable = bool(reasons) or self._failed_starts > 1
+        if not files.exists() or not is_unreadable or any(_NOT_THE_FILE.search(line) for line in lines):
             return ""
         aside = files.with_name(f"appendonlydir.unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
         files.rename(aside)
+        reason = (reasons or lines or ["it said nothing"])[-1]
         return (
-            f"valkey could not read its file ({reasons[-1].partition('# ')[2]}); it is now {aside}, and valkey "
-            "starts empty: counters of limits begin again, messages are not touched"
+            f"valkey could not read its file ({reason}); it is now {aside}, and valkey starts empty: "
+            "counters of limits begin again, messages are not touched"
         )
 
 

@@ -60,16 +60,17 @@ class Pulse:
 class Watch:
     """The reading end: ends each process that has beaten and then not for `silence_s`."""
 
-    def __init__(self, connection: Connection, silence_s: float) -> None:
+    def __init__(self, connection: Connection, silence_s: float, *, look_s: float = BEAT_EVERY_S) -> None:
         self._connection = connection
         self._silence_s = silence_s
+        self._look_s = look_s
         self._seen: dict[int, tuple[Identity, float]] = {}  # pid: (who that is, seconds of silence)
 
     def look(self) -> bool:
-        """Listen for a beat's length and judge; False when nobody is left who could write."""
+        """Listen for `look_s` and judge; False when nobody is left who could write."""
         began = time.monotonic()
         heard: set[int] = set()
-        while (left_s := began + BEAT_EVERY_S - time.monotonic()) > 0:
+        while (left_s := began + self._look_s - time.monotonic()) > 0:
             ready, _, _ = select.select([self._connection], [], [], left_s)
             if not ready:
                 break
@@ -88,11 +89,11 @@ class Watch:
             identity, silent_s = self._seen[pid]
             if not identity.is_alive():
                 del self._seen[pid]
-            elif silent_s + BEAT_EVERY_S >= self._silence_s:
+            elif silent_s + self._look_s >= self._silence_s:
                 del self._seen[pid]
                 _end(identity, self._silence_s)
             else:
-                self._seen[pid] = (identity, silent_s + BEAT_EVERY_S)
+                self._seen[pid] = (identity, silent_s + self._look_s)
 
 
 def _end(hung: Identity, silence_s: float) -> None:

@@ -47,8 +47,9 @@ def messagejs(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> 
 class Up:
     """One `messagejs up --no-dashboard`."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
         self.data_dir = data_dir
+        self._environment = env or {}
         self.port = free_port()
         self._arguments = arguments
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
@@ -59,7 +60,7 @@ class Up:
         argv += ["--data-dir", str(self.data_dir), "--port", str(self.port), *self._arguments]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                argv, cwd=self.data_dir.parent, env=clean_environment(), stdout=log, stderr=log
+                argv, cwd=self.data_dir.parent, env=clean_environment() | self._environment, stdout=log, stderr=log
             )
 
     def until(self, condition: Callable[[], bool], what: str, patience_s: float = 60.0) -> None:
