@@ -108,10 +108,12 @@ def worker(data_dir: DataDirOption = None) -> None:
     _join(environment)
     settings = environment.settings()
     from backend import logs
+    from backend.runtime.open_files import raise_file_limit
     from backend.runtime.watchdog import watched
     from backend.services.background import collect_nothing
 
     logs.configure_from(settings)
+    raise_file_limit()
     # Before anything that begins a thread, and while there is little to share.
     beat = watched(settings.watchdog_s)
     collect_nothing()
