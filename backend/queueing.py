@@ -15,10 +15,12 @@ from uuid import UUID
 import redis
 import redis.asyncio
 from rq import Queue
+from rq.serializers import JSONSerializer
 
 from backend.outages import OutageLog
 
-QUEUE: Final = "deliver"
+# Jobs are JSON: who can write to Redis gets no code run. Versions whose jobs were pickles listen to "deliver".
+QUEUE: Final = "wake"
 DRAIN_JOB: Final = "workers.jobs.drain"
 INVALIDATION_CHANNEL: Final = "messagejs:changes"
 LANE_COUNT: Final = 3
@@ -96,7 +98,7 @@ class Doorbell:
     def __init__(self, client: redis.asyncio.Redis, redis_url: str) -> None:
         self._ring_script = client.register_script(_RING_SCRIPT)
         self._redis: redis.Redis = redis.Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=2)
-        self._queue = Queue(QUEUE, connection=self._redis)
+        self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
         self._waiting: dict[Turn, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._outage = OutageLog("doorbell.unreachable")

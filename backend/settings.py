@@ -78,11 +78,23 @@ class Settings(BaseSettings):
         (), description="Comma-separated origins that may call the dashboard API from a browser"
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Comma-separated addresses whose X-Forwarded-* headers are believed"
+        (),
+        description="Comma-separated addresses and networks whose X-Forwarded-* headers are believed; "
+        "*: those of whoever connects, and nobody behind",
     )
     body_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest JSON body")
-    dashboard_sockets_per_address: int = Field(
-        256, ge=1, description="Open dashboard tabs an address (IPv6: a /64) may have"
+    body_timeout_s: float = Field(
+        20.0, ge=0, description="How long a body may take, beyond what BODY_BYTES_PER_S gives it; 0: for ever"
+    )
+    body_bytes_per_s: int = Field(4096, ge=0, description="Slowest upload after BODY_TIMEOUT_S; 0: any byte will do")
+    slow_bodies_per_address: int = Field(
+        100, ge=0, description="Bodies an address may have on their way for over two seconds, a web process; 0: any"
+    )
+    connections_per_address: int = Field(
+        1000, ge=0, description="Connections an address may hold to a web process, trusted proxies aside; 0: any"
+    )
+    sockets_per_address: int = Field(
+        500, ge=1, description="Web sockets (dashboard tabs) an address (IPv6: a /64) may hold in a web process"
     )
     dashboard_rate_limit_per_minute: int = Field(100, ge=0, description="Dashboard API calls a user; 0: off")
     global_rate_limit_per_minute: int = Field(
@@ -162,6 +174,9 @@ class Settings(BaseSettings):
     # --- Operations.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal")
+    watchdog_s: float = Field(
+        30.0, ge=0, description="A web or worker process whose event loop is silent for so long is ended; 0: never"
+    )
     sentry_dsn: SecretStr | None = Field(None, description="Report unexpected errors to Sentry")
 
     @field_validator("jwt_expires_in", "jwt_refresh_expires_in", mode="before")

@@ -72,7 +72,7 @@ class Dashboard(rx.App):
                 yield
 
         self.register_lifespan_task(api_lifespan)
-        limits = SocketLimits(of_address=get_settings().dashboard_sockets_per_address)
+        limits = SocketLimits(of_address=get_settings().sockets_per_address)
         sockets = SocketDoor(super().__call__(), limits, address_in)
         pages = door(sockets, allowed_origins=_allowed_origins())
         scripts = inline_scripts(_site())

@@ -10,11 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.services.accounts.limits import network_of
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +28,6 @@ AT_ONCE: Final = 120.0
 _TOO_BIG: Final = 1009
 _NOT_TEXT: Final = 1003
 _TELL_EVERY_S: Final = 60.0
-_NETWORK_BITS: Final = 64
 # What Engine.IO knows; it falls over anything else, and the socket would stay half open.
 _PACKETS: Final = frozenset("0123456")
 
@@ -55,7 +55,7 @@ class SocketDoor:
         if scope["type"] != "websocket":
             await self._application(scope, receive, send)
             return
-        address = _network(self._address_in(scope))
+        address = network_of(self._address_in(scope))
         if self._open[address] >= self._limits.of_address or self._open.total() >= self._limits.of_process:
             self._tell(address)
             await receive()
@@ -111,16 +111,3 @@ class _Reader:
         self._at = now
         if self._allowance < 0:
             await asyncio.sleep(-self._allowance / self._limits.per_second)
-
-
-def _network(address: str) -> str:
-    """An IPv6 customer has a whole /64; what counts for one address counts for it."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(IPv6Address(int(parsed) >> _NETWORK_BITS << _NETWORK_BITS))

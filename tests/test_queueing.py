@@ -10,6 +10,7 @@ import pytest_asyncio
 import redis.asyncio
 from redis import Redis
 from rq import Queue
+from rq.serializers import JSONSerializer
 from rq.utils import import_attribute
 
 from backend.ids import new_id
@@ -226,9 +227,9 @@ async def test_a_wake_up_that_nobody_takes_goes_away(doorbell: Doorbell, redis_u
     """Workers that were away for an hour must not come back to a pile of them."""
     await _ring(doorbell, (1, new_id()))
     connection = Redis.from_url(redis_url)
-    (job,) = Queue(QUEUE, connection=connection).jobs
+    (job,) = Queue(QUEUE, connection=connection, serializer=JSONSerializer).jobs
     connection.close()
-    assert (job.func_name, job.args, job.ttl) == (DRAIN_JOB, (), 60)
+    assert (job.func_name, job.args, job.ttl) == (DRAIN_JOB, [], 60)
 
 
 async def test_without_redis_ringing_neither_fails_nor_waits_for_long() -> None:

@@ -77,6 +77,10 @@ class DeliveryProcess:
 
         asyncio.run_coroutine_threadsafe(call(), self._loop).result(timeout_s)
 
+    def keep_running(self, name: str, task: Callable[[], Awaitable[None]]) -> None:
+        """Run `task()` on the loop for as long as the process lives, supervised."""
+        self._loop.call_soon_threadsafe(self._background.start, name, task)
+
     def request_stop(self) -> None:
         """Claim nothing more. Called from a signal handler: returns at once."""
         self.is_stop_requested = True

@@ -14,6 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from backend.api.dependencies import PlatformDep
+from backend.api.proxies import trusted_proxies
 from backend.errors import InvalidToken, KeyScope, MissingApiKey, OriginNotAllowed
 from backend.services.accounts.access import UserPrincipal
 from backend.services.accounts.limits import count_dashboard_call
@@ -40,17 +41,13 @@ def bearer_token(connection: HTTPConnection) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def client_of(connection: HTTPConnection, trusted_proxies: Iterable[str]) -> Client:
+def client_of(connection: HTTPConnection, trusted: Iterable[str]) -> Client:
     """Return who is at the other end; X-Forwarded-For counts only when a trusted proxy sent it."""
-    address = connection.client.host if connection.client is not None else ""
-    trusted = tuple(trusted_proxies)
-    if not trusted and connection.headers.get("x-forwarded-for"):
-        _warn_of_proxy(address)
-    if trusted:
-        hops = [hop.strip() for hop in connection.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
-        # From the right: each hop was written by the one after it, and only a trusted one tells the truth.
-        while hops and _is_trusted(address, trusted):
-            address = hops.pop()
+    peer = connection.client.host if connection.client is not None else ""
+    proxies = trusted_proxies(tuple(trusted))
+    if not proxies and connection.headers.get("x-forwarded-for"):
+        _warn_of_proxy(peer)
+    address = proxies.client_of(peer, connection.headers.getlist("x-forwarded-for")) if proxies else peer
     return Client(address=address, user_agent=connection.headers.get("user-agent", ""))
 
 
@@ -68,16 +65,6 @@ def _warn_of_proxy(address: str) -> None:
             problem="it sends X-Forwarded-For, which is not believed: limits take all of its clients for one",
             remedy=f"set TRUSTED_PROXIES={address} if it is your proxy",
         )
-
-
-def _is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
-    if "*" in trusted or address in trusted:
-        return True
-    try:
-        parsed = ipaddress.ip_address(address)
-        return any(parsed in ipaddress.ip_network(network, strict=False) for network in trusted if "/" in network)
-    except ValueError:
-        return False
 
 
 def require_same_origin(request: HTTPConnection) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -18,6 +17,8 @@ from backend.runtime.errors import ProcessKeepsDying
 from backend.runtime.process import Command, Identity
 
 _GROUP_PATIENCE_S: Final = 3.0
+_CHECK_EVERY_S: Final = 5.0
+_LONGEST_CHECK_S: Final = 12.0
 
 
 class Program(Protocol):
@@ -34,6 +35,15 @@ class Program(Protocol):
     def probe(self) -> None:
         """Return when it does its work; raises NotReady; blocking but brief."""
 
+    def check(self) -> None:
+        """Return when it, once ready, still answers; raises NotReady; blocking but brief."""
+
+    def repair(self, last_lines: Iterable[str]) -> str:
+        """Put right what kept it from becoming ready, so that a new start does not trip over it.
+
+        Called when it died before it was ready; returns a remark, empty when there was nothing to do.
+        """
+
 
 class Output(Protocol):
     """Where a process's lines and the supervisor's own remarks go."""
@@ -45,12 +55,16 @@ class Output(Protocol):
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """A process that lived `instant_s` starts afresh; `deaths` shorter lives in a row are enough."""
+    """A process that lived `instant_s` starts afresh; `deaths` shorter lives in a row are enough.
+
+    One that does not answer has `hung_s` to end in order; Granian gives its own processes eight seconds.
+    """
 
     instant_s: float = 10.0
     deaths: int = 8
     base_s: float = 0.1
     cap_s: float = 5.0
+    hung_s: float = 9.0
 
     def delay_s(self, deaths: int) -> float:
         return float(min(self.cap_s, self.base_s * 2 ** (deaths - 1)))
@@ -62,7 +76,8 @@ _POLICY: Final = RestartPolicy()
 class Child:
     """Keeps one program running until `stop`; `run` raises ProcessKeepsDying when it gives up.
 
-    A silent one is heard only through its last words.
+    A silent one is heard only through its last words. One that was ready and does not answer its check for
+    `hang_s` is ended, to be started again; 0: nobody asks.
     """
 
     def __init__(
@@ -73,15 +88,18 @@ class Child:
         *,
         silent: bool = False,
         policy: RestartPolicy = _POLICY,
+        hang_s: float = 0.0,
     ) -> None:
         self.name = program.name
         self._silent = silent
         self._policy = policy
+        self._hang_s = hang_s
         self.ready = asyncio.Event()
         self._program = program
         self._output = output
         self._on_change = on_change
         self._process: asyncio.subprocess.Process | None = None
+        self._was_ready = False  # in its last life
         self._stopping = asyncio.Event()
         self._last_lines: deque[str] = deque(maxlen=25)
 
@@ -98,6 +116,8 @@ class Child:
             lived_s, code = await self._run_once()
             if self._stopping.is_set():
                 return
+            if not self._was_ready and (remark := await asyncio.to_thread(self._program.repair, self._last_lines)):
+                self._output.remark(remark)
             deaths = deaths + 1 if lived_s < self._policy.instant_s else 1
             if deaths >= self._policy.deaths:
                 raise ProcessKeepsDying(self._obituary(code))
@@ -116,25 +136,28 @@ class Child:
 
     async def _run_once(self) -> tuple[float, int]:
         command = self._program.command()
+        self._last_lines.clear()
         started = time.monotonic()
         # A pipe of our own: asyncio's would have `wait` last until grandchildren close it, too.
         reading, writing = os.pipe()
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *command.argv, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing, **command.popen_options()
-            )
+            with command.input() as stdin:
+                self._process = await asyncio.create_subprocess_exec(
+                    *command.argv, stdin=stdin, stdout=writing, stderr=writing, **command.popen_options()
+                )
         except BaseException:
             os.close(reading)
             raise
         finally:
             os.close(writing)
         self._on_change()
-        readiness = asyncio.create_task(self._await_ready())
+        readiness = asyncio.create_task(self._follow(self._process))
         pump = asyncio.create_task(self._pump(reading))
         try:
             code = await self._process.wait()
         finally:
             readiness.cancel()
+            self._was_ready = self.ready.is_set()
             self.ready.clear()
         await self._end_group(self._process.pid, pump)
         self._on_change()
@@ -148,6 +171,31 @@ class Child:
                 os.killpg(group, signal.SIGKILL)
             await asyncio.wait([pump], timeout=1.0)
             pump.cancel()
+
+    async def _follow(self, process: asyncio.subprocess.Process) -> None:
+        await self._await_ready()
+        if self._hang_s:
+            await self._await_hang()
+            self._output.remark(f"{self.name} does not answer, ending it", silent_s=round(self._hang_s, 1))
+            with suppress(ProcessLookupError):
+                process.send_signal(self._program.command().stop_signal)
+                await asyncio.sleep(self._policy.hung_s)
+                process.kill()
+
+    async def _await_hang(self) -> None:
+        """Return when no check succeeded for `hang_s`.
+
+        Each failure counts for no more than a check takes: a machine that was asleep counts none against it.
+        """
+        silent_s = 0.0
+        while silent_s < self._hang_s:
+            began = time.monotonic()
+            await asyncio.sleep(min(_CHECK_EVERY_S, self._hang_s / 4))
+            try:
+                await asyncio.to_thread(self._program.check)
+                silent_s = 0.0
+            except NotReady:
+                silent_s += min(time.monotonic() - began, _LONGEST_CHECK_S)
 
     async def _await_ready(self) -> None:
         while True:

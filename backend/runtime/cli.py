@@ -111,14 +111,21 @@ def worker(data_dir: DataDirOption = None) -> None:
     environment = _environment(messagejs_data_dir=data_dir)
     _join(environment)
     settings = environment.settings()
+    from backend import logs
+    from backend.runtime.open_files import raise_file_limit
     from backend.runtime.preflight import require_fit
+    from backend.runtime.watchdog import watched
     from backend.services.background import collect_nothing
 
+    logs.configure_from(settings)
+    raise_file_limit()
+    # Before anything that begins a thread, and while there is little to share.
+    beat = watched(settings.watchdog_s)
     require_fit(settings, "worker", _remark(settings), waits_for_database=True)
     collect_nothing()
     from workers.worker import main as work
 
-    work()
+    work(beat=beat)
 
 
 @app.command()

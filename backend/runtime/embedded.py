@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -15,7 +16,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote
@@ -27,6 +28,8 @@ from backend.runtime.private_files import write_private
 from backend.runtime.process import Command, end_leftovers, minimal_env
 
 _NAME: Final = "messagejs"
+_UNREADABLE_FILE: Final = re.compile(r"\bAOF\b|append only file|Internal error in RDB")
+_NOT_THE_FILE: Final = re.compile("No space left|Permission denied|Read-only|Too many open files|[Uu]nix socket")
 _SOCKET_PATH_BYTES: Final = 103  # macOS takes 104 with the final zero, Linux 108
 
 
@@ -46,6 +49,15 @@ class Server(Protocol):
 
     def probe(self) -> None:
         """Return when the server answers; raises NotReady; blocking but brief."""
+
+    def check(self) -> None:
+        """Return when it, once ready, still answers."""
+
+    def repair(self, last_lines: Iterable[str]) -> str:
+        """Put right what kept it from becoming ready, so that a new start does not trip over it.
+
+        Called when it died before it was ready; returns a remark, empty when there was nothing to do.
+        """
 
 
 class EmbeddedPostgres:
@@ -71,6 +83,7 @@ class EmbeddedPostgres:
 
     def prepare(self) -> None:
         end_leftovers(self._data, signal.SIGINT)
+        self._layout.take_over(self._data)
         self._layout.make_sockets()
         # With nobody working in the directory these are stale, and their pid may be somebody else's by now.
         for stale in (self._data / "postmaster.pid", *self._layout.sockets.glob(".s.PGSQL.*")):
@@ -140,9 +153,19 @@ class EmbeddedPostgres:
         except psycopg.OperationalError as exc:
             raise NotReady(str(exc)) from exc
 
+    def check(self) -> None:
+        """Not asked: a database that is busy must not be ended for it."""
+
+    def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (what it lost, nobody may make up)
+        return ""
+
 
 class EmbeddedValkey:
-    """One server in `<state>/valkey`; append-only file, so that bells and counters survive a restart."""
+    """One server in `<state>/valkey`, with a password: what it holds decides what workers do.
+
+    Its append-only file lets bells and counters survive a restart. Nothing in it is the only copy, so one that
+    cannot be read is put aside.
+    """
 
     name = "valkey"
 
@@ -151,14 +174,17 @@ class EmbeddedValkey:
         self._data = layout.state / "valkey"
         self._socket = layout.sockets / "valkey.sock"
         self._binary = valkey_binary(layout.account)
+        self._failed_starts = 0
 
     @property
     def url(self) -> str:
-        return f"unix://{quote(str(self._socket))}?db=0"
+        password = quote(self._layout.valkey_password())
+        return f"unix://:{password}@{quote(str(self._socket))}?db=0"
 
     def prepare(self) -> None:
-        self._layout.make_private("valkey")
         end_leftovers(self._data, signal.SIGTERM)
+        self._layout.take_over(self._data)
+        self._layout.make_private("valkey")
         self._layout.make_sockets()
 
     def command(self) -> Command:
@@ -166,21 +192,46 @@ class EmbeddedValkey:
             str(self._binary), "--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700",
             "--dir", str(self._data), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
             "--maxmemory-policy", "noeviction", "--daemonize", "no", "--loglevel", "warning", "--logfile", "",
-            "--set-proc-title", "no",
+            "--set-proc-title", "no", "-",
         ]  # fmt: skip
-        return Command(argv=tuple(argv), env=minimal_env(), cwd=self._layout.state, account=self._layout.account)
+        return Command(
+            argv=tuple(argv), env=minimal_env(), cwd=self._layout.state, account=self._layout.account,
+            stdin=f"requirepass {self._layout.valkey_password()}\n".encode(),
+        )  # fmt: skip
 
     def probe(self) -> None:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(5)
                 connection.connect(str(self._socket))
-                connection.sendall(b"PING\r\n")
-                answer = connection.recv(64)
+                connection.sendall(f"AUTH {self._layout.valkey_password()}\r\nPING\r\n".encode())
+                answers = connection.makefile("rb")
+                answer = answers.readline(), answers.readline()
         except OSError as exc:
             raise NotReady(str(exc)) from exc
-        if answer != b"+PONG\r\n":  # "-LOADING ..." while it reads its file
-            raise NotReady(answer.decode(errors="replace").strip())
+        if answer != (b"+OK\r\n", b"+PONG\r\n"):  # "-LOADING ..." while it reads its file
+            raise NotReady(b"".join(answer).decode(errors="replace").strip())
+        self._failed_starts = 0
+
+    def check(self) -> None:
+        """Not asked: what is busy with a long script must not be ended for it."""
+
+    def repair(self, last_lines: Iterable[str]) -> str:
+        self._failed_starts += 1
+        files = self._data / "appendonlydir"
+        lines = [line.partition("# ")[2] or line for line in last_lines]
+        reasons = [line for line in lines if _UNREADABLE_FILE.search(line)]
+        # A damage that it crashes on has no words of its own.
+        is_unreadable = bool(reasons) or self._failed_starts > 1
+        if not files.exists() or not is_unreadable or any(_NOT_THE_FILE.search(line) for line in lines):
+            return ""
+        aside = files.with_name(f"appendonlydir.unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
+        files.rename(aside)
+        reason = (reasons or lines or ["it said nothing"])[-1]
+        return (
+            f"valkey could not read its file ({reason}); it is now {aside}, and valkey starts empty: "
+            "counters of limits begin again, messages are not touched"
+        )
 
 
 class Layout:
@@ -195,7 +246,7 @@ class Layout:
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
         link = self.data_dir / "servers"
         self.state = link.resolve() if link.is_symlink() else self.data_dir
-        self.account: Account | None = server_account(self.state / "postgres", self.data_dir)
+        self.account: Account | None = server_account(self.state / "postgres", self.data_dir, create=True)
         if self.account is not None and self.state == self.data_dir:
             if not self.account.may_traverse(self.data_dir / "postgres"):
                 self.data_dir.chmod(0o711)
@@ -221,7 +272,13 @@ class Layout:
         return path
 
     def make_sockets(self) -> None:
+        self.take_over(self.sockets)
         self._make_owned(self.sockets)
+
+    def take_over(self, path: Path) -> None:
+        """Have what an earlier version made for a shared account; nobody may work in it."""
+        if self.account is not None:
+            self.account.take_over(path)
 
     def _make_owned(self, path: Path) -> None:
         uid = self.account.uid if self.account else os.geteuid()
@@ -235,7 +292,13 @@ class Layout:
                 raise ServerFailed(f"{path} exists and is not a directory of user id {uid}; remove it.") from None
 
     def postgres_password(self) -> str:
-        path = self.data_dir / "postgres-password"
+        return self._password("postgres-password")
+
+    def valkey_password(self) -> str:
+        return self._password("valkey-password")
+
+    def _password(self, name: str) -> str:
+        path = self.data_dir / name
         try:
             return path.read_text()
         except FileNotFoundError:
@@ -267,9 +330,10 @@ class EmbeddedServers:
             for server in servers:
                 server.prepare()
                 command = server.command()
-                process = subprocess.Popen(
-                    command.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **command.popen_options()
-                )
+                with command.input() as stdin:
+                    process = subprocess.Popen(
+                        command.argv, stdin=stdin, stdout=log, stderr=log, **command.popen_options()
+                    )
                 self._running.append((server, process))
         for server, process in self._running:
             self._wait(server, process)

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ class Command:
     """One program to run; `stop_signal` asks it to end in order.
 
     `orphan_signal` is what the kernel sends it when its parent was killed; None: the stop signal.
+    `stdin` is what it reads there: the place for a secret, as everybody may read its arguments.
     """
 
     argv: tuple[str, ...]
@@ -32,6 +34,18 @@ class Command:
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     orphan_signal: signal.Signals | None = None
+    stdin: bytes = b""
+
+    @contextmanager
+    def input(self) -> Iterator[int]:
+        """Yield the descriptor that its stdin is to be, while it is started; `stdin` must fit into a pipe."""
+        reading, writing = os.pipe()
+        try:
+            os.write(writing, self.stdin)
+            os.close(writing)
+            yield reading
+        finally:
+            os.close(reading)
 
     def popen_options(self) -> dict[str, Any]:
         """Keyword arguments for `subprocess.Popen` and `asyncio.create_subprocess_exec`.
@@ -127,12 +141,12 @@ class Identity:
         return bool(self.started) and _start_time(self.pid) == self.started
 
     def ask_to_stop(self) -> None:
-        self._signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        self._signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         if self.is_alive():
             send([self.pid], number)
 

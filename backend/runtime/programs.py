@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from backend.runtime.embedded import NotReady
@@ -34,6 +35,12 @@ class OwnProgram:
     def probe(self) -> None:
         """A worker announces itself in Redis only; running is all that can be asked here."""
 
+    def check(self) -> None:
+        """A worker that hangs is ended by its own watchdog."""
+
+    def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (nothing to find out)
+        return ""
+
 
 class WebProgram(OwnProgram):
     """Ready when /readyz says so: database, Redis and migrations included."""
@@ -44,9 +51,16 @@ class WebProgram(OwnProgram):
         self._port = settings.port
 
     def probe(self) -> None:
+        self._ask("/readyz")
+
+    def check(self) -> None:
+        """Ask whether it answers at all: its watchdog ends the processes that serve, but not their parent."""
+        self._ask("/healthz")
+
+    def _ask(self, path: str) -> None:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=5)
         try:
-            connection.request("GET", "/readyz")
+            connection.request("GET", path)
             answer = connection.getresponse()
             text = answer.read(2000).decode(errors="replace")
         except (OSError, http.client.HTTPException) as exc:
@@ -54,4 +68,4 @@ class WebProgram(OwnProgram):
         finally:
             connection.close()
         if answer.status != 200:
-            raise NotReady(f"/readyz answers {answer.status}: {text}")
+            raise NotReady(f"{path} answers {answer.status}: {text}")

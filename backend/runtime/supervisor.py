@@ -86,14 +86,15 @@ class Supervisor:
             # What the servers say in between is for who debugs them.
             await self._ready(self._launch(program, silent=self._settings.log_level != "debug"))
         await self._migrate()
-        web = self._launch(self._plan.web)
+        # Twice the watchdog's patience: first it has its turn.
+        web = self._launch(self._plan.web, hang_s=2 * self._settings.watchdog_s)
         for program in self._plan.workers:
             self._launch(program)
         await self._ready(web)
         on_ready()
 
-    def _launch(self, program: Program, *, silent: bool = False) -> Child:
-        child = Child(program, self._printer, self._announce, silent=silent)
+    def _launch(self, program: Program, *, silent: bool = False, hang_s: float = 0.0) -> Child:
+        child = Child(program, self._printer, self._announce, silent=silent, hang_s=hang_s)
         self._children.append(child)
         watch = asyncio.create_task(self._watch(child), name=child.name)
         self._watches.add(watch)

@@ -58,6 +58,8 @@ def _prepare_environment(
         secrets.require_all(already_set)
     servers: list[Program] = []
     layout = Layout(data_dir.path) if settings.database_url is None or settings.redis_url is None else None
+    if layout is not None and layout.account is not None and layout.account.warning:
+        printer.remark(layout.account.warning)
     if settings.database_url is None and layout is not None:
         if secrets.close_to_others(data_dir):
             printer.remark(

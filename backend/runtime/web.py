@@ -6,17 +6,22 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from backend import logs
 from backend.runtime.errors import CannotStart, PortTaken
 from backend.runtime.frontend import Frontend, project_root
+from backend.runtime.open_files import most_connections, raise_file_limit
 from backend.runtime.process import die_with_parent
-from backend.services.background import collect_nothing, keep_for_good
+from backend.runtime.watchdog import Pulse, watch_children
+from backend.services.background import BackgroundTasks, collect_nothing, keep_for_good
 from backend.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _DASHBOARD: Final = "messagejs_app.messagejs_app:app"
 _API: Final = "backend.api.app:create_api"
@@ -46,9 +51,9 @@ def serve(settings: Settings, *, site: Path | None) -> None:
         http=HTTPModes.http1,
         websockets=True,
         workers=settings.web_workers,
-        # Every open dashboard and event stream holds one of these; the default would be the backlog's size.
         backlog=2048,
-        backpressure=8192,
+        # Connections of a process, open dashboards included; an address gets CONNECTIONS_PER_ADDRESS of them.
+        backpressure=most_connections(raise_file_limit()),
         http1_settings=HTTP1Settings(header_read_timeout=15_000, keep_alive=True),
         log_level=LogLevels.debug if settings.log_level == "debug" else LogLevels.warning,
         log_dictconfig=_LOGGING,
@@ -57,8 +62,8 @@ def serve(settings: Settings, *, site: Path | None) -> None:
         workers_kill_timeout=8,
     )
     logs.configure_from(settings)
-    loader = partial(_load, server.target, settings.trusted_proxies)
-    server.serve(target_loader=loader, wrap_loader=False)
+    pulse = watch_children(settings.watchdog_s) if settings.watchdog_s else None
+    server.serve(target_loader=partial(_load, server.target, pulse), wrap_loader=False)
 
 
 def reflex_environment(settings: Settings, site: Path) -> dict[str, str]:
@@ -81,19 +86,64 @@ def reflex_environment(settings: Settings, site: Path) -> dict[str, str]:
     return environment
 
 
-def _load(target: str, trusted_proxies: tuple[str, ...]) -> Callable[..., Any]:
+def _load(target: str, pulse: Pulse | None) -> ASGIApp:
     """Make the application in a worker process, which must not outlive Granian's main process."""
     from granian._internal import load_target
-    from granian.utils.proxies import wrap_asgi_with_proxy_headers
+
+    from backend.api.connection_limit import ConnectionLimit
+    from backend.api.proxies import TrustedProxies
 
     collect_nothing()
     die_with_parent(signal.SIGTERM)
-    logs.configure_from(get_settings())
-    application: Callable[..., Any] = load_target(target, factory=True)
-    if trusted_proxies:
-        application = wrap_asgi_with_proxy_headers(application, trusted_hosts=list(trusted_proxies))
+    settings = get_settings()
+    logs.configure_from(settings)
+    application = guarded(cast("ASGIApp", load_target(target, factory=True)), settings)
+    if pulse is not None:
+        pulse.prepare()
+        application = _with_pulse(application, pulse)
+    proxies = TrustedProxies(settings.trusted_proxies)
+    ConnectionLimit(settings.port, settings.connections_per_address, proxies).start()
     keep_for_good()
     return application
+
+
+def guarded(application: ASGIApp, settings: Settings) -> ASGIApp:
+    """Put what a stranger may take up, and who a stranger is, around an application."""
+    from backend.api.intake import Intake, IntakeLimits
+    from backend.api.proxies import ProxyHeaders, TrustedProxies
+
+    application = Intake(
+        application,
+        IntakeLimits(
+            body_timeout_s=settings.body_timeout_s,
+            body_bytes_per_s=settings.body_bytes_per_s,
+            slow_bodies_per_address=settings.slow_bodies_per_address,
+        ),
+    )
+    proxies = TrustedProxies(settings.trusted_proxies)
+    return ProxyHeaders(application, proxies) if proxies else application
+
+
+def _with_pulse(application: ASGIApp, pulse: Pulse) -> ASGIApp:
+    """Beat from the event loop that serves, from its start's end on."""
+
+    async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+        tasks = BackgroundTasks()
+
+        async def send_and_begin(message: Message) -> None:
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                tasks.start("pulse", pulse.keep_beating)
+
+        try:
+            await application(scope, receive, send_and_begin)
+        finally:
+            await tasks.aclose()
+
+    def dispatch(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return (lifespan if scope["type"] == "lifespan" else application)(scope, receive, send)
+
+    return dispatch
 
 
 def site_for(settings: Settings, progress: Callable[[str], None]) -> Path:

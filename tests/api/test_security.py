@@ -100,6 +100,8 @@ def test_a_scope_that_is_missing_is_named() -> None:
         ("10.0.0.9", "1.1.1.1, 198.51.100.7, 10.0.0.8", ("10.0.0.0/8",), "198.51.100.7"),
         ("10.0.0.9", "", ("10.0.0.9",), "10.0.0.9"),
         ("10.0.0.9", "1.1.1.1", ("*",), "1.1.1.1"),
+        # "*" trusts who connects, and nobody further: the first entry is the client's own.
+        ("10.0.0.9", "1.1.1.1, 198.51.100.7", ("*",), "198.51.100.7"),
     ],
 )
 def test_only_a_trusted_proxy_says_where_a_request_came_from(

@@ -20,7 +20,7 @@ import pytest
 import pytest_asyncio
 import redis
 
-from backend.runtime.embedded import Layout
+from backend.runtime.embedded import EmbeddedValkey, Layout
 from tests.flow.sender import Sender
 from tests.providers.fakes import HostileFault, HostileTelegram, meets_fault
 from tests.runtime.conftest import Up
@@ -131,7 +131,7 @@ async def _until_accepted(sender: Sender, count: int) -> None:
 
 async def test_a_flushed_valkey_loses_nothing(sender: Sender, telegram: HostileTelegram, up: Up) -> None:
     connector_id = await sender.connector("flushed")
-    client = redis.Redis(unix_socket_path=str(Layout(up.data_dir).sockets / "valkey.sock"))
+    client = redis.Redis.from_url(EmbeddedValkey(Layout(up.data_dir)).url)
 
     async def flush() -> None:
         for accepted in (100, 250, 400):

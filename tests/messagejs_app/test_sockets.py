@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from messagejs_app.sockets import SocketDoor, SocketLimits, _network
+from backend.services.accounts.limits import network_of
+from messagejs_app.sockets import SocketDoor, SocketLimits
 
 _TEXT = {"type": "websocket.receive", "text": "42x", "bytes": None}
 
@@ -124,4 +125,4 @@ async def test_what_comes_too_fast_waits_and_is_not_lost(application: Applicatio
     ],
 )
 def test_an_ipv6_network_counts_as_one_address(address: str, network: str) -> None:
-    assert _network(address) == network
+    assert network_of(address) == network

@@ -52,8 +52,11 @@ def messagejs(
 class Up:
     """One `messagejs up`; the dashboard is left out unless it `has_pages`."""
 
-    def __init__(self, data_dir: Path, *arguments: str, has_pages: bool = False) -> None:
+    def __init__(
+        self, data_dir: Path, *arguments: str, has_pages: bool = False, env: dict[str, str] | None = None
+    ) -> None:
         self.data_dir = data_dir
+        self._environment = env or {}
         self.port = free_port()
         self._arguments = arguments if has_pages else ("--no-dashboard", *arguments)
         # The first build of the pages fetches npm packages.
@@ -66,7 +69,7 @@ class Up:
         argv += ["--data-dir", str(self.data_dir), "--port", str(self.port), *self._arguments]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                argv, cwd=self.data_dir.parent, env=clean_environment(), stdout=log, stderr=log
+                argv, cwd=self.data_dir.parent, env=clean_environment() | self._environment, stdout=log, stderr=log
             )
 
     def until(self, condition: Callable[[], bool], what: str, patience_s: float = 60.0) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,7 @@ from backend.runtime.embedded import NotReady
 from backend.runtime.errors import ProcessKeepsDying
 from backend.runtime.process import Command, Identity
 
-_QUICK = RestartPolicy(instant_s=5, deaths=3, base_s=0.01, cap_s=0.02)
+_QUICK = RestartPolicy(instant_s=5, deaths=3, base_s=0.01, cap_s=0.02, hung_s=0.3)
 
 
 class Script:
@@ -28,6 +28,8 @@ class Script:
         self._code = code
         self._cwd = cwd
         self._ready_file = ready_file
+        self.answers: Path | None = None  # it does as long as this file is there
+        self.repaired_after: list[str] = []
         self.starts = 0
 
     def prepare(self) -> None:
@@ -35,6 +37,14 @@ class Script:
 
     def command(self) -> Command:
         return Command(argv=(sys.executable, "-c", self._code), env=dict(os.environ), cwd=self._cwd)
+
+    def repair(self, last_lines: Iterable[str]) -> str:
+        self.repaired_after += last_lines
+        return "put right" if self.repaired_after else ""
+
+    def check(self) -> None:
+        if self.answers is not None and not self.answers.exists():
+            raise NotReady("it does not answer")
 
     def probe(self) -> None:
         if self._ready_file is not None and not self._ready_file.exists():
@@ -114,6 +124,33 @@ async def test_a_program_that_ignores_the_request_to_stop_is_killed_after_its_pa
     await running
     assert 0.3 <= time.monotonic() - began < 3
     assert output.remarks == ["script did not stop in time, killing it"]
+
+
+async def test_a_program_that_was_ready_and_does_not_answer_any_more_is_started_again(tmp_path: Path) -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    program, output = Script(deaf, tmp_path), Lines()
+    program.answers = tmp_path / "answers"
+    program.answers.touch()
+    child = Child(program, output, lambda: None, policy=_QUICK, hang_s=0.4)
+    running = asyncio.create_task(child.run())
+    await _until(child.ready.is_set)
+    first = child.identity
+    await asyncio.sleep(0.8)
+    assert child.identity == first
+    program.answers.unlink()
+    await _until(lambda: child.identity not in {None, first})  # though it ignores the request to end
+    program.answers = None
+    assert output.remarks == ["script does not answer, ending it", "script died, starting it again"]
+    await child.stop(0.1)
+    await running
+
+
+async def test_what_kept_a_program_from_becoming_ready_is_put_right_before_the_next_start(tmp_path: Path) -> None:
+    program, output = Script("print('file is corrupt'); raise SystemExit(1)", tmp_path, tmp_path / "never"), Lines()
+    with pytest.raises(ProcessKeepsDying):
+        await _child(program, output).run()
+    assert program.repaired_after == ["file is corrupt"] * 3
+    assert output.remarks[:2] == ["put right", "script died, starting it again"]
 
 
 async def test_what_a_dead_program_leaves_in_its_group_is_ended(tmp_path: Path) -> None:

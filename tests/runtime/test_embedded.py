@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import psycopg
 import pytest
 import redis
 
-from backend.runtime.embedded import EmbeddedServers, Layout
+from backend.runtime.children import Child
+from backend.runtime.embedded import EmbeddedServers, EmbeddedValkey, Layout
 from backend.runtime.process import processes_in
+from tests.runtime.test_children import Lines
 
 
 @pytest.fixture
@@ -75,6 +78,57 @@ def test_a_pid_file_with_somebody_elses_pid_does_not_keep_postgres_from_starting
 def test_the_database_asks_for_its_password(own_servers: EmbeddedServers) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(own_servers.database_url, password="wrong")
+
+
+def test_valkey_asks_for_its_password(own_servers: EmbeddedServers) -> None:
+    path = own_servers.redis_url.partition("@")[2].partition("?")[0]
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(unix_socket_path=path).rpush("rq:queue:wake", "anything")
+    assert redis.Redis.from_url(own_servers.redis_url).ping()
+
+
+def test_the_servers_passwords_stand_in_no_argument(own_servers: EmbeddedServers, short_dir: Path) -> None:
+    passwords = [(short_dir / "own" / name).read_text() for name in ("postgres-password", "valkey-password")]
+    for server in (own_servers.postgres, own_servers.valkey):
+        argv = " ".join(server.command().argv)
+        assert not any(password in argv for password in passwords)
+
+
+@pytest.mark.parametrize(
+    "damage", ["appendonly.aof.1.incr.aof", "appendonly.aof.1.base.rdb", "appendonly.aof.manifest"]
+)
+async def test_a_file_that_valkey_cannot_read_is_put_aside_and_valkey_starts_empty(
+    short_dir: Path, damage: str
+) -> None:
+    """It holds bells and counters, and nothing that is nowhere else."""
+    directory = short_dir / f"torn-{damage[-8:]}"
+    valkey = EmbeddedValkey(Layout(directory))
+    remarks = await _run_valkey(valkey, lambda client: client.mset({f"key-{n}": "x" * 100 for n in range(50)}))
+    assert remarks == []
+    torn = directory / "valkey" / "appendonlydir" / damage
+    content = bytearray(torn.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 20] = b"\xff" * 20
+    torn.write_bytes(content)
+    remarks = await _run_valkey(valkey, lambda client: client.set("after", "x"))
+    assert "valkey could not read its file" in remarks[0]
+    (aside,) = (directory / "valkey").glob("appendonlydir.unreadable-*")
+    assert str(aside) in remarks[0]
+    assert (aside / damage).read_bytes() == content
+
+
+async def _run_valkey(valkey: EmbeddedValkey, use: Callable[[redis.Redis], object]) -> list[str]:
+    """Have it run as the product does, use it, stop it; returns the supervisor's remarks."""
+    output = Lines()
+    child = Child(valkey, output, lambda: None, silent=True)
+    running = asyncio.create_task(child.run())
+    ready = asyncio.create_task(child.ready.wait())
+    await asyncio.wait([running, ready], timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    assert ready.done(), running
+    await asyncio.to_thread(use, redis.Redis.from_url(valkey.url))
+    await child.stop(10)
+    await running
+    return output.remarks
 
 
 def test_text_is_utf_8_and_sorted_the_same_everywhere(own_servers: EmbeddedServers) -> None:

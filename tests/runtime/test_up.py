@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.runtime.conftest import Up, messagejs
+from tests.runtime.conftest import Up, free_port, messagejs
 
 
 def test_it_says_where_it_is(up: Up) -> None:
@@ -22,9 +23,12 @@ def test_all_parts_run(up: Up) -> None:
     assert all(up.pid_of(name) for name in ("postgres", "valkey", "web", "worker-1"))
 
 
-def test_the_servers_do_not_run_as_root(up: Up) -> None:
-    assert psutil.Process(up.pid_of("postgres")).uids().real != 0
-    assert psutil.Process(up.pid_of("valkey")).uids().real != 0
+def test_the_servers_do_not_run_as_root_nor_as_whom_other_services_share(up: Up) -> None:
+    for name in ("postgres", "valkey"):
+        server = psutil.Process(up.pid_of(name))
+        assert server.uids().real != 0
+        if os.geteuid() == 0 and shutil.which("useradd", path="/usr/sbin:/sbin"):
+            assert server.username() == "messagejs"
 
 
 def test_the_servers_are_reached_through_sockets_only(up: Up) -> None:
@@ -34,7 +38,7 @@ def test_the_servers_are_reached_through_sockets_only(up: Up) -> None:
 
 
 def test_what_is_secret_is_readable_for_the_owner_only(up: Up) -> None:
-    for name in ("secrets.env", "postgres-password", "runtime.json"):
+    for name in ("secrets.env", "postgres-password", "valkey-password", "runtime.json"):
         assert stat.S_IMODE((up.data_dir / name).stat().st_mode) == 0o600, name
 
 
@@ -158,7 +162,8 @@ def test_a_wrong_setting_is_told_without_a_traceback(tmp_path: Path) -> None:
 
 
 def test_an_external_database_needs_its_secrets_set(tmp_path: Path) -> None:
-    done = messagejs("up", "--data-dir", "data", cwd=tmp_path, env={"DATABASE_URL": "postgresql://x@127.0.0.1/y"})
+    environment = {"DATABASE_URL": "postgresql://x@127.0.0.1/y", "PORT": str(free_port())}
+    done = messagejs("up", "--data-dir", "data", cwd=tmp_path, env=environment)
     assert done.returncode == 2
     assert "KEY_PEPPER=$(openssl rand -hex 32)" in done.stderr
 
@@ -173,6 +178,7 @@ def test_a_part_alone_says_what_it_is_missing(tmp_path: Path, command: str) -> N
 
 def test_the_doctor_names_what_is_wrong_and_fails(tmp_path: Path) -> None:
     environment = {"DATABASE_URL": "postgresql://x@127.0.0.1:1/y", "REDIS_URL": "redis://127.0.0.1:1"}
+    environment["PORT"] = str(free_port())
     done = messagejs("doctor", cwd=tmp_path, env=environment)
     assert done.returncode == 1
     wrong = [line for line in done.stdout.splitlines() if line.startswith("!!")]

@@ -39,9 +39,10 @@ class Valkey:
     def start(self) -> None:
         self._server.prepare()
         command = self._server.command()
-        self._process = subprocess.Popen(
-            command.argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **command.popen_options()
-        )
+        with command.input() as stdin:
+            self._process = subprocess.Popen(
+                command.argv, stdin=stdin, stdout=subprocess.DEVNULL, **command.popen_options()
+            )
         deadline = time.monotonic() + 10
         while True:
             try:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 from redis import Redis
 
 from backend.models import Connector
+from backend.queueing import DRAIN_JOB, QUEUE
 from backend.services.sending.accept import SendRequest
 from backend.settings import Settings
 from tests.providers.fakes import FakeTelegram
@@ -53,6 +57,48 @@ async def test_a_worker_finds_what_was_accepted_before_it_started(world: World, 
     await world.platform.redis.flushdb()
     await _start(start_worker)
     await world.wait_for(message_id, "delivered")
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"data": orjson.dumps(["shutil.rmtree", None, ["{target}"], {}])},
+        {"data": orjson.dumps(["os.system", None, ["touch {target}/done"], {}])},
+        {"data": pickle.dumps(("os.system", None, ("touch {target}/done",), {}))},
+        {"data": orjson.dumps([DRAIN_JOB, None, [], {}]), "success_callback_name": "{module}.anything"},
+        {"data": orjson.dumps([DRAIN_JOB, None, [], {}]), "failure_callback_name": "{module}.anything"},
+        {"data": orjson.dumps(["{module}.anything", None, [], {}])},
+        {"data": b"neither"},
+        {"no": "data"},
+    ],
+    ids=["rmtree", "system", "pickle", "success-callback", "failure-callback", "import", "junk", "empty"],
+)
+async def test_a_job_that_is_not_ours_is_dropped_unread_and_the_worker_goes_on(
+    world: World, start_worker: StartWorker, tmp_path: Path, job: dict[str, bytes | str]
+) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (tmp_path / "planted.py").write_text(f"import pathlib; pathlib.Path({str(target)!r}, 'done').touch()\n")
+    worker = await _start(start_worker, PYTHONPATH=str(tmp_path))
+    fields = {
+        name: (value.encode() if isinstance(value, str) else value)
+        .replace(b"{target}", str(target).encode())
+        .replace(b"{module}", b"planted")
+        for name, value in job.items()
+    }
+    if fields.get("data", b"").startswith(b"\x80"):  # a pickle counts the bytes of its text
+        fields["data"] = pickle.dumps(("os.system", None, (f"touch {target}/done",), {}))
+    fields |= {"origin": QUEUE.encode(), "status": b"queued", "created_at": b"2026-01-01T00:00:00.000000Z"}
+    redis: Any = world.platform.redis
+    await redis.hset("rq:job:stranger", mapping=fields)
+    await redis.rpush(f"rq:queue:{QUEUE}", "stranger")
+    await world.wait_for(await _send(world, await world.connector()), "delivered", timeout_s=15)
+    async with asyncio.timeout(10):
+        while await redis.llen(f"rq:queue:{QUEUE}"):
+            await asyncio.sleep(0.05)
+    await asyncio.to_thread(worker.stop)
+    assert list(target.iterdir()) == []
+    assert target.exists()
 
 
 async def test_two_workers_hand_each_message_over_once(

@@ -223,11 +223,13 @@ def _is_this_machine(address: str) -> bool:
 
 
 def network_of(address: str) -> str:
-    """One person holds a whole IPv6 /64."""
+    """One person holds a whole IPv6 /64; an IPv4 address inside IPv6, as a server on `::` sees it, is itself."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address or "unknown"
     if parsed.version == 4:
         return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
     return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
