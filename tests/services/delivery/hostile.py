@@ -44,28 +44,29 @@ def _loop() -> dict[str, Any]:
     return loop
 
 
-# What an adapter may raise, at any call.
+Raises = Callable[[], BaseException]
 _CLASSES: Final[tuple[type[BaseException], ...]] = (
     ValueError, KeyError, TypeError, AssertionError, RecursionError, MemoryError, OSError, TimeoutError,
     StopIteration, StopAsyncIteration, GeneratorExit, SystemExit, KeyboardInterrupt, asyncio.CancelledError,
     psycopg.OperationalError, psycopg.DataError, redis.ConnectionError, Panic, Wordless,
 )  # fmt: skip
 _WISHES: Final[tuple[Any, ...]] = (float("nan"), float("inf"), -1e308, "soon", 10**400, True)
-ERRORS: Final[dict[str, Callable[[], BaseException]]] = {
-    **{kind.__name__: kind for kind in _CLASSES},
+_WISHING: Final[dict[str, Raises]] = {
+    f"{kind.__name__} {str(wish)[:10]}": partial(kind, "later", retry_after_s=wish)
+    for kind in (Throttled, Unavailable)
+    for wish in _WISHES
+}
+# What an adapter may raise, at any call.
+ERRORS: Final[dict[str, Raises]] = {
+    **{one.__name__: one for one in _CLASSES},
+    **_WISHING,
     "UnicodeDecodeError": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
     "ExceptionGroup": lambda: ExceptionGroup("several", [ValueError(), Rejected("no")]),
     "hostile reason": lambda: Rejected("\x00\ud800" * 5000, code="\x00" * 1000, answer={"n": 2**80, "l": _loop()}),
     "no reason": lambda: Rejected(None, code=5),  # type: ignore[arg-type]
     "unknown, with a loop": lambda: OutcomeUnknown("?", answer=_loop()),
     "refused for ever": lambda: Unauthorized("\x00\ud800"),
-    **{
-        f"{kind.__name__} {wish!r}": partial(kind, "later", retry_after_s=wish)
-        for kind in (Throttled, Unavailable)
-        for wish in _WISHES
-    },
 }
-_OBJECTS: Final[dict[Any, Any]] = {"o": object(), 5: {1, 2}, "f": float("nan")}
 # What a send may return, beside what it should.
 ANSWERS: Final[dict[str, Callable[[], Any]]] = {
     "None": lambda: None,
@@ -78,7 +79,7 @@ ANSWERS: Final[dict[str, Callable[[], Any]]] = {
     "answer that is no mapping": lambda: Accepted("1", answer=5),  # type: ignore[arg-type]
     "number that JSON does not take": lambda: Accepted("1", answer={"n": 2**80}),
     "loop": lambda: Accepted("1", answer=_loop()),
-    "object": lambda: Accepted("1", answer=_OBJECTS),
+    "object": lambda: Accepted("1", answer={"o": object(), 5: {1, 2}, "f": float("nan")}),  # type: ignore[dict-item]
 }
 CALLS: Final = ("__init__", "account_key", "is_group", "send", "aclose")
 
