@@ -93,12 +93,12 @@ class CompiledTemplate:
     def __init__(self, text: str, *, html: bool) -> None:
         self._html = html
         template = _parse(text, _HTML if html else _TEXT)
+        self.variables = _variables(template)
+        self._pieces = _plain_pieces(template)
         try:
             self._render = _COMPILERS[html].template(template.nodes)
         except LiquidError as exc:
             raise _syntax_error(exc, text) from exc
-        self.variables = _variables(template)
-        self._pieces = _plain_pieces(template)
         self._plain_fuel = 2 * len(self._pieces or ())
         self.is_plain = self._pieces is not None
         # Whether somebody has paid for reading it.
