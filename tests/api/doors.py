@@ -67,11 +67,13 @@ class Door:
     def operation_of(name: str) -> dict[str, Any]:
         return OPERATIONS[name][2]
 
-    async def ask(self, *, content: bytes | None = None, query: dict[str, str] | None = None, **ids: str) -> Response:
+    async def ask(
+        self, *, content: bytes | None = None, query: dict[str, str] | None = None, ids: dict[str, str] | None = None
+    ) -> Response:
         headers = self.headers if content is None else {**self.headers, "Content-Type": "application/json"}
         return await self.api.client.request(
             self.method,
-            filled(self.url, **{**self.ids, **ids}),
+            filled(self.url, **{**self.ids, **(ids or {})}),
             headers=headers,
             params={**self.query, **(query or {})},
             content=content,

@@ -41,7 +41,7 @@ def _spoiled(value: Any) -> Iterator[Any]:
 async def test_a_nul_is_refused(api: Api, admin: Account, name: str) -> None:
     door = await Door.open(api, admin, name)
     answers = [await door.ask(query={one: NUL}) for one in door.parameters("query")]
-    answers += [await door.ask(**{one: "a%00b"}) for one in door.parameters("path")]
+    answers += [await door.ask(ids={one: "a%00b"}) for one in door.parameters("path")]
     answers += [await door.ask(content=json.dumps(body).encode()) for body in _spoiled(door.body())]
     wrong = [(answer.status_code, str(answer.request.url), answer.text[:200]) for answer in answers]
     assert [one for one in wrong if one[0] >= 500] == []

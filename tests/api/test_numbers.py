@@ -40,7 +40,7 @@ async def test_a_number_that_cannot_be_stored_is_refused_by_its_name(api: Api, a
             if answer.status_code >= 500:
                 wrong.append((literal, parameter, answer.status_code, answer.text[:300]))
         for parameter in door.parameters("path"):
-            answer = await door.ask(**{parameter: literal})
+            answer = await door.ask(ids={parameter: literal})
             if answer.status_code >= 500:
                 wrong.append((literal, parameter, answer.status_code, answer.text[:300]))
     assert wrong == []
