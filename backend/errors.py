@@ -19,34 +19,10 @@ AppError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
-# An answer is never much larger than its request, however much is wrong with that.
-MOST_ERRORS: Final = 50
-_LONGEST_FIELD_CHARS: Final = 120
-_LONGEST_REMEDY_CHARS: Final = 500
-_LONGEST_MESSAGE_CHARS: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """One wrong field: its path as the client wrote it, a code, and a remedy. Long texts are cut."""
-
-    field: str
-    code: str
-    message: str
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "field", _cut(self.field, _LONGEST_FIELD_CHARS))
-        object.__setattr__(self, "message", _cut(self.message, _LONGEST_REMEDY_CHARS))
-
-    def as_dict(self) -> dict[str, str]:
-        return {"field": self.field, "code": self.code, "message": self.message}
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
+from backend.field_error import MOST_ERRORS, cut_message
+from backend.field_error import FieldError as FieldError  # noqa: PLC0414 (passed on: most take it from here)
 
 
 class AppError(Exception):
@@ -69,7 +45,7 @@ class AppError(Exception):
         code: str | None = None,
         more_errors: int = 0,
     ) -> None:
-        self.message = _cut(message or self.title, _LONGEST_MESSAGE_CHARS)
+        self.message = cut_message(message or self.title)
         self.details: dict[str, Any] = dict(details or {})
         self.errors = tuple(errors[:MOST_ERRORS])
         if self.errors:

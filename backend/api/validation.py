@@ -10,7 +10,8 @@ from typing import Any, Final
 import pydantic
 
 from backend.api.schemas.base import OUT_OF_RANGE
-from backend.errors import MOST_ERRORS, AppError, FieldError, MalformedBody, ValidationFailed
+from backend.errors import AppError, FieldError, MalformedBody, ValidationFailed
+from backend.field_error import MOST_ERRORS
 from backend.instants import RANGE
 from backend.json_values import written_path
 

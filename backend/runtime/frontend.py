@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -131,7 +132,7 @@ class Frontend:
         for file in built.glob("*"):
             kept = self._root / "reflex.lock" / file.name
             text = file.read_text()
-            if "://" in text or (kept.exists() and kept.read_text() == text):
+            if "://" in text or (kept.exists() and _says_the_same(kept, text)):
                 continue
             if os.access(kept if kept.exists() else self._root, os.W_OK):
                 kept.parent.mkdir(exist_ok=True)
@@ -203,6 +204,13 @@ def _user_registry() -> str | None:
     except (OSError, RuntimeError):  # no such file, or no home at all
         pass
     return None
+
+
+def _says_the_same(kept: Path, text: str) -> bool:
+    """Whether only the layout differs: a build writes JSON in a way of its own."""
+    if kept.suffix == ".json":
+        return bool(json.loads(kept.read_text()) == json.loads(text))
+    return kept.read_text() == text
 
 
 def _publish(home: Path, source_hash: str) -> Path:

@@ -37,7 +37,8 @@ from backend.api.sends import (
     send_request,
     written_key,
 )
-from backend.errors import MOST_ERRORS, AppError
+from backend.errors import AppError
+from backend.field_error import MOST_ERRORS
 from backend.services.accounts.access import Action, UserPrincipal
 from backend.services.policy.admission import note_refusal
 from backend.services.sending.accept import Accepted, Caller, SendRequest

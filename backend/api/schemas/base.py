@@ -24,7 +24,8 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from backend import ids
-from backend.errors import MOST_ERRORS, ValidationFailed
+from backend.errors import ValidationFailed
+from backend.field_error import MOST_ERRORS
 from backend.instants import within_range
 from backend.json_values import find_flaw
 from backend.providers._registry import provider_types
