@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 
+from backend.services.background import BackgroundTasks
 from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.platform import Platform
 from backend.settings import Settings
@@ -26,13 +27,16 @@ _STOPPING_S: Final = 5.0
 _LOOK_S: Final = 0.05
 
 
-async def feed_campaigns(settings: Settings) -> None:
-    """Feed until cancelled, on a platform of this loop's own."""
+async def feed_campaigns(settings: Settings, supervised: list[BackgroundTasks]) -> None:
+    """Feed until cancelled, on a platform of this loop's own. `supervised`: the process's background tasks."""
     size = min(_POOL_SIZE, settings.database_pool_size)
-    platform = await Platform.open(settings.model_copy(update={"database_pool_size": size}))
+    settings = settings.model_copy(update={"database_pool_size": size})
+    platform = await Platform.open(settings, role="worker", reports=False)
+    supervised.append(platform.background)
     try:
         await CampaignFeeder(platform, ahead=settings.campaign_ahead).run()
     finally:
+        supervised.remove(platform.background)
         await platform.close()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -159,7 +160,8 @@ class DeliveryProcess:
         self._background.start("rollups", RollupFolder(platform.database.raw).run)
         self._background.start("retention", keeper.run)
         self._background.start("unopened-connectors", unopened.run)
-        self._background.start("campaigns", lambda: run_on_thread("campaigns", lambda: feed_campaigns(settings)))
+        feeding = partial(feed_campaigns, settings, platform.supervised)
+        self._background.start("campaigns", partial(run_on_thread, "campaigns", feeding))
         Maintenance(platform.database.raw).start(self._background)
 
     async def _close(self, grace_s: float) -> None:

@@ -67,8 +67,11 @@ class Platform:
     health: Health = field(init=False)
 
     @classmethod
-    async def open(cls, settings: Settings, *, role: Role = "web") -> Platform:
-        """Connect lazily: a database or Redis that is away does not keep the process from starting."""
+    async def open(cls, settings: Settings, *, role: Role = "web", reports: bool = True) -> Platform:
+        """Connect lazily: a database or Redis that is away does not keep the process from starting.
+
+        `reports`: it speaks for its process; a second platform of a process does not.
+        """
         database = Database(settings.require_database_url(), pool_size=settings.database_pool_size)
         client = redis.asyncio.Redis.from_url(
             settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
@@ -129,7 +132,8 @@ class Platform:
         await database.open()
         platform.background.start("hear-changes", platform._hear_changes)
         platform.background.start("key-usage", platform.key_usage.run)
-        platform.background.start("heartbeat", platform.heartbeat.run)
+        if reports:
+            platform.background.start("heartbeat", platform.heartbeat.run)
         _current.append(platform)
         return platform
 

@@ -299,7 +299,7 @@ async def test_a_callback_has_as_many_receipts_as_a_provider_sends(api: Api, own
         await connection.execute("DELETE FROM pending_receipts WHERE connector_id = %s", (_uuid(whatsapp),))
 
 
-async def test_callbacks_of_a_stopped_project_are_refused_and_of_a_deleted_one_unknown(api: Api) -> None:
+async def test_callbacks_of_a_stopped_project_are_still_taken_and_of_a_deleted_one_unknown(api: Api) -> None:
     account = await api.register()
     connector_id = await connector(api, account, "whatsapp", WHATSAPP)
     path = f"/api/v1/projects/{account.project_id}"
@@ -310,8 +310,7 @@ async def test_callbacks_of_a_stopped_project_are_refused_and_of_a_deleted_one_u
 
     assert await ask() == 200
     await api.put(account, path, {"isActive": False})
-    assert await ask() == 403
-    await api.put(account, path, {"isActive": True})
+    # What was sent before goes on to be delivered and read, and not every provider says so twice.
     assert await ask() == 200
     await api.delete(account, path)
     assert await ask() == 404

@@ -17,7 +17,6 @@ from backend.crypto import Vault
 from backend.errors import (
     ConnectorNotFound,
     Forbidden,
-    ProjectNotActive,
     ServiceUnavailable,
     UnsupportedMediaType,
 )
@@ -112,8 +111,6 @@ class CallbackIntake:
             found = await Connector.find_for_sending(session, connector_id)
         if found is None or found.connector.deleted_at is not None or found.is_project_deleted:
             raise ConnectorNotFound
-        if not found.is_project_open:
-            raise ProjectNotActive
         connector = found.connector
         try:
             provider = open_provider(connector, vault=self._vault, context=self._context)

@@ -26,7 +26,11 @@ from messagejs_app.wording import instant, number, plural, recipient
 PATH: Final = "/dead-letters"
 _PAGE_SIZE: Final = 50
 _FILTERS: Final = ("connector", "code")
-CODES: Final = {"RETRIES_EXHAUSTED": "Retries used up", "CONNECTOR_GONE": "Connector gone"}
+CODES: Final = {
+    "RETRIES_EXHAUSTED": "Retries used up",
+    "CONNECTOR_GONE": "Connector gone",
+    "MESSAGE_UNREADABLE": "Message unreadable",
+}
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError, BadRequest
@@ -75,6 +76,7 @@ class EditorState(Session):
     @event
     async def load(self) -> Events:
         await self._enter()
+        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
         wanted = self._path.rsplit("/", 1)[-1]
         self._put(errors={}, tests=False, is_dirty=False, test_message="", test_error="")
         self.kinds = [Choice(one["type"], one["title"]) for one in describe_connector_types()]
@@ -89,36 +91,36 @@ class EditorState(Session):
             self._put(id=wanted, name=one.name, kind=one.connector_type, content=one.content)
             self._put(subject=one.subject or "", html=one.html or "", version=f"v{one.version}")
             self.on_uncertain = one.on_uncertain
-        self._render()
+        self._render(project_id)
         self.is_loaded = True
         return None
 
     @event
     async def write(self, name: str, text: str) -> Events:
         """Take over what was typed and draw the preview."""
-        await self._authorize(Action.VIEW_TEMPLATES)
+        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
         if name in {"content", "subject", "html"}:
             self._put(**{name: text, "is_dirty": True})
-            self._render()
+            self._render(project_id)
         elif name == "name":
             self._put(name=text, is_dirty=True)
         return None
 
     @event
     async def choose_kind(self, kind: str) -> Events:
-        await self._authorize(Action.VIEW_TEMPLATES)
+        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
         if any(one.value == kind for one in self.kinds):
             self._put(kind=kind, is_dirty=True)
-            self._render()
+            self._render(project_id)
         return None
 
     @event
     async def give_sample(self, name: str, text: str) -> Events:
-        await self._authorize(Action.VIEW_TEMPLATES)
+        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
         if all(one.name != name for one in self.variables):
             return None
         self._samples = {**self._samples, name: text}
-        self._render()
+        self._render(project_id)
         return None
 
     @event
@@ -185,22 +187,23 @@ class EditorState(Session):
                     changes=fields,
                     actor=desk.principal,
                 )
+            project_id = desk.project_id
             template_id, version = ids.encode(ids.TEMPLATE, saved.id), f"v{saved.version}"
         was_new = self.id == _NEW
         self._put(name=name, content=fields["content"], version=version, is_dirty=False)
-        self._render()
+        self._render(project_id)
         said = say(f"{name} saved as {version}. Sends use it from now on.")
         return [go_to(f"{PATH}/{template_id}"), said] if was_new else said
 
-    def _render(self) -> None:
+    def _render(self, project_id: UUID) -> None:
         content = TemplateContent(self.content, self.subject or None, self.html or None)
-        drawn = self._preview(content)
+        drawn = self._preview(content, project_id)
         # A variable that was just typed shows its sample at once.
         if any(name not in self._samples for name in drawn.variables):
             gone = [(name, text) for name, text in self._samples.items() if name not in drawn.variables]
             here = {name: self._samples.get(name, sample_of(name)) for name in drawn.variables}
             self._samples = dict(gone[-_MOST_SAMPLES:]) | here
-            drawn = self._preview(content)
+            drawn = self._preview(content, project_id)
         self.errors = {problem.field: problem.message for problem in drawn.problems}
         if not drawn.problems or drawn.variables:
             self.variables = [Variable(name, self._samples.get(name, "")) for name in drawn.variables]
@@ -213,8 +216,10 @@ class EditorState(Session):
         )
         self._measure(drawn)
 
-    def _preview(self, content: TemplateContent) -> Preview:
-        return preview(content, connector_type=self.kind, variables=self._samples, name=self.name or "Untitled")
+    def _preview(self, content: TemplateContent, project_id: UUID) -> Preview:
+        """Raises RenderingLimitExceeded when the project has rendered too much just now."""
+        name = self.name or "Untitled"
+        return preview(content, connector_type=self.kind, variables=self._samples, name=name, project_id=project_id)
 
     def _measure(self, drawn: Preview) -> None:
         if drawn.sms is None:
