@@ -6,7 +6,8 @@ AppError
 │       ConnectorNotActive, TemplateNotActive
 ├── Unauthenticated (401): InvalidCredentials, TokenExpired, InvalidToken, MissingApiKey, InvalidApiKey, ApiKeyExpired
 ├── Forbidden (403): KeyScope, OriginNotAllowed, ProjectNotActive, SendBlocked, RecipientSuppressed, RegistrationClosed
-├── NotFound (404): ProjectNotFound, ConnectorNotFound, MessageNotFound and so on, one for each noun
+├── NotFound (404): ProjectNotFound, ConnectorNotFound, TemplateNotFound, TemplateVersionNotFound, MessageNotFound,
+│       KeyNotFound, RouteNotFound, CampaignNotFound, UserNotFound, SessionNotFound, MemberNotFound, InvitationNotFound
 ├── Conflict (409): EmailTaken, IdempotencyInFlight, LastOwner, AlreadyMember, TooManyKeys, RouteNameTaken,
 │       MessageNotCancelable, MessageNotResendable, MessageRedacted, NotADeadLetter, CampaignStateConflict
 ├── PreconditionFailed (412), PayloadTooLarge (413), UnsupportedMediaType (415), IdempotencyConflict (422)
@@ -289,8 +290,7 @@ class TooManyKeys(Conflict):
 
 
 class LastOwner(Conflict):
-    """Also for the server's last administrator: something would be left without anybody in charge."""
-
+    # Also for the server's last administrator: something would be left without anybody in charge.
     code = "LAST_OWNER"
     title = "The project would have no owner; make somebody else an owner first"
 
