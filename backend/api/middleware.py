@@ -19,6 +19,7 @@ from backend.api.address_limit import AddressLimit
 from backend.api.cors import CorsPolicy, Headers
 from backend.api.errors import PROBLEM_JSON, error_response, to_app_error
 from backend.errors import AppError, BadRequest, OriginNotAllowed, PayloadTooLarge
+from backend.integers import whole_number
 from backend.services.accounts.origins import origin_host
 
 log = structlog.get_logger()
@@ -108,7 +109,7 @@ class _Exchange:
     def _read_headers(self) -> None:
         for name, value in self._scope["headers"]:
             if name == b"content-length":
-                self._length = int(value) if value.isdigit() else None
+                self._length = whole_number(value.decode("latin-1"))
             elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
                 self._request_id = value.decode()
             elif name == b"origin":

@@ -26,6 +26,7 @@ from twilio.request_validator import RequestValidator  # type: ignore[import-unt
 from twilio.rest import Client  # type: ignore[import-untyped]  # the package ships no types
 
 from backend import ids
+from backend.integers import whole_number
 from backend.providers._base import (
     Accepted,
     Capability,
@@ -254,7 +255,7 @@ class TwilioProvider(Provider[TwilioCredentials]):
                 message_id=request.query_values().get(_MESSAGE_FIELD),
                 code=self.quote(code),
                 reason=reason,
-                suppress=code.isdigit() and is_opt_out(_ERRORS, int(code)),
+                suppress=is_opt_out(_ERRORS, whole_number(code)),
             )
         ]
 

@@ -33,6 +33,7 @@ from backend.errors import (
     TemplateNotFound,
     Unauthenticated,
 )
+from backend.integers import whole_number
 from backend.models import Campaign
 from backend.models.project import IS_OPEN
 from backend.models.send_queue import LANES
@@ -297,4 +298,4 @@ def _as_json(error: RowError) -> dict[str, str | int]:
 
 def _retry_after_s(error: AppError) -> float:
     after = error.headers.get("Retry-After", "")
-    return min(float(after) if after.isdigit() else 1.0, _LONGEST_WAIT_S)
+    return min(float(whole_number(after) or 1), _LONGEST_WAIT_S)

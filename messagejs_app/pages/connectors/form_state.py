@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from backend import ids
 from backend.errors import AppError, BadRequest
+from backend.integers import whole_number
 from backend.services.accounts.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.connectors import NewConnector
@@ -199,8 +200,8 @@ class ConnectorFormState(Session):
             name = one.name.removeprefix("credentials.")
             if one.kind == "boolean":
                 values[name] = bool(text)
-            elif one.kind == "number" and text and str(text).isdigit():
-                values[name] = int(str(text))
+            elif one.kind == "number" and (written := whole_number(str(text or ""))) is not None:
+                values[name] = written
             else:
                 values[name] = str(text or "")
         return values
@@ -317,7 +318,8 @@ def _weight(data: dict[str, Any]) -> int | None:
     text = str(data.get("weight") or "").strip()
     if not text:
         return None
-    return int(text) if text.isascii() and text.isdigit() else -1
+    weight = whole_number(text)
+    return weight if weight is not None else -1
 
 
 def _plain(value: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, cast
 
 from backend import ids
 from backend.errors import BadRequest, KeyNotFound
+from backend.integers import whole_number
 from backend.services.accounts import keys
 from backend.services.accounts.access import Action
 from backend.services.accounts.keys import PUBLISHABLE_SCOPES, SCOPES, NewKey
@@ -168,7 +169,7 @@ class KeysState(Session):
         if not name:
             errors["name"] = "Give the key a name, such as 'Booking server'."
         limit = str(data.get("rateLimit") or "").strip().replace(",", "")
-        if limit and (not limit.isdigit() or int(limit) < 1):
+        if limit and not whole_number(limit):
             errors["rateLimit"] = f"'{limit[:20]}' is no number of messages; write one such as 1000, or leave it empty."
         scopes = tuple(scope for scope in SCOPES if data.get(f"scope.{scope}"))
         if self.kind == "secret" and not scopes:

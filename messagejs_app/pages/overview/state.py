@@ -11,6 +11,7 @@ from urllib.parse import quote
 import reflex as rx
 
 from backend import ids
+from backend.integers import whole_number
 from backend.services.accounts.access import Action
 from backend.services.connectors import connectors
 from backend.services.paging import PageRequest
@@ -186,7 +187,8 @@ class OverviewState(Session):
     async def _refresh(self) -> None:
         window = cast("Window", self.window)
         async with self._desk(Action.VIEW_MESSAGES) as desk:
-            offset = int(self.utc_offset) if self.utc_offset.lstrip("-").isdigit() else 0
+            minutes = whole_number(self.utc_offset.removeprefix("-")) or 0
+            offset = -minutes if self.utc_offset.startswith("-") else minutes
             numbers = await overview(
                 desk.session,
                 project_id=desk.project_id,

@@ -7,6 +7,7 @@ from typing import Any, Final
 import reflex as rx
 
 from backend.errors import ValidationFailed
+from backend.integers import whole_number
 from backend.services.accounts import projects
 from backend.services.accounts.access import Action
 from messagejs_app.components import html as h
@@ -145,7 +146,8 @@ def _days(data: dict[str, Any], name: str, least: int, errors: dict[str, str]) -
     written = str(data.get(name) or "").strip()
     if not written and name == "retentionDays":
         return None
-    if not written.isascii() or not written.isdigit() or not least <= int(written) <= _MOST_DAYS:
+    days = whole_number(written)
+    if days is None or not least <= days <= _MOST_DAYS:
         errors[name] = f"Write a number of days from {least} to {_MOST_DAYS}."
         return None
-    return int(written)
+    return days
