@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import redis
 import structlog
@@ -68,12 +68,27 @@ class SayOnce(logging.Filter):
         return True
 
 
+class Stoppable(Protocol):
+    """What may have been asked to stop."""
+
+    is_stop_requested: bool
+
+
 class Liveness:
     """Beats from the delivery loop while RQ's thread moves, too."""
 
-    def __init__(self, delivery: DeliveryProcess, beat: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        delivery: Stoppable,
+        beat: Callable[[], None],
+        *,
+        every_s: float = _BEAT_EVERY_S,
+        silence_beats: int = _RQ_SILENCE_BEATS,
+    ) -> None:
         self._delivery = delivery
         self._beat = beat
+        self._every_s = every_s
+        self._silence_beats = silence_beats
         self._beats_since_move = 0
 
     def moved(self) -> None:
@@ -83,10 +98,10 @@ class Liveness:
     async def keep_beating(self) -> None:
         while True:
             # A stop takes the grace that it was given, and RQ's thread waits for its end.
-            if self._beats_since_move < _RQ_SILENCE_BEATS or self._delivery.is_stop_requested:
+            if self._beats_since_move < self._silence_beats or self._delivery.is_stop_requested:
                 self._beat()
             self._beats_since_move += 1
-            await asyncio.sleep(_BEAT_EVERY_S)
+            await asyncio.sleep(self._every_s)
 
 
 class DrainWorker(SimpleWorker):

@@ -9,6 +9,7 @@ with the first beat: a start takes as long as it takes.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import faulthandler
 import os
@@ -128,14 +129,24 @@ def watched(silence_s: float) -> Callable[[], None]:
     if not silence_s:
         return lambda: None
     reading, writing = Pipe(duplex=False)
-    watched = os.getpid()
-    if os.fork() == 0:
+    this = os.getpid()
+    if (watcher := os.fork()) == 0:
         writing.close()
-        _watch_parent(Watch(reading, silence_s), lambda: os.getppid() == watched)
+        _watch_parent(Watch(reading, silence_s), lambda: os.getppid() == this)
     reading.close()
+    atexit.register(_dismiss, this, watcher)
     pulse = Pulse(writing)
     pulse.prepare()
     return pulse.beat
+
+
+def _dismiss(watched: int, watcher: int) -> None:
+    """End the watcher with the process that it watches, and leave nothing to reap behind."""
+    if os.getpid() != watched:  # a fork of it ends
+        return
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(watcher, signal.SIGKILL)
+        os.waitpid(watcher, 0)
 
 
 def _watch_parent(watch: Watch, is_there: Callable[[], bool]) -> NoReturn:

@@ -21,6 +21,7 @@ from backend.settings import Settings
 from tests.providers.fakes import FakeTelegram
 from tests.workers.conftest import Valkey, Worker
 from tests.world import World
+from workers.worker import Liveness
 
 TOKEN = {"botToken": "123456:test-token-0123456789abcdefghijklm"}
 StartWorker = Callable[..., Worker]
@@ -228,3 +229,26 @@ async def test_a_stopped_worker_leaves_what_it_did_not_begin_to_the_next(
     for message_id in messages:
         assert (await world.wait_for(message_id, "sent")).attempts == 1
     assert len(telegram.messages) == 12
+
+
+class Delivery:
+    is_stop_requested = False
+
+
+async def test_a_worker_whose_rq_thread_hangs_beats_no_more_until_it_moves_or_is_to_stop() -> None:
+    delivery, beats = Delivery(), []
+    liveness = Liveness(delivery, lambda: beats.append("beat"), every_s=0.01, silence_beats=3)
+    beating = asyncio.create_task(liveness.keep_beating())
+
+    async def beats_after(seconds: float) -> int:
+        beats.clear()
+        await asyncio.sleep(seconds)
+        return len(beats)
+
+    assert await beats_after(0.5) == 3
+    liveness.moved()
+    assert await beats_after(0.5) == 3
+    assert await beats_after(0.1) == 0
+    delivery.is_stop_requested = True
+    assert await beats_after(0.5) > 3
+    beating.cancel()
