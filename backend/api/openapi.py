@@ -26,8 +26,8 @@ Send messages by WhatsApp, Telegram, SMS and e-mail through one API.
 **Web pages.** A publishable key sends templates whose access is `signed`, each message with a `sendToken` that
 your backend got from `/send-tokens`. It reads nothing, and works on the pages of its allowed origins only.
 
-**Errors.** `{"error", "code", "details", "requestId"}`; `details.errors` names each wrong field. Send
-`Accept: application/problem+json` for RFC 9457.
+**Errors.** `{"error", "code", "details", "requestId"}`; `details.errors` names each wrong field, the first 50 of
+them. Send `Accept: application/problem+json` for RFC 9457.
 
 **Lists.** `limit` (1-100), `offset` or `cursor`; the answer's `pagination` says where you are.
 
