@@ -10,11 +10,10 @@ AppError
 │       KeyNotFound, RouteNotFound, CampaignNotFound, UserNotFound, SessionNotFound, MemberNotFound, InvitationNotFound
 ├── Conflict (409): EmailTaken, IdempotencyInFlight, LastOwner, AlreadyMember, TooManyKeys, RouteNameTaken,
 │       MessageNotCancelable, MessageNotResendable, MessageRedacted, NotADeadLetter, CampaignStateConflict
-├── PreconditionFailed (412), PayloadTooLarge (413), UnsupportedMediaType (415), IdempotencyConflict (422)
+├── MethodNotAllowed (405), PreconditionFailed (412), PayloadTooLarge (413), UnsupportedMediaType (415),
+│       IdempotencyConflict (422)
 ├── RateLimitExceeded (services.rendering.fuel: RenderingLimitExceeded, TemplatePaused), QuotaExceeded (429)
-├── ServerError (500): ConnectorFailed, DatabaseError
-├── ThirdPartyError (502)
-└── ServiceUnavailable (503)
+└── ServerError (500): ConnectorFailed, DatabaseError; ThirdPartyError (502), ServiceUnavailable (503)
 """
 
 from __future__ import annotations

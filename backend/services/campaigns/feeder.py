@@ -127,11 +127,12 @@ class _Wait:
 class CampaignFeeder:
     """`ahead`: how many due messages may wait in a connector's lane before no more are accepted."""
 
-    def __init__(self, platform: Platform, *, ahead: int, lease_s: float = _LEASE_S) -> None:
+    def __init__(self, platform: Platform, *, ahead: int, lease_s: float = _LEASE_S, turn_s: float = _TURN_S) -> None:
         self._platform = platform
         self._pool = platform.database.raw
         self._ahead = ahead
         self._lease_s = lease_s
+        self._turn_s = turn_s
         self._outage = OutageLog("campaign.servers_away")
 
     async def run(self) -> None:
@@ -225,7 +226,7 @@ class CampaignFeeder:
     ) -> _Wait:
         errors: dict[int, AppError] = {}
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + _TURN_S
+        ends_at = loop.time() + self._turn_s
         first, size = 0, _FIRST_SLICE
         while first < len(rows) and loop.time() < ends_at:
             began = loop.time()
