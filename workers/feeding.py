@@ -18,6 +18,7 @@ from backend.services.background import BackgroundTasks
 from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.platform import Platform
 from backend.settings import Settings
+from workers.event_loop import new_event_loop
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ class _Thread:
         self.outcome: Future[None] = Future()
         self._name = name
         self._work = work
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_event_loop()
         self._task: asyncio.Task[None] | None = None
         self._is_cancelled = False
         threading.Thread(target=self._run, name=name, daemon=True).start()

@@ -29,6 +29,7 @@ from backend.services.reporting.rollups import RollupFolder
 from backend.services.retention.keeper import Keeper
 from backend.services.retention.policies import Defaults
 from backend.settings import Settings
+from workers.event_loop import new_event_loop
 from workers.feeding import feed_campaigns, run_on_thread
 
 log = structlog.get_logger()
@@ -45,7 +46,7 @@ class DeliveryProcess:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.is_stop_requested = False
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="delivery", daemon=True)
         self._background = BackgroundTasks()
         self._platform: Platform | None = None
