@@ -30,7 +30,7 @@ PATIENCE_S: Final = 100.0
 # After how many accepted messages each part dies.
 DEATHS: Final = {200: "worker-1", 500: "web", 800: "valkey", 1100: "postgres", 1500: "supervisor"}
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest_asyncio.fixture

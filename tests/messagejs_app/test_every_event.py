@@ -114,7 +114,7 @@ async def _call(desk: Desk, victim: Victim, name: str, person: Person | None) ->
     return tab.text + (str(state.dict()) if state is not None else "")
 
 
-@pytest.mark.parametrize("who", ["stranger", "other tenant", "viewer"])
+@pytest.mark.parametrize("who", ["stranger", "other tenant", pytest.param("viewer", marks=pytest.mark.slow)])
 async def test_no_event_changes_or_shows_what_is_not_the_callers(
     desk: Desk, victim: Victim, other: Person, viewer: Person, who: str
 ) -> None:

@@ -20,6 +20,8 @@ import pytest
 
 from tests.runtime.conftest import Up
 
+pytestmark = pytest.mark.slow
+
 _SLOW: Final = 2000
 _KEPT: Final = 50
 _HEADERS: Final = (

@@ -132,6 +132,7 @@ async def test_a_worker_outlives_valkey_being_away_for_three_seconds(
     assert await asyncio.to_thread(worker.stop) < 10
 
 
+@pytest.mark.slow
 async def test_outages_of_valkey_leave_no_connection_and_no_flood_of_log_lines_behind(
     world: World, start_worker: StartWorker, valkey: Valkey, own_settings: Settings
 ) -> None:
