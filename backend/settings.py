@@ -162,17 +162,17 @@ class Settings(BaseSettings):
     shutdown_grace_s: float = Field(12.0, ge=0, le=_DAY_S, description="How long in-flight sends may finish at a stop")
 
     # --- Providers' addresses, so that a fake or an on-premise server can stand in.
-    whatsapp_api_url: str = "https://graph.facebook.com"
-    whatsapp_api_version: str = "v23.0"
-    telegram_api_url: str = "https://api.telegram.org/bot"
-    twilio_api_url: str = "https://api.twilio.com"
-    slack_api_url: str = "https://slack.com/api"
-    discord_api_url: str = "https://discord.com/api/v10"
-    exotel_api_url: str = "https://api.exotel.com"
+    whatsapp_api_url: str = Field("https://graph.facebook.com", description="Where WhatsApp's API is")
+    whatsapp_api_version: str = Field("v23.0", description="The version of Meta's Graph API")
+    telegram_api_url: str = Field("https://api.telegram.org/bot", description="Where Telegram's Bot API is")
+    twilio_api_url: str = Field("https://api.twilio.com", description="Where Twilio's API is")
+    slack_api_url: str = Field("https://slack.com/api", description="For a later version: Slack's API")
+    discord_api_url: str = Field("https://discord.com/api/v10", description="For a later version: Discord's API")
+    exotel_api_url: str = Field("https://api.exotel.com", description="For a later version: Exotel's API")
     allow_private_network: bool = Field(False, description="Let tenants name private and loopback hosts")
 
     # --- Operations.
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal")
     watchdog_s: float = Field(
         30.0, ge=0, description="A web or worker process whose event loop is silent for so long is ended; 0: never"

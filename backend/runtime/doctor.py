@@ -128,10 +128,10 @@ def _frontend(settings: Settings) -> Finding:
 
 def print_settings(environment: Environment) -> None:
     settings = environment.settings()
-    table = Table("variable", "value", "from", box=None, pad_edge=False, header_style="bold")
+    table = Table("variable", "value", "from", "meaning", box=None, pad_edge=False, header_style="bold")
     table.columns[1].overflow = "fold"
-    for field_name in Settings.model_fields:
+    for field_name, field in Settings.model_fields.items():
         name = variable(field_name)
-        table.add_row(name, shown_value(settings, field_name), environment.source(name))
+        table.add_row(name, shown_value(settings, field_name), environment.source(name), field.description or "")
     # A pipe gets whole values; a terminal wraps them.
     Console(highlight=False, width=None if sys.stdout.isatty() else 240).print(table)

@@ -192,6 +192,8 @@ def test_the_configuration_is_printed_without_secrets(tmp_path: Path) -> None:
     assert "hunter2" not in done.stdout
     assert "jjj" not in done.stdout
     assert "postgresql://app:********@db/m" in done.stdout
+    meanings = done.stdout.splitlines()[0].index("meaning")
+    assert all(line[meanings:].strip() for line in done.stdout.splitlines()[1:])
 
 
 def test_the_version_is_printed(tmp_path: Path) -> None:
