@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -71,3 +72,13 @@ def _is_host(host: str, *, needs_name: bool = False) -> bool:
     except ValueError:
         return False
     return bool(parts.hostname) or not needs_name
+
+
+def check_proxies(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `names`. Raises ValueError for what is neither an address nor a network, nor *: it would trust nobody."""
+    for name in names:
+        try:
+            ipaddress.ip_network("0.0.0.0/0" if name == "*" else name, strict=False)
+        except ValueError:
+            raise ValueError(f"'{name}' is not an address or a network, such as 10.0.0.5 or 10.0.0.0/8, or *") from None
+    return names

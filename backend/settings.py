@@ -12,7 +12,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.durations import parse_duration_s
-from backend.server_urls import check_postgres_url, check_public_url, check_redis_url, check_sentry_dsn
+from backend.server_urls import check_postgres_url, check_proxies, check_public_url, check_redis_url, check_sentry_dsn
 
 _DAY_S: Final = 24 * 3600
 # Now and then, plus this, is an instant that the database and Python hold.
@@ -193,6 +193,11 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return check_proxies(value)
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -25,7 +25,8 @@ from reflex_base.registry import RegistrationContext
 
 from backend.errors import Unauthenticated
 from messagejs_app.connection import address_in, cookie_header, session_cookie
-from messagejs_app.payloads import HYDRATE, ON_LOAD, UPDATE_VARS, Refused, read_event
+from messagejs_app.events import complain
+from messagejs_app.payloads import HYDRATE, ON_LOAD, UPDATE_VARS, Refused, TooLong, read_event
 from messagejs_app.session import explain
 from messagejs_app.tabs import Tab, Tabs, TooManyTabs
 
@@ -157,6 +158,9 @@ class GuardedNamespace(EventNamespace):
             event = read_event(data, storage=self.guard.storage_for(tab))
         except Refused as exc:
             log.debug("dashboard.event_refused", reason=str(exc))
+            if isinstance(exc, TooLong) and tab.session_id is not None:
+                told = f"That text is too long: {exc.longest:,} characters are the most. Nothing was saved or sent."
+                await self._emit(sid, Event.from_event_type(complain(told)))
             return
         if not await self.guard.may(tab, event, self.app):
             await self._emit(sid, sign_in())

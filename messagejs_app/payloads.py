@@ -25,7 +25,8 @@ FRAMEWORK: Final = frozenset({HYDRATE, ON_LOAD, UPDATE_VARS, PAGE_FAILED})
 _OURS: Final = "messagejs_app."
 # An argument of one of these names holds what somebody writes: a template's text, a form.
 _WRITTEN: Final = frozenset({"text", "data", "_data", "info", "component_stack"})
-_LONGEST_WRITTEN: Final = 70_000
+# More than any field takes, so that the field itself says how much it does.
+_LONGEST_WRITTEN: Final = 200_000
 _LONGEST: Final = 2_000
 _LONGEST_STORED: Final = 300
 _MOST_FIELDS: Final = 200
@@ -34,6 +35,14 @@ _ARGUMENTS: Final = "payload"
 
 class Refused(Exception):
     """Says why, without a word of what was sent."""
+
+
+class TooLong(Refused):
+    """Somebody may have written it: who is signed in is told."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__("a text that is too long")
+        self.longest = longest
 
 
 def read_event(data: Any, *, storage: frozenset[str]) -> dict[str, Any]:
@@ -124,7 +133,7 @@ def _field(pair: Any, *, only_text: bool) -> tuple[str, Any]:
 def _text(value: str, longest: int) -> str:
     """Half of a surrogate pair and NUL cannot be stored; no keyboard writes them."""
     if len(value) > longest:
-        raise Refused("a text that is too long")
+        raise TooLong(longest)
     if not value.isascii():
         value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return value.replace("\0", "")

@@ -303,3 +303,14 @@ def test_registration_that_is_not_set_is_open_on_a_local_server_only(
     for chosen in ("open", "closed"):
         monkeypatch.setenv("REGISTRATION", chosen)
         assert Settings().registration == chosen
+
+
+@pytest.mark.parametrize("proxy", ["300.1.1.1", "proxy.example.com", "10.0.0.0/33", "10.0.0.5:80"])
+def test_a_proxy_that_is_no_address_is_refused(proxy: str) -> None:
+    with pytest.raises(ValidationError, match="not an address or a network"):
+        Settings(_env_file=None, trusted_proxies=(proxy,))
+
+
+def test_proxies_are_addresses_networks_or_whoever_connects() -> None:
+    names = ("10.0.0.5", "10.0.0.0/8", "fd00::/8", "*")
+    assert Settings(_env_file=None, trusted_proxies=names).trusted_proxies == names

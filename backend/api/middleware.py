@@ -150,7 +150,7 @@ class _Exchange:
         """Before anything takes it apart or writes it into an answer."""
         self._origin = None
         shown = origin.decode(errors="replace")[:80]
-        await self._answer(BadRequest(f"Origin '{shown}' is no origin; write scheme and host: https://example.com"))
+        await self._answer(BadRequest(f"Origin '{shown}' is not an origin; write scheme and host: https://example.com"))
 
     async def _answer_preflight(self, origin: bytes) -> None:
         headers = self._cors.preflight(self._scope["path"], origin)

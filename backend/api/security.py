@@ -116,14 +116,18 @@ async def _count_call(request: Request, platform: Platform, principal: UserPrinc
 async def _principal(request: Request, platform: PlatformDep, _documented: _Documented) -> UserPrincipal | CatalogKey:
     token = bearer_token(request)
     if token.startswith(KEY_PREFIXES):
-        return await platform.catalog.key(token)
+        return await platform.catalog.key(token, only_reads=_only_reads(request))
     if not token and SESSION_COOKIE not in request.cookies:
         raise MissingApiKey("Authentication is required; send 'Authorization: Bearer <API key or access token>'.")
     return await _authenticated_user(request, platform)
 
 
 async def _key(request: Request, platform: PlatformDep, _documented: _Documented) -> CatalogKey:
-    return await platform.catalog.key(bearer_token(request))
+    return await platform.catalog.key(bearer_token(request), only_reads=_only_reads(request))
+
+
+def _only_reads(request: Request) -> bool:
+    return request.method in {"GET", "HEAD"}
 
 
 # A key and no person; the route checks its kind and scope.

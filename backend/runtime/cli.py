@@ -153,7 +153,7 @@ def migrate(
     except MigrationBlocked as exc:
         raise CannotStart(str(exc)) from exc
     except OperationalError as exc:
-        raise CannotStart(f"The database does not do it: {exc.orig}. Check DATABASE_URL and the server.") from exc
+        raise CannotStart(f"The database refused: {exc.orig}. Check DATABASE_URL and the server.") from exc
     if not is_ours:
         typer.echo(f"A newer version has migrated the database, to a schema that this one ({head_revision()}) runs on.")
     elif not quiet:

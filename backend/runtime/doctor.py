@@ -56,7 +56,7 @@ def _findings(environment: Environment) -> Iterator[Finding]:
     except CannotStart as exc:
         yield Finding("settings", "wrong", str(exc))
         return
-    yield Finding("settings", "ok", "every variable has a value that can be")
+    yield Finding("settings", "ok", "all are valid")
     yield _data_dir(environment)
     yield _disk(environment)
     if not has_own_database:

@@ -85,6 +85,8 @@ async def test_a_project_that_is_switched_off_accepts_nothing_and_only_an_admini
     assert (await send())[0] == 202
     assert (await api.put(admin, path, {"isActive": False})).json()["isActive"] is False
     assert await send() == (403, "PROJECT_NOT_ACTIVE")
+    # What it has may still be read.
+    assert (await api.client.get("/api/v1/messages", headers=bearer)).status_code == 200
     sale = {"name": "Sale", "connector": "sandbox", "message": "Hello", "csv": "to\nsomeone\n"}
     by_person = await api.post(account, f"/api/v1/campaigns?projectId={account.project_id}", sale)
     assert (by_person.status_code, by_person.json()["code"]) == (403, "PROJECT_NOT_ACTIVE")

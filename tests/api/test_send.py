@@ -278,3 +278,18 @@ async def test_problem_json_on_request(sender: Sender) -> None:
     assert response.headers["Content-Type"].startswith("application/problem+json")
     assert response.json()["code"] == "VALIDATION_ERROR"
     assert response.json()["status"] == 400
+
+
+@pytest.mark.parametrize("character", ["\r\n", "\n", "\x0b", "\x85", "\u2028", "\x1b"])
+async def test_a_subject_with_a_control_character_is_refused_before_it_is_accepted(
+    sender: Sender, character: str
+) -> None:
+    body = {
+        "to": "ada@example.com",
+        "connectorId": sender.connectors["smtp"],
+        "message": "hi",
+        "subject": f"a{character}Bcc: b",
+    }
+    answer = await sender.post(body)
+    assert answer.status_code == 400, answer.text
+    assert [error["field"] for error in answer.json()["details"]["errors"]] == ["subject"]

@@ -239,3 +239,21 @@ async def test_every_change_by_a_page_is_in_the_audit_log_with_who_and_from_wher
     assert len(entries) >= 20
     assert [one for one in entries if one[1:] != (me, _MADE_UP)] == []
     assert {"invitation", "campaign", "dead_letters"} <= {one[0].partition(".")[0] for one in entries}
+
+
+async def test_who_writes_too_long_a_text_is_told_and_a_stranger_is_not(desk: Desk) -> None:
+    ada = await desk.person()
+    tab = desk.tab(ada)
+    await tab.open("/templates/new")
+    await tab.until(lambda: tab.value("editor_state", "is_loaded"))
+    state = next(name for name in tab.values if name.endswith("editor_state"))
+    tab.call(f"{state}.write", {"name": "content", "text": "x" * 200_001})
+    await tab.until_seen("That text is too long: 200,000 characters are the most.")
+    # Over what a field takes and below that, the field itself says so.
+    tab.call(f"{state}.write", {"name": "content", "text": "x" * 70_001})
+    await tab.until_seen("65536 characters", after=0)
+    stranger = desk.tab()
+    await stranger.open("/login")
+    stranger.call(f"{state}.write", {"name": "content", "text": "x" * 200_001})
+    await stranger.answers()
+    assert not any("too long" in text for text in stranger.seen)

@@ -34,10 +34,10 @@ def normalised_origin(text: str) -> str:
         host, port, encoded = None, None, ""
     scheme = parts.scheme.lower() if host else ""
     if not host or scheme not in _DEFAULT_PORT or parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise InvalidOrigin(f"'{text[:80]}' is no origin; write scheme, host and port only: https://example.com")
+        raise InvalidOrigin(f"'{text[:80]}' is not an origin; write scheme, host and port only: https://example.com")
     if "*" in host or parts.username is not None:
         raise InvalidOrigin(
-            f"'{text[:80]}' is no origin; write each origin out, without wildcards: https://example.com"
+            f"'{text[:80]}' is not an origin; write each origin out, without wildcards: https://example.com"
         )
     shown_host = f"[{encoded}]" if ":" in encoded else encoded
     return f"{scheme}://{shown_host}" + (f":{port}" if port and port != _DEFAULT_PORT[scheme] else "")

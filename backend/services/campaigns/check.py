@@ -159,4 +159,6 @@ def errors_of(line: int, error: AppError) -> list[RowError]:
 
 
 def duplicate(line: int, to: str) -> RowError:
-    return RowError(line, "to", DUPLICATE, f"'{to[:100]}' stands in an earlier row too; it is sent to once.")
+    return RowError(
+        line, "to", DUPLICATE, f"'{to[:100]}' is already in an earlier row; each recipient gets one message."
+    )

@@ -166,9 +166,7 @@ class CsvFile:
         except csv.Error as exc:
             raise _wrong(f"The row that begins in line {line} cannot be read: {exc}. Check its quotes.") from exc
         if cells is not None and len(cells) > _MOST_CELLS:
-            raise _wrong(
-                f"The row in line {line} has {len(cells):,} cells; {_MOST_COLUMNS} columns are the most a file has."
-            )
+            raise _wrong(f"The row in line {line} has {len(cells):,} cells; a file may have at most {_MOST_COLUMNS}.")
         return cells
 
     def _guarded(self, read: Callable[[], ReadT]) -> ReadT:

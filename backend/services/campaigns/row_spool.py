@@ -56,7 +56,7 @@ class RowSpool:
         async for rows in file.steps():
             await in_reader(partial(self._write, rows, error_of))
         if not self.total:
-            message = "The file has a head and no rows; add at least one."
+            message = "The file has a header but no rows; add at least one."
             raise InvalidCsv(message, errors=[FieldError("file", InvalidCsv.code, message)])
 
     def _write(self, rows: Sequence[CsvRow], error_of: Callable[[CsvRow], RowError | None]) -> None:

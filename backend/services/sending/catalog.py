@@ -125,8 +125,8 @@ class Catalog:
         self._templates = ReadThroughCache(self._load_template, size=20_000, ttl_s=_TTL_S)
         self._signers = ReadThroughCache(self._load_signer, size=20_000, ttl_s=_TTL_S)
 
-    async def key(self, token: str) -> CatalogKey:
-        """Return the key of a bearer token.
+    async def key(self, token: str, *, only_reads: bool = False) -> CatalogKey:
+        """Return the key of a bearer token. What a stopped project has may still be read.
 
         Raises MissingApiKey, InvalidApiKey, ApiKeyExpired or ProjectNotActive.
         """
@@ -139,7 +139,7 @@ class Catalog:
             raise ApiKeyExpired(
                 f"API key '{key.name}' expired at {key.expires_at:%Y-%m-%d %H:%M} UTC; create a new one."
             )
-        if not key.is_project_open:
+        if not key.is_project_open and not only_reads:
             raise ProjectNotActive
         return key
 

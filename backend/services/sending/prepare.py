@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 # The access of a template that a publishable key may send with a send token.
 SIGNED: Final = "signed"
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +196,19 @@ def _plain_text(connector_type: str, request: SendRequest) -> Rendered:
 def _content(rendered: Rendered) -> dict[str, Any]:
     content: dict[str, Any] = {"text": rendered.text}
     if rendered.subject is not None:
+        _check_subject(rendered.subject)
         content["subject"] = rendered.subject
     if rendered.html is not None:
         content["html"] = rendered.html
     if rendered.provider_template is not None:
         content["template"] = rendered.provider_template
     return content
+
+
+def _check_subject(subject: str) -> None:
+    if not subject.isprintable() and _CONTROLS.search(subject):
+        problem = "The subject has a line break or another control character, its own or a variable's; leave it out."
+        raise ValidationFailed(errors=[FieldError("subject", "VALIDATION_ERROR", problem)])
 
 
 def _columns(caller: Caller, request: SendRequest, composed: Composed, first: Way, recipient: str) -> dict[str, Any]:

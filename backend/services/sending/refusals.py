@@ -47,6 +47,8 @@ def refused(cause: Exception) -> AppError:
 
 def away(cause: Exception) -> ServiceUnavailable:
     what = "The database's disk is full" if isinstance(cause, psycopg.errors.DiskFull) else "The database is away"
-    error = ServiceUnavailable(f"{what}; nothing was accepted for certain. Repeat later with the same Idempotency-Key.")
+    error = ServiceUnavailable(
+        f"{what}; it isn't certain that nothing was accepted. Send it again with the same Idempotency-Key."
+    )
     error.__cause__ = cause
     return error

@@ -70,7 +70,7 @@ def _form() -> rx.Component:
     name = field(
         "Name",
         text_input("name", default_value=_STATE.name, placeholder="Twilio UK", max_length=255),
-        hint="How it is called in this dashboard.",
+        hint="Its name in this dashboard.",
         error=_STATE.errors["name"],
     )
     default_error = h.span(_STATE.errors["isDefault"], class_name="hint bad", role="alert")
@@ -219,7 +219,7 @@ def _about_new() -> rx.Component:
             h.span("After saving, the provider is asked whether they work.", class_name="muted"),
             class_name="cb stack",
         ),
-        title="What happens with them",
+        title="What happens to them",
     )
 
 

@@ -151,7 +151,7 @@ def _foot() -> rx.Component:
 def _nothing() -> rx.Component:
     none = empty(
         "No dead letters",
-        "A message that is given up after its retries appears here. Nothing was.",
+        "Messages given up after their retries appear here. There are none.",
         link_button("Open Messages", to="/messages"),
     )
     filtered = empty("Nothing matches", "Clear the filters.", link_button("Clear filters", to=PATH))

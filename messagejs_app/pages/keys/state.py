@@ -170,7 +170,9 @@ class KeysState(Session):
             errors["name"] = "Give the key a name, such as 'Booking server'."
         limit = str(data.get("rateLimit") or "").strip().replace(",", "")
         if limit and not whole_number(limit):
-            errors["rateLimit"] = f"'{limit[:20]}' is no number of messages; write one such as 1000, or leave it empty."
+            errors["rateLimit"] = (
+                f"'{limit[:20]}' is not a number of messages; write one such as 1000, or leave it empty."
+            )
         scopes = tuple(scope for scope in SCOPES if data.get(f"scope.{scope}"))
         if self.kind == "secret" and not scopes:
             errors["scopes"] = "Choose at least one; a key without scopes can do nothing."

@@ -186,7 +186,7 @@ def _origins() -> rx.Component:
 def _limit() -> rx.Component:
     return field(
         "Limit",
-        text_input("rateLimit", placeholder="No own limit", input_mode="numeric"),
+        text_input("rateLimit", placeholder="No limit of its own", input_mode="numeric"),
         error=KeysState.errors["rateLimit"],
         optional="messages an hour",
     )

@@ -101,7 +101,7 @@ def _form() -> rx.Component:
     content = field(
         "Content",
         select,
-        hint="Texts, metadata and recipients of messages that nothing is left to do for. It cannot be brought back.",
+        hint="Texts, metadata and recipients of finished messages. This can't be undone.",
     )
     content_days = field(
         "Remove content after",

@@ -158,5 +158,5 @@ async def test_what_is_wrong_with_a_row_is_stored_with_it(world: World) -> None:
     ]
     told = [(row.line, row.error_field, row.error_code) for row in failed]
     assert told == [(3, "to", "DUPLICATE_RECIPIENT"), (4, "", "INVALID_ROW")]
-    assert failed[0].error_reason == "'a\\b' stands in an earlier row too; it is sent to once."
+    assert failed[0].error_reason == "'a\\b' is already in an earlier row; each recipient gets one message."
     assert failed[0].cells == ["a\\b", "y"]
