@@ -169,7 +169,9 @@ def create_admin(
     ] = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Make an account that administers the server, or an account that is there its administrator."""
+    """Make an account that administers the server, or an existing account its administrator."""
+    if not password_stdin and not sys.stdin.isatty():
+        raise CannotStart("There is no terminal to ask for the password; pass it on standard input: --password-stdin.")
     environment = _environment(messagejs_data_dir=data_dir)
     _join(environment)
     from backend.runtime.create_admin import create_admin as create

@@ -196,5 +196,12 @@ def test_the_configuration_is_printed_without_secrets(tmp_path: Path) -> None:
     assert all(line[meanings:].strip() for line in done.stdout.splitlines()[1:])
 
 
+def test_an_admins_password_is_asked_for_at_a_terminal_only(tmp_path: Path) -> None:
+    done = messagejs("create-admin", "--email", "root@example.com", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--password-stdin" in done.stderr
+    assert "GetPassWarning" not in done.stderr
+
+
 def test_the_version_is_printed(tmp_path: Path) -> None:
     assert messagejs("--version", cwd=tmp_path).stdout.startswith("messagejs ")
