@@ -47,22 +47,27 @@ if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 1 end
 return 0
 """
 
-# ARGV: most connectors to pop, bell ms (0: leave the bell), probe ms, then connectors whose turns are left to others. A
-# connector on hold goes back with the rest of its hold. One whose circuit is open and whose pause is over is on hold
-# again at once: this turn is its only probe.
+# Of the turns of a pop, what the lanes under the high one may count on while somebody waits there.
+_SHARES: Final = (0.0, 1 / 4, 1 / 8)
+
+# ARGV: most connectors to pop, bell ms (0: leave the bell), probe ms, turns kept for the normal and for the bulk lane,
+# then connectors whose turns are left to others. What a lane leaves goes to the others, high first. A connector on hold
+# goes back with the rest of its hold. One whose circuit is open and whose pause is over is on hold again at once: this
+# turn is its only probe.
 _POP_SCRIPT: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local left = tonumber(ARGV[1])
+local normal, bulk = tonumber(ARGV[4]), tonumber(ARGV[5])
 local out, avoided = {}, {}
-for i = 4, #ARGV do avoided[ARGV[i]] = true end
+for i = 6, #ARGV do avoided[ARGV[i]] = true end
 if ARGV[2] ~= '0' then redis.call('SET', KEYS[1], '1', 'PX', ARGV[2]) end
-for lane = 0, 2 do
-  if left <= 0 then break end
+local function take(lane, most)
+  if most <= 0 then return end
   local key = 'ready:' .. lane
-  local due = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, left + #ARGV - 3)
+  local due = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, most + #ARGV - 5)
   for _, connector in ipairs(due) do
-    if left <= 0 then break end
+    if most <= 0 then break end
     local hold = redis.call('PTTL', 'hold:' .. connector)
     if avoided[connector] then
       -- It stays where it is, for whoever can send it.
@@ -75,10 +80,16 @@ for lane = 0, 2 do
       out[#out + 1] = lane
       out[#out + 1] = connector
       out[#out + 1] = is_probe
+      most = most - 1
       left = left - 1
     end
   end
 end
+take(0, left - normal - bulk)
+take(1, left - bulk)
+take(2, left)
+take(0, left)
+take(1, left)
 return out
 """
 
@@ -183,18 +194,29 @@ class ReadySet:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._redis = client
         self._pop_script = client.register_script(_POP_SCRIPT)
+        # By lane, in turns. Bulk begins ahead, so that in pops of one it does not fall due together with normal.
+        self._owed = [0.0, 0.0, 1 / 8]
 
     async def pop(self, most: int, *, keep_bell: bool = True, avoid: Iterable[UUID] = ()) -> Popped:
         """Take up to `most` connectors whose turn it is, high lane first, and none of `avoid`.
 
-        `keep_bell`: this worker will look again, so a ring need not enqueue a job.
+        A backlog in the high lane leaves the others their shares. `keep_bell`: this worker will look again, so a
+        ring need not enqueue a job.
         """
-        arguments = [most, _BELL_MS if keep_bell else 0, PROBE_MS, *(connector_id.hex for connector_id in avoid)]
+        owed = [self._owed[lane] + most * share for lane, share in enumerate(_SHARES)]
+        normal = int(owed[1])
+        kept = (0, normal, min(int(owed[2]), most - normal))
+        arguments = [most, _BELL_MS if keep_bell else 0, PROBE_MS, *kept[1:], *(one.hex for one in avoid)]
         raw: list[Any] = await self._pop_script(keys=[_BELL], args=arguments)
         if not raw:
             return _NOBODY
         turns = [(int(raw[i]), UUID(hex=raw[i + 1].decode())) for i in range(0, len(raw), 3)]
-        return Popped(turns, frozenset(turns[i // 3][1] for i in range(0, len(raw), 3) if raw[i + 2]))
+        probes = frozenset(turns[i // 3][1] for i in range(0, len(raw), 3) if raw[i + 2])
+        for lane, turns_kept in enumerate(kept):
+            taken = sum(turn[0] == lane for turn in turns)
+            # Nobody waits in a lane that leaves some of its turns, so it saves none up.
+            self._owed[lane] = max(0.0, owed[lane] - taken) if taken >= turns_kept else 0.0
+        return Popped(sorted(turns, key=lambda turn: turn[0]), probes)
 
     async def waited_s(self, connector_id: UUID) -> float:
         """Return for how long it has been this connector's turn without anybody taking it; 0 when it is not."""

@@ -82,6 +82,31 @@ async def test_the_high_lane_goes_first_and_first_come_is_first_served(doorbell:
     assert (await ready.pop(3)).turns == [(2, bulk)]
 
 
+async def test_a_backlog_in_the_high_lane_leaves_the_others_their_turns(doorbell: Doorbell, ready: ReadySet) -> None:
+    normal, bulk = new_id(), new_id()
+    await _ring(doorbell, *((0, new_id()) for _ in range(100)), (1, normal), (2, bulk))
+    turns = (await ready.pop(32)).turns
+    # What the two leave of their quarter and their eighth goes back to high.
+    assert [lane for lane, _ in turns] == [0] * 30 + [1, 2]
+    assert turns[30:] == [(1, normal), (2, bulk)]
+
+
+async def test_each_lane_has_its_share_of_the_turns(doorbell: Doorbell, ready: ReadySet) -> None:
+    await _ring(doorbell, *((lane, new_id()) for lane in range(LANE_COUNT) for _ in range(40)))
+    lanes = [lane for lane, _ in (await ready.pop(32)).turns]
+    assert [lanes.count(lane) for lane in range(LANE_COUNT)] == [20, 8, 4]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+async def test_few_turns_at_a_time_reach_every_lane(doorbell: Doorbell, ready: ReadySet, most: int) -> None:
+    await _ring(doorbell, *((lane, new_id()) for lane in range(LANE_COUNT) for _ in range(50)))
+    pops = [[lane for lane, _ in (await ready.pop(most)).turns] for _ in range(8)]
+    assert pops[0][0] == 0
+    assert any(1 in lanes for lanes in pops[:4])
+    assert any(2 in lanes for lanes in pops)
+    assert sum(lanes.count(0) for lanes in pops) >= 4 * most
+
+
 async def test_one_connector_may_wait_in_every_lane(doorbell: Doorbell, ready: ReadySet) -> None:
     connector = new_id()
     await _ring(doorbell, *((lane, connector) for lane in range(LANE_COUNT)))

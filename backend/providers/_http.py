@@ -38,7 +38,7 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers._network import tls_context
+from backend.providers._network import TrustingResolver, tls_context
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +89,7 @@ def open_http_client(*, limit: int, resolver: AbstractResolver | None = None) ->
         limit_per_host=0,
         keepalive_timeout=_KEEPALIVE_S,
         ssl=tls_context(),
-        resolver=resolver,
+        resolver=resolver or TrustingResolver(),
         # A checked name is checked at every connect; others may be remembered.
         use_dns_cache=resolver is None,
         ttl_dns_cache=30,

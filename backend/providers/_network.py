@@ -18,6 +18,8 @@ from typing import Final
 import certifi
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from backend.providers._names import NAMES, NameLookups
+
 # As DNS has them (RFC 1035 2.3.4), and with underscores, which names of containers have.
 _HOST_NAME: Final = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _LONGEST_NAME: Final = 253
@@ -104,22 +106,22 @@ def _is_legacy_ipv4(host: str) -> bool:
     return True
 
 
-async def resolve_checked(host: str, port: int, *, allow_private: bool) -> list[ResolveResult]:
+async def resolve_checked(
+    host: str, port: int, *, allow_private: bool, is_trusted: bool = False, names: NameLookups = NAMES
+) -> list[ResolveResult]:
     """Resolve `host` once; raises AddressRefused when any of its addresses is not public.
 
     One private address among public ones refuses the host: which one is connected to would be chance.
-    Raises `socket.gaierror` when the name does not resolve, or can be none.
+    Raises `socket.gaierror` when the name does not resolve, or can be none. `is_trusted`: no tenant chose it.
     """
     check_host_literal(host, allow_private=allow_private)
-    loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        addresses = await names.addresses(host.strip("[]"), is_trusted=is_trusted)
     except UnicodeError as exc:
         # What Python says to labels that are empty or too long.
         raise socket.gaierror(socket.EAI_NONAME, "it is no host name; check its spelling") from exc
     results: list[ResolveResult] = []
-    for family, _, protocol, _, address in found:
-        literal = str(address[0])
+    for family, protocol, literal in addresses:
         if not allow_private and not is_public(literal):
             raise AddressRefused(host)
         results.append(
@@ -158,24 +160,31 @@ async def connect_checked(host: str, port: int, *, allow_private: bool) -> socke
     raise last or OSError(f"Host '{host}' has no address; check its spelling.")
 
 
-class CheckingResolver(AbstractResolver):
-    """An aiohttp resolver for tenant-supplied URLs; pair it with `check_host_literal`."""
+class TrustingResolver(AbstractResolver):
+    """An aiohttp resolver for the URLs of providers, which no tenant chose."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        results = await self._public_addresses(host, port)
+        results = await self._addresses(host, port)
         return [result for result in results if family in {socket.AF_UNSPEC, result["family"]}]
 
-    async def _public_addresses(self, host: str, port: int) -> list[ResolveResult]:
+    async def _addresses(self, host: str, port: int) -> list[ResolveResult]:
+        return await resolve_checked(host, port, allow_private=True, is_trusted=True)
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+
+class CheckingResolver(TrustingResolver):
+    """An aiohttp resolver for tenant-supplied URLs; pair it with `check_host_literal`."""
+
+    async def _addresses(self, host: str, port: int) -> list[ResolveResult]:
         try:
             return await resolve_checked(host, port, allow_private=False)
         except AddressRefused as exc:
             # aiohttp reports an OSError of its resolver as a connector error: nothing was sent.
             raise OSError(errno.EACCES, str(exc)) from exc
-
-    async def close(self) -> None:
-        """Nothing is held open."""
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ that fails is paused, a row that fails is marked; the others go on. A turn is sh
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -66,15 +67,20 @@ _FULL_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 60.0
 _ENDING_S: Final = 1.0
 
-# Those of a project that was switched off wait until it is active again.
+# How many projects a worker remembers to have fed; any other counts as fed longest ago.
+_MOST_FED: Final = 256
+
+# The project that was fed longest ago comes first, and of its campaigns the one that has waited longest. Those of a
+# project that was switched off wait until it is active again.
 _TAKE: Final = f"""
-UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s)
+UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %(lease_s)s)
 WHERE id = (
     SELECT c.id FROM campaigns c JOIN projects p ON p.id = c.project_id
+    LEFT JOIN unnest(%(fed)s::uuid[]) WITH ORDINALITY AS fed(project_id, turn) ON fed.project_id = c.project_id
     WHERE c.state = 'running' AND c.next_feed_at <= now() AND {IS_OPEN}
-    ORDER BY c.next_feed_at LIMIT 1 FOR UPDATE OF c SKIP LOCKED
+    ORDER BY fed.turn NULLS FIRST, c.next_feed_at LIMIT 1 FOR UPDATE OF c SKIP LOCKED
 )
-RETURNING id
+RETURNING id, project_id
 """  # noqa: S608 (made of constants)
 _PUT_BACK: Final = """
 UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s), reason = %s WHERE id = %s AND state = 'running'
@@ -134,6 +140,7 @@ class CampaignFeeder:
         self._lease_s = lease_s
         self._turn_s = turn_s
         self._outage = OutageLog("campaign.servers_away")
+        self._fed: OrderedDict[UUID, None] = OrderedDict()  # projects, the one fed longest ago first
 
     async def run(self) -> None:
         """Feed until cancelled; a failed round is logged and the next one tries again."""
@@ -150,12 +157,15 @@ class CampaignFeeder:
                 await asyncio.sleep(_EVERY_S)
 
     async def feed(self) -> bool:
-        """Give the campaign that has waited longest its turn; False: none waits."""
-        async with self._pool.connection() as connection:
-            taken = await (await connection.execute(_TAKE, (self._lease_s,))).fetchone()
+        """Give the project that was fed longest ago its turn, for one campaign; False: none waits."""
+        taken = await self._take()
         if taken is None:
             return False
-        campaign_id: UUID = taken[0]
+        campaign_id, project_id = taken
+        self._fed[project_id] = None
+        self._fed.move_to_end(project_id)
+        if len(self._fed) > _MOST_FED:
+            self._fed.popitem(last=False)
         try:
             async with self._platform.database.session() as session:
                 campaign = await Campaign.find_any(session, campaign_id)
@@ -166,6 +176,13 @@ class CampaignFeeder:
             async with self._pool.connection() as connection:
                 await connection.execute(_PUT_BACK, (wait.seconds, wait.reason, campaign_id))
         return True
+
+    async def _take(self) -> tuple[UUID, UUID] | None:
+        """Lease a campaign; return its id and its project's."""
+        parameters = {"lease_s": self._lease_s, "fed": list(self._fed)}
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(_TAKE, parameters)).fetchone()
+        return (row[0], row[1]) if row is not None else None
 
     async def _after_failure(self, campaign_id: UUID, error: Exception) -> _Wait | None:
         """Return until when it waits; None: it is paused."""

@@ -166,3 +166,17 @@ async def test_a_turn_is_short_although_its_texts_take_long_to_render(
     fed = await _accepted(platform, first)
     assert fed < 500, fed
     await _execute(platform, "UPDATE campaigns SET state = 'canceled'")
+
+
+async def test_a_project_with_many_campaigns_delays_no_other_projects(
+    platform: Platform, feeder: CampaignFeeder
+) -> None:
+    many, other = await World.make(platform), await World.make(platform)
+    for _ in range(30):
+        await _campaign(many)
+    await _execute(platform, "UPDATE campaigns SET next_feed_at = now() - interval '1 day' WHERE state = 'running'")
+    waiting = await _campaign(other)
+    for _ in range(2):
+        assert await feeder.feed()
+    assert await _accepted(platform, waiting) == 3
+    await _execute(platform, "UPDATE campaigns SET state = 'canceled'")
