@@ -146,7 +146,7 @@ class CompiledTemplate:
             raise TemplateRenderError(f"the result is longer than {OUTPUT_LIMIT_BYTES} bytes")
         return "".join(parts)
 
-    def _render_liquid(self, values: Mapping[str, Any], meter: Meter | None, limit: int) -> str:
+    def _render_liquid(self, values: Mapping[str, Any], meter: Meter | None = None, limit: int = FUEL_LIMIT) -> str:
         run = Run(values, html=self._html, fuel=limit)
         try:
             self._render(run)
