@@ -119,6 +119,7 @@ class Settings(BaseSettings):
     key_expiry_days: int = Field(
         0, ge=0, le=36_500, description="Days until a new key expires that names no expiry of its own; 0: never"
     )
+    projects_per_user: int = Field(100, ge=0, description="Projects a user may make, deleted ones aside; 0: no limit")
     max_keys_per_project: int = Field(100, ge=0, description="API keys a project may have; 0: no limit")
     idempotency_ttl_s: int = Field(
         24 * 3600, ge=60, le=_LONGEST_S, description="How long an Idempotency-Key is remembered"

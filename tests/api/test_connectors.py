@@ -257,6 +257,20 @@ async def test_verify_asks_the_provider_before_anything_is_stored(api: Api) -> N
         assert (await api.post(account, path, smtp(server.port))).status_code == 201
 
 
+async def test_a_project_that_is_switched_off_asks_no_provider(api: Api) -> None:
+    account = await api.register()
+    body = {"type": "sandbox", "name": "S", "credentials": {}}
+    path = path_of(account, (await created(api, account, body))["id"])
+    switched = await api.put(account, f"/api/v1/projects/{account.project_id}", {"isActive": False})
+    assert switched.status_code == 200
+    for answer in (
+        await api.post(account, f"{path}/test"),
+        await api.post(account, f"{path_of(account)}?verify=true", body),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "PROJECT_NOT_ACTIVE")
+    assert (await api.get(account, path)).json()["lastTestedAt"] is None
+
+
 async def test_unverified_credentials_are_not_sent_anywhere(api: Api, ada: Account) -> None:
     assert (await created(api, ada, smtp(refused_port())))["type"] == "smtp"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
 
 from backend import ids
 from backend.models import ProjectMember
+from backend.settings import Settings
 from tests.api.conftest import Account, Api
+from tests.api.test_keys import server_with
 
 PROJECTS = "/api/v1/projects"
 
@@ -38,6 +41,20 @@ async def test_a_project_is_made_read_changed_and_deleted(api: Api) -> None:
     gone = await api.get(account, path)
     assert (gone.status_code, gone.json()["code"]) == (404, "PROJECT_NOT_FOUND")
     assert project["id"] not in (await api.get(account, PROJECTS)).text
+
+
+async def test_a_user_makes_so_many_projects_also_at_the_same_time(api: Api, settings: Settings) -> None:
+    await api.register()  # the first administers the server
+    account = await api.register()
+    async with server_with(settings, projects_per_user=2) as bounded:
+        answers = await asyncio.gather(*(bounded.post(account, PROJECTS, {"name": "P"}) for _ in range(3)))
+        assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
+        refused = next(answer for answer in answers if answer.status_code == 409).json()
+        assert refused["code"] == "TOO_MANY_PROJECTS"
+        assert "2 projects" in refused["error"]
+        made = next(answer for answer in answers if answer.status_code == 201).json()
+        await bounded.delete(account, f"{PROJECTS}/{made['id']}")
+        assert (await bounded.post(account, PROJECTS, {"name": "P"})).status_code == 201
 
 
 async def test_the_list_comes_in_pages(api: Api) -> None:

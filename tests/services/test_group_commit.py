@@ -160,3 +160,36 @@ async def test_stopping_in_the_middle_leaves_nobody_waiting() -> None:
     async with asyncio.timeout(2):
         await asyncio.wait([task])
     assert all(future.cancelled() for future in futures)
+
+
+async def test_owners_take_turns_however_much_one_of_them_has_waiting() -> None:
+    handler = Handler()
+    group: GroupCommit[int, int] = GroupCommit(
+        handler, name="test", waiting_limit=100, batch_size=4, owner_of=lambda number: number // 100, owner_limit=50
+    )
+    handler.gate.clear()
+    futures = [group.submit(99)]
+    await _let_the_first_batch_start(handler)
+    futures += [group.submit(number) for number in range(10)]
+    futures += [group.submit(number) for number in (100, 101, 200)]
+    handler.gate.set()
+    await asyncio.gather(*futures)
+    assert handler.batches == [[99], [0, 100, 200, 1], [101, 2, 3, 4], [5, 6, 7, 8], [9]]
+
+
+async def test_an_owner_with_too_many_waiting_is_refused_and_the_others_are_not() -> None:
+    handler = Handler()
+    group: GroupCommit[int, int] = GroupCommit(
+        handler, name="test", waiting_limit=10, owner_of=lambda number: number // 100, owner_limit=5
+    )
+    handler.gate.clear()
+    futures = [group.submit(99)]
+    await _let_the_first_batch_start(handler)
+    futures += [group.submit(number) for number in range(5)]
+    with pytest.raises(ServiceUnavailable, match="5 requests of the project wait") as caught:
+        group.submit(6)
+    assert caught.value.headers == {"Retry-After": "1"}
+    futures.append(group.submit(100))
+    handler.gate.set()
+    await asyncio.gather(*futures)
+    assert await group.submit(6) == 12

@@ -52,6 +52,8 @@ async def create_connector(
     """Credentials are checked for form, encrypted, and never returned. A type's first connector is its default."""
     async with platform.database.session() as session:
         await require_project(session, user, project_id, Action.MANAGE_CONNECTORS)
+        if verify:
+            await connectors.check_running(session, project_id)
     if verify:
         await verify_credentials(body.type, body.credentials, context=platform.providers)
     async with platform.database.transaction() as session:

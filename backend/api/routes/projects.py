@@ -27,7 +27,7 @@ async def list_projects(user: CurrentUser, session: ReadSessionDep, page: PageDe
     status_code=201,
     summary="Create a project",
     description="You become its owner. It starts with a Sandbox connector.",
-    responses=error_responses(400, 401),
+    responses=error_responses(400, 401, 409),
 )
 async def create_project(
     body: CreateProject, user: CurrentUser, platform: PlatformDep, session: SessionDep
@@ -39,6 +39,7 @@ async def create_project(
         plan=platform.settings.default_plan,
         name=body.name,
         description=body.description,
+        most_projects=platform.settings.projects_per_user,
     )
     return ProjectBody.of(project)
 

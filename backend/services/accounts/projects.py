@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.crypto import Vault
-from backend.errors import FieldError, ProjectNotActive, ValidationFailed
-from backend.models import ContentCursor, Project, ProjectMember
+from backend.errors import Conflict, FieldError, ProjectNotActive, ValidationFailed
+from backend.models import ContentCursor, Project, ProjectMember, User
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.services.accounts import audit
@@ -33,8 +33,12 @@ async def create_project(
     plan: str,
     name: str,
     description: str | None = None,
+    most_projects: int = 0,
 ) -> Project:
+    """`most_projects`: how many a user may have made, 0: any number; administrators may. Raises Conflict."""
     check_name(name)
+    if most_projects and not principal.is_platform_admin:
+        await _check_room(session, principal.user_id, most_projects)
     project = Project(user_id=principal.user_id, name=name, description=description, plan=plan)
     session.add(project)
     await session.flush()
@@ -110,6 +114,19 @@ async def delete_project(session: AsyncSession, principal: UserPrincipal, projec
         session, principal, "project.deleted", project_id=project.id, subject_id=project.id, before=_audited(project)
     )
     await end_project(session, project.id)
+
+
+async def _check_room(session: AsyncSession, user_id: UUID, most_projects: int) -> None:
+    # Locked, so that of two projects made at the same time the second sees the first.
+    await session.exec(select(User.id).where(col(User.id) == user_id).with_for_update(key_share=True))
+    # Those the user made, not owns: they count wherever they are given to, and nobody is given others'.
+    mine = select(func.count()).where(col(Project.user_id) == user_id, col(Project.deleted_at).is_(None))
+    if (await session.exec(mine)).one() >= most_projects:
+        raise Conflict(
+            f"You have made {most_projects} projects, as many as a user may; delete one, or have the server's "
+            "operator raise PROJECTS_PER_USER.",
+            code="TOO_MANY_PROJECTS",
+        )
 
 
 def _check_content_days(project: Project) -> None:

@@ -12,7 +12,14 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.crypto import Vault
-from backend.errors import ConnectorNotFound, FieldError, InvalidConnectorCredentials, ProjectNotFound, ValidationFailed
+from backend.errors import (
+    ConnectorNotFound,
+    FieldError,
+    InvalidConnectorCredentials,
+    ProjectNotActive,
+    ProjectNotFound,
+    ValidationFailed,
+)
 from backend.models import Connector, Project
 from backend.models.base import utc_now
 from backend.models.session import Change, Database, announce
@@ -175,15 +182,25 @@ async def delete_connector(
             announce(session, Change("connector", successor.id))
 
 
+async def check_running(session: AsyncSession, project_id: UUID) -> None:
+    """Raises ProjectNotActive: a project that is switched off makes no connections, and ProjectNotFound."""
+    found = await Project.find_open(session, project_id)
+    if found is None:
+        raise ProjectNotFound
+    if not found[1]:
+        raise ProjectNotActive
+
+
 async def test_connector(
     database: Database, *, vault: Vault, context: ProviderContext, project_id: UUID, connector_id: UUID
 ) -> Health:
     """Return what the provider says to the connector's credentials, and note when it was asked.
 
     Opens its own sessions, before and after the call. A passed test ends the connector's being
-    broken. Raises ConnectorNotFound only: everything else is a Health that says why.
+    broken. Raises ConnectorNotFound and ProjectNotActive: everything else is a Health that says why.
     """
     async with database.session() as session:
+        await check_running(session, project_id)
         connector = await get_connector(session, project_id=project_id, connector_id=connector_id)
     health = await ask_provider(connector, vault=vault, context=context)
     async with database.transaction() as session:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any, ClassVar, Final
+from weakref import WeakValueDictionary
 
 from liquid import BoundTemplate, Environment, FalsyStrictUndefined
 from liquid.builtin.content import ContentNode
@@ -45,6 +46,7 @@ __all__ = [
     "TemplateRenderError",
     "TemplateSyntaxError",
     "compile_template",
+    "is_compiled",
     "reading_cost",
     "variables_of",
 ]
@@ -85,10 +87,14 @@ class Meter:
         self.fuel = 0
 
 
+# What the caches below hold, without asking them for it.
+_COMPILED: Final[WeakValueDictionary[tuple[str, bool], CompiledTemplate]] = WeakValueDictionary()
+
+
 class CompiledTemplate:
     """A parsed text. `variables` are the names it needs, in order of first appearance."""
 
-    __slots__ = ("_html", "_pieces", "_plain_fuel", "_render", "is_paid", "is_plain", "variables")
+    __slots__ = ("__weakref__", "_html", "_pieces", "_plain_fuel", "_render", "is_paid", "is_plain", "variables")
 
     def __init__(self, text: str, *, html: bool) -> None:
         self._html = html
@@ -103,11 +109,15 @@ class CompiledTemplate:
         self.is_plain = self._pieces is not None
         # Whether somebody has paid for reading it.
         self.is_paid = False
+        _COMPILED[text, html] = self
 
-    def render(self, values: Mapping[str, Any], meter: Meter | None = None) -> str:
-        """Return the text with `values` put in, its fuel added to `meter`; raises TemplateRenderError."""
+    def render(self, values: Mapping[str, Any], meter: Meter | None = None, limit: int = FUEL_LIMIT) -> str:
+        """Return the text with `values` put in, its fuel added to `meter`; raises TemplateRenderError.
+
+        `limit`: the fuel that it may need; a plain text with plain values takes next to no time, and heeds none.
+        """
         if self._pieces is None:
-            return self._render_liquid(values, meter)
+            return self._render_liquid(values, meter, limit)
         html = self._html
         parts: list[str] = []
         escaped = 0
@@ -128,7 +138,7 @@ class CompiledTemplate:
                 elif type(value) in _PLAIN_VALUES:
                     parts.append(to_liquid_string(value, html))
                 else:
-                    return self._render_liquid(values, meter)
+                    return self._render_liquid(values, meter, limit)
         size = sum(map(len, parts))
         if meter is not None:
             meter.fuel += self._plain_fuel + (min(size, OUTPUT_LIMIT_BYTES) >> CHARS_SHIFT)
@@ -136,8 +146,8 @@ class CompiledTemplate:
             raise TemplateRenderError(f"the result is longer than {OUTPUT_LIMIT_BYTES} bytes")
         return "".join(parts)
 
-    def _render_liquid(self, values: Mapping[str, Any], meter: Meter | None = None) -> str:
-        run = Run(values, html=self._html)
+    def _render_liquid(self, values: Mapping[str, Any], meter: Meter | None = None, limit: int = FUEL_LIMIT) -> str:
+        run = Run(values, html=self._html, fuel=limit)
         try:
             self._render(run)
         except LiquidError as exc:
@@ -146,7 +156,7 @@ class CompiledTemplate:
             raise TemplateRenderError(f"a filter cannot use these values ({type(exc).__name__})") from exc
         finally:
             if meter is not None:
-                meter.fuel += FUEL_LIMIT - max(run.fuel, 0)
+                meter.fuel += limit - max(run.fuel, 0)
         return "".join(run.out)
 
 
@@ -157,6 +167,11 @@ def compile_template(text: str, *, html: bool = False) -> CompiledTemplate:
     """
     # Two caches, so that a few giant texts cannot push out the many small ones or fill the memory.
     return _compile_small(text, html) if len(text) <= _LARGE_TEXT_CHARS else _compile_large(text, html)
+
+
+def is_compiled(text: str, *, html: bool) -> bool:
+    """Tell whether the text is in the cache."""
+    return (text, html) in _COMPILED
 
 
 def variables_of(text: str, *, html: bool = False) -> list[str]:

@@ -100,7 +100,7 @@ def _strip_html(run: Run, value: Any, _arguments: Sequence[Any]) -> None:
     """Python's HTML parser reads to the end of the text at each "<" that is not closed."""
     text = _as_text(run, value)
     brackets = text.count("<")
-    run.spend(8 + (len(text) >> 3) + 2 * brackets + (len(text) * brackets >> 9))
+    run.spend(8 + (13 * len(text) >> 6) + 2 * brackets + (len(text) * brackets >> 9))
 
 
 def _date(run: Run, value: Any, arguments: Sequence[Any]) -> None:

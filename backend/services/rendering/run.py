@@ -41,8 +41,8 @@ class Run:
         "stops",
     )  # fmt: skip
 
-    def __init__(self, values: Mapping[str, Any], *, html: bool) -> None:
-        self.fuel = FUEL_LIMIT
+    def __init__(self, values: Mapping[str, Any], *, html: bool, fuel: int = FUEL_LIMIT) -> None:
+        self.fuel = fuel
         self.html = html
         self.locals: dict[str, Any] = {}
         self.scopes: list[Mapping[str, Any]] = [self.locals, values]

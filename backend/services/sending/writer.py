@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -185,6 +186,10 @@ LEFT JOIN LATERAL (
 ) m ON true
 """
 
+# A request for a batch fits by itself, however short the queue is.
+_MOST_AT_ONCE: Final = 500
+_PROJECT_OF: Final = attrgetter("project_id")
+
 Answer = Written | BaseException
 
 
@@ -204,7 +209,11 @@ class AcceptWriter:
         self._on_commit = on_commit
         self._outage = OutageLog("accept.database_away")
         self._group: GroupCommit[NewMessage, Written] = GroupCommit(
-            self._write_batch, name="accept-writer", waiting_limit=waiting_limit
+            self._write_batch,
+            name="accept-writer",
+            waiting_limit=waiting_limit,
+            owner_of=_PROJECT_OF,
+            owner_limit=max(waiting_limit // 2, min(waiting_limit, _MOST_AT_ONCE)),
         )
 
     async def write(self, message: NewMessage) -> Written:

@@ -9,6 +9,9 @@ import pytest
 from backend.errors import RateLimitExceeded
 from backend.ids import new_id
 from backend.services.rendering.fuel import (
+    CHEAP,
+    EXPENSIVE_BURST,
+    EXPENSIVE_PER_S,
     PAUSE_S,
     READING_BURST,
     RENDERING_BURST,
@@ -55,19 +58,73 @@ def test_many_expensive_renderings_are_stopped_and_the_wait_is_true() -> None:
     fuel = FuelBook(clock=clock).project(new_id())
     assert 3 <= _use_up(fuel) <= RENDERING_BURST / FUEL_LIMIT
     with pytest.raises(RenderingLimitExceeded) as caught:
-        fuel.admit(None)
+        _heavy(fuel)
     wait_s = int(caught.value.headers["Retry-After"])
     assert caught.value.status == 429
     assert isinstance(caught.value, RateLimitExceeded)  # a campaign waits for it, as for every other limit
     assert f"try again in {wait_s} s" in caught.value.message
     clock.now += wait_s
-    fuel.admit(None)
+    _heavy(fuel)
 
 
 def test_what_one_project_spends_is_nobody_elses() -> None:
     book = FuelBook(clock=Clock())
     _use_up(book.project(new_id()))
     book.project(new_id()).admit(None)
+
+
+def test_many_projects_together_get_no_more_than_the_process_can_spare() -> None:
+    clock = Clock()
+    book = FuelBook(clock=clock)
+    projects = [book.project(new_id()) for _ in range(40)]
+    rendered = 0
+    for _ in range(100):
+        clock.now += 0.1
+        for project in projects:
+            with suppress(RenderingLimitExceeded):
+                _heavy(project)
+                rendered += 1
+    assert rendered * 20_000 <= EXPENSIVE_BURST + 10 * EXPENSIVE_PER_S + 2 * FUEL_LIMIT
+    with pytest.raises(RenderingLimitExceeded, match="The server renders as many") as caught:
+        _heavy(book.project(new_id()))
+    clock.now += int(caught.value.headers["Retry-After"])
+    _heavy(book.project(new_id()))
+
+
+def test_one_project_leaves_half_of_what_is_spared_to_the_others() -> None:
+    book = FuelBook(clock=Clock())
+    count = _use_up(book.project(new_id()))
+    assert count * 20_000 <= EXPENSIVE_BURST / 2 + FUEL_LIMIT
+    _heavy(book.project(new_id()))
+
+
+def test_cheap_templates_go_on_while_the_process_spares_nothing() -> None:
+    book = FuelBook(clock=Clock())
+    for _ in range(4):
+        _use_up(book.project(new_id()))
+    other = book.project(new_id())
+    assert other.fill(OTP, OTP_VALUES).startswith("Your code is 123456")
+    # Never seen before, and cheap: nobody can know before it is rendered.
+    loop = "{% for i in (1..20) %}{{ i }}{% endfor %}"
+    assert other.fill(loop + "{# new #}", {}).startswith("123")
+    with pytest.raises(RenderingLimitExceeded):
+        other.fill("{% for i in (1..n) %}{% if i == 0 or i == -1 %}{% endif %}{% endfor %}", {"n": CHEAP})
+
+
+def test_reading_by_many_projects_is_bounded_and_what_is_read_goes_on() -> None:
+    book = FuelBook(clock=Clock())
+    text = "known " + "{{ a | size }}" * 300
+    book.project(new_id()).read(text)
+
+    def read_others() -> None:
+        for number in range(10_000):
+            book.project(new_id()).read(f"{number} by many" + "{{ a | size }}" * 300)
+
+    with pytest.raises(RenderingLimitExceeded, match="The server renders"):
+        read_others()
+    other = book.project(new_id())
+    other.read(text)
+    other.read("{{ a | size }} is short")
 
 
 def test_an_ordinary_project_never_meets_it() -> None:
