@@ -84,11 +84,18 @@ class Settings(BaseSettings):
     )
     body_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest JSON body")
     body_timeout_s: float = Field(
-        20.0, ge=0, description="How long a body may take, beyond what BODY_BYTES_PER_S gives it; 0: for ever"
+        20.0,
+        ge=0,
+        description="How long a body may take to arrive, or an answer to be read, "
+        "beyond what BODY_BYTES_PER_S gives it; 0: for ever",
     )
-    body_bytes_per_s: int = Field(4096, ge=0, description="Slowest upload after BODY_TIMEOUT_S; 0: any byte will do")
+    body_bytes_per_s: int = Field(
+        4096, ge=0, description="Slowest upload or reader after BODY_TIMEOUT_S; 0: any byte will do"
+    )
     slow_bodies_per_address: int = Field(
-        100, ge=0, description="Bodies an address may have on their way for over two seconds, a web process; 0: any"
+        100,
+        ge=0,
+        description="Bodies, and answers, an address may have on their way for over two seconds, a web process; 0: any",
     )
     connections_per_address: int = Field(
         1000, ge=0, description="Connections an address may hold to a web process, trusted proxies aside; 0: any"

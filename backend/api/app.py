@@ -18,6 +18,7 @@ from backend.api.cors import CorsPolicy
 from backend.api.head import HeadMiddleware
 from backend.api.hot_path import Api, HotPath
 from backend.api.middleware import FrameMiddleware
+from backend.api.places import ExportPlaces, ReadPlaces
 from backend.api.routes import ROUTERS
 from backend.api.routes.messages import send_message
 from backend.api.routing import add_routes
@@ -54,6 +55,9 @@ def create_api(settings: Settings | None = None) -> FastAPI:
     )
     # Routes that judge their callers themselves count here too.
     app.state.address_limit = AddressLimit(settings.global_rate_limit_per_minute, settings.trusted_proxies)
+    app.state.export_places = ExportPlaces()
+    # The routes' sessions take half of the process's connections to Postgres.
+    app.state.read_places = ReadPlaces(settings.database_pool_size // 2)
     # The first added is the innermost. Inside the shortcut: a send's answer is a line and has no HEAD.
     app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
     app.add_middleware(HeadMiddleware)

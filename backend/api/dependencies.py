@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Annotated, cast
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from fastapi import Depends, Path, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
+from backend.api.places import ExportPlaces, ReadPlaces
 from backend.api.schemas.base import CursorText, decode_cursor
 from backend.errors import (
     CampaignNotFound,
@@ -43,9 +45,36 @@ async def _transaction(platform: PlatformDep) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-async def _reading(platform: PlatformDep) -> AsyncIterator[AsyncSession]:
-    async with platform.database.session() as session:
+async def _reading(request: Request, platform: PlatformDep) -> AsyncIterator[AsyncSession]:
+    caller = getattr(request.state, "caller", None)  # set where the caller is authenticated, which comes first
+    places: ReadPlaces = request.app.state.read_places
+    async with nullcontext() if caller is None else places.place(caller), platform.database.session() as session:
         yield session
+
+
+class ExportPlace:
+    """The place that an export takes once it knows its project."""
+
+    def __init__(self, places: ExportPlaces) -> None:
+        self._places = places
+        self._project_id: UUID | None = None
+
+    def take(self, project_id: UUID) -> None:
+        """Raises RateLimitExceeded."""
+        self._places.take(project_id)
+        self._project_id = project_id
+
+    def give_back(self) -> None:
+        if self._project_id is not None:
+            self._places.give_back(self._project_id)
+
+
+async def _export_place(request: Request) -> AsyncIterator[ExportPlace]:
+    place = ExportPlace(request.app.state.export_places)
+    try:
+        yield place
+    finally:
+        place.give_back()
 
 
 async def refuse_json_dialects(request: Request) -> None:
@@ -58,6 +87,8 @@ async def refuse_json_dialects(request: Request) -> None:
 # scope="function": committed before the answer is sent; the default commits after it.
 SessionDep = Annotated[AsyncSession, Depends(_transaction, scope="function")]
 ReadSessionDep = Annotated[AsyncSession, Depends(_reading, scope="function")]
+# scope="request": held until the answer has been sent, or broke off.
+ExportPlaceDep = Annotated[ExportPlace, Depends(_export_place, scope="request")]
 
 
 def decoded(prefix: str, text: str, error: type[NotFound]) -> UUID:

@@ -100,6 +100,7 @@ async def _authenticated_user(request: Request, platform: Platform) -> UserPrinc
             if request.method not in _SAFE_METHODS:
                 require_same_origin(request)
             principal = await authenticate_cookie(session, cookie or "")
+    request.state.caller = principal.user_id
     principal = replace(principal, address=client_of(request, platform.settings.trusted_proxies).address)
     await _count_call(request, platform, principal)
     return principal
@@ -116,14 +117,20 @@ async def _count_call(request: Request, platform: Platform, principal: UserPrinc
 async def _principal(request: Request, platform: PlatformDep, _documented: _Documented) -> UserPrincipal | CatalogKey:
     token = bearer_token(request)
     if token.startswith(KEY_PREFIXES):
-        return await platform.catalog.key(token, only_reads=_only_reads(request))
+        return await _authenticated_key(request, platform)
     if not token and SESSION_COOKIE not in request.cookies:
         raise MissingApiKey("Authentication is required; send 'Authorization: Bearer <API key or access token>'.")
     return await _authenticated_user(request, platform)
 
 
 async def _key(request: Request, platform: PlatformDep, _documented: _Documented) -> CatalogKey:
-    return await platform.catalog.key(bearer_token(request), only_reads=_only_reads(request))
+    return await _authenticated_key(request, platform)
+
+
+async def _authenticated_key(request: Request, platform: Platform) -> CatalogKey:
+    key = await platform.catalog.key(bearer_token(request), only_reads=_only_reads(request))
+    request.state.caller = key.id
+    return key
 
 
 def _only_reads(request: Request) -> bool:

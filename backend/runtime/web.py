@@ -23,6 +23,8 @@ from backend.settings import Settings, get_settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from backend.api.intake import IntakeLimits
+
 _DASHBOARD: Final = "messagejs_app.messagejs_app:app"
 _API: Final = "backend.api.app:create_api"
 # Our loggers' handlers, not Granian's own.
@@ -90,8 +92,10 @@ def _load(target: str, pulse: Pulse | None) -> ASGIApp:
     """Make the application in a worker process, which must not outlive Granian's main process."""
     from granian._internal import load_target
 
+    from backend.api import own_sockets
     from backend.api.connection_limit import ConnectionLimit
     from backend.api.proxies import TrustedProxies
+    from backend.api.slow_readers import SlowReaders
 
     collect_nothing()
     die_with_parent(signal.SIGTERM)
@@ -102,26 +106,32 @@ def _load(target: str, pulse: Pulse | None) -> ASGIApp:
         pulse.prepare()
         application = _with_pulse(application, pulse)
     proxies = TrustedProxies(settings.trusted_proxies)
-    ConnectionLimit(settings.port, settings.connections_per_address, proxies).start()
+    own_sockets.watch(
+        ConnectionLimit(settings.port, settings.connections_per_address, proxies),
+        SlowReaders(settings.port, intake_limits(settings), proxies),
+    )
     keep_for_good()
     return application
 
 
 def guarded(application: ASGIApp, settings: Settings) -> ASGIApp:
     """Put what a stranger may take up, and who a stranger is, around an application."""
-    from backend.api.intake import Intake, IntakeLimits
+    from backend.api.intake import Intake
     from backend.api.proxies import ProxyHeaders, TrustedProxies
 
-    application = Intake(
-        application,
-        IntakeLimits(
-            body_timeout_s=settings.body_timeout_s,
-            body_bytes_per_s=settings.body_bytes_per_s,
-            slow_bodies_per_address=settings.slow_bodies_per_address,
-        ),
-    )
+    application = Intake(application, intake_limits(settings))
     proxies = TrustedProxies(settings.trusted_proxies)
     return ProxyHeaders(application, proxies) if proxies else application
+
+
+def intake_limits(settings: Settings) -> IntakeLimits:
+    from backend.api.intake import IntakeLimits
+
+    return IntakeLimits(
+        body_timeout_s=settings.body_timeout_s,
+        body_bytes_per_s=settings.body_bytes_per_s,
+        slow_bodies_per_address=settings.slow_bodies_per_address,
+    )
 
 
 def _with_pulse(application: ASGIApp, pulse: Pulse) -> ASGIApp:

@@ -48,6 +48,55 @@ async def fill(api: Api, account: Account, rows: int) -> None:
         )
 
 
+def scope_of(account: Account) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "path": PATH,
+        "raw_path": PATH.encode(),
+        "root_path": "",
+        "scheme": "http",
+        "server": ("messagejs.local", 80),
+        "client": ("127.0.0.1", 50_000),
+        "query_string": f"projectId={account.project_id}&format=jsonl".encode(),
+        "headers": [(b"authorization", f"Bearer {account.token}".encode())],
+    }
+
+
+class Reader:
+    """Starts an export, takes its beginning, and then nothing until told what to do."""
+
+    def __init__(self, api: Api, account: Account) -> None:
+        self.status = 0
+        self._has_begun = asyncio.Event()
+        self._may_go_on = asyncio.Event()
+        self._leaves = asyncio.Event()
+        self._task = asyncio.create_task(api.app(scope_of(account), self._receive, self._send))
+
+    async def begin(self) -> Reader:
+        await asyncio.wait_for(self._has_begun.wait(), 30)
+        return self
+
+    async def read_on(self) -> None:
+        self._may_go_on.set()
+        await asyncio.wait_for(self._task, 30)
+
+    async def leave(self) -> None:
+        self._leaves.set()
+        await asyncio.wait_for(self._task, 30)
+
+    async def _receive(self) -> dict[str, Any]:
+        await self._leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        self.status = message.get("status", self.status)
+        self._has_begun.set()
+        await self._may_go_on.wait()
+
+
 async def test_csv_is_a_table_that_a_spreadsheet_does_not_run(api: Api) -> None:
     account = await api.register()
     await save(api, account, content={"text": '=HYPERLINK("http://evil.example")'}, recipient="@ada")
@@ -109,22 +158,8 @@ async def test_twenty_thousand_come_complete_and_in_memory_that_does_not_grow(ap
         gc.collect()  # what is held, and not what nobody has picked up yet
         held.append(tracemalloc.get_traced_memory()[0])
 
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "GET",
-        "path": PATH,
-        "raw_path": PATH.encode(),
-        "root_path": "",
-        "scheme": "http",
-        "server": ("messagejs.local", 80),
-        "client": ("127.0.0.1", 50_000),
-        "query_string": f"projectId={account.project_id}&format=jsonl".encode(),
-        "headers": [(b"authorization", f"Bearer {account.token}".encode())],
-    }
     tracemalloc.start()
-    await api.app(scope, receive, send)
+    await api.app(scope_of(account), receive, send)
     tracemalloc.stop()
     assert lines == MANY
     assert size > 10_000_000
@@ -153,3 +188,38 @@ async def test_an_export_is_for_readers(api: Api) -> None:
     assert (wrong.status_code, wrong.json()["details"]["errors"][0]["field"]) == (400, "format")
     unknown = await api.get(account, PATH, projectId=account.project_id, status="lost")
     assert (unknown.status_code, unknown.json()["code"]) == (400, "VALIDATION_ERROR")
+
+
+async def test_a_project_has_two_exports_at_a_time_and_others_theirs(api: Api) -> None:
+    account, other = await api.register(), await api.register()
+    first, second = await Reader(api, account).begin(), await Reader(api, account).begin()
+    refused = await api.get(account, PATH, projectId=account.project_id)
+    assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMIT_EXCEEDED")
+    assert refused.headers["Retry-After"] == "5"
+    assert "2 exports running" in refused.json()["error"]
+    await export(api, other)
+    # One ends, the other breaks off: both places are free again.
+    await first.read_on()
+    await second.leave()
+    again = [await Reader(api, account).begin() for _ in range(2)]
+    assert [reader.status for reader in again] == [200, 200]
+    for reader in again:
+        await reader.read_on()
+
+
+async def test_a_process_has_six_exports_at_a_time(api: Api) -> None:
+    accounts = [await api.register() for _ in range(4)]
+    running = [await Reader(api, account).begin() for account in accounts[:3] for _ in range(2)]
+    refused = await api.get(accounts[3], PATH, projectId=accounts[3].project_id)
+    assert (refused.status_code, "6 exports running" in refused.json()["error"]) == (429, True)
+    for reader in running:
+        await reader.leave()
+    await export(api, accounts[3])
+
+
+async def test_a_refused_or_wrong_export_takes_no_place(api: Api) -> None:
+    account = await api.register()
+    for _ in range(3):
+        wrong = await api.get(account, PATH, projectId=account.project_id, connector="con_wrong")
+        assert wrong.status_code == 400
+    await export(api, account)

@@ -10,7 +10,7 @@ from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 
 from backend.api.csv_lines import cell_of, line_of
-from backend.api.dependencies import PlatformDep
+from backend.api.dependencies import ExportPlaceDep, PlatformDep
 from backend.api.message_access import project_of_key, project_of_user
 from backend.api.openapi import error_responses
 from backend.api.routes.message_reads import FilterDep, ProjectIdQuery, within_mode
@@ -40,7 +40,7 @@ _MEDIA_TYPES: Final = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x
             "description": "The file",
             "content": {"text/csv": {"schema": {"type": "string"}}, "application/x-ndjson": {}},
         },
-        **error_responses(400, 401, 403, 404),
+        **error_responses(400, 401, 403, 404, 429),
     },
 )
 async def export_messages(
@@ -49,6 +49,7 @@ async def export_messages(
     principal: CurrentPrincipal,
     platform: PlatformDep,
     filters: FilterDep,
+    place: ExportPlaceDep,
     format_: Annotated[Literal["csv", "jsonl"], Query(alias="format")] = "csv",
     project_id: ProjectIdQuery = None,
 ) -> StreamingResponse:
@@ -59,6 +60,7 @@ async def export_messages(
     else:
         readable = project_of_key(principal, request, project_id)
         filters = within_mode(principal, filters)
+    place.take(readable)
     steps = walk_messages(platform.database, project_id=readable, filters=filters)
     # The first step before the answer begins: a wrong filter is still a 400.
     first = await anext(steps)
