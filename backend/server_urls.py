@@ -82,3 +82,10 @@ def check_proxies(names: tuple[str, ...]) -> tuple[str, ...]:
         except ValueError:
             raise ValueError(f"'{name}' is not an address or a network, such as 10.0.0.5 or 10.0.0.0/8, or *") from None
     return names
+
+
+def url_host(host: str) -> str:
+    """Return HOST as it stands in a URL that this machine can open."""
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (recognised, not bound)
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

@@ -12,7 +12,14 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.durations import parse_duration_s
-from backend.server_urls import check_postgres_url, check_proxies, check_public_url, check_redis_url, check_sentry_dsn
+from backend.server_urls import (
+    check_postgres_url,
+    check_proxies,
+    check_public_url,
+    check_redis_url,
+    check_sentry_dsn,
+    url_host,
+)
 
 _DAY_S: Final = 24 * 3600
 # Now and then, plus this, is an instant that the database and Python hold.
@@ -103,6 +110,7 @@ class Settings(BaseSettings):
     sockets_per_address: int = Field(
         500, ge=1, description="Web sockets (dashboard tabs) an address (IPv6: a /64) may hold in a web process"
     )
+    web_memory_mb: int = Field(2048, ge=0, description="Above it silent web sockets are closed; 0: never")
     dashboard_rate_limit_per_minute: int = Field(100, ge=0, description="Dashboard API calls a user; 0: off")
     global_rate_limit_per_minute: int = Field(
         6000, ge=0, description="Requests an address may make to one web process, sends with a key aside; 0: off"
@@ -323,7 +331,7 @@ class Settings(BaseSettings):
     @property
     def public_url(self) -> str:
         """The URL a browser uses, without a trailing slash."""
-        return (self.api_base_url or f"http://{_url_host(self.host)}:{self.port}").rstrip("/")
+        return (self.api_base_url or f"http://{url_host(self.host)}:{self.port}").rstrip("/")
 
     @property
     def mail_enabled(self) -> bool:
@@ -391,12 +399,6 @@ def _is_key(text: str) -> bool:
 
 def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _url_host(host: str) -> str:
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 (recognised, not bound)
-        return "localhost"
-    return f"[{host}]" if ":" in host else host
 
 
 @lru_cache(maxsize=1)

@@ -14,7 +14,7 @@ from reflex.istate.manager.redis import StateManagerRedis
 from reflex.utils import prerequisites
 from reflex_base import constants
 from reflex_base.config import get_config
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from backend.api.app import create_api
 from backend.errors import Unauthenticated
@@ -23,7 +23,7 @@ from backend.services.platform import current_platform
 from backend.settings import get_settings
 from messagejs_app import theme
 from messagejs_app.components.html import PREVIEW_PATH
-from messagejs_app.connection import address_in
+from messagejs_app.connection import address_in, cookie_header, session_cookie
 from messagejs_app.front import door, front
 from messagejs_app.guard import Guard, GuardedNamespace, SessionCheck, quiet_engine, report_page_failure
 from messagejs_app.page_headers import PageHeaders, inline_scripts
@@ -69,11 +69,13 @@ class Dashboard(rx.App):
                 platform = current_platform()
                 platform.on_change.append(lambda changes: self.tabs.end(sessions.ended_in(changes)))
                 platform.background.start("dashboard-tabs", self.tabs.run)
+                platform.background.start("dashboard-sockets", sockets.watch)
                 yield
 
         self.register_lifespan_task(api_lifespan)
-        limits = SocketLimits(of_address=get_settings().sockets_per_address)
-        sockets = SocketDoor(super().__call__(), limits, address_in)
+        settings = get_settings()
+        limits = SocketLimits(of_address=settings.sockets_per_address, memory_mb=settings.web_memory_mb)
+        sockets = SocketDoor(super().__call__(), limits, address_in, _login_in)
         pages = door(sockets, allowed_origins=_allowed_origins())
         scripts = inline_scripts(_site())
         return front(api, PageHeaders(pages, scripts=scripts, preview_path=PREVIEW_PATH, is_https=_is_https()))
@@ -86,6 +88,11 @@ async def _session_of(cookie: str) -> UUID | None:
             return (await users.authenticate_cookie(session, cookie)).session_id
     except Unauthenticated:
         return None
+
+
+async def _login_in(scope: Scope) -> UUID | None:
+    cookie = session_cookie(cookie_header(scope))
+    return await _session_of(cookie) if cookie else None
 
 
 async def _alive(session_ids: set[UUID]) -> set[UUID]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from starlette.types import Message
@@ -17,10 +18,10 @@ _TEXT = {"type": "websocket.receive", "text": "42x", "bytes": None}
 class Socket:
     """A client's end, and the application behind the door, which keeps what it has read."""
 
-    def __init__(self, door: SocketDoor, address: str = "192.0.2.1") -> None:
+    def __init__(self, door: SocketDoor, address: str = "192.0.2.1", login: UUID | None = None) -> None:
         self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self.outbox: list[Message] = []
-        scope = {"type": "websocket", "client": (address, 1), "headers": []}
+        scope: dict[str, Any] = {"type": "websocket", "client": (address, 1), "headers": [], "login": login}
         self.task = asyncio.create_task(door(scope, self.inbox.get, self._send))
         self.inbox.put_nowait({"type": "websocket.connect"})
 
@@ -54,7 +55,14 @@ def application() -> Application:
 
 
 def _door(application: Application, **limits: Any) -> SocketDoor:
-    return SocketDoor(application, SocketLimits(**{"of_address": 100, **limits}), lambda scope: scope["client"][0])
+    memory_mb = limits.pop("process_mb", 0.0)
+    given = SocketLimits(**{"of_address": 100, "strangers_of_address": 100, **limits})
+    return SocketDoor(application, given, lambda scope: scope["client"][0], _login_in, lambda: memory_mb)
+
+
+async def _login_in(scope: Any) -> UUID | None:
+    login: UUID | None = scope["login"]
+    return login
 
 
 async def test_an_address_holds_so_many_sockets_and_another_address_its_own(application: Application) -> None:
@@ -126,3 +134,63 @@ async def test_what_comes_too_fast_waits_and_is_not_lost(application: Applicatio
 )
 def test_an_ipv6_network_counts_as_one_address(address: str, network: str) -> None:
     assert network_of(address) == network
+
+
+async def _settled() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_strangers_have_fewer_places_and_take_none_of_who_is_signed_in(application: Application) -> None:
+    door = _door(application, strangers_of_address=2, strangers=3, of_process=10)
+    strangers = [Socket(door, address) for address in ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3")]
+    await _settled()
+    assert [one.close_code for one in strangers] == [None, None, 1013, None, 1013]
+    ada = Socket(door, "192.0.2.1", uuid4())
+    await _settled()
+    assert ada.close_code is None
+    for one in (strangers[0], strangers[1], strangers[3], ada):
+        await one.end()
+    again = Socket(door, "192.0.2.1")
+    await _settled()
+    assert again.close_code is None
+    await again.end()
+
+
+async def test_a_log_in_has_so_many_tabs(application: Application) -> None:
+    login = uuid4()
+    door = _door(application, of_login=2)
+    tabs = [Socket(door, f"192.0.2.{number}", login) for number in range(3)]
+    await _settled()
+    assert [tab.close_code for tab in tabs] == [None, None, 1013]
+    await asyncio.gather(*(tab.end() for tab in tabs[:2]))
+
+
+async def test_who_never_connects_or_falls_silent_is_ended(application: Application) -> None:
+    door = _door(application, connect_within_s=0.0, silent_for_s=60.0)
+    idle, connected = Socket(door), Socket(door)
+    connected.inbox.put_nowait({"type": "websocket.receive", "text": "40/_event,", "bytes": None})
+    await _settled()
+    await door.look()
+    await idle.task
+    assert (idle.close_code, connected.close_code) == (1013, None)
+    await connected.end()
+    door = _door(application, silent_for_s=-1.0)
+    silent = Socket(door)
+    await _settled()
+    await door.look()
+    await silent.task
+    assert silent.close_code == 1013
+
+
+async def test_on_short_memory_the_silent_go_strangers_first(application: Application) -> None:
+    door = _door(application, memory_mb=100, process_mb=101.0)
+    stranger, ada = Socket(door), Socket(door, login=uuid4())
+    await _settled()
+    await asyncio.sleep(2.1)
+    speaking = Socket(door)
+    await _settled()
+    await door.look()
+    await stranger.task
+    assert [one.close_code for one in (stranger, ada, speaking)] == [1013, None, None]
+    await asyncio.gather(ada.end(), speaking.end())
