@@ -11,15 +11,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from backend import server_urls
 from backend.durations import parse_duration_s
-from backend.server_urls import (
-    check_postgres_url,
-    check_proxies,
-    check_public_url,
-    check_redis_url,
-    check_sentry_dsn,
-    url_host,
-)
 
 _DAY_S: Final = 24 * 3600
 # Now and then, plus this, is an instant that the database and Python hold.
@@ -34,9 +27,7 @@ class Settings(BaseSettings):
     )
 
     # --- Servers. Empty: `messagejs up` starts embedded ones in the data directory.
-    database_url: SecretStr | None = Field(
-        None, description="Postgres, e.g. postgresql://user:pass@host:5432/messagejs"
-    )
+    database_url: SecretStr | None = Field(None, description="Postgres: postgresql://user:pass@host:5432/messagejs")
     database_pool_size: int = Field(20, ge=2, le=200, description="Most Postgres connections a process opens")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey, e.g. redis://host:6379/0")
     redis_password: SecretStr | None = Field(None, description="Password of REDIS_URL, where the URL has none")
@@ -50,7 +41,7 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr | None = Field(None, description="Signs access tokens; at least 32 characters")
     encryption_key: SecretStr | None = Field(None, description="64 hex digits; encrypts connector credentials")
     encryption_key_previous: SecretStr | None = Field(
-        None, description="Comma-separated old keys, still decrypted with"
+        None, description="Old keys, comma-separated, still decrypted with"
     )
     key_pepper: SecretStr | None = Field(None, description="Keys the hash of API keys; at least 32 characters")
 
@@ -213,7 +204,7 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return check_proxies(value)
+        return server_urls.check_proxies(value)
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -279,28 +270,28 @@ class Settings(BaseSettings):
     @classmethod
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            check_postgres_url(value.get_secret_value())
+            server_urls.check_postgres_url(value.get_secret_value())
         return value
 
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            check_redis_url(value.get_secret_value())
+            server_urls.check_redis_url(value.get_secret_value())
         return value
 
     @field_validator("sentry_dsn")
     @classmethod
     def _is_sentry_dsn(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            check_sentry_dsn(value.get_secret_value())
+            server_urls.check_sentry_dsn(value.get_secret_value())
         return value
 
     @field_validator("api_base_url")
     @classmethod
     def _is_public_url(cls, value: str | None) -> str | None:
         if value is not None:
-            check_public_url(value)
+            server_urls.check_public_url(value)
         return value
 
     @model_validator(mode="after")
@@ -331,7 +322,7 @@ class Settings(BaseSettings):
     @property
     def public_url(self) -> str:
         """The URL a browser uses, without a trailing slash."""
-        return (self.api_base_url or f"http://{url_host(self.host)}:{self.port}").rstrip("/")
+        return (self.api_base_url or f"http://{server_urls.url_host(self.host)}:{self.port}").rstrip("/")
 
     @property
     def mail_enabled(self) -> bool:
