@@ -116,10 +116,13 @@ def _load(target: str, pulse: Pulse | None) -> ASGIApp:
 
 def guarded(application: ASGIApp, settings: Settings) -> ASGIApp:
     """Put what a stranger may take up, and who a stranger is, around an application."""
+    from backend.api.hosts import LocalHosts
     from backend.api.intake import Intake
     from backend.api.proxies import ProxyHeaders, TrustedProxies
 
     application = Intake(application, intake_limits(settings))
+    if settings.is_local:
+        application = LocalHosts(application, [settings.host], settings.allowed_origins)
     proxies = TrustedProxies(settings.trusted_proxies)
     return ProxyHeaders(application, proxies) if proxies else application
 
