@@ -33,6 +33,7 @@ _NOT_TEXT: Final = 1003
 _TRY_AGAIN_LATER: Final = 1013
 _WATCH_EVERY_S: Final = 1.0
 _JUST_NOW_S: Final = 2.0
+_RELIEVE_EVERY_S: Final = 10.0
 # Socket.IO's connect packet.
 _CONNECT: Final = "40"
 _TELL_EVERY_S: Final = 60.0
@@ -94,6 +95,7 @@ class SocketDoor:
         self._of_login: Counter[UUID] = Counter()
         self._strangers: Counter[str] = Counter()
         self._told_at = -_TELL_EVERY_S
+        self._relieved_at = -_RELIEVE_EVERY_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
@@ -150,12 +152,25 @@ class SocketDoor:
             or (not socket.is_connected and now - socket.opened_at > limits.connect_within_s)
         ]
         if limits.memory_mb and self._memory_mb() > limits.memory_mb:
-            silent = [socket for socket in self._open if now - socket.heard_at > _JUST_NOW_S]
-            # Strangers first; whoever is signed in at the next look, if that was not it.
-            ended += [socket for socket in silent if socket.login is None] or silent
-            log.warning("dashboard.memory_short", limit_mb=limits.memory_mb, ended=len(ended), open=len(self._open))
+            ended += self._silent(now)
         for socket in ended:
             await socket.end()
+
+    def _silent(self, now: float) -> list[_Socket]:
+        """Return whose sockets make room: strangers' first; of who is signed in at the next look, if that was not it.
+
+        Not again and again: it may be something else that takes the memory.
+        """
+        silent = [socket for socket in self._open if now - socket.heard_at > _JUST_NOW_S]
+        strangers = [socket for socket in silent if socket.login is None]
+        if not strangers:
+            if now - self._relieved_at < _RELIEVE_EVERY_S:
+                return []
+            self._relieved_at = now
+        chosen = strangers or silent
+        if chosen:
+            log.warning("dashboard.memory_short", limit_mb=self._limits.memory_mb, ended=len(chosen))
+        return chosen
 
     def _tell(self, address: str) -> None:
         """Once a minute: a flood must not fill the log as well."""
