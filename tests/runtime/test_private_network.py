@@ -21,6 +21,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         monkeypatch.setenv(name, "")  # so that what is added is taken away again
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    get_settings.cache_clear()
     yield
     get_settings.cache_clear()
 

@@ -76,7 +76,8 @@ async def test_what_may_have_arrived_by_an_earlier_try_or_way_only_stops(
 
 async def test_thousands_expire_in_rounds_that_follow_each_other(platform: Platform, world: World) -> None:
     box = await world.connector()
-    await asyncio.gather(*(accept_routed(world, way(box), expires_at=_past(seconds=1)) for _ in range(1200)))
+    for _ in range(3):  # fewer at once than a project may have waiting
+        await asyncio.gather(*(accept_routed(world, way(box), expires_at=_past(seconds=1)) for _ in range(400)))
     sweeper = make_sweeper(platform)
     await sweeper.sweep()
     assert await _statuses(platform, world) == {"expired": 500, "queued": 700}
