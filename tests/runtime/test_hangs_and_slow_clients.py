@@ -25,7 +25,8 @@ pytestmark = pytest.mark.slow
 _SLOW: Final = 2000
 _KEPT: Final = 50
 _HEADERS: Final = (
-    b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+    b"POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
 )
 
 
