@@ -15,6 +15,7 @@ from typing import Any, Final
 from bench import stage
 
 _RATE: Final = 20.0
+_WARM_UP: Final = 20
 _SETTLE_S: Final = 15.0
 _PATH: Final = "/api/v1/messages"
 
@@ -23,7 +24,9 @@ def run(*, seconds: float) -> dict[str, Any]:
     with stage.servers(), stage.fake_provider(0) as provider_port:
         tenant = stage.seed()
         with stage.web() as port, stage.worker(provider_port):
-            stage.load(port, _PATH, tenant.body, tenant.keys, "--connections", "1", "--count", "20")
+            stage.load(port, _PATH, tenant.body, tenant.keys, "--connections", "1", "--count", str(_WARM_UP))
+            while len(stage.arrivals(provider_port)) < _WARM_UP:  # until the worker works
+                time.sleep(0.1)
             alone = _measure("alone", tenant, port, provider_port, seconds)
             with _attacker(port, seconds + 5):
                 time.sleep(3)  # until it has registered
