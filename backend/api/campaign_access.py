@@ -43,7 +43,7 @@ async def reach_of_campaign(
     campaign_id: UUID,
     action: Action = Action.VIEW_MESSAGES,
 ) -> Reach:
-    """Who is no member learns nothing of it: CampaignNotFound; else Forbidden. Raises KeyScope, OriginNotAllowed."""
+    """Not a member: CampaignNotFound; else Forbidden. Raises KeyScope, OriginNotAllowed."""
     if isinstance(principal, UserPrincipal):
         project_id = await find_project_of(session, campaign_id)
         try:

@@ -32,7 +32,7 @@ async def project_of_user(
 
 
 async def project_of_message(session: AsyncSession, user: UserPrincipal, message_id: UUID, action: Action) -> UUID:
-    """Return the message's project. Who is no member learns nothing of it: MessageNotFound; else Forbidden."""
+    """Return the message's project. To someone who isn't a member it doesn't exist: MessageNotFound; else Forbidden."""
     project_id = await find_project_of(session, message_id)
     try:
         await require_project(session, user, project_id, action)

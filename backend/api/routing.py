@@ -26,7 +26,7 @@ def api_router(*, prefix: str = "", tags: list[str | Enum] | None = None, includ
 def add_routes(app: FastAPI, routers: tuple[APIRouter, ...]) -> None:
     """Put the routes themselves into the application, in order.
 
-    `include_router` would build each of them anew (0.2 s at a process's first request) and have every
+    `include_router` would build each of them again (0.2 s at a process's first request) and have every
     request tried by one router after the other (a fifth of what the framework costs).
     """
     for router in routers:

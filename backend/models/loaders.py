@@ -49,6 +49,7 @@ class _Instant(adapt.Loader):
 
     @staticmethod
     def _is_past(data: bytes) -> bool:
+        """Tell whether the instant is before the earliest; each of Postgres's formats says so in its own way."""
         raise NotImplementedError
 
 

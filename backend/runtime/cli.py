@@ -226,7 +226,7 @@ def _join(environment: Environment) -> None:
 
 
 def main() -> None:
-    """Run the command line; problems that the user can mend are told without a traceback."""
+    """Run the command line; problems that the user can fix are told without a traceback."""
     if sys.platform == "win32":
         sys.exit("messagejs runs on Linux and macOS; on Windows use it inside WSL.")
     try:

@@ -142,7 +142,11 @@ class Supervisor:
         servers = {program.name for program in self._plan.servers}
         ours = [child for child in self._children if child.name not in servers]
         drain_s = self._settings.shutdown_grace_s + _DRAIN_MARGIN_S
-        await asyncio.gather(*(child.stop(_WEB_STOP_S if child.name == "web" else drain_s) for child in ours))
+        stops = [child.stop(_WEB_STOP_S if child.name == "web" else drain_s) for child in ours]
+        # One that cannot be stopped must not keep the others, nor the servers, from being stopped in order.
+        for child, outcome in zip(ours, await asyncio.gather(*stops, return_exceptions=True), strict=True):
+            if isinstance(outcome, Exception):
+                self._printer.remark(f"{child.name} could not be stopped", error=type(outcome).__name__)
         for child in reversed([child for child in self._children if child.name in servers]):
             await child.stop(_SERVER_STOP_S)
         if self._watches:

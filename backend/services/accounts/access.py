@@ -79,7 +79,7 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
 
 
 async def require_project(session: AsyncSession, principal: UserPrincipal, project_id: UUID, action: Action) -> Project:
-    """Return the project. Who is no member learns nothing of it: ProjectNotFound; else Forbidden."""
+    """Return the project. To someone who isn't a member it doesn't exist: ProjectNotFound; else Forbidden."""
     member = await ProjectMember.find(session, project_id, principal.user_id)
     project = await Project.find(session, project_id) if member is not None else None
     if member is None or project is None:
