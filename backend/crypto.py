@@ -37,9 +37,13 @@ class Vault:
         try:
             key = bytes.fromhex(key_hex.strip())
         except ValueError as exc:
-            raise ValueError("ENCRYPTION_KEY is not hexadecimal; make one with 'openssl rand -hex 32'") from exc
+            raise ValueError(
+                "ENCRYPTION_KEY is not hexadecimal; make one with 'openssl rand -hex 32'"
+            ) from exc
         if len(key) != 32:
-            raise ValueError(f"ENCRYPTION_KEY has {len(key)} bytes, it needs 32; make one with 'openssl rand -hex 32'")
+            raise ValueError(
+                f"ENCRYPTION_KEY has {len(key)} bytes, it needs 32; make one with 'openssl rand -hex 32'"
+            )
         key_id = hashlib.sha256(key).hexdigest()[:8]
         self._ciphers[key_id] = AESGCM(key)
         return key_id
@@ -50,7 +54,9 @@ class Vault:
 
     def encrypt(self, plaintext: str, *, context: str) -> str:
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = self._ciphers[self._current_id].encrypt(nonce, plaintext.encode(), context.encode())
+        sealed = self._ciphers[self._current_id].encrypt(
+            nonce, plaintext.encode(), context.encode()
+        )
         return f"v1.{self._current_id}.{base64.urlsafe_b64encode(nonce + sealed).decode()}"
 
     def decrypt(self, ciphertext: str, *, context: str) -> str:
@@ -59,7 +65,9 @@ class Vault:
         key_id, _, encoded = rest.partition(".")
         cipher = self._ciphers.get(key_id)
         if version != "v1" or cipher is None:
-            raise DecryptionFailed(f"No encryption key with id '{key_id}'; add the old key to ENCRYPTION_KEY_PREVIOUS.")
+            raise DecryptionFailed(
+                f"No encryption key with id '{key_id}'; add the old key to ENCRYPTION_KEY_PREVIOUS."
+            )
         try:
             raw = base64.urlsafe_b64decode(encoded)
             return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context.encode()).decode()

@@ -16,7 +16,9 @@ def parse_duration_s(value: object) -> int:
     else:
         match = _PATTERN.fullmatch(str(value))
         if match is None:
-            raise ValueError(f"'{value}' is not a duration; write seconds or a number with s, m, h, d or w ('15m')")
+            raise ValueError(
+                f"'{value}' is not a duration; write seconds or a number with s, m, h, d or w ('15m')"
+            )
         seconds = int(match[1]) * _UNIT_S[match[2] or "s"]
     if seconds <= 0:
         raise ValueError(f"'{value}' is not a duration; it must be longer than zero")

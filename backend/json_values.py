@@ -66,8 +66,13 @@ def _find(value: object, name: str, *, is_storage_asked: bool) -> Flaw | None:
             return _flaw(place.path(), problem)
         count += len(place.value)
         if count > MOST_VALUES:
-            return Flaw(name, f"There are more than {MOST_VALUES:,} values in one request; send it in parts.")
-        for key, inner in place.value.items() if isinstance(place.value, Mapping) else enumerate(place.value):
+            return Flaw(
+                name,
+                f"There are more than {MOST_VALUES:,} values in one request; send it in parts.",
+            )
+        for key, inner in (
+            place.value.items() if isinstance(place.value, Mapping) else enumerate(place.value)
+        ):
             problem = _problem(key, inner) if is_storage_asked else None
             if problem is not None:
                 return _flaw(_Place((), place, key, 0).path(), problem)

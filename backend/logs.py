@@ -60,8 +60,15 @@ def configure(level: Level = "info", fmt: Format = "auto") -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_redacting(render)],
+            foreign_pre_chain=[
+                *shared,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(),
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_redacting(render),
+            ],
         )
     )
     root = logging.getLogger()
@@ -69,7 +76,9 @@ def configure(level: Level = "info", fmt: Format = "auto") -> None:
     root.setLevel(number)
     logging.captureWarnings(capture=True)
     for name in _QUIET:
-        logging.getLogger(name).setLevel(number if level == "debug" else max(number, logging.WARNING))
+        logging.getLogger(name).setLevel(
+            number if level == "debug" else max(number, logging.WARNING)
+        )
     # Library developers' warnings to each other; an operator can do nothing about them.
     logging.getLogger("py.warnings").setLevel(number if level == "debug" else logging.ERROR)
 
@@ -135,7 +144,11 @@ def _redacted(value: Any) -> Any:
 def _report(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Send what is logged as an error to Sentry, where it was set up."""
     sentry = sys.modules.get("sentry_sdk")
-    if sentry is not None and method in {"error", "exception", "critical"} and sentry.is_initialized():
+    if (
+        sentry is not None
+        and method in {"error", "exception", "critical"}
+        and sentry.is_initialized()
+    ):
         exc_info = event.get("exc_info")
         error = exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1]
         if error is not None:
@@ -165,11 +178,15 @@ class _Escaped:
 def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Keep line ends, colours and changes of direction that others wrote from forging or hiding lines of the log."""
     for name, value in event.items():
-        if name in {"exc_info", "exception", "stack", "event"} or isinstance(value, bool | int | float):
+        if name in {"exc_info", "exception", "stack", "event"} or isinstance(
+            value, bool | int | float
+        ):
             continue
         text = value if isinstance(value, str) else repr(value)
         if not text.isprintable():
-            event[name] = _Escaped(repr(text) if isinstance(value, str) else _printable(text, keep=""))
+            event[name] = _Escaped(
+                repr(text) if isinstance(value, str) else _printable(text, keep="")
+            )
     # Libraries write events of several lines.
     event["event"] = _printable(str(event.get("event", ""))).replace("\n", "\n  ")
     return event
@@ -190,10 +207,14 @@ def _traceback(out: TextIO, exc_info: ExcInfo) -> None:
 
 
 def _console_processors() -> list[Processor]:
-    colors = not os.environ.get("NO_COLOR") and (sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR")))
+    colors = not os.environ.get("NO_COLOR") and (
+        sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR"))
+    )
     return [
         _without_controls,
-        structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0, pad_level=False, exception_formatter=_traceback),
+        structlog.dev.ConsoleRenderer(
+            colors=colors, pad_event_to=0, pad_level=False, exception_formatter=_traceback
+        ),
     ]
 
 

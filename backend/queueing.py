@@ -108,7 +108,9 @@ class Doorbell:
 
     def __init__(self, client: redis.asyncio.Redis, redis_url: str) -> None:
         self._ring_script = client.register_script(_RING_SCRIPT)
-        self._redis: redis.Redis = redis.Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=2)
+        self._redis: redis.Redis = redis.Redis.from_url(
+            redis_url, socket_timeout=5, socket_connect_timeout=2
+        )
         self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
         self._waiting: dict[Turn, int] = {}
         self._task: asyncio.Task[None] | None = None
@@ -182,7 +184,9 @@ class Doorbell:
     def _enqueue_if_none(self) -> None:
         # One that waits wakes a worker as well as ten do; without workers they would pile up.
         if self._queue.count == 0:
-            self._queue.enqueue(DRAIN_JOB, job_timeout=60, result_ttl=0, failure_ttl=_JOB_TTL_S, ttl=_JOB_TTL_S)
+            self._queue.enqueue(
+                DRAIN_JOB, job_timeout=60, result_ttl=0, failure_ttl=_JOB_TTL_S, ttl=_JOB_TTL_S
+            )
 
 
 _NOBODY: Final = Popped([], frozenset())
@@ -206,7 +210,13 @@ class ReadySet:
         owed = [self._owed[lane] + most * share for lane, share in enumerate(_SHARES)]
         normal = int(owed[1])
         kept = (0, normal, min(int(owed[2]), most - normal))
-        arguments = [most, _BELL_MS if keep_bell else 0, PROBE_MS, *kept[1:], *(one.hex for one in avoid)]
+        arguments = [
+            most,
+            _BELL_MS if keep_bell else 0,
+            PROBE_MS,
+            *kept[1:],
+            *(one.hex for one in avoid),
+        ]
         raw: list[Any] = await self._pop_script(keys=[_BELL], args=arguments)
         if not raw:
             return _NOBODY

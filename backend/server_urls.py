@@ -18,7 +18,9 @@ def check_server_url(url: str, schemes: tuple[str, ...], example: str) -> None:
     """Raise ValueError with the remedy unless `url` is `scheme://[user:password@]host[:port][,...][/path][?query]`."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in schemes:
-        raise ValueError(f"must start with {' or '.join(f'{known}://' for known in schemes)}, for example {example}")
+        raise ValueError(
+            f"must start with {' or '.join(f'{known}://' for known in schemes)}, for example {example}"
+        )
     # A character that ends the address too early leaves the @ in the path, or half a password for a port.
     address = re.split(r"[/?#]", rest, maxsplit=1)[0]
     path, _, query = rest[len(address) :].partition("?")
@@ -31,7 +33,9 @@ def check_server_url(url: str, schemes: tuple[str, ...], example: str) -> None:
 
 def check_postgres_url(url: str) -> None:
     """Raise ValueError unless libpq and SQLAlchemy read the same from `url`."""
-    check_server_url(url, ("postgresql", "postgres"), "postgresql://user:password@host:5432/messagejs")
+    check_server_url(
+        url, ("postgresql", "postgres"), "postgresql://user:password@host:5432/messagejs"
+    )
     rest = url.partition("://")[2]
     credentials = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")[0]
     if any(character in credentials for character in "@[]") or _STRAY_PERCENT.search(rest):
@@ -45,16 +49,22 @@ def check_redis_url(url: str) -> None:
     database = "" if parts.scheme == "unix" else parts.path.strip("/")
     for number in [database, *parse_qs(parts.query).get("db", [])]:
         if number and not number.isdecimal():
-            raise ValueError("names a database that is not a number; for example redis://host:6379/0")
+            raise ValueError(
+                "names a database that is not a number; for example redis://host:6379/0"
+            )
 
 
 def check_public_url(url: str) -> None:
     """Raise ValueError unless `url` is an http(s) address that links can begin with."""
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not _is_host(parts.netloc.rpartition("@")[2], needs_name=True):
+    if parts.scheme not in {"http", "https"} or not _is_host(
+        parts.netloc.rpartition("@")[2], needs_name=True
+    ):
         raise ValueError("must be a URL with its scheme, for example https://messages.example.com")
     if parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("must be a URL without user, query or fragment, for example https://messages.example.com")
+        raise ValueError(
+            "must be a URL without user, query or fragment, for example https://messages.example.com"
+        )
 
 
 def check_sentry_dsn(dsn: str) -> None:
@@ -62,7 +72,9 @@ def check_sentry_dsn(dsn: str) -> None:
     parts = urlsplit(dsn)
     is_complete = parts.scheme in {"http", "https"} and parts.username and parts.hostname
     if not is_complete or not parts.path.rpartition("/")[2].isdecimal():
-        raise ValueError("must be the DSN that Sentry shows, for example https://key@sentry.example.com/1")
+        raise ValueError(
+            "must be the DSN that Sentry shows, for example https://key@sentry.example.com/1"
+        )
 
 
 def _is_host(host: str, *, needs_name: bool = False) -> bool:
@@ -80,7 +92,9 @@ def check_proxies(names: tuple[str, ...]) -> tuple[str, ...]:
         try:
             ipaddress.ip_network("0.0.0.0/0" if name == "*" else name, strict=False)
         except ValueError:
-            raise ValueError(f"'{name}' is not an address or a network, such as 10.0.0.5 or 10.0.0.0/8, or *") from None
+            raise ValueError(
+                f"'{name}' is not an address or a network, such as 10.0.0.5 or 10.0.0.0/8, or *"
+            ) from None
     return names
 
 

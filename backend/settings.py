@@ -23,14 +23,26 @@ class Settings(BaseSettings):
     """Names follow the reference documents' environment lists; `.env` in the working directory is read."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", case_sensitive=False, hide_input_in_errors=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        case_sensitive=False,
+        hide_input_in_errors=True,
     )
 
     # --- Servers. Empty: `messagejs up` starts embedded ones in the data directory.
-    database_url: SecretStr | None = Field(None, description="Postgres: postgresql://user:pass@host:5432/messagejs")
-    database_pool_size: int = Field(20, ge=2, le=200, description="Most Postgres connections a process opens")
-    redis_url: SecretStr | None = Field(None, description="Redis or Valkey, e.g. redis://host:6379/0")
-    redis_password: SecretStr | None = Field(None, description="Password of REDIS_URL, where the URL has none")
+    database_url: SecretStr | None = Field(
+        None, description="Postgres: postgresql://user:pass@host:5432/messagejs"
+    )
+    database_pool_size: int = Field(
+        20, ge=2, le=200, description="Most Postgres connections a process opens"
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis or Valkey, e.g. redis://host:6379/0"
+    )
+    redis_password: SecretStr | None = Field(
+        None, description="Password of REDIS_URL, where the URL has none"
+    )
     data_dir: Path = Field(
         Path(".messagejs"),
         validation_alias=AliasChoices("MESSAGEJS_DATA_DIR", "data_dir"),
@@ -38,18 +50,29 @@ class Settings(BaseSettings):
     )
 
     # --- Secrets. Generated into the data directory by `messagejs up` when it runs the embedded servers.
-    jwt_secret: SecretStr | None = Field(None, description="Signs access tokens; at least 32 characters")
-    encryption_key: SecretStr | None = Field(None, description="64 hex digits; encrypts connector credentials")
+    jwt_secret: SecretStr | None = Field(
+        None, description="Signs access tokens; at least 32 characters"
+    )
+    encryption_key: SecretStr | None = Field(
+        None, description="64 hex digits; encrypts connector credentials"
+    )
     encryption_key_previous: SecretStr | None = Field(
         None, description="Old keys, comma-separated, still decrypted with"
     )
-    key_pepper: SecretStr | None = Field(None, description="Keys the hash of API keys; at least 32 characters")
+    key_pepper: SecretStr | None = Field(
+        None, description="Keys the hash of API keys; at least 32 characters"
+    )
 
     # --- Sessions. "15m", "7d" or seconds.
     jwt_expires_in: Annotated[int, NoDecode] = Field(15 * 60, description="Life of an access token")
-    jwt_refresh_expires_in: Annotated[int, NoDecode] = Field(7 * 24 * 3600, description="Life of a refresh token")
+    jwt_refresh_expires_in: Annotated[int, NoDecode] = Field(
+        7 * 24 * 3600, description="Life of a refresh token"
+    )
     bcrypt_cost: int = Field(
-        11, ge=4, le=16, description="A password's hash takes 2^cost rounds; tests alone go below 10"
+        11,
+        ge=4,
+        le=16,
+        description="A password's hash takes 2^cost rounds; tests alone go below 10",
     )
     registration: Literal["open", "invite", "closed"] = Field(
         "open",
@@ -57,11 +80,17 @@ class Settings(BaseSettings):
         "which lets the first account be made",
     )
     login_attempts_per_account: int = Field(
-        10, ge=1, description="Failed logins per account, address and 15 minutes; ten times as many an hour over all"
+        10,
+        ge=1,
+        description="Failed logins per account, address and 15 minutes; ten times as many an hour over all",
     )
-    login_attempts_per_address: int = Field(50, ge=1, description="Failed logins per address and 15 minutes")
+    login_attempts_per_address: int = Field(
+        50, ge=1, description="Failed logins per address and 15 minutes"
+    )
 
-    registrations_per_address: int = Field(20, ge=0, description="Accounts an address may make an hour; 0: off")
+    registrations_per_address: int = Field(
+        20, ge=0, description="Accounts an address may make an hour; 0: off"
+    )
     platform_smtp_url: SecretStr | None = Field(
         None,
         description="Mail server for password resets and invitations: "
@@ -71,7 +100,9 @@ class Settings(BaseSettings):
     # --- The web server.
     host: str = Field("127.0.0.1", description="Address the web server binds")
     port: int = Field(8000, ge=1, le=65535, description="Port of dashboard, API, docs and SDK")
-    api_base_url: str | None = Field(None, description="Public URL, where it differs from host and port")
+    api_base_url: str | None = Field(
+        None, description="Public URL, where it differs from host and port"
+    )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated origins that may call the dashboard API from a browser"
     )
@@ -96,68 +127,133 @@ class Settings(BaseSettings):
         description="Bodies, and answers, an address may have on their way for over two seconds, a web process; 0: any",
     )
     connections_per_address: int = Field(
-        1000, ge=0, description="Connections an address may hold to a web process, trusted proxies aside; 0: any"
+        1000,
+        ge=0,
+        description="Connections an address may hold to a web process, trusted proxies aside; 0: any",
     )
     sockets_per_address: int = Field(
-        500, ge=1, description="Web sockets (dashboard tabs) an address (IPv6: a /64) may hold in a web process"
+        500,
+        ge=1,
+        description="Web sockets (dashboard tabs) an address (IPv6: a /64) may hold in a web process",
     )
-    web_memory_mb: int = Field(2048, ge=0, description="Above it silent web sockets are closed; 0: never")
-    dashboard_rate_limit_per_minute: int = Field(100, ge=0, description="Dashboard API calls a user; 0: off")
+    web_memory_mb: int = Field(
+        2048, ge=0, description="Above it silent web sockets are closed; 0: never"
+    )
+    dashboard_rate_limit_per_minute: int = Field(
+        100, ge=0, description="Dashboard API calls a user; 0: off"
+    )
     global_rate_limit_per_minute: int = Field(
-        6000, ge=0, description="Requests an address may make to one web process, sends with a key aside; 0: off"
+        6000,
+        ge=0,
+        description="Requests an address may make to one web process, sends with a key aside; 0: off",
     )
-    campaign_body_limit_bytes: int = Field(50 * 1024 * 1024, ge=1024, description="Largest upload of a campaign")
+    campaign_body_limit_bytes: int = Field(
+        50 * 1024 * 1024, ge=1024, description="Largest upload of a campaign"
+    )
     campaign_max_rows: int = Field(100_000, ge=1, description="Rows a campaign's file may have")
     web_workers: int = Field(1, ge=1, le=64, description="Web server processes")
 
     # --- Sending.
-    workers: int = Field(1, ge=0, le=64, description="Delivery worker processes that `messagejs up` starts")
-    default_plan: Literal["free", "pro", "enterprise"] = Field("enterprise", description="Plan of a new project")
-    api_key_rate_limit: int | None = Field(None, ge=1, description="Messages a window for a key without its own limit")
+    workers: int = Field(
+        1, ge=0, le=64, description="Delivery worker processes that `messagejs up` starts"
+    )
+    default_plan: Literal["free", "pro", "enterprise"] = Field(
+        "enterprise", description="Plan of a new project"
+    )
+    api_key_rate_limit: int | None = Field(
+        None, ge=1, description="Messages a window for a key without its own limit"
+    )
     api_key_rate_window: int = Field(
-        3_600_000, ge=1000, le=_LONGEST_S * 1000, description="Window of keys' rate limits, in milliseconds"
+        3_600_000,
+        ge=1000,
+        le=_LONGEST_S * 1000,
+        description="Window of keys' rate limits, in milliseconds",
     )
-    free_monthly_quota: int | None = Field(10_000, ge=1, description="Messages a month of a project on plan free")
-    pro_monthly_quota: int | None = Field(1_000_000, ge=1, description="Messages a month of a project on plan pro")
-    enterprise_monthly_quota: int | None = Field(None, ge=1, description="The same on plan enterprise; empty: no quota")
-    rate_limit_fail_open_secret: bool = Field(True, description="Without Redis, let secret keys send uncounted")
-    rate_limit_fail_open_publishable: bool = Field(False, description="Without Redis, let publishable keys send")
+    free_monthly_quota: int | None = Field(
+        10_000, ge=1, description="Messages a month of a project on plan free"
+    )
+    pro_monthly_quota: int | None = Field(
+        1_000_000, ge=1, description="Messages a month of a project on plan pro"
+    )
+    enterprise_monthly_quota: int | None = Field(
+        None, ge=1, description="The same on plan enterprise; empty: no quota"
+    )
+    rate_limit_fail_open_secret: bool = Field(
+        True, description="Without Redis, let secret keys send uncounted"
+    )
+    rate_limit_fail_open_publishable: bool = Field(
+        False, description="Without Redis, let publishable keys send"
+    )
     key_expiry_days: int = Field(
-        0, ge=0, le=36_500, description="Days until a new key expires that names no expiry of its own; 0: never"
+        0,
+        ge=0,
+        le=36_500,
+        description="Days until a new key expires that names no expiry of its own; 0: never",
     )
-    projects_per_user: int = Field(100, ge=0, description="Projects a user may make, deleted ones aside; 0: no limit")
-    max_keys_per_project: int = Field(100, ge=0, description="API keys a project may have; 0: no limit")
+    projects_per_user: int = Field(
+        100, ge=0, description="Projects a user may make, deleted ones aside; 0: no limit"
+    )
+    max_keys_per_project: int = Field(
+        100, ge=0, description="API keys a project may have; 0: no limit"
+    )
     idempotency_ttl_s: int = Field(
         24 * 3600, ge=60, le=_LONGEST_S, description="How long an Idempotency-Key is remembered"
     )
-    accept_queue_limit: int = Field(2000, ge=1, description="Sends waiting for the group commit before 503")
-    campaign_ahead: int = Field(
-        5000, ge=1, description="Messages of campaigns that may wait for one connector, before more are accepted"
+    accept_queue_limit: int = Field(
+        2000, ge=1, description="Sends waiting for the group commit before 503"
     )
-    delivery_concurrency: int = Field(400, ge=1, le=5000, description="Sends in flight in one worker")
-    lease_s: float = Field(30.0, ge=0.5, le=_DAY_S, description="How long a claimed message belongs to a worker")
+    campaign_ahead: int = Field(
+        5000,
+        ge=1,
+        description="Messages of campaigns that may wait for one connector, before more are accepted",
+    )
+    delivery_concurrency: int = Field(
+        400, ge=1, le=5000, description="Sends in flight in one worker"
+    )
+    lease_s: float = Field(
+        30.0, ge=0.5, le=_DAY_S, description="How long a claimed message belongs to a worker"
+    )
     provider_timeout_s: float = Field(
         20.0, gt=0, le=_DAY_S, description="Deadline of one provider exchange; under lease_s"
     )
     retry_max_attempts: int = Field(8, ge=1, description="Attempts before a message has failed")
-    retry_base_s: float = Field(1.0, gt=0, le=_DAY_S, description="First retry's longest delay; doubles each time")
-    retry_cap_s: float = Field(15 * 60.0, gt=0, le=_LONGEST_S, description="Longest delay between attempts")
-    retry_max_age_s: float = Field(24 * 3600.0, gt=0, le=_LONGEST_S, description="Age at which retrying ends")
-    uncertain_settle_s: float = Field(
-        15.0, gt=0, le=_DAY_S, description="How long a receipt may settle a send whose outcome is unknown"
+    retry_base_s: float = Field(
+        1.0, gt=0, le=_DAY_S, description="First retry's longest delay; doubles each time"
     )
-    callback_limit_bytes: int = Field(3 * 1024 * 1024, ge=1024, description="Largest callback of a provider")
+    retry_cap_s: float = Field(
+        15 * 60.0, gt=0, le=_LONGEST_S, description="Longest delay between attempts"
+    )
+    retry_max_age_s: float = Field(
+        24 * 3600.0, gt=0, le=_LONGEST_S, description="Age at which retrying ends"
+    )
+    uncertain_settle_s: float = Field(
+        15.0,
+        gt=0,
+        le=_DAY_S,
+        description="How long a receipt may settle a send whose outcome is unknown",
+    )
+    callback_limit_bytes: int = Field(
+        3 * 1024 * 1024, ge=1024, description="Largest callback of a provider"
+    )
     callback_retention_days: int = Field(
         7, ge=1, le=365, description="How long providers' callbacks are kept as they came"
     )
     callback_kept_bytes: int = Field(
-        32 * 1024 * 1024, ge=0, description="Bytes of callbacks kept as they came, a connector and day"
+        32 * 1024 * 1024,
+        ge=0,
+        description="Bytes of callbacks kept as they came, a connector and day",
     )
     content_days: int = Field(
-        0, ge=0, le=3650, description="Days after which content is removed where a project says nothing; 0: never"
+        0,
+        ge=0,
+        le=3650,
+        description="Days after which content is removed where a project says nothing; 0: never",
     )
     retention_days: int = Field(
-        0, ge=0, le=3650, description="Days after which messages are removed where a project says nothing; 0: never"
+        0,
+        ge=0,
+        le=3650,
+        description="Days after which messages are removed where a project says nothing; 0: never",
     )
     circuit_first_pause_s: float = Field(
         5.0,
@@ -166,23 +262,43 @@ class Settings(BaseSettings):
         description="Pause of a connector that only fails, before one message finds out; doubles each time",
     )
     circuit_longest_pause_s: float = Field(300.0, gt=0, le=_DAY_S, description="Longest such pause")
-    shutdown_grace_s: float = Field(12.0, ge=0, le=_DAY_S, description="How long in-flight sends may finish at a stop")
+    shutdown_grace_s: float = Field(
+        12.0, ge=0, le=_DAY_S, description="How long in-flight sends may finish at a stop"
+    )
 
     # --- Providers' addresses, so that a fake or an on-premise server can stand in.
-    whatsapp_api_url: str = Field("https://graph.facebook.com", description="Where WhatsApp's API is")
+    whatsapp_api_url: str = Field(
+        "https://graph.facebook.com", description="Where WhatsApp's API is"
+    )
     whatsapp_api_version: str = Field("v23.0", description="The version of Meta's Graph API")
-    telegram_api_url: str = Field("https://api.telegram.org/bot", description="Where Telegram's Bot API is")
+    telegram_api_url: str = Field(
+        "https://api.telegram.org/bot", description="Where Telegram's Bot API is"
+    )
     twilio_api_url: str = Field("https://api.twilio.com", description="Where Twilio's API is")
-    slack_api_url: str = Field("https://slack.com/api", description="For a later version: Slack's API")
-    discord_api_url: str = Field("https://discord.com/api/v10", description="For a later version: Discord's API")
-    exotel_api_url: str = Field("https://api.exotel.com", description="For a later version: Exotel's API")
-    allow_private_network: bool = Field(False, description="Let tenants name private and loopback hosts")
+    slack_api_url: str = Field(
+        "https://slack.com/api", description="For a later version: Slack's API"
+    )
+    discord_api_url: str = Field(
+        "https://discord.com/api/v10", description="For a later version: Discord's API"
+    )
+    exotel_api_url: str = Field(
+        "https://api.exotel.com", description="For a later version: Exotel's API"
+    )
+    allow_private_network: bool = Field(
+        False, description="Let tenants name private and loopback hosts"
+    )
 
     # --- Operations.
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
-    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least that is logged"
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: console on a terminal"
+    )
     watchdog_s: float = Field(
-        30.0, ge=0, description="A web or worker process whose event loop is silent for so long is ended; 0: never"
+        30.0,
+        ge=0,
+        description="A web or worker process whose event loop is silent for so long is ended; 0: never",
     )
     sentry_dsn: SecretStr | None = Field(None, description="Report unexpected errors to Sentry")
 
@@ -250,7 +366,9 @@ class Settings(BaseSettings):
     @classmethod
     def _are_aes_256_keys(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not all(_is_key(key) for key in _parts(value.get_secret_value())):
-            raise ValueError("needs old values of ENCRYPTION_KEY, each 64 hexadecimal digits, separated by commas")
+            raise ValueError(
+                "needs old values of ENCRYPTION_KEY, each 64 hexadecimal digits, separated by commas"
+            )
         return value
 
     @field_validator("platform_smtp_url")
@@ -259,7 +377,9 @@ class Settings(BaseSettings):
         if value is not None:
             parts = urlsplit(value.get_secret_value())
             try:
-                is_complete = parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0
+                is_complete = (
+                    parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0
+                )
             except ValueError:  # the port is no number
                 is_complete = False
             if not is_complete:
@@ -322,7 +442,9 @@ class Settings(BaseSettings):
     @property
     def public_url(self) -> str:
         """The URL a browser uses, without a trailing slash."""
-        return (self.api_base_url or f"http://{server_urls.url_host(self.host)}:{self.port}").rstrip("/")
+        return (
+            self.api_base_url or f"http://{server_urls.url_host(self.host)}:{self.port}"
+        ).rstrip("/")
 
     @property
     def mail_enabled(self) -> bool:
@@ -330,7 +452,9 @@ class Settings(BaseSettings):
         return self.platform_smtp_url is not None
 
     def require_database_url(self) -> str:
-        return _required(self.database_url, "DATABASE_URL", "postgresql://user:password@host:5432/messagejs")
+        return _required(
+            self.database_url, "DATABASE_URL", "postgresql://user:password@host:5432/messagejs"
+        )
 
     def require_redis_url(self) -> str:
         """The URL with REDIS_PASSWORD filled in where it names none."""
@@ -350,8 +474,12 @@ class Settings(BaseSettings):
 
     def encryption_keys(self) -> tuple[str, ...]:
         """The current key first, then the old ones, each as 64 hex digits."""
-        current = _required(self.encryption_key, "ENCRYPTION_KEY", "the output of 'openssl rand -hex 32'")
-        previous = self.encryption_key_previous.get_secret_value() if self.encryption_key_previous else ""
+        current = _required(
+            self.encryption_key, "ENCRYPTION_KEY", "the output of 'openssl rand -hex 32'"
+        )
+        previous = (
+            self.encryption_key_previous.get_secret_value() if self.encryption_key_previous else ""
+        )
         return (current, *_parts(previous))
 
     def monthly_quotas(self) -> dict[str, int | None]:

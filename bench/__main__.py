@@ -15,17 +15,28 @@ from bench import accept, deliver, end_to_end, growth, hostile, tenants
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=["accept", "deliver", "end_to_end", "tenants", "hostile", "growth", "all"])
+    parser.add_argument(
+        "name", choices=["accept", "deliver", "end_to_end", "tenants", "hostile", "growth", "all"]
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--count", type=int, default=10_000, help="messages of `deliver`")
     parser.add_argument("--keys", type=int, default=1, help="API keys that `accept` uses in turn")
     parser.add_argument("--rate", type=float, default=500.0, help="sends a second of `end_to_end`")
-    parser.add_argument("--connectors", type=int, default=10_000, help="connectors with one message, of `tenants`")
     parser.add_argument(
-        "--backlog", type=int, default=1_000_000, help="messages queued for one connector, of `tenants`"
+        "--connectors", type=int, default=10_000, help="connectors with one message, of `tenants`"
     )
-    parser.add_argument("--rows", type=int, default=1_000_000, help="messages that `growth` fills in")
-    parser.add_argument("--calls", type=int, default=40, help="calls of each kind that `growth` times")
+    parser.add_argument(
+        "--backlog",
+        type=int,
+        default=1_000_000,
+        help="messages queued for one connector, of `tenants`",
+    )
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="messages that `growth` fills in"
+    )
+    parser.add_argument(
+        "--calls", type=int, default=40, help="calls of each kind that `growth` times"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     runs: dict[str, Callable[[], dict[str, Any]]] = {

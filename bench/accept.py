@@ -21,11 +21,22 @@ def run(*, seconds: float, keys: int = 1) -> dict[str, Any]:
         for connections in CONNECTIONS:
             options = ("--connections", str(connections), "--seconds", str(seconds))
             with stage.bare() as port:
-                stage.load(port, "/messages", tenant.body, tenant.keys, "--connections", "8", "--seconds", "1")
+                stage.load(
+                    port,
+                    "/messages",
+                    tenant.body,
+                    tenant.keys,
+                    "--connections",
+                    "8",
+                    "--seconds",
+                    "1",
+                )
                 bare = stage.load(port, "/messages", tenant.body, tenant.keys, *options)
             with stage.web() as port:
                 path = "/api/v1/messages"
-                stage.load(port, path, tenant.body, tenant.keys, "--connections", "8", "--seconds", "1")
+                stage.load(
+                    port, path, tenant.body, tenant.keys, "--connections", "8", "--seconds", "1"
+                )
                 sends = stage.load(port, path, tenant.body, tenant.keys, *options)
             rows.append(_row(connections, bare, sends))
         report: dict[str, Any] = {"name": f"accept, {keys} keys in turn", "rows": rows}

@@ -24,7 +24,9 @@ def run(*, count: int, workers: tuple[int, ...] = (1, 2)) -> dict[str, Any]:
     with stage.servers():
         for latency_ms in (0, 100):
             with stage.fake_provider(latency_ms) as port:
-                raw_rate = max(asyncio.run(_raw_loop(port, count, most)) for most in (100, IN_FLIGHT))
+                raw_rate = max(
+                    asyncio.run(_raw_loop(port, count, most)) for most in (100, IN_FLIGHT)
+                )
             for number in workers:
                 rate = _deliver(count, latency_ms, number)
                 rows.append(
@@ -60,7 +62,10 @@ async def _raw_loop(port: int, count: int, most: int) -> float:
 def _deliver(count: int, latency_ms: float, workers: int) -> float:
     """Queue `count` messages, start the workers, and time the provider's first to last arrival."""
     with stage.fake_provider(latency_ms) as port:
-        environment = {"TELEGRAM_API_URL": f"http://127.0.0.1:{port}/bot", "DELIVERY_CONCURRENCY": str(IN_FLIGHT)}
+        environment = {
+            "TELEGRAM_API_URL": f"http://127.0.0.1:{port}/bot",
+            "DELIVERY_CONCURRENCY": str(IN_FLIGHT),
+        }
         asyncio.run(_queue(count))
         command = (sys.executable, "-m", "backend.runtime.cli", "worker")
         with ExitStack() as stack:
@@ -77,10 +82,14 @@ def _rate(port: int, count: int) -> float:
         if len(arrived) >= count:
             texts = {text for _, text in arrived}
             if len(texts) != count or len(arrived) != count:
-                raise AssertionError(f"{len(arrived)} arrivals of {len(texts)} messages; {count} were queued")
+                raise AssertionError(
+                    f"{len(arrived)} arrivals of {len(texts)} messages; {count} were queued"
+                )
             instants = sorted(instant for instant, _ in arrived)
             return (count - 1) / (instants[-1] - instants[0])
-    raise TimeoutError(f"{len(stage.arrivals(port))} of {count} messages arrived in {_PATIENCE_S} s")
+    raise TimeoutError(
+        f"{len(stage.arrivals(port))} of {count} messages arrived in {_PATIENCE_S} s"
+    )
 
 
 async def _queue(count: int) -> None:
@@ -89,7 +98,10 @@ async def _queue(count: int) -> None:
         tenant = await stage.make_tenant(platform)
         for start in range(0, count, 1000):
             await asyncio.gather(
-                *(platform.writer.write(_message(tenant, serial)) for serial in range(start, min(start + 1000, count)))
+                *(
+                    platform.writer.write(_message(tenant, serial))
+                    for serial in range(start, min(start + 1000, count))
+                )
             )
     finally:
         await platform.close()

@@ -13,12 +13,17 @@ _SETTLE_S = 20.0
 def run(*, seconds: float, rate: float, idle_rate: float = 5.0) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     with stage.servers():
-        for name, per_second, length_s in (("idle", idle_rate, min(seconds, 20.0)), ("sustained", rate, seconds)):
+        for name, per_second, length_s in (
+            ("idle", idle_rate, min(seconds, 20.0)),
+            ("sustained", rate, seconds),
+        ):
             with stage.fake_provider(0) as provider_port:
                 tenant = stage.seed()
                 with stage.web() as port, stage.worker(provider_port) as worker:
                     path = "/api/v1/messages"
-                    stage.load(port, path, tenant.body, tenant.keys, "--connections", "1", "--count", "20")
+                    stage.load(
+                        port, path, tenant.body, tenant.keys, "--connections", "1", "--count", "20"
+                    )
                     time.sleep(2)
                     before, memory_mb = len(stage.arrivals(provider_port)), stage.memory_mb(worker)
                     report = stage.load(
@@ -35,7 +40,9 @@ def run(*, seconds: float, rate: float, idle_rate: float = 5.0) -> dict[str, Any
                         str(per_second),
                     )
                     row = _row(name, per_second, report, _settled(provider_port, before, report))
-                    rows.append({**row, "worker MB": f"{memory_mb:.0f} -> {stage.memory_mb(worker):.0f}"})
+                    rows.append(
+                        {**row, "worker MB": f"{memory_mb:.0f} -> {stage.memory_mb(worker):.0f}"}
+                    )
     return {"name": "end_to_end", "rows": rows}
 
 
@@ -50,7 +57,9 @@ def _settled(port: int, before: int, report: dict[str, Any]) -> list[tuple[float
     return arrived
 
 
-def _row(name: str, rate: float, report: dict[str, Any], arrived: list[tuple[float, str]]) -> dict[str, Any]:
+def _row(
+    name: str, rate: float, report: dict[str, Any], arrived: list[tuple[float, str]]
+) -> dict[str, Any]:
     by_text = {text: instant for instant, text in arrived}
     # A message may reach the provider before its 202 reaches the client: that counts as no time at all.
     waits = [

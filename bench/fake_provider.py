@@ -35,7 +35,10 @@ class Connection(asyncio.Protocol):
             size = _content_length(head)
             if len(self._buffer) < end + 4 + size:
                 return
-            body, self._buffer = self._buffer[end + 4 : end + 4 + size], self._buffer[end + 4 + size :]
+            body, self._buffer = (
+                self._buffer[end + 4 : end + 4 + size],
+                self._buffer[end + 4 + size :],
+            )
             self._answer(head, body)
 
     def _answer(self, head: bytes, body: bytes) -> None:

@@ -14,7 +14,12 @@ from uuid import UUID
 import psycopg
 
 from backend.ids import new_id
-from backend.models.partitions import MESSAGES_FILLFACTOR, first_id, month_start, partition_statements
+from backend.models.partitions import (
+    MESSAGES_FILLFACTOR,
+    first_id,
+    month_start,
+    partition_statements,
+)
 from backend.models.session import RawPool
 from backend.services.reporting.rollups import rebuild_rollups
 
@@ -96,7 +101,10 @@ async def fill(pool: RawPool, filling: Filling, rows: int) -> None:
 
 
 async def _fill_month(
-    connection: psycopg.AsyncConnection[Any], month: datetime, numbers: range, values: dict[str, Any]
+    connection: psycopg.AsyncConnection[Any],
+    month: datetime,
+    numbers: range,
+    values: dict[str, Any],
 ) -> None:
     following = month_start(month, 1)
     table = f"messages_p{month:%Y%m}"

@@ -58,11 +58,19 @@ async def _run(rows: int, calls: int) -> dict[str, Any]:
         if rows:
             await full.fill(rows)
         filled_s = time.monotonic() - started
-        table = [_row(rows, what, *times) for what, times in (await _measure(empty, full, calls)).items()]
-    return {"name": f"growth, {rows:,} messages in the project", "rows": table, "filled in s": round(filled_s)}
+        table = [
+            _row(rows, what, *times) for what, times in (await _measure(empty, full, calls)).items()
+        ]
+    return {
+        "name": f"growth, {rows:,} messages in the project",
+        "rows": table,
+        "filled in s": round(filled_s),
+    }
 
 
-async def _measure(empty: _Side, full: _Side, calls: int) -> dict[str, tuple[list[float], list[float]]]:
+async def _measure(
+    empty: _Side, full: _Side, calls: int
+) -> dict[str, tuple[list[float], list[float]]]:
     times: dict[str, tuple[list[float], list[float]]] = {}
     others = full.calls()
     for what, call in empty.calls().items():
@@ -118,14 +126,18 @@ async def _opened(settings: Settings) -> AsyncIterator[_Side]:
     app = create_api(settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://bench.local", timeout=60) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://bench.local", timeout=60
+        ) as client:
             yield await _Side.make(app.state.platform, client)
 
 
 class _Side:
     """One project in a database with or without a history, and what is asked of it."""
 
-    def __init__(self, platform: Platform, client: httpx.AsyncClient, tenant: stage.Tenant, key_id: UUID) -> None:
+    def __init__(
+        self, platform: Platform, client: httpx.AsyncClient, tenant: stage.Tenant, key_id: UUID
+    ) -> None:
         self._platform = platform
         self._client = client
         self._tenant = tenant
@@ -142,8 +154,13 @@ class _Side:
         async with platform.database.transaction() as session:
             connection = await session.connection()
             changed = await connection.execute(
-                text("UPDATE api_keys SET scopes = :scopes WHERE project_id = :project RETURNING id"),
-                {"scopes": '["messages:send", "messages:read", "stats:read"]', "project": tenant.project_id},
+                text(
+                    "UPDATE api_keys SET scopes = :scopes WHERE project_id = :project RETURNING id"
+                ),
+                {
+                    "scopes": '["messages:send", "messages:read", "stats:read"]',
+                    "project": tenant.project_id,
+                },
             )
             key_id: UUID = changed.scalar_one()
         side = cls(platform, client, tenant, key_id)
@@ -152,7 +169,11 @@ class _Side:
 
     async def fill(self, rows: int) -> None:
         tenant, raw = self._tenant, self._platform.database.raw
-        await fill(raw, Filling(tenant.project_id, tenant.connector_id, tenant.template_id, self._key_id), rows)
+        await fill(
+            raw,
+            Filling(tenant.project_id, tenant.connector_id, tenant.template_id, self._key_id),
+            rows,
+        )
         percent = min(100.0, 30_000 / rows)  # a few hundred rows, from everywhere
         async with raw.connection() as connection:
             cursor = await connection.execute(
@@ -164,7 +185,9 @@ class _Side:
         self._recipients = [row[1] for row in sample]
         listed = await self._get("/api/v1/messages", limit=1)
         if listed["pagination"]["total"] != rows + 1:
-            raise RuntimeError(f"filled in {rows} messages, but the list has {listed['pagination']['total']}")
+            raise RuntimeError(
+                f"filled in {rows} messages, but the list has {listed['pagination']['total']}"
+            )
 
     def calls(self) -> dict[str, Call]:
         return {**self._sends(), **self._lists(), **self._analytics()}
@@ -193,7 +216,12 @@ class _Side:
 
     def _taken_by_provider(self, claim: Claim) -> Result:
         return Result(
-            claim, "accepted", datetime.now(UTC), 1.0, status=Status.SENT, provider_message_id=str(claim.message_id)
+            claim,
+            "accepted",
+            datetime.now(UTC),
+            1.0,
+            status=Status.SENT,
+            provider_message_id=str(claim.message_id),
         )
 
     def _lists(self) -> dict[str, Call]:
@@ -215,7 +243,9 @@ class _Side:
             "list: key (1 in 100,000)": {"keyId": ids.encode(ids.KEY, RARE_KEY)},
             "list: template": {"templateId": template},
             "list: template, canceled": {"templateId": template, "status": "canceled"},
-            "list: template (1 in 100,000)": {"templateId": ids.encode(ids.TEMPLATE, RARE_TEMPLATE)},
+            "list: template (1 in 100,000)": {
+                "templateId": ids.encode(ids.TEMPLATE, RARE_TEMPLATE)
+            },
             "list: mode test (2 %)": {"mode": "test"},
         }
 
@@ -226,7 +256,10 @@ class _Side:
         async def detail() -> None:
             await self._get(f"/api/v1/messages/{random.choice(self._ids)}")
 
-        lists = {what: self._getter("/api/v1/messages", **parameters) for what, parameters in filters.items()}
+        lists = {
+            what: self._getter("/api/v1/messages", **parameters)
+            for what, parameters in filters.items()
+        }
         return {**lists, "list: recipient": recipient, "detail": detail}
 
     def _analytics(self) -> dict[str, Call]:
@@ -236,7 +269,9 @@ class _Side:
         return {
             "analytics: messages": self._getter(messages, **project),
             **{
-                f"analytics: by hour, {zone}": self._getter(messages, **project, interval="hour", timezone=zone)
+                f"analytics: by hour, {zone}": self._getter(
+                    messages, **project, interval="hour", timezone=zone
+                )
                 for zone in zones
             },
             "analytics: usage": self._getter("/api/v1/analytics/usage", **project),
@@ -245,7 +280,9 @@ class _Side:
 
     async def _accept(self) -> UUID:
         request = SendRequest(to="42", text="hello", connector_id=self._tenant.connector_id)
-        return (await accept_message(self._platform, Caller(self._tenant.project_id, "live"), request)).message_id
+        return (
+            await accept_message(self._platform, Caller(self._tenant.project_id, "live"), request)
+        ).message_id
 
     def _getter(self, path: str, **parameters: Any) -> Call:
         return lambda: self._get(path, **parameters)

@@ -24,7 +24,16 @@ def run(*, seconds: float) -> dict[str, Any]:
     with stage.servers(), stage.fake_provider(0) as provider_port:
         tenant = stage.seed()
         with stage.web() as port, stage.worker(provider_port):
-            stage.load(port, _PATH, tenant.body, tenant.keys, "--connections", "1", "--count", str(_WARM_UP))
+            stage.load(
+                port,
+                _PATH,
+                tenant.body,
+                tenant.keys,
+                "--connections",
+                "1",
+                "--count",
+                str(_WARM_UP),
+            )
             while len(stage.arrivals(provider_port)) < _WARM_UP:  # until the worker works
                 time.sleep(0.1)
             alone = _measure("alone", tenant, port, provider_port, seconds)
@@ -40,7 +49,13 @@ def run(*, seconds: float) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _attacker(port: int, seconds: float) -> Iterator[None]:
-    command = (sys.executable, "-m", "bench.hostile_tenant", f"http://127.0.0.1:{port}", str(seconds))
+    command = (
+        sys.executable,
+        "-m",
+        "bench.hostile_tenant",
+        f"http://127.0.0.1:{port}",
+        str(seconds),
+    )
     child = subprocess.Popen(command)
     try:
         yield
@@ -49,14 +64,18 @@ def _attacker(port: int, seconds: float) -> Iterator[None]:
             raise RuntimeError("the attacker failed; what it says stands above")
 
 
-def _measure(what: str, tenant: stage.Tenant, port: int, provider_port: int, seconds: float) -> dict[str, Any]:
+def _measure(
+    what: str, tenant: stage.Tenant, port: int, provider_port: int, seconds: float
+) -> dict[str, Any]:
     before = len(stage.arrivals(provider_port))
     options = ("--stamps", "--connections", "2", "--seconds", str(seconds), "--rate", str(_RATE))
     report = stage.load(port, _PATH, tenant.body, tenant.keys, *options)
     accepted = {f"Code {serial:010d}": at for serial, at in report["accepted"]}
     ends_at = time.monotonic() + _SETTLE_S
     while True:
-        arrived = {text: at for at, text in stage.arrivals(provider_port)[before:] if text in accepted}
+        arrived = {
+            text: at for at, text in stage.arrivals(provider_port)[before:] if text in accepted
+        }
         if len(arrived) == len(accepted) or time.monotonic() > ends_at:
             break
         time.sleep(0.5)
@@ -67,6 +86,12 @@ def _measure(what: str, tenant: stage.Tenant, port: int, provider_port: int, sec
         "accepted": len(accepted),
         "refused": sum(report["errors"].values()),
         "missing": len(accepted) - len(arrived),
-        **{f"accept p{share} ms": round(stage.percentile(latencies, share / 100) * 1000, 1) for share in (50, 95, 99)},
-        **{f"arrive p{share} ms": round(stage.percentile(waits, share / 100) * 1000, 1) for share in (50, 95, 99)},
+        **{
+            f"accept p{share} ms": round(stage.percentile(latencies, share / 100) * 1000, 1)
+            for share in (50, 95, 99)
+        },
+        **{
+            f"arrive p{share} ms": round(stage.percentile(waits, share / 100) * 1000, 1)
+            for share in (50, 95, 99)
+        },
     }

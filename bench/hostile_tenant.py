@@ -77,7 +77,9 @@ class HostileTenant:
         answer = await self._call("POST", "/api/v1/auth/register", json=user)
         self._client.headers["Authorization"] = f"Bearer {answer.json()['token']}"
         self._project = (await self._call("GET", "/api/v1/projects")).json()["projects"][0]["id"]
-        key = await self._call("POST", f"{self._at}/keys", json={"name": "k", "rateLimit": 1_000_000})
+        key = await self._call(
+            "POST", f"{self._at}/keys", json={"name": "k", "rateLimit": 1_000_000}
+        )
         self._key = {"Authorization": f"Bearer {key.json()['key']}"}
         self._connector = await self._telegram("own")
         form = {"email": self._email, "password": _PASSPHRASE}
@@ -90,7 +92,8 @@ class HostileTenant:
         attacks = [
             (name.removeprefix("_attack_"), method)
             for name, method in inspect.getmembers(self, inspect.ismethod)
-            if name.startswith("_attack_") and (self._has_pages or not name.startswith("_attack_socket"))
+            if name.startswith("_attack_")
+            and (self._has_pages or not name.startswith("_attack_socket"))
         ]
         ends_at = time.monotonic() + seconds
         waiting: list[tuple[str, Attack]] = []
@@ -112,13 +115,20 @@ class HostileTenant:
 
     async def _attack_bombs_in_previews(self) -> None:
         for bomb in self._random.sample(BOMBS, 4):
-            await self._call("POST", "/api/v1/messages/preview", json=self._message(message=bomb), headers=self._key)
+            await self._call(
+                "POST",
+                "/api/v1/messages/preview",
+                json=self._message(message=bomb),
+                headers=self._key,
+            )
             template = {"name": secrets.token_hex(4), "connectorType": "telegram", "content": bomb}
             answer = await self._call("POST", f"{self._at}/templates", json=template)
             if answer.status_code == 201:
                 path = f"{self._at}/templates/{answer.json()['id']}/preview"
                 for _ in range(5):
-                    await self._call("POST", path, json={"content": bomb, "variables": {"x": "y" * 1000}})
+                    await self._call(
+                        "POST", path, json={"content": bomb, "variables": {"x": "y" * 1000}}
+                    )
 
     async def _attack_bombs_in_campaigns(self) -> None:
         await self._campaign(message=self._random.choice(BOMBS) + "{{ name }}")
@@ -132,21 +142,36 @@ class HostileTenant:
 
     async def _attack_numbers(self) -> None:
         for number in ("18446744073709551616", "1e400", "NaN", "-9223372036854775809"):
-            messages = [self._message(), {**self._message(), "metadata": {"n": "@"}}, self._message()]
+            messages = [
+                self._message(),
+                {**self._message(), "metadata": {"n": "@"}},
+                self._message(),
+            ]
             body = orjson.dumps({"messages": messages}).replace(b'"@"', number.encode())
             headers = {**self._key, "content-type": "application/json"}
             await self._call("POST", "/api/v1/messages/batch", content=body, headers=headers)
 
     async def _attack_mail_connector(self) -> None:
-        connector = await self._smtp(fromName=ENCODED_WORD, host=self._random.choice(["127.0.0.1", "..", "a" * 70]))
+        connector = await self._smtp(
+            fromName=ENCODED_WORD, host=self._random.choice(["127.0.0.1", "..", "a" * 70])
+        )
         if connector:
             await self._call("POST", f"{self._at}/connectors/{connector}/test")
-            mail = {"to": "a@example.com", "connectorId": connector, "subject": ENCODED_WORD, "message": "x"}
+            mail = {
+                "to": "a@example.com",
+                "connectorId": connector,
+                "subject": ENCODED_WORD,
+                "message": "x",
+            }
             await self._call("POST", "/api/v1/messages", json=mail, headers=self._key)
 
     async def _attack_marker_names(self) -> None:
         connector = await self._telegram(MARKER)
-        await self._call("PUT", f"{self._at}/connectors/{connector}", json={"name": f">{MARKER}<", "isActive": False})
+        await self._call(
+            "PUT",
+            f"{self._at}/connectors/{connector}",
+            json={"name": f">{MARKER}<", "isActive": False},
+        )
 
     async def _attack_changed_destination(self) -> None:
         connector = await self._smtp(host="127.0.0.1", username="u", password="secret")
@@ -155,7 +180,12 @@ class HostileTenant:
         await self._call("POST", f"{self._at}/connectors/{connector}/test")
 
     async def _attack_csv(self) -> None:
-        tables = ["\r" * 2_000_000, "," * 2_000_000, "to," * 10_000 + "\n1,2", "to\n" + "x" * 1_000_000]
+        tables = [
+            "\r" * 2_000_000,
+            "," * 2_000_000,
+            "to," * 10_000 + "\n1,2",
+            "to\n" + "x" * 1_000_000,
+        ]
         table = self._random.choice(tables)
         await self._campaign(csv="to,name\n42,a\n" + table)
 
@@ -165,26 +195,57 @@ class HostileTenant:
 
     async def _attack_deep_json(self) -> None:
         headers = {**self._key, "content-type": "application/json"}
-        await self._call("POST", "/api/v1/messages", content=b"[" * 100_000 + b"]" * 100_000, headers=headers)
+        await self._call(
+            "POST", "/api/v1/messages", content=b"[" * 100_000 + b"]" * 100_000, headers=headers
+        )
 
     async def _attack_origins(self) -> None:
-        for origin in ("http://[", "null", "http://evil.example", "http://[::1", "\x85", "https://" + "a" * 5000):
+        for origin in (
+            "http://[",
+            "null",
+            "http://evil.example",
+            "http://[::1",
+            "\x85",
+            "https://" + "a" * 5000,
+        ):
             for path in ("/login/", "/api/v1/messages", "/auth/login"):
-                await self._call("POST", path, content=b"{}", headers={"Origin": origin.encode("latin-1", "ignore")})
+                await self._call(
+                    "POST",
+                    path,
+                    content=b"{}",
+                    headers={"Origin": origin.encode("latin-1", "ignore")},
+                )
 
     async def _attack_paths(self) -> None:
-        for path in ("//evil.example/..%2flogin", "/%2fevil.example/", "/..%2f..%2fetc/passwd", "/login%00"):
+        for path in (
+            "//evil.example/..%2flogin",
+            "/%2fevil.example/",
+            "/..%2f..%2fetc/passwd",
+            "/login%00",
+        ):
             await self._call("GET", path)
 
     async def _attack_victim(self) -> None:
-        for path in ("messages", "connectors", "templates", "keys", "logs", "stats", "members", "audit"):
+        for path in (
+            "messages",
+            "connectors",
+            "templates",
+            "keys",
+            "logs",
+            "stats",
+            "members",
+            "audit",
+        ):
             await self._call("GET", f"/api/v1/projects/{self._victim}/{path}")
         await self._call("GET", "/api/v1/messages", params={"projectId": self._victim})
         await self._call("DELETE", f"/api/v1/projects/{self._victim}")
 
     async def _attack_log_ins(self) -> None:
         for _ in range(12):
-            user = {"email": self._random.choice([self._email, "nobody@example.com"]), "password": "wrong wrong wrong"}
+            user = {
+                "email": self._random.choice([self._email, "nobody@example.com"]),
+                "password": "wrong wrong wrong",
+            }
             await self._call("POST", "/api/v1/auth/login", json=user)
 
     async def _attack_slow_bodies(self) -> None:
@@ -194,7 +255,9 @@ class HostileTenant:
         for _ in range(_SLOW_BODIES):
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(2):
-                    _, writer = await asyncio.open_connection(host, int(port), local_addr=(_SLOW_SOURCE, 0))
+                    _, writer = await asyncio.open_connection(
+                        host, int(port), local_addr=(_SLOW_SOURCE, 0)
+                    )
                 writer.write(head)
                 writers.append(writer)
         await asyncio.sleep(3)
@@ -219,7 +282,9 @@ class HostileTenant:
         headers = {"content-type": "application/json"}
         for _ in range(5):
             path = f"/api/v1/callbacks/{self._connector}"
-            await self._call("POST", path, content=b'{"a":"' + b"x" * 500_000 + b'"}', headers=headers)
+            await self._call(
+                "POST", path, content=b'{"a":"' + b"x" * 500_000 + b'"}', headers=headers
+            )
 
     async def _attack_socket_as_a_stranger(self) -> None:
         await self._over_socket({}, [("choose_mode", {"mode": "live"}, f"/{MARKER}")])
@@ -248,11 +313,20 @@ class HostileTenant:
         return {"to": "42", "connectorId": self._connector, "message": "hostile", **fields}
 
     async def _send(self, **fields: Any) -> httpx.Response:
-        return await self._call("POST", "/api/v1/messages", json={**self._message(), **fields}, headers=self._key)
+        return await self._call(
+            "POST", "/api/v1/messages", json={**self._message(), **fields}, headers=self._key
+        )
 
     async def _campaign(self, **fields: Any) -> httpx.Response:
-        body = {"name": "c", "connectorId": self._connector, "message": "Hello {{name}}", "csv": _TABLE}
-        return await self._call("POST", "/api/v1/campaigns", json={**body, **fields}, headers=self._key)
+        body = {
+            "name": "c",
+            "connectorId": self._connector,
+            "message": "Hello {{name}}",
+            "csv": _TABLE,
+        }
+        return await self._call(
+            "POST", "/api/v1/campaigns", json={**body, **fields}, headers=self._key
+        )
 
     async def _telegram(self, name: str, at: str = "") -> str:
         credentials = {"botToken": f"666:{'hostile':-<35}"}
@@ -261,7 +335,9 @@ class HostileTenant:
 
     async def _smtp(self, **credentials: Any) -> str:
         fields = {"port": 9, "security": "none", "fromAddress": "a@example.com", **credentials}
-        return await self._make_connector({"type": "smtp", "name": "mail", "credentials": fields}, self._at)
+        return await self._make_connector(
+            {"type": "smtp", "name": "mail", "credentials": fields}, self._at
+        )
 
     async def _make_connector(self, body: dict[str, Any], at: str) -> str:
         answer = await self._call("POST", f"{at}/connectors", json=body)
@@ -276,7 +352,9 @@ class HostileTenant:
         self.report.texts.append(answer.text[:20_000])
         return answer
 
-    async def _over_socket(self, headers: dict[str, str], events: list[tuple[str, dict[str, Any], str]]) -> None:
+    async def _over_socket(
+        self, headers: dict[str, str], events: list[tuple[str, dict[str, Any], str]]
+    ) -> None:
         """Send events of the session's State as a tab would, and keep what comes back."""
         token = secrets.token_hex(16)
         client = socketio.AsyncClient(reconnection=False)
@@ -291,7 +369,12 @@ class HostileTenant:
             )
             for name, payload, path in events:
                 router = {"pathname": path, "asPath": path, "query": {}}
-                event = {"token": token, "name": f"{_STATE}.{name}", "payload": payload, "router_data": router}
+                event = {
+                    "token": token,
+                    "name": f"{_STATE}.{name}",
+                    "payload": payload,
+                    "router_data": router,
+                }
                 await client.emit("event", event, namespace="/_event")
             await asyncio.sleep(1)
             await client.disconnect()
@@ -301,10 +384,14 @@ class HostileTenant:
 
 
 async def _main(base_url: str, seconds: float) -> None:
-    tenant = HostileTenant(base_url, seed=1, victim="proj_01h00000000000000000000000", has_pages=False)
+    tenant = HostileTenant(
+        base_url, seed=1, victim="proj_01h00000000000000000000000", has_pages=False
+    )
     await tenant.enter()
     report = await tenant.rage(seconds)
-    print(f"attacks: {dict(report.actions)}; answers: {dict(report.statuses)}; failures: {dict(report.failures)}")
+    print(
+        f"attacks: {dict(report.actions)}; answers: {dict(report.statuses)}; failures: {dict(report.failures)}"
+    )
 
 
 if __name__ == "__main__":

@@ -101,12 +101,16 @@ async def _client(
 
 async def main(arguments: argparse.Namespace) -> None:
     body = arguments.body.encode()
-    requests = [_request(arguments.port, arguments.path, key, body) for key in sys.stdin.read().split()]
+    requests = [
+        _request(arguments.port, arguments.path, key, body) for key in sys.stdin.read().split()
+    ]
     run = Run()
     pause_s = arguments.connections / arguments.rate if arguments.rate else 0.0
     started = time.monotonic()
     ends_at = started + arguments.seconds
-    clients = [_client(run, arguments, requests, ends_at, pause_s) for _ in range(arguments.connections)]
+    clients = [
+        _client(run, arguments, requests, ends_at, pause_s) for _ in range(arguments.connections)
+    ]
     await asyncio.gather(*clients)
     elapsed_s = time.monotonic() - started
     report = {"elapsed_s": elapsed_s, "errors": run.errors, "latencies_s": run.latencies_s}
@@ -123,6 +127,13 @@ if __name__ == "__main__":
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--count", type=int, default=0, help="stop after this many requests")
-    parser.add_argument("--rate", type=float, default=0.0, help="requests a second over all connections; 0: no pause")
-    parser.add_argument("--stamps", action="store_true", help="report when each message was accepted")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=0.0,
+        help="requests a second over all connections; 0: no pause",
+    )
+    parser.add_argument(
+        "--stamps", action="store_true", help="report when each message was accepted"
+    )
     asyncio.run(main(parser.parse_args()))

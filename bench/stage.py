@@ -74,7 +74,10 @@ def servers() -> Iterator[None]:
     embedded = EmbeddedServers(path)
     embedded.start()
     try:
-        os.environ["DATABASE_URL"], os.environ["REDIS_URL"] = embedded.database_url, embedded.redis_url
+        os.environ["DATABASE_URL"], os.environ["REDIS_URL"] = (
+            embedded.database_url,
+            embedded.redis_url,
+        )
         _export_secrets()
         upgrade(embedded.database_url)
         yield
@@ -160,8 +163,19 @@ def memory_mb(process: psutil.Process) -> float:
 @contextmanager
 def bare() -> Iterator[int]:
     port = free_port()
-    command = (sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--port", str(port))
-    with process(*command, "--backlog", "2048", "--backpressure", "8192", "--no-ws", "bench.bare:create_app"):
+    command = (
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "asgi",
+        "--factory",
+        "--port",
+        str(port),
+    )
+    with process(
+        *command, "--backlog", "2048", "--backpressure", "8192", "--no-ws", "bench.bare:create_app"
+    ):
         wait_for_port(port)
         yield port
 
@@ -197,7 +211,9 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def make_tenant(platform: Platform, *, keys: int = 1, rate_limit: int | None = 1_000_000_000) -> Tenant:
+async def make_tenant(
+    platform: Platform, *, keys: int = 1, rate_limit: int | None = 1_000_000_000
+) -> Tenant:
     """A project with a Telegram connector without pacing, a template and `keys` keys."""
     pepper = platform.settings.require_key_pepper()
     texts = [f"sk_live_{random_token()}" for _ in range(keys)]
@@ -210,7 +226,11 @@ async def make_tenant(platform: Platform, *, keys: int = 1, rate_limit: int | No
         await session.flush()
         session.add(ProjectMember(project_id=project.id, user_id=user.id))
         template = Template(
-            project_id=project.id, name="otp", connector_type="telegram", content="Code {{code}}", variables=["code"]
+            project_id=project.id,
+            name="otp",
+            connector_type="telegram",
+            content="Code {{code}}",
+            variables=["code"],
         )
         session.add(template)
         for text in texts:

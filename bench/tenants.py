@@ -61,15 +61,25 @@ def _one_large(backlog: int, seconds: float) -> Iterator[dict[str, Any]]:
         small, large = stage.seed(), asyncio.run(_queue_backlog(backlog))
         with stage.worker(provider_port) as worker:
             _until_arrived(provider_port, "backlog", min(1000, backlog), time.monotonic())
-            for tenant, lane in ((small, "high"), (small, "normal"), (small, "bulk"), (large, "high")):
+            for tenant, lane in (
+                (small, "high"),
+                (small, "normal"),
+                (small, "bulk"),
+                (large, "high"),
+            ):
                 memory = [stage.memory_mb(worker)]
                 body = orjson.dumps({**orjson.loads(tenant.body), "priority": lane}).decode()
                 waits, sent = _send_beside(port, provider_port, body, tenant.keys, seconds)
                 memory.append(stage.memory_mb(worker))
-                left = backlog - sum(text.startswith("backlog") for _, text in stage.arrivals(provider_port))
+                left = backlog - sum(
+                    text.startswith("backlog") for _, text in stage.arrivals(provider_port)
+                )
                 yield {
                     **_row(
-                        f"{'beside' if tenant is small else 'among'} {backlog:,}", lane, waits, len(sent) - len(waits)
+                        f"{'beside' if tenant is small else 'among'} {backlog:,}",
+                        lane,
+                        waits,
+                        len(sent) - len(waits),
                     ),
                     "backlog left": f"{left:,}",
                     "worker MB": f"{memory[0]:.0f} -> {memory[1]:.0f}",
@@ -83,16 +93,26 @@ def _send_beside(
     options = ("--stamps", "--connections", "1", "--seconds", str(seconds), "--rate", str(_RATE))
     report = stage.load(port, "/api/v1/messages", body, keys, *options)
     time.sleep(2)
-    arrived = {text: instant for instant, text in stage.arrivals(provider_port)[before:] if text.startswith("Code")}
+    arrived = {
+        text: instant
+        for instant, text in stage.arrivals(provider_port)[before:]
+        if text.startswith("Code")
+    }
     accepted = report["accepted"]
-    waits = [max(0.0, arrived[t] - at) for serial, at in accepted if (t := f"Code {serial:010d}") in arrived]
+    waits = [
+        max(0.0, arrived[t] - at)
+        for serial, at in accepted
+        if (t := f"Code {serial:010d}") in arrived
+    ]
     return waits, [serial for serial, _ in accepted]
 
 
 def _until_arrived(port: int, text: str, count: int, started: float) -> list[float]:
     ends_at = time.monotonic() + _PATIENCE_S
     while time.monotonic() < ends_at:
-        arrived = [instant - started for instant, words in stage.arrivals(port) if words.startswith(text)]
+        arrived = [
+            instant - started for instant, words in stage.arrivals(port) if words.startswith(text)
+        ]
         if len(arrived) >= count:
             return arrived
         time.sleep(1.0)
@@ -129,7 +149,9 @@ async def _connectors(platform: Platform, tenant: stage.Tenant, count: int) -> l
     for start in range(0, count, 1000):
         async with platform.database.transaction() as session:
             for number in range(start, min(start + 1000, count)):
-                credentials = check_credentials("telegram", {"botToken": f"{number + 1}:{'bench-token-':-<35}"})
+                credentials = check_credentials(
+                    "telegram", {"botToken": f"{number + 1}:{'bench-token-':-<35}"}
+                )
                 connector = Connector(
                     project_id=tenant.project_id,
                     type="telegram",
@@ -143,9 +165,14 @@ async def _connectors(platform: Platform, tenant: stage.Tenant, count: int) -> l
     return made
 
 
-async def _queue(platform: Platform, tenant: stage.Tenant, connector_ids: list[UUID], text: str) -> None:
+async def _queue(
+    platform: Platform, tenant: stage.Tenant, connector_ids: list[UUID], text: str
+) -> None:
     """One message of the normal lane for each of `connector_ids`."""
-    rows = [{"id": new_id(), "connector_id": one, "serial": serial} for serial, one in enumerate(connector_ids)]
+    rows = [
+        {"id": new_id(), "connector_id": one, "serial": serial}
+        for serial, one in enumerate(connector_ids)
+    ]
     values = {"rows": orjson.dumps(rows).decode(), "project": tenant.project_id, "text": text}
     async with platform.database.raw.connection() as connection:
         await connection.execute(_QUEUE, values)

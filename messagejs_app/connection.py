@@ -16,7 +16,9 @@ COOKIE: Final = "mjs_session"
 
 def cookie_header(scope: Scope) -> str:
     """Return all cookies as Reflex joins them."""
-    values = [value.decode("utf-8", "replace") for name, value in scope["headers"] if name == b"cookie"]
+    values = [
+        value.decode("utf-8", "replace") for name, value in scope["headers"] if name == b"cookie"
+    ]
     return "; ".join(values)
 
 

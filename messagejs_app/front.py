@@ -53,7 +53,9 @@ def door(pages: ASGIApp, *, allowed_origins: frozenset[str]) -> ASGIApp:
 
 
 def _is_api(path: str) -> bool:
-    return path in _API_PATHS or any(path == tree or path.startswith(f"{tree}/") for tree in _API_TREES)
+    return path in _API_PATHS or any(
+        path == tree or path.startswith(f"{tree}/") for tree in _API_TREES
+    )
 
 
 def _refusal(scope: Scope, allowed_origins: frozenset[str]) -> _Refusal | None:
@@ -65,7 +67,10 @@ def _refusal(scope: Scope, allowed_origins: frozenset[str]) -> _Refusal | None:
     origin = headers[b"origin"].decode("latin-1")
     host = origin_host(origin)
     if host is None:
-        return _Refusal(400, "The Origin header is not an origin; it has a scheme and a host, as https://example.com.")
+        return _Refusal(
+            400,
+            "The Origin header is not an origin; it has a scheme and a host, as https://example.com.",
+        )
     # The page's own, whatever name or port it came by, or a listed one.
     if host == headers.get(b"host", b"").decode("latin-1").lower() or origin in allowed_origins:
         return None

@@ -46,13 +46,17 @@ SessionOf = Callable[[str], Awaitable[UUID | None]]
 class Guard:
     """Knows which events are for everybody, and who is signed in."""
 
-    def __init__(self, tabs: Tabs, session_of: SessionOf, public: Iterable[type[BaseState]]) -> None:
+    def __init__(
+        self, tabs: Tabs, session_of: SessionOf, public: Iterable[type[BaseState]]
+    ) -> None:
         """`session_of` returns the log-in that a cookie's value belongs to, None for one that has ended."""
         self.tabs = tabs
         self.session_of = session_of
         self._public = {state.get_full_name() for state in public}
         self._storage = _stored_names(RegistrationContext.get().base_states.values())
-        self._public_storage = frozenset(name for name in self._storage if name.rpartition(".")[0] in self._public)
+        self._public_storage = frozenset(
+            name for name in self._storage if name.rpartition(".")[0] in self._public
+        )
 
     def storage_for(self, tab: Tab) -> frozenset[str]:
         """The browser's remembered values that are taken over."""

@@ -48,16 +48,35 @@ Item = dict[str, object]
 
 _ACTIONS: Final[tuple[Item, ...]] = (
     {"group": "Actions", "text": "Create key", "to": "/keys?new=1", "icon": "add", "first": True},
-    {"group": "Actions", "text": "New template", "to": "/templates/new", "icon": "add", "first": True},
+    {
+        "group": "Actions",
+        "text": "New template",
+        "to": "/templates/new",
+        "icon": "add",
+        "first": True,
+    },
     {"group": "Actions", "text": "Add connector", "to": "/connectors", "icon": "add"},
-    {"group": "Actions", "text": "Send a message", "to": "/playground", "icon": "run", "also": "playground test"},
+    {
+        "group": "Actions",
+        "text": "Send a message",
+        "to": "/playground",
+        "icon": "run",
+        "also": "playground test",
+    },
 )
 _NAMED_LIMIT: Final = 20
 
 
 def _fixed_items() -> list[Item]:
     places: list[Item] = [
-        {"group": "Go to", "text": one.name, "to": one.path, "icon": "go", "keys": ["G", one.key], "first": True}
+        {
+            "group": "Go to",
+            "text": one.name,
+            "to": one.path,
+            "icon": "go",
+            "keys": ["G", one.key],
+            "first": True,
+        }
         for one in (*PLACES, SETTINGS)
     ]
     return [*_ACTIONS, *places]
@@ -77,12 +96,21 @@ class Frame(Session):
     async def fill_palette(self) -> Events:
         """Add the project's keys, templates and connectors by name; asked for when the palette opens."""
         async with self._desk(Action.VIEW_PROJECT) as desk:
-            own_keys = (await keys.list_keys(desk.session, project_id=desk.project_id))[:_NAMED_LIMIT]
-            own_templates = (await templates.list_templates(desk.session, project_id=desk.project_id))[:_NAMED_LIMIT]
-            own_connectors = (await connectors.list_connectors(desk.session, project_id=desk.project_id))[:_NAMED_LIMIT]
+            own_keys = (await keys.list_keys(desk.session, project_id=desk.project_id))[
+                :_NAMED_LIMIT
+            ]
+            own_templates = (
+                await templates.list_templates(desk.session, project_id=desk.project_id)
+            )[:_NAMED_LIMIT]
+            own_connectors = (
+                await connectors.list_connectors(desk.session, project_id=desk.project_id)
+            )[:_NAMED_LIMIT]
         named = [
             *(_item("Keys", one.name, "/keys", one.hint) for one in own_keys),
-            *(_item("Templates", one.name, f"/templates/{ids.encode(ids.TEMPLATE, one.id)}") for one in own_templates),
+            *(
+                _item("Templates", one.name, f"/templates/{ids.encode(ids.TEMPLATE, one.id)}")
+                for one in own_templates
+            ),
             *(
                 _item("Connectors", one.name, f"/connectors/{ids.encode(ids.CONNECTOR, one.id)}")
                 for one in own_connectors
@@ -102,7 +130,12 @@ def frame(*children: Child, active: str, full: bool = False) -> rx.Component:
     content = h.div(*children, class_name="page full" if full else "page", id="content")
     main = h.main(_header(), _test_bar(), content, style={"minWidth": 0, "position": "relative"})
     return h.fragment(
-        h.div(h.external("Skip to content", href="#content", class_name="skip"), _rail(active), main, class_name="app"),
+        h.div(
+            h.external("Skip to content", href="#content", class_name="skip"),
+            _rail(active),
+            main,
+            class_name="app",
+        ),
         h.div(class_name="veil"),
         h.palette(Frame.palette_items),
         h.button(id="palette-fill", hidden=True, on_click=Frame.fill_palette, type="button"),
@@ -125,7 +158,13 @@ def _rail(active: str) -> rx.Component:
     )
     return h.aside(
         _switcher(),
-        h.nav(*places, h.hr(), _nav(SETTINGS, active), aria_label="Pages", style={"display": "contents"}),
+        h.nav(
+            *places,
+            h.hr(),
+            _nav(SETTINGS, active),
+            aria_label="Pages",
+            style={"display": "contents"},
+        ),
         h.div(docs, _user_menu(), class_name="foot"),
         class_name="rail",
     )
@@ -158,7 +197,11 @@ def _switcher() -> rx.Component:
 
 
 def _project(project: ProjectChoice) -> rx.Component:
-    return menu_item(project.name, tick=project.id == Session.project_id, on_select=Session.choose_project(project.id))
+    return menu_item(
+        project.name,
+        tick=project.id == Session.project_id,
+        on_select=Session.choose_project(project.id),
+    )
 
 
 def _user_menu() -> rx.Component:
@@ -174,7 +217,12 @@ def _user_menu() -> rx.Component:
         trigger,
         menu_line(Session.user_email),
         menu_rule(),
-        menu_item("Like the system", "monitor", tick=rx.color_mode == "system", on_select=color_mode("system")),
+        menu_item(
+            "Like the system",
+            "monitor",
+            tick=rx.color_mode == "system",
+            on_select=color_mode("system"),
+        ),
         menu_item("Light", "sun", tick=rx.color_mode == "light", on_select=color_mode("light")),
         menu_item("Dark", "moon", tick=rx.color_mode == "dark", on_select=color_mode("dark")),
         menu_rule(),
@@ -196,12 +244,24 @@ def _header() -> rx.Component:
         aria_label="Search or jump to",
     )
     return h.header(
-        button(h.icon("menu"), look="ghost", size="icon", class_name="menu-btn", data_menu="", aria_label="Menu"),
+        button(
+            h.icon("menu"),
+            look="ghost",
+            size="icon",
+            class_name="menu-btn",
+            data_menu="",
+            aria_label="Menu",
+        ),
         h.span(Session.project_name, class_name="who ell"),
         h.span(class_name="grow hide-l"),
         search,
         h.span(class_name="grow hide-s"),
-        h.div(_mode("live", "Live", "healthy"), _mode("test", "Test", "throttled"), class_name="seg sm", role="group"),
+        h.div(
+            _mode("live", "Live", "healthy"),
+            _mode("test", "Test", "throttled"),
+            class_name="seg sm",
+            role="group",
+        ),
         class_name="head",
     )
 
@@ -224,7 +284,9 @@ def _test_bar() -> rx.Component:
         h.tag("b", "Test mode.", style={"fontWeight": 500}),
         " Everything goes to Sandbox; nothing reaches a real recipient.",
     )
-    return h.when(Session.mode == "test", h.div(h.icon("flask_conical", 14), sentence, class_name="testbar"))
+    return h.when(
+        Session.mode == "test", h.div(h.icon("flask_conical", 14), sentence, class_name="testbar")
+    )
 
 
 _KEYS: Final = (
@@ -247,7 +309,10 @@ def _key_list() -> rx.Component:
     lines = [
         line
         for keys_, meaning in _KEYS
-        for line in (h.span(meaning), h.span(*[h.keys(key) for key in keys_], style={"textAlign": "right"}))
+        for line in (
+            h.span(meaning),
+            h.span(*[h.keys(key) for key in keys_], style={"textAlign": "right"}),
+        )
     ]
     return dialog(
         h.div(h.div(*lines, class_name="kbd-list"), class_name="db"),

@@ -25,7 +25,13 @@ from messagejs_app import theme
 from messagejs_app.components.html import PREVIEW_PATH
 from messagejs_app.connection import address_in, cookie_header, session_cookie
 from messagejs_app.front import door, front
-from messagejs_app.guard import Guard, GuardedNamespace, SessionCheck, quiet_engine, report_page_failure
+from messagejs_app.guard import (
+    Guard,
+    GuardedNamespace,
+    SessionCheck,
+    quiet_engine,
+    report_page_failure,
+)
 from messagejs_app.page_headers import PageHeaders, inline_scripts
 from messagejs_app.pages import PUBLIC, register
 from messagejs_app.session import explain
@@ -74,11 +80,16 @@ class Dashboard(rx.App):
 
         self.register_lifespan_task(api_lifespan)
         settings = get_settings()
-        limits = SocketLimits(of_address=settings.sockets_per_address, memory_mb=settings.web_memory_mb)
+        limits = SocketLimits(
+            of_address=settings.sockets_per_address, memory_mb=settings.web_memory_mb
+        )
         sockets = SocketDoor(super().__call__(), limits, address_in, _login_in)
         pages = door(sockets, allowed_origins=_allowed_origins())
         scripts = inline_scripts(_site())
-        return front(api, PageHeaders(pages, scripts=scripts, preview_path=PREVIEW_PATH, is_https=_is_https()))
+        return front(
+            api,
+            PageHeaders(pages, scripts=scripts, preview_path=PREVIEW_PATH, is_https=_is_https()),
+        )
 
 
 async def _session_of(cookie: str) -> UUID | None:
@@ -116,6 +127,8 @@ def _is_https() -> bool:
 
 
 app = Dashboard(
-    backend_exception_handler=explain, frontend_exception_handler=report_page_failure, **theme.app_options()
+    backend_exception_handler=explain,
+    frontend_exception_handler=report_page_failure,
+    **theme.app_options(),
 )
 register(app)

@@ -37,8 +37,15 @@ _HASHED: Final = "/assets/"
 
 def inline_scripts(site: Path) -> frozenset[str]:
     """Return the CSP sources of the scripts that stand in the built pages themselves: 'sha256-...'."""
-    scripts = {script for page in site.rglob("*.html") for script in _INLINE_SCRIPT.findall(page.read_bytes())}
-    return frozenset(f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in scripts)
+    scripts = {
+        script
+        for page in site.rglob("*.html")
+        for script in _INLINE_SCRIPT.findall(page.read_bytes())
+    }
+    return frozenset(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+        for script in scripts
+    )
 
 
 class PageHeaders:
@@ -47,7 +54,9 @@ class PageHeaders:
     `preview_path`: the page that may stand in a frame of ours, without scripts.
     """
 
-    def __init__(self, app: ASGIApp, *, scripts: Iterable[str], preview_path: str, is_https: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, scripts: Iterable[str], preview_path: str, is_https: bool
+    ) -> None:
         self.app = app
         self._preview_path = preview_path
         self._is_https = is_https
@@ -74,7 +83,9 @@ class PageHeaders:
         message.setdefault("headers", [])
         headers = MutableHeaders(scope=message)
         is_preview = scope["path"] == self._preview_path
-        headers["content-security-policy"] = _PREVIEW if is_preview else self._policy(message["status"], headers)
+        headers["content-security-policy"] = (
+            _PREVIEW if is_preview else self._policy(message["status"], headers)
+        )
         headers["x-frame-options"] = "SAMEORIGIN" if is_preview else "DENY"
         headers["x-content-type-options"] = "nosniff"
         # Not "no-referrer": with that a browser posts our forms with "Origin: null".

@@ -18,7 +18,9 @@ _ROOT: Final = "reflex___state____state"
 HYDRATE: Final = f"{_ROOT}.hydrate_and_load"
 ON_LOAD: Final = f"{_ROOT}.reflex___state____on_load_internal_state.on_load_internal"
 UPDATE_VARS: Final = f"{_ROOT}.reflex___state____update_vars_internal_state.update_vars_internal"
-PAGE_FAILED: Final = f"{_ROOT}.reflex___state____frontend_event_exception_state.handle_frontend_exception"
+PAGE_FAILED: Final = (
+    f"{_ROOT}.reflex___state____frontend_event_exception_state.handle_frontend_exception"
+)
 # What Reflex's own frontend sends. Its other handlers are for the server, or let the browser set any field.
 FRAMEWORK: Final = frozenset({HYDRATE, ON_LOAD, UPDATE_VARS, PAGE_FAILED})
 
@@ -66,7 +68,9 @@ def read_event(data: Any, *, storage: frozenset[str]) -> dict[str, Any]:
 
 def handler_of(name: Any) -> RegisteredEventHandler:
     """Return the handler that a browser may call by this name. Raises Refused."""
-    registered = RegistrationContext.get().event_handlers.get(name) if isinstance(name, str) else None
+    registered = (
+        RegistrationContext.get().event_handlers.get(name) if isinstance(name, str) else None
+    )
     if registered is None:
         raise Refused("no such event")
     if name in FRAMEWORK:
@@ -139,14 +143,18 @@ def _text(value: str, longest: int) -> str:
     return value.replace("\0", "")
 
 
-def _storage_payload(payload: dict[str, Any], storage: frozenset[str], *, has_hashes: bool) -> dict[str, Any]:
+def _storage_payload(
+    payload: dict[str, Any], storage: frozenset[str], *, has_hashes: bool
+) -> dict[str, Any]:
     given = payload.get("vars") or {}
     if not isinstance(given, dict) or len(given) > _MOST_FIELDS:
         raise Refused("stored values that are no object")
     kept = {
         name: _text(value, _LONGEST_STORED)
         for name, value in given.items()
-        if name.removesuffix(FIELD_MARKER) in storage and isinstance(value, str) and len(value) <= _LONGEST_STORED
+        if name.removesuffix(FIELD_MARKER) in storage
+        and isinstance(value, str)
+        and len(value) <= _LONGEST_STORED
     }
     hashes = payload.get("hashes")
     if not has_hashes or hashes is None:

@@ -20,8 +20,14 @@ class SameOrigin(Plugin):
         chunks = sorted(assets.glob("reflex-env-*.js"))
         if len(chunks) != 1:
             found = ", ".join(chunk.name for chunk in chunks) or "none"
-            raise RuntimeError(f"Expected one chunk reflex-env-*.js in {assets}, found {found}; adapt SameOrigin.")
-        text, count = _BAKED_URL.subn(lambda m: f"`${{{_ORIGIN[m[1]]}}}{m[2]}`", chunks[0].read_text())
+            raise RuntimeError(
+                f"Expected one chunk reflex-env-*.js in {assets}, found {found}; adapt SameOrigin."
+            )
+        text, count = _BAKED_URL.subn(
+            lambda m: f"`${{{_ORIGIN[m[1]]}}}{m[2]}`", chunks[0].read_text()
+        )
         if count < 2 or "localhost" in text:  # at least the websocket and the upload address
-            raise RuntimeError(f"{chunks[0].name} does not hold the URLs that SameOrigin rewrites: {text[:400]}")
+            raise RuntimeError(
+                f"{chunks[0].name} does not hold the URLs that SameOrigin rewrites: {text[:400]}"
+            )
         chunks[0].write_text(text)

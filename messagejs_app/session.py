@@ -104,7 +104,11 @@ class Session(rx.State):
     def _base_url(self) -> str:
         """The URL that examples call: the configured one, else the one the browser uses."""
         settings = current_platform().settings
-        return settings.public_url if settings.api_base_url or not self.origin else self.origin.rstrip("/")
+        return (
+            settings.public_url
+            if settings.api_base_url or not self.origin
+            else self.origin.rstrip("/")
+        )
 
     @property
     def _path(self) -> str:
@@ -127,7 +131,9 @@ class Session(rx.State):
             project_id = await self._current_project(session, principal)
             user = await users.get_user(session, principal)
             mine = await projects.list_projects(session, principal)
-            self.projects = [ProjectChoice(ids.encode(ids.PROJECT, one.id), one.name) for one in mine]
+            self.projects = [
+                ProjectChoice(ids.encode(ids.PROJECT, one.id), one.name) for one in mine
+            ]
             self.project_id = ids.encode(ids.PROJECT, project_id)
             self.project_name = next(one.name for one in mine if one.id == project_id)
             self.user_name = user.name or user.email
@@ -166,7 +172,9 @@ class Session(rx.State):
             raise Unauthenticated
         principal = await users.authenticate_cookie(session, cookie)
         forwarded_for = self.router.headers.raw_headers.get("x-forwarded-for", "")
-        return replace(principal, address=address_behind(self.router.session.client_ip, forwarded_for))
+        return replace(
+            principal, address=address_behind(self.router.session.client_ip, forwarded_for)
+        )
 
     async def _current_project(self, session: AsyncSession, principal: UserPrincipal) -> UUID:
         """The project the browser remembers if it is one of the user's, else their first."""
@@ -227,7 +235,9 @@ def explain(exception: Exception) -> EventSpec | None:
             return complain(exception.message)
         case _:
             log.error("dashboard.failed", exc_info=exception)
-            return complain("The server could not do that; its log says why. Try again, or reload the page.")
+            return complain(
+                "The server could not do that; its log says why. Try again, or reload the page."
+            )
 
 
 def field_errors(exc: AppError) -> dict[str, str]:
@@ -235,4 +245,7 @@ def field_errors(exc: AppError) -> dict[str, str]:
     if not exc.errors:
         return {"": exc.message}
     # What the API's caller is told to add to the body, a form has a field for.
-    return {error.field: f"{error.message.partition('; add it to')[0].rstrip('.')}." for error in exc.errors}
+    return {
+        error.field: f"{error.message.partition('; add it to')[0].rstrip('.')}."
+        for error in exc.errors
+    }

@@ -18,7 +18,12 @@ _KEYWORDS: Final = {
     "curl": r"\bcurl\b|(?<=\s)-[A-Za-z]\b|(?<=\s)--[a-z-]+",
     "json": r"\"[^\"\n]*\"(?=\s*:)|\b(?:true|false|null)\b",
 }
-_COMMENT: Final = {"javascript": r"//[^\n]*", "python": r"\#[^\n]*", "curl": r"(?m:^\#[^\n]*)", "json": r"(?!)"}
+_COMMENT: Final = {
+    "javascript": r"//[^\n]*",
+    "python": r"\#[^\n]*",
+    "curl": r"(?m:^\#[^\n]*)",
+    "json": r"(?!)",
+}
 
 
 def language_of(text: str) -> Language:

@@ -106,7 +106,13 @@ class SocketDoor:
         if not self._has_room(network, login):
             self._tell(network)
             await receive()
-            await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": "Too many open tabs"})
+            await send(
+                {
+                    "type": "websocket.close",
+                    "code": _TRY_AGAIN_LATER,
+                    "reason": "Too many open tabs",
+                }
+            )
             return
         socket = _Socket(network, login, receive, send, self._limits)
         self._count(socket, 1)
@@ -123,7 +129,10 @@ class SocketDoor:
             return False
         if login is not None:
             return self._of_login[login] < limits.of_login
-        return self._strangers[network] < limits.strangers_of_address and self._strangers.total() < limits.strangers
+        return (
+            self._strangers[network] < limits.strangers_of_address
+            and self._strangers.total() < limits.strangers
+        )
 
     def _count(self, socket: _Socket, by: int) -> None:
         counts: list[tuple[Counter[Any], Any]] = [(self._of_network, socket.network)]
@@ -169,7 +178,9 @@ class SocketDoor:
             self._relieved_at = now
         chosen = strangers or silent
         if chosen:
-            log.warning("dashboard.memory_short", limit_mb=self._limits.memory_mb, ended=len(chosen))
+            log.warning(
+                "dashboard.memory_short", limit_mb=self._limits.memory_mb, ended=len(chosen)
+            )
         return chosen
 
     def _tell(self, address: str) -> None:
@@ -183,7 +194,9 @@ class SocketDoor:
 class _Socket:
     """One socket's `receive`, with its limits, and what is known of it."""
 
-    def __init__(self, network: str, login: UUID | None, receive: Receive, send: Send, limits: SocketLimits) -> None:
+    def __init__(
+        self, network: str, login: UUID | None, receive: Receive, send: Send, limits: SocketLimits
+    ) -> None:
         self.network, self.login = network, login
         self.opened_at = self.heard_at = time.monotonic()
         self.is_connected = False
@@ -225,7 +238,9 @@ class _Socket:
         if not isinstance(text, str) or text[:1] not in _PACKETS:
             return _NOT_TEXT
         limit = self._limits.message_bytes
-        too_big = len(text) > limit or (not text.isascii() and len(text.encode("utf-8", "replace")) > limit)
+        too_big = len(text) > limit or (
+            not text.isascii() and len(text.encode("utf-8", "replace")) > limit
+        )
         return _TOO_BIG if too_big else None
 
     async def _wait(self) -> None:

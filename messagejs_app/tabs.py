@@ -89,7 +89,10 @@ class Tabs:
         """Raises TooManyTabs."""
         if tab.session_id is None:
             of_address = self._strangers[tab.address]
-            if of_address >= MOST_STRANGERS_OF_AN_ADDRESS or self._strangers.total() >= MOST_STRANGERS:
+            if (
+                of_address >= MOST_STRANGERS_OF_AN_ADDRESS
+                or self._strangers.total() >= MOST_STRANGERS
+            ):
                 raise TooManyTabs
             self._strangers[tab.address] += 1
         self._open[sid] = tab

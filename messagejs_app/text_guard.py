@@ -20,7 +20,9 @@ class _RealMarks:
     """In place of Reflex's pattern: finds the marks of Vars that exist, and no others."""
 
     def search(self, text: str) -> re.Match[str] | None:
-        return next((found for found in _MARK.finditer(text) if int(found[1]) in base._global_vars), None)  # noqa: SLF001
+        return next(
+            (found for found in _MARK.finditer(text) if int(found[1]) in base._global_vars), None
+        )  # noqa: SLF001
 
 
 _REAL_MARKS: Final = _RealMarks()
@@ -35,7 +37,10 @@ def _create(
     if _REAL_MARKS.search(value) is not None:
         return _create_unguarded(value, _var_type=_var_type, _var_data=_var_data)
     return cls(
-        _js_expr=json.dumps(value), _var_type=_var_type or type(value) or str, _var_data=_var_data, _var_value=value
+        _js_expr=json.dumps(value),
+        _var_type=_var_type or type(value) or str,
+        _var_data=_var_data,
+        _var_value=value,
     )
 
 
@@ -43,6 +48,8 @@ def install_guard() -> None:
     """Replace what reads marks. Before the first page is made, in every process that has pages."""
     for module in (base, sequence):
         if not hasattr(module, "_decode_var_pattern"):
-            raise RuntimeError(f"{module.__name__} has no _decode_var_pattern; adapt messagejs_app.text_guard.")
+            raise RuntimeError(
+                f"{module.__name__} has no _decode_var_pattern; adapt messagejs_app.text_guard."
+            )
         module._decode_var_pattern = _REAL_MARKS  # type: ignore[attr-defined]  # noqa: SLF001
     sequence.LiteralStringVar.create = classmethod(_create)  # type: ignore[method-assign, assignment]

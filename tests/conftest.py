@@ -22,7 +22,13 @@ from backend.runtime.embedded import EmbeddedServers
 from backend.settings import Settings, get_settings
 
 # What takes longest goes first, so that nothing long is left for the end.
-_FIRST: Final = ("tests/e2e/", "tests/flow/", "tests/api/test_schemathesis", "tests/workers/", "tests/runtime/")
+_FIRST: Final = (
+    "tests/e2e/",
+    "tests/flow/",
+    "tests/api/test_schemathesis",
+    "tests/workers/",
+    "tests/runtime/",
+)
 # Directories whose files share what is slow to start.
 _TOGETHER: Final = ("tests/e2e/",)
 
@@ -35,7 +41,9 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """A file's tests stay together, in the order of collection."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((place for place in _TOGETHER if nodeid.startswith(place)), nodeid.partition("::")[0])
+        return next(
+            (place for place in _TOGETHER if nodeid.startswith(place)), nodeid.partition("::")[0]
+        )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -45,7 +53,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = [*_FIRST, ""]
-    items.sort(key=lambda item: next(i for i, place in enumerate(places) if item.nodeid.startswith(place)))
+    items.sort(
+        key=lambda item: next(i for i, place in enumerate(places) if item.nodeid.startswith(place))
+    )
 
 
 def pytest_collection_finish() -> None:

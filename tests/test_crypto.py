@@ -17,7 +17,9 @@ OLD, NEW = secrets.token_hex(32), secrets.token_hex(32)
 def test_what_was_encrypted_is_read_back() -> None:
     vault = Vault(NEW)
     for plaintext in ("", "a", '{"botToken": "123:abc"}', "Grüße 👋", "x" * 100_000):
-        assert vault.decrypt(vault.encrypt(plaintext, context="conn_1"), context="conn_1") == plaintext
+        assert (
+            vault.decrypt(vault.encrypt(plaintext, context="conn_1"), context="conn_1") == plaintext
+        )
 
 
 def test_the_ciphertext_shows_nothing_and_never_repeats() -> None:
@@ -49,7 +51,9 @@ def test_after_a_rotation_old_rows_open_and_new_ones_use_the_new_key() -> None:
 
 def test_a_key_that_was_dropped_is_named_with_the_remedy() -> None:
     sealed = Vault(OLD).encrypt("token", context="c")
-    with pytest.raises(DecryptionFailed, match=rf"'{Vault(OLD).current_key_id}'; .*ENCRYPTION_KEY_PREVIOUS"):
+    with pytest.raises(
+        DecryptionFailed, match=rf"'{Vault(OLD).current_key_id}'; .*ENCRYPTION_KEY_PREVIOUS"
+    ):
         Vault(NEW).decrypt(sealed, context="c")
 
 
@@ -87,7 +91,9 @@ def test_a_cut_off_ciphertext_is_refused_as_such(tail: str) -> None:
         ("abc", "not hexadecimal"),
     ],
 )
-def test_a_key_of_the_wrong_form_is_refused_with_the_command_that_makes_one(key: str, complaint: str) -> None:
+def test_a_key_of_the_wrong_form_is_refused_with_the_command_that_makes_one(
+    key: str, complaint: str
+) -> None:
     with pytest.raises(ValueError, match=f"{complaint}.*openssl rand -hex 32"):
         Vault(key)
 
@@ -110,6 +116,9 @@ def test_tokens_are_base62_of_the_asked_length_and_never_the_same() -> None:
 
 
 def test_a_keyed_hash_is_hmac_sha256_and_depends_on_the_pepper() -> None:
-    assert keyed_hash("pepper", "sk_live_x") == hmac.new(b"pepper", b"sk_live_x", hashlib.sha256).digest()
+    assert (
+        keyed_hash("pepper", "sk_live_x")
+        == hmac.new(b"pepper", b"sk_live_x", hashlib.sha256).digest()
+    )
     assert keyed_hash("pepper", "sk_live_x") != keyed_hash("salt", "sk_live_x")
     assert len(keyed_hash("pepper", "sk_live_x")) == 32

@@ -27,10 +27,27 @@ def test_a_duration_is_whole_seconds(value: object, seconds: int) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "m", "15 minutes", "1.5h", "-5m", "1h30m", "15M", "5y", "٣m", "9" * 5000 + "m", None, True, 1.5, "1e3"],
+    [
+        "",
+        "m",
+        "15 minutes",
+        "1.5h",
+        "-5m",
+        "1h30m",
+        "15M",
+        "5y",
+        "٣m",
+        "9" * 5000 + "m",
+        None,
+        True,
+        1.5,
+        "1e3",
+    ],
 )
 def test_what_is_no_duration_is_named_with_the_remedy(value: object) -> None:
-    with pytest.raises(ValueError, match=r"is not a duration; write seconds or a number with s, m, h, d or w"):
+    with pytest.raises(
+        ValueError, match=r"is not a duration; write seconds or a number with s, m, h, d or w"
+    ):
         parse_duration_s(value)
 
 

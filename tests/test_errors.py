@@ -7,7 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from backend import errors
-from backend.errors import AppError, FieldError, IdempotencyConflict, IdempotencyInFlight, ValidationFailed
+from backend.errors import (
+    AppError,
+    FieldError,
+    IdempotencyConflict,
+    IdempotencyInFlight,
+    ValidationFailed,
+)
 
 
 def _tree(root: type[AppError] = AppError) -> Iterator[type[AppError]]:
@@ -34,7 +40,11 @@ def test_two_errors_share_a_code_only_when_the_client_does_the_same_about_both()
     by_code: dict[str, set[type[AppError]]] = {}
     for error in LEAVES:
         by_code.setdefault(error.code, set()).add(error)
-    shared = {code: {error.__name__ for error in those} for code, those in by_code.items() if len(those) > 1}
+    shared = {
+        code: {error.__name__ for error in those}
+        for code, those in by_code.items()
+        if len(those) > 1
+    }
     assert shared == {
         "VALIDATION_ERROR": {"BadRequest", "ValidationFailed"},
         "INVALID_TOKEN": {"Unauthenticated", "InvalidToken"},
@@ -59,12 +69,21 @@ def test_one_wrong_field_gives_the_error_its_own_code() -> None:
     assert error.error_code == "MISSING_REQUIRED_FIELD"
     assert error.message == "Name a recipient in 'to'."
     assert error.details == {
-        "errors": [{"field": "to", "code": "MISSING_REQUIRED_FIELD", "message": "Name a recipient in 'to'."}]
+        "errors": [
+            {
+                "field": "to",
+                "code": "MISSING_REQUIRED_FIELD",
+                "message": "Name a recipient in 'to'.",
+            }
+        ]
     }
 
 
 def test_several_different_mistakes_are_a_validation_error() -> None:
-    wrong = [FieldError("to", "MISSING_REQUIRED_FIELD", "a"), FieldError("email", "INVALID_EMAIL", "b")]
+    wrong = [
+        FieldError("to", "MISSING_REQUIRED_FIELD", "a"),
+        FieldError("email", "INVALID_EMAIL", "b"),
+    ]
     assert ValidationFailed(errors=wrong).error_code == "VALIDATION_ERROR"
 
 

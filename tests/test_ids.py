@@ -66,7 +66,9 @@ def test_new_ids_are_version_7_and_in_the_order_of_their_making() -> None:
 
 def test_the_written_form_sorts_as_the_uuid_does() -> None:
     made = [ids.new_id() for _ in range(100)]
-    assert [ids.decode("msg", text) for text in sorted(ids.encode("msg", value) for value in made)] == made
+    assert [
+        ids.decode("msg", text) for text in sorted(ids.encode("msg", value) for value in made)
+    ] == made
 
 
 def test_a_new_id_holds_the_present_millisecond() -> None:

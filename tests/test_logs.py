@@ -52,10 +52,16 @@ def test_libraries_write_the_same_lines(capsys: pytest.CaptureFixture[str]) -> N
     logs.configure("info", "json")
     logging.getLogger("some.library").warning("pool is %s", "full")
     [line] = _lines(capsys)
-    assert (line["event"], line["level"], line["logger"]) == ("pool is full", "warning", "some.library")
+    assert (line["event"], line["level"], line["logger"]) == (
+        "pool is full",
+        "warning",
+        "some.library",
+    )
 
 
-def test_what_libraries_say_about_themselves_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_libraries_say_about_themselves_is_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     logs.configure("info", "json")
     for name in ("rq.worker", "httpx", "sqlalchemy.engine.Engine", "_granian"):
         logging.getLogger(name).info("statement or request")
@@ -70,7 +76,9 @@ def test_a_level_leaves_out_what_is_below(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("fmt", ["json", "console"])
-def test_a_traceback_never_shows_local_variables(capsys: pytest.CaptureFixture[str], fmt: logs.Format) -> None:
+def test_a_traceback_never_shows_local_variables(
+    capsys: pytest.CaptureFixture[str], fmt: logs.Format
+) -> None:
     logs.configure("info", fmt)
     password = "hunter2"
     try:
@@ -84,7 +92,9 @@ def test_a_traceback_never_shows_local_variables(capsys: pytest.CaptureFixture[s
 
 
 # Line ends of several kinds, an escape sequence, what turns text around, and half of a surrogate pair.
-CONTROLS = "a\r\nb\u2028c\u2029d\x85e\x0bf\x0cg\x1b[2Jh\u202ei\u200bj\u2066k\x00l\x9bm\ufeffn\ud800o\x7fp"
+CONTROLS = (
+    "a\r\nb\u2028c\u2029d\x85e\x0bf\x0cg\x1b[2Jh\u202ei\u200bj\u2066k\x00l\x9bm\ufeffn\ud800o\x7fp"
+)
 
 
 @pytest.mark.parametrize("fmt", ["json", "console"])
@@ -93,12 +103,20 @@ def test_no_text_of_others_acts_on_the_terminal_or_forges_a_line(
 ) -> None:
     logs.configure("info", fmt)
     log = structlog.get_logger()
-    log.info("callback.refused", reason=CONTROLS, bare="a\u2028b", nested={"a": [CONTROLS]}, odd=ValueError(CONTROLS))
+    log.info(
+        "callback.refused",
+        reason=CONTROLS,
+        bare="a\u2028b",
+        nested={"a": [CONTROLS]},
+        odd=ValueError(CONTROLS),
+    )
     logging.getLogger("library").warning("it said %s", CONTROLS)
     log.error("failed", exc_info=ValueError(CONTROLS + "\n12:00:00 [info] forged"))
     out = capsys.readouterr().out
     assert [one for one in out if not one.isprintable() and one != "\n"] == []
-    assert not [line for line in out.splitlines() if line.startswith(("b", "12:00:00 [info] forged"))]
+    assert not [
+        line for line in out.splitlines() if line.startswith(("b", "12:00:00 [info] forged"))
+    ]
     if fmt == "console":
         assert "\\u2028" in out
         # Every line is an event or, indented, what belongs to one.
@@ -118,7 +136,9 @@ def test_errors_reach_sentry_without_local_variables() -> None:
     class Sentry(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            received.append(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
+            received.append(
+                gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+            )
             self.send_response(200)
             self.send_header("Content-Length", "2")
             self.end_headers()
@@ -142,7 +162,13 @@ sentry_sdk.flush(5)
 """
     environment = {**os.environ, "SENTRY_DSN": f"http://key@127.0.0.1:{server.server_port}/1"}
     try:
-        subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=30, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=environment,
+            check=True,
+            timeout=30,
+            capture_output=True,
+        )
     finally:
         server.shutdown()
         server.server_close()
@@ -159,7 +185,9 @@ _EVENT = (
 
 
 @pytest.mark.parametrize("fmt", ["json", "console"])
-def test_a_pages_event_never_reaches_the_log_by_a_library(capsys: pytest.CaptureFixture[str], fmt: logs.Format) -> None:
+def test_a_pages_event_never_reaches_the_log_by_a_library(
+    capsys: pytest.CaptureFixture[str], fmt: logs.Format
+) -> None:
     logs.configure("info", fmt)
     logging.getLogger("reflex_base.event.processor").error(_EVENT, exc_info=ValueError(_EVENT))
     text = capsys.readouterr().out
@@ -185,7 +213,10 @@ def test_secrets_are_known_by_their_looks(text: str, kept: str) -> None:
 
 
 def test_sentry_is_told_no_secret() -> None:
-    event = {"request": {"cookies": "x"}, "exception": {"values": [{"type": "ValueError", "value": _EVENT}]}}
+    event = {
+        "request": {"cookies": "x"},
+        "exception": {"values": [{"type": "ValueError", "value": _EVENT}]},
+    }
     told = json.dumps(logs._without_secrets(event, {}))
     assert "ValueError" in told
     assert "hunter2" not in told

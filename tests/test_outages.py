@@ -28,7 +28,11 @@ OF_THE_ITEM = [
     psycopg.errors.ProgramLimitExceeded(), psycopg.errors.StatementTooComplex(), ValueError(), TypeError(), KeyError(),
     RecursionError(), redis.DataError(), _of_sqlalchemy(psycopg.errors.InvalidTextRepresentation()),
 ]  # fmt: skip
-OF_NOBODY = [psycopg.errors.UndefinedColumn(), psycopg.errors.InsufficientPrivilege(), psycopg.errors.InternalError_()]
+OF_NOBODY = [
+    psycopg.errors.UndefinedColumn(),
+    psycopg.errors.InsufficientPrivilege(),
+    psycopg.errors.InternalError_(),
+]
 
 
 @pytest.mark.parametrize("error", AWAY, ids=repr)
@@ -56,5 +60,10 @@ def test_an_outage_is_told_when_it_begins_and_not_again_and_again() -> None:
         for _ in range(200):
             outage.warn(redis.ConnectionError("refused"), connectors=1)
     assert logs == [
-        {"event": "doorbell.unreachable", "error": "ConnectionError", "connectors": 1, "log_level": "warning"}
+        {
+            "event": "doorbell.unreachable",
+            "error": "ConnectionError",
+            "connectors": 1,
+            "log_level": "warning",
+        }
     ]

@@ -73,7 +73,9 @@ async def test_whoever_was_rung_for_has_one_turn(doorbell: Doorbell, ready: Read
     assert (await ready.pop(10)).turns == []
 
 
-async def test_the_high_lane_goes_first_and_first_come_is_first_served(doorbell: Doorbell, ready: ReadySet) -> None:
+async def test_the_high_lane_goes_first_and_first_come_is_first_served(
+    doorbell: Doorbell, ready: ReadySet
+) -> None:
     bulk, first, second, high = (new_id() for _ in range(4))
     for turn in ((2, bulk), (1, first), (1, second), (0, high)):
         await _ring(doorbell, turn)
@@ -82,7 +84,9 @@ async def test_the_high_lane_goes_first_and_first_come_is_first_served(doorbell:
     assert (await ready.pop(3)).turns == [(2, bulk)]
 
 
-async def test_a_backlog_in_the_high_lane_leaves_the_others_their_turns(doorbell: Doorbell, ready: ReadySet) -> None:
+async def test_a_backlog_in_the_high_lane_leaves_the_others_their_turns(
+    doorbell: Doorbell, ready: ReadySet
+) -> None:
     normal, bulk = new_id(), new_id()
     await _ring(doorbell, *((0, new_id()) for _ in range(100)), (1, normal), (2, bulk))
     turns = (await ready.pop(32)).turns
@@ -98,7 +102,9 @@ async def test_each_lane_has_its_share_of_the_turns(doorbell: Doorbell, ready: R
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 5])
-async def test_few_turns_at_a_time_reach_every_lane(doorbell: Doorbell, ready: ReadySet, most: int) -> None:
+async def test_few_turns_at_a_time_reach_every_lane(
+    doorbell: Doorbell, ready: ReadySet, most: int
+) -> None:
     await _ring(doorbell, *((lane, new_id()) for lane in range(LANE_COUNT) for _ in range(50)))
     pops = [[lane for lane, _ in (await ready.pop(most)).turns] for _ in range(8)]
     assert pops[0][0] == 0
@@ -121,7 +127,9 @@ async def test_a_delayed_ring_waits_its_time(doorbell: Doorbell, ready: ReadySet
     assert (await ready.pop(10)).turns == [(1, connector)]
 
 
-async def test_each_of_a_connectors_delays_ends_with_a_ring(doorbell: Doorbell, ready: ReadySet) -> None:
+async def test_each_of_a_connectors_delays_ends_with_a_ring(
+    doorbell: Doorbell, ready: ReadySet
+) -> None:
     """Two retries due at different times are two turns, whoever took the first."""
     connector = new_id()
     doorbell.ring([(1, connector)], delay_ms=50)
@@ -154,7 +162,9 @@ async def test_the_earliest_ring_counts(doorbell: Doorbell, ready: ReadySet) -> 
     assert set((await ready.pop(10)).turns) == {(1, later_first), (1, now_first)}
 
 
-async def test_rings_that_wait_together_keep_the_earliest_too(doorbell: Doorbell, ready: ReadySet) -> None:
+async def test_rings_that_wait_together_keep_the_earliest_too(
+    doorbell: Doorbell, ready: ReadySet
+) -> None:
     connector = new_id()
     doorbell.ring([(1, connector)], delay_ms=60_000)
     doorbell.ring([(1, connector)], delay_ms=0)
@@ -166,7 +176,9 @@ async def test_rings_that_wait_together_keep_the_earliest_too(doorbell: Doorbell
 # -- holds -----------------------------------------------------------------------------------------
 
 
-async def test_a_held_connector_is_passed_over_until_its_hold_ends(doorbell: Doorbell, ready: ReadySet) -> None:
+async def test_a_held_connector_is_passed_over_until_its_hold_ends(
+    doorbell: Doorbell, ready: ReadySet
+) -> None:
     held, free = new_id(), new_id()
     await ready.hold(held, 0.15)
     await _ring(doorbell, (1, held), (1, free))
@@ -176,7 +188,9 @@ async def test_a_held_connector_is_passed_over_until_its_hold_ends(doorbell: Doo
     assert (await ready.pop(10)).turns == [(1, held)]
 
 
-async def test_a_lifted_hold_lets_the_next_ring_through(doorbell: Doorbell, ready: ReadySet) -> None:
+async def test_a_lifted_hold_lets_the_next_ring_through(
+    doorbell: Doorbell, ready: ReadySet
+) -> None:
     connector = new_id()
     await ready.hold(connector, 60)
     await _ring(doorbell, (1, connector))
@@ -187,7 +201,9 @@ async def test_a_lifted_hold_lets_the_next_ring_through(doorbell: Doorbell, read
 
 
 @pytest.mark.parametrize("order", [(60.0, 1.0), (1.0, 60.0)])
-async def test_the_longer_hold_stays(client: redis.asyncio.Redis, ready: ReadySet, order: tuple[float, float]) -> None:
+async def test_the_longer_hold_stays(
+    client: redis.asyncio.Redis, ready: ReadySet, order: tuple[float, float]
+) -> None:
     connector = new_id()
     for seconds in order:
         await ready.hold(connector, seconds)
@@ -225,7 +241,9 @@ async def test_a_worker_that_looks_at_the_set_needs_no_job_until_it_releases_the
     assert _jobs(redis_url) == 1
 
 
-async def test_a_last_look_does_not_take_the_bell(doorbell: Doorbell, ready: ReadySet, redis_url: str) -> None:
+async def test_a_last_look_does_not_take_the_bell(
+    doorbell: Doorbell, ready: ReadySet, redis_url: str
+) -> None:
     await ready.pop(10, keep_bell=False)
     await _ring(doorbell, (1, new_id()))
     assert _jobs(redis_url) == 1

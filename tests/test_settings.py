@@ -29,7 +29,10 @@ def _complaints(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, 
         monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError) as caught:
         Settings()
-    return {str(error["loc"][0]) if error["loc"] else "": error["msg"] for error in caught.value.errors()}
+    return {
+        str(error["loc"][0]) if error["loc"] else "": error["msg"]
+        for error in caught.value.errors()
+    }
 
 
 def test_nothing_needs_to_be_set() -> None:
@@ -45,7 +48,12 @@ def test_nothing_needs_to_be_set() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "field", "expected"),
     [
-        ("DATABASE_URL", "postgresql://u:p@h/db", "database_url", SecretStr("postgresql://u:p@h/db")),
+        (
+            "DATABASE_URL",
+            "postgresql://u:p@h/db",
+            "database_url",
+            SecretStr("postgresql://u:p@h/db"),
+        ),
         ("REDIS_URL", "redis://h:6379/0", "redis_url", SecretStr("redis://h:6379/0")),
         ("JWT_SECRET", SECRET, "jwt_secret", SecretStr(SECRET)),
         ("JWT_EXPIRES_IN", "15m", "jwt_expires_in", 900),
@@ -59,11 +67,21 @@ def test_nothing_needs_to_be_set() -> None:
             ("https://app.example.com", "https://example.com"),
         ),
         ("WHATSAPP_API_URL", "http://127.0.0.1:1", "whatsapp_api_url", "http://127.0.0.1:1"),
-        ("TELEGRAM_API_URL", "http://127.0.0.1:2/bot", "telegram_api_url", "http://127.0.0.1:2/bot"),
+        (
+            "TELEGRAM_API_URL",
+            "http://127.0.0.1:2/bot",
+            "telegram_api_url",
+            "http://127.0.0.1:2/bot",
+        ),
         ("API_KEY_RATE_LIMIT", "1000", "api_key_rate_limit", 1000),
         ("API_KEY_RATE_WINDOW", "3600000", "api_key_rate_window", 3_600_000),
         ("REDIS_PASSWORD", "redis-password", "redis_password", SecretStr("redis-password")),
-        ("SENTRY_DSN", "https://k@sentry.example.com/1", "sentry_dsn", SecretStr("https://k@sentry.example.com/1")),
+        (
+            "SENTRY_DSN",
+            "https://k@sentry.example.com/1",
+            "sentry_dsn",
+            SecretStr("https://k@sentry.example.com/1"),
+        ),
         ("LOG_LEVEL", "INFO", "log_level", "info"),
         ("PORT", "4000", "port", 4000),
     ],
@@ -91,7 +109,11 @@ def test_a_variable_has_the_name_of_the_reference(
         ("REDIS_URL", "redis://host:6379?db=abc", "a database that is not a number"),
         ("REDIS_URL", "redis://:pa#ss@host:6379", "must be percent-encoded"),
         ("REDIS_URL", "redis://host:port", "a port is a number"),
-        ("ENCRYPTION_KEY_PREVIOUS", "abc", "old values of ENCRYPTION_KEY, each 64 hexadecimal digits"),
+        (
+            "ENCRYPTION_KEY_PREVIOUS",
+            "abc",
+            "old values of ENCRYPTION_KEY, each 64 hexadecimal digits",
+        ),
         ("ENCRYPTION_KEY_PREVIOUS", f"{KEY},abc", "each 64 hexadecimal digits"),
         ("SENTRY_DSN", "junk", "must be the DSN that Sentry shows"),
         ("SENTRY_DSN", "https://key@sentry.example.com", "must be the DSN that Sentry shows"),
@@ -99,8 +121,16 @@ def test_a_variable_has_the_name_of_the_reference(
         ("API_BASE_URL", "host:8000", "must be a URL with its scheme"),
         ("API_BASE_URL", "https://", "must be a URL with its scheme"),
         ("API_BASE_URL", "https://host/?a=b", "without user, query or fragment"),
-        ("PLATFORM_SMTP_URL", "smtp://user:password@host:port", "must read smtp://user:password@host:587"),
-        ("JWT_SECRET", "short", "needs at least 32 characters; make one with 'openssl rand -hex 32'"),
+        (
+            "PLATFORM_SMTP_URL",
+            "smtp://user:password@host:port",
+            "must read smtp://user:password@host:587",
+        ),
+        (
+            "JWT_SECRET",
+            "short",
+            "needs at least 32 characters; make one with 'openssl rand -hex 32'",
+        ),
         ("KEY_PEPPER", "short", "needs at least 32 characters"),
         ("ENCRYPTION_KEY", "xyz", "needs 64 hexadecimal digits"),
         ("ENCRYPTION_KEY", "g" * 64, "needs 64 hexadecimal digits"),
@@ -118,14 +148,18 @@ def test_a_variable_has_the_name_of_the_reference(
         ("ALLOW_PRIVATE_NETWORK", "perhaps", "valid boolean"),
     ],
 )
-def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, complaint: str) -> None:
+def test_a_wrong_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, complaint: str
+) -> None:
     complaints = _complaints(monkeypatch, **{name: value})
     assert list(complaints) == [name.lower()]
     assert complaint in complaints[name.lower()]
 
 
 def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    complaints = _complaints(monkeypatch, PORT="x", JWT_SECRET="short", LOG_LEVEL="loud", DATABASE_URL="h")
+    complaints = _complaints(
+        monkeypatch, PORT="x", JWT_SECRET="short", LOG_LEVEL="loud", DATABASE_URL="h"
+    )
     assert set(complaints) == {"port", "jwt_secret", "log_level", "database_url"}
 
 
@@ -138,7 +172,8 @@ def test_a_refused_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    "password", ["zq@xk:vj/jw#qx", "zq/xkvjjw", "zq#xkvjjw", "zq?xkvjjw", "zq%xkvjjw", "zq[xkvj", "1/xkv:jw"]
+    "password",
+    ["zq@xk:vj/jw#qx", "zq/xkvjjw", "zq#xkvjjw", "zq?xkvjjw", "zq%xkvjjw", "zq[xkvj", "1/xkv:jw"],
 )
 @pytest.mark.parametrize("scheme", ["postgresql", "redis"])
 def test_no_piece_of_a_password_that_breaks_its_url_is_repeated(
@@ -149,7 +184,9 @@ def test_no_piece_of_a_password_that_breaks_its_url_is_repeated(
     try:
         Settings()
     except ValidationError as exc:
-        assert not [piece for piece in re.split(r"\W", password) if len(piece) > 1 and piece in str(exc)]  # noqa: PT017
+        assert not [
+            piece for piece in re.split(r"\W", password) if len(piece) > 1 and piece in str(exc)
+        ]  # noqa: PT017
     else:
         assert scheme == "redis"  # which its client reads all the same
 
@@ -164,15 +201,25 @@ def test_no_piece_of_a_password_that_breaks_its_url_is_repeated(
         "postgres://user:p:w@host/db",
     ],
 )
-def test_an_address_that_postgres_clients_read_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_an_address_that_postgres_clients_read_is_taken(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
     assert Settings().require_database_url() == url
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://:p@ss@h:6379/3", "rediss://u:p@h?ssl_cert_reqs=none", "unix:///run/v.sock?db=2", "redis://h"]
+    "url",
+    [
+        "redis://:p@ss@h:6379/3",
+        "rediss://u:p@h?ssl_cert_reqs=none",
+        "unix:///run/v.sock?db=2",
+        "redis://h",
+    ],
 )
-def test_an_address_that_the_redis_client_reads_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_an_address_that_the_redis_client_reads_is_taken(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
     monkeypatch.setenv("REDIS_URL", url)
     assert Settings().require_redis_url() == url
 
@@ -183,8 +230,14 @@ def test_an_exchange_may_not_outlive_its_lease(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_secret_is_in_the_printed_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    secret_fields = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
-    values: dict[str, str] = {name: f"{place:x}" * 64 for place, name in enumerate(secret_fields, start=1)}
+    secret_fields = [
+        name
+        for name, field in Settings.model_fields.items()
+        if "SecretStr" in str(field.annotation)
+    ]
+    values: dict[str, str] = {
+        name: f"{place:x}" * 64 for place, name in enumerate(secret_fields, start=1)
+    }
     for name in [name for name in secret_fields if name.endswith("_url")]:
         scheme = {"database_url": "postgresql", "redis_url": "redis"}.get(name, "smtp")
         values[name] = f"{scheme}://user:{values[name]}@host"
@@ -192,14 +245,23 @@ def test_no_secret_is_in_the_printed_form(monkeypatch: pytest.MonkeyPatch) -> No
     for name, value in given.items():
         monkeypatch.setenv(name.upper(), value)
     settings = Settings()
-    assert {"jwt_secret", "encryption_key", "encryption_key_previous", "key_pepper"} <= set(secret_fields)
+    assert {"jwt_secret", "encryption_key", "encryption_key_previous", "key_pepper"} <= set(
+        secret_fields
+    )
     shown = f"{settings!r} {settings} {settings.model_dump()}"
     assert not [name for name in secret_fields if values[name].removesuffix("@host")[-40:] in shown]
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose files and `.env` templates pass empty strings for what is not set."""
-    for name in ("DATABASE_URL", "REDIS_URL", "JWT_SECRET", "ENCRYPTION_KEY", "KEY_PEPPER", "SENTRY_DSN"):
+    for name in (
+        "DATABASE_URL",
+        "REDIS_URL",
+        "JWT_SECRET",
+        "ENCRYPTION_KEY",
+        "KEY_PEPPER",
+        "SENTRY_DSN",
+    ):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("ALLOWED_ORIGINS", "")
     settings = Settings()
@@ -299,7 +361,10 @@ def test_registration_that_is_not_set_is_open_on_a_local_server_only(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     settings = Settings()
-    assert (settings.is_local, settings.registration) == (is_local, "open" if is_local else "invite")
+    assert (settings.is_local, settings.registration) == (
+        is_local,
+        "open" if is_local else "invite",
+    )
     for chosen in ("open", "closed"):
         monkeypatch.setenv("REGISTRATION", chosen)
         assert Settings().registration == chosen

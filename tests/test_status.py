@@ -25,7 +25,9 @@ _MAY_GO_TO = {
 
 @pytest.mark.parametrize("current", list(Status))
 def test_a_status_goes_forward_only(current: Status) -> None:
-    assert {new for new in Status if may_follow(current, new)} == {Status(s) for s in _MAY_GO_TO[current].split()}
+    assert {new for new in Status if may_follow(current, new)} == {
+        Status(s) for s in _MAY_GO_TO[current].split()
+    }
 
 
 def test_every_status_has_a_rank_and_none_follows_itself() -> None:
@@ -42,7 +44,11 @@ def test_a_receipt_may_report_a_failure_after_the_acceptance_and_a_delivery_sett
 def test_the_groups_do_not_overlap() -> None:
     assert not IN_PROGRESS & FAILURES
     assert set(PENDING) <= IN_PROGRESS
-    assert all(RANK[status] < RANK[Status.SENT] < RANK[failure] for status in IN_PROGRESS for failure in FAILURES)
+    assert all(
+        RANK[status] < RANK[Status.SENT] < RANK[failure]
+        for status in IN_PROGRESS
+        for failure in FAILURES
+    )
 
 
 def test_a_status_is_its_own_text() -> None:

@@ -11,7 +11,16 @@ from uuid import UUID
 
 from backend.crypto import keyed_hash, random_token
 from backend.ids import new_id
-from backend.models import ApiKey, Attempt, Connector, Message, Project, ProjectMember, Template, User
+from backend.models import (
+    ApiKey,
+    Attempt,
+    Connector,
+    Message,
+    Project,
+    ProjectMember,
+    Template,
+    User,
+)
 from backend.queueing import ReadySet
 from backend.services.connectors.connectors import NewConnector, create_connector
 from backend.services.delivery.accounts import Accounts
@@ -63,8 +72,14 @@ class World:
 
     async def template(self, content: str = "Hello {{name}}", **fields: Any) -> Template:
         async with self.platform.database.transaction() as session:
-            defaults: dict[str, Any] = {"name": "welcome", "connector_type": "sandbox", "variables": ["name"]}
-            template = Template(project_id=self.project_id, content=content, **{**defaults, **fields})
+            defaults: dict[str, Any] = {
+                "name": "welcome",
+                "connector_type": "sandbox",
+                "variables": ["name"],
+            }
+            template = Template(
+                project_id=self.project_id, content=content, **{**defaults, **fields}
+            )
             session.add(template)
         return template
 
@@ -74,10 +89,18 @@ class World:
         pepper = self.platform.settings.require_key_pepper()
         async with self.platform.database.transaction() as session:
             defaults: dict[str, Any] = {"name": "key", "scopes": ALL_SCOPES, "hint": text[:12]}
-            session.add(ApiKey(project_id=self.project_id, key_hash=keyed_hash(pepper, text), **{**defaults, **fields}))
+            session.add(
+                ApiKey(
+                    project_id=self.project_id,
+                    key_hash=keyed_hash(pepper, text),
+                    **{**defaults, **fields},
+                )
+            )
         return text
 
-    async def send(self, request: SendRequest, *, idempotency: IdempotencyKey | None = None) -> Accepted:
+    async def send(
+        self, request: SendRequest, *, idempotency: IdempotencyKey | None = None
+    ) -> Accepted:
         caller = Caller(self.project_id, "live")
         return await accept_message(self.platform, caller, request, idempotency=idempotency)
 
@@ -98,12 +121,18 @@ class World:
             if message.status in statuses:
                 return message
             if time.monotonic() > ends_at:
-                raise AssertionError(f"still '{message.status}' after {timeout_s} s: {message.error_reason}")
+                raise AssertionError(
+                    f"still '{message.status}' after {timeout_s} s: {message.error_reason}"
+                )
             await asyncio.sleep(0.02)
 
 
 def make_circuits(
-    platform: Platform, accounts: Accounts, *, first_pause_s: float = 0.2, longest_pause_s: float = 1.0
+    platform: Platform,
+    accounts: Accounts,
+    *,
+    first_pause_s: float = 0.2,
+    longest_pause_s: float = 1.0,
 ) -> Circuits:
     """With pauses that a test can wait for."""
     return Circuits(
@@ -116,15 +145,22 @@ def make_circuits(
     )
 
 
-def make_engine(platform: Platform, *, base_urls: Mapping[str, str] | None = None, **overrides: Any) -> DeliveryEngine:
+def make_engine(
+    platform: Platform, *, base_urls: Mapping[str, str] | None = None, **overrides: Any
+) -> DeliveryEngine:
     """An engine as workers/process.py makes it, on the test's own loop; `base_urls` name the fakes."""
     settings = platform.settings
-    context = replace(platform.providers, base_urls={**platform.providers.base_urls, **(base_urls or {})})
+    context = replace(
+        platform.providers, base_urls={**platform.providers.base_urls, **(base_urls or {})}
+    )
     accounts = Accounts(platform.database, platform.vault, context)
     platform.on_change.append(accounts.forget)
     options: dict[str, Any] = {
         "retry_policy": RetryPolicy(
-            settings.retry_max_attempts, settings.retry_base_s, settings.retry_cap_s, settings.retry_max_age_s
+            settings.retry_max_attempts,
+            settings.retry_base_s,
+            settings.retry_cap_s,
+            settings.retry_max_age_s,
         ),
         "concurrency": settings.delivery_concurrency,
         "lease_s": settings.lease_s,
@@ -132,7 +168,9 @@ def make_engine(platform: Platform, *, base_urls: Mapping[str, str] | None = Non
         "settle_s": settings.uncertain_settle_s,
         "pacer": Pacer(platform.redis),
         "circuits": make_circuits(platform, accounts),
-        "broken": BrokenConnectors(platform.database, platform.mail, public_url=settings.public_url),
+        "broken": BrokenConnectors(
+            platform.database, platform.mail, public_url=settings.public_url
+        ),
     }
     return DeliveryEngine(
         database=platform.database,
@@ -143,5 +181,7 @@ def make_engine(platform: Platform, *, base_urls: Mapping[str, str] | None = Non
     )
 
 
-def make_sweeper(platform: Platform, *, settle_s: float = 15.0, max_age_s: float = 24 * 3600.0) -> Sweeper:
+def make_sweeper(
+    platform: Platform, *, settle_s: float = 15.0, max_age_s: float = 24 * 3600.0
+) -> Sweeper:
     return Sweeper(platform.database.raw, platform.doorbell, settle_s=settle_s, max_age_s=max_age_s)

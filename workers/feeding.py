@@ -95,7 +95,9 @@ class _Thread:
         except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
             self.outcome.set_exception(exc)
         except BaseException as exc:  # noqa: BLE001 (a SystemExit must end this thread only)
-            self.outcome.set_exception(RuntimeError(f"The thread {self._name!r} ended with {type(exc).__name__}."))
+            self.outcome.set_exception(
+                RuntimeError(f"The thread {self._name!r} ended with {type(exc).__name__}.")
+            )
         else:
             self.outcome.set_result(None)
 

@@ -150,9 +150,13 @@ class DeliveryProcess:
             max_age_s=settings.retry_max_age_s,
         )
         receipt_rounds = ReceiptRounds(
-            platform.receipt_applier, platform.receipts, retention_days=settings.callback_retention_days
+            platform.receipt_applier,
+            platform.receipts,
+            retention_days=settings.callback_retention_days,
         )
-        keeper = Keeper(platform.database.raw, Defaults(settings.content_days, settings.retention_days))
+        keeper = Keeper(
+            platform.database.raw, Defaults(settings.content_days, settings.retention_days)
+        )
         unopened = UnopenedWatch(accounts.unopened, accounts.get_again, ready, broken)
         self._background.start("keep-leases", self._engine.keep_leases)
         self._background.start("sweeper", sweeper.run)

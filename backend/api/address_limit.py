@@ -31,7 +31,11 @@ class AddressLimit:
     """A sliding window of a minute, from the counts of this and the last whole one."""
 
     def __init__(
-        self, limit: int, trusted_proxies: tuple[str, ...] = (), *, clock: Callable[[], float] = monotonic
+        self,
+        limit: int,
+        trusted_proxies: tuple[str, ...] = (),
+        *,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._limit = limit
         self._trusted = trusted_proxies
@@ -43,7 +47,9 @@ class AddressLimit:
     def check(self, scope: Scope) -> None:
         """Count one request. Raises RateLimitExceeded."""
         path = scope["path"]
-        if not path.startswith(CALLBACKS) and not (scope["method"] == "POST" and path.startswith(_KEY_SENDS)):
+        if not path.startswith(CALLBACKS) and not (
+            scope["method"] == "POST" and path.startswith(_KEY_SENDS)
+        ):
             self.count_caller(scope)
 
     def count_caller(self, scope: Scope) -> None:

@@ -54,7 +54,9 @@ def create_api(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     # Routes that judge their callers themselves count here too.
-    app.state.address_limit = AddressLimit(settings.global_rate_limit_per_minute, settings.trusted_proxies)
+    app.state.address_limit = AddressLimit(
+        settings.global_rate_limit_per_minute, settings.trusted_proxies
+    )
     app.state.export_places = ExportPlaces()
     # The routes' sessions take half of the process's connections to Postgres.
     app.state.read_places = ReadPlaces(settings.database_pool_size // 2)

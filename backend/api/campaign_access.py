@@ -28,7 +28,10 @@ class Reach(NamedTuple):
 
 
 async def reach_of_project(
-    session: AsyncSession, principal: UserPrincipal | CatalogKey, request: Request, project_id: str | None
+    session: AsyncSession,
+    principal: UserPrincipal | CatalogKey,
+    request: Request,
+    project_id: str | None,
 ) -> Reach:
     """For reading. Raises ValidationFailed, ProjectNotFound, Forbidden, KeyScope or OriginNotAllowed."""
     if isinstance(principal, UserPrincipal):
@@ -58,11 +61,17 @@ async def reach_of_campaign(
 
 
 async def sender(
-    session: AsyncSession, principal: UserPrincipal | CatalogKey, request: Request, *, project_id: str | None
+    session: AsyncSession,
+    principal: UserPrincipal | CatalogKey,
+    request: Request,
+    *,
+    project_id: str | None,
 ) -> Caller:
     """Return who sends the campaign. Raises as reading does."""
     if isinstance(principal, UserPrincipal):
-        return Caller(await project_of_user(session, principal, project_id, Action.SEND_MESSAGES), "live")
+        return Caller(
+            await project_of_user(session, principal, project_id, Action.SEND_MESSAGES), "live"
+        )
     require_sending_key(principal, request)
     if project_id and decoded(ids.PROJECT, project_id, ProjectNotFound) != principal.project_id:
         raise ProjectNotFound

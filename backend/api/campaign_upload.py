@@ -72,12 +72,16 @@ async def _limited(request: Request, limit: int) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            raise PayloadTooLarge(f"JSON may have {limit} bytes here; send a larger table as multipart/form-data.")
+            raise PayloadTooLarge(
+                f"JSON may have {limit} bytes here; send a larger table as multipart/form-data."
+            )
     return bytes(body)
 
 
 @asynccontextmanager
-async def _form(request: Request, json_limit_bytes: int) -> AsyncIterator[tuple[CampaignFields, BinaryIO, bytes]]:
+async def _form(
+    request: Request, json_limit_bytes: int
+) -> AsyncIterator[tuple[CampaignFields, BinaryIO, bytes]]:
     try:
         form = await request.form(max_files=2, max_fields=2, max_part_size=json_limit_bytes)
     except (HTTPException, MultiPartException) as exc:
@@ -85,7 +89,11 @@ async def _form(request: Request, json_limit_bytes: int) -> AsyncIterator[tuple[
             raise
         raise BadRequest(
             'The form cannot be read; send the parts "file" and "campaign" as multipart/form-data.',
-            errors=[FieldError("body", "VALIDATION_ERROR", "Check the boundary and the names of the parts.")],
+            errors=[
+                FieldError(
+                    "body", "VALIDATION_ERROR", "Check the boundary and the names of the parts."
+                )
+            ],
         ) from exc
     try:
         file, campaign = form.get("file"), form.get("campaign")
@@ -93,7 +101,11 @@ async def _form(request: Request, json_limit_bytes: int) -> AsyncIterator[tuple[
             raise _missing("file", "the table as a CSV file")
         if campaign is None:
             raise _missing("campaign", "everything else as JSON")
-        text = (await campaign.read(json_limit_bytes)) if isinstance(campaign, UploadFile) else campaign.encode()
+        text = (
+            (await campaign.read(json_limit_bytes))
+            if isinstance(campaign, UploadFile)
+            else campaign.encode()
+        )
         fields = parse(CampaignFields, text)
         digest = await asyncio.to_thread(_hash_of, file.file, body_hash(text))
         yield fields, file.file, digest
@@ -122,11 +134,15 @@ def plan_of(fields: CampaignFields, columns: list[str]) -> Plan:
         if template_id is None:
             raise TemplateNotFound(f"There is no template '{fields.template_id}' in this project.")
         if fields.message is not None:
-            raise _excluded("A campaign has a template or a text, not both.", "message", "templateId")
+            raise _excluded(
+                "A campaign has a template or a text, not both.", "message", "templateId"
+            )
     if fields.connector_id is not None:
         connector_id = ids.decode(ids.CONNECTOR, fields.connector_id)
         if connector_id is None:
-            raise ConnectorNotFound(f"There is no connector '{fields.connector_id}' in this project.")
+            raise ConnectorNotFound(
+                f"There is no connector '{fields.connector_id}' in this project."
+            )
         if fields.connector is not None:
             raise _excluded("A campaign goes through one connector.", "connector", "connectorId")
     return Plan(

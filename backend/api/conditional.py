@@ -54,7 +54,10 @@ class IfMatch:
 
 async def _if_match(
     if_match: Annotated[
-        str | None, Header(max_length=1000, description="The `ETag` of your reading; 412 if it has changed since")
+        str | None,
+        Header(
+            max_length=1000, description="The `ETag` of your reading; 412 if it has changed since"
+        ),
     ] = None,
 ) -> IfMatch:
     tags = frozenset(tag.strip() for tag in (if_match or "").split(",") if tag.strip())

@@ -52,7 +52,10 @@ class ConnectionLimit:
         for descriptor in descriptors:
             # It may be another connection's number by now.
             with suppress(OSError), borrowed(descriptor) as connection:
-                if is_accepted(connection, self._port) and network_of(connection.getpeername()[0]) == network:
+                if (
+                    is_accepted(connection, self._port)
+                    and network_of(connection.getpeername()[0]) == network
+                ):
                     connection.shutdown(socket.SHUT_RDWR)
                     closed += 1
         log.warning(

@@ -14,12 +14,13 @@ Headers = list[tuple[bytes, bytes]]
 _PUBLIC_PATHS: Final = ("/api/v1/messages", "/api/v1/verifications")
 # By itself: what makes send tokens needs a secret key, which is in no page.
 _PUBLIC_SEND: Final = "/api/v1/send"
-_EXPOSED: Final = (
-    b"RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Idempotency-Replayed, ETag, Deprecation, Sunset"
-)
+_EXPOSED: Final = b"RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Idempotency-Replayed, ETag, Deprecation, Sunset"
 _PREFLIGHT: Final[Headers] = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key, If-Match, X-Request-Id"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, Idempotency-Key, If-Match, X-Request-Id",
+    ),
     (b"access-control-max-age", b"600"),
 ]
 
@@ -33,7 +34,11 @@ class CorsPolicy:
         vary = (b"vary", b"Origin")
         if path == _PUBLIC_SEND or path.startswith(_PUBLIC_PATHS) or b"*" in self._allowed:
             # Never with credentials: a page reads only what its own key was given.
-            return [vary, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", _EXPOSED)]
+            return [
+                vary,
+                (b"access-control-allow-origin", origin),
+                (b"access-control-expose-headers", _EXPOSED),
+            ]
         if origin.lower() in self._allowed:
             return [
                 vary,

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 # A spreadsheet takes a cell that begins so for a formula, and runs it; some take the wide forms too. Where the list
 # separator is another, a cell also begins behind that one, and behind an end of line: the quotes mean nothing there.
-_FORMULA: Final = re.compile(r"(?:\A|(?<=[;\t\r\n]))(?=[ \u00a0]*[=+\-@\uff1d\uff0b\uff0d\uff20])|\A(?=[\t\r\n])")
+_FORMULA: Final = re.compile(
+    r"(?:\A|(?<=[;\t\r\n]))(?=[ \u00a0]*[=+\-@\uff1d\uff0b\uff0d\uff20])|\A(?=[\t\r\n])"
+)
 _NUMBER: Final = re.compile(r"[+-]?[\d .,()/-]{1,40}")
 
 
@@ -26,7 +28,11 @@ def cell_of(value: Any) -> str:
     if value is None:
         return ""
     # Not orjson, which refuses numbers of more than 64 bits: rows from before they were bounded may have them.
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")) if isinstance(value, dict) else str(value)
+    text = (
+        json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        if isinstance(value, dict)
+        else str(value)
+    )
     return _FORMULA.sub("'", text)
 
 

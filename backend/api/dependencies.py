@@ -46,9 +46,14 @@ async def _transaction(platform: PlatformDep) -> AsyncIterator[AsyncSession]:
 
 
 async def _reading(request: Request, platform: PlatformDep) -> AsyncIterator[AsyncSession]:
-    caller = getattr(request.state, "caller", None)  # set where the caller is authenticated, which comes first
+    caller = getattr(
+        request.state, "caller", None
+    )  # set where the caller is authenticated, which comes first
     places: ReadPlaces = request.app.state.read_places
-    async with nullcontext() if caller is None else places.place(caller), platform.database.session() as session:
+    async with (
+        nullcontext() if caller is None else places.place(caller),
+        platform.database.session() as session,
+    ):
         yield session
 
 
@@ -81,7 +86,9 @@ async def refuse_json_dialects(request: Request) -> None:
     """FastAPI reads any `+json` as JSON; a merge patch, say, would be taken for a whole body."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type.endswith("+json"):
-        raise UnsupportedMediaType(f"'{media_type[:80]}' is not read here; send 'Content-Type: application/json'.")
+        raise UnsupportedMediaType(
+            f"'{media_type[:80]}' is not read here; send 'Content-Type: application/json'."
+        )
 
 
 # scope="function": committed before the answer is sent; the default commits after it.
@@ -103,7 +110,9 @@ def _example(prefix: str) -> list[str]:
     return [f"{prefix}_01h455vb4pex5vsknk084sn02q"]
 
 
-async def _project_id(project_id: Annotated[str, Path(alias="projectId", examples=_example(ids.PROJECT))]) -> UUID:
+async def _project_id(
+    project_id: Annotated[str, Path(alias="projectId", examples=_example(ids.PROJECT))],
+) -> UUID:
     return decoded(ids.PROJECT, project_id, ProjectNotFound)
 
 
@@ -117,27 +126,39 @@ async def _connector_id(
     return decoded(ids.CONNECTOR, connector_id, ConnectorNotFound)
 
 
-async def _template_id(template_id: Annotated[str, Path(alias="templateId", examples=_example(ids.TEMPLATE))]) -> UUID:
+async def _template_id(
+    template_id: Annotated[str, Path(alias="templateId", examples=_example(ids.TEMPLATE))],
+) -> UUID:
     return decoded(ids.TEMPLATE, template_id, TemplateNotFound)
 
 
-async def _route_id(route_id: Annotated[str, Path(alias="routeId", examples=_example(ids.ROUTE))]) -> UUID:
+async def _route_id(
+    route_id: Annotated[str, Path(alias="routeId", examples=_example(ids.ROUTE))],
+) -> UUID:
     return decoded(ids.ROUTE, route_id, RouteNotFound)
 
 
-async def _campaign_id(campaign_id: Annotated[str, Path(alias="campaignId", examples=_example(ids.CAMPAIGN))]) -> UUID:
+async def _campaign_id(
+    campaign_id: Annotated[str, Path(alias="campaignId", examples=_example(ids.CAMPAIGN))],
+) -> UUID:
     return decoded(ids.CAMPAIGN, campaign_id, CampaignNotFound)
 
 
-async def _message_id(message_id: Annotated[str, Path(alias="messageId", examples=_example(ids.MESSAGE))]) -> UUID:
+async def _message_id(
+    message_id: Annotated[str, Path(alias="messageId", examples=_example(ids.MESSAGE))],
+) -> UUID:
     return decoded(ids.MESSAGE, message_id, MessageNotFound)
 
 
-async def _user_id(user_id: Annotated[str, Path(alias="userId", examples=_example(ids.USER))]) -> UUID:
+async def _user_id(
+    user_id: Annotated[str, Path(alias="userId", examples=_example(ids.USER))],
+) -> UUID:
     return decoded(ids.USER, user_id, UserNotFound)
 
 
-async def _session_id(session_id: Annotated[str, Path(alias="sessionId", examples=_example(ids.SESSION))]) -> UUID:
+async def _session_id(
+    session_id: Annotated[str, Path(alias="sessionId", examples=_example(ids.SESSION))],
+) -> UUID:
     return decoded(ids.SESSION, session_id, SessionNotFound)
 
 
@@ -164,11 +185,15 @@ InvitationId = Annotated[UUID, Depends(_invitation_id)]
 async def _page_request(
     limit: Annotated[int, Query(ge=1, le=100, description="Rows on a page")] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000, description="Rows to skip")] = 0,
-    cursor: Annotated[CursorText | None, Query(description="`pagination.nextCursor` of the page before")] = None,
+    cursor: Annotated[
+        CursorText | None, Query(description="`pagination.nextCursor` of the page before")
+    ] = None,
 ) -> PageRequest:
     after = None
     if cursor is not None and (after := decode_cursor(cursor)) is None:
-        message = f"'{cursor[:80]}' is not a cursor; pass the last page's pagination.nextCursor as it is."
+        message = (
+            f"'{cursor[:80]}' is not a cursor; pass the last page's pagination.nextCursor as it is."
+        )
         raise ValidationFailed(errors=[FieldError("cursor", "VALIDATION_ERROR", message)])
     return PageRequest(limit=limit, offset=offset, cursor=after)
 

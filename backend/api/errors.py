@@ -35,7 +35,14 @@ from backend.errors import (
 )
 from backend.services.unexpected import as_app_error
 
-__all__ = ["answer", "error_response", "install", "to_app_error", "validation_error", "wants_problem_json"]
+__all__ = [
+    "answer",
+    "error_response",
+    "install",
+    "to_app_error",
+    "validation_error",
+    "wants_problem_json",
+]
 
 PROBLEM_JSON: Final = "application/problem+json"
 _BY_STATUS: Final[dict[int, type[AppError]]] = {
@@ -62,7 +69,12 @@ def error_response(exc: AppError, request_id: str, wants_problem: bool) -> Respo
             "requestId": request_id,
         }
     else:
-        body = {"error": exc.message, "code": exc.error_code, "details": exc.details, "requestId": request_id}
+        body = {
+            "error": exc.message,
+            "code": exc.error_code,
+            "details": exc.details,
+            "requestId": request_id,
+        }
     return Response(
         orjson.dumps(body, default=str),
         status_code=exc.status,
@@ -105,7 +117,9 @@ def _request_error(request: Request, exc: RequestValidationError) -> AppError:
     first = errors[0]
     if first["type"] == "json_invalid":
         doc = exc.body if isinstance(exc.body, str) else ""
-        return malformed_body(json.JSONDecodeError(first["ctx"]["error"], doc, int(first["loc"][-1])))
+        return malformed_body(
+            json.JSONDecodeError(first["ctx"]["error"], doc, int(first["loc"][-1]))
+        )
     if any(error["loc"] == ("body",) and isinstance(error.get("input"), bytes) for error in errors):
         sent = request.headers.get("content-type")
         return UnsupportedMediaType(
@@ -165,7 +179,12 @@ def allowed_methods(app: FastAPI, path: str) -> list[str]:
         if route.methods and route.path and compile_path(route.path)[0].match(path):
             methods |= route.methods
     # /messages/batch is itself, not a message whose id is "batch".
-    literal = {name for route in iter_route_contexts(app.routes) if route.path == path for name in route.methods or ()}
+    literal = {
+        name
+        for route in iter_route_contexts(app.routes)
+        if route.path == path
+        for name in route.methods or ()
+    }
     methods = literal or methods
     if "GET" in methods:
         methods.add("HEAD")

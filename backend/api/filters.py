@@ -25,7 +25,9 @@ def storable_text(field: str, value: str | None) -> str | None:
 
 
 async def _wanted(
-    q: Annotated[str | None, Query(max_length=255, description="A part of the name, in upper or lower case")] = None,
+    q: Annotated[
+        str | None, Query(max_length=255, description="A part of the name, in upper or lower case")
+    ] = None,
     is_active: Annotated[
         bool | None, Query(alias="isActive", description="Only active ones, or only the others")
     ] = None,
@@ -39,7 +41,13 @@ WantedDep = Annotated[Wanted, Depends(_wanted)]
 async def _wanted_of_type(
     wanted: WantedDep,
     connector_type: Annotated[
-        str | None, Query(alias="connectorType", max_length=50, description="Only of this type", examples=["whatsapp"])
+        str | None,
+        Query(
+            alias="connectorType",
+            max_length=50,
+            description="Only of this type",
+            examples=["whatsapp"],
+        ),
     ] = None,
 ) -> Wanted:
     return replace(wanted, connector_type=storable_text("connectorType", connector_type))

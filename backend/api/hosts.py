@@ -28,7 +28,9 @@ class LocalHosts:
     def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str]) -> None:
         self._app = app
         named = {urlsplit(origin).hostname or "" for origin in origins}
-        self._names = _LOCAL | {f"[{host}]" if ":" in host else host.lower() for host in (*hosts, *named)}
+        self._names = _LOCAL | {
+            f"[{host}]" if ":" in host else host.lower() for host in (*hosts, *named)
+        }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan" or self._is_ours(scope) or scope["path"] in _FOR_EVERYBODY:

@@ -46,7 +46,9 @@ class _Refusal:
 class Intake:
     """ASGI, inside whatever sets `scope["client"]`: the address is the client's, not the proxy's."""
 
-    def __init__(self, app: ASGIApp, limits: IntakeLimits, *, look_every_s: float = _LOOK_EVERY_S) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: IntakeLimits, *, look_every_s: float = _LOOK_EVERY_S
+    ) -> None:
         self._app = app
         self._limits = limits
         self._look_every_s = look_every_s
@@ -108,7 +110,17 @@ class Intake:
 class _Body:
     """A request's body until it is whole."""
 
-    __slots__ = ("_intake", "_is_whole", "_receive", "_scope", "age_s", "cancelling", "received", "refusal", "task")
+    __slots__ = (
+        "_intake",
+        "_is_whole",
+        "_receive",
+        "_scope",
+        "age_s",
+        "cancelling",
+        "received",
+        "refusal",
+        "task",
+    )
 
     def __init__(self, intake: Intake, scope: Scope, receive: Receive) -> None:
         self._intake = intake
@@ -144,7 +156,9 @@ class _Body:
     def is_late(self, limits: IntakeLimits) -> bool:
         if not limits.body_timeout_s or self.refusal is not None:
             return False
-        earned_s = self.received / limits.body_bytes_per_s if limits.body_bytes_per_s else float("inf")
+        earned_s = (
+            self.received / limits.body_bytes_per_s if limits.body_bytes_per_s else float("inf")
+        )
         return self.age_s > limits.body_timeout_s + earned_s
 
     def refuse(self, refusal: _Refusal) -> None:
@@ -165,7 +179,9 @@ def _too_many(most: int) -> _Refusal:
 
 async def _answer(refusal: _Refusal, scope: Scope, send: Send) -> None:
     request_id = scope.get("state", {}).get("request_id", "")
-    content = orjson.dumps({"error": refusal.error, "code": refusal.code, "details": {}, "requestId": request_id})
+    content = orjson.dumps(
+        {"error": refusal.error, "code": refusal.code, "details": {}, "requestId": request_id}
+    )
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),

@@ -47,7 +47,9 @@ def read_json(body: bytes) -> Any:
     except UnicodeDecodeError as exc:
         raise MalformedBody("The body is not valid JSON in UTF-8.") from exc
     except RecursionError as exc:
-        raise MalformedBody(f"The body is nested too deep; {MOST_DEPTH} levels are the most.") from exc
+        raise MalformedBody(
+            f"The body is nested too deep; {MOST_DEPTH} levels are the most."
+        ) from exc
 
 
 def _whole(digits: str) -> int:
@@ -67,7 +69,9 @@ def check_size(value: object) -> None:
 
 def _refuse(flaw: Flaw | None) -> None:
     if flaw is not None:
-        raise ValidationFailed(errors=[FieldError(flaw.path or "body", "VALIDATION_ERROR", flaw.message)])
+        raise ValidationFailed(
+            errors=[FieldError(flaw.path or "body", "VALIDATION_ERROR", flaw.message)]
+        )
 
 
 class _CheckedRequest(Request):

@@ -23,10 +23,14 @@ def add_links(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _item_path(paths: dict[str, dict[str, Any]], collection: str) -> str | None:
-    return next((path for path in paths if re.fullmatch(re.escape(collection) + r"/{\w+Id}", path)), None)
+    return next(
+        (path for path in paths if re.fullmatch(re.escape(collection) + r"/{\w+Id}", path)), None
+    )
 
 
-def _link(paths: dict[str, dict[str, Any]], path: str, status: str, item: str, made_id: str) -> None:
+def _link(
+    paths: dict[str, dict[str, Any]], path: str, status: str, item: str, made_id: str
+) -> None:
     """Link `path`'s POST to everything at and under `item`, whose last parameter is the new id."""
     response = paths[path].get("post", {}).get("responses", {}).get(status)
     if response is None:
@@ -36,7 +40,8 @@ def _link(paths: dict[str, dict[str, Any]], path: str, status: str, item: str, m
     links = {
         operation["operationId"]: {"operationId": operation["operationId"], "parameters": given}
         for target, operations in paths.items()
-        if target == item or (target.startswith(f"{item}/") and "{" not in target.removeprefix(item))
+        if target == item
+        or (target.startswith(f"{item}/") and "{" not in target.removeprefix(item))
         for method, operation in operations.items()
         if method in _METHODS
     }

@@ -20,7 +20,10 @@ from backend.services.sending.catalog import CatalogKey
 
 
 async def project_of_user(
-    session: AsyncSession, user: UserPrincipal, project_id: str | None, action: Action = Action.VIEW_MESSAGES
+    session: AsyncSession,
+    user: UserPrincipal,
+    project_id: str | None,
+    action: Action = Action.VIEW_MESSAGES,
 ) -> UUID:
     """Return the project a person names. Raises ValidationFailed, ProjectNotFound or Forbidden."""
     if not project_id:
@@ -31,7 +34,9 @@ async def project_of_user(
     return wanted
 
 
-async def project_of_message(session: AsyncSession, user: UserPrincipal, message_id: UUID, action: Action) -> UUID:
+async def project_of_message(
+    session: AsyncSession, user: UserPrincipal, message_id: UUID, action: Action
+) -> UUID:
     """Return the message's project. To someone who isn't a member it doesn't exist: MessageNotFound; else Forbidden."""
     project_id = await find_project_of(session, message_id)
     try:

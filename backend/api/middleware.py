@@ -88,7 +88,9 @@ class _Exchange:
         "_send", "_started", "_status", "_wants_problem",
     )  # fmt: skip
 
-    def __init__(self, app: ASGIApp, limit: int, cors: CorsPolicy, scope: Scope, send: Send) -> None:
+    def __init__(
+        self, app: ASGIApp, limit: int, cors: CorsPolicy, scope: Scope, send: Send
+    ) -> None:
         self._app = app
         self._limit = limit
         self._cors = cors
@@ -104,7 +106,11 @@ class _Exchange:
         self._read_headers()
         self._extra: list[tuple[bytes, bytes]] = []
         # A dict of this request's own: a server may hand the same lifespan state to all of them.
-        scope["state"] = {**scope.get("state", {}), "request_id": self._request_id, "headers": self._extra}
+        scope["state"] = {
+            **scope.get("state", {}),
+            "request_id": self._request_id,
+            "headers": self._extra,
+        }
 
     def _read_headers(self) -> None:
         for name, value in self._scope["headers"]:
@@ -130,7 +136,9 @@ class _Exchange:
             elif self._length is not None and self._length > self._limit:
                 await self._answer(PayloadTooLarge(self._too_large(f"has {self._length} bytes")))
             elif self._length is None and self._scope["method"] not in _WITHOUT_BODY:
-                await self._app(self._scope, lambda: self._receive_counted(receive), self._send_framed)
+                await self._app(
+                    self._scope, lambda: self._receive_counted(receive), self._send_framed
+                )
             else:
                 await self._app(self._scope, receive, self._send_framed)
         except Exception as exc:
@@ -150,14 +158,20 @@ class _Exchange:
         """Before anything takes it apart or writes it into an answer."""
         self._origin = None
         shown = origin.decode(errors="replace")[:80]
-        await self._answer(BadRequest(f"Origin '{shown}' is not an origin; write scheme and host: https://example.com"))
+        await self._answer(
+            BadRequest(
+                f"Origin '{shown}' is not an origin; write scheme and host: https://example.com"
+            )
+        )
 
     async def _answer_preflight(self, origin: bytes) -> None:
         headers = self._cors.preflight(self._scope["path"], origin)
         if headers is None:
             shown = origin.decode(errors="replace")
             await self._answer(
-                OriginNotAllowed(f"Pages of {shown} may not call this; add the origin to ALLOWED_ORIGINS.")
+                OriginNotAllowed(
+                    f"Pages of {shown} may not call this; add the origin to ALLOWED_ORIGINS."
+                )
             )
             return
         self._origin = None  # the headers are here already

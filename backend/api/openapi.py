@@ -38,13 +38,25 @@ them. Send `Accept: application/problem+json` for RFC 9457.
 
 TAGS: Final = [
     {"name": "Messages", "description": "Send a message and see what became of it."},
-    {"name": "Auth", "description": "Accounts and log-ins. Access tokens live 15 minutes; refresh them."},
+    {
+        "name": "Auth",
+        "description": "Accounts and log-ins. Access tokens live 15 minutes; refresh them.",
+    },
     {"name": "Projects", "description": "A project owns keys, connectors, templates and messages."},
-    {"name": "Members", "description": "Who belongs to a project: owner, admin, developer or viewer."},
+    {
+        "name": "Members",
+        "description": "Who belongs to a project: owner, admin, developer or viewer.",
+    },
     {"name": "Audit", "description": "Who changed what, and from where."},
     {"name": "Keys", "description": "API keys. The key's text is shown once, when it is created."},
-    {"name": "Connectors", "description": "A project's accounts at providers. Credentials are never returned."},
-    {"name": "Routes", "description": "Channels that are tried one after the other, under a name that sends use."},
+    {
+        "name": "Connectors",
+        "description": "A project's accounts at providers. Credentials are never returned.",
+    },
+    {
+        "name": "Routes",
+        "description": "Channels that are tried one after the other, under a name that sends use.",
+    },
     {"name": "Templates", "description": "Texts with variables, and who may send them."},
     {"name": "Callbacks", "description": "Where providers report what became of a message."},
     {"name": "Campaigns", "description": "One message to every row of a CSV table."},
@@ -92,7 +104,9 @@ _START: Final = """window.ui = SwaggerUIBundle({
 def _assets() -> Path:
     spec = find_spec("fastapi_offline")
     if spec is None or spec.origin is None:
-        raise RuntimeError("The package 'fastapi-offline' is missing; run 'pip install fastapi-offline'.")
+        raise RuntimeError(
+            "The package 'fastapi-offline' is missing; run 'pip install fastapi-offline'."
+        )
     return Path(spec.origin).parent / "static"
 
 
@@ -124,7 +138,9 @@ def _without_null(document: dict[str, Any]) -> dict[str, Any]:
 def _errors_as_json(document: dict[str, Any]) -> dict[str, Any]:
     """Describe errors as JSON where the right answer is something else, a type that FastAPI gives to both."""
     operations = [one for described in document["paths"].values() for one in described.values()]
-    for status, response in (item for operation in operations for item in operation["responses"].items()):
+    for status, response in (
+        item for operation in operations for item in operation["responses"].items()
+    ):
         if status[0] in "45d" and len(content := response.get("content", {})) == 1:
             response["content"] = {"application/json": next(iter(content.values()))}
     return document

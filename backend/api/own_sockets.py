@@ -14,7 +14,9 @@ import structlog
 log = structlog.get_logger()
 
 LOOK_EVERY_S: Final = 1.0
-_DESCRIPTORS: Final = next((path for path in (Path("/proc/self/fd"), Path("/dev/fd")) if path.is_dir()), None)
+_DESCRIPTORS: Final = next(
+    (path for path in (Path("/proc/self/fd"), Path("/dev/fd")) if path.is_dir()), None
+)
 
 
 class Watcher(Protocol):
@@ -34,7 +36,9 @@ def _run(*watchers: Watcher) -> None:
         for watcher in watchers:
             try:
                 watcher.look(open_descriptors())
-            except Exception:  # a thread that ends takes the limits with it, and this one has to last
+            except (
+                Exception
+            ):  # a thread that ends takes the limits with it, and this one has to last
                 log.exception("connections.look_failed")
 
 
@@ -57,4 +61,7 @@ def borrowed(descriptor: int) -> socket.socket:
 
 def is_accepted(connection: socket.socket, port: int) -> bool:
     """Tell whether it was made to our `port`. Raises OSError."""
-    return connection.family in {socket.AF_INET, socket.AF_INET6} and connection.getsockname()[1] == port
+    return (
+        connection.family in {socket.AF_INET, socket.AF_INET6}
+        and connection.getsockname()[1] == port
+    )

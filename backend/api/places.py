@@ -36,7 +36,9 @@ class ExportPlaces:
         else:
             self._running[project_id] += 1
             return
-        raise RateLimitExceeded(f"{message}; wait until one has ended, and export again.", headers=_EXPORT_RETRY)
+        raise RateLimitExceeded(
+            f"{message}; wait until one has ended, and export again.", headers=_EXPORT_RETRY
+        )
 
     def give_back(self, project_id: UUID) -> None:
         self._running[project_id] -= 1

@@ -47,7 +47,9 @@ class TrustedProxies:
         """
         if peer not in self:
             return peer
-        hops = [hop for value in forwarded_for for part in value.split(",") if (hop := part.strip())]
+        hops = [
+            hop for value in forwarded_for for part in value.split(",") if (hop := part.strip())
+        ]
         address = hops.pop() if hops else peer
         while hops and self._is_listed(address):
             address = hops.pop()

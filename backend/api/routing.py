@@ -11,7 +11,9 @@ from backend.api.json_bodies import CheckedRoute
 from backend.api.openapi import DEFAULT_RESPONSES
 
 
-def api_router(*, prefix: str = "", tags: list[str | Enum] | None = None, include_in_schema: bool = True) -> APIRouter:
+def api_router(
+    *, prefix: str = "", tags: list[str | Enum] | None = None, include_in_schema: bool = True
+) -> APIRouter:
     """Return a router with what holds for every route of the API."""
     return APIRouter(
         prefix=prefix,

@@ -30,7 +30,9 @@ KEY_PREFIXES: Final = ("sk_", "pk_")
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # Only to put the scheme into the OpenAPI document: the header is read by bearer_token.
 _documented_bearer = HTTPBearer(
-    auto_error=False, scheme_name="bearer", description="An access token (dashboard API) or an API key"
+    auto_error=False,
+    scheme_name="bearer",
+    description="An access token (dashboard API) or an API key",
 )
 _Documented = Annotated[HTTPAuthorizationCredentials | None, Depends(_documented_bearer)]
 
@@ -47,7 +49,9 @@ def client_of(connection: HTTPConnection, trusted: Iterable[str]) -> Client:
     proxies = trusted_proxies(tuple(trusted))
     if not proxies and connection.headers.get("x-forwarded-for"):
         _warn_of_proxy(peer)
-    address = proxies.client_of(peer, connection.headers.getlist("x-forwarded-for")) if proxies else peer
+    address = (
+        proxies.client_of(peer, connection.headers.getlist("x-forwarded-for")) if proxies else peer
+    )
     return Client(address=address, user_agent=connection.headers.get("user-agent", ""))
 
 
@@ -90,7 +94,9 @@ async def _authenticated_user(request: Request, platform: Platform) -> UserPrinc
     if token.startswith(KEY_PREFIXES):
         raise InvalidToken("An API key cannot call this; log in and send the access token instead.")
     if not token and cookie is None:
-        raise InvalidToken("Authentication is required; send 'Authorization: Bearer <access token>'.")
+        raise InvalidToken(
+            "Authentication is required; send 'Authorization: Bearer <access token>'."
+        )
     # A session of its own, ended here: a route must never hold two connections at once.
     # It commits: the log-in was seen.
     async with platform.database.transaction() as session:
@@ -101,7 +107,9 @@ async def _authenticated_user(request: Request, platform: Platform) -> UserPrinc
                 require_same_origin(request)
             principal = await authenticate_cookie(session, cookie or "")
     request.state.caller = principal.user_id
-    principal = replace(principal, address=client_of(request, platform.settings.trusted_proxies).address)
+    principal = replace(
+        principal, address=client_of(request, platform.settings.trusted_proxies).address
+    )
     await _count_call(request, platform, principal)
     return principal
 
@@ -111,15 +119,21 @@ async def _count_call(request: Request, platform: Platform, principal: UserPrinc
     if not limit:
         return
     headers = await count_dashboard_call(platform.redis, principal.user_id, limit)
-    request.state.headers.extend((name.lower().encode(), value.encode()) for name, value in headers.items())
+    request.state.headers.extend(
+        (name.lower().encode(), value.encode()) for name, value in headers.items()
+    )
 
 
-async def _principal(request: Request, platform: PlatformDep, _documented: _Documented) -> UserPrincipal | CatalogKey:
+async def _principal(
+    request: Request, platform: PlatformDep, _documented: _Documented
+) -> UserPrincipal | CatalogKey:
     token = bearer_token(request)
     if token.startswith(KEY_PREFIXES):
         return await _authenticated_key(request, platform)
     if not token and SESSION_COOKIE not in request.cookies:
-        raise MissingApiKey("Authentication is required; send 'Authorization: Bearer <API key or access token>'.")
+        raise MissingApiKey(
+            "Authentication is required; send 'Authorization: Bearer <API key or access token>'."
+        )
     return await _authenticated_user(request, platform)
 
 
@@ -148,7 +162,9 @@ CurrentPrincipal = Annotated[UserPrincipal | CatalogKey, Depends(_principal)]
 def require_scope(key: CatalogKey, scope: str) -> None:
     """Raises KeyScope."""
     if scope not in key.scopes:
-        raise KeyScope(f"API key '{key.name}' lacks the scope '{scope}'; add it or use another key.")
+        raise KeyScope(
+            f"API key '{key.name}' lacks the scope '{scope}'; add it or use another key."
+        )
 
 
 def check_origin(key: CatalogKey, origin: str | None) -> None:
@@ -168,6 +184,10 @@ def check_origin(key: CatalogKey, origin: str | None) -> None:
     if is_own_machine and key.mode == "test":
         return
     if is_own_machine:
-        raise OriginNotAllowed(f"A live key refuses '{origin[:80]}'; use a test key (pk_test_...) for development.")
+        raise OriginNotAllowed(
+            f"A live key refuses '{origin[:80]}'; use a test key (pk_test_...) for development."
+        )
     if origin.lower() not in key.allowed_origins:
-        raise OriginNotAllowed(f"'{origin[:80]}' may not use key '{key.name}'; add it to the key's allowedOrigins.")
+        raise OriginNotAllowed(
+            f"'{origin[:80]}' may not use key '{key.name}'; add it to the key's allowedOrigins."
+        )

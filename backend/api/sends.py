@@ -37,7 +37,9 @@ async def read_body(request: Request) -> bytes:
     """Raises UnsupportedMediaType."""
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType(f"'{content_type[:80]}' is not read here; send 'Content-Type: application/json'.")
+        raise UnsupportedMediaType(
+            f"'{content_type[:80]}' is not read here; send 'Content-Type: application/json'."
+        )
     return await request.body()
 
 
@@ -84,13 +86,17 @@ def missing_recipient(field: str) -> ValidationFailed:
     return ValidationFailed(errors=[FieldError(field, "MISSING_REQUIRED_FIELD", message)])
 
 
-def send_request(body: ContentFields, to: str | dict[str, str], send_token: str | None = None) -> SendRequest:
+def send_request(
+    body: ContentFields, to: str | dict[str, str], send_token: str | None = None
+) -> SendRequest:
     """Raises what is wrong with ids that are none, and with fields that exclude each other."""
     template_id: UUID | None = None
     if body.template_id is not None:
         template_id = ids.decode(ids.TEMPLATE, body.template_id)
         if template_id is None:
-            raise TemplateNotFound(f"There is no template '{body.template_id[:60]}' in this project.")
+            raise TemplateNotFound(
+                f"There is no template '{body.template_id[:60]}' in this project."
+            )
     if template_id is not None and body.message is not None:
         raise _excluded("A message has a template or a text, not both.", "message", "templateId")
     if body.variables is not None and body.template_vars is not None:
@@ -137,7 +143,8 @@ def _check_route(body: ContentFields) -> None:
     if len({type_of_channel(channel) for channel in channels}) < len(channels):
         remedy = "Leave out one of them: 'sms' is 'twilio', and 'email' is 'smtp'."
         raise BadRequest(
-            '"channels" names one channel twice.', errors=[FieldError("channels", "VALIDATION_ERROR", remedy)]
+            '"channels" names one channel twice.',
+            errors=[FieldError("channels", "VALIDATION_ERROR", remedy)],
         )
 
 
@@ -162,7 +169,9 @@ def _connector_id(body: SendFields) -> UUID | None:
         return None
     connector_id = ids.decode(ids.CONNECTOR, body.connector_id)
     if connector_id is None:
-        raise ConnectorNotFound(f"There is no connector '{body.connector_id[:60]}' in this project.")
+        raise ConnectorNotFound(
+            f"There is no connector '{body.connector_id[:60]}' in this project."
+        )
     if body.connector is not None:
         raise _excluded("A message goes through one connector.", "connector", "connectorId")
     return connector_id
@@ -184,10 +193,14 @@ def _excluded(message: str, field: str, other: str) -> BadRequest:
 def check_project(caller: Caller, project_id: str | None) -> None:
     """A key sends for its own project only. Raises ProjectNotFound."""
     if project_id is not None and ids.decode(ids.PROJECT, project_id) != caller.project_id:
-        raise ProjectNotFound(f"'{project_id[:60]}' is not the project of this API key; leave out \"projectId\".")
+        raise ProjectNotFound(
+            f"'{project_id[:60]}' is not the project of this API key; leave out \"projectId\"."
+        )
 
 
-def idempotency_key(request: Request, caller: Caller, route: str, body: bytes) -> IdempotencyKey | None:
+def idempotency_key(
+    request: Request, caller: Caller, route: str, body: bytes
+) -> IdempotencyKey | None:
     """Return the request's Idempotency-Key. Raises BadRequest.
 
     Web pages have names of their own: no visitor may take the one that the server is about to use.
@@ -226,7 +239,8 @@ def body_hash(body: bytes) -> bytes:
 def answer(accepted: Accepted, extra: bytes = b"") -> Response:
     message_id = ids.encode(ids.MESSAGE, accepted.message_id)
     return Response(
-        b'{"messageId":"%b","status":"%b"%b}' % (message_id.encode(), accepted.status.encode(), extra),
+        b'{"messageId":"%b","status":"%b"%b}'
+        % (message_id.encode(), accepted.status.encode(), extra),
         status_code=202,
         headers=limit_headers(accepted),
         media_type="application/json",

@@ -59,7 +59,12 @@ class SlowReaders:
     """Shuts down accepted connections to `port` whose readers are too slow, or too many of one address."""
 
     def __init__(
-        self, port: int, limits: IntakeLimits, proxies: TrustedProxies, *, look_every_s: float = LOOK_EVERY_S
+        self,
+        port: int,
+        limits: IntakeLimits,
+        proxies: TrustedProxies,
+        *,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._port = port
         self._limits = limits

@@ -99,7 +99,9 @@ def field_error(error: _Error) -> FieldError:
     if kind == "missing":
         return FieldError(field, MISSING, _missing(place, field))
     if kind == "extra_forbidden":
-        return FieldError(field, UNKNOWN, f"Unknown field '{field}'; remove it or correct its name.")
+        return FieldError(
+            field, UNKNOWN, f"Unknown field '{field}'; remove it or correct its name."
+        )
     code = kind if kind.isupper() else "VALIDATION_ERROR"
     return FieldError(field, code, _sentence(kind, field, error))
 
@@ -129,7 +131,11 @@ def _sentence(kind: str, field: str, error: _Error) -> str:
     if (rule := _LIMITS.get(kind)) is not None:
         return f"'{field}' {rule(shown, error.get('input'), context)}"
     message: str = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    return message if kind.isupper() or kind in {"value_error", "assertion_error"} else f"'{field}': {message}."
+    return (
+        message
+        if kind.isupper() or kind in {"value_error", "assertion_error"}
+        else f"'{field}': {message}."
+    )
 
 
 _Rule = Callable[[str, Any, Mapping[str, Any]], str]
@@ -144,9 +150,15 @@ def _too_short(_shown: str, value: Any, context: Mapping[str, Any]) -> str:
 
 _LIMITS: Final[dict[str, _Rule]] = {
     "string_too_short": _too_short,
-    "string_too_long": lambda _, value, c: f"has {len(value)} characters; it may have at most {c['max_length']}.",
-    "too_short": lambda _, value, c: f"has {len(value)} items; it needs at least {c['min_length']}.",
-    "too_long": lambda _, value, c: f"has {len(value)} items; it may have at most {c['max_length']}.",
+    "string_too_long": lambda _, value, c: (
+        f"has {len(value)} characters; it may have at most {c['max_length']}."
+    ),
+    "too_short": lambda _, value, c: (
+        f"has {len(value)} items; it needs at least {c['min_length']}."
+    ),
+    "too_long": lambda _, value, c: (
+        f"has {len(value)} items; it may have at most {c['max_length']}."
+    ),
     "greater_than_equal": lambda shown, _, c: f"is {shown}; it must be at least {c['ge']}.",
     "greater_than": lambda shown, _, c: f"is {shown}; it must be more than {c['gt']}.",
     "less_than_equal": lambda shown, _, c: f"is {shown}; it may be at most {c['le']}.",

@@ -33,5 +33,9 @@ class AccountToken(SQLModel, table=True):
     @classmethod
     async def use_up(cls, session: AsyncSession, user_id: UUID, purpose: str) -> None:
         """Every token the user still has for this purpose is refused from the commit on."""
-        unused = (col(cls.user_id) == user_id, col(cls.purpose) == purpose, col(cls.used_at).is_(None))
+        unused = (
+            col(cls.user_id) == user_id,
+            col(cls.purpose) == purpose,
+            col(cls.used_at).is_(None),
+        )
         await session.exec(update(cls).where(*unused).values(used_at=utc_now()))

@@ -94,5 +94,7 @@ class ApiKey(TenantRow, table=True):
 
     @classmethod
     async def count_for_project(cls, session: AsyncSession, project_id: UUID) -> int:
-        query = select(func.count()).where(col(cls.project_id) == project_id, col(cls.deleted_at).is_(None))
+        query = select(func.count()).where(
+            col(cls.project_id) == project_id, col(cls.deleted_at).is_(None)
+        )
         return (await session.exec(query)).one()

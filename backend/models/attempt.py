@@ -25,7 +25,9 @@ class Attempt(SQLModel, table=True):
     project_id: UUID
     connector_id: UUID
     number: int
-    outcome: str = Field(max_length=20)  # accepted | retry | throttled | rejected | uncertain | broken
+    outcome: str = Field(
+        max_length=20
+    )  # accepted | retry | throttled | rejected | uncertain | broken
     provider_code: str = ""
     reason: str = ""
     answer: JsonObject | None = Field(default=None, sa_type=Json)

@@ -35,10 +35,18 @@ class AuthSession(Row, table=True):
         return list((await session.exec(query.order_by(col(cls.id).desc()))).all())
 
     @classmethod
-    async def revoke_all(cls, session: AsyncSession, user_id: UUID, *, but: UUID | None = None) -> None:
+    async def revoke_all(
+        cls, session: AsyncSession, user_id: UUID, *, but: UUID | None = None
+    ) -> None:
         """End every log-in of the user, `but` one."""
-        live = (col(cls.user_id) == user_id, col(cls.revoked_at).is_(None), col(cls.id).is_distinct_from(but))
-        ended = await session.exec(update(cls).where(*live).values(revoked_at=utc_now()).returning(col(cls.id)))
+        live = (
+            col(cls.user_id) == user_id,
+            col(cls.revoked_at).is_(None),
+            col(cls.id).is_distinct_from(but),
+        )
+        ended = await session.exec(
+            update(cls).where(*live).values(revoked_at=utc_now()).returning(col(cls.id))
+        )
         for session_id in ended.scalars():
             announce(session, Change("session", session_id))
 

@@ -41,7 +41,9 @@ class Row(SQLModel):
 class MutableRow(Row):
     """A row that people change; `updated_at` moves with every flush that changes it."""
 
-    updated_at: datetime = Field(default_factory=utc_now, sa_type=Timestamp, sa_column_kwargs={"onupdate": utc_now})
+    updated_at: datetime = Field(
+        default_factory=utc_now, sa_type=Timestamp, sa_column_kwargs={"onupdate": utc_now}
+    )
 
 
 class TenantRow(MutableRow):

@@ -35,9 +35,13 @@ class Campaign(MutableRow, table=True):
     subject: str | None = None
     html: str | None = None
     priority: str = Field(max_length=10)
-    metadata_: JsonObject | None = Field(default=None, sa_type=Json, sa_column_kwargs={"name": "metadata"})
+    metadata_: JsonObject | None = Field(
+        default=None, sa_type=Json, sa_column_kwargs={"name": "metadata"}
+    )
     columns: list[str] = Field(default_factory=list, sa_type=Json)  # the table's head
-    mapping: dict[str, str] = Field(default_factory=dict, sa_type=Json)  # column -> "to", or a variable
+    mapping: dict[str, str] = Field(
+        default_factory=dict, sa_type=Json
+    )  # column -> "to", or a variable
     send_at: datetime | None = Field(default=None, sa_type=Timestamp)
     expires_at: datetime | None = Field(default=None, sa_type=Timestamp)
     total_rows: int = 0

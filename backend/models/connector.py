@@ -36,7 +36,11 @@ class Connector(TenantRow, table=True):
             unique=True,
             postgresql_where=text("is_default AND deleted_at IS NULL"),
         ),
-        Index("ix_connectors_unusable", "id", postgresql_where=text(f"deleted_at IS NULL AND ({UNUSABLE})")),
+        Index(
+            "ix_connectors_unusable",
+            "id",
+            postgresql_where=text(f"deleted_at IS NULL AND ({UNUSABLE})"),
+        ),
     )
 
     type: str = Field(max_length=50)
@@ -67,7 +71,9 @@ class Connector(TenantRow, table=True):
     @classmethod
     async def find(cls, session: AsyncSession, project_id: UUID, connector_id: UUID) -> Self | None:
         query = select(cls).where(
-            col(cls.project_id) == project_id, col(cls.id) == connector_id, col(cls.deleted_at).is_(None)
+            col(cls.project_id) == project_id,
+            col(cls.id) == connector_id,
+            col(cls.deleted_at).is_(None),
         )
         return (await session.exec(query)).first()
 
@@ -110,7 +116,9 @@ class Connector(TenantRow, table=True):
         if row is None:
             return None
         connector, deleted_at, is_open = row
-        return ForSending(connector, is_project_deleted=deleted_at is not None, is_project_open=bool(is_open))
+        return ForSending(
+            connector, is_project_deleted=deleted_at is not None, is_project_open=bool(is_open)
+        )
 
     @classmethod
     async def find_many(cls, session: AsyncSession, ids: set[UUID]) -> list[Self]:

@@ -30,13 +30,17 @@ class Invitation(Row, table=True):
         return self.accepted_at is None and self.revoked_at is None and self.expires_at > utc_now()
 
     @classmethod
-    async def find(cls, session: AsyncSession, project_id: UUID, invitation_id: UUID) -> Self | None:
+    async def find(
+        cls, session: AsyncSession, project_id: UUID, invitation_id: UUID
+    ) -> Self | None:
         """One that has been neither accepted nor revoked; it may have expired."""
         query = cls._pending(project_id).where(col(cls.id) == invitation_id)
         return (await session.exec(query)).first()
 
     @classmethod
-    async def list_for_email(cls, session: AsyncSession, project_id: UUID, email: str) -> list[Self]:
+    async def list_for_email(
+        cls, session: AsyncSession, project_id: UUID, email: str
+    ) -> list[Self]:
         query = cls._pending(project_id).where(col(cls.email) == email)
         return list((await session.exec(query)).all())
 
@@ -49,5 +53,7 @@ class Invitation(Row, table=True):
     @classmethod
     def _pending(cls, project_id: UUID) -> SelectOfScalar[Self]:
         return select(cls).where(
-            col(cls.project_id) == project_id, col(cls.accepted_at).is_(None), col(cls.revoked_at).is_(None)
+            col(cls.project_id) == project_id,
+            col(cls.accepted_at).is_(None),
+            col(cls.revoked_at).is_(None),
         )

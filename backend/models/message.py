@@ -27,9 +27,18 @@ class Message(SQLModel, table=True):
         Index("ix_messages_recipient", "project_id", "recipient", "id"),
         Index("ix_messages_key", "project_id", "key_id", "id"),
         Index(
-            "ix_messages_template", "project_id", "template_id", "id", postgresql_where=text("template_id IS NOT NULL")
+            "ix_messages_template",
+            "project_id",
+            "template_id",
+            "id",
+            postgresql_where=text("template_id IS NOT NULL"),
         ),
-        Index("ix_messages_campaign", "campaign_id", "id", postgresql_where=text("campaign_id IS NOT NULL")),
+        Index(
+            "ix_messages_campaign",
+            "campaign_id",
+            "id",
+            postgresql_where=text("campaign_id IS NOT NULL"),
+        ),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 
@@ -46,7 +55,9 @@ class Message(SQLModel, table=True):
     status: str = Field(max_length=20)
     priority: str = Field(max_length=10)
     on_uncertain: str = Field(max_length=10)
-    metadata_: JsonObject | None = Field(default=None, sa_type=Json, sa_column_kwargs={"name": "metadata"})
+    metadata_: JsonObject | None = Field(
+        default=None, sa_type=Json, sa_column_kwargs={"name": "metadata"}
+    )
     attempts: int = 0
     provider_message_id: str | None = None
     error_code: str | None = None
@@ -55,14 +66,18 @@ class Message(SQLModel, table=True):
     campaign_id: UUID | None = None
     # The ways that are left when this one fails: {steps: [...], fallbackAfterS}; `step` counts those taken.
     route: JsonObject | None = Field(default=None, sa_type=Json)
-    step: int = Field(default=0, sa_type=SmallInteger, sa_column_kwargs={"server_default": text("0")})
+    step: int = Field(
+        default=0, sa_type=SmallInteger, sa_column_kwargs={"server_default": text("0")}
+    )
     send_at: datetime | None = Field(default=None, sa_type=Timestamp)
     expires_at: datetime | None = Field(default=None, sa_type=Timestamp)
     sent_at: datetime | None = Field(default=None, sa_type=Timestamp)
     delivered_at: datetime | None = Field(default=None, sa_type=Timestamp)
     read_at: datetime | None = Field(default=None, sa_type=Timestamp)
     failed_at: datetime | None = Field(default=None, sa_type=Timestamp)
-    redacted_at: datetime | None = Field(default=None, sa_type=Timestamp)  # since then `content` is masked or empty
+    redacted_at: datetime | None = Field(
+        default=None, sa_type=Timestamp
+    )  # since then `content` is masked or empty
     created_at: datetime = Field(sa_type=Timestamp)
     updated_at: datetime = Field(sa_type=Timestamp)
 

@@ -19,7 +19,9 @@ STATUS: Final = "status"  # the status messages have now
 FAILURE: Final = "failure"  # the error code of those that failed, "" without one
 TO_PROVIDER: Final = "provider"  # bin of the time from due to taken by the provider
 TO_DELIVERY: Final = "delivery"  # bin of the time from due to delivered
-REMOVED: Final = "removed"  # the last status of messages that retention removed; STATUS counts them still
+REMOVED: Final = (
+    "removed"  # the last status of messages that retention removed; STATUS counts them still
+)
 
 # `grain`, beside 15, 60 and 1440 minutes: hours that begin 15 or 30 minutes past the full one (UTC), as those of
 # zones such as Asia/Kathmandu and Asia/Kolkata do. Of statuses only.
@@ -34,11 +36,15 @@ class MessageRollup(SQLModel, table=True):
 
     project_id: UUID = Field(primary_key=True)
     measure: str = Field(primary_key=True, max_length=20)
-    grain: int = Field(primary_key=True, sa_type=SmallInteger)  # 15 (not of times), 60 or 1440 minutes, or as above
+    grain: int = Field(
+        primary_key=True, sa_type=SmallInteger
+    )  # 15 (not of times), 60 or 1440 minutes, or as above
     slot: datetime = Field(primary_key=True, sa_type=Timestamp)
     connector_id: UUID = Field(primary_key=True)
     mode: str = Field(primary_key=True, max_length=10)
     value: str = Field(primary_key=True)
     connector_type: str = Field(max_length=50)
     messages: int = Field(sa_type=BigInteger)
-    last_at: datetime | None = Field(default=None, sa_type=Timestamp)  # the latest hand-over among `provider` ones
+    last_at: datetime | None = Field(
+        default=None, sa_type=Timestamp
+    )  # the latest hand-over among `provider` ones

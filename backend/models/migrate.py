@@ -47,7 +47,9 @@ class SchemaTooNew(Exception):
     """A newer version migrated this database, to a schema that this code cannot run on."""
 
     def __init__(self, revision: str, oldest_code: str | None) -> None:
-        super().__init__(f"The schema '{revision}' needs code of '{oldest_code or revision}' or newer.")
+        super().__init__(
+            f"The schema '{revision}' needs code of '{oldest_code or revision}' or newer."
+        )
         self.revision = revision
         self.oldest_code = oldest_code
 
@@ -70,7 +72,10 @@ def oldest_code(script: ScriptDirectory, heads: Iterable[str]) -> str | None:
 
 
 def upgrade(
-    database_url: str, *, patience_s: float = _PATIENCE_S, on_wait: Callable[[str], None] = lambda _: None
+    database_url: str,
+    *,
+    patience_s: float = _PATIENCE_S,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Run what is missing, one process at a time. False: a newer version, compatible with this one, has been here.
 
@@ -87,7 +92,9 @@ def upgrade(
                 _run(connection, deadline, on_wait)
             finally:
                 connection.rollback()
-                connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _ADVISORY_LOCK})
+                connection.execute(
+                    text("SELECT pg_advisory_unlock(:lock)"), {"lock": _ADVISORY_LOCK}
+                )
                 connection.commit()
     finally:
         engine.dispose()
@@ -100,7 +107,9 @@ def _take_turn(connection: Connection, deadline: float, on_wait: Callable[[str],
     while not connection.execute(statement, values).scalar_one():
         connection.commit()
         if time.monotonic() > deadline:
-            raise MigrationBlocked("Another 'messagejs migrate' is still running on this database; wait for its end.")
+            raise MigrationBlocked(
+                "Another 'messagejs migrate' is still running on this database; wait for its end."
+            )
         if attempts == 0:
             on_wait("another 'messagejs migrate' is running; waiting for its end")
         attempts += 1
@@ -145,7 +154,9 @@ def _run(connection: Connection, deadline: float, on_wait: Callable[[str], None]
                     f"A table of the migration stays locked{holder}; end that connection or wait for it, "
                     "and run 'messagejs migrate' again. Nothing is half done."
                 ) from exc
-            on_wait(f"a table is locked{holder}; letting others pass, then trying again in {pause_s:g} s")
+            on_wait(
+                f"a table is locked{holder}; letting others pass, then trying again in {pause_s:g} s"
+            )
             time.sleep(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 1.5)
         else:

@@ -63,11 +63,15 @@ async def months_made(connection: AsyncConnection[Any], table: str) -> set[str]:
     return {name.removeprefix(f"{table}_p") for (name,) in rows if name != f"{table}_default"}
 
 
-async def missing_months(connection: AsyncConnection[Any], table: str, now: datetime) -> list[datetime]:
+async def missing_months(
+    connection: AsyncConnection[Any], table: str, now: datetime
+) -> list[datetime]:
     """Return the starts of the months to make: this one, those ahead, and those of rows in DEFAULT."""
     made = await months_made(connection, table)
     wanted = [month_start(now, months) for months in range(MONTHS_AHEAD + 1)]
-    wanted += [start for start in await _months_in_default(connection, table) if start not in wanted]
+    wanted += [
+        start for start in await _months_in_default(connection, table) if start not in wanted
+    ]
     return [start for start in wanted if f"{start:%Y%m}" not in made]
 
 
@@ -83,14 +87,20 @@ async def make_partition(connection: AsyncConnection[Any], table: str, start: da
     options = sql.SQL(f"WITH (fillfactor = {MESSAGES_FILLFACTOR})" if table == "messages" else "")
     async with connection.transaction():
         await connection.execute(_LOCK_TIMEOUT)
-        await connection.execute(sql.SQL("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE").format(parent))
+        await connection.execute(
+            sql.SQL("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE").format(parent)
+        )
         if f"{start:%Y%m}" in await months_made(connection, table):  # another process was quicker
             return 0
         find = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE id >= %s AND id < %s)").format(default)
         row = await (await connection.execute(find, (low, high))).fetchone()
         if row is not None and row[0]:
-            await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(parent))
-        create = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL) {}").format(partition, parent, options)
+            await connection.execute(
+                sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(parent)
+            )
+        create = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL) {}").format(
+            partition, parent, options
+        )
         await connection.execute(create)
         await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(default))
         move = sql.SQL(
@@ -111,7 +121,9 @@ async def _months_in_default(connection: AsyncConnection[Any], table: str) -> li
     months: list[datetime] = []
     start = _EARLIEST
     while len(months) < _MOST_MONTHS:
-        row = await (await connection.execute(find, (first_id(start), first_id(_LATEST)))).fetchone()
+        row = await (
+            await connection.execute(find, (first_id(start), first_id(_LATEST)))
+        ).fetchone()
         if row is None:
             break
         month = month_start(datetime.fromtimestamp((row[0].int >> 80) / 1000, UTC))

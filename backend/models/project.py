@@ -35,7 +35,9 @@ class Project(MutableRow, table=True):
     suspended_at: datetime | None = Field(default=None, sa_type=Timestamp)
     deleted_at: datetime | None = Field(default=None, sa_type=Timestamp)
     # None: as the server's settings say.
-    content_retention: str | None = Field(default=None, max_length=10)  # keep | nothing | mask | days
+    content_retention: str | None = Field(
+        default=None, max_length=10
+    )  # keep | nothing | mask | days
     content_retention_days: int | None = None
     retention_days: int | None = None  # 0: for ever
     # {start, end: "HH:MM", timezone: of recipients whose own is not known | None: UTC}
@@ -55,7 +57,9 @@ class Project(MutableRow, table=True):
     async def find_open(cls, session: AsyncSession, project_id: UUID) -> tuple[Self, bool] | None:
         """Return the project, and whether it accepts and sends; None: there is none, or it was deleted."""
         p = aliased(cls, name="p")
-        query = select(p, literal_column(IS_OPEN, Boolean)).where(col(p.id) == project_id, col(p.deleted_at).is_(None))
+        query = select(p, literal_column(IS_OPEN, Boolean)).where(
+            col(p.id) == project_id, col(p.deleted_at).is_(None)
+        )
         row = (await session.exec(query)).first()
         return (row[0], bool(row[1])) if row is not None else None
 
@@ -85,7 +89,9 @@ class ProjectMember(SQLModel, table=True):
     user_id: UUID = Field(foreign_key="users.id", primary_key=True, index=True)
     role: str = Field(default="owner", max_length=20)
     created_at: datetime = Field(default_factory=utc_now, sa_type=Timestamp)
-    updated_at: datetime = Field(default_factory=utc_now, sa_type=Timestamp, sa_column_kwargs={"onupdate": utc_now})
+    updated_at: datetime = Field(
+        default_factory=utc_now, sa_type=Timestamp, sa_column_kwargs={"onupdate": utc_now}
+    )
 
     @classmethod
     async def find(cls, session: AsyncSession, project_id: UUID, user_id: UUID) -> Self | None:

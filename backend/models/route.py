@@ -16,7 +16,13 @@ from backend.models.base import Json, MutableRow, Timestamp
 class Route(MutableRow, table=True):
     __tablename__ = "routes"
     __table_args__ = (
-        Index("uq_routes_name", "project_id", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
+        Index(
+            "uq_routes_name",
+            "project_id",
+            "name",
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
     )
 
     project_id: UUID = Field(foreign_key="projects.id")
@@ -29,7 +35,9 @@ class Route(MutableRow, table=True):
     @classmethod
     async def find(cls, session: AsyncSession, project_id: UUID, route_id: UUID) -> Self | None:
         query = select(cls).where(
-            col(cls.project_id) == project_id, col(cls.id) == route_id, col(cls.deleted_at).is_(None)
+            col(cls.project_id) == project_id,
+            col(cls.id) == route_id,
+            col(cls.deleted_at).is_(None),
         )
         return (await session.exec(query)).first()
 

@@ -28,11 +28,27 @@ class SendQueueRow(SQLModel, table=True):
 
     __tablename__ = "send_queue"
     __table_args__ = (
-        Index("ix_send_queue_due", "lane", "connector_id", "due_at", "message_id", postgresql_where=text("state = 0")),
+        Index(
+            "ix_send_queue_due",
+            "lane",
+            "connector_id",
+            "due_at",
+            "message_id",
+            postgresql_where=text("state = 0"),
+        ),
         Index("ix_send_queue_lease", "lease_until", postgresql_where=text("state IN (1, 2)")),
         Index("ix_send_queue_watched", "due_at", postgresql_where=text("state = 3")),
-        Index("ix_send_queue_routed", "connector_id", "due_at", postgresql_where=text("state = 0 AND has_next")),
-        Index("ix_send_queue_expires", "expires_at", postgresql_where=text("state = 0 AND expires_at IS NOT NULL")),
+        Index(
+            "ix_send_queue_routed",
+            "connector_id",
+            "due_at",
+            postgresql_where=text("state = 0 AND has_next"),
+        ),
+        Index(
+            "ix_send_queue_expires",
+            "expires_at",
+            postgresql_where=text("state = 0 AND expires_at IS NOT NULL"),
+        ),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 

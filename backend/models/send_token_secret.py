@@ -60,7 +60,13 @@ class SendTokenSecret(SQLModel, table=True):
 
     @staticmethod
     async def keep(
-        pool: RawPool, *, kid: str, key_id: UUID, project_id: UUID, key_hash: bytes, secret_encrypted: str
+        pool: RawPool,
+        *,
+        kid: str,
+        key_id: UUID,
+        project_id: UUID,
+        key_hash: bytes,
+        secret_encrypted: str,
     ) -> None:
         """Store one that is not there yet; committed on return."""
         async with pool.connection() as connection:
@@ -69,4 +75,6 @@ class SendTokenSecret(SQLModel, table=True):
     @classmethod
     async def drop_except(cls, session: AsyncSession, key_id: UUID, *key_hashes: bytes) -> None:
         """Delete the key's secrets but those of the texts that still work."""
-        await session.exec(delete(cls).where(col(cls.key_id) == key_id, col(cls.key_hash).not_in(key_hashes)))
+        await session.exec(
+            delete(cls).where(col(cls.key_id) == key_id, col(cls.key_hash).not_in(key_hashes))
+        )

@@ -29,13 +29,18 @@ class Suppression(Row, table=True):
     ) -> set[tuple[str, str]]:
         """Return those of the (channel, recipient) that must not be sent to."""
         query = select(cls.channel, cls.recipient).where(
-            col(cls.project_id) == project_id, tuple_(col(cls.channel), col(cls.recipient)).in_(wanted)
+            col(cls.project_id) == project_id,
+            tuple_(col(cls.channel), col(cls.recipient)).in_(wanted),
         )
         return {(channel, recipient) for channel, recipient in (await session.exec(query)).all()}
 
     @classmethod
-    async def find(cls, session: AsyncSession, project_id: UUID, channel: str, recipient: str) -> Self | None:
+    async def find(
+        cls, session: AsyncSession, project_id: UUID, channel: str, recipient: str
+    ) -> Self | None:
         query = select(cls).where(
-            col(cls.project_id) == project_id, col(cls.channel) == channel, col(cls.recipient) == recipient
+            col(cls.project_id) == project_id,
+            col(cls.channel) == channel,
+            col(cls.recipient) == recipient,
         )
         return (await session.exec(query)).first()

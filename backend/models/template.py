@@ -28,7 +28,9 @@ class Template(TenantRow, table=True):
     @classmethod
     async def find(cls, session: AsyncSession, project_id: UUID, template_id: UUID) -> Self | None:
         query = select(cls).where(
-            col(cls.project_id) == project_id, col(cls.id) == template_id, col(cls.deleted_at).is_(None)
+            col(cls.project_id) == project_id,
+            col(cls.id) == template_id,
+            col(cls.deleted_at).is_(None),
         )
         return (await session.exec(query)).first()
 
@@ -38,7 +40,9 @@ class Template(TenantRow, table=True):
         return list((await session.exec(query.order_by(col(cls.id).desc()))).all())
 
     @classmethod
-    async def page_of_all(cls, session: AsyncSession, *, after: UUID | None, most: int) -> list[Self]:
+    async def page_of_all(
+        cls, session: AsyncSession, *, after: UUID | None, most: int
+    ) -> list[Self]:
         """Return templates of all projects, oldest first: for the operator."""
         query = select(cls).where(col(cls.deleted_at).is_(None)).order_by(col(cls.id)).limit(most)
         if after is not None:

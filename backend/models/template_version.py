@@ -30,10 +30,14 @@ class TemplateVersion(Row, table=True):
     @classmethod
     def of_template(cls, project_id: UUID, template_id: UUID) -> Any:
         """Return the select of a template's versions, for a page of them."""
-        return select(cls).where(col(cls.project_id) == project_id, col(cls.template_id) == template_id)
+        return select(cls).where(
+            col(cls.project_id) == project_id, col(cls.template_id) == template_id
+        )
 
     @classmethod
-    async def find(cls, session: AsyncSession, project_id: UUID, template_id: UUID, version: int) -> Self | None:
+    async def find(
+        cls, session: AsyncSession, project_id: UUID, template_id: UUID, version: int
+    ) -> Self | None:
         query = cls.of_template(project_id, template_id).where(col(cls.version) == version)
         found: Self | None = (await session.exec(query)).first()
         return found

@@ -31,7 +31,9 @@ class User(MutableRow, table=True):
     @classmethod
     async def find_by_email(cls, session: AsyncSession, email: str) -> Self | None:
         """`email` is lower-cased here too."""
-        return (await session.exec(select(cls).where(col(cls.email) == email.strip().lower()))).first()
+        return (
+            await session.exec(select(cls).where(col(cls.email) == email.strip().lower()))
+        ).first()
 
     @classmethod
     async def by_ids(cls, session: AsyncSession, user_ids: set[UUID]) -> dict[UUID, Self]:

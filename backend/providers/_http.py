@@ -70,7 +70,9 @@ class PooledClient(httpx.AsyncClient):
         super().__init__(transport=transport, trust_env=False, timeout=None)
         self._straight = transport
 
-    async def send(self, request: httpx.Request, *, stream: bool = False, **_: Any) -> httpx.Response:
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **_: Any
+    ) -> httpx.Response:
         response = await self._straight.handle_async_request(request)
         response.request = request
         if not stream:
@@ -143,14 +145,23 @@ class Endpoint:
     async def call(self, content: bytes = b"", *, timeout_s: float | None = None) -> Answer:
         """Send `content` and return the answer, whatever its status; raises Unavailable or OutcomeUnknown."""
         request = httpx.Request(
-            self._method, self._url, headers=self._headers, content=content, extensions=self._extensions
+            self._method,
+            self._url,
+            headers=self._headers,
+            content=content,
+            extensions=self._extensions,
         )
         return await exchange(
-            self._http, request, timeout_s=self._timeout_s if timeout_s is None else timeout_s, title=self._title
+            self._http,
+            request,
+            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
+            title=self._title,
         )
 
 
-async def exchange(http: httpx.AsyncClient, request: httpx.Request, *, timeout_s: float, title: str) -> Answer:
+async def exchange(
+    http: httpx.AsyncClient, request: httpx.Request, *, timeout_s: float, title: str
+) -> Answer:
     """Do the whole exchange, body included, under one deadline.
 
     Raises Unavailable when nothing was sent and OutcomeUnknown when it may have been, a success
@@ -204,12 +215,15 @@ def _classify(exc: Exception, title: str, timeout_s: float) -> SendError:
     cause = exc.__cause__ or exc
     if isinstance(cause, aiohttp.ClientConnectorError):
         detail = (cause.os_error.strerror or type(cause.os_error).__name__).rstrip(".")
-        return Unavailable(f"{title} cannot be reached at {cause.host}:{cause.port}: {detail}.", code="unreachable")
+        return Unavailable(
+            f"{title} cannot be reached at {cause.host}:{cause.port}: {detail}.", code="unreachable"
+        )
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
         return Unavailable(f"{title} did not accept a connection in time.", code="connect_timeout")
     if isinstance(exc, TimeoutError):
         return OutcomeUnknown(
-            f"{title} did not answer within {timeout_s:g} s; it may have taken the message.", code="timeout"
+            f"{title} did not answer within {timeout_s:g} s; it may have taken the message.",
+            code="timeout",
         )
     return OutcomeUnknown(
         f"The connection to {title} broke during the exchange ({type(cause).__name__}); it may have taken the message.",
@@ -254,7 +268,9 @@ def refusal(
     if make is None:
         make = _class_of_status(answer.status)
         if code is not None:
-            log.warning("provider.unknown_error_code", provider=title, code=code, http_status=answer.status)
+            log.warning(
+                "provider.unknown_error_code", provider=title, code=code, http_status=answer.status
+            )
     error = make(
         reason or f"{title} answered {answer.status} without saying why.",
         code=str(answer.status if code is None else code),

@@ -45,7 +45,9 @@ def mailbox(name: str, address: str) -> str:
     return f"{written}{fold} <{address}>"
 
 
-def compose(*, sender: str, to: str, subject: str | None, message_id: str, text: str, html: str | None) -> bytes:
+def compose(
+    *, sender: str, to: str, subject: str | None, message_id: str, text: str, html: str | None
+) -> bytes:
     """Return the mail as it is sent; `sender` is made by `mailbox`, `to` a bare address.
 
     Raises UnwritableMail, and ValueError for text that cannot be encoded.
@@ -72,7 +74,9 @@ def _unstructured(header: str, value: str) -> str:
         return value
     folded = Header(value, "us-ascii", _LINE, header).encode(linesep="\r\n")
     lines = folded.split("\r\n")
-    is_whole = "".join(lines) == value and all(line.strip() and len(line) <= _LONGEST_WORD for line in lines)
+    is_whole = "".join(lines) == value and all(
+        line.strip() and len(line) <= _LONGEST_WORD for line in lines
+    )
     return folded if is_whole else _encoded_words(header, value)
 
 
@@ -91,7 +95,15 @@ def _check(names: Sequence[str], mail: bytes) -> None:
     lines = head.split(b"\r\n")
     if any(b"\r" in line or b"\n" in line or len(line) > _LONGEST_LINE for line in lines):
         raise UnwritableMail("a header holds a line break of its own, or is too long")
-    found = [line.partition(b":")[0].decode("ascii", "replace") for line in lines if line[:1] not in (b" ", b"\t")]
+    found = [
+        line.partition(b":")[0].decode("ascii", "replace")
+        for line in lines
+        if line[:1] not in (b" ", b"\t")
+    ]
     ours, of_body = found[: len(names)], found[len(names) :]
-    if ours != list(names) or len(set(of_body)) != len(of_body) or not set(of_body) <= set(_BODY_HEADERS):
+    if (
+        ours != list(names)
+        or len(set(of_body)) != len(of_body)
+        or not set(of_body) <= set(_BODY_HEADERS)
+    ):
         raise UnwritableMail(f"the headers would be {', '.join(found)[:200]}")

@@ -41,7 +41,9 @@ _BUSY: Final = "too many other names wait for their DNS; try again in a moment"
 def system_look_up(name: str, flags: int = 0) -> list[Address]:
     """Ask the system's resolver; blocks. Raises `socket.gaierror` or UnicodeError."""
     answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=flags)
-    return [Address(family, protocol, str(address[0])) for family, _, protocol, _, address in answers]
+    return [
+        Address(family, protocol, str(address[0])) for family, _, protocol, _, address in answers
+    ]
 
 
 class _Busy(socket.gaierror):
@@ -78,7 +80,9 @@ class NameLookups:
         self._lock = threading.Lock()
         # Threads start when there is something to look up.
         self._new = ThreadPoolExecutor(self._most_new, thread_name_prefix="names-new")
-        self._lately = ThreadPoolExecutor(threads - self._most_new, thread_name_prefix="names-known")
+        self._lately = ThreadPoolExecutor(
+            threads - self._most_new, thread_name_prefix="names-known"
+        )
         self._under_way: dict[str, _UnderWay] = {}
         self._known: OrderedDict[str, tuple[float, Sequence[Address]]] = OrderedDict()
         self._failed: OrderedDict[str, tuple[float, tuple[object, ...]]] = OrderedDict()
@@ -129,7 +133,9 @@ class NameLookups:
         if name not in self._known and not is_trusted:
             executor = self._new
             stuck_since = time.monotonic() - self._stuck_s
-            starts = [one.started_at for one in self._under_way.values() if one.started_at is not None]
+            starts = [
+                one.started_at for one in self._under_way.values() if one.started_at is not None
+            ]
             if sum(started_at < stuck_since for started_at in starts) >= self._most_new:
                 raise _Busy
         under_way = self._under_way[name] = _UnderWay()

@@ -27,7 +27,9 @@ _IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 # Metadata services on addresses that count as public: Azure's wire server, Oracle's classic one.
-_METADATA: Final = frozenset({ipaddress.ip_address("168.63.129.16"), ipaddress.ip_address("192.0.0.192")})
+_METADATA: Final = frozenset(
+    {ipaddress.ip_address("168.63.129.16"), ipaddress.ip_address("192.0.0.192")}
+)
 
 
 class AddressRefused(ValueError):
@@ -48,7 +50,9 @@ def is_host(name: str) -> bool:
     try:
         ipaddress.ip_address(bare)
     except ValueError:
-        return name == bare and len(bare) <= _LONGEST_NAME and _HOST_NAME.fullmatch(bare) is not None
+        return (
+            name == bare and len(bare) <= _LONGEST_NAME and _HOST_NAME.fullmatch(bare) is not None
+        )
     return name in {bare, f"[{bare}]"}
 
 
@@ -107,7 +111,12 @@ def _is_legacy_ipv4(host: str) -> bool:
 
 
 async def resolve_checked(
-    host: str, port: int, *, allow_private: bool, is_trusted: bool = False, names: NameLookups = NAMES
+    host: str,
+    port: int,
+    *,
+    allow_private: bool,
+    is_trusted: bool = False,
+    names: NameLookups = NAMES,
 ) -> list[ResolveResult]:
     """Resolve `host` once; raises AddressRefused when any of its addresses is not public.
 

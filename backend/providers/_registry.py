@@ -35,7 +35,9 @@ class UnknownProvider(KeyError):
     """No provider of this type is installed."""
 
     def __init__(self, provider_type: str, known: tuple[str, ...]) -> None:
-        self.message = f"There is no provider '{provider_type[:40]}'; use one of: {', '.join(known)}."
+        self.message = (
+            f"There is no provider '{provider_type[:40]}'; use one of: {', '.join(known)}."
+        )
         super().__init__(provider_type)
 
     def __str__(self) -> str:
@@ -50,7 +52,9 @@ def provider_types() -> dict[str, type[AnyProvider]]:
         found[provider.type] = provider
     for provider in _third_party_providers():
         if provider.type in found:
-            log.warning("provider.skipped", provider=provider.type, problem="a provider of this type exists")
+            log.warning(
+                "provider.skipped", provider=provider.type, problem="a provider of this type exists"
+            )
         else:
             found[provider.type] = provider
     return found
@@ -100,7 +104,9 @@ def frame_problem(candidate: object) -> str | None:
         "summary": lambda v: isinstance(v, str) and bool(v),
         "recipient_kind": lambda v: v in _RECIPIENT_KINDS,
         "recipient_example": lambda v: isinstance(v, str) and bool(v),
-        "capabilities": lambda v: isinstance(v, frozenset) and all(isinstance(one, Capability) for one in v),
+        "capabilities": lambda v: (
+            isinstance(v, frozenset) and all(isinstance(one, Capability) for one in v)
+        ),
         "pacing": lambda v: isinstance(v, Pacing),
         "retry": lambda v: isinstance(v, Retry),
         "has_circuit": lambda v: isinstance(v, bool),
@@ -111,7 +117,9 @@ def frame_problem(candidate: object) -> str | None:
         "can_be_asked": lambda v: isinstance(v, bool),
         "credentials_model": lambda v: inspect.isclass(v) and issubclass(v, Credentials),
     }
-    wrong = [name for name, is_right in checks.items() if not is_right(getattr(candidate, name, None))]
+    wrong = [
+        name for name, is_right in checks.items() if not is_right(getattr(candidate, name, None))
+    ]
     return f"these attributes are missing or wrong: {', '.join(wrong)}" if wrong else None
 
 
@@ -127,7 +135,8 @@ def credentials_to_json(credentials: Credentials) -> str:
     """Return the JSON to encrypt, SECRETS REVEALED; `parse_credentials` reads it back."""
     values = credentials.model_dump(by_alias=True, exclude_none=True)
     revealed = {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in values.items()
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in values.items()
     }
     return orjson.dumps(revealed).decode()
 
@@ -166,7 +175,9 @@ def _described(provider: type[AnyProvider]) -> dict[str, Any]:
             "perSecond": provider.pacing.per_second,
             "perRecipientPerSecond": provider.pacing.per_recipient_per_second,
         },
-        "fields": [_field(name, info) for name, info in provider.credentials_model.model_fields.items()],
+        "fields": [
+            _field(name, info) for name, info in provider.credentials_model.model_fields.items()
+        ],
     }
 
 

@@ -22,7 +22,9 @@ _CHECK_S: Final = 3.0
 class SmtpPool:
     """Lends connections; `open_connection` makes a new one, ready to send."""
 
-    def __init__(self, open_connection: Callable[[], Awaitable[aiosmtplib.SMTP]], *, size: int) -> None:
+    def __init__(
+        self, open_connection: Callable[[], Awaitable[aiosmtplib.SMTP]], *, size: int
+    ) -> None:
         self._open = open_connection
         self._slots = asyncio.Semaphore(size)
         self._idle: deque[tuple[aiosmtplib.SMTP, float]] = deque()

@@ -15,9 +15,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from backend import ids
-from backend.providers._base import Accepted, Capability, Credentials, Health, OutboundMessage, Provider
+from backend.providers._base import (
+    Accepted,
+    Capability,
+    Credentials,
+    Health,
+    OutboundMessage,
+    Provider,
+)
 from backend.providers._callbacks import Receipt, ReceiptStatus
-from backend.providers._errors import InvalidRecipient, OutcomeUnknown, Rejected, Throttled, Unavailable
+from backend.providers._errors import (
+    InvalidRecipient,
+    OutcomeUnknown,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
 
 _REFUSED_FOR_S: Final = 3.0
 _SLOW_S: Final = 2.0
@@ -56,19 +69,26 @@ class SandboxProvider(Provider[SandboxCredentials]):
             )
         if recipient.startswith(_PREFIX) and recipient.removeprefix(_PREFIX) not in _MAGIC:
             known = ", ".join(_PREFIX + name for name in _MAGIC)
-            raise InvalidRecipient(f"'{recipient[:40]}' is no sandbox recipient; use one of {known}, or any address.")
+            raise InvalidRecipient(
+                f"'{recipient[:40]}' is no sandbox recipient; use one of {known}, or any address."
+            )
         return recipient
 
     async def validate(self) -> Health:
         return Health(True, "Connected to the sandbox: it answers at once and sends nothing.")
 
     async def send(self, message: OutboundMessage) -> Accepted:
-        outcome = message.to.removeprefix(_PREFIX) if message.to.startswith(_PREFIX) else "delivered"
+        outcome = (
+            message.to.removeprefix(_PREFIX) if message.to.startswith(_PREFIX) else "delivered"
+        )
         if outcome == "failed":
-            raise Rejected("The sandbox refused the message, as its recipient asks for.", code="sandbox_failed")
+            raise Rejected(
+                "The sandbox refused the message, as its recipient asks for.", code="sandbox_failed"
+            )
         if outcome == "uncertain":
             raise OutcomeUnknown(
-                "The sandbox broke off after taking the message, as its recipient asks for.", code="sandbox_uncertain"
+                "The sandbox broke off after taking the message, as its recipient asks for.",
+                code="sandbox_uncertain",
             )
         wait_s = _REFUSED_FOR_S - _age_s(message.id)
         if outcome == "throttled" and wait_s > 0:
@@ -79,7 +99,9 @@ class SandboxProvider(Provider[SandboxCredentials]):
                 recipient_only=True,
             )
         if outcome == "retry" and wait_s > 0:
-            raise Unavailable("The sandbox is not available yet, as its recipient asks for.", code="sandbox_retry")
+            raise Unavailable(
+                "The sandbox is not available yet, as its recipient asks for.", code="sandbox_retry"
+            )
         if outcome == "slow":
             await asyncio.sleep(_SLOW_S)
         provider_id = f"sandbox_{message.id}"
@@ -99,7 +121,9 @@ def _receipts(message_id: str, statuses: tuple[ReceiptStatus, ...]) -> list[Rece
             message_id=message_id,
             at=at,
             code="sandbox_undelivered" if status == "undelivered" else "",
-            reason="The sandbox did not deliver it, as its recipient asks for." if status == "undelivered" else "",
+            reason="The sandbox did not deliver it, as its recipient asks for."
+            if status == "undelivered"
+            else "",
         )
         for status in statuses
     ]

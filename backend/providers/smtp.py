@@ -85,7 +85,9 @@ class SmtpCredentials(Credentials):
             "destination": True,
         },
     )
-    username: str | None = Field(None, max_length=320, title="Username", json_schema_extra={"destination": True})
+    username: str | None = Field(
+        None, max_length=320, title="Username", json_schema_extra={"destination": True}
+    )
     password: SecretStr | None = Field(None, title="Password")
     from_address: str | None = Field(
         None,
@@ -125,9 +127,13 @@ class SmtpCredentials(Credentials):
     @model_validator(mode="after")
     def _login_is_complete(self) -> SmtpCredentials:
         if (self.username is None) != (self.password is None):
-            raise ValueError("username and password go together; give both, or neither for a server without login")
+            raise ValueError(
+                "username and password go together; give both, or neither for a server without login"
+            )
         if not self.sender:
-            raise ValueError("fromAddress is needed where username is not an e-mail address; give one")
+            raise ValueError(
+                "fromAddress is needed where username is not an e-mail address; give one"
+            )
         return self
 
     @property
@@ -159,7 +165,10 @@ class SmtpProvider(Provider[SmtpCredentials]):
         password = credentials.password.get_secret_value() if credentials.password else ""
         if password:
             both = f"\0{credentials.username}\0{password}".encode()
-            encoded = (base64.b64encode(both).decode(), base64.b64encode(password.encode()).decode())
+            encoded = (
+                base64.b64encode(both).decode(),
+                base64.b64encode(password.encode()).decode(),
+            )
             self.hidden = (*self.hidden, *encoded)
         self._pool = SmtpPool(self._open_connection, size=_CONNECTIONS)
 
@@ -182,7 +191,9 @@ class SmtpProvider(Provider[SmtpCredentials]):
             except TimeoutError:
                 raise self._too_slow() from None
             except aiosmtplib.SMTPException as exc:
-                raise Unavailable(f"{self._server} broke off: {self.quote(exc.message)}", code="broken") from None
+                raise Unavailable(
+                    f"{self._server} broke off: {self.quote(exc.message)}", code="broken"
+                ) from None
             account = f" as '{self.credentials.username}'" if self.credentials.username else ""
             return Health(
                 True,
@@ -208,7 +219,8 @@ class SmtpProvider(Provider[SmtpCredentials]):
             if not handover.has_begun:
                 raise self._too_slow() from None
             raise OutcomeUnknown(
-                f"{self._server} did not confirm the message in time; it may have taken it.", code="timeout"
+                f"{self._server} did not confirm the message in time; it may have taken it.",
+                code="timeout",
             ) from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
             raise self._failure(exc, message, handover) from None
@@ -229,7 +241,10 @@ class SmtpProvider(Provider[SmtpCredentials]):
                 await client.mail(self._address, options=["SMTPUTF8"], encoding="utf-8")
                 await client.rcpt(to, encoding="utf-8")
             else:
-                raise Rejected(f"{self._server} takes no addresses with letters outside ASCII.", code="smtputf8")
+                raise Rejected(
+                    f"{self._server} takes no addresses with letters outside ASCII.",
+                    code="smtputf8",
+                )
             handover.has_begun = True
             return await client.data(content)
 
@@ -243,9 +258,13 @@ class SmtpProvider(Provider[SmtpCredentials]):
                 text=message.text,
                 html=message.html,
             )
-        except Exception as exc:  # the email package raises many kinds, and none must look like a failed send
+        except (
+            Exception
+        ) as exc:  # the email package raises many kinds, and none must look like a failed send
             log.warning("mail.unwritable", message_id=message.id, error=type(exc).__name__)
-            raise Rejected("The message cannot be written as an e-mail.", code="unwritable") from exc
+            raise Rejected(
+                "The message cannot be written as an e-mail.", code="unwritable"
+            ) from exc
 
     @property
     def _server(self) -> str:
@@ -253,24 +272,33 @@ class SmtpProvider(Provider[SmtpCredentials]):
 
     def _too_slow(self) -> Unavailable:
         return Unavailable(
-            f"{self._server} did not answer in time; nothing was handed over. Check host and port.", code="timeout"
+            f"{self._server} did not answer in time; nothing was handed over. Check host and port.",
+            code="timeout",
         )
 
     def _failure(self, exc: Exception, message: OutboundMessage, handover: _Handover) -> SendError:
         """Say what an exception after login means for the message."""
         if isinstance(exc, aiosmtplib.SMTPResponseException) and exc.code >= 400:
             return self._refusal(exc, message)
-        words = self.quote(exc.message if isinstance(exc, aiosmtplib.SMTPException) else exc, message.text)
+        words = self.quote(
+            exc.message if isinstance(exc, aiosmtplib.SMTPException) else exc, message.text
+        )
         if handover.has_begun:
             return OutcomeUnknown(
                 f"The connection to {self._server} broke while it was taking the message ({words}).",
                 code="connection_broken",
             )
         if isinstance(exc, ValueError):
-            return Rejected("The message's addresses cannot be written for a mail server.", code="unwritable")
-        return Unavailable(f"{self._server} broke off before the message: {words}", code="connection_broken")
+            return Rejected(
+                "The message's addresses cannot be written for a mail server.", code="unwritable"
+            )
+        return Unavailable(
+            f"{self._server} broke off before the message: {words}", code="connection_broken"
+        )
 
-    def _refusal(self, exc: aiosmtplib.SMTPResponseException, message: OutboundMessage | None = None) -> SendError:
+    def _refusal(
+        self, exc: aiosmtplib.SMTPResponseException, message: OutboundMessage | None = None
+    ) -> SendError:
         reply = self.quote(exc.message, message.text if message else "")
         kind = _REPLIES.get(exc.code, Unavailable if exc.code < 500 else Rejected)
         error = kind(
@@ -296,7 +324,9 @@ class SmtpProvider(Provider[SmtpCredentials]):
                 client = await self._connect()
                 try:
                     if credentials.username and credentials.password:
-                        await client.login(credentials.username, credentials.password.get_secret_value())
+                        await client.login(
+                            credentials.username, credentials.password.get_secret_value()
+                        )
                     elif client.is_ehlo_or_helo_needed:
                         await _greet(client)
                 except BaseException:
@@ -336,23 +366,34 @@ class SmtpProvider(Provider[SmtpCredentials]):
             refused = self._refusal(exc)
             # Any final refusal of a login is about the account, never about one message.
             return (
-                Unauthorized(refused.reason, code=refused.code, answer=refused.answer) if exc.code >= 500 else refused
+                Unauthorized(refused.reason, code=refused.code, answer=refused.answer)
+                if exc.code >= 500
+                else refused
             )
         cause = exc.__cause__ or exc
         if isinstance(cause, ssl.SSLError):
-            problem = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else cause.reason
+            problem = (
+                cause.verify_message
+                if isinstance(cause, ssl.SSLCertVerificationError)
+                else cause.reason
+            )
             return Unavailable(f"No secure connection to {self._server}: {problem}.", code="tls")
         if isinstance(exc, aiosmtplib.SMTPResponseException):
             return Unavailable(
-                f"{self._server} takes no mail now, it said {exc.code}: {self.quote(exc.message)}", code=str(exc.code)
+                f"{self._server} takes no mail now, it said {exc.code}: {self.quote(exc.message)}",
+                code=str(exc.code),
             )
         if isinstance(exc, OSError):
             return Unavailable(
                 f"{self._server} cannot be reached: {self.quote(getattr(cause, 'strerror', None) or exc)}.",
                 code="unreachable",
             )
-        words = self.quote(exc.message if isinstance(exc, aiosmtplib.SMTPException) else "it is not a host name.")
-        return Unauthorized(f"{self._server} cannot be used as configured: {words}", code="unsupported")
+        words = self.quote(
+            exc.message if isinstance(exc, aiosmtplib.SMTPException) else "it is not a host name."
+        )
+        return Unauthorized(
+            f"{self._server} cannot be used as configured: {words}", code="unsupported"
+        )
 
 
 class _Handover:
@@ -371,13 +412,19 @@ def _email_address(text: str) -> str:
         # `test_environment` lets '.test' through, the domain reserved for trying things out (RFC 2606).
         found = validate_email(stripped, check_deliverability=False, test_environment=True)
     except EmailNotValidError as exc:
-        raise InvalidRecipient(f"'{stripped[:80]}' is not an e-mail address; write it like 'ada@example.com'.") from exc
+        raise InvalidRecipient(
+            f"'{stripped[:80]}' is not an e-mail address; write it like 'ada@example.com'."
+        ) from exc
     return found.ascii_email or found.normalized
 
 
 def _check_headers(message: OutboundMessage) -> None:
     """Refuse what would start a header of its own."""
-    for name, value in (("recipient", message.to), ("subject", message.subject or ""), ("id", message.id)):
+    for name, value in (
+        ("recipient", message.to),
+        ("subject", message.subject or ""),
+        ("id", message.id),
+    ):
         if UNSAFE_IN_HEADER.search(value):
             raise Rejected(
                 f"The {name} holds a line break or control character, which no header can carry; remove it.",

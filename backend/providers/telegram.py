@@ -36,7 +36,14 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers._http import JSON_HEADERS, Answer, Endpoint, ErrorTable, credential_check, refusal
+from backend.providers._http import (
+    JSON_HEADERS,
+    Answer,
+    Endpoint,
+    ErrorTable,
+    credential_check,
+    refusal,
+)
 
 _TOKEN: Final = re.compile(r"[0-9]+:[A-Za-z0-9_.-]+")
 _WEBHOOK_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
@@ -75,7 +82,9 @@ class TelegramCredentials(Credentials):
     @classmethod
     def _has_the_shape_of_a_token(cls, value: SecretStr) -> SecretStr:
         if _TOKEN.fullmatch(value.get_secret_value()) is None:
-            raise ValueError("is not a bot token; it looks like 123456:ABC-DEF, copy it from @BotFather")
+            raise ValueError(
+                "is not a bot token; it looks like 123456:ABC-DEF, copy it from @BotFather"
+            )
         return value
 
     @field_validator("webhook_secret")
@@ -106,7 +115,9 @@ class TelegramProvider(Provider[TelegramCredentials]):
 
     @classmethod
     def is_group(cls, to: str) -> bool:
-        return to.startswith(("-", "@"))  # groups have negative ids; an @name is a channel or a group
+        return to.startswith(
+            ("-", "@")
+        )  # groups have negative ids; an @name is a channel or a group
 
     def _endpoint(self, method: str) -> Endpoint:
         token = self.credentials.bot_token.get_secret_value()
@@ -160,7 +171,8 @@ class TelegramProvider(Provider[TelegramCredentials]):
             raise self._refusal(answer, message.text)
         if not isinstance(result, dict) or not isinstance(result.get("message_id"), int):
             raise OutcomeUnknown(
-                "Telegram said ok without a message id; it may have taken the message.", code="garbled_answer"
+                "Telegram said ok without a message id; it may have taken the message.",
+                code="garbled_answer",
             )
         said = {} if migrated_to is None else {"migratedToChatId": str(migrated_to)}
         # A message id counts within its chat; callbacks name both.

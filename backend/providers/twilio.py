@@ -48,7 +48,15 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers._http import JSON_HEADERS, Answer, Endpoint, ErrorTable, credential_check, is_opt_out, refusal
+from backend.providers._http import (
+    JSON_HEADERS,
+    Answer,
+    Endpoint,
+    ErrorTable,
+    credential_check,
+    is_opt_out,
+    refusal,
+)
 from backend.providers._recipients import phone_number
 
 log = structlog.get_logger(__name__)
@@ -110,9 +118,14 @@ class TwilioCredentials(Credentials):
         pattern=r"^AC[A-Za-z0-9_.]{1,64}$",
         title="Account SID",
         description="On the first page of the Twilio console.",
-        json_schema_extra={"placeholder": "AC5f0d2c7e91b84a3c8d6e0f1a2b3c4d5e", "destination": True},
+        json_schema_extra={
+            "placeholder": "AC5f0d2c7e91b84a3c8d6e0f1a2b3c4d5e",
+            "destination": True,
+        },
     )
-    auth_token: Token = Field(title="Auth token", description="Beside the account SID; it also signs callbacks.")
+    auth_token: Token = Field(
+        title="Auth token", description="Beside the account SID; it also signs callbacks."
+    )
     from_number: str | None = Field(
         None,
         max_length=16,
@@ -125,7 +138,10 @@ class TwilioCredentials(Credentials):
         pattern=r"^MG[A-Za-z0-9_.]{1,64}$",
         title="Messaging service SID",
         description="Twilio picks the number. Goes before the from number.",
-        json_schema_extra={"placeholder": "MG8c41d6f2a97b4e05b1c2d3e4f5a6b7c8", "destination": False},
+        json_schema_extra={
+            "placeholder": "MG8c41d6f2a97b4e05b1c2d3e4f5a6b7c8",
+            "destination": False,
+        },
     )
 
     @model_validator(mode="after")
@@ -133,7 +149,9 @@ class TwilioCredentials(Credentials):
         if self.from_number is None and self.messaging_service_sid is None:
             raise ValueError("fromNumber or messagingServiceSid is needed; give one of them")
         if self.from_number is not None and _SENDER.fullmatch(self.from_number) is None:
-            raise ValueError("fromNumber must be a phone number like '+14155550100' or a sender of up to 11 letters")
+            raise ValueError(
+                "fromNumber must be a phone number like '+14155550100' or a sender of up to 11 letters"
+            )
         return self
 
 
@@ -157,7 +175,9 @@ class TwilioProvider(Provider[TwilioCredentials]):
         self.hidden = (*self.hidden, basic)
         # Not empty, for the package would read the process's environment in its place.
         environment = {"TWILIO_ACCOUNT_SID": account_sid}
-        client = Client(account_sid, token, http_client=_PooledHttpClient(self, basic), environment=environment)
+        client = Client(
+            account_sid, token, http_client=_PooledHttpClient(self, basic), environment=environment
+        )
         client.api.base_url = context.base_urls["twilio"]
         self._account = client.api.v2010.accounts(account_sid)
         self._messages = self._account.messages
@@ -180,7 +200,9 @@ class TwilioProvider(Provider[TwilioCredentials]):
             account = await self._account.fetch_async()
             name, status = self.quote(account.friendly_name or ""), self.quote(account.status or "")
             if status != "active":
-                raise Unauthorized(f"The Twilio account '{name}' is {status or 'of no known status'}.", code=status)
+                raise Unauthorized(
+                    f"The Twilio account '{name}' is {status or 'of no known status'}.", code=status
+                )
             return Health(
                 True,
                 f"Connected to Twilio: account '{name}' answered in {elapsed_ms()} ms.",
@@ -199,10 +221,14 @@ class TwilioProvider(Provider[TwilioCredentials]):
             provider_id = None  # the package could not read the answer
         if not isinstance(provider_id, str):
             raise OutcomeUnknown(
-                "Twilio answered without a message SID; it may have taken the message.", code="garbled_answer"
+                "Twilio answered without a message SID; it may have taken the message.",
+                code="garbled_answer",
             )
         said = {"status": status, "segments": segments}
-        return Accepted(provider_id, answer={name: value for name, value in said.items() if isinstance(value, str)})
+        return Accepted(
+            provider_id,
+            answer={name: value for name, value in said.items() if isinstance(value, str)},
+        )
 
     async def find_sent(self, message: OutboundMessage) -> Accepted | None:
         """Look for the recipient, text and sender among what was made since the message exists."""
@@ -212,16 +238,28 @@ class TwilioProvider(Provider[TwilioCredentials]):
         with credential_check():
             try:
                 listed = await self._messages.list_async(to=message.to, limit=_LOOKED_THROUGH)
-                found = [one for one in listed if self._is_of(one, message) and one.date_created >= since]
+                found = [
+                    one for one in listed if self._is_of(one, message) and one.date_created >= since
+                ]
             except (TwilioException, AttributeError, TypeError, ValueError) as exc:
-                raise Unavailable("Twilio answered with a list that cannot be read.", code="garbled_answer") from exc
+                raise Unavailable(
+                    "Twilio answered with a list that cannot be read.", code="garbled_answer"
+                ) from exc
         # Newest first: the oldest is what was made next after the message.
         one = next((one for one in reversed(found) if one.status not in _REFUSED), None)
-        return None if one is None else Accepted(str(one.sid), answer={"status": str(one.status), "found": True})
+        return (
+            None
+            if one is None
+            else Accepted(str(one.sid), answer={"status": str(one.status), "found": True})
+        )
 
     def _is_of(self, one: Any, message: OutboundMessage) -> bool:
         service = self.credentials.messaging_service_sid
-        is_ours = one.from_ == self.credentials.from_number if service is None else one.messaging_service_sid == service
+        is_ours = (
+            one.from_ == self.credentials.from_number
+            if service is None
+            else one.messaging_service_sid == service
+        )
         same = (one.to, one.body, one.direction) == (message.to, message.text, "outbound-api")
         return bool(is_ours and same)
 

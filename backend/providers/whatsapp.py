@@ -46,7 +46,15 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers._http import JSON_HEADERS, Answer, Endpoint, ErrorTable, credential_check, is_opt_out, refusal
+from backend.providers._http import (
+    JSON_HEADERS,
+    Answer,
+    Endpoint,
+    ErrorTable,
+    credential_check,
+    is_opt_out,
+    refusal,
+)
 from backend.providers._recipients import phone_number
 
 log = structlog.get_logger(__name__)
@@ -144,7 +152,9 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
     summary = "Text and approved templates from a WhatsApp Business number, by Meta's Cloud API."
     recipient_kind = "phone"
     recipient_example = "+14155550123"
-    capabilities = frozenset({Capability.TEXT, Capability.TEMPLATE, Capability.RECEIPTS, Capability.READ_RECEIPTS})
+    capabilities = frozenset(
+        {Capability.TEXT, Capability.TEMPLATE, Capability.RECEIPTS, Capability.READ_RECEIPTS}
+    )
     pacing = Pacing(per_second=80, per_recipient_per_second=1 / 6)
     text_limit = 4096
     callback_type = "application/json"
@@ -158,15 +168,27 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
     def __init__(self, credentials: WhatsAppCredentials, context: ProviderContext) -> None:
         super().__init__(credentials, context)
         self._number_url = f"{context.base_urls['whatsapp']}/{credentials.phone_number_id}"
-        self._headers = {**JSON_HEADERS, "Authorization": f"Bearer {credentials.access_token.get_secret_value()}"}
+        self._headers = {
+            **JSON_HEADERS,
+            "Authorization": f"Bearer {credentials.access_token.get_secret_value()}",
+        }
         self._messages = self._endpoint("POST", f"{self._number_url}/messages")
 
     def account_key(self) -> str:
-        return digest(self.type, self.credentials.phone_number_id, self.credentials.access_token.get_secret_value())
+        return digest(
+            self.type,
+            self.credentials.phone_number_id,
+            self.credentials.access_token.get_secret_value(),
+        )
 
     def _endpoint(self, method: str, url: str) -> Endpoint:
         return Endpoint(
-            self.context.http, method, url, self._headers, timeout_s=self.context.timeout_s, title=self.title
+            self.context.http,
+            method,
+            url,
+            self._headers,
+            timeout_s=self.context.timeout_s,
+            title=self.title,
         )
 
     @classmethod
@@ -181,7 +203,11 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
                 raise self._refusal(answer)
             name = self.quote(answer.body.get("verified_name", ""))
             number = self.quote(answer.body.get("display_phone_number", ""))
-            account = f"account '{name}'" if name else f"number {number or self.credentials.phone_number_id}"
+            account = (
+                f"account '{name}'"
+                if name
+                else f"number {number or self.credentials.phone_number_id}"
+            )
             return Health(
                 True,
                 f"Connected to WhatsApp Cloud API: {account} answered in {elapsed_ms()} ms.",
@@ -239,7 +265,9 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
         """Return None for a status we do not know; raises ValueError for an item without an id."""
         known = _STATUSES.get(str(status.get("status")))
         if known is None:
-            log.warning("receipt.unknown_status", provider=self.type, status=str(status.get("status"))[:40])
+            log.warning(
+                "receipt.unknown_status", provider=self.type, status=str(status.get("status"))[:40]
+            )
             return None
         provider_id, ours = status.get("id"), status.get("biz_opaque_callback_data")
         if not isinstance(provider_id, str) or not provider_id:
@@ -316,7 +344,10 @@ def _accepted(answer: Answer) -> Accepted:
     first = messages[0] if isinstance(messages, list) and messages else None
     if not isinstance(first, dict) or not isinstance(first.get("id"), str):
         raise OutcomeUnknown(
-            "WhatsApp answered without a message id; it may have taken the message.", code="garbled_answer"
+            "WhatsApp answered without a message id; it may have taken the message.",
+            code="garbled_answer",
         )
     status = first.get("message_status")
-    return Accepted(first["id"], answer={"messageStatus": status} if isinstance(status, str) else {})
+    return Accepted(
+        first["id"], answer={"messageStatus": status} if isinstance(status, str) else {}
+    )

@@ -115,7 +115,9 @@ def _owner(directory: Path) -> Account | None:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError as exc:
-        raise NoAccount(f"{directory} belongs to user id {uid}, which has no passwd entry; give it one.") from exc
+        raise NoAccount(
+            f"{directory} belongs to user id {uid}, which has no passwd entry; give it one."
+        ) from exc
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 

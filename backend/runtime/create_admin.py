@@ -31,15 +31,21 @@ def create_admin(settings: Settings, *, email: str, password: str) -> bool:
     try:
         address = _address.validate_python(email)
     except ValidationError as exc:
-        raise NoAdministrator(f"'{email[:80]}' is not an e-mail address; write it like ada@example.com.") from exc
+        raise NoAdministrator(
+            f"'{email[:80]}' is not an e-mail address; write it like ada@example.com."
+        ) from exc
     try:
         return asyncio.run(_make(settings, address, password))
     except ValidationFailed as exc:
         raise NoAdministrator(exc.message) from exc
     except ProgrammingError as exc:
-        raise NoAdministrator("The database has no tables yet; run 'messagejs migrate', then this again.") from exc
+        raise NoAdministrator(
+            "The database has no tables yet; run 'messagejs migrate', then this again."
+        ) from exc
     except OperationalError as exc:
-        raise NoAdministrator(f"The database cannot be used: {exc.orig}. Check DATABASE_URL and the server.") from exc
+        raise NoAdministrator(
+            f"The database cannot be used: {exc.orig}. Check DATABASE_URL and the server."
+        ) from exc
 
 
 async def _make(settings: Settings, email: str, password: str) -> bool:
@@ -47,6 +53,8 @@ async def _make(settings: Settings, email: str, password: str) -> bool:
     try:
         async with database.transaction() as session:
             vault = Vault(*settings.encryption_keys())
-            return await make_admin(session, settings=settings, vault=vault, email=email, password=password)
+            return await make_admin(
+                session, settings=settings, vault=vault, email=email, password=password
+            )
     finally:
         await database.close()

@@ -42,7 +42,9 @@ class DataDir:
 
     def require_writable(self) -> None:
         """Make the directory if need be; raises DataDirUnusable when it cannot be made or written."""
-        remedy = "Choose another one with --data-dir or MESSAGEJS_DATA_DIR, or fix its owner and mode."
+        remedy = (
+            "Choose another one with --data-dir or MESSAGEJS_DATA_DIR, or fix its owner and mode."
+        )
         try:
             # Root's servers run as another account and must get through to their own directories.
             self.path.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
@@ -50,7 +52,9 @@ class DataDir:
             probe.touch()
             probe.unlink()
         except OSError as exc:
-            raise DataDirUnusable(f"The data directory {self.path} is not writable ({exc.strerror}). {remedy}") from exc
+            raise DataDirUnusable(
+                f"The data directory {self.path} is not writable ({exc.strerror}). {remedy}"
+            ) from exc
 
     def looks_writable(self) -> bool:
         """Tell without making anything."""

@@ -33,7 +33,10 @@ def examine(environment: Environment) -> bool:
     console = Console(highlight=False)
     for finding in findings:
         mark, color = _MARKS[finding.state]
-        console.print(Text.assemble((f"{mark} ", color), f"{finding.topic:<12} ", finding.text), soft_wrap=True)
+        console.print(
+            Text.assemble((f"{mark} ", color), f"{finding.topic:<12} ", finding.text),
+            soft_wrap=True,
+        )
     wrong = sum(finding.state == "wrong" for finding in findings)
     console.print()
     if wrong:
@@ -69,7 +72,9 @@ def _findings(environment: Environment) -> Iterator[Finding]:
     if settings.database_url is not None:
         yield from installation(settings)
         return
-    yield Finding("secrets", "note", f"made in {environment.data_dir().secrets_path} at the first start")
+    yield Finding(
+        "secrets", "note", f"made in {environment.data_dir().secrets_path} at the first start"
+    )
     yield Finding("database", "note", "embedded, not running; 'messagejs up' starts it")
     yield asyncio.run(redis(settings))
 
@@ -95,7 +100,9 @@ def _data_dir(environment: Environment) -> Finding:
     if data_dir.looks_writable():
         return Finding("data dir", "ok", str(data_dir.path))
     return Finding(
-        "data dir", "wrong", f"{data_dir.path} is not writable; fix its owner, or choose another with --data-dir"
+        "data dir",
+        "wrong",
+        f"{data_dir.path} is not writable; fix its owner, or choose another with --data-dir",
     )
 
 
@@ -112,7 +119,9 @@ def _disk(environment: Environment) -> Finding:
 
 def _server(settings: Settings, running: Running | None) -> Finding:
     if running is not None:
-        return Finding("server", "ok", f"'messagejs up' runs at {running.url} (pid {running.supervisor.pid})")
+        return Finding(
+            "server", "ok", f"'messagejs up' runs at {running.url} (pid {running.supervisor.pid})"
+        )
     return server(settings)
 
 
@@ -122,16 +131,27 @@ def _frontend(settings: Settings) -> Finding:
     except CannotStart as exc:
         return Finding("dashboard", "note", str(exc))
     if site is None:
-        return Finding("dashboard", "note", "not built yet, or older than its sources; the next start builds it")
+        return Finding(
+            "dashboard",
+            "note",
+            "not built yet, or older than its sources; the next start builds it",
+        )
     return Finding("dashboard", "ok", f"built in {site}")
 
 
 def print_settings(environment: Environment) -> None:
     settings = environment.settings()
-    table = Table("variable", "value", "from", "meaning", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        "variable", "value", "from", "meaning", box=None, pad_edge=False, header_style="bold"
+    )
     table.columns[1].overflow = "fold"
     for field_name, field in Settings.model_fields.items():
         name = variable(field_name)
-        table.add_row(name, shown_value(settings, field_name), environment.source(name), field.description or "")
+        table.add_row(
+            name,
+            shown_value(settings, field_name),
+            environment.source(name),
+            field.description or "",
+        )
     # A pipe gets whole values; a terminal wraps them.
     Console(highlight=False, width=None if sys.stdout.isatty() else 240).print(table)

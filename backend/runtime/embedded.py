@@ -29,7 +29,9 @@ from backend.runtime.process import Command, end_leftovers, minimal_env
 
 _NAME: Final = "messagejs"
 _UNREADABLE_FILE: Final = re.compile(r"\bAOF\b|append only file|Internal error in RDB")
-_NOT_THE_FILE: Final = re.compile("No space left|Permission denied|Read-only|Too many open files|[Uu]nix socket")
+_NOT_THE_FILE: Final = re.compile(
+    "No space left|Permission denied|Read-only|Too many open files|[Uu]nix socket"
+)
 _SOCKET_PATH_BYTES: Final = 103  # macOS takes 104 with the final zero, Linux 108
 
 
@@ -66,7 +68,12 @@ class EmbeddedPostgres:
     name = "postgres"
 
     def __init__(
-        self, layout: Layout, *, max_connections: int = 200, options: Sequence[str] = (), quiet: bool = True
+        self,
+        layout: Layout,
+        *,
+        max_connections: int = 200,
+        options: Sequence[str] = (),
+        quiet: bool = True,
     ) -> None:
         self._layout = layout
         self._data = layout.state / "postgres"
@@ -113,13 +120,23 @@ class EmbeddedPostgres:
 
     def _run(self, *argv: str | Path, stdin: str = "") -> None:
         command = Command(
-            argv=tuple(map(str, argv)), env=minimal_env(), cwd=self._layout.state, account=self._layout.account
+            argv=tuple(map(str, argv)),
+            env=minimal_env(),
+            cwd=self._layout.state,
+            account=self._layout.account,
         )
         done = subprocess.run(
-            command.argv, input=stdin, text=True, capture_output=True, check=False, **command.popen_options()
+            command.argv,
+            input=stdin,
+            text=True,
+            capture_output=True,
+            check=False,
+            **command.popen_options(),
         )
         if done.returncode != 0:
-            raise ServerFailed(f"{Path(argv[0]).name} failed: {(done.stderr or done.stdout).strip()}")
+            raise ServerFailed(
+                f"{Path(argv[0]).name} failed: {(done.stderr or done.stdout).strip()}"
+            )
 
     def command(self) -> Command:
         settings = {
@@ -132,7 +149,15 @@ class EmbeddedPostgres:
             "jit": "off",  # short statements: compiling them costs more than it saves
             "cluster_name": _NAME,
         }
-        argv = [str(self._bin / "postgres"), "-D", str(self._data), "-k", str(self._layout.sockets), "-h", ""]
+        argv = [
+            str(self._bin / "postgres"),
+            "-D",
+            str(self._data),
+            "-k",
+            str(self._layout.sockets),
+            "-h",
+            "",
+        ]
         for key, value in settings.items():
             argv += ["-c", f"{key}={value}"]
         for option in self._options:
@@ -223,7 +248,11 @@ class EmbeddedValkey:
         reasons = [line for line in lines if _UNREADABLE_FILE.search(line)]
         # A damage that it crashes on has no words of its own.
         is_unreadable = bool(reasons) or self._failed_starts > 1
-        if not files.exists() or not is_unreadable or any(_NOT_THE_FILE.search(line) for line in lines):
+        if (
+            not files.exists()
+            or not is_unreadable
+            or any(_NOT_THE_FILE.search(line) for line in lines)
+        ):
             return ""
         aside = files.with_name(f"appendonlydir.unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
         files.rename(aside)
@@ -246,7 +275,9 @@ class Layout:
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
         link = self.data_dir / "servers"
         self.state = link.resolve() if link.is_symlink() else self.data_dir
-        self.account: Account | None = server_account(self.state / "postgres", self.data_dir, create=True)
+        self.account: Account | None = server_account(
+            self.state / "postgres", self.data_dir, create=True
+        )
         if self.account is not None and self.state == self.data_dir:
             if not self.account.may_traverse(self.data_dir / "postgres"):
                 self.data_dir.chmod(0o711)
@@ -289,7 +320,9 @@ class Layout:
         except FileExistsError:
             info = path.lstat()
             if not stat.S_ISDIR(info.st_mode) or info.st_uid != uid:  # /tmp is everybody's
-                raise ServerFailed(f"{path} exists and is not a directory of user id {uid}; remove it.") from None
+                raise ServerFailed(
+                    f"{path} exists and is not a directory of user id {uid}; remove it."
+                ) from None
 
     def postgres_password(self) -> str:
         return self._password("postgres-password")
@@ -338,7 +371,9 @@ class EmbeddedServers:
         for server, process in self._running:
             self._wait(server, process)
 
-    def _wait(self, server: Server, process: subprocess.Popen[bytes], patience_s: float = 30.0) -> None:
+    def _wait(
+        self, server: Server, process: subprocess.Popen[bytes], patience_s: float = 30.0
+    ) -> None:
         deadline = time.monotonic() + patience_s
         while True:
             try:

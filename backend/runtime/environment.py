@@ -70,7 +70,11 @@ class Environment:
         running = data_dir.running()
         if own := os.environ.get("DATABASE_URL"):
             # A supervisor on the same database may run the Redis that is not set.
-            if running is None or os.environ.get("REDIS_URL") or running.environment.get("DATABASE_URL") != own:
+            if (
+                running is None
+                or os.environ.get("REDIS_URL")
+                or running.environment.get("DATABASE_URL") != own
+            ):
                 return None
             self.add({"REDIS_URL": running.environment.get("REDIS_URL", "")}, "messagejs up")
             return running

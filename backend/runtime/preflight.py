@@ -49,7 +49,9 @@ def configuration_problems(settings: Settings, part: Part) -> list[Problem]:
     """Return what is missing of the settings, for a database that is set."""
     problems = []
     try:
-        already_set = {name for name in secrets.NAMES if getattr(settings, name.lower()) is not None}
+        already_set = {
+            name for name in secrets.NAMES if getattr(settings, name.lower()) is not None
+        }
         secrets.require_all(already_set, _SECRETS[part])
     except SecretMissing as exc:
         problems.append(Problem("secrets", str(exc)))
@@ -95,14 +97,20 @@ async def database_problems(settings: Settings, *, leave_fingerprints: bool) -> 
             wrong = await compare(connection, Fingerprints.of(settings))
             problems += [Problem("secrets", text) for text in wrong]
     except psycopg.Error as exc:
-        return Flight([Problem("database", f"does not answer: {first_line(exc)}", stops=False, is_away=True)])
+        return Flight(
+            [Problem("database", f"does not answer: {first_line(exc)}", stops=False, is_away=True)]
+        )
     finally:
         await connection.close()
     return Flight(problems, fit.detail)
 
 
 def require_fit(
-    settings: Settings, part: Part, remark: Callable[[str], None], *, waits_for_database: bool = False
+    settings: Settings,
+    part: Part,
+    remark: Callable[[str], None],
+    *,
+    waits_for_database: bool = False,
 ) -> None:
     """Raise Unfit with all that keeps a process from starting; `remark` is told of what does not.
 

@@ -45,9 +45,13 @@ class OwnProgram:
 class WebProgram(OwnProgram):
     """Ready when /readyz says so: database, Redis and migrations included."""
 
-    def __init__(self, settings: Settings, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, arguments: tuple[str, ...], environment: dict[str, str]
+    ) -> None:
         super().__init__("web", ("web", *arguments), environment)
-        self._host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)  # noqa: S104 (asking, not binding)
+        self._host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(
+            settings.host, settings.host
+        )  # noqa: S104 (asking, not binding)
         self._port = settings.port
 
     def probe(self) -> None:

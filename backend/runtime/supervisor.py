@@ -37,7 +37,9 @@ class Plan:
     web: Program
     workers: Sequence[Program]
     announced: dict[str, str]
-    check: Callable[[], None] = lambda: None  # what may keep our processes from starting; after the migration
+    check: Callable[[], None] = lambda: (
+        None
+    )  # what may keep our processes from starting; after the migration
 
 
 class Supervisor:
@@ -112,7 +114,9 @@ class Supervisor:
             await asyncio.wait_for(child.ready.wait(), _READY_PATIENCE_S)
         except TimeoutError as exc:
             why = await asyncio.to_thread(child.why_not_ready)
-            raise ServerFailed(f"{child.name} is not ready after {_READY_PATIENCE_S:g} s: {why}") from exc
+            raise ServerFailed(
+                f"{child.name} is not ready after {_READY_PATIENCE_S:g} s: {why}"
+            ) from exc
 
     async def _migrate(self) -> None:
         # It speaks only when it has to wait for somebody, or fails.
@@ -131,7 +135,9 @@ class Supervisor:
                 supervisor=Identity.of(os.getpid()),
                 url=self._settings.public_url,
                 environment=self._plan.announced,
-                children={name: identity for name, identity in children.items() if identity is not None},
+                children={
+                    name: identity for name, identity in children.items() if identity is not None
+                },
             )
         )
 
@@ -144,9 +150,13 @@ class Supervisor:
         drain_s = self._settings.shutdown_grace_s + _DRAIN_MARGIN_S
         stops = [child.stop(_WEB_STOP_S if child.name == "web" else drain_s) for child in ours]
         # One that cannot be stopped must not keep the others, nor the servers, from being stopped in order.
-        for child, outcome in zip(ours, await asyncio.gather(*stops, return_exceptions=True), strict=True):
+        for child, outcome in zip(
+            ours, await asyncio.gather(*stops, return_exceptions=True), strict=True
+        ):
             if isinstance(outcome, Exception):
-                self._printer.remark(f"{child.name} could not be stopped", error=type(outcome).__name__)
+                self._printer.remark(
+                    f"{child.name} could not be stopped", error=type(outcome).__name__
+                )
         for child in reversed([child for child in self._children if child.name in servers]):
             await child.stop(_SERVER_STOP_S)
         if self._watches:
@@ -156,7 +166,13 @@ class Supervisor:
             self._printer.remark("stopped", after_s=round(time.monotonic() - began, 1))
 
 
-def run(plan: Plan, settings: Settings, data_dir: DataDir, printer: Printer, on_ready: Callable[[], None]) -> None:
+def run(
+    plan: Plan,
+    settings: Settings,
+    data_dir: DataDir,
+    printer: Printer,
+    on_ready: Callable[[], None],
+) -> None:
     """Run a plan in the main thread until it is stopped; raises CannotStart."""
 
     async def main() -> None:

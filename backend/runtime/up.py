@@ -41,7 +41,9 @@ def up(environment: Environment, *, dashboard: bool, on_ready: Callable[[Setting
 
         def announce_ready() -> None:
             took_s = time.monotonic() - began
-            _print_ready(environment, settings, data_dir, printer, dashboard=dashboard, took_s=took_s)
+            _print_ready(
+                environment, settings, data_dir, printer, dashboard=dashboard, took_s=took_s
+            )
             on_ready(settings)
 
         supervisor.run(plan, settings, data_dir, printer, announce_ready)
@@ -57,7 +59,11 @@ def _prepare_environment(
     if settings.database_url is not None:
         secrets.require_all(already_set)
     servers: list[Program] = []
-    layout = Layout(data_dir.path) if settings.database_url is None or settings.redis_url is None else None
+    layout = (
+        Layout(data_dir.path)
+        if settings.database_url is None or settings.redis_url is None
+        else None
+    )
     if layout is not None and layout.account is not None and layout.account.warning:
         printer.remark(layout.account.warning)
     if settings.database_url is None and layout is not None:
@@ -67,8 +73,12 @@ def _prepare_environment(
                 "where others use it, make new secrets"
             )
         environment.add(secrets.generate_missing(data_dir, already_set), "secrets.env")
-        connections = (settings.web_workers + settings.workers) * settings.database_pool_size + _SPARE_CONNECTIONS
-        postgres = EmbeddedPostgres(layout, max_connections=connections, quiet=settings.log_level != "debug")
+        connections = (
+            settings.web_workers + settings.workers
+        ) * settings.database_pool_size + _SPARE_CONNECTIONS
+        postgres = EmbeddedPostgres(
+            layout, max_connections=connections, quiet=settings.log_level != "debug"
+        )
         environment.add({"DATABASE_URL": postgres.url}, "messagejs up")
         servers.append(postgres)
         if "ALLOW_PRIVATE_NETWORK" not in os.environ and settings.is_local:
@@ -84,14 +94,18 @@ def _prepare_environment(
     return servers
 
 
-def _plan(settings: Settings, servers: list[Program], printer: Printer, *, dashboard: bool) -> supervisor.Plan:
+def _plan(
+    settings: Settings, servers: list[Program], printer: Printer, *, dashboard: bool
+) -> supervisor.Plan:
     environment = printer.child_environment()
     announced = ("DATABASE_URL", "REDIS_URL", "ALLOW_PRIVATE_NETWORK", "HOST", "PORT")
     return supervisor.Plan(
         servers=servers,
         migration=OwnProgram("migrate", ("migrate", "--quiet"), environment),
         web=WebProgram(settings, () if dashboard else ("--no-dashboard",), environment),
-        workers=[OwnProgram(f"worker-{n + 1}", ("worker",), environment) for n in range(settings.workers)],
+        workers=[
+            OwnProgram(f"worker-{n + 1}", ("worker",), environment) for n in range(settings.workers)
+        ],
         announced={name: os.environ[name] for name in announced if os.environ.get(name)},
         check=lambda: require_fit(settings, "any", printer.remark),
     )
@@ -103,7 +117,9 @@ def _build_progress(printer: Printer) -> Callable[[str], None]:
     def progress(line: str) -> None:
         nonlocal began
         if not began:
-            printer.remark("building the dashboard; this happens once and after changes, and takes half a minute")
+            printer.remark(
+                "building the dashboard; this happens once and after changes, and takes half a minute"
+            )
             began = True
         printer.line("build", line)
 
@@ -129,8 +145,12 @@ def _print_ready(
     elsewhere = f"   (database: {link.resolve()})" if link.is_symlink() else ""
     printer.plain(f"  Data        {data_dir.path}{elsewhere}")
     if environment.source("REGISTRATION") == "default" and settings.registration != "open":
-        printer.plain("  Accounts    by invitation after the first ('messagejs create-admin' makes one);")
-        printer.plain("              REGISTRATION=open lets everybody register who reaches this server")
+        printer.plain(
+            "  Accounts    by invitation after the first ('messagejs create-admin' makes one);"
+        )
+        printer.plain(
+            "              REGISTRATION=open lets everybody register who reaches this server"
+        )
     if settings.workers == 0:
         printer.plain("  Workers     none: messages wait until one runs ('messagejs worker')")
     printer.plain("  Stop        Ctrl-C")

@@ -61,7 +61,9 @@ class Pulse:
 class Watch:
     """The reading end: ends each process that has beaten and then not for `silence_s`."""
 
-    def __init__(self, connection: Connection, silence_s: float, *, look_s: float = BEAT_EVERY_S) -> None:
+    def __init__(
+        self, connection: Connection, silence_s: float, *, look_s: float = BEAT_EVERY_S
+    ) -> None:
         self._connection = connection
         self._silence_s = silence_s
         self._look_s = look_s
@@ -78,7 +80,12 @@ class Watch:
             chunk = os.read(self._connection.fileno(), _READ_BYTES)
             if not chunk:
                 return False
-            heard.update(pid for (pid,) in _NUMBER.iter_unpack(chunk[: len(chunk) // _NUMBER.size * _NUMBER.size]))
+            heard.update(
+                pid
+                for (pid,) in _NUMBER.iter_unpack(
+                    chunk[: len(chunk) // _NUMBER.size * _NUMBER.size]
+                )
+            )
         self._count(heard)
         return True
 
@@ -98,7 +105,9 @@ class Watch:
 
 
 def _end(hung: Identity, silence_s: float) -> None:
-    log.error("watchdog.ended", pid=hung.pid, reason=f"its event loop did not answer for {silence_s:g} s")
+    log.error(
+        "watchdog.ended", pid=hung.pid, reason=f"its event loop did not answer for {silence_s:g} s"
+    )
     hung.send_signal(_DUMP_SIGNAL)
     time.sleep(_DUMP_PATIENCE_S)
     hung.kill()

@@ -30,7 +30,9 @@ _API: Final = "backend.api.app:create_api"
 # Our loggers' handlers, not Granian's own.
 _LOGGING: Final = {
     "handlers": {},
-    "loggers": {name: {"handlers": [], "propagate": True} for name in ("_granian", "granian.access")},
+    "loggers": {
+        name: {"handlers": [], "propagate": True} for name in ("_granian", "granian.access")
+    },
 }
 
 
@@ -174,9 +176,13 @@ def require_free_port(host: str, port: int, *, patience_s: float = 0.0) -> None:
 
 def _bind_problem(host: str, port: int) -> CannotStart | None:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
     except socket.gaierror as exc:
-        return CannotStart(f"HOST={host} is not an address of this machine ({exc.strerror}); use 127.0.0.1 or 0.0.0.0.")
+        return CannotStart(
+            f"HOST={host} is not an address of this machine ({exc.strerror}); use 127.0.0.1 or 0.0.0.0."
+        )
     with socket.socket(family, kind, protocol) as probe:
         # As servers do, for connections in TIME_WAIT. A listener refuses us all the same.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

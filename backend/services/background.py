@@ -112,4 +112,6 @@ class BackgroundTasks:
             state.failures += 1
             state.failures_in_a_row += 1
             state.failed_at = now
-            await asyncio.sleep(min(_RESTART_CAP_S, _RESTART_BASE_S * 2 ** min(state.failures_in_a_row - 1, 10)))
+            await asyncio.sleep(
+                min(_RESTART_CAP_S, _RESTART_BASE_S * 2 ** min(state.failures_in_a_row - 1, 10))
+            )

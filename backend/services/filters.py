@@ -31,7 +31,9 @@ def select_wanted(
     type_column: Any = None,
 ) -> Any:
     """Return the select of a project's rows that are wanted, without the deleted ones."""
-    query = select(model).where(col(model.project_id) == project_id, col(model.deleted_at).is_(None))
+    query = select(model).where(
+        col(model.project_id) == project_id, col(model.deleted_at).is_(None)
+    )
     if wanted.q:
         query = query.where(col(model.name).icontains(wanted.q, autoescape=True))
     if wanted.is_active is not None:

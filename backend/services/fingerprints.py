@@ -50,7 +50,10 @@ class Fingerprints:
     @classmethod
     def of(cls, settings: Settings) -> Fingerprints:
         """Raises MissingSetting when a secret that stored rows depend on is not set."""
-        keys = [_fingerprint("ENCRYPTION_KEY", key.strip().lower()) for key in settings.encryption_keys()]
+        keys = [
+            _fingerprint("ENCRYPTION_KEY", key.strip().lower())
+            for key in settings.encryption_keys()
+        ]
         pepper = _fingerprint("KEY_PEPPER", settings.require_key_pepper())
         jwt = settings.jwt_secret
         return cls(
@@ -60,16 +63,24 @@ class Fingerprints:
         )
 
 
-async def wrong_secrets(connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints) -> list[str]:
+async def wrong_secrets(
+    connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints
+) -> list[str]:
     """Return what is wrong with this process's secrets, a sentence with the remedy each. Writes nothing."""
     stored = await _stored(connection)
     if stored is None:
         return []
-    wrong = [name for name, known in fingerprints.readable.items() if name in stored and stored[name] not in known]
+    wrong = [
+        name
+        for name, known in fingerprints.readable.items()
+        if name in stored and stored[name] not in known
+    ]
     return [_REMEDIES[name] for name in wrong]
 
 
-async def settle_secrets(connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints) -> list[str]:
+async def settle_secrets(
+    connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints
+) -> list[str]:
     """Leave or replace the fingerprints where that is for this process to do; returns as `wrong_secrets` does."""
     stored = await _stored(connection)
     if stored is None:
@@ -84,7 +95,9 @@ async def settle_secrets(connection: psycopg.AsyncConnection[Any], fingerprints:
 
 async def _stored(connection: psycopg.AsyncConnection[Any]) -> dict[str, str] | None:
     """None: the schema is from before the fingerprints."""
-    row = await (await connection.execute("SELECT to_regclass('secret_fingerprints') IS NOT NULL")).fetchone()
+    row = await (
+        await connection.execute("SELECT to_regclass('secret_fingerprints') IS NOT NULL")
+    ).fetchone()
     if row is None or not row[0]:
         return None
     return dict(await (await connection.execute(_READ)).fetchall())

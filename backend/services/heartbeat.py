@@ -42,7 +42,12 @@ class Heartbeat:
     """`failing` returns the background tasks that fail now, of everything in this process."""
 
     def __init__(
-        self, pool: RawPool, *, role: Role, fingerprints: Fingerprints, failing: Callable[[], list[TaskState]]
+        self,
+        pool: RawPool,
+        *,
+        role: Role,
+        fingerprints: Fingerprints,
+        failing: Callable[[], list[TaskState]],
     ) -> None:
         self._pool = pool
         self._failing = failing
@@ -81,7 +86,10 @@ class Heartbeat:
         """Take the row away at a clean end; what cannot be taken is forgotten in time by the others."""
         self._has_ended = True
         try:
-            async with asyncio.timeout(_CLOSE_S), self._pool.connection(timeout=_CLOSE_S) as connection:
+            async with (
+                asyncio.timeout(_CLOSE_S),
+                self._pool.connection(timeout=_CLOSE_S) as connection,
+            ):
                 await connection.execute("DELETE FROM processes WHERE id = %s", (self._row["id"],))
         except (psycopg.Error, TimeoutError) as exc:
             log.info("heartbeat.not_ended", error=type(exc).__name__)

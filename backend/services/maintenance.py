@@ -53,7 +53,9 @@ DELETE FROM sessions WHERE id = ANY(ARRAY(
 _FORGET_PROCESSES: Final = "DELETE FROM processes WHERE beat_at < now() - interval '1 hour'"
 
 
-async def keep_partitions(table: str, connection: psycopg.AsyncConnection[Any], now: datetime | None = None) -> None:
+async def keep_partitions(
+    table: str, connection: psycopg.AsyncConnection[Any], now: datetime | None = None
+) -> None:
     """Make the months ahead, and those of rows that had to go to DEFAULT, with these rows moved to them.
 
     A month that cannot be made stops no other; the first error is raised at the end.
@@ -70,7 +72,9 @@ async def keep_partitions(table: str, connection: psycopg.AsyncConnection[Any], 
             errors.append(exc)
         else:
             if moved:
-                log.warning("maintenance.rows_moved", table=table, month=f"{start:%Y-%m}", rows=moved)
+                log.warning(
+                    "maintenance.rows_moved", table=table, month=f"{start:%Y-%m}", rows=moved
+                )
     if errors:
         raise errors[0]
 

@@ -36,7 +36,9 @@ class Page(Generic[ItemT]):
         return self.next_cursor is not None
 
 
-async def fetch_page(session: AsyncSession, query: Any, id_column: Any, page: PageRequest) -> Page[Any]:
+async def fetch_page(
+    session: AsyncSession, query: Any, id_column: Any, page: PageRequest
+) -> Page[Any]:
     """Return the page of `query`, a select of one model, ordered by its UUIDv7 id, newest first."""
     total = (await session.exec(select(func.count()).select_from(query.subquery()))).one()
     if page.cursor is not None:

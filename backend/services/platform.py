@@ -62,19 +62,26 @@ class Platform:
     callbacks: CallbackIntake
     on_change: list[Callable[[set[Change]], None]] = field(default_factory=list)
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
-    supervised: list[BackgroundTasks] = field(default_factory=list)  # of the whole process; a worker adds its own
+    supervised: list[BackgroundTasks] = field(
+        default_factory=list
+    )  # of the whole process; a worker adds its own
     heartbeat: Heartbeat = field(init=False)
     health: Health = field(init=False)
 
     @classmethod
-    async def open(cls, settings: Settings, *, role: Role = "web", reports: bool = True) -> Platform:
+    async def open(
+        cls, settings: Settings, *, role: Role = "web", reports: bool = True
+    ) -> Platform:
         """Connect lazily: a database or Redis that is away does not keep the process from starting.
 
         `reports`: it speaks for its process; a second platform of a process does not.
         """
         database = Database(settings.require_database_url(), pool_size=settings.database_pool_size)
         client = redis.asyncio.Redis.from_url(
-            settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
+            settings.require_redis_url(),
+            socket_timeout=5,
+            socket_connect_timeout=2,
+            health_check_interval=30,
         )
         doorbell = Doorbell(client, settings.require_redis_url())
         receipts = ReceiptStore(database.raw, BodyQuota(settings.callback_kept_bytes))
@@ -124,7 +131,10 @@ class Platform:
             callbacks=CallbackIntake(database, vault, providers, receipts, applier),
         )
         platform.heartbeat = Heartbeat(
-            database.raw, role=role, fingerprints=Fingerprints.of(settings), failing=platform.failing_tasks
+            database.raw,
+            role=role,
+            fingerprints=Fingerprints.of(settings),
+            failing=platform.failing_tasks,
         )
         platform.health = Health(platform)
         platform.supervised.append(platform.background)
@@ -189,7 +199,9 @@ class Platform:
         url = self.settings.require_redis_url()
         # A Unix socket knows no keep-alive, and its connection refuses the option.
         options = {} if url.startswith("unix://") else {"socket_keepalive": True}
-        listener = redis.asyncio.Redis.from_url(url, socket_timeout=None, socket_connect_timeout=2, **options)
+        listener = redis.asyncio.Redis.from_url(
+            url, socket_timeout=None, socket_connect_timeout=2, **options
+        )
         try:
             await self._listen(listener)
         finally:
@@ -202,7 +214,12 @@ class Platform:
                     await channel.subscribe(INVALIDATION_CHANNEL)
                     async for message in channel.listen():
                         if message["type"] == "message":
-                            self._forget({Change(kind, UUID(row)) for kind, row in orjson.loads(message["data"])})
+                            self._forget(
+                                {
+                                    Change(kind, UUID(row))
+                                    for kind, row in orjson.loads(message["data"])
+                                }
+                            )
             except (redis.RedisError, OSError) as exc:
                 log.debug("changes.unreachable", error=type(exc).__name__)
             await asyncio.sleep(_RECONNECT_S)

@@ -40,7 +40,9 @@ def code_revisions() -> tuple[str, ...]:
 
 async def read_schema_fit(connection: psycopg.AsyncConnection[Any]) -> SchemaFit:
     """Compare the database's schema with this code."""
-    revision = await _value(connection, "alembic_version", "SELECT max(version_num) FROM alembic_version")
+    revision = await _value(
+        connection, "alembic_version", "SELECT max(version_num) FROM alembic_version"
+    )
     oldest = await _value(connection, "schema_compat", "SELECT max(oldest_code) FROM schema_compat")
     return fit_of(revision, oldest)
 
@@ -53,11 +55,15 @@ def fit_of(revision: str | None, oldest_code: str | None) -> SchemaFit:
     if revision is None or revision in known:
         where = f"is at '{revision}'" if revision else "is not there yet"
         return SchemaFit(
-            "behind", revision, f"The schema {where}, this version needs '{head}'; run 'messagejs migrate'."
+            "behind",
+            revision,
+            f"The schema {where}, this version needs '{head}'; run 'messagejs migrate'.",
         )
     if oldest_code is not None and head >= oldest_code:
         return SchemaFit(
-            "newer", revision, f"The schema is at '{revision}', newer than this version's '{head}' and good for it."
+            "newer",
+            revision,
+            f"The schema is at '{revision}', newer than this version's '{head}' and good for it.",
         )
     return SchemaFit(
         "too_new",

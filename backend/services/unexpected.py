@@ -21,7 +21,12 @@ from backend.outages import is_outage
 log = structlog.get_logger()
 
 # The doors refuse by name what cannot be stored; what they let through is still the request's.
-_UNSTORABLE: Final = (sqlalchemy.exc.DataError, psycopg.DataError, orjson.JSONEncodeError, UnicodeEncodeError)
+_UNSTORABLE: Final = (
+    sqlalchemy.exc.DataError,
+    psycopg.DataError,
+    orjson.JSONEncodeError,
+    UnicodeEncodeError,
+)
 
 
 def as_app_error(exc: Exception) -> AppError:
@@ -32,17 +37,22 @@ def as_app_error(exc: Exception) -> AppError:
         server = "Redis" if isinstance(exc, redis.RedisError) else "The database"
         log.warning("server.away", server=server, error=type(exc).__name__)
         return ServiceUnavailable(
-            f"{server} does not answer; nothing was changed. Try again shortly.", headers={"Retry-After": "2"}
+            f"{server} does not answer; nothing was changed. Try again shortly.",
+            headers={"Retry-After": "2"},
         )
     if isinstance(exc, _UNSTORABLE):
         # Not the error's text: Postgres quotes the value in it.
         log.error("request.unstorable", error=type(exc).__name__, place=_place(exc))
-        return BadRequest("The request has a value that cannot be stored; send large numbers as strings.")
+        return BadRequest(
+            "The request has a value that cannot be stored; send large numbers as strings."
+        )
     if isinstance(exc, sqlalchemy.exc.SQLAlchemyError | psycopg.Error):
         log.error("database.error", error=type(exc).__name__, exc_info=exc)
         return DatabaseError("The database refused the operation; nothing was changed.")
     log.error("unexpected", error=type(exc).__name__, exc_info=exc)
-    return ServerError("Something went wrong on our side; it has been logged under this request id.")
+    return ServerError(
+        "Something went wrong on our side; it has been logged under this request id."
+    )
 
 
 def _is_about_a_file(exc: Exception) -> bool:
@@ -51,5 +61,7 @@ def _is_about_a_file(exc: Exception) -> bool:
 
 def _place(exc: Exception) -> str:
     """Return where in our code it was raised: module.py:42."""
-    own = [frame for frame in traceback.extract_tb(exc.__traceback__) if "backend" in frame.filename]
+    own = [
+        frame for frame in traceback.extract_tb(exc.__traceback__) if "backend" in frame.filename
+    ]
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""

@@ -19,7 +19,9 @@ def code(parts: Any, **props: Any) -> rx.Component:
     return h.pre(h.each(parts, _piece), **props)
 
 
-def code_tabs(*, language: Any, on_pick: Any, text: Any, parts: Any, small: bool = False) -> rx.Component:
+def code_tabs(
+    *, language: Any, on_pick: Any, text: Any, parts: Any, small: bool = False
+) -> rx.Component:
     """The call in three languages with a Copy button."""
     names = (("javascript", "JavaScript"), ("python", "Python"), ("curl", "cURL"))
     tabs = [
@@ -34,6 +36,9 @@ def code_tabs(*, language: Any, on_pick: Any, text: Any, parts: Any, small: bool
         for key, name in names
     ]
     bar = h.div(
-        *tabs, h.span(copy_button(text), class_name="end"), class_name="tabs small" if small else "tabs", role="tablist"
+        *tabs,
+        h.span(copy_button(text), class_name="end"),
+        class_name="tabs small" if small else "tabs",
+        role="tablist",
     )
     return h.fragment(bar, code(parts))

@@ -29,17 +29,25 @@ def button(*children: Child, look: str = "sec", size: str = "", **props: Any) ->
     return h.button(*children, class_name=f"btn {look} {size} {extra}", **props)
 
 
-def link_button(*children: Child, to: Any, look: str = "sec", size: str = "", **props: Any) -> rx.Component:
+def link_button(
+    *children: Child, to: Any, look: str = "sec", size: str = "", **props: Any
+) -> rx.Component:
     return h.link(*children, to=to, class_name=f"btn {look} {size}", **props)
 
 
-def busy_button(text: str, *, busy: Any, icon: str | None = None, look: str = "pri", **props: Any) -> rx.Component:
+def busy_button(
+    text: str, *, busy: Any, icon: str | None = None, look: str = "pri", **props: Any
+) -> rx.Component:
     """A button that shows its work and cannot be pressed twice."""
     idle = h.icon(icon) if icon else None
-    return button(h.when(busy, h.span(class_name="busy"), idle), text, look=look, disabled=busy, **props)
+    return button(
+        h.when(busy, h.span(class_name="busy"), idle), text, look=look, disabled=busy, **props
+    )
 
 
-def copy_button(value: Any, *, text: str | None = "Copy", look: str = "ghost", size: str = "sm") -> rx.Component:
+def copy_button(
+    value: Any, *, text: str | None = "Copy", look: str = "ghost", size: str = "sm"
+) -> rx.Component:
     """Copies in the browser (dashboard.js) and says so for a moment."""
     return button(
         h.icon("copy", 14),
@@ -69,8 +77,16 @@ def field(
     """
     control_id = props.pop("control_id", getattr(control, "id", None))
     note = h.span(hint, class_name="hint") if hint is not None else h.fragment()
-    below = note if error is None else h.when(error, h.span(error, class_name="hint bad", role="alert"), note)
-    extra = h.fragment() if isinstance(optional, str) and not optional else h.span(optional, class_name="opt")
+    below = (
+        note
+        if error is None
+        else h.when(error, h.span(error, class_name="hint bad", role="alert"), note)
+    )
+    extra = (
+        h.fragment()
+        if isinstance(optional, str) and not optional
+        else h.span(optional, class_name="opt")
+    )
     at_right = h.fragment(h.span(class_name="grow"), aside) if aside is not None else h.fragment()
     name = h.span(h.label(label, html_for=control_id), extra, at_right, class_name="label")
     class_name: Any = "field" if error is None else h.pick(error, "field bad", "field")
@@ -85,10 +101,16 @@ def text_input(name: str, **props: Any) -> rx.Component:
 
 
 def check(name: str, text: Child, **props: Any) -> rx.Component:
-    return h.label(h.input_(type="checkbox", name=name, class_name="check", **props), h.span(text), class_name="row")
+    return h.label(
+        h.input_(type="checkbox", name=name, class_name="check", **props),
+        h.span(text),
+        class_name="row",
+    )
 
 
-def segment(*options: tuple[str, str], value: Any, on_pick: Any, size: str = "sm", label: str = "") -> rx.Component:
+def segment(
+    *options: tuple[str, str], value: Any, on_pick: Any, size: str = "sm", label: str = ""
+) -> rx.Component:
     """A few exclusive choices side by side; `options` are (value, text)."""
     buttons = [
         h.button(
@@ -128,7 +150,9 @@ def card(
     if title is None:
         return h.section(*children, class_name=f"card {extra}", **props)
     note = h.span(meta, class_name="muted small hide-s") if meta is not None else h.fragment()
-    head = h.div(h.h2(title), note, h.span(class_name="grow"), actions or h.fragment(), class_name="ch")
+    head = h.div(
+        h.h2(title), note, h.span(class_name="grow"), actions or h.fragment(), class_name="ch"
+    )
     return h.section(head, *children, class_name=f"card {extra}", **props)
 
 
@@ -148,7 +172,9 @@ def page_title(title: str, *actions: Child) -> rx.Component:
 def skeleton_rows(count: int = 3) -> rx.Component:
     """What stands in a card until its rows are there."""
     rows = [
-        h.div(h.span(class_name="skel", style={"width": f"{width}%"}), style={"padding": "12px 16px"})
+        h.div(
+            h.span(class_name="skel", style={"width": f"{width}%"}), style={"padding": "12px 16px"}
+        )
         for width in (38, 52, 30, 46, 34)[:count]
     ]
     return h.div(*rows, aria_hidden="true")

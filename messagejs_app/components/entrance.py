@@ -33,18 +33,29 @@ def sheet(*children: Child) -> rx.Component:
 
 def heading(title: Child, sub: Child) -> rx.Component:
     words = h.div(h.h1(title), h.div(sub, class_name="sub"), style={"textAlign": "center"})
-    style = {"display": "flex", "flexDirection": "column", "alignItems": "center", "gap": "16px", "marginBottom": "8px"}
+    style = {
+        "display": "flex",
+        "flexDirection": "column",
+        "alignItems": "center",
+        "gap": "16px",
+        "marginBottom": "8px",
+    }
     return h.div(mark(32), words, style=style)
 
 
 def problem(sentence: Any, *action: Child) -> rx.Component:
     """What is wrong with no field in particular; nothing where there is no sentence."""
     words = h.span(sentence, class_name="grow")
-    return h.when(sentence, h.div(h.icon("triangle_alert", 14), words, *action, class_name="note bad", role="alert"))
+    return h.when(
+        sentence,
+        h.div(h.icon("triangle_alert", 14), words, *action, class_name="note bad", role="alert"),
+    )
 
 
 def success(*words: Child) -> rx.Component:
-    return h.div(h.icon("check", 14), h.span(*words, class_name="grow"), class_name="note ok", role="status")
+    return h.div(
+        h.icon("check", 14), h.span(*words, class_name="grow"), class_name="note ok", role="status"
+    )
 
 
 def no_mail() -> rx.Component:
@@ -56,7 +67,9 @@ def entry(name: str, **props: Any) -> rx.Component:
 
     dashboard.js fills it, once: a value from the State would come after somebody has begun to type.
     """
-    return h.input_(id=name, name=name, class_name="input lg", required=True, data_query=name, **props)
+    return h.input_(
+        id=name, name=name, class_name="input lg", required=True, data_query=name, **props
+    )
 
 
 def email_entry() -> rx.Component:
@@ -68,7 +81,9 @@ def handed_on(name: str) -> rx.Component:
     return h.input_(type="hidden", name=name, data_query=name)
 
 
-def password_field(label: str, *, error: Any, hint: Child = None, aside: Child = None, **props: Any) -> rx.Component:
+def password_field(
+    label: str, *, error: Any, hint: Child = None, aside: Child = None, **props: Any
+) -> rx.Component:
     eye = button(
         h.icon("eye_off"),
         look="ghost",

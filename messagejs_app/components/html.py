@@ -31,22 +31,34 @@ class _Element:
 
 def tag(element: str, /, *children: Child, **props: Any) -> rx.Component:
     """Return `element`; `data_*` properties become attributes of that name."""
-    component: rx.Component = getattr(rx.el, element)(*children, **_with_attributes(props, ("data_",)))
+    component: rx.Component = getattr(rx.el, element)(
+        *children, **_with_attributes(props, ("data_",))
+    )
     return component
 
 
 def _with_attributes(props: dict[str, Any], prefixes: tuple[str, ...]) -> dict[str, Any]:
     """Move the properties with these prefixes to where Reflex passes attributes on as they are."""
-    moved = {name.replace("_", "-"): props.pop(name) for name in list(props) if name.startswith(prefixes)}
+    moved = {
+        name.replace("_", "-"): props.pop(name) for name in list(props) if name.startswith(prefixes)
+    }
     return {**props, "custom_attrs": {**moved, **props.get("custom_attrs", {})}} if moved else props
 
 
-article, aside, button, col, colgroup = map(_Element, ("article", "aside", "button", "col", "colgroup"))
+article, aside, button, col, colgroup = map(
+    _Element, ("article", "aside", "button", "col", "colgroup")
+)
 dd, div, dl, dt, em, form = map(_Element, ("dd", "div", "dl", "dt", "em", "form"))
 h1, h2, h3, header, hr, i, iframe = map(_Element, ("h1", "h2", "h3", "header", "hr", "i", "iframe"))
-input_, label, main, mark, nav, option = map(_Element, ("input", "label", "main", "mark", "nav", "option"))
-p, pre, section, select, span, strong = map(_Element, ("p", "pre", "section", "select", "span", "strong"))
-table, tbody, td, textarea, th, thead, tr = map(_Element, ("table", "tbody", "td", "textarea", "th", "thead", "tr"))
+input_, label, main, mark, nav, option = map(
+    _Element, ("input", "label", "main", "mark", "nav", "option")
+)
+p, pre, section, select, span, strong = map(
+    _Element, ("p", "pre", "section", "select", "span", "strong")
+)
+table, tbody, td, textarea, th, thead, tr = map(
+    _Element, ("table", "tbody", "td", "textarea", "th", "thead", "tr")
+)
 external = _Element("a")
 
 
@@ -60,11 +72,15 @@ class _Link(rx.Component):
 
 def link(*children: Child, to: Any, **props: Any) -> rx.Component:
     """A link inside the dashboard: no page load."""
-    return _Link.create(*children, to=to, **_with_attributes(props, ("data_", "aria_", "title", "role")))
+    return _Link.create(
+        *children, to=to, **_with_attributes(props, ("data_", "aria_", "title", "role"))
+    )
 
 
 def when(condition: Any, then: Child, otherwise: Child = None) -> rx.Component:
-    component: rx.Component = rx.cond(condition, then, rx.fragment() if otherwise is None else otherwise)
+    component: rx.Component = rx.cond(
+        condition, then, rx.fragment() if otherwise is None else otherwise
+    )
     return component
 
 
@@ -89,7 +105,9 @@ def each(items: Iterable[ItemT], draw: Callable[[ItemT], rx.Component]) -> rx.Co
 
 def icon(name: str, size: int = 16, **props: Any) -> rx.Component:
     """A Lucide icon; decoration, so hidden from screen readers."""
-    component: rx.Component = rx.icon(name, size=size, stroke_width=1.75, custom_attrs={"aria-hidden": "true"}, **props)
+    component: rx.Component = rx.icon(
+        name, size=size, stroke_width=1.75, custom_attrs={"aria-hidden": "true"}, **props
+    )
     return component
 
 
@@ -185,4 +203,6 @@ class _NativeForm(_Native):
 
 
 def native_form(*children: Child, action: str, **props: Any) -> rx.Component:
-    return _NativeForm.create(*children, action=action, method="post", **_with_attributes(props, ("hidden",)))
+    return _NativeForm.create(
+        *children, action=action, method="post", **_with_attributes(props, ("hidden",))
+    )

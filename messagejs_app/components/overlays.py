@@ -12,7 +12,12 @@ from messagejs_app.components.html import Child
 
 
 def dialog(
-    *children: Child, is_open: Any, title: Child, sentence: Child = None, on_change: Any = None, narrow: bool = False
+    *children: Child,
+    is_open: Any,
+    title: Child,
+    sentence: Child = None,
+    on_change: Any = None,
+    narrow: bool = False,
 ) -> rx.Component:
     """A dialog over the page. Without `on_change`, Escape and a click outside do nothing."""
     props: dict[str, Any] = {"open": is_open}
@@ -20,12 +25,17 @@ def dialog(
     if on_change is not None:
         props["on_open_change"] = on_change
     else:
-        content |= {"on_escape_key_down": rx.prevent_default, "on_interact_outside": rx.prevent_default}
+        content |= {
+            "on_escape_key_down": rx.prevent_default,
+            "on_interact_outside": rx.prevent_default,
+        }
     if sentence is None:
         content["aria_describedby"] = ""
     heading = h.div(
         rx.dialog.title(title, as_child=False, class_name="mj-title", margin="0", size="5"),
-        rx.dialog.description(sentence, class_name="sub", size="2") if sentence is not None else h.fragment(),
+        rx.dialog.description(sentence, class_name="sub", size="2")
+        if sentence is not None
+        else h.fragment(),
         class_name="dh",
     )
     body: rx.Component = rx.dialog.content(heading, *children, **content)
@@ -34,7 +44,14 @@ def dialog(
 
 
 def confirm(
-    *, is_open: Any, title: Child, sentence: Child, verb: str, on_confirm: Any, on_change: Any, busy: Any = False
+    *,
+    is_open: Any,
+    title: Child,
+    sentence: Child,
+    verb: str,
+    on_confirm: Any,
+    on_change: Any,
+    busy: Any = False,
 ) -> rx.Component:
     """Ask before something that cannot be taken back."""
     foot = h.div(
@@ -42,14 +59,24 @@ def confirm(
         busy_button(verb, busy=busy, look="red", on_click=on_confirm),
         class_name="df",
     )
-    return dialog(foot, is_open=is_open, title=title, sentence=sentence, on_change=on_change, narrow=True)
+    return dialog(
+        foot, is_open=is_open, title=title, sentence=sentence, on_change=on_change, narrow=True
+    )
 
 
-def menu(trigger: rx.Component, *items: Child, align: str = "end", side: str = "bottom") -> rx.Component:
+def menu(
+    trigger: rx.Component, *items: Child, align: str = "end", side: str = "bottom"
+) -> rx.Component:
     root: rx.Component = rx.dropdown_menu.root(
         rx.dropdown_menu.trigger(trigger),
         rx.dropdown_menu.content(
-            *items, align=align, side=side, side_offset=4, class_name="mj-menu", variant="soft", size="2"
+            *items,
+            align=align,
+            side=side,
+            side_offset=4,
+            class_name="mj-menu",
+            variant="soft",
+            size="2",
         ),
         modal=False,
     )
@@ -59,9 +86,15 @@ def menu(trigger: rx.Component, *items: Child, align: str = "end", side: str = "
 def menu_item(
     text: Child, icon: str | None = None, *, danger: bool = False, tick: Any = None, **props: Any
 ) -> rx.Component:
-    tail = h.when(tick, h.icon("check", 14, class_name="tick")) if tick is not None else h.fragment()
+    tail = (
+        h.when(tick, h.icon("check", 14, class_name="tick")) if tick is not None else h.fragment()
+    )
     item: rx.Component = rx.dropdown_menu.item(
-        h.icon(icon, 14) if icon else h.fragment(), h.span(text), tail, class_name="danger" if danger else "", **props
+        h.icon(icon, 14) if icon else h.fragment(),
+        h.span(text),
+        tail,
+        class_name="danger" if danger else "",
+        **props,
     )
     return item
 
@@ -77,5 +110,7 @@ def menu_rule() -> rx.Component:
 
 def more_menu(*items: Child) -> rx.Component:
     """The `...` at the end of a row."""
-    trigger = button(h.icon("ellipsis"), look="ghost", size="icon sm", aria_label="More", class_name="act")
+    trigger = button(
+        h.icon("ellipsis"), look="ghost", size="icon sm", aria_label="More", class_name="act"
+    )
     return menu(trigger, *items)

@@ -34,7 +34,11 @@ OUTCOMES: Final[dict[str, tuple[str, str]]] = {
 SERIES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("Delivered", "delivered", (Status.DELIVERED, Status.READ)),
     ("Sent", "sent", (Status.SENT,)),
-    ("In progress", "progress", (Status.QUEUED, Status.SCHEDULED, Status.SENDING, Status.UNCERTAIN)),
+    (
+        "In progress",
+        "progress",
+        (Status.QUEUED, Status.SCHEDULED, Status.SENDING, Status.UNCERTAIN),
+    ),
     ("Failed", "failed", (Status.FAILED, Status.UNDELIVERED, Status.EXPIRED)),
     ("Blocked", "blocked", (Status.BLOCKED, Status.CANCELED)),
 )

@@ -21,7 +21,13 @@ from messagejs_app.pages.templates import editor_view as template_editor
 from messagejs_app.pages.templates import list_page as templates
 
 # What nobody has to be signed in for.
-PUBLIC: Final = (sign_in.SignIn, recovery.Forgot, recovery.Reset, recovery.Confirm, invitation.InvitationState)
+PUBLIC: Final = (
+    sign_in.SignIn,
+    recovery.Forgot,
+    recovery.Reset,
+    recovery.Confirm,
+    invitation.InvitationState,
+)
 
 
 def register(app: rx.App) -> None:

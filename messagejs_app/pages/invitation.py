@@ -43,9 +43,15 @@ class InvitationState(Session):
         except InvalidLink:
             self.stand = "dead"
             return None
-        self._put(invited_project=found.project_name, invited_email=found.email, invited_as=found.role.value)
+        self._put(
+            invited_project=found.project_name,
+            invited_email=found.email,
+            invited_as=found.role.value,
+        )
         again = f"/invitation?{urlencode({'token': self._token})}"
-        self.register_path = f"/register?{urlencode({'invitation': self._token, 'email': found.email})}"
+        self.register_path = (
+            f"/register?{urlencode({'invitation': self._token, 'email': found.email})}"
+        )
         self.login_path = f"/login?{urlencode({'next': again, 'email': found.email})}"
         try:
             async with current_platform().database.transaction() as session:
@@ -95,7 +101,12 @@ def page() -> rx.Component:
     )
     dead = h.fragment(
         heading("Invitation", "To a project on MessageJS."),
-        h.div(h.icon("triangle_alert", 14), h.span(_DEAD_LINK, class_name="grow"), class_name="note bad", role="alert"),
+        h.div(
+            h.icon("triangle_alert", 14),
+            h.span(_DEAD_LINK, class_name="grow"),
+            class_name="note bad",
+            role="alert",
+        ),
         way_on("Open the dashboard", "/", look="sec"),
     )
     waiting = heading("Invitation", "To a project on MessageJS.")
@@ -107,11 +118,15 @@ def page() -> rx.Component:
 
 def _accept() -> rx.Component:
     form = h.form(
-        busy_button("Accept invitation", busy=InvitationState.is_accepting, type="submit", size="lg"),
+        busy_button(
+            "Accept invitation", busy=InvitationState.is_accepting, type="submit", size="lg"
+        ),
         on_submit=InvitationState.accept,
         reset_on_submit=False,
     )
-    return h.fragment(form, h.div("Signed in as ", InvitationState.me, class_name="muted", style=_CENTERED))
+    return h.fragment(
+        form, h.div("Signed in as ", InvitationState.me, class_name="muted", style=_CENTERED)
+    )
 
 
 def _another() -> rx.Component:
@@ -126,7 +141,9 @@ def _another() -> rx.Component:
 
 
 def _who() -> rx.Component:
-    for_whom = h.div("The invitation is for ", InvitationState.invited_email, class_name="muted", style=_CENTERED)
+    for_whom = h.div(
+        "The invitation is for ", InvitationState.invited_email, class_name="muted", style=_CENTERED
+    )
     return h.fragment(
         for_whom,
         way_on("Create an account", InvitationState.register_path),
@@ -138,4 +155,6 @@ _CENTERED: Final = {"textAlign": "center", "overflowWrap": "anywhere"}
 
 
 def register(app: rx.App) -> None:
-    app.add_page(page, route="/invitation", title="Invitation · MessageJS", on_load=InvitationState.load)
+    app.add_page(
+        page, route="/invitation", title="Invitation · MessageJS", on_load=InvitationState.load
+    )

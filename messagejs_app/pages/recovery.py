@@ -102,7 +102,11 @@ class Forgot(Visit, rx.State):
             await count_mail(platform.redis, email=email, address=address)
             platform.mail.later(
                 recovery.send_reset_link(
-                    platform.database, platform.mail, platform.settings, email=email, address=address
+                    platform.database,
+                    platform.mail,
+                    platform.settings,
+                    email=email,
+                    address=address,
                 )
             )
             self.email, self.is_done = email, True
@@ -160,7 +164,9 @@ class Confirm(Visit, rx.State):
         yield None
         try:
             async with current_platform().database.transaction() as session:
-                user = await recovery.confirm_email(session, token=self._token, address=self._client_address)
+                user = await recovery.confirm_email(
+                    session, token=self._token, address=self._client_address
+                )
                 self.email = user.email
             self.is_done = True
         except InvalidLink:
@@ -179,8 +185,15 @@ def forgot() -> rx.Component:
     )
     # The same words for an unknown address: who asks learns nothing of other people's accounts.
     sent = h.fragment(
-        success("If ", h.span(Forgot.email, class_name="med"), " has an account, a link is on its way to it."),
-        h.span("The link is good once, for an hour. Look into the spam folder, then ask again.", class_name="muted"),
+        success(
+            "If ",
+            h.span(Forgot.email, class_name="med"),
+            " has an account, a link is on its way to it.",
+        ),
+        h.span(
+            "The link is good once, for an hour. Look into the spam folder, then ask again.",
+            class_name="muted",
+        ),
     )
     logged = success(
         "If ",
@@ -191,7 +204,9 @@ def forgot() -> rx.Component:
         sheet(
             heading("Forgot your password?", "Choose a new one by a link to your e-mail address."),
             h.when(Forgot.mail_enabled, None, no_mail()),
-            h.when(_of_now(Forgot, Forgot.is_done), h.when(Forgot.mail_enabled, sent, logged), form),
+            h.when(
+                _of_now(Forgot, Forgot.is_done), h.when(Forgot.mail_enabled, sent, logged), form
+            ),
             other_way("", "Back to sign in", "/login"),
         )
     )
@@ -212,14 +227,20 @@ def reset() -> rx.Component:
         no_validate=True,
     )
     done = h.fragment(
-        success("The password is changed, and every log-in of the account has ended. Sign in with the new one."),
+        success(
+            "The password is changed, and every log-in of the account has ended. Sign in with the new one."
+        ),
         way_on("Sign in", "/login"),
     )
     dead = h.fragment(problem(Reset.errors[""]), way_on("Ask for a new link", "/forgot-password"))
     return entrance(
         sheet(
             heading("Choose a new password", "It ends every log-in of your account."),
-            h.when(_of_now(Reset, Reset.is_done), done, h.when(_of_now(Reset, Reset.errors[""]), dead, form)),
+            h.when(
+                _of_now(Reset, Reset.is_done),
+                done,
+                h.when(_of_now(Reset, Reset.errors[""]), dead, form),
+            ),
         )
     )
 
@@ -231,7 +252,9 @@ def confirm() -> rx.Component:
         reset_on_submit=False,
     )
     done = h.fragment(
-        success(h.span(Confirm.email, class_name="med"), " is confirmed. There is nothing else to do."),
+        success(
+            h.span(Confirm.email, class_name="med"), " is confirmed. There is nothing else to do."
+        ),
         way_on("Open the dashboard", "/"),
     )
     again = h.span("Sign in and ask for another in Settings.", class_name="muted")
@@ -239,12 +262,22 @@ def confirm() -> rx.Component:
     return entrance(
         sheet(
             heading("Confirm your e-mail address", "One press says that it is yours."),
-            h.when(_of_now(Confirm, Confirm.is_done), done, h.when(_of_now(Confirm, Confirm.errors[""]), dead, form)),
+            h.when(
+                _of_now(Confirm, Confirm.is_done),
+                done,
+                h.when(_of_now(Confirm, Confirm.errors[""]), dead, form),
+            ),
         )
     )
 
 
 def register(app: rx.App) -> None:
-    app.add_page(forgot, route="/forgot-password", title="Forgot password · MessageJS", on_load=Forgot.load)
-    app.add_page(reset, route="/reset-password", title="New password · MessageJS", on_load=Reset.load)
-    app.add_page(confirm, route="/confirm-email", title="Confirm e-mail · MessageJS", on_load=Confirm.load)
+    app.add_page(
+        forgot, route="/forgot-password", title="Forgot password · MessageJS", on_load=Forgot.load
+    )
+    app.add_page(
+        reset, route="/reset-password", title="New password · MessageJS", on_load=Reset.load
+    )
+    app.add_page(
+        confirm, route="/confirm-email", title="Confirm e-mail · MessageJS", on_load=Confirm.load
+    )

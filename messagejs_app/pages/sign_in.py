@@ -31,9 +31,15 @@ _PROBLEMS: Final = {
     "EMAIL_TAKEN": ("email", "An account with this e-mail exists. Sign in instead."),
     "INVALID_EMAIL": ("email", "That is not an e-mail address; write it like ada@example.com."),
     "RATE_LIMIT_EXCEEDED": ("password", "Too many attempts. Wait 15 minutes, then try again."),
-    "REGISTRATION_CLOSED": ("", "Registration is closed on this server. Ask its administrator for an account."),
+    "REGISTRATION_CLOSED": (
+        "",
+        "Registration is closed on this server. Ask its administrator for an account.",
+    ),
     # Only an invitation's token and address can be wrong in these two ways.
-    "INVALID_LINK": ("", "The invitation is not valid, has been used or has expired. Ask for a new one."),
+    "INVALID_LINK": (
+        "",
+        "The invitation is not valid, has been used or has expired. Ask for a new one.",
+    ),
     "ACCESS_DENIED": ("email", "The invitation is for another e-mail address. Use that one."),
     "SERVICE_UNAVAILABLE": ("", "The server cannot reach its database. Try again in a moment."),
 }
@@ -57,11 +63,17 @@ class SignIn(rx.State):
         self.sign_in_path = "/login"
         if self.invitation:  # with an account the invitation's own page is the way in
             page = f"/invitation?{urlencode({'token': self.invitation})}"
-            self.sign_in_path = f"/login?{urlencode({'next': page, 'email': query.get('email', '')[:254]})}"
+            self.sign_in_path = (
+                f"/login?{urlencode({'next': page, 'email': query.get('email', '')[:254]})}"
+            )
         code = query.get("error", "")
-        where, sentence = _PROBLEMS.get(code, ("", "That did not work. Check the fields and try again."))
+        where, sentence = _PROBLEMS.get(
+            code, ("", "That did not work. Check the fields and try again.")
+        )
         if code == "REGISTRATION_CLOSED" and current_platform().settings.registration == "invite":
-            sentence = "Registration on this server is by invitation. Ask a project’s owner for one."
+            sentence = (
+                "Registration on this server is by invitation. Ask a project’s owner for one."
+            )
         self.errors = {where: sentence} if code else {}
         return None
 
@@ -71,12 +83,22 @@ def _email() -> rx.Component:
 
 
 def login() -> rx.Component:
-    forgot = h.link("Forgot password?", to="/forgot-password", class_name="link small", style={"fontWeight": 500})
+    forgot = h.link(
+        "Forgot password?",
+        to="/forgot-password",
+        class_name="link small",
+        style={"fontWeight": 500},
+    )
     form = h.native_form(
         heading("Sign in to MessageJS", SignIn.host),
         problem(SignIn.errors[""]),
         _email(),
-        password_field("Password", error=SignIn.errors["password"], aside=forgot, auto_complete="current-password"),
+        password_field(
+            "Password",
+            error=SignIn.errors["password"],
+            aside=forgot,
+            auto_complete="current-password",
+        ),
         handed_on("next"),
         button("Sign in", look="pri", size="lg", type="submit", style={"marginTop": "4px"}),
         other_way("New here? ", "Create an account", "/register"),
@@ -87,7 +109,9 @@ def login() -> rx.Component:
 
 def create_account() -> rx.Component:
     sub = h.pick(
-        SignIn.invitation, "You join the project you are invited to.", "A project with a Sandbox is made for you."
+        SignIn.invitation,
+        "You join the project you are invited to.",
+        "A project with a Sandbox is made for you.",
     )
     name = entry("name", auto_complete="name", placeholder="Ada Lovelace")
     hint = f"At least {MIN_CHARACTERS} characters."
@@ -114,4 +138,6 @@ def create_account() -> rx.Component:
 
 def register(app: rx.App) -> None:
     app.add_page(login, route="/login", title="Sign in · MessageJS", on_load=SignIn.load)
-    app.add_page(create_account, route="/register", title="Create account · MessageJS", on_load=SignIn.load)
+    app.add_page(
+        create_account, route="/register", title="Create account · MessageJS", on_load=SignIn.load
+    )

@@ -72,7 +72,9 @@ class Api:
         project_id: str = response.json()["id"]
         return project_id
 
-    async def key(self, account: Account, project_id: str | None = None, **fields: Any) -> dict[str, Any]:
+    async def key(
+        self, account: Account, project_id: str | None = None, **fields: Any
+    ) -> dict[str, Any]:
         """Return the answer to creating a key; its text is under "key"."""
         path = f"/api/v1/projects/{project_id or account.project_id}/keys"
         response = await self.post(account, path, {"name": "Key", **fields})

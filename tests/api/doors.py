@@ -16,7 +16,9 @@ from tests.api.sample_bodies import filled, operations, sample, sample_body
 from tests.api.tenant import Tenant
 
 DOCUMENT: Final = create_api(Settings()).openapi()
-OPERATIONS: Final = {f"{method} {path}": (method, path, one) for method, path, one in operations(DOCUMENT)}
+OPERATIONS: Final = {
+    f"{method} {path}": (method, path, one) for method, path, one in operations(DOCUMENT)
+}
 # They end the log-in of the run.
 ENDING: Final = ("POST /api/v1/auth/logout", "DELETE /api/v1/auth/sessions/{sessionId}")
 NAMES: Final = [name for name in OPERATIONS if name not in ENDING]
@@ -68,9 +70,17 @@ class Door:
         return OPERATIONS[name][2]
 
     async def ask(
-        self, *, content: bytes | None = None, query: dict[str, str] | None = None, path: dict[str, str] | None = None
+        self,
+        *,
+        content: bytes | None = None,
+        query: dict[str, str] | None = None,
+        path: dict[str, str] | None = None,
     ) -> Response:
-        headers = self.headers if content is None else {**self.headers, "Content-Type": "application/json"}
+        headers = (
+            self.headers
+            if content is None
+            else {**self.headers, "Content-Type": "application/json"}
+        )
         return await self.api.client.request(
             self.method,
             filled(self.url, **{**self.ids, **(path or {})}),
@@ -86,7 +96,9 @@ class Door:
     def body(self) -> Any:
         body = sample_body(DOCUMENT, self.operation, everything=True)
         if self.name == BATCH:
-            items = self.operation["requestBody"]["content"]["application/json"]["schema"]["properties"]["messages"]
+            items = self.operation["requestBody"]["content"]["application/json"]["schema"][
+                "properties"
+            ]["messages"]
             body["messages"] = [sample(DOCUMENT, items["items"], everything=True)]
         return body
 
@@ -104,7 +116,9 @@ def _marked(value: Any) -> Iterator[tuple[Path, Any]]:
         yield ("own", "deep", 0), {**value, "own": {"deep": [_MARK]}}
     elif isinstance(value, list):
         for i, one in enumerate(value):
-            yield from (((i, *path), [*value[:i], marked, *value[i + 1 :]]) for path, marked in _marked(one))
+            yield from (
+                ((i, *path), [*value[:i], marked, *value[i + 1 :]]) for path, marked in _marked(one)
+            )
     if not isinstance(value, dict):
         yield (), _MARK
 

@@ -44,7 +44,9 @@ from tests.api.tenant import Tenant
 SHORT_RUN: Final = 1
 EXAMPLES: Final = int(os.environ.get("MESSAGEJS_FUZZ_EXAMPLES", SHORT_RUN))
 PATIENCE_S: Final = 120 + EXAMPLES * 60
-CALLERS: Final = tuple(os.environ.get("MESSAGEJS_FUZZ_CALLERS", "owner viewer key nobody administrator").split())
+CALLERS: Final = tuple(
+    os.environ.get("MESSAGEJS_FUZZ_CALLERS", "owner viewer key nobody administrator").split()
+)
 # What an API key may call; and what nobody here may, so that one refusal is like another.
 WITH_KEY: Final = r"^/api/v1/(messages|send|campaigns|analytics|stats)\b"
 # What takes another operation's body or parameters: other names of it, an export, a preview, a text alone.
@@ -142,7 +144,9 @@ async def callers(api: Api, ada: Account) -> dict[str, Caller]:
         "key": Caller("key", tenant.key_headers, tenant.key_headers, known, doomed),
         "nobody": Caller("nobody", {}, {}, known, doomed),
         # Not the project's, and the user to be changed is one that nobody else is.
-        "administrator": Caller("administrator", administrator.headers, spare.headers, doomed, doomed),
+        "administrator": Caller(
+            "administrator", administrator.headers, spare.headers, doomed, doomed
+        ),
     }
 
 
@@ -178,9 +182,16 @@ def _config(caller: Caller, wanted: Run) -> SchemathesisConfig:
             },
             "phases": {
                 "examples": {"enabled": "examples" in wanted.phases},
-                "coverage": {"enabled": "coverage" in wanted.phases, "unexpected-methods": ["PATCH"]},
+                "coverage": {
+                    "enabled": "coverage" in wanted.phases,
+                    "unexpected-methods": ["PATCH"],
+                },
                 "fuzzing": {"enabled": "fuzzing" in wanted.phases},
-                "stateful": {"enabled": not pinned, "max-steps": 6, "generation": {"max-examples": EXAMPLES * 10}},
+                "stateful": {
+                    "enabled": not pinned,
+                    "max-steps": 6,
+                    "generation": {"max-examples": EXAMPLES * 10},
+                },
             },
             "operations": [
                 *_left_out(wanted),
@@ -225,17 +236,29 @@ def _boundaries(caller: Caller) -> list[dict[str, Any]]:
         "key": {"exclude-path-regex": WITH_KEY},
         "administrator": {"exclude-path-regex": FOR_ADMINISTRATORS},
     }
-    return [{**without.get(caller.name, {"include-path-regex": "^/"}), **off}, {"include-path-regex": TWINS, **off}]
+    return [
+        {**without.get(caller.name, {"include-path-regex": "^/"}), **off},
+        {"include-path-regex": TWINS, **off},
+    ]
 
 
 def _deletions(caller: Caller, pinned: bool) -> list[dict[str, Any]]:
     """Whoever deletes a thing gets one that nobody else needs; the last id in a path is what is deleted."""
-    of_project = ("connectors/{connectorId}", "templates/{templateId}", "routes/{routeId}", "keys/{keyId}")
+    of_project = (
+        "connectors/{connectorId}",
+        "templates/{templateId}",
+        "routes/{routeId}",
+        "keys/{keyId}",
+    )
     names = (*of_project, "members/{userId}", "{projectId}")
     return [
         {
-            "include-name": "DELETE /api/v1/projects/" + ("" if name == "{projectId}" else "{projectId}/") + name,
-            "parameters": {f"path.{one}": caller.doomed[one] for one in re.findall(r"{(\w+)}", name)},
+            "include-name": "DELETE /api/v1/projects/"
+            + ("" if name == "{projectId}" else "{projectId}/")
+            + name,
+            "parameters": {
+                f"path.{one}": caller.doomed[one] for one in re.findall(r"{(\w+)}", name)
+            },
         }
         for name in names
         if pinned
@@ -261,7 +284,9 @@ async def run(api: Api, app: FastAPI, caller: Caller, wanted: Run) -> None:
 
 def _run(app: FastAPI, caller: Caller, wanted: Run) -> tuple[int, list[str]]:
     """Return how many requests were made, and every distinct failure in words."""
-    schema: BaseSchema = schemathesis.openapi.from_asgi(OPENAPI_PATH, app, config=_config(caller, wanted))
+    schema: BaseSchema = schemathesis.openapi.from_asgi(
+        OPENAPI_PATH, app, config=_config(caller, wanted)
+    )
     schema.hook("filter_failure")(_is_wrong)
     requests, failures = 0, dict[tuple[str, ...], str]()
     for event in from_schema(schema).execute():
@@ -281,7 +306,9 @@ def _failures(event: events.ScenarioFinished) -> dict[tuple[str, ...], str]:
                 continue
             failure = check.failure_info.failure
             response = event.recorder.interactions[case_id].response
-            answer = "" if response is None else f"{response.status_code} {response.content[:400]!r}"
+            answer = (
+                "" if response is None else f"{response.status_code} {response.content[:400]!r}"
+            )
             found[str(failure.operation), failure.title, failure.message[:60]] = (
                 f"{failure.operation}: {failure.title} ({event.phase.value})\n{failure.message}\n"
                 f"{check.failure_info.code_sample}\n{answer}"

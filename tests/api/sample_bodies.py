@@ -46,12 +46,19 @@ def sample(document: Document, schema: dict[str, Any], *, everything: bool = Fal
         if name in _REAL:
             return dict(_REAL[name])
         return sample(
-            document, {**resolved, **{k: v for k, v in schema.items() if k == "examples"}}, everything=everything
+            document,
+            {**resolved, **{k: v for k, v in schema.items() if k == "examples"}},
+            everything=everything,
         )
     for word in ("anyOf", "oneOf", "allOf"):
         if word in schema and not schema.get("examples"):
             return sample(document, schema[word][0], everything=everything)
-    given = (*schema.get("examples", [])[:1], schema.get("const"), *schema.get("enum", [])[:1], schema.get("default"))
+    given = (
+        *schema.get("examples", [])[:1],
+        schema.get("const"),
+        *schema.get("enum", [])[:1],
+        schema.get("default"),
+    )
     told = next((value for value in given if value is not None), None)
     return told if told is not None else _of_type(document, schema, everything=everything)
 
@@ -60,12 +67,22 @@ def _of_type(document: Document, schema: dict[str, Any], *, everything: bool) ->
     kind = schema.get("type")
     if kind == "object":
         wanted = schema.get("properties", {}) if everything else schema.get("required", [])
-        return {name: sample(document, schema["properties"][name], everything=everything) for name in wanted}
+        return {
+            name: sample(document, schema["properties"][name], everything=everything)
+            for name in wanted
+        }
     if kind == "string":
         return (
-            "2030-01-01T00:00:00Z" if schema.get("format") == "date-time" else "x" * max(1, schema.get("minLength", 1))
+            "2030-01-01T00:00:00Z"
+            if schema.get("format") == "date-time"
+            else "x" * max(1, schema.get("minLength", 1))
         )
-    samples: dict[str | None, Any] = {"integer": schema.get("minimum", 1), "number": 1.0, "boolean": True, "array": []}
+    samples: dict[str | None, Any] = {
+        "integer": schema.get("minimum", 1),
+        "number": 1.0,
+        "boolean": True,
+        "array": [],
+    }
     return samples.get(kind)
 
 

@@ -37,7 +37,9 @@ class Shop:
 
     async def ask(self, body: dict[str, Any], key: str | None = None) -> httpx.Response:
         whole = {"templateId": self.template_id, **body}
-        return await self.api.client.post(TOKENS, json=whole, headers={"Authorization": f"Bearer {key or self.secret}"})
+        return await self.api.client.post(
+            TOKENS, json=whole, headers={"Authorization": f"Bearer {key or self.secret}"}
+        )
 
     def forged(self, *, key: str | None = None, **changes: Any) -> str:
         """A token as `key`'s holder signs it, but for the claims that change; None leaves one out."""

@@ -41,7 +41,9 @@ class Tenant:
             "campaignId": self._campaign,
             "invitationId": self._invitation,
         }
-        assert name in makers, f"No maker for {{{name}}}; add one to Tenant, so that its routes are tested."
+        assert name in makers, (
+            f"No maker for {{{name}}}; add one to Tenant, so that its routes are tested."
+        )
         return await makers[name]()
 
     async def _project(self) -> str:
@@ -53,8 +55,12 @@ class Tenant:
     async def _session(self) -> str:
         # Another one than the tests', since its owner gets to end it.
         credentials = {"email": self.account.email, "password": self.account.password}
-        assert (await self.api.client.post("/api/v1/auth/login", json=credentials)).status_code == 200
-        return str((await self.api.get(self.account, "/api/v1/auth/sessions")).json()["sessions"][0]["id"])
+        assert (
+            await self.api.client.post("/api/v1/auth/login", json=credentials)
+        ).status_code == 200
+        return str(
+            (await self.api.get(self.account, "/api/v1/auth/sessions")).json()["sessions"][0]["id"]
+        )
 
     async def _key(self) -> str:
         return str((await self.api.key(self.account, self.project_id))["id"])
@@ -63,13 +69,19 @@ class Tenant:
         return await self._made("connectors", {"type": "sandbox", "name": "Sandbox"})
 
     async def _template(self) -> str:
-        return await self._made("templates", {"name": "Hello", "connectorType": "sandbox", "content": "Hello"})
+        return await self._made(
+            "templates", {"name": "Hello", "connectorType": "sandbox", "content": "Hello"}
+        )
 
     async def _route(self) -> str:
-        return await self._made("routes", {"name": str(ids.new_id()), "steps": [{"channel": "sandbox"}]})
+        return await self._made(
+            "routes", {"name": str(ids.new_id()), "steps": [{"channel": "sandbox"}]}
+        )
 
     async def _invitation(self) -> str:
-        return await self._made("invitations", {"email": f"{ids.new_id()}@example.com", "role": "viewer"})
+        return await self._made(
+            "invitations", {"email": f"{ids.new_id()}@example.com", "role": "viewer"}
+        )
 
     async def _message(self) -> str:
         body = {"to": "someone", "connector": "sandbox", "message": "Private"}
@@ -79,7 +91,12 @@ class Tenant:
         return str(sent.json()["messageId"])
 
     async def _campaign(self) -> str:
-        body = {"name": "Sale", "connector": "sandbox", "message": "Private", "csv": "to\nsomeone\n"}
+        body = {
+            "name": "Sale",
+            "connector": "sandbox",
+            "message": "Private",
+            "csv": "to\nsomeone\n",
+        }
         made = await self.api.client.post("/api/v1/campaigns", json=body, headers=self.key_headers)
         assert made.status_code == 201, made.text
         return str(made.json()["id"])
@@ -95,14 +112,21 @@ class Tenant:
 
     async def rows(self) -> dict[str, list[str]]:
         """Return every row of every table that is this tenant's."""
-        project_id, user_id = ids.decode(ids.PROJECT, self.project_id), ids.decode(ids.USER, self.account.user_id)
+        project_id, user_id = (
+            ids.decode(ids.PROJECT, self.project_id),
+            ids.decode(ids.USER, self.account.user_id),
+        )
         found: dict[str, list[str]] = {}
         async with self.api.platform.database.engine.connect() as connection:
             for name, table in SQLModel.metadata.tables.items():
-                owner = _OWNERS.get(name) or next((c for c in ("project_id", "user_id") if c in table.columns), None)
+                owner = _OWNERS.get(name) or next(
+                    (c for c in ("project_id", "user_id") if c in table.columns), None
+                )
                 if owner is None:
                     continue
                 value = user_id if owner == "user_id" or name == "users" else project_id
                 query = f"SELECT to_jsonb(t)::text FROM {name} t WHERE {owner} = :owner ORDER BY 1"
-                found[name] = list((await connection.execute(text(query), {"owner": value})).scalars())
+                found[name] = list(
+                    (await connection.execute(text(query), {"owner": value})).scalars()
+                )
         return found

@@ -46,7 +46,9 @@ async def test_a_user_who_is_switched_off_is_out_at_once(api: Api, admin: Accoun
     login = {"email": account.email, "password": account.password}
     assert (await api.client.post("/api/v1/auth/login", json=login)).status_code == 401
     await api.put(admin, path, {"isActive": True})
-    assert (await api.get(account, "/api/v1/auth/me")).status_code == 401  # the old log-in stays ended
+    assert (
+        await api.get(account, "/api/v1/auth/me")
+    ).status_code == 401  # the old log-in stays ended
     assert (await api.client.post("/api/v1/auth/login", json=login)).status_code == 200
 
 
@@ -55,8 +57,14 @@ async def test_a_plan_is_changed_and_logged(api: Api, admin: Account) -> None:
     path = f"{PROJECTS}/{account.project_id}"
     assert (await api.get(admin, path)).json()["plan"] == "enterprise"
     assert (await api.put(admin, path, {"plan": "free"})).json()["plan"] == "free"
-    log = (await api.get(account, f"/api/v1/projects/{account.project_id}/audit", action="project.plan_changed")).json()
-    assert [(one["before"], one["after"]) for one in log["entries"]] == [({"plan": "enterprise"}, {"plan": "free"})]
+    log = (
+        await api.get(
+            account, f"/api/v1/projects/{account.project_id}/audit", action="project.plan_changed"
+        )
+    ).json()
+    assert [(one["before"], one["after"]) for one in log["entries"]] == [
+        ({"plan": "enterprise"}, {"plan": "free"})
+    ]
     listed = (await api.get(admin, PROJECTS, limit=100)).json()["projects"]
     assert any(one["id"] == account.project_id and one["plan"] == "free" for one in listed)
     wrong = await api.put(admin, path, {"plan": "gold"})
@@ -99,7 +107,9 @@ async def test_a_project_that_is_switched_off_accepts_nothing_and_only_an_admini
     assert [one["action"] for one in log["entries"]][:2] == ["project.resumed", "project.suspended"]
 
 
-async def test_the_projects_of_a_user_who_is_switched_off_accept_nothing(api: Api, admin: Account) -> None:
+async def test_the_projects_of_a_user_who_is_switched_off_accept_nothing(
+    api: Api, admin: Account
+) -> None:
     account = await api.register()
     bearer = {"Authorization": f"Bearer {(await api.key(account))['key']}"}
     await api.put(admin, f"{USERS}/{account.user_id}", {"isActive": False})

@@ -43,13 +43,20 @@ REFERENCE: list[tuple[str, dict[str, str], dict[str, Any]]] = [
             "topConnectors": [{"type": "whatsapp", "messages": 800}],
         },
     ),
-    (CONNECTORS, {}, {"connectors": [{"type": "whatsapp", "sent": 800, "delivered": 780, "failed": 20}]}),
+    (
+        CONNECTORS,
+        {},
+        {"connectors": [{"type": "whatsapp", "sent": 800, "delivered": 780, "failed": 20}]},
+    ),
     (
         STATS,
         {"startDate": "2024-01-01", "endDate": "2024-12-31"},
         {
             "success": True,
-            "data": {name: {"sent": 150, "received": 89} for name in ("today", "thisWeek", "thisMonth", "total")},
+            "data": {
+                name: {"sent": 150, "received": 89}
+                for name in ("today", "thisWeek", "thisMonth", "total")
+            },
         },
     ),
 ]
@@ -68,9 +75,18 @@ def assert_shape(answer: Any, example: Any, path: str = "") -> None:
             assert_shape(item, example[0], f"{path}[]")
 
 
-async def _two_delivered_one_failed(api: Api, account: Account, *, at: datetime = AT, **fields: Any) -> None:
+async def _two_delivered_one_failed(
+    api: Api, account: Account, *, at: datetime = AT, **fields: Any
+) -> None:
     for status in ("delivered", "read", "failed"):
-        await save(api, account, at=at, status=status, error_code="400" if status == "failed" else None, **fields)
+        await save(
+            api,
+            account,
+            at=at,
+            status=status,
+            error_code="400" if status == "failed" else None,
+            **fields,
+        )
 
 
 @pytest.mark.parametrize(("path", "params", "example"), REFERENCE)
@@ -90,11 +106,23 @@ async def test_messages_are_counted_by_connector_day_and_reason(api: Api) -> Non
     await _two_delivered_one_failed(api, account, sent_at=AT + timedelta(milliseconds=100))
     await save(api, account, at=AT, status="queued", connector_type="telegram")
     response = await api.get(
-        account, MESSAGES, projectId=account.project_id, **{"from": "2024-01-14", "to": "2024-01-16"}
+        account,
+        MESSAGES,
+        projectId=account.project_id,
+        **{"from": "2024-01-14", "to": "2024-01-16"},
     )
     answer = response.json()
-    assert answer["period"] == {"from": "2024-01-14T00:00:00.000Z", "to": "2024-01-16T23:59:59.999Z"}
-    assert answer["totals"] == {"sent": 3, "delivered": 2, "failed": 1, "deliveredRate": 0.6667, "accepted": 4}
+    assert answer["period"] == {
+        "from": "2024-01-14T00:00:00.000Z",
+        "to": "2024-01-16T23:59:59.999Z",
+    }
+    assert answer["totals"] == {
+        "sent": 3,
+        "delivered": 2,
+        "failed": 1,
+        "deliveredRate": 0.6667,
+        "accepted": 4,
+    }
     assert answer["byConnector"] == {
         "whatsapp": {"sent": 3, "delivered": 2, "failed": 1},
         "telegram": {"sent": 0, "delivered": 0, "failed": 0},
@@ -115,7 +143,12 @@ async def test_messages_are_counted_by_connector_day_and_reason(api: Api) -> Non
 async def test_hours_are_shown_in_the_chosen_zone(api: Api) -> None:
     account = await api.register()
     await _two_delivered_one_failed(api, account)
-    params = {"from": "2024-01-15", "to": "2024-01-15", "timezone": "Asia/Kathmandu", "interval": "hour"}
+    params = {
+        "from": "2024-01-15",
+        "to": "2024-01-15",
+        "timezone": "Asia/Kathmandu",
+        "interval": "hour",
+    }
     answer = (await api.get(account, MESSAGES, projectId=account.project_id, **params)).json()
     assert answer["timezone"] == "Asia/Kathmandu"
     assert answer["period"]["from"] == "2024-01-14T18:15:00.000Z"
@@ -131,15 +164,28 @@ async def test_each_connector_has_its_numbers(api: Api, ada: Account) -> None:
     connectors = await api.get(account, f"/api/v1/projects/{account.project_id}/connectors")
     sandbox = connectors.json()["connectors"][0]
     await _two_delivered_one_failed(
-        api, account, connector_id=ids.decode(ids.CONNECTOR, sandbox["id"]), connector_type="sandbox"
+        api,
+        account,
+        connector_id=ids.decode(ids.CONNECTOR, sandbox["id"]),
+        connector_type="sandbox",
     )
     params = {"projectId": account.project_id, "from": "2024-01-15", "to": "2024-01-15"}
     (only,) = (await api.get(account, CONNECTORS, **params)).json()["connectors"]
     assert only["connectorId"] == sandbox["id"]
     assert (only["type"], only["name"], only["isActive"]) == ("sandbox", sandbox["name"], True)
-    assert (only["sent"], only["delivered"], only["failed"], only["deliveredRate"]) == (3, 2, 1, 0.6667)
+    assert (only["sent"], only["delivered"], only["failed"], only["deliveredRate"]) == (
+        3,
+        2,
+        1,
+        0.6667,
+    )
     assert only["failuresByReason"] == [{"code": "400", "messages": 1}]
-    for connector, sent in ((sandbox["id"], 3), ("sandbox", 3), ("telegram", 0), (ids.encode("conn", new_id()), 0)):
+    for connector, sent in (
+        (sandbox["id"], 3),
+        ("sandbox", 3),
+        ("telegram", 0),
+        (ids.encode("conn", new_id()), 0),
+    ):
         answer = (await api.get(account, MESSAGES, connector=connector, **params)).json()
         assert answer["totals"]["sent"] == sent, connector
 
@@ -202,7 +248,11 @@ async def test_only_members_and_keys_may_ask(api: Api, ada: Account, path: str) 
         ({"to": "2024-13-01"}, "to", "VALIDATION_ERROR"),
         ({"from": "2024-02-01", "to": "2024-01-01"}, "from", "VALIDATION_ERROR"),
         ({"from": "2010-01-01"}, "from", "VALIDATION_ERROR"),
-        ({"from": "2024-01-01", "to": "2024-03-01", "interval": "hour"}, "from", "VALIDATION_ERROR"),
+        (
+            {"from": "2024-01-01", "to": "2024-03-01", "interval": "hour"},
+            "from",
+            "VALIDATION_ERROR",
+        ),
         ({"timezone": "Mars/Olympus"}, "timezone", "VALIDATION_ERROR"),
         ({"interval": "minute"}, "interval", "VALIDATION_ERROR"),
         ({"mode": "dry"}, "mode", "VALIDATION_ERROR"),
@@ -215,4 +265,6 @@ async def test_a_wrong_parameter_is_named(
 ) -> None:
     response = await api.get(ada, MESSAGES, projectId=ada.project_id, **params)
     assert response.status_code == 400, response.text
-    assert [(error["field"], error["code"]) for error in response.json()["details"]["errors"]] == [(field, code)]
+    assert [(error["field"], error["code"]) for error in response.json()["details"]["errors"]] == [
+        (field, code)
+    ]

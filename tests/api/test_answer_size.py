@@ -19,7 +19,9 @@ _ROOM_BYTES: Final = 16_000
 # Each message of a batch has an answer of its own.
 _ROOM_A_MESSAGE_BYTES: Final = 450
 _READING: Final = ("POST /api/v1/messages", "POST /api/v1/send", "POST /api/v1/campaigns")
-_BODIES: Final = sorted(name for name in NAMES if json_schema(Door.operation_of(name)) is not None and name != CALLBACK)
+_BODIES: Final = sorted(
+    name for name in NAMES if json_schema(Door.operation_of(name)) is not None and name != CALLBACK
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +50,27 @@ def _hostile() -> Iterator[tuple[str, Any]]:
     yield "a long list", [0] * 70_000
     yield "a deep list", json.loads("[" * 900 + "]" * 900)
     yield "a deep object", _nested(200)
-    yield "many unknown messages", {"messages": [{f"f{i}": 0 for i in range(60)} for _ in range(350)]}
+    yield (
+        "many unknown messages",
+        {"messages": [{f"f{i}": 0 for i in range(60)} for _ in range(350)]},
+    )
     yield "many empty messages", {"messages": [{}] * 500}
     yield "many long names", {"messages": [{"n" * 300: 0} for _ in range(500)]}
     yield "many wrong variables", {"to": "a", "variables": {f"v{i}": None for i in range(1000)}}
-    yield "wrong lists", {"scopes": [0] * 20_000, "allowedOrigins": [0] * 20_000, "steps": [0] * 20_000}
-    yield "wrong maps", {"mapping": {f"m{i}": 0 for i in range(900)}, "to": {f"k{i}": 0 for i in range(900)}}
+    yield (
+        "wrong lists",
+        {"scopes": [0] * 20_000, "allowedOrigins": [0] * 20_000, "steps": [0] * 20_000},
+    )
+    yield (
+        "wrong maps",
+        {"mapping": {f"m{i}": 0 for i in range(900)}, "to": {f"k{i}": 0 for i in range(900)}},
+    )
 
 
 @pytest.mark.parametrize("name", _BODIES)
-async def test_a_large_body_never_makes_a_larger_answer(api: Api, admin: Account, name: str) -> None:
+async def test_a_large_body_never_makes_a_larger_answer(
+    api: Api, admin: Account, name: str
+) -> None:
     door = await Door.open(api, admin, name)
     body = door.body()
     wrong = []
@@ -66,7 +79,9 @@ async def test_a_large_body_never_makes_a_larger_answer(api: Api, admin: Account
         # Each operation has a quarter of them; those that read their bodies themselves have all.
         if (turn + place) % 4 and not name.startswith(_READING):
             continue
-        whole = {**body, **hostile} if isinstance(body, dict) and isinstance(hostile, dict) else hostile
+        whole = (
+            {**body, **hostile} if isinstance(body, dict) and isinstance(hostile, dict) else hostile
+        )
         for value in (hostile, whole):
             content = json.dumps(value).encode()
             assert len(content) < _LIMIT_BYTES + 20_000, what
@@ -75,12 +90,16 @@ async def test_a_large_body_never_makes_a_larger_answer(api: Api, admin: Account
             if name == BATCH and isinstance(hostile, dict):
                 room += _ROOM_A_MESSAGE_BYTES * len(hostile.get("messages", []))
             if answer.status_code >= 500 or len(answer.content) > len(content) + room:
-                wrong.append((what, answer.status_code, len(content), len(answer.content), answer.text[:200]))
+                wrong.append(
+                    (what, answer.status_code, len(content), len(answer.content), answer.text[:200])
+                )
     assert wrong == []
 
 
 async def test_what_is_left_out_of_an_error_is_counted(api: Api, admin: Account) -> None:
-    answer = await api.post(admin, "/api/v1/projects", {"name": "x", **{f"f{i}": 0 for i in range(120)}})
+    answer = await api.post(
+        admin, "/api/v1/projects", {"name": "x", **{f"f{i}": 0 for i in range(120)}}
+    )
     details = answer.json()["details"]
     assert (answer.status_code, len(details["errors"]), details["moreErrors"]) == (400, 50, 70)
     assert "119 more" in answer.json()["error"]
@@ -90,7 +109,9 @@ async def test_a_batch_tells_every_message_its_first_mistake(api: Api, admin: Ac
     key = (await api.key(admin, await api.project(admin)))["key"]
     items = [{f"f{i}": 0 for i in range(30)} for _ in range(100)]
     headers = {"Authorization": f"Bearer {key}"}
-    answer = await api.client.post("/api/v1/messages/batch", json={"messages": items}, headers=headers)
+    answer = await api.client.post(
+        "/api/v1/messages/batch", json={"messages": items}, headers=headers
+    )
     results = answer.json()["results"]
     # The first message shows all of its 30, the second the rest of fifty.
     assert [len(one["details"]["errors"]) for one in results[:4]] == [30, 20, 1, 1]

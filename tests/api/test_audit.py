@@ -32,7 +32,9 @@ async def entries(api: Api, account: Account, **params: Any) -> list[dict[str, A
 async def test_a_change_says_who_what_when_and_from_where(api: Api) -> None:
     account = await api.register(name="Grace")
     key = await api.key(account, name="Shop")
-    await api.put(account, f"/api/v1/projects/{account.project_id}/keys/{key['id']}", {"name": "Store"})
+    await api.put(
+        account, f"/api/v1/projects/{account.project_id}/keys/{key['id']}", {"name": "Store"}
+    )
     newest = (await entries(api, account))[0]
     assert newest.keys() == {
         "id", "createdAt", "projectId", "actor", "action", "subject", "address", "before", "after",
@@ -48,10 +50,17 @@ async def test_entries_are_found_by_actor_action_subject_and_time(api: Api) -> N
     account = await api.register()
     first = await api.key(account, name="One")
     second = await api.key(account, name="Two")
-    assert [one["subject"] for one in await entries(api, account, action="key.created")] == [second["id"], first["id"]]
-    assert {one["action"].partition(".")[0] for one in await entries(api, account, action="key")} == {"key"}
+    assert [one["subject"] for one in await entries(api, account, action="key.created")] == [
+        second["id"],
+        first["id"],
+    ]
+    assert {
+        one["action"].partition(".")[0] for one in await entries(api, account, action="key")
+    } == {"key"}
     assert await entries(api, account, action="ke") == []
-    assert [one["action"] for one in await entries(api, account, subject=first["id"])] == ["key.created"]
+    assert [one["action"] for one in await entries(api, account, subject=first["id"])] == [
+        "key.created"
+    ]
     assert len(await entries(api, account, actor=account.user_id)) >= 3
     assert await entries(api, account, actor=ids.encode(ids.USER, new_id())) == []
     assert await entries(api, account, to="2024-01-01") == []
@@ -63,15 +72,24 @@ async def test_the_log_has_pages(api: Api) -> None:
     for number in range(3):
         await api.key(account, name=f"Key {number}")
     page = (await api.get(account, audit(account), limit=2, action="key")).json()
-    assert (len(page["entries"]), page["pagination"]["total"], page["pagination"]["hasMore"]) == (2, 3, True)
-    rest = await entries(api, account, limit=2, action="key", cursor=page["pagination"]["nextCursor"])
+    assert (len(page["entries"]), page["pagination"]["total"], page["pagination"]["hasMore"]) == (
+        2,
+        3,
+        True,
+    )
+    rest = await entries(
+        api, account, limit=2, action="key", cursor=page["pagination"]["nextCursor"]
+    )
     assert len(rest) == 1
 
 
 async def test_a_filter_that_is_no_id_is_named(api: Api, ada: Account) -> None:
     for name in ("actor", "subject"):
         response = await api.get(ada, audit(ada), **{name: "nonsense"})
-        assert (response.status_code, response.json()["details"]["errors"][0]["field"]) == (400, name)
+        assert (response.status_code, response.json()["details"]["errors"][0]["field"]) == (
+            400,
+            name,
+        )
 
 
 async def test_one_projects_log_shows_nothing_of_another(api: Api) -> None:
@@ -92,11 +110,19 @@ async def test_only_administrators_of_the_server_read_the_whole_log(api: Api) ->
 async def test_what_happens_to_an_account_is_in_the_servers_log(api: Api) -> None:
     account = await api.register()
     async with api.from_address("192.0.2.77") as client:
-        await client.post("/api/v1/auth/login", json={"email": account.email, "password": "wrong password"})
+        await client.post(
+            "/api/v1/auth/login", json={"email": account.email, "password": "wrong password"}
+        )
         await client.post("/api/v1/auth/login", json={"email": account.email, "password": PASSWORD})
-    await api.post(account, "/api/v1/auth/password", {"currentPassword": PASSWORD, "newPassword": "another password"})
+    await api.post(
+        account,
+        "/api/v1/auth/password",
+        {"currentPassword": PASSWORD, "newPassword": "another password"},
+    )
     await make_admin(api, account)
-    found = (await api.get(account, "/api/v1/admin/audit", subject=account.user_id)).json()["entries"]
+    found = (await api.get(account, "/api/v1/admin/audit", subject=account.user_id)).json()[
+        "entries"
+    ]
     assert [(one["action"], one["address"]) for one in found] == [
         ("password.changed", "127.0.0.1"),
         ("user.logged_in", "192.0.2.77"),
@@ -122,7 +148,11 @@ def _secrets_in(value: Any, name: str = "") -> set[str]:
         return {found for field, item in value.items() for found in _secrets_in(item, field)}
     if isinstance(value, list):
         return {found for item in value for found in _secrets_in(item, name)}
-    if isinstance(value, str) and len(value) > 20 and name.lower() in {"key", "token", "refreshtoken", "url", "secret"}:
+    if (
+        isinstance(value, str)
+        and len(value) > 20
+        and name.lower() in {"key", "token", "refreshtoken", "url", "secret"}
+    ):
         return {value.rpartition("token=")[2]}
     return set()
 
@@ -134,19 +164,29 @@ async def test_no_mutating_route_leaves_a_secret_in_the_log(api: Api) -> None:
     secrets = {SECRET, PASSWORD, account.token, account.refresh_token}
     document = (await api.client.get("/api/openapi.json")).json()
     known = await _resources(api, account, secrets)
-    changing = [one for one in operations(document) if one[0] != "GET" and not _ends_it_all(one[0], one[1])]
+    changing = [
+        one for one in operations(document) if one[0] != "GET" and not _ends_it_all(one[0], one[1])
+    ]
     changing.sort(key=lambda one: one[0] == "DELETE")
     for method, path, operation in changing:
         for everything in (False, True):
             body = _marked(sample_body(document, operation, everything=everything))
-            response = await api.client.request(method, filled(path, **known), headers=account.headers, json=body)
-            assert response.status_code < 500 or response.status_code in {502, 503}, (method, path, response.text)
+            response = await api.client.request(
+                method, filled(path, **known), headers=account.headers, json=body
+            )
+            assert response.status_code < 500 or response.status_code in {502, 503}, (
+                method,
+                path,
+                response.text,
+            )
             if response.headers.get("content-type", "").startswith("application/json"):
                 secrets |= _secrets_in(response.json())
     await api.platform.mail.idle()
     async with api.platform.database.session() as session:
         rows = (await session.exec(select(AuditEntry))).all()
-    texts = [orjson.dumps([row.action, row.before, row.after, row.address]).decode() for row in rows]
+    texts = [
+        orjson.dumps([row.action, row.before, row.after, row.address]).decode() for row in rows
+    ]
     leaks = [text for text in texts if any(secret in text for secret in secrets)]
     assert leaks == []
     project_id = ids.decode(ids.PROJECT, account.project_id)
@@ -171,13 +211,21 @@ async def _resources(api: Api, account: Account, secrets: set[str]) -> dict[str,
         "keyId": ("keys", {"name": "Key"}),
         "connectorId": (
             "connectors",
-            {"type": "telegram", "name": "Bot", "credentials": {"botToken": f"123456789:{SECRET}{'x' * 25}"}},
+            {
+                "type": "telegram",
+                "name": "Bot",
+                "credentials": {"botToken": f"123456789:{SECRET}{'x' * 25}"},
+            },
         ),
         "templateId": ("templates", {"name": "t", "connectorType": "sandbox", "content": "Hello"}),
         "routeId": ("routes", {"name": "urgent", "steps": [{"channel": "sandbox"}]}),
         "invitationId": ("invitations", {"email": f"{new_id()}@example.com"}),
     }
-    known = {"projectId": account.project_id, "userId": account.user_id, "sessionId": ids.encode(ids.SESSION, new_id())}
+    known = {
+        "projectId": account.project_id,
+        "userId": account.user_id,
+        "sessionId": ids.encode(ids.SESSION, new_id()),
+    }
     for name, (plural, body) in bodies.items():
         response = await api.post(account, f"{project}/{plural}", body)
         assert response.status_code == 201, response.text

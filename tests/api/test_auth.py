@@ -25,7 +25,9 @@ def fresh_email() -> str:
 
 async def test_registering_answers_with_the_user_and_tokens(api: Api) -> None:
     email = fresh_email()
-    response = await api.client.post(REGISTER, json={"email": email, "password": PASSWORD, "name": "John Doe"})
+    response = await api.client.post(
+        REGISTER, json={"email": email, "password": PASSWORD, "name": "John Doe"}
+    )
     assert response.status_code == 201
     body = response.json()
     assert body.keys() == {"user", "token", "refreshToken"}
@@ -54,7 +56,9 @@ async def test_of_two_registrations_at_once_one_wins(api: Api) -> None:
     assert sorted(response.status_code for response in responses) == [201, 409]
 
 
-@pytest.mark.parametrize("email", ["not-an-email", "a@", "@b.com", "a b@c.com", "a@b", "a@@b.com", ""])
+@pytest.mark.parametrize(
+    "email", ["not-an-email", "a@", "@b.com", "a b@c.com", "a@b", "a@@b.com", ""]
+)
 async def test_a_bad_email_is_named(api: Api, email: str) -> None:
     response = await api.client.post(REGISTER, json={"email": email, "password": PASSWORD})
     assert (response.status_code, response.json()["code"]) == (400, "INVALID_EMAIL")
@@ -84,10 +88,14 @@ async def test_every_byte_of_a_long_password_counts(api: Api) -> None:
     assert right.status_code == 200
 
 
-async def test_an_unknown_account_and_a_wrong_password_get_the_same_answer(api: Api, ada: Account) -> None:
+async def test_an_unknown_account_and_a_wrong_password_get_the_same_answer(
+    api: Api, ada: Account
+) -> None:
     async with api.from_address("198.51.100.1") as client:
         wrong = await client.post(LOGIN, json={"email": ada.email, "password": "wrong password"})
-        unknown = await client.post(LOGIN, json={"email": fresh_email(), "password": "wrong password"})
+        unknown = await client.post(
+            LOGIN, json={"email": fresh_email(), "password": "wrong password"}
+        )
     assert wrong.status_code == unknown.status_code == 401
     answers = [{**response.json(), "requestId": None} for response in (wrong, unknown)]
     assert answers[0] == answers[1]
@@ -100,7 +108,9 @@ async def test_an_account_is_closed_to_guessing_after_ten_wrong_passwords(api: A
         wrong = {"email": account.email, "password": "wrong password"}
         statuses = [(await client.post(LOGIN, json=wrong)).status_code for _ in range(11)]
         assert statuses == [401] * 10 + [429]
-        refused = await client.post(LOGIN, json={"email": account.email, "password": account.password})
+        refused = await client.post(
+            LOGIN, json={"email": account.email, "password": account.password}
+        )
     assert refused.json()["code"] == "RATE_LIMIT_EXCEEDED"
     assert 0 < int(refused.headers["retry-after"]) <= 900
 
@@ -135,7 +145,9 @@ async def test_logging_out_ends_the_access_token_and_the_refresh_token(api: Api)
 
 async def test_logging_out_leaves_other_log_ins_alone(api: Api) -> None:
     account = await api.register()
-    other = await api.client.post(LOGIN, json={"email": account.email, "password": account.password})
+    other = await api.client.post(
+        LOGIN, json={"email": account.email, "password": account.password}
+    )
     await api.post(account, "/api/v1/auth/logout")
     headers = {"Authorization": f"Bearer {other.json()['token']}"}
     assert (await api.client.get(ME, headers=headers)).status_code == 200
@@ -158,7 +170,9 @@ async def test_using_a_refresh_token_twice_ends_the_whole_log_in(api: Api) -> No
     second = await api.client.post(REFRESH, json={"refreshToken": account.refresh_token})
     assert (second.status_code, second.json()["code"]) == (401, "INVALID_TOKEN")
     # The one that was honestly renewed is refused too, and so is its access token.
-    assert (await api.client.post(REFRESH, json={"refreshToken": newer["refreshToken"]})).status_code == 401
+    assert (
+        await api.client.post(REFRESH, json={"refreshToken": newer["refreshToken"]})
+    ).status_code == 401
     headers = {"Authorization": f"Bearer {newer['token']}"}
     assert (await api.client.get(ME, headers=headers)).status_code == 401
 
@@ -190,7 +204,9 @@ async def test_an_expired_access_token_says_so(api: Api, ada: Account) -> None:
     assert response.headers["www-authenticate"] == "Bearer"
 
 
-async def test_only_tokens_that_this_server_signed_for_itself_are_taken(api: Api, ada: Account) -> None:
+async def test_only_tokens_that_this_server_signed_for_itself_are_taken(
+    api: Api, ada: Account
+) -> None:
     secret = api.platform.settings.require_jwt_secret()
     forged = [
         jwt.encode(claims(ada), "0" * 64, algorithm="HS256"),

@@ -21,7 +21,12 @@ from tests.api.apps import another_api
 from tests.api.conftest import Account, Api
 from tests.providers.fakes import Reported, TwilioCallbacks, WhatsAppCallbacks
 
-WHATSAPP = {"phoneNumberId": "123456789", "accessToken": "EAAG", "appSecret": "app-1", "verifyToken": "word-1"}
+WHATSAPP = {
+    "phoneNumberId": "123456789",
+    "accessToken": "EAAG",
+    "appSecret": "app-1",
+    "verifyToken": "word-1",
+}
 TWILIO = {"accountSid": "AC42", "authToken": "secret-1", "fromNumber": "+14155550100"}
 META = WhatsAppCallbacks("app-1")
 
@@ -52,7 +57,9 @@ def path_of(connector_id: str) -> str:
     return f"/api/v1/callbacks/{connector_id}"
 
 
-async def call(api: Api, connector_id: str, request: CallbackRequest, **headers: str) -> httpx.Response:
+async def call(
+    api: Api, connector_id: str, request: CallbackRequest, **headers: str
+) -> httpx.Response:
     path = path_of(connector_id) + (f"?{request.query}" if request.query else "")
     return await api.client.post(path, content=request.body, headers={**request.headers, **headers})
 
@@ -61,19 +68,28 @@ async def sent_message(api: Api, owner: Account, connector_id: str) -> str:
     """Accept a message and record that it was handed over."""
     key = (await api.key(owner))["key"]
     body = {"to": "+14155550123", "connectorId": connector_id, "message": "hi"}
-    answer = await api.client.post("/api/v1/messages", json=body, headers={"Authorization": f"Bearer {key}"})
+    answer = await api.client.post(
+        "/api/v1/messages", json=body, headers={"Authorization": f"Bearer {key}"}
+    )
     assert answer.status_code == 202, answer.text
     message_id = str(answer.json()["messageId"])
     async with api.platform.database.raw.connection() as connection, connection.transaction():
-        parameters = {"message": _uuid(message_id), "connector": _uuid(connector_id), "provider": f"p-{message_id}"}
-        await connection.execute("DELETE FROM send_queue WHERE message_id = %(message)s", parameters)
+        parameters = {
+            "message": _uuid(message_id),
+            "connector": _uuid(connector_id),
+            "provider": f"p-{message_id}",
+        }
+        await connection.execute(
+            "DELETE FROM send_queue WHERE message_id = %(message)s", parameters
+        )
         await connection.execute(
             "UPDATE messages SET status = 'sent', sent_at = now(), provider_message_id = %(provider)s "
             "WHERE id = %(message)s",
             parameters,
         )
         await connection.execute(
-            "INSERT INTO provider_refs VALUES (%(connector)s, %(provider)s, %(message)s, now())", parameters
+            "INSERT INTO provider_refs VALUES (%(connector)s, %(provider)s, %(message)s, now())",
+            parameters,
         )
     return message_id
 
@@ -90,7 +106,9 @@ async def detail(api: Api, owner: Account, message_id: str) -> dict[str, Any]:
     return answer
 
 
-async def test_metas_callback_moves_the_message_and_its_timeline(api: Api, owner: Account, whatsapp: str) -> None:
+async def test_metas_callback_moves_the_message_and_its_timeline(
+    api: Api, owner: Account, whatsapp: str
+) -> None:
     message_id = await sent_message(api, owner, whatsapp)
     reported = [Reported(f"p-{message_id}", status) for status in ("delivered", "read")]
     answer = await call(api, whatsapp, META.request(*reported))
@@ -104,10 +122,18 @@ async def test_metas_callback_moves_the_message_and_its_timeline(api: Api, owner
     assert len((await detail(api, owner, message_id))["timeline"]) == 3
 
 
-async def test_twilios_callback_is_signed_over_the_url_it_called(api: Api, owner: Account, twilio: str) -> None:
+async def test_twilios_callback_is_signed_over_the_url_it_called(
+    api: Api, owner: Account, twilio: str
+) -> None:
     message_id = await sent_message(api, owner, twilio)
     maker = TwilioCallbacks("secret-1")
-    reported = Reported(f"p-{message_id}", "undelivered", message_id=message_id, code=30005, reason="Unknown handset")
+    reported = Reported(
+        f"p-{message_id}",
+        "undelivered",
+        message_id=message_id,
+        code=30005,
+        reason="Unknown handset",
+    )
     # What a proxy passes on says http and the inner host; here the host is the one that was called.
     request = maker.request(reported, url=f"https://messagejs.local{path_of(twilio)}")
     assert (await call(api, twilio, request)).status_code == 200
@@ -123,12 +149,16 @@ async def test_behind_a_proxy_the_public_url_is_the_signed_one(settings: Setting
         twilio = await connector(api, owner, "twilio", TWILIO)
         message_id = await sent_message(api, owner, twilio)
         reported = Reported(f"p-{message_id}", "delivered")
-        request = TwilioCallbacks("secret-1").request(reported, url=f"https://msg.example.com{path_of(twilio)}")
+        request = TwilioCallbacks("secret-1").request(
+            reported, url=f"https://msg.example.com{path_of(twilio)}"
+        )
         assert (await call(api, twilio, request)).status_code == 200
         assert (await detail(api, owner, message_id))["status"] == "delivered"
 
 
-async def test_the_handshake_is_answered_in_plain_text(api: Api, whatsapp: str, twilio: str) -> None:
+async def test_the_handshake_is_answered_in_plain_text(
+    api: Api, whatsapp: str, twilio: str
+) -> None:
     query = {"hub.mode": "subscribe", "hub.verify_token": "word-1", "hub.challenge": "115820"}
     answer = await api.client.get(path_of(whatsapp), params=query)
     assert (answer.status_code, answer.text) == (200, "115820")
@@ -138,20 +168,29 @@ async def test_the_handshake_is_answered_in_plain_text(api: Api, whatsapp: str, 
     assert (await api.client.get(path_of(twilio), params=query)).status_code == 403
 
 
-async def test_a_wrong_signature_is_refused_and_nothing_is_kept(api: Api, owner: Account, whatsapp: str) -> None:
+async def test_a_wrong_signature_is_refused_and_nothing_is_kept(
+    api: Api, owner: Account, whatsapp: str
+) -> None:
     message_id = await sent_message(api, owner, whatsapp)
     forged = WhatsAppCallbacks("guessed").request(Reported(f"p-{message_id}", "read"))
-    for request in (forged, CallbackRequest(body=forged.body, headers={"content-type": "application/json"})):
+    for request in (
+        forged,
+        CallbackRequest(body=forged.body, headers={"content-type": "application/json"}),
+    ):
         answer = await call(api, whatsapp, request)
         assert answer.status_code == 403
         assert "app-1" not in answer.text
     assert (await detail(api, owner, message_id))["status"] == "sent"
     async with api.platform.database.raw.connection() as connection:
-        cursor = await connection.execute("SELECT count(*) FROM callbacks WHERE connector_id = %s", (_uuid(whatsapp),))
+        cursor = await connection.execute(
+            "SELECT count(*) FROM callbacks WHERE connector_id = %s", (_uuid(whatsapp),)
+        )
         assert await cursor.fetchone() == (0,)
 
 
-async def test_one_cannot_tell_which_connectors_there_are(api: Api, owner: Account, whatsapp: str) -> None:
+async def test_one_cannot_tell_which_connectors_there_are(
+    api: Api, owner: Account, whatsapp: str
+) -> None:
     """Unknown, deleted, or of a kind that sends none: the same answer."""
     silent = await connector(api, owner, "sandbox", {})
     gone = await connector(api, owner, "whatsapp", WHATSAPP)
@@ -167,7 +206,9 @@ async def test_one_cannot_tell_which_connectors_there_are(api: Api, owner: Accou
     assert (await call(api, "conn_nothing", request)).status_code == 404
 
 
-async def test_each_provider_writes_its_own_kind_of_body(api: Api, whatsapp: str, twilio: str) -> None:
+async def test_each_provider_writes_its_own_kind_of_body(
+    api: Api, whatsapp: str, twilio: str
+) -> None:
     request = META.request(Reported("wamid.1", "read"))
     for type_ in ("text/plain", "", "application/x-www-form-urlencoded"):
         answer = await call(api, whatsapp, request, **{"content-type": type_})
@@ -177,11 +218,15 @@ async def test_each_provider_writes_its_own_kind_of_body(api: Api, whatsapp: str
     assert ok.status_code == 200
 
 
-async def test_a_paused_or_broken_connector_still_hears(api: Api, owner: Account, whatsapp: str) -> None:
+async def test_a_paused_or_broken_connector_still_hears(
+    api: Api, owner: Account, whatsapp: str
+) -> None:
     message_id = await sent_message(api, owner, whatsapp)
     path = f"/api/v1/projects/{owner.project_id}/connectors/{whatsapp}/deactivate"
     assert (await api.post(owner, path)).status_code == 200
-    assert (await call(api, whatsapp, META.request(Reported(f"p-{message_id}", "read")))).status_code == 200
+    assert (
+        await call(api, whatsapp, META.request(Reported(f"p-{message_id}", "read")))
+    ).status_code == 200
     assert (await detail(api, owner, message_id))["status"] == "read"
 
 
@@ -216,28 +261,40 @@ async def test_a_callback_may_be_larger_than_a_request(api: Api, whatsapp: str) 
     assert (await call(api, whatsapp, many)).status_code == 200
     # Unknown ids: they are kept for the answers they may have overtaken, and cost no later test its time.
     async with api.platform.database.raw.connection() as connection:
-        await connection.execute("DELETE FROM pending_receipts WHERE connector_id = %s", (_uuid(whatsapp),))
+        await connection.execute(
+            "DELETE FROM pending_receipts WHERE connector_id = %s", (_uuid(whatsapp),)
+        )
     huge = META.signed(b"{" + b" " * (3 * 1024 * 1024) + b"}")
     assert (await call(api, whatsapp, huge)).status_code == 413
 
 
 async def test_guesses_and_forgeries_are_limited_and_callbacks_are_not(settings: Settings) -> None:
-    async with another_api(settings, global_rate_limit_per_minute=30) as api, api.from_address("203.0.113.7") as meta:
+    async with (
+        another_api(settings, global_rate_limit_per_minute=30) as api,
+        api.from_address("203.0.113.7") as meta,
+    ):
         owner = await api.register()
         whatsapp = await connector(api, owner, "whatsapp", WHATSAPP)
         request = META.request(Reported("wamid.1", "read"))
         for _ in range(50):
-            answer = await meta.post(path_of(whatsapp), content=request.body, headers=request.headers)
+            answer = await meta.post(
+                path_of(whatsapp), content=request.body, headers=request.headers
+            )
             assert answer.status_code == 200
         async with api.from_address("203.0.113.99") as guesser:
             unknown = [path_of(ids.encode(ids.CONNECTOR, ids.new_id())) for _ in range(20)]
-            found = [(await guesser.post(one, content=request.body, headers=request.headers)) for one in unknown]
+            found = [
+                (await guesser.post(one, content=request.body, headers=request.headers))
+                for one in unknown
+            ]
             forged = [(await guesser.post(path_of(whatsapp), json={})) for _ in range(20)]
         assert {answer.status_code for answer in found} == {404}
         assert {answer.status_code for answer in forged} == {403, 429}
 
 
-async def test_without_a_database_the_provider_is_asked_to_come_back(settings: Settings, api: Api) -> None:
+async def test_without_a_database_the_provider_is_asked_to_come_back(
+    settings: Settings, api: Api
+) -> None:
     owner = await api.register()
     whatsapp = await connector(api, owner, "whatsapp", WHATSAPP)
     async with another_api(settings) as broken:
@@ -248,9 +305,14 @@ async def test_without_a_database_the_provider_is_asked_to_come_back(settings: S
         assert answer.status_code >= 500
 
 
-async def test_many_callbacks_at_once_are_all_applied(api: Api, owner: Account, whatsapp: str) -> None:
+async def test_many_callbacks_at_once_are_all_applied(
+    api: Api, owner: Account, whatsapp: str
+) -> None:
     message_ids = await asyncio.gather(*(sent_message(api, owner, whatsapp) for _ in range(20)))
-    requests = [META.request(Reported(f"p-{message_ids[n % 20]}", "delivered", at=1 + n)) for n in range(200)]
+    requests = [
+        META.request(Reported(f"p-{message_ids[n % 20]}", "delivered", at=1 + n))
+        for n in range(200)
+    ]
     answers = await asyncio.gather(*(call(api, whatsapp, request) for request in requests))
     assert {answer.status_code for answer in answers} == {200}
     await api.platform.receipt_applier.drain()
@@ -272,10 +334,14 @@ async def test_a_receipt_with_an_impossible_time_happened_when_it_arrived(
         assert (await call(api, whatsapp, META.request(reported))).status_code == 200
         shown = await detail(api, owner, message_id)
         assert shown["status"] == "delivered"
-        assert abs(datetime.fromisoformat(shown["deliveredAt"]) - datetime.now(UTC)) < timedelta(minutes=5)
+        assert abs(datetime.fromisoformat(shown["deliveredAt"]) - datetime.now(UTC)) < timedelta(
+            minutes=5
+        )
 
 
-async def test_of_a_large_callback_a_part_is_kept_and_all_counts(api: Api, owner: Account, whatsapp: str) -> None:
+async def test_of_a_large_callback_a_part_is_kept_and_all_counts(
+    api: Api, owner: Account, whatsapp: str
+) -> None:
     message_id = await sent_message(api, owner, whatsapp)
     status = META.status(Reported(f"p-{message_id}", "delivered"))
     body = META.body([{"padding": "x" * 2_000_000}, status])
@@ -290,16 +356,24 @@ async def test_of_a_large_callback_a_part_is_kept_and_all_counts(api: Api, owner
     assert len((await detail(api, owner, message_id))["timeline"]) == 2
 
 
-async def test_a_callback_has_as_many_receipts_as_a_provider_sends(api: Api, owner: Account, whatsapp: str) -> None:
+async def test_a_callback_has_as_many_receipts_as_a_provider_sends(
+    api: Api, owner: Account, whatsapp: str
+) -> None:
     many = [Reported(f"nobody-{number}", "read") for number in range(MOST_RECEIPTS + 500)]
     assert (await call(api, whatsapp, META.request(*many))).status_code == 200
     async with api.platform.database.raw.connection() as connection:
         kept = "SELECT sum(receipts) FROM callbacks WHERE connector_id = %s"
-        assert await (await connection.execute(kept, (_uuid(whatsapp),))).fetchone() == (MOST_RECEIPTS,)
-        await connection.execute("DELETE FROM pending_receipts WHERE connector_id = %s", (_uuid(whatsapp),))
+        assert await (await connection.execute(kept, (_uuid(whatsapp),))).fetchone() == (
+            MOST_RECEIPTS,
+        )
+        await connection.execute(
+            "DELETE FROM pending_receipts WHERE connector_id = %s", (_uuid(whatsapp),)
+        )
 
 
-async def test_callbacks_of_a_stopped_project_are_still_taken_and_of_a_deleted_one_unknown(api: Api) -> None:
+async def test_callbacks_of_a_stopped_project_are_still_taken_and_of_a_deleted_one_unknown(
+    api: Api,
+) -> None:
     account = await api.register()
     connector_id = await connector(api, account, "whatsapp", WHATSAPP)
     path = f"/api/v1/projects/{account.project_id}"

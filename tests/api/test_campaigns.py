@@ -59,7 +59,9 @@ async def _get(tenant: Tenant, path: str) -> Any:
 
 
 async def test_a_file_becomes_a_campaign_whose_rows_become_messages(tenant: Tenant) -> None:
-    made = await _upload(tenant, b'\xef\xbb\xbfrecipient;first name\r\nada;Ada\r\n\r\ngrace;"Grace;\nH."\r\n')
+    made = await _upload(
+        tenant, b'\xef\xbb\xbfrecipient;first name\r\nada;Ada\r\n\r\ngrace;"Grace;\nH."\r\n'
+    )
     assert made.status_code == 201, made.text
     campaign = made.json()
     assert (campaign["state"], campaign["columns"]) == ("running", ["recipient", "first name"])
@@ -69,7 +71,10 @@ async def test_a_file_becomes_a_campaign_whose_rows_become_messages(tenant: Tena
     assert shown["rows"] == {"total": 2, "pending": 0, "accepted": 2, "failed": 0}
     assert shown["messages"] == {"queued": 2}
     rows = (await _get(tenant, f"{campaign['id']}/rows"))["rows"]
-    assert [(row["row"], row["state"], row["values"]) for row in rows] == [(2, "accepted", None), (4, "accepted", None)]
+    assert [(row["row"], row["state"], row["values"]) for row in rows] == [
+        (2, "accepted", None),
+        (4, "accepted", None),
+    ]
     messages = await tenant.api.client.get(
         "/api/v1/messages", params={"campaignId": campaign["id"]}, headers=tenant.key_headers
     )
@@ -108,7 +113,9 @@ async def test_a_dry_run_says_what_a_real_one_would_do_and_does_nothing(tenant: 
     failed = (await _get(tenant, f"{made['id']}/rows?state=failed"))["rows"]
     told = [(one["row"], one["error"]["field"], one["error"]["code"]) for one in failed]
     assert told == [(one["row"], one["field"], one["code"]) for one in found["errors"]]
-    download = await tenant.api.client.get(f"{PATH}/{made['id']}/errors", headers=tenant.key_headers)
+    download = await tenant.api.client.get(
+        f"{PATH}/{made['id']}/errors", headers=tenant.key_headers
+    )
     lines = download.text.splitlines()
     assert lines[0] == "recipient,first name,row,field,code,error"
     assert lines[2].startswith("bob,,4,variables.name,MISSING_REQUIRED_FIELD,")
@@ -126,7 +133,9 @@ async def test_a_dry_run_says_what_a_real_one_would_do_and_does_nothing(tenant: 
         (b'recipient,first name\nada,"Ada\nbob,Bob\n', "line 2"),
     ],
 )
-async def test_a_file_that_is_no_table_is_refused_with_the_remedy(tenant: Tenant, table: bytes, words: str) -> None:
+async def test_a_file_that_is_no_table_is_refused_with_the_remedy(
+    tenant: Tenant, table: bytes, words: str
+) -> None:
     answer = await _upload(tenant, table)
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_CSV"), answer.text
     assert words in answer.json()["error"]
@@ -154,7 +163,9 @@ async def test_a_mapping_must_fit_the_file_and_the_content(tenant: Tenant) -> No
 async def test_a_repeated_upload_under_one_key_makes_one_campaign(tenant: Tenant) -> None:
     headers = {**tenant.key_headers, "Idempotency-Key": "spring"}
     body = {**FIELDS, "csv": TABLE}
-    first, second = [await tenant.api.client.post(PATH, json=body, headers=headers) for _ in range(2)]
+    first, second = [
+        await tenant.api.client.post(PATH, json=body, headers=headers) for _ in range(2)
+    ]
     assert first.json()["id"] == second.json()["id"]
     assert second.headers["idempotency-replayed"] == "true"
     other = await tenant.api.client.post(PATH, json={**body, "name": "Other"}, headers=headers)
@@ -165,7 +176,9 @@ async def test_a_draft_starts_when_it_is_resumed(tenant: Tenant) -> None:
     draft = (await _post(tenant, start=False)).json()
     await _feed(tenant)
     assert (await _get(tenant, draft["id"]))["rows"]["accepted"] == 0
-    resumed = await tenant.api.client.post(f"{PATH}/{draft['id']}/resume", headers=tenant.key_headers)
+    resumed = await tenant.api.client.post(
+        f"{PATH}/{draft['id']}/resume", headers=tenant.key_headers
+    )
     assert resumed.json()["state"] == "running"
     await _feed(tenant)
     assert (await _get(tenant, draft["id"]))["rows"]["accepted"] == 2
@@ -173,10 +186,20 @@ async def test_a_draft_starts_when_it_is_resumed(tenant: Tenant) -> None:
 
 async def test_what_a_state_does_not_allow_is_a_conflict(tenant: Tenant) -> None:
     made = (await _post(tenant)).json()
-    for action, status in [("resume", 409), ("pause", 200), ("pause", 409), ("cancel", 200), ("cancel", 409)]:
-        answer = await tenant.api.client.post(f"{PATH}/{made['id']}/{action}", headers=tenant.key_headers)
+    for action, status in [
+        ("resume", 409),
+        ("pause", 200),
+        ("pause", 409),
+        ("cancel", 200),
+        ("cancel", 409),
+    ]:
+        answer = await tenant.api.client.post(
+            f"{PATH}/{made['id']}/{action}", headers=tenant.key_headers
+        )
         assert answer.status_code == status, (action, answer.text)
-    audit = await tenant.api.get(tenant.account, f"/api/v1/projects/{tenant.project_id}/audit", action="campaign")
+    audit = await tenant.api.get(
+        tenant.account, f"/api/v1/projects/{tenant.project_id}/audit", action="campaign"
+    )
     assert [one["action"] for one in audit.json()["entries"]] == [
         "campaign.canceled",
         "campaign.paused",
@@ -188,7 +211,10 @@ async def test_roles_and_keys_may_what_they_may_with_messages(tenant: Tenant) ->
     api = tenant.api
     made = (await _post(tenant)).json()
     viewer = await api.register()
-    project_id, user_id = ids.decode(ids.PROJECT, tenant.project_id), ids.decode(ids.USER, viewer.user_id)
+    project_id, user_id = (
+        ids.decode(ids.PROJECT, tenant.project_id),
+        ids.decode(ids.USER, viewer.user_id),
+    )
     assert project_id is not None
     assert user_id is not None
     async with api.platform.database.transaction() as session:
@@ -197,12 +223,18 @@ async def test_roles_and_keys_may_what_they_may_with_messages(tenant: Tenant) ->
     query = {"projectId": tenant.project_id}
     assert (await api.get(viewer, PATH, **query)).json()["pagination"]["total"] == 1
     assert (await api.get(viewer, f"{PATH}/{made['id']}/rows")).status_code == 200
-    assert (await api.client.post(PATH, params=query, json=body, headers=viewer.headers)).status_code == 403
+    assert (
+        await api.client.post(PATH, params=query, json=body, headers=viewer.headers)
+    ).status_code == 403
     for action in ("pause", "resume", "cancel"):
         assert (await api.post(viewer, f"{PATH}/{made['id']}/{action}")).status_code == 403
-    by_member = await api.client.post(PATH, params=query, json={**body, "mode": "test"}, headers=tenant.account.headers)
+    by_member = await api.client.post(
+        PATH, params=query, json={**body, "mode": "test"}, headers=tenant.account.headers
+    )
     assert (by_member.status_code, by_member.json()["mode"]) == (201, "test")
-    page_key = (await api.key(tenant.account, tenant.project_id, kind="publishable", mode="test"))["key"]
+    page_key = (await api.key(tenant.account, tenant.project_id, kind="publishable", mode="test"))[
+        "key"
+    ]
     reading = (await api.key(tenant.account, tenant.project_id, scopes=["messages:read"]))["key"]
     test_key = (await api.key(tenant.account, tenant.project_id, mode="test"))["key"]
     for key in (page_key, reading):
@@ -212,10 +244,14 @@ async def test_roles_and_keys_may_what_they_may_with_messages(tenant: Tenant) ->
     seen = (await api.client.get(PATH, headers=headers)).json()["campaigns"]
     assert [one["mode"] for one in seen] == ["test"]
     assert (await api.client.get(f"{PATH}/{made['id']}", headers=headers)).status_code == 404
-    assert (await api.client.post(f"{PATH}/{made['id']}/cancel", headers=headers)).status_code == 404
+    assert (
+        await api.client.post(f"{PATH}/{made['id']}/cancel", headers=headers)
+    ).status_code == 404
 
 
-async def test_an_upload_may_be_larger_than_other_bodies_but_not_without_end(tenant: Tenant) -> None:
+async def test_an_upload_may_be_larger_than_other_bodies_but_not_without_end(
+    tenant: Tenant,
+) -> None:
     limit = tenant.api.platform.settings.body_limit_bytes
     table = "recipient,first name\n" + "".join(f"user-{n},{'x' * 90}\n" for n in range(limit // 90))
     assert len(table) > limit
@@ -234,19 +270,30 @@ async def test_an_upload_may_be_larger_than_other_bodies_but_not_without_end(ten
 
 async def test_rows_are_paged_in_the_files_order(tenant: Tenant) -> None:
     made = (
-        await _post(tenant, "to\n" + "".join(f"user-{n}\n" for n in range(5)), mapping={"to": "to"}, message="x")
+        await _post(
+            tenant,
+            "to\n" + "".join(f"user-{n}\n" for n in range(5)),
+            mapping={"to": "to"},
+            message="x",
+        )
     ).json()
     lines: list[int] = []
     cursor: str | None = ""
     for _ in range(3):
-        page = await _get(tenant, f"{made['id']}/rows?limit=2" + (f"&cursor={cursor}" if cursor else ""))
+        page = await _get(
+            tenant, f"{made['id']}/rows?limit=2" + (f"&cursor={cursor}" if cursor else "")
+        )
         lines += [one["row"] for one in page["rows"]]
         cursor = page["pagination"]["nextCursor"]
     assert (lines, cursor, page["pagination"]["total"]) == ([2, 3, 4, 5, 6], None, 5)
 
 
-@pytest.mark.parametrize("instant", ["0001-12-31 10:00:00+00 BC", "10000-01-01 00:00:00+00", "infinity"])
-async def test_campaigns_with_instants_beyond_pythons_are_listed(tenant: Tenant, instant: str) -> None:
+@pytest.mark.parametrize(
+    "instant", ["0001-12-31 10:00:00+00 BC", "10000-01-01 00:00:00+00", "infinity"]
+)
+async def test_campaigns_with_instants_beyond_pythons_are_listed(
+    tenant: Tenant, instant: str
+) -> None:
     campaign_id = (await _post(tenant)).json()["id"]
     async with tenant.api.platform.database.raw.connection() as connection:
         await connection.execute(
@@ -261,7 +308,11 @@ async def test_campaigns_with_instants_beyond_pythons_are_listed(tenant: Tenant,
 
 async def test_a_campaign_text_over_a_limit_is_refused_with_its_line(tenant: Tenant) -> None:
     bomb = "Hello {{name}}\n{% for i in (1..1600000000) %}x{% endfor %}"
-    texts: list[dict[str, Any]] = [{"message": bomb}, {"message": bomb, "dryRun": True}, {"html": bomb}]
+    texts: list[dict[str, Any]] = [
+        {"message": bomb},
+        {"message": bomb, "dryRun": True},
+        {"html": bomb},
+    ]
     for fields in texts:
         answer = await _post(tenant, **fields)
         assert answer.status_code == 400, answer.text

@@ -20,7 +20,11 @@ WHATSAPP: dict[str, Any] = {
     "name": "Business WhatsApp",
     "credentials": {"phoneNumberId": "123456789", "accessToken": "EAAG-secret-token"},
 }
-TELEGRAM: dict[str, Any] = {"type": "telegram", "name": "My Bot", "credentials": {"botToken": "123456:ABC-DEF"}}
+TELEGRAM: dict[str, Any] = {
+    "type": "telegram",
+    "name": "My Bot",
+    "credentials": {"botToken": "123456:ABC-DEF"},
+}
 TWILIO: dict[str, Any] = {
     "type": "twilio",
     "name": "SMS Provider",
@@ -41,7 +45,13 @@ async def created(api: Api, account: Account, body: dict[str, Any]) -> dict[str,
 
 
 def smtp(port: int, **credentials: Any) -> dict[str, Any]:
-    fields = {"host": "127.0.0.1", "port": port, "security": "none", "fromAddress": "a@example.com", **credentials}
+    fields = {
+        "host": "127.0.0.1",
+        "port": port,
+        "security": "none",
+        "fromAddress": "a@example.com",
+        **credentials,
+    }
     return {"type": "smtp", "name": "Mail", "credentials": fields}
 
 
@@ -51,7 +61,11 @@ async def test_the_references_examples_are_accepted_and_answered_without_credent
 ) -> None:
     answer = await created(api, ada, body)
     assert answer["id"].startswith("conn_")
-    assert (answer["projectId"], answer["type"], answer["name"]) == (ada.project_id, body["type"], body["name"])
+    assert (answer["projectId"], answer["type"], answer["name"]) == (
+        ada.project_id,
+        body["type"],
+        body["name"],
+    )
     assert answer["isActive"] is True
     assert answer["createdAt"].endswith("Z")
     for response in (
@@ -110,7 +124,11 @@ async def stored(api: Api, connector_id: str) -> Connector:
             "VALIDATION_ERROR",
             ["config.pacing.perSecond"],
         ),
-        ({"type": "sandbox", "name": "x", "config": {"paceing": {}}}, "VALIDATION_ERROR", ["config.paceing"]),
+        (
+            {"type": "sandbox", "name": "x", "config": {"paceing": {}}},
+            "VALIDATION_ERROR",
+            ["config.paceing"],
+        ),
     ],
 )
 async def test_a_wrong_request_names_the_field_and_the_remedy(
@@ -144,7 +162,10 @@ async def test_the_first_of_a_type_is_the_default_and_only_one_is(api: Api) -> N
     assert response.json()["isDefault"] is True
     assert (await api.get(account, path_of(account, first["id"]))).json()["isDefault"] is False
     refused = await api.put(account, path_of(account, second["id"]), {"isDefault": False})
-    assert (refused.status_code, refused.json()["details"]["errors"][0]["field"]) == (400, "isDefault")
+    assert (refused.status_code, refused.json()["details"]["errors"][0]["field"]) == (
+        400,
+        "isDefault",
+    )
     assert (await api.delete(account, path_of(account, second["id"]))).status_code == 204
     assert (await api.get(account, path_of(account, first["id"]))).json()["isDefault"] is True
 
@@ -158,7 +179,9 @@ async def test_concurrent_first_connectors_end_with_one_default(api: Api) -> Non
 async def test_updating_replaces_only_what_was_sent(api: Api, ada: Account) -> None:
     answer = await created(api, ada, TWILIO)
     path = path_of(ada, answer["id"])
-    changed = await api.put(ada, path, {"isActive": False, "config": {"pacing": {"perSecond": 3.5}}})
+    changed = await api.put(
+        ada, path, {"isActive": False, "config": {"pacing": {"perSecond": 3.5}}}
+    )
     assert changed.status_code == 200
     assert (changed.json()["isActive"], changed.json()["name"]) == (False, "SMS Provider")
     assert changed.json()["config"] == {"pacing": {"perSecond": 3.5}}
@@ -172,10 +195,14 @@ async def test_updating_replaces_only_what_was_sent(api: Api, ada: Account) -> N
     }
 
 
-async def test_an_update_that_leaves_credentials_incomplete_changes_nothing(api: Api, ada: Account) -> None:
+async def test_an_update_that_leaves_credentials_incomplete_changes_nothing(
+    api: Api, ada: Account
+) -> None:
     answer = await created(api, ada, TWILIO)
     before = (await stored(api, answer["id"])).credentials_encrypted
-    response = await api.put(ada, path_of(ada, answer["id"]), {"name": "New", "credentials": {"accountSid": None}})
+    response = await api.put(
+        ada, path_of(ada, answer["id"]), {"name": "New", "credentials": {"accountSid": None}}
+    )
     assert (response.status_code, response.json()["code"]) == (400, "MISSING_REQUIRED_FIELD")
     after = await stored(api, answer["id"])
     assert (after.credentials_encrypted, after.name) == (before, "SMS Provider")
@@ -185,7 +212,9 @@ async def test_new_credentials_end_a_connectors_being_broken(api: Api, ada: Acco
     answer = await created(api, ada, TELEGRAM)
     await break_connector(api, answer["id"])
     path = path_of(ada, answer["id"])
-    assert (await api.put(ada, path, {"name": "Still broken"})).json()["brokenReason"] == "401 Unauthorized"
+    assert (await api.put(ada, path, {"name": "Still broken"})).json()[
+        "brokenReason"
+    ] == "401 Unauthorized"
     mended = (await api.put(ada, path, {"credentials": {"botToken": "123456:NEW-TOKEN"}})).json()
     assert (mended["brokenAt"], mended["brokenReason"]) == (None, None)
 
@@ -224,7 +253,9 @@ async def test_testing_the_sandbox_succeeds_and_is_noted(api: Api, ada: Account)
     assert after["brokenAt"] is None
 
 
-async def test_a_mail_server_that_refuses_the_login_is_a_failed_test(api: Api, ada: Account) -> None:
+async def test_a_mail_server_that_refuses_the_login_is_a_failed_test(
+    api: Api, ada: Account
+) -> None:
     async with FakeSmtp(username="u", password="right") as server:
         answer = await created(api, ada, smtp(server.port, username="u", password="secret-pass"))
         tested = (await api.post(ada, path_of(ada, answer["id"]) + "/test")).json()
@@ -281,7 +312,9 @@ async def test_lists_are_paged_newest_first(api: Api) -> None:
     page = (await api.get(account, path_of(account), limit=2)).json()
     assert [connector["id"] for connector in page["connectors"]] == [made[2], made[1]]
     assert page["pagination"]["total"] == 4  # and the Sandbox that registering made
-    rest = (await api.get(account, path_of(account), cursor=page["pagination"]["nextCursor"])).json()
+    rest = (
+        await api.get(account, path_of(account), cursor=page["pagination"]["nextCursor"])
+    ).json()
     assert rest["connectors"][0]["id"] == made[0]
     assert (await api.get(account, path_of(account), limit=101)).status_code == 400
 
@@ -343,7 +376,9 @@ async def test_a_change_from_an_old_reading_is_refused(api: Api, ada: Account) -
     headers = {**ada.headers, "If-Match": (await api.get(ada, path)).headers["ETag"]}
     assert (await api.client.put(path, json={"name": "One"}, headers=headers)).status_code == 200
     for method, body in (("PUT", {"name": "Two"}), ("DELETE", None)):
-        assert (await api.client.request(method, path, json=body, headers=headers)).status_code == 412
+        assert (
+            await api.client.request(method, path, json=body, headers=headers)
+        ).status_code == 412
     assert (await api.get(ada, path)).json()["name"] == "One"
 
 
@@ -364,7 +399,9 @@ async def test_a_connectors_health_is_its_circuit(api: Api, ada: Account) -> Non
 ENCODED = "=?utf-8?q?=0d=0aBcc:z?="
 
 
-async def test_a_sender_name_that_looks_like_an_encoded_word_is_stored_and_tested(api: Api, ada: Account) -> None:
+async def test_a_sender_name_that_looks_like_an_encoded_word_is_stored_and_tested(
+    api: Api, ada: Account
+) -> None:
     async with FakeSmtp() as server:
         connector = await created(api, ada, smtp(server.port, fromName=ENCODED))
         answer = await api.post(ada, path_of(ada, f"{connector['id']}/test"))
@@ -372,14 +409,21 @@ async def test_a_sender_name_that_looks_like_an_encoded_word_is_stored_and_teste
 
 
 @pytest.mark.parametrize("host", ["..", "a..example.com", "a" * 64 + ".example.com", "-" * 254])
-async def test_a_host_that_cannot_be_looked_up_is_refused_when_it_is_saved(api: Api, ada: Account, host: str) -> None:
+async def test_a_host_that_cannot_be_looked_up_is_refused_when_it_is_saved(
+    api: Api, ada: Account, host: str
+) -> None:
     response = await api.post(ada, path_of(ada), smtp(25, host=host))
     assert (response.status_code, response.json()["code"]) == (400, "INVALID_CONNECTOR_CREDENTIALS")
     assert response.json()["details"]["errors"][0]["field"] == "credentials.host"
 
 
-async def test_a_changed_mail_server_is_not_given_the_stored_password(api: Api, ada: Account) -> None:
-    async with FakeSmtp(username="u", password="right") as own, FakeSmtp(username="u", password="right") as sink:
+async def test_a_changed_mail_server_is_not_given_the_stored_password(
+    api: Api, ada: Account
+) -> None:
+    async with (
+        FakeSmtp(username="u", password="right") as own,
+        FakeSmtp(username="u", password="right") as sink,
+    ):
         answer = await created(api, ada, smtp(own.port, username="u", password="right"))
         path = path_of(ada, answer["id"])
         refused = await api.put(ada, path, {"credentials": {"port": sink.port}})

@@ -47,7 +47,9 @@ async def test_a_change_from_an_old_reading_is_refused(api: Api) -> None:
     # Optional, and `*` is whatever there is.
     assert (await api.put(account, path, {"name": "Third"})).status_code == 200
     anything = {**account.headers, "If-Match": "*"}
-    assert (await api.client.put(path, headers=anything, json={"name": "Fourth"})).status_code == 200
+    assert (
+        await api.client.put(path, headers=anything, json={"name": "Fourth"})
+    ).status_code == 200
 
 
 async def test_of_two_changes_from_one_reading_at_once_one_wins(api: Api) -> None:
@@ -84,15 +86,23 @@ async def test_every_resource_of_a_project_has_a_tag_that_guards_its_changes(api
         assert made.status_code == 201, made.text
         path = f"{project}/{plural}/{made.json()['id']}"
         fresh = {**account.headers, "If-Match": (await api.get(account, path)).headers["etag"]}
-        assert (await api.client.put(path, headers=stale, json={"name": "New"})).status_code == 412, plural
+        assert (
+            await api.client.put(path, headers=stale, json={"name": "New"})
+        ).status_code == 412, plural
         assert (await api.client.delete(path, headers=stale)).status_code == 412, plural
-        assert (await api.client.put(path, headers=fresh, json={"name": "New"})).status_code == 200, plural
+        assert (
+            await api.client.put(path, headers=fresh, json={"name": "New"})
+        ).status_code == 200, plural
         assert (await api.client.delete(path, headers=fresh)).status_code == 412, plural
 
 
-async def test_every_get_has_a_head_with_the_same_headers_and_no_body(api: Api, ada: Account) -> None:
+async def test_every_get_has_a_head_with_the_same_headers_and_no_body(
+    api: Api, ada: Account
+) -> None:
     document = (await api.client.get("/api/openapi.json")).json()
-    fixed = [path for method, path, _ in operations(document) if method == "GET" and "{" not in path]
+    fixed = [
+        path for method, path, _ in operations(document) if method == "GET" and "{" not in path
+    ]
     assert len(fixed) >= 8
     for path in [*fixed, f"/api/v1/projects/{ada.project_id}", "/docs", "/api/openapi.json"]:
         get = await api.get(ada, path)
@@ -127,9 +137,17 @@ async def test_larger_answers_are_compressed_where_the_client_can(api: Api) -> N
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "application/x-www-form-urlencoded", "application/xml", "application/merge-patch+json", None],
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/xml",
+        "application/merge-patch+json",
+        None,
+    ],
 )
-async def test_a_body_of_another_type_is_a_415_on_every_route(api: Api, ada: Account, content_type: str | None) -> None:
+async def test_a_body_of_another_type_is_a_415_on_every_route(
+    api: Api, ada: Account, content_type: str | None
+) -> None:
     document = (await api.client.get("/api/openapi.json")).json()
     headers = {**ada.headers, **({"Content-Type": content_type} if content_type else {})}
     known = {"projectId": ada.project_id, "userId": ada.user_id, **NOTHING}
@@ -139,7 +157,9 @@ async def test_a_body_of_another_type_is_a_415_on_every_route(api: Api, ada: Acc
         is_callback = path.startswith("/api/v1/callbacks/")
         if json_schema(operation) is not None and not _takes_a_key(path) and not is_callback:
             url = filled(path, **known)
-            response = await api.client.request(method, url, headers=headers, content=b'{"name": "x"}')
+            response = await api.client.request(
+                method, url, headers=headers, content=b'{"name": "x"}'
+            )
             answers[method, path] = response.status_code
     assert len(answers) >= 15
     assert {route: status for route, status in answers.items() if status != 415} == {}
@@ -197,7 +217,9 @@ async def test_a_route_that_will_go_says_so_on_every_answer() -> None:
     async def new() -> dict[str, str]:
         return {}
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://test"
+    ) as client:
         for response in (await client.get("/old"), await client.get("/old?fail=true")):
             assert response.headers["deprecation"] == "@1767225600"  # 2026-01-01T00:00:00Z
             assert response.headers["sunset"] == "Wed, 01 Jul 2026 00:00:00 GMT"

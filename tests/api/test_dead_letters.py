@@ -75,13 +75,17 @@ class Office:
     async def call(self, path: str, body: Any = None, *, key: str = "") -> httpx.Response:
         """By its person, or by a key."""
         if key:
-            return await self.api.client.post(PATH + path, json=body, headers={"Authorization": f"Bearer {key}"})
+            return await self.api.client.post(
+                PATH + path, json=body, headers={"Authorization": f"Bearer {key}"}
+            )
         query = f"?projectId={self.account.project_id}" if body is not None else ""
         return await self.api.post(self.account, PATH + path + query, body)
 
     async def repeats(self, message_id: str) -> list[dict[str, Any]]:
         """Return the messages that repeat one."""
-        answer = await self.api.get(self.account, "/api/v1/messages", projectId=self.account.project_id)
+        answer = await self.api.get(
+            self.account, "/api/v1/messages", projectId=self.account.project_id
+        )
         return [one for one in answer.json()["messages"] if one["resentFrom"] == message_id]
 
     async def audit(self) -> list[tuple[str, dict[str, Any]]]:
@@ -128,7 +132,12 @@ async def test_redriving_sends_a_new_message_in_its_place(office: Office) -> Non
     assert answer.json() == {"messageId": new, "status": "queued", "resentFrom": dead}
     assert await office.listed() == []
     again = (await office.api.get(office.account, f"/api/v1/messages/{new}")).json()
-    assert (again["text"], again["to"], again["priority"], again["metadata"]["order"]) == ("hi", "ada", "bulk", "7")
+    assert (again["text"], again["to"], again["priority"], again["metadata"]["order"]) == (
+        "hi",
+        "ada",
+        "bulk",
+        "7",
+    )
     old = (await office.api.get(office.account, f"/api/v1/messages/{dead}")).json()
     assert old["status"] == "failed"
     assert old["timeline"][-1]["status"] == "redriven"
@@ -137,9 +146,13 @@ async def test_redriving_sends_a_new_message_in_its_place(office: Office) -> Non
     assert (twice.status_code, twice.json()["code"]) == (409, "NOT_A_DEAD_LETTER")
 
 
-async def test_the_default_of_its_type_stands_in_for_a_connector_that_is_gone(office: Office) -> None:
+async def test_the_default_of_its_type_stands_in_for_a_connector_that_is_gone(
+    office: Office,
+) -> None:
     project = f"/api/v1/projects/{office.account.project_id}/connectors"
-    other = (await office.api.post(office.account, project, {"type": "sandbox", "name": "Other"})).json()["id"]
+    other = (
+        await office.api.post(office.account, project, {"type": "sandbox", "name": "Other"})
+    ).json()["id"]
     dead = await office.dead("CONNECTOR_GONE", connectorId=other)
     assert (await office.api.delete(office.account, f"{project}/{other}")).status_code == 204
     answer = await office.call(f"/{dead}/redrive")
@@ -153,9 +166,12 @@ async def test_of_many_redrives_at_once_one_sends(office: Office) -> None:
     dead, other = await office.dead(), await office.dead()
     bodies = [{"messageIds": [dead, other]}, {"messageIds": [other, dead]}, {"filter": {}}]
     answers = await asyncio.gather(
-        *(office.call(f"/{dead}/redrive") for _ in range(4)), *(office.call("/redrive", body) for body in bodies)
+        *(office.call(f"/{dead}/redrive") for _ in range(4)),
+        *(office.call("/redrive", body) for body in bodies),
     )
-    assert all(answer.status_code in {200, 202, 409} for answer in answers), [one.text for one in answers]
+    assert all(answer.status_code in {200, 202, 409} for answer in answers), [
+        one.text for one in answers
+    ]
     assert [len(await office.repeats(one)) for one in (dead, other)] == [1, 1]
     assert await office.listed() == []
 
@@ -169,7 +185,9 @@ async def test_many_are_redriven_each_with_its_own_result(office: Office) -> Non
     assert (await office.api.delete(office.account, connector)).status_code == 204
     alive = (await office.sender.post(office.sender.body())).json()["messageId"]
     nobody = ids.encode(ids.MESSAGE, new_id())
-    answer = await office.call("/redrive", {"messageIds": [usable, sent_through_smtp, alive, nobody, usable]})
+    answer = await office.call(
+        "/redrive", {"messageIds": [usable, sent_through_smtp, alive, nobody, usable]}
+    )
     assert answer.status_code == 200, answer.text
     told = answer.json()
     assert (told["redriven"], told["failed"]) == (1, 3)
@@ -184,7 +202,9 @@ async def test_a_row_that_cannot_be_sent_again_is_its_own_error_only(office: Off
     """As one that was stored before numbers were bounded."""
     bad, good = await office.dead(), await office.dead()
     odd = '{"n": 18446744073709551616}'
-    await office.execute("UPDATE messages SET metadata = CAST(:odd AS jsonb) WHERE id = :id", odd=odd, id=row_id(bad))
+    await office.execute(
+        "UPDATE messages SET metadata = CAST(:odd AS jsonb) WHERE id = :id", odd=odd, id=row_id(bad)
+    )
     answer = await office.call("/redrive", {"messageIds": [bad, good]})
     assert answer.status_code == 200, answer.text
     assert [one.get("code") for one in answer.json()["results"]] == ["VALIDATION_ERROR", None]
@@ -200,7 +220,10 @@ async def test_a_filter_is_walked_through_in_bounded_steps(office: Office) -> No
         "UPDATE connectors SET is_active = false WHERE type = 'smtp' AND project_id = :id",
         id=ids.decode(ids.PROJECT, office.account.project_id),
     )
-    body: dict[str, Any] = {"filter": {"code": "RETRIES_EXHAUSTED", "from": "2020-01-01"}, "limit": 2}
+    body: dict[str, Any] = {
+        "filter": {"code": "RETRIES_EXHAUSTED", "from": "2020-01-01"},
+        "limit": 2,
+    }
     smtp = ids.decode(ids.CONNECTOR, office.sender.connectors["smtp"])
     assert smtp is not None
     office.api.platform.catalog.forget([Change("connector", smtp)])
@@ -219,8 +242,12 @@ async def test_discarding_takes_them_off_the_list_only(office: Office) -> None:
     first, second, third = [await office.dead(code) for code in ("A", "B", "B")]
     one = await office.api.delete(office.account, f"{PATH}/{first}")
     assert one.status_code == 204
-    assert (await office.api.delete(office.account, f"{PATH}/{first}")).json()["code"] == "NOT_A_DEAD_LETTER"
-    assert (await office.call("/discard", {"messageIds": [first, second]})).json() == {"discarded": 1}
+    assert (await office.api.delete(office.account, f"{PATH}/{first}")).json()[
+        "code"
+    ] == "NOT_A_DEAD_LETTER"
+    assert (await office.call("/discard", {"messageIds": [first, second]})).json() == {
+        "discarded": 1
+    }
     assert (await office.call("/discard", {"filter": {"code": "B"}})).json() == {"discarded": 1}
     assert await office.listed() == []
     message = await office.api.get(office.account, f"/api/v1/messages/{third}")
@@ -237,7 +264,9 @@ async def test_one_of_both_says_which(office: Office) -> None:
     for body in ({}, {"messageIds": [ids.encode(ids.MESSAGE, new_id())], "filter": {}}):
         for path in ("/redrive", "/discard"):
             answer = await office.call(path, body)
-            assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR"), answer.text
+            assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR"), (
+                answer.text
+            )
 
 
 async def test_a_test_key_reaches_test_messages_only(office: Office) -> None:
@@ -259,12 +288,17 @@ async def test_a_viewer_sees_them_and_a_page_does_not(office: Office) -> None:
     dead = await office.dead()
     viewer = await office.api.register()
     async with office.api.platform.database.transaction() as session:
-        project_id, user_id = ids.decode(ids.PROJECT, office.account.project_id), ids.decode(ids.USER, viewer.user_id)
+        project_id, user_id = (
+            ids.decode(ids.PROJECT, office.account.project_id),
+            ids.decode(ids.USER, viewer.user_id),
+        )
         assert project_id is not None
         assert user_id is not None
         session.add(ProjectMember(project_id=project_id, user_id=user_id, role="viewer"))
     query = f"?projectId={office.account.project_id}"
-    assert (await office.api.get(viewer, PATH, projectId=office.account.project_id)).status_code == 200
+    assert (
+        await office.api.get(viewer, PATH, projectId=office.account.project_id)
+    ).status_code == 200
     refused = [
         await office.api.post(viewer, f"{PATH}/{dead}/redrive"),
         await office.api.post(viewer, f"{PATH}/redrive{query}", {"filter": {}}),
@@ -274,14 +308,18 @@ async def test_a_viewer_sees_them_and_a_page_does_not(office: Office) -> None:
     origins = ["https://shop.example.com"]
     page = (await office.api.key(office.account, kind="publishable", allowedOrigins=origins))["key"]
     headers = {"Authorization": f"Bearer {page}", "Origin": origins[0]}
-    refused.append(await office.api.client.post(f"{PATH}/redrive", json={"filter": {}}, headers=headers))
+    refused.append(
+        await office.api.client.post(f"{PATH}/redrive", json={"filter": {}}, headers=headers)
+    )
     assert [one.status_code for one in refused] == [403] * 5
     assert await office.listed() == [dead]
 
 
 async def test_what_was_redacted_cannot_be_redriven(office: Office) -> None:
     dead = await office.dead()
-    await office.execute("UPDATE messages SET redacted_at = now(), content = '{}' WHERE id = :id", id=row_id(dead))
+    await office.execute(
+        "UPDATE messages SET redacted_at = now(), content = '{}' WHERE id = :id", id=row_id(dead)
+    )
     answer = await office.call(f"/{dead}/redrive")
     assert (answer.status_code, answer.json()["code"]) == (409, "MESSAGE_REDACTED")
     assert await office.listed() == [dead]

@@ -34,7 +34,9 @@ async def test_a_request_id_that_is_none_is_replaced(api: Api) -> None:
 
 
 async def test_problem_json_on_request(api: Api) -> None:
-    response = await api.client.post(REGISTER, json={}, headers={"Accept": "application/problem+json"})
+    response = await api.client.post(
+        REGISTER, json={}, headers={"Accept": "application/problem+json"}
+    )
     assert response.headers["content-type"] == "application/problem+json"
     body = response.json()
     assert body["status"] == response.status_code == 400
@@ -43,10 +45,15 @@ async def test_problem_json_on_request(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "position"), [(b'{"email": }', 10), (b'{"email": "a@b.c",', 18), (b"{'email': 1}", 1), (b"nope", 0)]
+    ("content", "position"),
+    [(b'{"email": }', 10), (b'{"email": "a@b.c",', 18), (b"{'email': 1}", 1), (b"nope", 0)],
 )
-async def test_malformed_json_is_a_400_with_its_position(api: Api, content: bytes, position: int) -> None:
-    response = await api.client.post(REGISTER, content=content, headers={"Content-Type": "application/json"})
+async def test_malformed_json_is_a_400_with_its_position(
+    api: Api, content: bytes, position: int
+) -> None:
+    response = await api.client.post(
+        REGISTER, content=content, headers={"Content-Type": "application/json"}
+    )
     body = response.json()
     assert (response.status_code, body["code"]) == (400, "MALFORMED_BODY")
     assert body["details"]["position"] == position
@@ -61,24 +68,51 @@ async def test_a_body_that_is_no_utf_8_is_malformed(api: Api) -> None:
 
 async def test_an_absurdly_deep_body_is_malformed(api: Api) -> None:
     content = b"[" * 100_000
-    response = await api.client.post(REGISTER, content=content, headers={"Content-Type": "application/json"})
+    response = await api.client.post(
+        REGISTER, content=content, headers={"Content-Type": "application/json"}
+    )
     assert (response.status_code, response.json()["code"]) == (400, "MALFORMED_BODY")
 
 
 @pytest.mark.parametrize(
     ("body", "field", "code", "words"),
     [
-        ({"email": "a@b.co", "password": PASSWORD, "colour": 1}, "colour", "UNKNOWN_FIELD", "Unknown field 'colour'"),
-        ({"email": 7, "password": PASSWORD}, "email", "VALIDATION_ERROR", "'email' is 7; it must be a string."),
-        ({"email": "a@b.co", "password": 12345678}, "password", "VALIDATION_ERROR", "'password' is a number"),
+        (
+            {"email": "a@b.co", "password": PASSWORD, "colour": 1},
+            "colour",
+            "UNKNOWN_FIELD",
+            "Unknown field 'colour'",
+        ),
+        (
+            {"email": 7, "password": PASSWORD},
+            "email",
+            "VALIDATION_ERROR",
+            "'email' is 7; it must be a string.",
+        ),
+        (
+            {"email": "a@b.co", "password": 12345678},
+            "password",
+            "VALIDATION_ERROR",
+            "'password' is a number",
+        ),
         (
             {"email": "a@b.co", "password": "short"},
             "password",
             "VALIDATION_ERROR",
             "has 5 characters; it needs at least 8",
         ),
-        ({"email": "a@b.co", "password": PASSWORD, "name": "n\u0000"}, "name", "VALIDATION_ERROR", "NUL"),
-        ({"email": "a@b.co", "password": PASSWORD, "name": None}, "name", "VALIDATION_ERROR", "'name' is null"),
+        (
+            {"email": "a@b.co", "password": PASSWORD, "name": "n\u0000"},
+            "name",
+            "VALIDATION_ERROR",
+            "NUL",
+        ),
+        (
+            {"email": "a@b.co", "password": PASSWORD, "name": None},
+            "name",
+            "VALIDATION_ERROR",
+            "'name' is null",
+        ),
         ([1, 2], "body", "VALIDATION_ERROR", "The body is a list; it must be an object."),
         (None, "body", "MISSING_REQUIRED_FIELD", "The body is missing"),
     ],
@@ -87,7 +121,9 @@ async def test_a_wrong_field_is_named_with_its_value_and_the_remedy(
     api: Api, body: Any, field: str, code: str, words: str
 ) -> None:
     content = b"" if body is None else json.dumps(body).encode()
-    response = await api.client.post(REGISTER, content=content, headers={"Content-Type": "application/json"})
+    response = await api.client.post(
+        REGISTER, content=content, headers={"Content-Type": "application/json"}
+    )
     error = response.json()["details"]["errors"][0]
     assert (response.status_code, error["field"], error["code"]) == (400, field, code)
     assert response.json()["code"] == code
@@ -96,7 +132,9 @@ async def test_a_wrong_field_is_named_with_its_value_and_the_remedy(
 
 async def test_lone_surrogates_are_refused(api: Api) -> None:
     content = b'{"email": "a@b.co", "password": "12345678", "name": "\\ud800"}'
-    response = await api.client.post(REGISTER, content=content, headers={"Content-Type": "application/json"})
+    response = await api.client.post(
+        REGISTER, content=content, headers={"Content-Type": "application/json"}
+    )
     assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
 
 
@@ -105,7 +143,11 @@ async def test_several_kinds_of_errors_are_a_validation_error(api: Api) -> None:
     body = response.json()
     assert body["code"] == "VALIDATION_ERROR"
     codes = {error["field"]: error["code"] for error in body["details"]["errors"]}
-    assert codes == {"email": "INVALID_EMAIL", "password": "MISSING_REQUIRED_FIELD", "colour": "UNKNOWN_FIELD"}
+    assert codes == {
+        "email": "INVALID_EMAIL",
+        "password": "MISSING_REQUIRED_FIELD",
+        "colour": "UNKNOWN_FIELD",
+    }
 
 
 @pytest.mark.parametrize(
@@ -126,12 +168,16 @@ async def test_nothing_is_taken_for_what_it_is_not(
 
 
 async def test_a_whole_number_may_be_written_with_a_point(api: Api, ada: Account) -> None:
-    response = await api.post(ada, f"/api/v1/projects/{ada.project_id}/keys", {"name": "Key", "rateLimit": 5.0})
+    response = await api.post(
+        ada, f"/api/v1/projects/{ada.project_id}/keys", {"name": "Key", "rateLimit": 5.0}
+    )
     assert (response.status_code, response.json()["rateLimit"]) == (201, 5)
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
-async def test_a_body_that_is_not_declared_as_json_is_a_415(api: Api, content_type: str | None) -> None:
+async def test_a_body_that_is_not_declared_as_json_is_a_415(
+    api: Api, content_type: str | None
+) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
     response = await api.client.post(REGISTER, content=b'{"email": "a@b.co"}', headers=headers)
     assert (response.status_code, response.json()["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
@@ -157,7 +203,9 @@ async def test_a_chunked_body_over_the_limit_is_a_413(api: Api, ada: Account, pa
     assert (response.status_code, response.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
 
 
-@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v2/messages", "/api/v1/projects/", "/api/"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/nothing", "/api/v2/messages", "/api/v1/projects/", "/api/"]
+)
 async def test_an_unknown_route_is_a_json_404_that_names_it(api: Api, path: str) -> None:
     response = await api.client.get(path)
     assert (response.status_code, response.json()["code"]) == (404, "NOT_FOUND")
@@ -184,7 +232,9 @@ async def test_what_is_not_expected_is_a_500_that_tells_nothing(api: Api) -> Non
 
 
 @pytest.mark.parametrize("way", ["driver", "orm", "json", "text"])
-async def test_a_value_that_gets_past_every_door_and_cannot_be_stored_is_the_requests(api: Api, way: str) -> None:
+async def test_a_value_that_gets_past_every_door_and_cannot_be_stored_is_the_requests(
+    api: Api, way: str
+) -> None:
     """As a door that is forgotten in times to come would let it."""
 
     async def store() -> Response:
@@ -194,7 +244,9 @@ async def test_a_value_that_gets_past_every_door_and_cannot_be_stored_is_the_req
             return Response("secret \ud800".encode())
         if way == "orm":
             async with api.platform.database.session() as session:
-                await (await session.connection()).execute(text("SELECT CAST(:n AS int)"), {"n": str(1 << 64)})
+                await (await session.connection()).execute(
+                    text("SELECT CAST(:n AS int)"), {"n": str(1 << 64)}
+                )
         async with api.platform.database.raw.connection() as connection:
             await connection.execute("SELECT %s::timestamptz", ("secret",))
         return Response()
@@ -226,7 +278,9 @@ async def test_any_page_may_ask_the_send_path_and_gets_no_credentials(api: Api) 
     assert response.headers["access-control-allow-origin"] == "https://shop.example"
     assert "access-control-allow-credentials" not in response.headers
     assert "Idempotency-Key" in response.headers["access-control-allow-headers"]
-    call = await api.client.post("/api/v1/messages", json={}, headers={"Origin": "https://shop.example"})
+    call = await api.client.post(
+        "/api/v1/messages", json={}, headers={"Origin": "https://shop.example"}
+    )
     assert call.headers["access-control-allow-origin"] == "https://shop.example"
     assert "Retry-After" in call.headers["access-control-expose-headers"]
 

@@ -99,28 +99,37 @@ class Reader:
 
 async def test_csv_is_a_table_that_a_spreadsheet_does_not_run(api: Api) -> None:
     account = await api.register()
-    await save(api, account, content={"text": '=HYPERLINK("http://evil.example")'}, recipient="@ada")
+    await save(
+        api, account, content={"text": '=HYPERLINK("http://evil.example")'}, recipient="@ada"
+    )
     await save(api, account, content={"text": "-1+1\nnext, line"}, metadata_={"order": 7})
     response = await export(api, account, format="csv")
     assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     assert response.headers["Content-Disposition"] == f'attachment; filename="messages-{today}.csv"'
     rows = list(csv.DictReader(io.StringIO(response.text)))
-    assert {row["text"] for row in rows} == {'\'=HYPERLINK("http://evil.example")', "'-1+1\nnext, line"}
+    assert {row["text"] for row in rows} == {
+        '\'=HYPERLINK("http://evil.example")',
+        "'-1+1\nnext, line",
+    }
     assert {row["to"] for row in rows} == {"'@ada", "'+1234567890"}
     assert {row["metadata"] for row in rows} == {"{}", '{"order":7}'}
     assert not any(value.startswith(("=", "+", "-", "@")) for row in rows for value in row.values())
 
 
 @pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(1)", "＝1+1", "＋1", "－1", "＠x"])
-@pytest.mark.parametrize("before", ["", "x;", "x; ", "x\t", "x\r\n", "x\n ", 'x";', " ", "\t", "\n"])
+@pytest.mark.parametrize(
+    "before", ["", "x;", "x; ", "x\t", "x\r\n", "x\n ", 'x";', " ", "\t", "\n"]
+)
 def test_no_list_separator_makes_a_formula_of_what_someone_wrote(before: str, formula: str) -> None:
     cells = ["msg_1", cell_of(before + formula), "z"]
     line = line_of(cells).decode()
     assert list(csv.reader(io.StringIO(line, newline=""), strict=True)) == [cells]
     # As where the semicolon separates: quotes in the middle of a cell are characters there.
     for cell in re.split(r"[;\t\r\n]", line):
-        assert not cell.strip(' \u00a0"').startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")), line
+        assert not cell.strip(' \u00a0"').startswith(
+            ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+        ), line
     assert before + formula == cells[1].replace("'", "")
 
 
@@ -131,7 +140,9 @@ async def test_json_lines_are_the_lists_messages_and_filters_hold(api: Api) -> N
     response = await export(api, account, format="jsonl", status="failed")
     assert response.headers["Content-Type"] == "application/x-ndjson"
     (line,) = response.text.splitlines()
-    listed = await api.get(account, "/api/v1/messages", projectId=account.project_id, status="failed")
+    listed = await api.get(
+        account, "/api/v1/messages", projectId=account.project_id, status="failed"
+    )
     assert json.loads(line) == listed.json()["messages"][0]
     assert json.loads(line)["id"] == failed
     assert (await export(api, account, format="jsonl", status="expired")).text == ""
@@ -177,10 +188,14 @@ async def test_an_export_is_for_readers(api: Api) -> None:
     sender = (await api.key(account, scopes=["messages:send"]))["key"]
 
     async def with_key(text: str) -> httpx.Response:
-        return await api.client.get(PATH, params={"format": "jsonl"}, headers={"Authorization": f"Bearer {text}"})
+        return await api.client.get(
+            PATH, params={"format": "jsonl"}, headers={"Authorization": f"Bearer {text}"}
+        )
 
     assert len((await with_key(key)).text.splitlines()) == 2
-    assert [json.loads(line)["mode"] for line in (await with_key(test_key)).text.splitlines()] == ["test"]
+    assert [json.loads(line)["mode"] for line in (await with_key(test_key)).text.splitlines()] == [
+        "test"
+    ]
     assert (await with_key(sender)).json()["code"] == "KEY_SCOPE"
     foreign = await api.get(stranger, PATH, projectId=account.project_id)
     assert (foreign.status_code, foreign.json()["code"]) == (404, "PROJECT_NOT_FOUND")

@@ -15,9 +15,13 @@ SAME_ORIGIN = {"Origin": "http://messagejs.local"}
 ME = "/api/v1/auth/me"
 
 
-async def submit(api: Api, path: str, form: dict[str, str], headers: dict[str, str] | None = None) -> httpx.Response:
+async def submit(
+    api: Api, path: str, form: dict[str, str], headers: dict[str, str] | None = None
+) -> httpx.Response:
     async with api.from_address("198.51.100.9") as client:
-        return await client.post(path, data=form, headers=SAME_ORIGIN if headers is None else headers)
+        return await client.post(
+            path, data=form, headers=SAME_ORIGIN if headers is None else headers
+        )
 
 
 def cookie_of(response: httpx.Response) -> str:
@@ -43,11 +47,19 @@ async def test_over_https_the_cookie_is_secure(api: Api, ada: Account) -> None:
     assert "secure" in response.headers["set-cookie"].lower()
 
 
-async def test_a_wrong_password_goes_back_to_the_page_without_the_password(api: Api, ada: Account) -> None:
-    response = await submit(api, "/auth/login", {"email": ada.email, "password": "wrong password", "next": "/keys"})
+async def test_a_wrong_password_goes_back_to_the_page_without_the_password(
+    api: Api, ada: Account
+) -> None:
+    response = await submit(
+        api, "/auth/login", {"email": ada.email, "password": "wrong password", "next": "/keys"}
+    )
     location = urlsplit(response.headers["location"])
     assert (response.status_code, location.path) == (303, "/login")
-    assert parse_qs(location.query) == {"error": ["INVALID_CREDENTIALS"], "email": [ada.email], "next": ["/keys"]}
+    assert parse_qs(location.query) == {
+        "error": ["INVALID_CREDENTIALS"],
+        "email": [ada.email],
+        "next": ["/keys"],
+    }
     assert "set-cookie" not in response.headers
 
 
@@ -67,7 +79,9 @@ async def test_registering_by_form_logs_in(api: Api) -> None:
         ({"email": ""}, "INVALID_EMAIL"),
     ],
 )
-async def test_a_wrong_registration_goes_back_with_its_code(api: Api, form: dict[str, str], code: str) -> None:
+async def test_a_wrong_registration_goes_back_with_its_code(
+    api: Api, form: dict[str, str], code: str
+) -> None:
     response = await submit(api, "/auth/register", form)
     location = urlsplit(response.headers["location"])
     assert (response.status_code, location.path) == (303, "/register")
@@ -87,7 +101,9 @@ async def test_logging_out_ends_the_cookie(api: Api, ada: Account) -> None:
     "headers",
     [{}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
 )
-async def test_forms_of_other_sites_are_refused(api: Api, ada: Account, headers: dict[str, str]) -> None:
+async def test_forms_of_other_sites_are_refused(
+    api: Api, ada: Account, headers: dict[str, str]
+) -> None:
     response = await submit(api, "/auth/login", {"email": ada.email, "password": PASSWORD}, headers)
     assert (response.status_code, response.json()["code"]) == (403, "ORIGIN_NOT_ALLOWED")
     assert "set-cookie" not in response.headers
@@ -97,7 +113,9 @@ async def test_a_cookie_alone_changes_nothing_for_another_site(api: Api, ada: Ac
     login = await submit(api, "/auth/login", {"email": ada.email, "password": PASSWORD})
     cookie = {"Cookie": f"mjs_session={cookie_of(login)}"}
     body = {"name": "Made by another site"}
-    refused = await api.client.post("/api/v1/projects", json=body, headers={**cookie, "Origin": "https://evil.example"})
+    refused = await api.client.post(
+        "/api/v1/projects", json=body, headers={**cookie, "Origin": "https://evil.example"}
+    )
     assert (refused.status_code, refused.json()["code"]) == (403, "ORIGIN_NOT_ALLOWED")
     own = await api.client.post("/api/v1/projects", json=body, headers={**cookie, **SAME_ORIGIN})
     assert own.status_code == 201
@@ -105,7 +123,9 @@ async def test_a_cookie_alone_changes_nothing_for_another_site(api: Api, ada: Ac
 
 async def test_a_cookie_is_no_refresh_token(api: Api, ada: Account) -> None:
     login = await submit(api, "/auth/login", {"email": ada.email, "password": PASSWORD})
-    response = await api.client.post("/api/v1/auth/refresh", json={"refreshToken": cookie_of(login)})
+    response = await api.client.post(
+        "/api/v1/auth/refresh", json={"refreshToken": cookie_of(login)}
+    )
     assert response.status_code == 401
 
 

@@ -55,7 +55,10 @@ async def test_a_living_process_says_so(api: Api) -> None:
 async def test_ready_when_everything_is_there(api: Api) -> None:
     checks = await checks_of(api.platform)
     # Other tests leave messages that nobody delivers and rows of other months; no worker runs here.
-    required = {name: checks[name].status for name in ("database", "redis", "migrations", "secrets", "clock")}
+    required = {
+        name: checks[name].status
+        for name in ("database", "redis", "migrations", "secrets", "clock")
+    }
     assert required == dict.fromkeys(required, "ok")
     status, body = await timed_readyz(api.client)
     assert (status, body["status"], body["checks"].keys()) == (200, "ok", checks.keys())
@@ -96,11 +99,15 @@ async def test_without_redis_it_is_ready_with_a_warning_because_sends_are_accept
             assert body["checks"]["redis"]["status"] == "warning"
             assert body["checks"]["database"]["status"] == "ok"
             send = {"to": "sandbox:delivered", "connector": "sandbox", "message": "x"}
-            sent = await client.post("/api/v1/messages", json=send, headers={"Authorization": f"Bearer {key}"})
+            sent = await client.post(
+                "/api/v1/messages", json=send, headers={"Authorization": f"Bearer {key}"}
+            )
             assert sent.status_code == 202
 
 
-async def test_not_ready_without_redis_where_sends_are_refused_without_it(settings: Settings) -> None:
+async def test_not_ready_without_redis_where_sends_are_refused_without_it(
+    settings: Settings,
+) -> None:
     url = SecretStr("redis://127.0.0.1:1/0")
     async with server_with(settings, redis_url=url, rate_limit_fail_open_secret=False) as client:
         status, body = await timed_readyz(client)
@@ -110,8 +117,16 @@ async def test_not_ready_without_redis_where_sends_are_refused_without_it(settin
 @pytest.mark.parametrize(
     ("before", "after", "remedy"),
     [
-        (("REPLICAOF", "127.0.0.1", "9"), ("REPLICAOF", "NO", "ONE"), "point REDIS_URL at the primary"),
-        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "raise its maxmemory"),
+        (
+            ("REPLICAOF", "127.0.0.1", "9"),
+            ("REPLICAOF", "NO", "ONE"),
+            "point REDIS_URL at the primary",
+        ),
+        (
+            ("CONFIG", "SET", "maxmemory", "1"),
+            ("CONFIG", "SET", "maxmemory", "0"),
+            "raise its maxmemory",
+        ),
     ],
 )
 async def test_a_redis_that_answers_but_takes_no_writes_is_a_warning(
@@ -133,7 +148,9 @@ async def test_a_database_that_answers_but_takes_no_writes_is_not_ready(
 ) -> None:
     url = migrated(make_database)
     name = make_url(url.get_secret_value()).database
-    async with await psycopg.AsyncConnection.connect(url.get_secret_value(), autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(
+        url.get_secret_value(), autocommit=True
+    ) as connection:
         await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     async with server_with(settings, database_url=url) as client:
         status, body = await timed_readyz(client)
@@ -156,9 +173,13 @@ async def test_a_flood_of_questions_is_asked_of_the_servers_once_a_second(api: A
     assert await writes() - before <= 5 + seconds
 
 
-async def test_not_ready_before_the_migrations(settings: Settings, servers: EmbeddedServers) -> None:
+async def test_not_ready_before_the_migrations(
+    settings: Settings, servers: EmbeddedServers
+) -> None:
     name = f"bare_{new_id().hex}"
-    async with await psycopg.AsyncConnection.connect(servers.database_url, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(
+        servers.database_url, autocommit=True
+    ) as connection:
         await connection.execute(f"CREATE DATABASE {name}")
     url = make_url(servers.database_url).set(database=name).render_as_string(hide_password=False)
     async with server_with(settings, database_url=SecretStr(url)) as client:
@@ -173,7 +194,9 @@ async def test_a_call_without_postgres_is_a_503_with_retry_after(settings: Setti
     async with server_with(settings, database_url=url) as client:
         body = {"email": "a@example.com", "password": "whatever it is"}
         response = await client.post("/api/v1/auth/login", json=body)
-        form = await client.post("/auth/login", data=body, headers={"Origin": "http://messagejs.local"})
+        form = await client.post(
+            "/auth/login", data=body, headers={"Origin": "http://messagejs.local"}
+        )
     assert (response.status_code, response.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
     assert int(response.headers["retry-after"]) > 0
     assert "127.0.0.1" not in response.text

@@ -18,7 +18,14 @@ from backend.services.platform import Platform
 from backend.services.reporting.facts import Check, clock_check
 from backend.services.sending.accept import Caller, SendRequest, accept_message
 from backend.settings import Settings
-from tests.api.servers import MakeDatabase, checks_of, migrated, platform_of, server_with, timed_readyz
+from tests.api.servers import (
+    MakeDatabase,
+    checks_of,
+    migrated,
+    platform_of,
+    server_with,
+    timed_readyz,
+)
 from tests.databases import database_maker
 from tests.world import World
 
@@ -40,7 +47,9 @@ def event_of(instant: datetime) -> Event:
     )
 
 
-async def test_rows_in_a_default_partition_are_a_warning(settings: Settings, make_database: MakeDatabase) -> None:
+async def test_rows_in_a_default_partition_are_a_warning(
+    settings: Settings, make_database: MakeDatabase
+) -> None:
     async with server_with(settings, database_url=migrated(make_database)) as client:
         platform = platform_of(client)
         async with platform.database.transaction() as session:
@@ -50,13 +59,17 @@ async def test_rows_in_a_default_partition_are_a_warning(settings: Settings, mak
         assert "events" in check.detail
 
 
-async def test_too_few_months_ahead_are_a_warning(settings: Settings, make_database: MakeDatabase) -> None:
+async def test_too_few_months_ahead_are_a_warning(
+    settings: Settings, make_database: MakeDatabase
+) -> None:
     url = migrated(make_database)
     async with server_with(settings, database_url=url) as client:
         platform = platform_of(client)
         assert (await checks_of(platform))["partitions"].status == "ok"
         async with platform.database.raw.connection() as connection:
-            await connection.execute(f"DROP TABLE attempts_p{month_start(datetime.now(UTC), 2):%Y%m}")
+            await connection.execute(
+                f"DROP TABLE attempts_p{month_start(datetime.now(UTC), 2):%Y%m}"
+            )
         status, body = await timed_readyz(client)
     assert (status, body["checks"]["partitions"]["status"]) == (200, "warning")
     assert "for 1 months ahead" in body["checks"]["partitions"]["detail"]
@@ -112,14 +125,21 @@ async def test_a_process_that_says_nothing_any_more_does_not_count(
     ],
 )
 async def test_the_oldest_message_that_is_due_is_known(
-    settings: Settings, make_database: MakeDatabase, state: int, seconds: int, connector: str, status: str
+    settings: Settings,
+    make_database: MakeDatabase,
+    state: int,
+    seconds: int,
+    connector: str,
+    status: str,
 ) -> None:
     async with server_with(settings, database_url=migrated(make_database)) as client:
         platform = platform_of(client)
         world = await World.make(platform)
         box = await world.connector()
         await accept_message(
-            platform, Caller(world.project_id, "live"), SendRequest(to="ada", text="x", connector_id=box.id)
+            platform,
+            Caller(world.project_id, "live"),
+            SendRequest(to="ada", text="x", connector_id=box.id),
         )
         async with platform.database.raw.connection() as connection:
             await connection.execute(f"UPDATE connectors SET {connector}")
@@ -133,7 +153,9 @@ async def test_the_oldest_message_that_is_due_is_known(
     assert ("has waited for 30" in check.detail) is (status == "warning")
 
 
-@pytest.mark.parametrize(("name", "value"), [("encryption_key", "ab" * 32), ("key_pepper", "p" * 32)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("encryption_key", "ab" * 32), ("key_pepper", "p" * 32)]
+)
 async def test_a_process_with_another_secret_is_not_ready(
     settings: Settings, make_database: MakeDatabase, name: str, value: str
 ) -> None:
@@ -162,10 +184,13 @@ async def test_web_processes_with_different_jwt_secrets_are_a_warning(
 
 
 @pytest.mark.parametrize(
-    ("off_s", "status"), [(0.0, "ok"), (-20.0, "warning"), (60.0, "warning"), (10_540_800.0, "failed")]
+    ("off_s", "status"),
+    [(0.0, "ok"), (-20.0, "warning"), (60.0, "warning"), (10_540_800.0, "failed")],
 )
 def test_a_clock_that_is_off_is_told(off_s: float, status: str) -> None:
-    check = clock_check(there=1_000_000_000.0 + off_s, asked_at=999_999_999.9, answered_at=1_000_000_000.1)
+    check = clock_check(
+        there=1_000_000_000.0 + off_s, asked_at=999_999_999.9, answered_at=1_000_000_000.1
+    )
     assert check.status == status
 
 
@@ -178,10 +203,17 @@ def test_a_clock_that_is_off_is_told(off_s: float, status: str) -> None:
     ],
 )
 async def test_a_newer_schema_is_fine_when_it_says_that_this_code_can_run_on_it(
-    settings: Settings, make_database: MakeDatabase, revision: str, oldest_code: str | None, status: int, text: str
+    settings: Settings,
+    make_database: MakeDatabase,
+    revision: str,
+    oldest_code: str | None,
+    status: int,
+    text: str,
 ) -> None:
     url = migrated(make_database)
-    async with await psycopg.AsyncConnection.connect(url.get_secret_value(), autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(
+        url.get_secret_value(), autocommit=True
+    ) as connection:
         await connection.execute("UPDATE alembic_version SET version_num = %s", (revision,))
         if oldest_code is not None:
             await connection.execute("UPDATE schema_compat SET oldest_code = %s", (oldest_code,))
@@ -203,5 +235,7 @@ async def _until(condition: Callable[[], object]) -> None:
 
 async def _until_settled(platform: Platform) -> None:
     async with asyncio.timeout(10), platform.database.raw.connection() as connection:
-        while (await (await connection.execute("SELECT count(*) FROM secret_fingerprints")).fetchone()) != (2,):
+        while (
+            await (await connection.execute("SELECT count(*) FROM secret_fingerprints")).fetchone()
+        ) != (2,):
             await asyncio.sleep(0.02)

@@ -31,14 +31,31 @@ async def _ask(host: str | None, *, path: str = "/api/v1/auth/register", kind: s
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "[::1]", "[::1]:8000", "127.0.0.5:1", "dev.example:8443", None],
+    [
+        "localhost",
+        "LOCALHOST:8000",
+        "127.0.0.1:8000",
+        "[::1]",
+        "[::1]:8000",
+        "127.0.0.5:1",
+        "dev.example:8443",
+        None,
+    ],
 )
 async def test_its_own_names_are_answered(host: str | None) -> None:
     assert await _ask(host) == 200
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example:8000", "", "::1"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example:8000",
+        "",
+        "::1",
+    ],
 )
 async def test_another_sites_name_is_refused(host: str) -> None:
     assert await _ask(host) == 421

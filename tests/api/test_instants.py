@@ -39,7 +39,9 @@ def _is_instant(schema: dict[str, Any]) -> bool:
     return any(one.get("format") == "date-time" for one in ways)
 
 
-def _instants(schema: dict[str, Any] | None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def _instants(
+    schema: dict[str, Any] | None, path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
     """Yield where instants stand in a body."""
     if schema is None:
         return
@@ -69,7 +71,9 @@ def _written(path: tuple[str, ...]) -> str:
     return ".".join(path).replace(".[0]", "[0]")
 
 
-FIELDS: Final = sorted({(name, path) for name in NAMES for path in _instants(json_schema(Door.operation_of(name)))})
+FIELDS: Final = sorted(
+    {(name, path) for name in NAMES for path in _instants(json_schema(Door.operation_of(name)))}
+)
 QUERIES: Final = [
     (name, parameter["name"])
     for name in NAMES
@@ -85,17 +89,23 @@ def test_the_walk_finds_the_instants() -> None:
     assert ("GET /api/v1/messages", "from") in QUERIES
 
 
-@pytest.mark.parametrize(("name", "path"), FIELDS, ids=lambda one: one if isinstance(one, str) else _written(one))
+@pytest.mark.parametrize(
+    ("name", "path"), FIELDS, ids=lambda one: one if isinstance(one, str) else _written(one)
+)
 async def test_a_body_with_an_instant_out_of_range_is_refused(
     api: Api, admin: Account, name: str, path: tuple[str, ...]
 ) -> None:
     door = await Door.open(api, admin, name)
     for instant in OUT_OF_RANGE:
         answer = await door.ask(content=json.dumps(_body(path, instant)).encode())
-        assert answer.status_code == 400 or (name == BATCH and answer.json()["accepted"] == 0), answer.text
+        assert answer.status_code == 400 or (name == BATCH and answer.json()["accepted"] == 0), (
+            answer.text
+        )
         told = {(error["field"], error["code"]) for error in errors_in(answer)}
         # A filter is read as in a query, where its fields stand alone.
-        assert {(_written(path), "VALIDATION_ERROR"), (path[-1], "VALIDATION_ERROR")} & told, answer.text
+        assert {(_written(path), "VALIDATION_ERROR"), (path[-1], "VALIDATION_ERROR")} & told, (
+            answer.text
+        )
 
 
 @pytest.mark.parametrize(("name", "parameter"), QUERIES)
@@ -106,7 +116,9 @@ async def test_a_filter_with_an_instant_out_of_range_is_refused(
     for instant in OUT_OF_RANGE:
         answer = await door.ask(query={parameter: instant})
         assert answer.status_code == 400, answer.text
-        assert [(one["field"], one["code"]) for one in errors_in(answer)] == [(parameter, "VALIDATION_ERROR")]
+        assert [(one["field"], one["code"]) for one in errors_in(answer)] == [
+            (parameter, "VALIDATION_ERROR")
+        ]
 
 
 async def _out_of_range(api: Api) -> Counter[str]:
@@ -119,7 +131,9 @@ async def _out_of_range(api: Api) -> Counter[str]:
                     continue
                 late = f"{column.name} < '2000-01-01Z' OR {column.name} >= '2200-01-01Z'"
                 query = text(f"SELECT count(*) FROM {table.name} WHERE {late}")
-                stored[f"{table.name}.{column.name}"] += (await connection.execute(query)).scalar_one()
+                stored[f"{table.name}.{column.name}"] += (
+                    await connection.execute(query)
+                ).scalar_one()
     return stored
 
 

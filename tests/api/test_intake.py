@@ -40,8 +40,20 @@ def _intake(app: Callable[..., Awaitable[None]] = _reading_app, **limits: float)
 class Upload:
     """One request, whose body comes as `pieces` says: (seconds before it, bytes); unless `is_whole` it never ends."""
 
-    def __init__(self, address: str = "198.51.100.7", *, pieces: tuple[tuple[float, int], ...] = (), is_whole: bool):
-        self.scope: Scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "client": (address, 4711)}
+    def __init__(
+        self,
+        address: str = "198.51.100.7",
+        *,
+        pieces: tuple[tuple[float, int], ...] = (),
+        is_whole: bool,
+    ):
+        self.scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/",
+            "headers": [],
+            "client": (address, 4711),
+        }
         self._pieces = list(pieces)
         self._is_whole = is_whole
         self.sent: list[Message] = []
@@ -86,7 +98,10 @@ async def test_an_upload_that_keeps_the_rate_may_take_its_time() -> None:
 
 async def test_of_the_slow_bodies_of_one_address_the_oldest_may_go_on() -> None:
     intake = _intake()
-    oldest = [asyncio.create_task(Upload(is_whole=True, pieces=((2, 1),)).through(intake)) for _ in range(3)]
+    oldest = [
+        asyncio.create_task(Upload(is_whole=True, pieces=((2, 1),)).through(intake))
+        for _ in range(3)
+    ]
     await asyncio.sleep(0.3)
     statuses = await asyncio.gather(*(Upload(is_whole=False).through(intake) for _ in range(20)))
     assert statuses == [429] * 20
@@ -95,7 +110,10 @@ async def test_of_the_slow_bodies_of_one_address_the_oldest_may_go_on() -> None:
 
 async def test_slow_bodies_of_one_address_cost_another_nothing() -> None:
     intake = _intake(slow_bodies_per_address=1)
-    slow = [asyncio.create_task(Upload("203.0.113.9", is_whole=False).through(intake)) for _ in range(10)]
+    slow = [
+        asyncio.create_task(Upload("203.0.113.9", is_whole=False).through(intake))
+        for _ in range(10)
+    ]
     assert await Upload("198.51.100.7", is_whole=True, pieces=((1.5, 1),)).through(intake) == 200
     refused = [task.result() for task in slow if task.done()]
     assert refused == [429] * 9
@@ -132,7 +150,9 @@ async def test_who_waits_for_the_client_to_leave_is_not_slow() -> None:
         raise AssertionError
 
     async with asyncio.timeout(PATIENCE_S):
-        await _intake(app, body_timeout_s=0.3, slow_bodies_per_address=1)(upload.scope, receive, upload.send)
+        await _intake(app, body_timeout_s=0.3, slow_bodies_per_address=1)(
+            upload.scope, receive, upload.send
+        )
     assert upload.sent[0]["status"] == 200
 
 
@@ -149,7 +169,10 @@ async def test_a_request_that_the_server_cancels_stays_canceled() -> None:
 async def test_bodies_that_came_while_the_loop_was_held_up_are_not_slow() -> None:
     """As when the machine slept: nobody had a chance to read them."""
     intake = _intake(body_timeout_s=0.5, slow_bodies_per_address=1)
-    uploads = [asyncio.create_task(Upload(is_whole=True, pieces=((0.2, 1),)).through(intake)) for _ in range(5)]
+    uploads = [
+        asyncio.create_task(Upload(is_whole=True, pieces=((0.2, 1),)).through(intake))
+        for _ in range(5)
+    ]
     await asyncio.sleep(0)
     time.sleep(1.5)  # noqa: ASYNC251 (the matter)
     assert await asyncio.gather(*uploads) == [200] * 5

@@ -56,7 +56,10 @@ OPERATIONS: Final = [
     for path, described in DOCUMENT["paths"].items()
     for method, one in described.items()
     if not path.startswith(CALLBACKS)
-    and ((operation := _operation(method, path, one)).id_names or "projectId" in operation.query_parameters)
+    and (
+        (operation := _operation(method, path, one)).id_names
+        or "projectId" in operation.query_parameters
+    )
 ]
 
 
@@ -67,12 +70,16 @@ async def tenants(api: Api, ada: Account) -> AsyncIterator[tuple[Tenant, Tenant]
     yield Tenant(api, await api.register()), Tenant(api, await api.register())
 
 
-async def _call(api: Api, operation: Operation, values: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
+async def _call(
+    api: Api, operation: Operation, values: dict[str, Any], headers: dict[str, str]
+) -> httpx.Response:
     path = operation.path
     for name, value in values.items():
         path = path.replace("{" + name + "}", str(value))
     query = {"projectId": values["projectId"]} if "projectId" in operation.query_parameters else {}
-    return await api.client.request(operation.method, path, headers=headers, params=query, json=operation.body)
+    return await api.client.request(
+        operation.method, path, headers=headers, params=query, json=operation.body
+    )
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
@@ -142,4 +149,7 @@ async def test_a_change_of_a_row_would_be_noticed(api: Api, tenants: tuple[Tenan
     path = f"/api/v1/projects/{owner.project_id}/templates/{template_id}"
     assert (await api.put(owner.account, path, {"name": "Changed"})).status_code == 200
     after = await owner.rows()
-    assert {name for name in before if before[name] != after[name]} == {"templates", "audit_entries"}
+    assert {name for name in before if before[name] != after[name]} == {
+        "templates",
+        "audit_entries",
+    }

@@ -33,7 +33,10 @@ async def test_a_new_key_has_the_shape_of_the_reference(api: Api, ada: Account) 
     response = await api.post(ada, keys_of(ada), {"name": "Production Key", "rateLimit": 1000})
     assert response.status_code == 201
     key = response.json()
-    assert key.items() >= {"name": "Production Key", "rateLimit": 1000, "isActive": True, "lastUsed": None}.items()
+    assert (
+        key.items()
+        >= {"name": "Production Key", "rateLimit": 1000, "isActive": True, "lastUsed": None}.items()
+    )
     assert re.fullmatch(r"key_[0-9a-z]{26}", key["id"])
     assert re.fullmatch(r"sk_live_[0-9A-Za-z]{32}", key["key"])
     assert key["scopes"] == ALL_SCOPES
@@ -59,7 +62,10 @@ async def test_kind_and_mode_are_in_the_text(
 async def test_the_text_is_shown_once_and_stored_nowhere(api: Api, ada: Account) -> None:
     key = await api.key(ada)
     text = key["key"]
-    for response in (await api.get(ada, keys_of(ada)), await api.get(ada, f"{keys_of(ada)}/{key['id']}")):
+    for response in (
+        await api.get(ada, keys_of(ada)),
+        await api.get(ada, f"{keys_of(ada)}/{key['id']}"),
+    ):
         assert text not in response.text
         assert text[-4:] in response.text
     project_id, key_id = ids.decode(ids.PROJECT, ada.project_id), ids.decode(ids.KEY, key["id"])
@@ -76,12 +82,18 @@ async def test_a_key_is_changed_field_by_field(api: Api, ada: Account) -> None:
     key = await api.key(ada, rateLimit=10)
     path = f"{keys_of(ada)}/{key['id']}"
     changed = (await api.put(ada, path, {"name": "New", "scopes": ["messages:send"]})).json()
-    assert (changed["name"], changed["scopes"], changed["rateLimit"]) == ("New", ["messages:send"], 10)
+    assert (changed["name"], changed["scopes"], changed["rateLimit"]) == (
+        "New",
+        ["messages:send"],
+        10,
+    )
     assert (await api.put(ada, path, {"rateLimit": None})).json()["rateLimit"] is None
     assert (await api.get(ada, path)).json()["name"] == "New"
 
 
-async def test_a_deleted_key_is_refused_at_once_and_gone_from_the_api(api: Api, ada: Account) -> None:
+async def test_a_deleted_key_is_refused_at_once_and_gone_from_the_api(
+    api: Api, ada: Account
+) -> None:
     key = await api.key(ada)
     await api.platform.catalog.key(key["key"])
     path = f"{keys_of(ada)}/{key['id']}"
@@ -114,7 +126,14 @@ async def test_the_list_shows_last_used_and_no_other_projects_keys(api: Api) -> 
     other = await api.key(account, await api.project(account))
     body = (await api.get(account, keys_of(account))).json()
     assert [item["id"] for item in body["keys"]] == [key["id"]]
-    assert body["keys"][0].keys() >= {"id", "name", "lastUsed", "rateLimit", "isActive", "createdAt"}
+    assert body["keys"][0].keys() >= {
+        "id",
+        "name",
+        "lastUsed",
+        "rateLimit",
+        "isActive",
+        "createdAt",
+    }
     assert body["pagination"]["total"] == 1
     # The right key, asked for through the wrong project.
     assert (await api.get(account, f"{keys_of(account)}/{other['id']}")).status_code == 404
@@ -129,9 +148,21 @@ async def test_the_list_shows_last_used_and_no_other_projects_keys(api: Api) -> 
         ({"name": "k", "rateLimit": "many"}, "rateLimit", "VALIDATION_ERROR"),
         ({"name": "k", "kind": "private"}, "kind", "VALIDATION_ERROR"),
         ({"name": "k", "scopes": ["messages:burn"]}, "scopes[0]", "VALIDATION_ERROR"),
-        ({"name": "k", "kind": "publishable", "scopes": ["messages:read"]}, "scopes[0]", "VALIDATION_ERROR"),
-        ({"name": "k", "allowedOrigins": ["https://*.example.com"]}, "allowedOrigins[0]", "VALIDATION_ERROR"),
-        ({"name": "k", "allowedOrigins": ["https://example.com/path"]}, "allowedOrigins[0]", "VALIDATION_ERROR"),
+        (
+            {"name": "k", "kind": "publishable", "scopes": ["messages:read"]},
+            "scopes[0]",
+            "VALIDATION_ERROR",
+        ),
+        (
+            {"name": "k", "allowedOrigins": ["https://*.example.com"]},
+            "allowedOrigins[0]",
+            "VALIDATION_ERROR",
+        ),
+        (
+            {"name": "k", "allowedOrigins": ["https://example.com/path"]},
+            "allowedOrigins[0]",
+            "VALIDATION_ERROR",
+        ),
         ({"name": "k", "allowedOrigins": ["example.com"]}, "allowedOrigins[0]", "VALIDATION_ERROR"),
         ({"name": "k", "expiresAt": "2020-01-01T00:00:00Z"}, "expiresAt", "VALIDATION_ERROR"),
         ({"name": "k", "expiresAt": "2099-01-01T00:00:00"}, "expiresAt", "VALIDATION_ERROR"),
@@ -140,13 +171,17 @@ async def test_the_list_shows_last_used_and_no_other_projects_keys(api: Api) -> 
         ({"name": "k\u0000"}, "name", "VALIDATION_ERROR"),
     ],
 )
-async def test_a_wrong_key_is_named(api: Api, ada: Account, body: dict[str, Any], field: str, code: str) -> None:
+async def test_a_wrong_key_is_named(
+    api: Api, ada: Account, body: dict[str, Any], field: str, code: str
+) -> None:
     response = await api.post(ada, keys_of(ada), body)
     assert (response.status_code, response.json()["code"]) == (400, code), response.text
     assert response.json()["details"]["errors"][0]["field"] == field
 
 
-async def test_a_live_publishable_key_takes_no_local_origin_and_a_test_key_does(api: Api, ada: Account) -> None:
+async def test_a_live_publishable_key_takes_no_local_origin_and_a_test_key_does(
+    api: Api, ada: Account
+) -> None:
     body = {"name": "k", "kind": "publishable", "allowedOrigins": ["http://localhost:3000"]}
     refused = await api.post(ada, keys_of(ada), body)
     assert refused.status_code == 400
@@ -216,7 +251,9 @@ async def test_a_regenerated_key_works_beside_its_old_text(api: Api, ada: Accoun
     assert new["key"] not in shown.text
 
 
-async def test_regenerating_without_an_overlap_refuses_the_old_text_at_once(api: Api, ada: Account) -> None:
+async def test_regenerating_without_an_overlap_refuses_the_old_text_at_once(
+    api: Api, ada: Account
+) -> None:
     old = await api.key(ada)
     await api.platform.catalog.key(old["key"])  # known by heart
     new = (await api.post(ada, f"{keys_of(ada)}/{old['id']}/regenerate", {"overlap": 0})).json()
@@ -273,7 +310,11 @@ async def test_a_key_counts_what_it_asked_for_and_what_is_left(api: Api) -> None
         await api.client.post("/api/v1/messages", json=body, headers=headers)
     await api.platform.key_usage.flush()
     usage = (await api.get(account, path)).json()
-    assert (usage["totalRequests"], usage["successfulRequests"], usage["failedRequests"]) == (5, 1, 4)
+    assert (usage["totalRequests"], usage["successfulRequests"], usage["failedRequests"]) == (
+        5,
+        1,
+        4,
+    )
     # Tries count against the limit, accepted or not; what could not be read was none.
     assert usage["remainingQuota"] == 2
     batch = {"messages": [right, wrong_template, {"colour": 1}]}
@@ -282,7 +323,11 @@ async def test_a_key_counts_what_it_asked_for_and_what_is_left(api: Api) -> None
     await api.platform.key_usage.flush()
     usage = (await api.get(account, path)).json()
     # Each message of the batch, and one for the batch that was none.
-    assert (usage["totalRequests"], usage["successfulRequests"], usage["failedRequests"]) == (9, 2, 7)
+    assert (usage["totalRequests"], usage["successfulRequests"], usage["failedRequests"]) == (
+        9,
+        2,
+        7,
+    )
     assert usage["lastUsed"] is not None
 
 
@@ -297,7 +342,9 @@ async def test_an_overlap_does_not_outlive_the_keys_own_expiry(api: Api, ada: Ac
     old = await api.key(ada, expiresAt=expires_at.isoformat())
     new = (await api.post(ada, f"{keys_of(ada)}/{old['id']}/regenerate", {"overlap": "2h"})).json()
     # Both at once, which is one look-up.
-    by_old, by_new = await asyncio.gather(*(api.platform.catalog.key(text) for text in (old["key"], new["key"])))
+    by_old, by_new = await asyncio.gather(
+        *(api.platform.catalog.key(text) for text in (old["key"], new["key"]))
+    )
     assert by_old.expires_at == by_new.expires_at == expires_at
 
 
@@ -306,15 +353,22 @@ async def server_with(settings: Settings, **changes: Any) -> AsyncIterator[Api]:
     """Another server on the same database."""
     app = create_api(settings.model_copy(update=changes))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://x") as client,
+    ):
         yield Api(app, client)
 
 
-async def test_a_project_has_so_many_keys_and_a_new_key_so_many_days(api: Api, settings: Settings) -> None:
+async def test_a_project_has_so_many_keys_and_a_new_key_so_many_days(
+    api: Api, settings: Settings
+) -> None:
     account = await api.register()
     async with server_with(settings, max_keys_per_project=2, key_expiry_days=30) as bounded:
         default, never = await bounded.key(account), await bounded.key(account, expiresAt=None)
-        days = (datetime.fromisoformat(default["expiresAt"]) - datetime.now(UTC)) / timedelta(days=1)
+        days = (datetime.fromisoformat(default["expiresAt"]) - datetime.now(UTC)) / timedelta(
+            days=1
+        )
         assert 29.9 < days <= 30
         assert never["expiresAt"] is None
         refused = await bounded.post(account, keys_of(account), {"name": "Third"})
@@ -324,8 +378,12 @@ async def test_a_project_has_so_many_keys_and_a_new_key_so_many_days(api: Api, s
         assert (await bounded.post(account, keys_of(account), {"name": "Third"})).status_code == 201
 
 
-async def test_keys_made_at_the_same_time_do_not_pass_the_bound_together(api: Api, settings: Settings) -> None:
+async def test_keys_made_at_the_same_time_do_not_pass_the_bound_together(
+    api: Api, settings: Settings
+) -> None:
     account = await api.register()
     async with server_with(settings, max_keys_per_project=1) as bounded:
-        answers = await asyncio.gather(*(bounded.post(account, keys_of(account), {"name": "K"}) for _ in range(4)))
+        answers = await asyncio.gather(
+            *(bounded.post(account, keys_of(account), {"name": "K"}) for _ in range(4))
+        )
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]

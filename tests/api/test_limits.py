@@ -29,7 +29,9 @@ async def free(sender: Sender) -> Sender:
     platform = sender.api.platform
     async with platform.database.transaction() as session:
         connection = await session.connection()
-        await connection.execute(text("UPDATE projects SET plan = 'free' WHERE id = :id"), {"id": project_id})
+        await connection.execute(
+            text("UPDATE projects SET plan = 'free' WHERE id = :id"), {"id": project_id}
+        )
         await connection.execute(
             text("""
             INSERT INTO messages (id, project_id, connector_id, connector_type, mode, recipient, content, status,
@@ -51,7 +53,10 @@ async def test_a_month_is_counted_from_the_history_and_ends_at_the_quota(free: S
     assert int(answers[3].headers["Retry-After"]) > 0
     assert f'"project";q={QUOTA};w=' in answers[0].headers["RateLimit-Policy"]
     assert '"key";q=1000;w=3600' in answers[0].headers["RateLimit-Policy"]
-    assert ['"project";r=2' in answers[0].headers["RateLimit"], '"project";r=0' in answers[2].headers["RateLimit"]] == [
+    assert [
+        '"project";r=2' in answers[0].headers["RateLimit"],
+        '"project";r=0' in answers[2].headers["RateLimit"],
+    ] == [
         True,
         True,
     ]
@@ -80,7 +85,11 @@ async def test_every_way_of_sending_counts(free: Sender) -> None:
     await set_status(free, message_id, "failed")
     assert (await call(free, f"/messages/{message_id}/resend")).status_code == 202
     text_body = {"to": "ada", "message": "x", "connector": "sandbox"}
-    for path, body in (("/messages/text", text_body), ("/send", free.body()), (f"/messages/{message_id}/resend", None)):
+    for path, body in (
+        ("/messages/text", text_body),
+        ("/send", free.body()),
+        (f"/messages/{message_id}/resend", None),
+    ):
         refused = await call(free, path, body)
         assert (refused.status_code, refused.json()["code"]) == (429, "QUOTA_EXCEEDED")
     # A person in the dashboard spends the same month.
@@ -113,22 +122,32 @@ async def test_without_redis_secret_keys_send_and_publishable_ones_do_not(sender
         return 0
 
     secret = (await sender.api.key(sender.account, rateLimit=5))["key"]
-    page = await sender.api.key(sender.account, kind="publishable", rateLimit=5, allowedOrigins=["https://a.example"])
+    page = await sender.api.key(
+        sender.account, kind="publishable", rateLimit=5, allowedOrigins=["https://a.example"]
+    )
     here = platform.rate_limiter
     platform.rate_limiter = RateLimiter(
-        away, window_s=3600, count_month=count_month, fail_open={"secret": True, "publishable": False}
+        away,
+        window_s=3600,
+        count_month=count_month,
+        fail_open={"secret": True, "publishable": False},
     )
     try:
         answers: dict[str, httpx.Response] = {}
         for kind, key in (("secret", secret), ("publishable", page["key"])):
             sender.key = key
-            answers[kind] = await sender.post(sender.body(), headers={"Origin": "https://a.example"})
+            answers[kind] = await sender.post(
+                sender.body(), headers={"Origin": "https://a.example"}
+            )
     finally:
         platform.rate_limiter = here
         await away.aclose()
     assert answers["secret"].status_code == 202
     assert "RateLimit" not in answers["secret"].headers
-    assert (answers["publishable"].status_code, answers["publishable"].json()["code"]) == (429, "RATE_LIMIT_EXCEEDED")
+    assert (answers["publishable"].status_code, answers["publishable"].json()["code"]) == (
+        429,
+        "RATE_LIMIT_EXCEEDED",
+    )
 
 
 async def test_the_settings_decide_who_may_send_uncounted(api: Api) -> None:

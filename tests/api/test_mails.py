@@ -43,7 +43,9 @@ async def mailing(settings: Settings) -> AsyncIterator[Mailing]:
             yield Mailing(api, smtp)
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\r\nBcc: z@example.com", "a\tb", "a\x1bb", "a\u2028b", "a\u202egpj.exe"])
+@pytest.mark.parametrize(
+    "name", ["a\nb", "a\r\nBcc: z@example.com", "a\tb", "a\x1bb", "a\u2028b", "a\u202egpj.exe"]
+)
 async def test_names_are_one_line(api: Api, name: str) -> None:
     account = await api.register()
     base = f"/api/v1/projects/{account.project_id}"
@@ -56,13 +58,18 @@ async def test_names_are_one_line(api: Api, name: str) -> None:
         await api.put(account, f"{base}/connectors/{sandbox}", {"name": name}),
         await api.client.post("/api/v1/auth/register", json=register),
     ):
-        assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR"), response.text
+        assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR"), (
+            response.text
+        )
         assert response.json()["details"]["errors"][0]["field"] == "name"
 
 
 async def test_an_invitation_makes_no_link_of_a_projects_name(mailing: Mailing) -> None:
     account = await mailing.api.register()
-    name = "Prize: https://evil.example/win www.evil.example ada@evil.example evil。example " + "x" * 150
+    name = (
+        "Prize: https://evil.example/win www.evil.example ada@evil.example evil。example "
+        + "x" * 150
+    )
     text = await mailing.invitation(account, await mailing.api.project(account, name))
     assert text.count("://") == 1  # the invitation's own link
     assert "evil.example" not in text
@@ -71,7 +78,9 @@ async def test_an_invitation_makes_no_link_of_a_projects_name(mailing: Mailing) 
     assert "x" * 80 not in text
 
 
-async def test_an_invitation_says_when_its_inviters_address_is_not_confirmed(mailing: Mailing) -> None:
+async def test_an_invitation_says_when_its_inviters_address_is_not_confirmed(
+    mailing: Mailing,
+) -> None:
     account = await mailing.api.register()
     text = await mailing.invitation(account, account.project_id)
     assert f"{account.email} (an address that is not confirmed)" in text

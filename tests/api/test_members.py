@@ -55,7 +55,14 @@ async def test_an_invited_user_joins_with_the_role_and_is_listed(api: Api) -> No
         (viewer.user_id, "viewer"),
         (owner.user_id, "owner"),
     ]
-    assert body["members"][0].keys() == {"userId", "email", "name", "role", "createdAt", "updatedAt"}
+    assert body["members"][0].keys() == {
+        "userId",
+        "email",
+        "name",
+        "role",
+        "createdAt",
+        "updatedAt",
+    }
     assert (await api.get(owner, invitations(owner))).json()["invitations"] == []
 
 
@@ -152,7 +159,9 @@ async def test_a_revoked_replaced_or_expired_invitation_is_refused(api: Api) -> 
     expired = await invite(api, owner, guest.email)
     async with api.platform.database.transaction() as session:
         past = utc_now() - timedelta(seconds=1)
-        await session.exec(update(Invitation).where(col(Invitation.email) == guest.email).values(expires_at=past))
+        await session.exec(
+            update(Invitation).where(col(Invitation.email) == guest.email).values(expires_at=past)
+        )
     revoked = await invite(api, owner, guest.email)
     pending = (await api.get(owner, invitations(owner))).json()["invitations"]
     assert [one["email"] for one in pending] == [guest.email]
@@ -165,7 +174,9 @@ async def test_a_revoked_replaced_or_expired_invitation_is_refused(api: Api) -> 
 
 
 @pytest.mark.parametrize("change", ["demoted", "removed", "switched off"])
-async def test_an_invitation_of_somebody_who_may_not_invite_any_more_is_refused(api: Api, change: str) -> None:
+async def test_an_invitation_of_somebody_who_may_not_invite_any_more_is_refused(
+    api: Api, change: str
+) -> None:
     owner = await api.register()
     admin = await join(api, owner, "admin")
     guest = await api.register()
@@ -212,9 +223,13 @@ async def test_where_registration_is_not_open_only_an_invitation_helps_if_anythi
         assert (await server.client.get("/api/v1/instance")).json()["registration"] == registration
         bare = await server.client.post("/api/v1/auth/register", json=body)
         assert (bare.status_code, bare.json()["code"]) == (403, "REGISTRATION_CLOSED")
-        wrong = await server.client.post("/api/v1/auth/register", json={**body, "invitation": "iv_made_up"})
+        wrong = await server.client.post(
+            "/api/v1/auth/register", json={**body, "invitation": "iv_made_up"}
+        )
         assert wrong.status_code in {400, 403}
-        invited = await server.client.post("/api/v1/auth/register", json={**body, "invitation": token})
+        invited = await server.client.post(
+            "/api/v1/auth/register", json={**body, "invitation": token}
+        )
         assert invited.status_code == expected
 
 

@@ -23,7 +23,10 @@ LATER = (datetime.now(UTC) + timedelta(days=2)).isoformat()
 
 
 async def call(sender: Sender, path: str, body: Any = None, **headers: str) -> httpx.Response:
-    all_headers = {"Authorization": f"Bearer {sender.key}", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    all_headers = {
+        "Authorization": f"Bearer {sender.key}",
+        **{k.replace("_", "-"): v for k, v in headers.items()},
+    }
     return await sender.api.client.post(f"/api/v1{path}", json=body, headers=all_headers)
 
 
@@ -39,8 +42,12 @@ async def set_status(sender: Sender, message_id: str, status: str) -> None:
     row_id = ids.decode(ids.MESSAGE, message_id)
     async with sender.api.platform.database.transaction() as session:
         connection = await session.connection()
-        await connection.execute(text("DELETE FROM send_queue WHERE message_id = :id"), {"id": row_id})
-        await connection.execute(text("UPDATE messages SET status = :s WHERE id = :id"), {"id": row_id, "s": status})
+        await connection.execute(
+            text("DELETE FROM send_queue WHERE message_id = :id"), {"id": row_id}
+        )
+        await connection.execute(
+            text("UPDATE messages SET status = :s WHERE id = :id"), {"id": row_id, "s": status}
+        )
 
 
 # --- Other names
@@ -67,14 +74,18 @@ async def test_send_takes_the_names_of_messages_too_but_not_both(sender: Sender)
     assert (await call(sender, "/send", sender.body())).status_code == 202
     both = await call(sender, "/send", {**sender.body(), "recipient": "ada"})
     assert (both.status_code, fields_of(both)) == (400, {("recipient", "VALIDATION_ERROR")})
-    nobody = await call(sender, "/send", {"message": "hi", "serviceId": sender.connectors["sandbox"]})
+    nobody = await call(
+        sender, "/send", {"message": "hi", "serviceId": sender.connectors["sandbox"]}
+    )
     assert fields_of(nobody) == {("recipient", "MISSING_REQUIRED_FIELD")}
 
 
 async def test_the_older_sdks_fields_are_taken(sender: Sender) -> None:
     body = {"to": "ada", "connector": "sandbox", "templateId": sender.template_id}
     variables = {"name": "John", "code": "1"}
-    sent = await sender.post({**body, "templateVars": variables, "projectId": sender.account.project_id})
+    sent = await sender.post(
+        {**body, "templateVars": variables, "projectId": sender.account.project_id}
+    )
     assert sent.status_code == 202, sent.text
     twice = await sender.post({**body, "templateVars": variables, "variables": variables})
     assert fields_of(twice) == {("templateVars", "VALIDATION_ERROR")}
@@ -87,9 +98,13 @@ async def test_a_text_goes_by_whatsapp_unless_told_otherwise(sender: Sender) -> 
     away = await call(sender, "/messages/text", {"to": "6281234567890", "message": "Hello"})
     assert (away.status_code, away.json()["code"]) == (404, "CONNECTOR_NOT_FOUND")
     assert "whatsapp" in away.json()["error"]
-    named = await call(sender, "/messages/text", {"to": "ada", "message": "Hello", "connector": "sandbox"})
+    named = await call(
+        sender, "/messages/text", {"to": "ada", "message": "Hello", "connector": "sandbox"}
+    )
     assert named.status_code == 202
-    template = await call(sender, "/messages/text", {"to": "ada", "message": "x", "templateId": sender.template_id})
+    template = await call(
+        sender, "/messages/text", {"to": "ada", "message": "x", "templateId": sender.template_id}
+    )
     assert fields_of(template) == {("templateId", "UNKNOWN_FIELD")}
     test_key = (await sender.api.key(sender.account, mode="test"))["key"]
     sender.key = test_key
@@ -122,7 +137,10 @@ async def test_a_batch_answers_for_each_in_order(sender: Sender) -> None:
     assert [result["index"] for result in answer["results"]] == [0, 1, 2, 3]
     assert (first["status"], last["status"]) == ("queued", "scheduled")
     assert bad_address["code"] == "INVALID_TO"
-    assert (no_recipient["code"], no_recipient["details"]["errors"][0]["field"]) == ("MISSING_REQUIRED_FIELD", "to")
+    assert (no_recipient["code"], no_recipient["details"]["errors"][0]["field"]) == (
+        "MISSING_REQUIRED_FIELD",
+        "to",
+    )
     assert (await shown(sender, first["messageId"]))["to"] == "first"
 
 
@@ -138,30 +156,45 @@ async def test_five_hundred_are_accepted_and_one_more_is_too_many(sender: Sender
     assert empty.status_code == 400
 
 
-async def test_a_number_too_large_in_one_message_of_a_batch_is_that_ones_error(sender: Sender) -> None:
-    items = [sender.body(), sender.body(metadata={"order": {"n": [1 << 64]}}), sender.body(variables={"n": "@"})]
+async def test_a_number_too_large_in_one_message_of_a_batch_is_that_ones_error(
+    sender: Sender,
+) -> None:
+    items = [
+        sender.body(),
+        sender.body(metadata={"order": {"n": [1 << 64]}}),
+        sender.body(variables={"n": "@"}),
+    ]
     for literal in ("1e400", "NaN", "-" + "9" * 5000):
         content = json.dumps({"messages": items}).replace('"@"', literal).encode()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {sender.key}"}
         headers["Idempotency-Key"] = literal[:20]
         url = f"{PATH}/batch"
-        answers = [await sender.api.client.post(url, content=content, headers=headers) for _ in range(2)]
+        answers = [
+            await sender.api.client.post(url, content=content, headers=headers) for _ in range(2)
+        ]
         assert [answer.status_code for answer in answers] == [202, 202], answers[0].text
         body = answers[0].json()
         assert (body["accepted"], body["rejected"]) == (1, 2)
-        told = [one.get("details", {}).get("errors", [{}])[0].get("field") for one in body["results"]]
+        told = [
+            one.get("details", {}).get("errors", [{}])[0].get("field") for one in body["results"]
+        ]
         assert told == [None, "metadata.order.n[0]", "variables.n"]
         # Repeating it doubles nothing.
         assert answers[1].json()["results"] == body["results"]
     assert await sender.total() == 3
 
 
-async def test_a_repeated_batch_is_answered_as_before_and_another_under_its_key_refused(sender: Sender) -> None:
+async def test_a_repeated_batch_is_answered_as_before_and_another_under_its_key_refused(
+    sender: Sender,
+) -> None:
     batch = {"messages": [sender.body(to="one"), {"to": ""}, sender.body(to="two")]}
     first = await call(sender, "/messages/batch", batch, Idempotency_Key="b" * 255)
     again = await call(sender, "/messages/batch", batch, Idempotency_Key="b" * 255)
     assert again.json() == first.json()
-    assert ("Idempotency-Replayed" in first.headers, again.headers["Idempotency-Replayed"]) == (False, "true")
+    assert ("Idempotency-Replayed" in first.headers, again.headers["Idempotency-Replayed"]) == (
+        False,
+        "true",
+    )
     longer = {"messages": [{"to": ""}, {"to": ""}, {"to": ""}, sender.body(to="three")]}
     other = await call(sender, "/messages/batch", longer, Idempotency_Key="b" * 255)
     assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_CONFLICT")
@@ -218,7 +251,10 @@ async def test_a_preview_shows_what_a_send_would_send(sender: Sender) -> None:
 async def test_a_waiting_message_is_canceled_once(sender: Sender) -> None:
     message_id = (await sender.post(sender.body(sendAt=SOON))).json()["messageId"]
     response = await call(sender, f"/messages/{message_id}/cancel")
-    assert (response.status_code, response.json()) == (200, {"messageId": message_id, "status": "canceled"})
+    assert (response.status_code, response.json()) == (
+        200,
+        {"messageId": message_id, "status": "canceled"},
+    )
     message = await shown(sender, message_id)
     assert message["status"] == "canceled"
     assert [entry["status"] for entry in message["timeline"]] == ["scheduled", "canceled"]
@@ -251,7 +287,9 @@ async def test_a_message_is_claimed_or_canceled_never_both(sender: Sender) -> No
             taken = await claims.take([(1, connector_id)], 2)
             claimed.update(ids.encode(ids.MESSAGE, one.message_id) for one in taken)
 
-    cancels = asyncio.gather(*(call(sender, f"/messages/{message_id}/cancel") for message_id in reversed(message_ids)))
+    cancels = asyncio.gather(
+        *(call(sender, f"/messages/{message_id}/cancel") for message_id in reversed(message_ids))
+    )
     answers, _ = await asyncio.gather(cancels, claim())
     canceled = {answer.json()["messageId"] for answer in answers if answer.status_code == 200}
     assert {answer.status_code for answer in answers} <= {200, 409}
@@ -259,8 +297,12 @@ async def test_a_message_is_claimed_or_canceled_never_both(sender: Sender) -> No
     assert claimed
     assert canceled & claimed == set()
     assert canceled | claimed == set(message_ids)
-    statuses = {message_id: (await shown(sender, message_id))["status"] for message_id in message_ids}
-    assert {message_id for message_id, status in statuses.items() if status == "canceled"} == canceled
+    statuses = {
+        message_id: (await shown(sender, message_id))["status"] for message_id in message_ids
+    }
+    assert {
+        message_id for message_id, status in statuses.items() if status == "canceled"
+    } == canceled
 
 
 # --- Resend
@@ -280,7 +322,10 @@ async def test_what_has_ended_can_be_sent_once_more(sender: Sender) -> None:
         response = await call(sender, f"/messages/{message_id}/resend")
         assert response.status_code == 202, response.text
         assert (response.json()["status"], response.json()["resentFrom"]) == ("queued", message_id)
-        old, new = await shown(sender, message_id), await shown(sender, response.json()["messageId"])
+        old, new = (
+            await shown(sender, message_id),
+            await shown(sender, response.json()["messageId"]),
+        )
         assert (old["status"], old["resentFrom"]) == (status, None)
         same = ("to", "text", "connectorId", "templateId", "metadata", "priority", "mode")
         assert {name: new[name] for name in same} == {name: old[name] for name in same}
@@ -298,7 +343,9 @@ async def test_a_repeated_resend_is_one_and_counts_as_one(sender: Sender) -> Non
     message_id = (await sender.post(sender.body())).json()["messageId"]
     await set_status(sender, message_id, "failed")
     sender.key = (await sender.api.key(sender.account, rateLimit=5))["key"]
-    answers = [await call(sender, f"/messages/{message_id}/resend", Idempotency_Key="r") for _ in range(2)]
+    answers = [
+        await call(sender, f"/messages/{message_id}/resend", Idempotency_Key="r") for _ in range(2)
+    ]
     assert answers[0].json() == answers[1].json()
     assert answers[1].headers["Idempotency-Replayed"] == "true"
     assert '"key";r=4' in answers[0].headers["RateLimit"]
@@ -308,11 +355,15 @@ async def test_a_repeated_resend_is_one_and_counts_as_one(sender: Sender) -> Non
 # --- Who may
 
 
-async def test_only_developers_and_secret_keys_with_the_scope_touch_messages(sender: Sender) -> None:
+async def test_only_developers_and_secret_keys_with_the_scope_touch_messages(
+    sender: Sender,
+) -> None:
     api = sender.api
     message_id = (await sender.post(sender.body())).json()["messageId"]
     reader = (await api.key(sender.account, scopes=["messages:read"]))["key"]
-    page = (await api.key(sender.account, kind="publishable", allowedOrigins=["https://shop.example"]))["key"]
+    page = (
+        await api.key(sender.account, kind="publishable", allowedOrigins=["https://shop.example"])
+    )["key"]
     test = (await api.key(sender.account, mode="test"))["key"]
     foreign = (await api.key(await api.register()))["key"]
     stranger: Account = await api.register()
@@ -324,7 +375,9 @@ async def test_only_developers_and_secret_keys_with_the_scope_touch_messages(sen
             (test, {}, 404, "MESSAGE_NOT_FOUND"),
             (foreign, {}, 404, "MESSAGE_NOT_FOUND"),
         ):
-            refused = await api.client.post(path, headers={"Authorization": f"Bearer {key}", **headers})
+            refused = await api.client.post(
+                path, headers={"Authorization": f"Bearer {key}", **headers}
+            )
             assert (refused.status_code, refused.json()["code"]) == (status, code)
         refused = await api.post(stranger, path)
         assert (refused.status_code, refused.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
@@ -338,7 +391,10 @@ async def test_only_developers_and_secret_keys_with_the_scope_touch_messages(sen
 
 async def test_a_viewer_may_not(api: Api, sender: Sender) -> None:
     viewer = await api.register()
-    user_id, project_id = ids.decode(ids.USER, viewer.user_id), ids.decode(ids.PROJECT, sender.account.project_id)
+    user_id, project_id = (
+        ids.decode(ids.USER, viewer.user_id),
+        ids.decode(ids.PROJECT, sender.account.project_id),
+    )
     async with api.platform.database.transaction() as session:
         connection = await session.connection()
         await connection.execute(

@@ -47,14 +47,18 @@ async def listed(api: Api, account: Account, **params: Any) -> list[str]:
     return [message["id"] for message in response.json()["messages"]]
 
 
-async def with_key(api: Api, key: str, path: str = "/api/v1/messages", **params: Any) -> httpx.Response:
+async def with_key(
+    api: Api, key: str, path: str = "/api/v1/messages", **params: Any
+) -> httpx.Response:
     return await api.client.get(path, headers={"Authorization": f"Bearer {key}"}, params=params)
 
 
 async def test_the_references_list_has_its_shape(api: Api) -> None:
     account = await api.register()
     message_id = await save(api, account, sent_at=NOW + timedelta(seconds=5))
-    response = await api.get(account, "/api/v1/messages", projectId=account.project_id, limit=50, offset=0)
+    response = await api.get(
+        account, "/api/v1/messages", projectId=account.project_id, limit=50, offset=0
+    )
     assert response.status_code == 200
     (message,) = response.json()["messages"]
     expected = {
@@ -68,15 +72,29 @@ async def test_the_references_list_has_its_shape(api: Api) -> None:
     }
     assert expected.items() <= message.items()
     pagination = response.json()["pagination"]
-    assert {"limit": 50, "offset": 0, "total": 1, "hasMore": False, "nextCursor": None}.items() <= pagination.items()
+    assert {
+        "limit": 50,
+        "offset": 0,
+        "total": 1,
+        "hasMore": False,
+        "nextCursor": None,
+    }.items() <= pagination.items()
 
 
 async def test_the_references_detail_has_its_shape_and_the_whole_story(api: Api) -> None:
     account = await api.register()
     message_id = await save(
-        api, account, provider_message_id="wamid.xxx", metadata_={"order": 7}, delivered_at=NOW, error_reason="why"
+        api,
+        account,
+        provider_message_id="wamid.xxx",
+        metadata_={"order": 7},
+        delivered_at=NOW,
+        error_reason="why",
     )
-    row_id, project_id = ids.decode(ids.MESSAGE, message_id), ids.decode(ids.PROJECT, account.project_id)
+    row_id, project_id = (
+        ids.decode(ids.MESSAGE, message_id),
+        ids.decode(ids.PROJECT, account.project_id),
+    )
     assert row_id is not None
     assert project_id is not None
     attempt = Attempt(
@@ -123,12 +141,21 @@ async def test_filters_work_together(api: Api) -> None:
     account = await api.register()
     key_id = new_id()
     wanted = await save(
-        api, account, status="failed", key_id=key_id, recipient="ann@example.com", connector_type="smtp"
+        api,
+        account,
+        status="failed",
+        key_id=key_id,
+        recipient="ann@example.com",
+        connector_type="smtp",
     )
-    old = await save(api, account, at=NOW - timedelta(days=3), status="failed", connector_type="smtp")
+    old = await save(
+        api, account, at=NOW - timedelta(days=3), status="failed", connector_type="smtp"
+    )
     await save(api, account)
     assert await listed(api, account, status="failed") == [wanted, old]
-    assert await listed(api, account, status="failed", **{"from": f"{NOW - timedelta(days=1):%Y-%m-%d}"}) == [wanted]
+    assert await listed(
+        api, account, status="failed", **{"from": f"{NOW - timedelta(days=1):%Y-%m-%d}"}
+    ) == [wanted]
     assert await listed(api, account, to=f"{NOW - timedelta(days=3):%Y-%m-%d}") == [old]
     assert await listed(api, account, connector="smtp", recipient="ann@example.com") == [wanted]
     assert await listed(api, account, keyId=ids.encode(ids.KEY, key_id)) == [wanted]
@@ -162,7 +189,10 @@ async def test_a_wrong_parameter_is_named(
 ) -> None:
     response = await api.get(ada, "/api/v1/messages", **{"projectId": ada.project_id, **params})
     assert response.status_code == 400, response.text
-    assert (response.json()["code"], response.json()["details"]["errors"][0]["field"]) == (code, field)
+    assert (response.json()["code"], response.json()["details"]["errors"][0]["field"]) == (
+        code,
+        field,
+    )
 
 
 async def test_cursors_lead_through_all_messages(api: Api) -> None:
@@ -170,7 +200,11 @@ async def test_cursors_lead_through_all_messages(api: Api) -> None:
     saved = [await save(api, account, at=NOW - timedelta(seconds=n)) for n in range(5)]
     seen, cursor = [], None
     for _ in range(3):
-        params = {"projectId": account.project_id, "limit": 2, **({"cursor": cursor} if cursor else {})}
+        params = {
+            "projectId": account.project_id,
+            "limit": 2,
+            **({"cursor": cursor} if cursor else {}),
+        }
         page = (await api.get(account, "/api/v1/messages", **params)).json()
         seen += [message["id"] for message in page["messages"]]
         cursor = page["pagination"]["nextCursor"]
@@ -194,7 +228,9 @@ async def test_a_key_without_the_scope_reads_nothing(api: Api) -> None:
     account = await api.register()
     message_id = await save(api, account)
     key = (await api.key(account, scopes=["messages:send"]))["key"]
-    publishable = (await api.key(account, kind="publishable", allowedOrigins=["https://example.com"]))["key"]
+    publishable = (
+        await api.key(account, kind="publishable", allowedOrigins=["https://example.com"])
+    )["key"]
     for path in ("/api/v1/messages", f"/api/v1/messages/{message_id}"):
         refused = await with_key(api, key, path)
         assert (refused.status_code, refused.json()["code"]) == (403, "KEY_SCOPE")
@@ -224,7 +260,9 @@ async def test_strangers_learn_nothing(api: Api, ada: Account) -> None:
     assert (await api.client.get(f"/api/v1/messages/{message_id}")).status_code == 401
 
 
-@pytest.mark.parametrize("instant", ["0001-12-31 10:00:00+00 BC", "10000-01-01 00:00:00+00", "infinity", "-infinity"])
+@pytest.mark.parametrize(
+    "instant", ["0001-12-31 10:00:00+00 BC", "10000-01-01 00:00:00+00", "infinity", "-infinity"]
+)
 async def test_a_message_with_an_instant_beyond_pythons_is_shown(api: Api, instant: str) -> None:
     """It reads as the furthest that there is; it once made every page of its project a 500."""
     account = await api.register()

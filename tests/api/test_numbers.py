@@ -24,16 +24,22 @@ async def admin(api: Api, ada: Account) -> Account:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_number_that_cannot_be_stored_is_refused_by_its_name(api: Api, admin: Account, name: str) -> None:
+async def test_a_number_that_cannot_be_stored_is_refused_by_its_name(
+    api: Api, admin: Account, name: str
+) -> None:
     door = await Door.open(api, admin, name)
     wrong = []
     for literal in (TOO_LARGE, INFINITE):
         for path, body in door.spoiled(literal):
             answer = await door.ask(content=body)
-            is_refused = 400 <= answer.status_code < 500 or (name == BATCH and answer.json()["accepted"] == 0)
+            is_refused = 400 <= answer.status_code < 500 or (
+                name == BATCH and answer.json()["accepted"] == 0
+            )
             # A batch leaves the values to its messages: of its own it says which fields it has not.
             told = {error["field"] for error in errors_in(answer)} if is_refused else set()
-            if not is_refused or (name != CALLBACK and not {written(path), path[0] if path else ""} & told):
+            if not is_refused or (
+                name != CALLBACK and not {written(path), path[0] if path else ""} & told
+            ):
                 wrong.append((literal, written(path), answer.status_code, answer.text[:300]))
         for parameter in door.parameters("query"):
             answer = await door.ask(query={parameter: literal})

@@ -49,7 +49,10 @@ async def team(api: Api) -> Team:
         if account is owner:
             continue
         async with api.platform.database.transaction() as session:
-            project_id, user_id = ids.decode(ids.PROJECT, owner.project_id), ids.decode(ids.USER, account.user_id)
+            project_id, user_id = (
+                ids.decode(ids.PROJECT, owner.project_id),
+                ids.decode(ids.USER, account.user_id),
+            )
             assert project_id is not None
             assert user_id is not None
             session.add(ProjectMember(project_id=project_id, user_id=user_id, role=role))
@@ -76,7 +79,9 @@ def _allowed(method: str, path: str) -> str:
     return EXCEPTIONS.get((method, path), "oadv" if method == "GET" else "oad")
 
 
-async def test_each_role_may_what_the_table_says_on_every_route_of_a_project(api: Api, team: Team) -> None:
+async def test_each_role_may_what_the_table_says_on_every_route_of_a_project(
+    api: Api, team: Team
+) -> None:
     document = (await api.client.get("/api/openapi.json")).json()
     routes = [one for one in operations(document) if one[1].startswith(PROJECT)]
     known = {(method, path) for method, path, _ in routes}
@@ -89,7 +94,10 @@ async def test_each_role_may_what_the_table_says_on_every_route_of_a_project(api
             # The owner's own turn would change what the others are to meet; see below.
             expected = role[0] in _allowed(method, path)
             answer = await _call(api, team.members[role], method, _path(path, team), body)
-            if (answer != "ACCESS_DENIED") != expected or answer in {"PROJECT_NOT_FOUND", "VALIDATION_ERROR"}:
+            if (answer != "ACCESS_DENIED") != expected or answer in {
+                "PROJECT_NOT_FOUND",
+                "VALIDATION_ERROR",
+            }:
                 wrong.append((role, method, path, answer))
     assert wrong == []
 
@@ -112,18 +120,28 @@ async def test_an_owner_may_do_it_all(api: Api) -> None:
     alone = Team(owner.project_id, {"owner": owner}, owner, owner)
     document = (await api.client.get("/api/openapi.json")).json()
     routes = sorted(
-        ((method, path, operation) for method, path, operation in operations(document) if path.startswith(PROJECT)),
+        (
+            (method, path, operation)
+            for method, path, operation in operations(document)
+            if path.startswith(PROJECT)
+        ),
         key=lambda route: (route[1] == PROJECT, route[0] == "DELETE"),
     )
     for method, path, operation in routes:
-        answer = await _call(api, owner, method, _path(path, alone), sample_body(document, operation))
+        answer = await _call(
+            api, owner, method, _path(path, alone), sample_body(document, operation)
+        )
         assert answer not in {"ACCESS_DENIED", "PROJECT_NOT_FOUND"}, (method, path, answer)
 
 
 async def _call(api: Api, account: Account, method: str, path: str, body: Any) -> str:
     """Return the code of the error, "" for none."""
     response = await api.client.request(method, path, headers=account.headers, json=body)
-    assert response.status_code < 500 or response.status_code in {502, 503}, (method, path, response.text)
+    assert response.status_code < 500 or response.status_code in {502, 503}, (
+        method,
+        path,
+        response.text,
+    )
     if response.status_code < 400:
         return ""
     code: str = response.json()["code"]

@@ -18,7 +18,9 @@ PROJECTS = "/api/v1/projects"
 
 async def test_a_project_is_made_read_changed_and_deleted(api: Api) -> None:
     account = await api.register()
-    made = await api.post(account, PROJECTS, {"name": "My Awesome Project", "description": "Project description"})
+    made = await api.post(
+        account, PROJECTS, {"name": "My Awesome Project", "description": "Project description"}
+    )
     assert made.status_code == 201
     project = made.json()
     assert project.keys() == {
@@ -43,11 +45,15 @@ async def test_a_project_is_made_read_changed_and_deleted(api: Api) -> None:
     assert project["id"] not in (await api.get(account, PROJECTS)).text
 
 
-async def test_a_user_makes_so_many_projects_also_at_the_same_time(api: Api, settings: Settings) -> None:
+async def test_a_user_makes_so_many_projects_also_at_the_same_time(
+    api: Api, settings: Settings
+) -> None:
     await api.register()  # the first administers the server
     account = await api.register()
     async with server_with(settings, projects_per_user=2) as bounded:
-        answers = await asyncio.gather(*(bounded.post(account, PROJECTS, {"name": "P"}) for _ in range(3)))
+        answers = await asyncio.gather(
+            *(bounded.post(account, PROJECTS, {"name": "P"}) for _ in range(3))
+        )
         assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
         refused = next(answer for answer in answers if answer.status_code == 409).json()
         assert refused["code"] == "TOO_MANY_PROJECTS"
@@ -64,11 +70,16 @@ async def test_the_list_comes_in_pages(api: Api) -> None:
 
     first = (await api.get(account, PROJECTS, limit=2)).json()
     assert [project["name"] for project in first["projects"]] == ["P3", "P2"]
-    assert first["pagination"].items() >= {"limit": 2, "offset": 0, "total": 5, "hasMore": True}.items()
+    assert (
+        first["pagination"].items()
+        >= {"limit": 2, "offset": 0, "total": 5, "hasMore": True}.items()
+    )
 
     # A project made meanwhile moves offsets, not cursors.
     await api.project(account, "P4")
-    second = (await api.get(account, PROJECTS, limit=2, cursor=first["pagination"]["nextCursor"])).json()
+    second = (
+        await api.get(account, PROJECTS, limit=2, cursor=first["pagination"]["nextCursor"])
+    ).json()
     assert [project["name"] for project in second["projects"]] == ["P1", "P0"]
     last = (await api.get(account, PROJECTS, limit=2, offset=5)).json()
     assert [project["name"] for project in last["projects"]] == ["Ada's project"]
@@ -80,7 +91,9 @@ async def test_the_list_comes_in_pages(api: Api) -> None:
     [({"limit": 0}, "limit"), ({"limit": 101}, "limit"), ({"limit": "x"}, "limit"), ({"offset": -1}, "offset"),
      ({"cursor": "nonsense"}, "cursor")],
 )  # fmt: skip
-async def test_a_wrong_page_is_named(api: Api, ada: Account, params: dict[str, object], field: str) -> None:
+async def test_a_wrong_page_is_named(
+    api: Api, ada: Account, params: dict[str, object], field: str
+) -> None:
     response = await api.get(ada, PROJECTS, **params)
     assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
     assert response.json()["details"]["errors"][0]["field"] == field
@@ -95,16 +108,27 @@ async def test_a_project_says_how_long_content_and_messages_are_kept(api: Api) -
         assert response.status_code == 200, response.text
         project = response.json()
         assert project == (await api.get(account, path)).json()
-        return project["contentRetention"], project["contentRetentionDays"], project["retentionDays"]
+        return (
+            project["contentRetention"],
+            project["contentRetentionDays"],
+            project["retentionDays"],
+        )
 
     assert await change(name="Shop") == (None, None, None)
-    assert await change(contentRetention="days", contentRetentionDays=30, retentionDays=90) == ("days", 30, 90)
+    assert await change(contentRetention="days", contentRetentionDays=30, retentionDays=90) == (
+        "days",
+        30,
+        90,
+    )
     assert await change(contentRetentionDays=7) == ("days", 7, 90)
     assert await change(contentRetention="nothing", retentionDays=0) == ("nothing", None, 0)
     assert await change(contentRetention=None, retentionDays=None) == (None, None, None)
     entries = (await api.get(account, f"{path}/audit")).json()["entries"]
     (latest, *_) = [entry for entry in entries if entry["action"] == "project.updated"]
-    assert (latest["before"]["content_retention"], latest["after"]["content_retention"]) == ("nothing", None)
+    assert (latest["before"]["content_retention"], latest["after"]["content_retention"]) == (
+        "nothing",
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +142,9 @@ async def test_a_project_says_how_long_content_and_messages_are_kept(api: Api) -
         ({"retentionDays": True}, "retentionDays"),
     ],
 )
-async def test_a_retention_that_cannot_be_is_named(api: Api, ada: Account, body: dict[str, object], field: str) -> None:
+async def test_a_retention_that_cannot_be_is_named(
+    api: Api, ada: Account, body: dict[str, object], field: str
+) -> None:
     response = await api.put(ada, f"{PROJECTS}/{ada.project_id}", body)
     assert response.status_code == 400
     assert response.json()["details"]["errors"][0]["field"] == field
@@ -138,7 +164,9 @@ async def test_another_tenants_project_does_not_exist(api: Api, ada: Account) ->
     assert ada.project_id not in (await api.get(stranger, PROJECTS)).text
 
 
-@pytest.mark.parametrize("project_id", ["nonsense", "proj_nonsense", "usr_01h455vb4pex5vsknk084sn02q", "%00"])
+@pytest.mark.parametrize(
+    "project_id", ["nonsense", "proj_nonsense", "usr_01h455vb4pex5vsknk084sn02q", "%00"]
+)
 async def test_what_is_no_project_id_is_not_found(api: Api, ada: Account, project_id: str) -> None:
     response = await api.get(ada, f"{PROJECTS}/{project_id}")
     assert (response.status_code, response.json()["code"]) == (404, "PROJECT_NOT_FOUND")
@@ -146,7 +174,10 @@ async def test_what_is_no_project_id_is_not_found(api: Api, ada: Account, projec
 
 async def test_a_member_without_the_right_is_denied(api: Api, ada: Account) -> None:
     viewer = await api.register()
-    project_id, user_id = ids.decode(ids.PROJECT, ada.project_id), ids.decode(ids.USER, viewer.user_id)
+    project_id, user_id = (
+        ids.decode(ids.PROJECT, ada.project_id),
+        ids.decode(ids.USER, viewer.user_id),
+    )
     assert project_id is not None
     assert user_id is not None
     async with api.platform.database.transaction() as session:

@@ -52,6 +52,11 @@ async def test_an_application_sees_the_client_of_a_trusted_proxy_only(
         return None
 
     headers = [(b"x-forwarded-for", b"198.51.100.7"), (b"x-forwarded-proto", b"https")]
-    scope = {"type": kind, "client": (peer, 1), "headers": headers, "scheme": "http" if kind == "http" else "ws"}
+    scope = {
+        "type": kind,
+        "client": (peer, 1),
+        "headers": headers,
+        "scheme": "http" if kind == "http" else "ws",
+    }
     await ProxyHeaders(app, TrustedProxies(["10.0.0.9"]))(scope, nothing, nothing)
     assert (seen[0]["client"][0], seen[0]["scheme"]) == (client, scheme)

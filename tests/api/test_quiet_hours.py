@@ -25,7 +25,10 @@ def at(hour: int, *, days: int = 0, minute: int = 0) -> str:
 
 def around_now() -> dict[str, str]:
     now = datetime.now(UTC)
-    return {"start": f"{now - timedelta(hours=1):%H:%M}", "end": f"{now + timedelta(hours=1):%H:%M}"}
+    return {
+        "start": f"{now - timedelta(hours=1):%H:%M}",
+        "end": f"{now + timedelta(hours=1):%H:%M}",
+    }
 
 
 @pytest_asyncio.fixture
@@ -64,7 +67,8 @@ async def test_a_send_within_them_waits_for_their_end_and_can_be_canceled(sender
     assert message["timeline"][0]["status"] == "scheduled"
     async with sender.api.platform.database.raw.connection() as connection:
         cursor = await connection.execute(
-            "SELECT due_at FROM send_queue WHERE message_id = %s", (ids.decode(ids.MESSAGE, message["id"]),)
+            "SELECT due_at FROM send_queue WHERE message_id = %s",
+            (ids.decode(ids.MESSAGE, message["id"]),),
         )
         assert (await cursor.fetchone() or [None])[0] == datetime.fromisoformat(message["sendAt"])
     cancel = await sender.api.post(sender.account, f"{PATH}/{message['id']}/cancel")
@@ -93,7 +97,9 @@ async def test_a_time_to_send_within_them_moves_to_their_end(
     assert (message["answered"], message["sendAt"]) == ("scheduled", goes_at)
 
 
-async def test_the_zone_is_the_senders_word_then_the_numbers_then_the_projects(sender: Sender) -> None:
+async def test_the_zone_is_the_senders_word_then_the_numbers_then_the_projects(
+    sender: Sender,
+) -> None:
     await set_quiet(sender, {**NIGHT, "timezone": "Asia/Tokyo"})  # 12:00 to 23:00 UTC
     sms = {"connectorId": sender.connectors["twilio"], "to": PHONE}
     by_project = await sent(sender, sendAt=at(13))
@@ -103,7 +109,9 @@ async def test_the_zone_is_the_senders_word_then_the_numbers_then_the_projects(s
     by_word = await sent(sender, sendAt=at(13), timezone="UTC", **sms)
     assert by_word["sendAt"] == at(13)
     both = {"email": "ada@example.com", "phone": PHONE}
-    by_other_address = await sent(sender, sendAt=at(20), to=both, connectorId=sender.connectors["smtp"])
+    by_other_address = await sent(
+        sender, sendAt=at(20), to=both, connectorId=sender.connectors["smtp"]
+    )
     assert by_other_address["sendAt"] == at(20)
 
 
@@ -118,7 +126,10 @@ async def test_an_end_before_theirs_is_refused_with_the_reason(sender: Sender) -
 async def test_a_zone_that_does_not_exist_is_named(sender: Sender) -> None:
     for zone in ("Berlin", "", "../etc/passwd", "x" * 61, 7):
         refused = await sender.post(sender.body(timezone=zone))
-        assert (refused.status_code, fields_of(refused)) == (400, {("timezone", "VALIDATION_ERROR")}), zone
+        assert (refused.status_code, fields_of(refused)) == (
+            400,
+            {("timezone", "VALIDATION_ERROR")},
+        ), zone
 
 
 @pytest.mark.parametrize(
@@ -132,7 +143,9 @@ async def test_a_zone_that_does_not_exist_is_named(sender: Sender) -> None:
         ({**NIGHT, "days": ["mon"]}, "quietHours.days"),
     ],
 )
-async def test_hours_that_cannot_be_are_refused(sender: Sender, hours: dict[str, Any], field: str) -> None:
+async def test_hours_that_cannot_be_are_refused(
+    sender: Sender, hours: dict[str, Any], field: str
+) -> None:
     project = f"/api/v1/projects/{sender.account.project_id}"
     refused = await sender.api.put(sender.account, project, {"quietHours": hours})
     assert refused.status_code == 400

@@ -52,14 +52,21 @@ async def mailing(settings: Settings) -> AsyncIterator[Mailing]:
 
 async def log_in(api: Api, email: str, password: str) -> int:
     async with api.from_address(f"2001:db8:{new_id().hex[-4:]}::1") as client:
-        return (await client.post(f"{AUTH}/login", json={"email": email, "password": password})).status_code
+        return (
+            await client.post(f"{AUTH}/login", json={"email": email, "password": password})
+        ).status_code
 
 
 async def log_in_again(api: Api, account: Account) -> Account:
     body = {"email": account.email, "password": account.password}
     answer = (await api.client.post(f"{AUTH}/login", json=body)).json()
     return Account(
-        account.email, account.password, account.user_id, account.project_id, answer["token"], answer["refreshToken"]
+        account.email,
+        account.password,
+        account.user_id,
+        account.project_id,
+        answer["token"],
+        answer["refreshToken"],
     )
 
 
@@ -91,7 +98,9 @@ async def test_a_stranger_who_guesses_keeps_nobody_from_the_account(api: Api) ->
     account = await api.register()
     async with api.from_address(f"2001:db8:{new_id().hex[-4:]}::1") as stranger:
         wrong = {"email": account.email, "password": "a guess of theirs"}
-        statuses = [(await stranger.post(f"{AUTH}/login", json=wrong)).status_code for _ in range(12)]
+        statuses = [
+            (await stranger.post(f"{AUTH}/login", json=wrong)).status_code for _ in range(12)
+        ]
     assert statuses == [401] * 10 + [429] * 2
     assert await log_in(api, account.email, PASSWORD) == 200
     body = {"currentPassword": PASSWORD, "newPassword": NEW}
@@ -105,7 +114,9 @@ async def test_a_forgotten_password_is_replaced_by_the_mailed_link_once(mailing:
     assert (answer.status_code, answer.json()) == (202, {"status": "accepted"})
     token = await mailing.link(account.email, "reset-password")
     confirm = {"token": token, "password": NEW}
-    assert (await api.client.post(f"{AUTH}/password-reset/confirm", json=confirm)).status_code == 204
+    assert (
+        await api.client.post(f"{AUTH}/password-reset/confirm", json=confirm)
+    ).status_code == 204
     assert (await api.get(account, f"{AUTH}/me")).status_code == 401
     assert await log_in(api, account.email, NEW) == 200
     again = await api.client.post(f"{AUTH}/password-reset/confirm", json=confirm)
@@ -145,7 +156,9 @@ async def test_a_link_that_is_old_or_for_something_else_is_refused(mailing: Mail
         )
         await session.exec(expired.values(expires_at=past))
     for token in (reset, confirmation, "pr_made_up"):
-        answer = await api.client.post(f"{AUTH}/password-reset/confirm", json={"token": token, "password": NEW})
+        answer = await api.client.post(
+            f"{AUTH}/password-reset/confirm", json={"token": token, "password": NEW}
+        )
         assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_LINK")
     assert await log_in(api, account.email, PASSWORD) == 200
 
@@ -158,7 +171,9 @@ async def test_registering_mails_a_link_that_confirms_the_address(mailing: Maili
     second = await mailing.link(account.email, "confirm-email")
     assert first != second
     path = f"{AUTH}/email-confirmation/confirm"
-    assert [(await api.client.post(path, json={"token": one})).status_code for one in (second, first)] == [204, 400]
+    assert [
+        (await api.client.post(path, json={"token": one})).status_code for one in (second, first)
+    ] == [204, 400]
     async with api.platform.database.session() as session:
         user = await User.find_by_email(session, account.email)
     assert user is not None
@@ -173,7 +188,9 @@ async def test_an_address_gets_only_so_many_mails(mailing: Mailing) -> None:
     email = f"{new_id()}@example.com"
     async with mailing.api.from_address(f"2001:db8:{new_id().hex[-4:]}::1") as client:
         body = {"email": email}
-        answers = [(await client.post(f"{AUTH}/password-reset", json=body)).status_code for _ in range(6)]
+        answers = [
+            (await client.post(f"{AUTH}/password-reset", json=body)).status_code for _ in range(6)
+        ]
     assert answers == [202] * 5 + [429]
 
 
@@ -183,11 +200,17 @@ async def test_without_a_mail_server_the_link_is_in_the_log(api: Api) -> None:
     with capture_logs() as logs:
         await api.client.post(f"{AUTH}/password-reset", json={"email": account.email})
         await api.platform.mail.idle()
-    links = [entry["link"] for entry in logs if entry["event"] == "mail.not_set" and entry["mail"] == "password_reset"]
+    links = [
+        entry["link"]
+        for entry in logs
+        if entry["event"] == "mail.not_set" and entry["mail"] == "password_reset"
+    ]
     assert len(links) == 1
     token = links[0].partition("token=")[2]
     confirm = {"token": token, "password": NEW}
-    assert (await api.client.post(f"{AUTH}/password-reset/confirm", json=confirm)).status_code == 204
+    assert (
+        await api.client.post(f"{AUTH}/password-reset/confirm", json=confirm)
+    ).status_code == 204
 
 
 async def test_log_ins_are_listed_and_ended_one_by_one(api: Api) -> None:
@@ -208,7 +231,9 @@ async def test_log_ins_are_listed_and_ended_one_by_one(api: Api) -> None:
 
 async def test_the_refresh_alias_of_the_other_reference_works(api: Api) -> None:
     account = await api.register()
-    answer = await api.client.post(f"{AUTH}/refresh-token", json={"refreshToken": account.refresh_token})
+    answer = await api.client.post(
+        f"{AUTH}/refresh-token", json={"refreshToken": account.refresh_token}
+    )
     assert answer.status_code == 200
     assert answer.json().keys() == {"user", "token", "refreshToken"}
 
@@ -227,6 +252,10 @@ async def test_when_a_log_in_was_seen_is_kept_to_the_minute(api: Api) -> None:
     assert (await seen()).last_seen_at == first.last_seen_at  # seen less than a minute ago
     async with api.platform.database.transaction() as session:
         an_hour_ago = utc_now() - timedelta(hours=1)
-        await session.exec(update(AuthSession).where(col(AuthSession.id) == first.id).values(last_seen_at=an_hour_ago))
+        await session.exec(
+            update(AuthSession)
+            .where(col(AuthSession.id) == first.id)
+            .values(last_seen_at=an_hour_ago)
+        )
     await api.get(account, f"{AUTH}/me")
     assert utc_now() - (await seen()).last_seen_at < timedelta(minutes=1)

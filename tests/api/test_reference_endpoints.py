@@ -106,7 +106,11 @@ WHATSAPP: Final = {
     "name": "Business WhatsApp",
     "credentials": {"phoneNumberId": "123456789", "accessToken": "EAAG..."},
 }
-TELEGRAM: Final = {"type": "telegram", "name": "My Bot", "credentials": {"botToken": "123456:ABC-DEF..."}}
+TELEGRAM: Final = {
+    "type": "telegram",
+    "name": "My Bot",
+    "credentials": {"botToken": "123456:ABC-DEF..."},
+}
 TWILIO: Final[dict[str, Any]] = {
     "type": "twilio",
     "name": "SMS Provider",
@@ -181,14 +185,20 @@ CASES: Final = [
         "nobody",
     ),
     Case("GET /api/v1/auth/me", 200, {"user": {**USER, "createdAt": AT, "lastLogin": AT}}),
-    Case("POST /api/v1/messages", 202, {"messageId": "msg_xyz789", "status": "queued"}, SENT, "key"),
+    Case(
+        "POST /api/v1/messages", 202, {"messageId": "msg_xyz789", "status": "queued"}, SENT, "key"
+    ),
     Case(
         f"GET /api/v1/messages?{OF_PROJECT}&limit=50&offset=0",
         200,
         {"messages": [LISTED_MESSAGE], "pagination": {"limit": 50, "offset": 0, "total": 150}},
     ),
     Case("GET /api/v1/messages/{messageId}", 200, MESSAGE),
-    Case(f"GET /api/v1/analytics/messages?{OF_PROJECT}&from=2024-01-01&to=2024-01-31", 200, STATISTICS),
+    Case(
+        f"GET /api/v1/analytics/messages?{OF_PROJECT}&from=2024-01-01&to=2024-01-31",
+        200,
+        STATISTICS,
+    ),
     Case(f"GET /api/v1/analytics/usage?{OF_PROJECT}", 200, USAGE),
     Case("GET /api/v1/projects?limit=20", 200, {"projects": [LISTED_PROJECT], "pagination": PAGE}),
     Case(
@@ -201,17 +211,38 @@ CASES: Final = [
     Case(
         f"PUT {PROJECT}",
         200,
-        {"id": "proj_abc123", "name": "Updated", "description": "Updated description", "updatedAt": AT},
+        {
+            "id": "proj_abc123",
+            "name": "Updated",
+            "description": "Updated description",
+            "updatedAt": AT,
+        },
         {"name": "Updated Project Name", "description": "Updated description"},
     ),
     Case(f"DELETE {PROJECT}", 204, None),
     Case(f"GET {PROJECT}/keys?limit=20", 200, {"keys": [LISTED_KEY], "pagination": PAGE}),
     Case(f"POST {PROJECT}/keys", 201, MADE_KEY, {"name": "Production Key", "rateLimit": 1000}),
     Case(f"DELETE {KEY}", 204, None),
-    Case(f"GET {PROJECT}/connectors?limit=20", 200, {"connectors": [LISTED_CONNECTOR], "pagination": PAGE}),
-    Case(f"POST {PROJECT}/connectors", 201, {**LISTED_CONNECTOR, "projectId": "proj_xyz789"}, WHATSAPP),
-    Case(f"POST {PROJECT}/connectors", 201, {**LISTED_CONNECTOR, "projectId": "proj_xyz789"}, TELEGRAM),
-    Case(f"POST {PROJECT}/connectors", 201, {**LISTED_CONNECTOR, "projectId": "proj_xyz789"}, TWILIO),
+    Case(
+        f"GET {PROJECT}/connectors?limit=20",
+        200,
+        {"connectors": [LISTED_CONNECTOR], "pagination": PAGE},
+    ),
+    Case(
+        f"POST {PROJECT}/connectors",
+        201,
+        {**LISTED_CONNECTOR, "projectId": "proj_xyz789"},
+        WHATSAPP,
+    ),
+    Case(
+        f"POST {PROJECT}/connectors",
+        201,
+        {**LISTED_CONNECTOR, "projectId": "proj_xyz789"},
+        TELEGRAM,
+    ),
+    Case(
+        f"POST {PROJECT}/connectors", 201, {**LISTED_CONNECTOR, "projectId": "proj_xyz789"}, TWILIO
+    ),
     Case(f"GET {CONNECTOR}", 200, {**LISTED_CONNECTOR, "updatedAt": AT}),
     Case(
         f"PUT {CONNECTOR}",
@@ -221,14 +252,26 @@ CASES: Final = [
     ),
     Case(f"DELETE {CONNECTOR}", 204, None),
     Case(f"POST {CONNECTOR}/test", 200, TESTED),
-    Case(f"GET {PROJECT}/templates?limit=20", 200, {"templates": [LISTED_TEMPLATE], "pagination": PAGE}),
+    Case(
+        f"GET {PROJECT}/templates?limit=20",
+        200,
+        {"templates": [LISTED_TEMPLATE], "pagination": PAGE},
+    ),
     Case(f"POST {PROJECT}/templates", 201, MADE_TEMPLATE, NEW_TEMPLATE),
     Case(f"GET {TEMPLATE}", 200, {**MADE_TEMPLATE, "updatedAt": AT}),
     Case(
         f"PUT {TEMPLATE}",
         200,
-        {"id": "tpl_abc123", "content": "Hi {{name}}", "variables": ["name", "company"], "updatedAt": AT},
-        {"content": "Hi {{name}}, thanks for joining {{company}}!", "variables": ["name", "company"]},
+        {
+            "id": "tpl_abc123",
+            "content": "Hi {{name}}",
+            "variables": ["name", "company"],
+            "updatedAt": AT,
+        },
+        {
+            "content": "Hi {{name}}, thanks for joining {{company}}!",
+            "variables": ["name", "company"],
+        },
     ),
     Case(f"DELETE {TEMPLATE}", 204, None),
 ]
@@ -243,7 +286,9 @@ async def tenant(api: Api, ada: Account) -> Tenant:
 async def _fill(tenant: Tenant) -> dict[str, str]:
     """Make a project in which every list has the row that the reference shows; return the ids."""
     api, account = tenant.api, tenant.account
-    made = await api.post(account, "/api/v1/projects", {"name": "P", "description": "Project description"})
+    made = await api.post(
+        account, "/api/v1/projects", {"name": "P", "description": "Project description"}
+    )
     tenant.project_id = made.json()["id"]
     path = f"/api/v1/projects/{tenant.project_id}"
     found = {"projectId": tenant.project_id}
@@ -264,7 +309,10 @@ async def _fill(tenant: Tenant) -> dict[str, str]:
 async def _saved(tenant: Tenant) -> str:
     """The message of the reference's answers, newer than all others, and one of its month."""
     there = Account(**{**vars(tenant.account), "project_id": tenant.project_id})
-    january, now = datetime(2024, 1, 15, 10, 30, tzinfo=UTC), datetime.now(UTC) + timedelta(seconds=1)
+    january, now = (
+        datetime(2024, 1, 15, 10, 30, tzinfo=UTC),
+        datetime.now(UTC) + timedelta(seconds=1),
+    )
     for at in (january, now):
         message_id = await save(
             tenant.api,
@@ -287,7 +335,9 @@ async def _send(tenant: Tenant, case: Case, values: dict[str, str], method: str 
     own_method, _, path = case.request.partition(" ")
     headers = {"user": tenant.account.headers, "key": tenant.key_headers, "nobody": {}}[case.caller]
     body = json.loads(_filled(json.dumps(case.body), values))
-    return await tenant.api.client.request(method or own_method, _filled(path, values), headers=headers, json=body)
+    return await tenant.api.client.request(
+        method or own_method, _filled(path, values), headers=headers, json=body
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.request)
@@ -332,14 +382,22 @@ def differences(example: Any, answer: Any, place: str = "answer") -> list[str]:
     if isinstance(example, dict) and isinstance(answer, dict):
         missing = [f"{place}.{name} is missing" for name in example if name not in answer]
         shared = [name for name in example if name in answer]
-        return missing + [d for name in shared for d in differences(example[name], answer[name], f"{place}.{name}")]
+        return missing + [
+            d
+            for name in shared
+            for d in differences(example[name], answer[name], f"{place}.{name}")
+        ]
     if isinstance(example, list) and isinstance(answer, list):
         if not answer:
             return [f"{place} is empty"]
         return differences(example[0], answer[0], f"{place}[0]")
     if type(example) is not type(answer):
         return [f"{place} is {answer!r}, not like {example!r}"]
-    if isinstance(example, str) and (pattern := _form_of(example)) and not re.fullmatch(pattern, answer):
+    if (
+        isinstance(example, str)
+        and (pattern := _form_of(example))
+        and not re.fullmatch(pattern, answer)
+    ):
         return [f"{place} is {answer!r}, not like {example!r}"]
     return []
 

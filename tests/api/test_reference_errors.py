@@ -60,7 +60,12 @@ WHATSAPP: Final[dict[str, Any]] = {
     "name": "Business WhatsApp",
     "credentials": {"phoneNumberId": "123456789", "accessToken": "EAAG..."},
 }
-TEMPLATE: Final = {"name": "Welcome", "connectorType": "whatsapp", "content": "Hello {{name}}", "variables": ["name"]}
+TEMPLATE: Final = {
+    "name": "Welcome",
+    "connectorType": "whatsapp",
+    "content": "Hello {{name}}",
+    "variables": ["name"],
+}
 # A provider that somebody else wrote, and got wrong.
 RAVEN: Final = """
 from backend.providers._base import Accepted, Credentials, Health, Provider
@@ -102,7 +107,11 @@ class Scene:
         return f"/api/v1/projects/{self.tenant.project_id}"
 
     def body(self, **changes: Any) -> dict[str, Any]:
-        good: dict[str, Any] = {"to": "+1234567890", "connectorId": self.connector_id, "message": "Hello"}
+        good: dict[str, Any] = {
+            "to": "+1234567890",
+            "connectorId": self.connector_id,
+            "message": "Hello",
+        }
         return {name: value for name, value in {**good, **changes}.items() if value is not ...}
 
     async def send(self, key: str | None = None, **changes: Any) -> httpx.Response:
@@ -136,14 +145,21 @@ async def invalid_credentials(scene: Scene) -> list[httpx.Response]:
 
 
 async def _me(scene: Scene, token: str) -> httpx.Response:
-    return await scene.api.client.get("/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"})
+    return await scene.api.client.get(
+        "/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"}
+    )
 
 
 async def token_expired(scene: Scene) -> list[httpx.Response]:
     secret = scene.settings.require_jwt_secret()
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
     return [
-        await _me(scene, sign_access_token(secret, AccessClaims(UUID(int=1), UUID(int=2)), now=an_hour_ago, life_s=60))
+        await _me(
+            scene,
+            sign_access_token(
+                secret, AccessClaims(UUID(int=1), UUID(int=2)), now=an_hour_ago, life_s=60
+            ),
+        )
     ]
 
 
@@ -168,7 +184,12 @@ async def invalid_api_key(scene: Scene) -> list[httpx.Response]:
 async def api_key_expired(scene: Scene) -> list[httpx.Response]:
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     key = await scene.api.key(scene.account, scene.tenant.project_id, expiresAt=soon)
-    await _run(scene, "UPDATE api_keys SET expires_at = now() - interval '1 s' WHERE id = :id", ids.KEY, key["id"])
+    await _run(
+        scene,
+        "UPDATE api_keys SET expires_at = now() - interval '1 s' WHERE id = :id",
+        ids.KEY,
+        key["id"],
+    )
     return [await scene.send(key["key"])]
 
 
@@ -232,7 +253,9 @@ async def rate_limit_exceeded(scene: Scene) -> list[httpx.Response]:
 async def quota_exceeded(scene: Scene) -> list[httpx.Response]:
     async with another_api(scene.settings, free_monthly_quota=1) as api:
         statement = "UPDATE projects SET plan = 'free' WHERE id = :id"
-        other = Scene(api, scene.settings, Tenant(api, scene.account), scene.connector_id, "", scene.directory)
+        other = Scene(
+            api, scene.settings, Tenant(api, scene.account), scene.connector_id, "", scene.directory
+        )
         other.tenant.project_id, other.tenant.key = scene.tenant.project_id, scene.tenant.key
         await _run(other, statement, ids.PROJECT, other.tenant.project_id)
         assert (await other.send()).status_code == 202
@@ -312,7 +335,11 @@ def _raven_post(directory: Path) -> Iterator[None]:
 
 async def invalid_connector_credentials(scene: Scene) -> list[httpx.Response]:
     credentials = {"accountSid": "ACxxx...", "authToken": "xxx...", "fromNumber": "+0"}
-    return [await scene.post("/connectors", {"type": "twilio", "name": "SMS", "credentials": credentials})]
+    return [
+        await scene.post(
+            "/connectors", {"type": "twilio", "name": "SMS", "credentials": credentials}
+        )
+    ]
 
 
 async def connector_not_active(scene: Scene) -> list[httpx.Response]:
@@ -322,7 +349,12 @@ async def connector_not_active(scene: Scene) -> list[httpx.Response]:
 
 
 async def third_party_error(scene: Scene) -> list[httpx.Response]:
-    credentials = {"host": "127.0.0.1", "port": refused_port(), "security": "none", "fromAddress": "a@example.com"}
+    credentials = {
+        "host": "127.0.0.1",
+        "port": refused_port(),
+        "security": "none",
+        "fromAddress": "a@example.com",
+    }
     body = {"type": "smtp", "name": "Mail", "credentials": credentials}
     return [await scene.post("/connectors?verify=true", body)]
 
@@ -341,7 +373,11 @@ async def internal_error(scene: Scene) -> list[httpx.Response]:
 async def database_error(scene: Scene) -> list[httpx.Response]:
     """A rule of the database's that the code knows nothing of."""
     async with _rule(scene, "CHECK (name <> 'refused by the database') NOT VALID"):
-        return [await scene.api.post(scene.account, "/api/v1/projects", {"name": "refused by the database"})]
+        return [
+            await scene.api.post(
+                scene.account, "/api/v1/projects", {"name": "refused by the database"}
+            )
+        ]
 
 
 @asynccontextmanager

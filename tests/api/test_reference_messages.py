@@ -34,7 +34,9 @@ async def shop(sender: Sender) -> Sender:
         "content": "Hello {{name}}, your code is: {{code}}",
         "variables": ["name", "code"],
     }
-    sender.template_id = (await sender.api.post(sender.account, f"{project}/templates", template)).json()["id"]
+    sender.template_id = (
+        await sender.api.post(sender.account, f"{project}/templates", template)
+    ).json()["id"]
     return sender
 
 
@@ -59,10 +61,18 @@ SENDS: dict[str, tuple[str, dict[str, Any]]] = {
             "variables": {"name": "John", "code": "12345"},
         },
     ),
-    "000 Send Message": ("/messages", {"to": "+1234567890", "message": "Hello, world!", "connector": "whatsapp"}),
+    "000 Send Message": (
+        "/messages",
+        {"to": "+1234567890", "message": "Hello, world!", "connector": "whatsapp"},
+    ),
     "000 SDK": (
         "/messages",
-        {"to": "+1234567890", "message": "Hello from MessageJS!", "connector": "whatsapp", "projectId": "proj_xyz789"},
+        {
+            "to": "+1234567890",
+            "message": "Hello from MessageJS!",
+            "connector": "whatsapp",
+            "projectId": "proj_xyz789",
+        },
     ),
     "000 templateVars": (
         "/messages",
@@ -82,7 +92,10 @@ SENDS: dict[str, tuple[str, dict[str, Any]]] = {
             "recipient": "+1234567890",
         },
     ),
-    "003 Text Messages": ("/messages/text", {"to": "6281234567890", "message": "Hello from WhatsApp API!"}),
+    "003 Text Messages": (
+        "/messages/text",
+        {"to": "6281234567890", "message": "Hello from WhatsApp API!"},
+    ),
 }
 
 
@@ -91,7 +104,10 @@ async def test_the_sends_of_the_reference_are_accepted(shop: Sender) -> None:
     for name, (path, body) in SENDS.items():
         headers["Idempotency-Key"] = name
         first, again = [
-            await shop.api.client.post(f"/api/v1{path}", json=filled_in(shop, body), headers=headers) for _ in range(2)
+            await shop.api.client.post(
+                f"/api/v1{path}", json=filled_in(shop, body), headers=headers
+            )
+            for _ in range(2)
         ]
         assert first.status_code == 202, (name, first.text)
         assert set(first.json()) == {"messageId", "status"}
@@ -112,7 +128,11 @@ ERRORS: list[tuple[str, dict[str, Any], int]] = [
     ("MISSING_REQUIRED_FIELD", bad(to=...), 400),
     ("MISSING_REQUIRED_FIELD", bad(message=...), 400),
     ("MISSING_REQUIRED_FIELD", bad(connectorId=...), 400),
-    ("MISSING_REQUIRED_FIELD", bad(message=..., templateId="tpl_", variables={"name": "John"}), 400),
+    (
+        "MISSING_REQUIRED_FIELD",
+        bad(message=..., templateId="tpl_", variables={"name": "John"}),
+        400,
+    ),
     ("INVALID_CONNECTOR_TYPE", bad(connectorId=..., connector="pigeon"), 400),
     ("CONNECTOR_NOT_FOUND", bad(connectorId=..., connector="telegram"), 404),
     ("UNKNOWN_FIELD", bad(colour="red"), 400),
@@ -159,7 +179,9 @@ async def test_lists_take_the_references_parameters(api: Api) -> None:
     saved: dict[str, str] = {}
     for status in ("pending", "sent", "delivered", "failed"):
         stored = "queued" if status == "pending" else status
-        saved[status] = await save(api, account, status=stored, sent_at=now, provider_message_id="wamid.xxx")
+        saved[status] = await save(
+            api, account, status=stored, sent_at=now, provider_message_id="wamid.xxx"
+        )
     async with api.platform.database.transaction() as session:
         connection = await session.connection()
         await connection.execute(
@@ -174,20 +196,36 @@ async def test_lists_take_the_references_parameters(api: Api) -> None:
         )
     day = f"{now:%Y-%m-%d}"
     for status, message_id in saved.items():
-        params = {"limit": 50, "offset": 0, "status": status, "connector": "whatsapp", "from": day, "to": day}
-        response = await api.get(account, "/api/v1/messages", projectId=account.project_id, **params)
+        params = {
+            "limit": 50,
+            "offset": 0,
+            "status": status,
+            "connector": "whatsapp",
+            "from": day,
+            "to": day,
+        }
+        response = await api.get(
+            account, "/api/v1/messages", projectId=account.project_id, **params
+        )
         assert response.status_code == 200, response.text
         (message,) = response.json()["messages"]
         assert message["id"] == message_id
         assert {name: type(message[name]) for name in MESSAGE} == MESSAGE
         pagination = response.json()["pagination"]
-        assert {"limit": 50, "offset": 0, "total": 1, "hasMore": False}.items() <= pagination.items()
+        assert {
+            "limit": 50,
+            "offset": 0,
+            "total": 1,
+            "hasMore": False,
+        }.items() <= pagination.items()
 
 
 async def test_a_message_has_the_references_fields(api: Api) -> None:
     account = await api.register()
     now = datetime.now(UTC)
-    message_id = await save(api, account, sent_at=now, delivered_at=now, provider_message_id="wamid.xxx")
+    message_id = await save(
+        api, account, sent_at=now, delivered_at=now, provider_message_id="wamid.xxx"
+    )
     response = await api.get(account, f"/api/v1/messages/{message_id}")
     message = response.json()
     assert {name: type(message[name]) for name in DETAIL} == DETAIL
@@ -203,8 +241,12 @@ async def test_the_names_of_000_for_what_a_project_has(shop: Sender) -> None:
     assert made.status_code == 201, made.text
     there = await shop.api.get(shop.account, f"{project}/connectors/{made.json()['id']}")
     assert there.json()["name"] == "Another"
-    message_id = (await shop.post(filled_in(shop, SENDS["002 Send Message"][1]))).json()["messageId"]
+    message_id = (await shop.post(filled_in(shop, SENDS["002 Send Message"][1]))).json()[
+        "messageId"
+    ]
     logs = await shop.api.get(shop.account, f"{project}/logs", connector="whatsapp", limit=5)
-    listed = await shop.api.get(shop.account, "/api/v1/messages", projectId=shop.account.project_id, limit=5)
+    listed = await shop.api.get(
+        shop.account, "/api/v1/messages", projectId=shop.account.project_id, limit=5
+    )
     assert [message["id"] for message in logs.json()["messages"]] == [message_id]
     assert logs.json() == listed.json()

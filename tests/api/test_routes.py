@@ -29,7 +29,9 @@ def path_of(account: Account, route_id: str = "") -> str:
 
 
 async def made(api: Api, account: Account, **fields: Any) -> dict[str, Any]:
-    response = await api.post(account, path_of(account), {"name": "urgent", "steps": CHAIN, **fields})
+    response = await api.post(
+        account, path_of(account), {"name": "urgent", "steps": CHAIN, **fields}
+    )
     assert response.status_code == 201, response.text
     route: dict[str, Any] = response.json()
     return route
@@ -37,7 +39,9 @@ async def made(api: Api, account: Account, **fields: Any) -> dict[str, Any]:
 
 async def detail_of(sender: Sender, response: httpx.Response) -> dict[str, Any]:
     assert response.status_code == 202, response.text
-    detail = await sender.api.get(sender.account, f"/api/v1/messages/{response.json()['messageId']}")
+    detail = await sender.api.get(
+        sender.account, f"/api/v1/messages/{response.json()['messageId']}"
+    )
     return dict(detail.json())
 
 
@@ -45,7 +49,9 @@ async def test_a_route_is_made_changed_listed_and_deleted(api: Api) -> None:
     account = await api.register()
     connectors = f"/api/v1/projects/{account.project_id}/connectors"
     sandbox = (await api.get(account, connectors)).json()["connectors"][0]["id"]
-    route = await made(api, account, steps=[{"channel": "sms"}, {"connectorId": sandbox}], fallbackAfterS=60)
+    route = await made(
+        api, account, steps=[{"channel": "sms"}, {"connectorId": sandbox}], fallbackAfterS=60
+    )
     assert route["id"].startswith("rte_")
     assert route["steps"] == [
         {"channel": "sms", "connectorId": None},
@@ -55,7 +61,9 @@ async def test_a_route_is_made_changed_listed_and_deleted(api: Api) -> None:
     listed = (await api.get(account, path_of(account))).json()
     assert [one["id"] for one in listed["routes"]] == [other["id"], route["id"]]
     assert listed["pagination"]["total"] == 2
-    changed = await api.put(account, path_of(account, route["id"]), {"fallbackAfterS": None, "name": "now"})
+    changed = await api.put(
+        account, path_of(account, route["id"]), {"fallbackAfterS": None, "name": "now"}
+    )
     assert changed.status_code == 200
     assert changed.json() == {
         **route, "name": "now", "fallbackAfterS": None, "updatedAt": changed.json()["updatedAt"]
@@ -107,13 +115,19 @@ async def test_a_route_that_leads_nowhere_is_refused(
 
 async def test_another_projects_connector_is_no_step(api: Api) -> None:
     account, stranger = await api.register(), await api.register()
-    theirs = (await api.get(stranger, f"/api/v1/projects/{stranger.project_id}/connectors")).json()["connectors"][0]
-    refused = await api.post(account, path_of(account), {"name": "x", "steps": [{"connectorId": theirs["id"]}]})
+    theirs = (await api.get(stranger, f"/api/v1/projects/{stranger.project_id}/connectors")).json()[
+        "connectors"
+    ][0]
+    refused = await api.post(
+        account, path_of(account), {"name": "x", "steps": [{"connectorId": theirs["id"]}]}
+    )
     assert refused.status_code == 404
 
 
 async def test_a_chain_is_accepted_and_shows_its_ways(sender: Sender) -> None:
-    sent = await sender.post({"to": TO, "channels": ["sms", "email"], "message": "hi", "fallbackAfter": "5m"})
+    sent = await sender.post(
+        {"to": TO, "channels": ["sms", "email"], "message": "hi", "fallbackAfter": "5m"}
+    )
     detail = await detail_of(sender, sent)
     assert (detail["to"], detail["connectorType"]) == (TO["phone"], "twilio")
     assert detail["route"] == {
@@ -132,12 +146,18 @@ async def test_every_way_of_sending_takes_channels_and_routes(sender: Sender) ->
     route = await made(sender.api, sender.account, fallbackAfterS=9)
     headers = {"Authorization": f"Bearer {sender.key}"}
     wanted = {"message": "hi", "route": "urgent"}
-    by_alias = await sender.api.client.post("/api/v1/send", json={**wanted, "recipient": TO}, headers=headers)
+    by_alias = await sender.api.client.post(
+        "/api/v1/send", json={**wanted, "recipient": TO}, headers=headers
+    )
     assert (await detail_of(sender, by_alias))["route"]["fallbackAfterS"] == 9
     items = [{**wanted, "to": TO, "route": route["id"]}, {**wanted, "to": TO, "route": "none"}]
-    batch = await sender.api.client.post("/api/v1/messages/batch", json={"messages": items}, headers=headers)
+    batch = await sender.api.client.post(
+        "/api/v1/messages/batch", json={"messages": items}, headers=headers
+    )
     assert [one.get("code") for one in batch.json()["results"]] == [None, "ROUTE_NOT_FOUND"]
-    preview = await sender.api.client.post("/api/v1/messages/preview", json={**wanted, "to": TO}, headers=headers)
+    preview = await sender.api.client.post(
+        "/api/v1/messages/preview", json={**wanted, "to": TO}, headers=headers
+    )
     shown = preview.json()
     assert (shown["channel"], shown["to"]) == ("sms", TO["phone"])
     assert [(one["channel"], one["to"]) for one in shown["fallbacks"]] == [("email", TO["email"])]
@@ -166,7 +186,9 @@ async def test_every_way_of_sending_takes_channels_and_routes(sender: Sender) ->
         ({"channels": ["sms", "email"], "to": {"phone": TO["phone"]}}, "to.email"),
     ],
 )
-async def test_a_send_whose_ways_make_no_sense_is_refused(sender: Sender, body: dict[str, Any], field: str) -> None:
+async def test_a_send_whose_ways_make_no_sense_is_refused(
+    sender: Sender, body: dict[str, Any], field: str
+) -> None:
     refused = await sender.post({"to": TO, "message": "hi", **body})
     assert refused.status_code == 400, refused.text
     assert {name for name, _ in fields_of(refused)} == {field}, refused.text
@@ -176,18 +198,24 @@ async def test_a_weight_puts_a_connector_into_its_types_pool(api: Api) -> None:
     sender = await make_sender(api)
     path = f"/api/v1/projects/{sender.account.project_id}/connectors"
     second = await sender.api.post(
-        sender.account, path, {"type": "twilio", "name": "b", "credentials": CREDENTIALS["twilio"], "weight": 0}
+        sender.account,
+        path,
+        {"type": "twilio", "name": "b", "credentials": CREDENTIALS["twilio"], "weight": 0},
     )
     assert (second.status_code, second.json()["weight"]) == (201, 0)
     first = f"{path}/{sender.connectors['twilio']}"
     assert (await sender.api.put(sender.account, first, {"weight": 10})).json()["weight"] == 10
-    detail = await detail_of(sender, await sender.post({"to": TO, "connector": "twilio", "message": "hi"}))
+    detail = await detail_of(
+        sender, await sender.post({"to": TO, "connector": "twilio", "message": "hi"})
+    )
     assert [(step["connectorId"], step["on"]) for step in detail["route"]["steps"]] == [
         (sender.connectors["twilio"], "failure"),
         (second.json()["id"], "unavailable"),
     ]
     assert (await sender.api.put(sender.account, first, {"weight": None})).json()["weight"] is None
-    detail = await detail_of(sender, await sender.post({"to": TO, "connector": "twilio", "message": "hi"}))
+    detail = await detail_of(
+        sender, await sender.post({"to": TO, "connector": "twilio", "message": "hi"})
+    )
     assert (detail["connectorId"], detail["route"]) == (second.json()["id"], None)
     for weight in (-1, 1001, 1.5, "1"):
         assert (await sender.api.put(sender.account, first, {"weight": weight})).status_code == 400

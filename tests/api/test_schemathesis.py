@@ -38,5 +38,7 @@ RUNS = [
 
 @pytest.mark.timeout(PATIENCE_S)
 @pytest.mark.parametrize("wanted", [one for one in RUNS if one.caller in CALLERS], ids=str)
-async def test_schemathesis_finds_nothing(api: Api, app: FastAPI, callers: dict[str, Caller], wanted: Run) -> None:
+async def test_schemathesis_finds_nothing(
+    api: Api, app: FastAPI, callers: dict[str, Caller], wanted: Run
+) -> None:
     await run(api, app, callers[wanted.caller], wanted)

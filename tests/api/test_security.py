@@ -58,7 +58,9 @@ def a_key(**fields: Any) -> CatalogKey:
         (a_key(kind="secret"), "https://evil.example", False),
     ],
 )
-def test_a_key_works_on_the_pages_it_names(key: CatalogKey, origin: str | None, allowed: bool) -> None:
+def test_a_key_works_on_the_pages_it_names(
+    key: CatalogKey, origin: str | None, allowed: bool
+) -> None:
     if allowed:
         check_origin(key, origin)
         return
@@ -146,7 +148,9 @@ async def test_a_limited_user_leaves_others_alone(api: Api, ada: Account) -> Non
     assert (await api.get(ada, "/api/v1/auth/me")).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "https://x:port", "https://a b", "shop.example", ""])
+@pytest.mark.parametrize(
+    "origin", ["http://[", "http://[::1", "https://x:port", "https://a b", "shop.example", ""]
+)
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -159,14 +163,22 @@ async def test_a_limited_user_leaves_others_alone(api: Api, ada: Account) -> Non
         ("POST", "/auth/logout"),
     ],
 )
-async def test_a_broken_origin_is_a_bad_request(api: Api, method: str, path: str, origin: str) -> None:
-    headers = {"Origin": origin, "Cookie": "mjs_session=cs_x", "Access-Control-Request-Method": "POST"}
+async def test_a_broken_origin_is_a_bad_request(
+    api: Api, method: str, path: str, origin: str
+) -> None:
+    headers = {
+        "Origin": origin,
+        "Cookie": "mjs_session=cs_x",
+        "Access-Control-Request-Method": "POST",
+    }
     answer = await api.client.request(method, path, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR")
     assert "https://example.com" in answer.json()["error"]
     assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize("origin", ["null", "file://", "chrome-extension://abc", "http://[::1]:8000"])
+@pytest.mark.parametrize(
+    "origin", ["null", "file://", "chrome-extension://abc", "http://[::1]:8000"]
+)
 async def test_every_origin_that_browsers_send_is_one(api: Api, origin: str) -> None:
     assert (await api.client.get("/healthz", headers={"Origin": origin})).status_code == 200

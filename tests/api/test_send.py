@@ -27,7 +27,11 @@ class Sender:
     template_id: str
 
     async def post(
-        self, body: Any = None, *, headers: dict[str, str] | None = None, content: bytes | None = None
+        self,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        content: bytes | None = None,
     ) -> httpx.Response:
         all_headers = {"Authorization": f"Bearer {self.key}", **(headers or {})}
         if content is not None:
@@ -45,7 +49,12 @@ class Sender:
 
 
 CREDENTIALS: dict[str, dict[str, Any]] = {
-    "smtp": {"host": "127.0.0.1", "port": 2525, "security": "none", "fromAddress": "shop@example.com"},
+    "smtp": {
+        "host": "127.0.0.1",
+        "port": 2525,
+        "security": "none",
+        "fromAddress": "shop@example.com",
+    },
     "twilio": {"accountSid": "AC" + "0" * 32, "authToken": "0" * 32, "fromNumber": "+14155550100"},
 }
 
@@ -62,7 +71,9 @@ async def make_sender(api: Api) -> Sender:
     connectors = {connector["type"]: connector["id"] for connector in listed}
     for type_, credentials in CREDENTIALS.items():
         made = await api.post(
-            account, f"{project}/connectors", {"type": type_, "name": type_, "credentials": credentials}
+            account,
+            f"{project}/connectors",
+            {"type": type_, "name": type_, "credentials": credentials},
         )
         assert made.status_code == 201, made.text
         connectors[type_] = made.json()["id"]
@@ -154,12 +165,18 @@ async def test_a_missing_field_is_named(sender: Sender) -> None:
 
 
 async def test_variables_must_be_the_templates(sender: Sender) -> None:
-    body = {"to": "ada", "connectorId": sender.connectors["sandbox"], "templateId": sender.template_id}
+    body = {
+        "to": "ada",
+        "connectorId": sender.connectors["sandbox"],
+        "templateId": sender.template_id,
+    }
     missing = await sender.post({**body, "variables": {"name": "John"}})
     assert fields_of(missing) == {("variables.code", "MISSING_REQUIRED_FIELD")}
     assert "'otp'" in missing.json()["error"]
     assert "'code'" in missing.json()["error"]
-    too_many = await sender.post({**body, "variables": {"name": "John", "code": 1, "colour": "red"}})
+    too_many = await sender.post(
+        {**body, "variables": {"name": "John", "code": 1, "colour": "red"}}
+    )
     assert fields_of(too_many) == {("variables.colour", "UNKNOWN_VARIABLE")}
 
 
@@ -172,21 +189,27 @@ async def test_variables_must_be_the_templates(sender: Sender) -> None:
         ({"connectorId": None, "connector": "whatsapp"}, 404, "CONNECTOR_NOT_FOUND"),
     ],
 )
-async def test_what_is_not_there_is_not_found(sender: Sender, changes: dict[str, Any], status: int, code: str) -> None:
+async def test_what_is_not_there_is_not_found(
+    sender: Sender, changes: dict[str, Any], status: int, code: str
+) -> None:
     response = await sender.post(sender.body(**changes))
     assert (response.status_code, response.json()["code"]) == (status, code)
 
 
 async def test_an_inactive_connector_says_so(sender: Sender) -> None:
     path = f"/api/v1/projects/{sender.account.project_id}/connectors/{sender.connectors['sandbox']}"
-    changed = await sender.api.client.put(path, json={"isActive": False}, headers=sender.account.headers)
+    changed = await sender.api.client.put(
+        path, json={"isActive": False}, headers=sender.account.headers
+    )
     assert changed.status_code == 200
     response = await sender.post(sender.body())
     assert (response.status_code, response.json()["code"]) == (400, "CONNECTOR_NOT_ACTIVE")
 
 
 async def test_a_phone_number_that_is_none_and_an_address_that_is_none(sender: Sender) -> None:
-    phone = await sender.post(sender.body(to="not a number", connectorId=sender.connectors["twilio"]))
+    phone = await sender.post(
+        sender.body(to="not a number", connectorId=sender.connectors["twilio"])
+    )
     assert (phone.status_code, phone.json()["code"]) == (400, "INVALID_PHONE")
     address = await sender.post(sender.body(to="nobody", connectorId=sender.connectors["smtp"]))
     assert (address.status_code, address.json()["code"]) == (400, "INVALID_TO")
@@ -196,7 +219,9 @@ async def test_a_body_over_the_limit_is_413_and_another_content_type_415(sender:
     limit = sender.api.platform.settings.body_limit_bytes
     large = await sender.post(content=b'{"to": "' + b"a" * limit + b'"}')
     assert (large.status_code, large.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
-    form = await sender.post(content=b"to=ada", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    form = await sender.post(
+        content=b"to=ada", headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
     assert (form.status_code, form.json()["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
@@ -220,7 +245,9 @@ async def test_a_wrong_method_and_an_unknown_route_are_json(sender: Sender) -> N
         ("Basic abc", "MISSING_API_KEY"),
     ],
 )
-async def test_without_a_valid_key_nothing_is_sent(sender: Sender, authorization: str | None, code: str) -> None:
+async def test_without_a_valid_key_nothing_is_sent(
+    sender: Sender, authorization: str | None, code: str
+) -> None:
     headers = {"Authorization": authorization} if authorization else {}
     response = await sender.api.client.post(PATH, json=sender.body(), headers=headers)
     assert (response.status_code, response.json()["code"]) == (401, code)
@@ -238,7 +265,9 @@ async def test_a_revoked_key_stops_at_once(sender: Sender) -> None:
 
 async def test_fifty_identical_requests_with_one_key_make_one_message(sender: Sender) -> None:
     headers = {"Idempotency-Key": "4d7e1c9a-order-17"}
-    answers = await asyncio.gather(*(sender.post(sender.body(), headers=headers) for _ in range(50)))
+    answers = await asyncio.gather(
+        *(sender.post(sender.body(), headers=headers) for _ in range(50))
+    )
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["messageId"] for answer in answers}) == 1
     assert sum("Idempotency-Replayed" in answer.headers for answer in answers) == 49
@@ -248,7 +277,9 @@ async def test_fifty_identical_requests_with_one_key_make_one_message(sender: Se
 async def test_a_used_key_with_another_body_is_422_and_quotes_do_not_matter(sender: Sender) -> None:
     first = await sender.post(sender.body(), headers={"Idempotency-Key": "k"})
     quoted = await sender.post(sender.body(), headers={"Idempotency-Key": '"k"'})
-    reordered = await sender.post(dict(reversed(sender.body().items())), headers={"Idempotency-Key": "k"})
+    reordered = await sender.post(
+        dict(reversed(sender.body().items())), headers={"Idempotency-Key": "k"}
+    )
     other = await sender.post(sender.body(message="other"), headers={"Idempotency-Key": "k"})
     assert quoted.json() == reordered.json() == first.json()
     assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_CONFLICT")
@@ -258,14 +289,18 @@ async def test_a_used_key_with_another_body_is_422_and_quotes_do_not_matter(send
 
 async def test_a_refused_request_does_not_use_up_its_key(sender: Sender) -> None:
     headers = {"Idempotency-Key": "retry-me"}
-    refused = await sender.post(sender.body(to="nobody", connectorId=sender.connectors["smtp"]), headers=headers)
+    refused = await sender.post(
+        sender.body(to="nobody", connectorId=sender.connectors["smtp"]), headers=headers
+    )
     assert refused.status_code == 400
     assert (await sender.post(sender.body(), headers=headers)).status_code == 202
 
 
 async def test_a_keys_limit_is_told_and_kept(sender: Sender) -> None:
     path = f"/api/v1/projects/{sender.account.project_id}/keys"
-    sender.key = (await sender.api.post(sender.account, path, {"name": "small", "rateLimit": 2})).json()["key"]
+    sender.key = (
+        await sender.api.post(sender.account, path, {"name": "small", "rateLimit": 2})
+    ).json()["key"]
     answers = [await sender.post(sender.body()) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [202, 202, 429]
     assert "q=2" in answers[0].headers["RateLimit-Policy"]

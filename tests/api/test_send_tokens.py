@@ -30,7 +30,8 @@ async def market(api: Api) -> Shop:
 
 
 @pytest.mark.parametrize(
-    "origin", [None, "null", "http://shop.example", "https://shop.example:8443", "http://localhost:3000"]
+    "origin",
+    [None, "null", "http://shop.example", "https://shop.example:8443", "http://localhost:3000"],
 )
 async def test_only_the_keys_own_pages_may_send(market: Shop, origin: str | None) -> None:
     token = await market.token()
@@ -41,11 +42,16 @@ async def test_only_the_keys_own_pages_may_send(market: Shop, origin: str | None
 async def test_test_keys_go_together_and_work_on_the_developers_machine(shop: Shop) -> None:
     secret = (await shop.api.key(shop.account, mode="test"))["key"]
     page = (await shop.api.key(shop.account, mode="test", kind="publishable"))["key"]
-    token = (await shop.ask({"to": "ada", "variables": {"code": "42"}}, key=secret)).json()["sendToken"]
+    token = (await shop.ask({"to": "ada", "variables": {"code": "42"}}, key=secret)).json()[
+        "sendToken"
+    ]
     assert refusal(await shop.send(token)) == BLOCKED
     sent = await shop.send(token, key=page, origin="http://localhost:3000")
     assert sent.status_code == 202, sent.text
-    assert refusal(await shop.send(await shop.token(), key=page, origin="http://localhost:3000")) == BLOCKED
+    assert (
+        refusal(await shop.send(await shop.token(), key=page, origin="http://localhost:3000"))
+        == BLOCKED
+    )
     assert [message["mode"] for message in await shop.messages()] == ["test"]
 
 
@@ -56,7 +62,10 @@ async def test_without_a_token_a_publishable_key_sends_no_template(shop: Shop) -
         "variables": {"name": "Ada", "code": "42"},
     }
     assert refusal(await shop.send(None, **everything)) == BLOCKED
-    assert refusal(await shop.send(None, to="ada", connector="sandbox", message="hi", variables=None)) == BLOCKED
+    assert (
+        refusal(await shop.send(None, to="ada", connector="sandbox", message="hi", variables=None))
+        == BLOCKED
+    )
     assert refusal(await shop.send(None)) == (400, "MISSING_REQUIRED_FIELD")
 
 
@@ -104,7 +113,10 @@ async def test_another_tenants_tokens_and_templates_are_nothing_here(shop: Shop,
     assert refusal(await shop.ask({"to": "ada"}, key=theirs)) == (404, "TEMPLATE_NOT_FOUND")
     project = f"/api/v1/projects/{stranger.project_id}"
     (foreign,) = (await api.get(stranger, f"{project}/connectors")).json()["connectors"]
-    assert refusal(await shop.ask({"to": "ada", "connectorId": foreign["id"]})) == (404, "CONNECTOR_NOT_FOUND")
+    assert refusal(await shop.ask({"to": "ada", "connectorId": foreign["id"]})) == (
+        404,
+        "CONNECTOR_NOT_FOUND",
+    )
 
 
 async def test_what_is_used_up_in_one_project_is_free_in_another(shop: Shop, market: Shop) -> None:
@@ -119,7 +131,9 @@ async def test_a_secret_key_needs_no_token_and_a_batch_checks_each(shop: Shop) -
     assert refusal(refused) == (400, "VALIDATION_ERROR")
     item = {"to": "ada", "variables": {"name": "Ada"}, "sendToken": token}
     headers = {"Authorization": f"Bearer {shop.page}", "Origin": SHOP}
-    batch = await shop.api.client.post(f"{MESSAGES}/batch", json={"messages": [item] * 3}, headers=headers)
+    batch = await shop.api.client.post(
+        f"{MESSAGES}/batch", json={"messages": [item] * 3}, headers=headers
+    )
     assert (batch.json()["accepted"], batch.json()["rejected"]) == (1, 2)
     assert len(await shop.messages()) == 1
 
@@ -136,16 +150,33 @@ async def test_a_secret_key_needs_no_token_and_a_batch_checks_each(shop: Shop) -
         ({"to": " "}, 400, "INVALID_TO", "to"),
         ({"to": "ada", "expiresInS": 601}, 400, "VALIDATION_ERROR", "expiresInS"),
         ({"to": "ada", "expiresInS": 0}, 400, "VALIDATION_ERROR", "expiresInS"),
-        ({"to": "ada", "variables": {"colour": "red"}}, 400, "UNKNOWN_VARIABLE", "variables.colour"),
-        ({"to": "ada", "variables": {"code": None}}, 400, "MISSING_REQUIRED_FIELD", "variables.code"),
+        (
+            {"to": "ada", "variables": {"colour": "red"}},
+            400,
+            "UNKNOWN_VARIABLE",
+            "variables.colour",
+        ),
+        (
+            {"to": "ada", "variables": {"code": None}},
+            400,
+            "MISSING_REQUIRED_FIELD",
+            "variables.code",
+        ),
         ({"to": "ada", "variables": {"code": "x" * 8000}}, 400, "VALIDATION_ERROR", "variables"),
         ({"to": "ada", "origin": "shop.example/path"}, 400, "VALIDATION_ERROR", "origin"),
         ({"to": "ada", "connector": "pigeon"}, 400, "INVALID_CONNECTOR_TYPE", "connector"),
-        ({"to": "ada", "connector": "sandbox", "connectorId": "conn_x"}, 400, "VALIDATION_ERROR", "connector"),
+        (
+            {"to": "ada", "connector": "sandbox", "connectorId": "conn_x"},
+            400,
+            "VALIDATION_ERROR",
+            "connector",
+        ),
         ({"to": "ada", "jti": "mine"}, 400, "UNKNOWN_FIELD", "jti"),
     ],
 )
-async def test_a_wrong_wish_is_named(market: Shop, body: dict[str, Any], status: int, code: str, wrong: str) -> None:
+async def test_a_wrong_wish_is_named(
+    market: Shop, body: dict[str, Any], status: int, code: str, wrong: str
+) -> None:
     refused = await market.ask(body)
     assert refusal(refused) == (status, code), refused.text
     assert [error["field"] for error in refused.json()["details"]["errors"]] == [wrong]
@@ -160,21 +191,28 @@ async def test_a_wrong_wish_is_named(market: Shop, body: dict[str, Any], status:
         ({"to": "ada", "connector": "smtp"}, "CONNECTOR_NOT_FOUND"),
     ],
 )
-async def test_a_wish_for_what_is_not_there_is_404(market: Shop, body: dict[str, Any], code: str) -> None:
+async def test_a_wish_for_what_is_not_there_is_404(
+    market: Shop, body: dict[str, Any], code: str
+) -> None:
     assert refusal(await market.ask(body)) == (404, code)
 
 
 async def test_only_a_secret_key_makes_tokens(shop: Shop) -> None:
     headers = {"Authorization": f"Bearer {shop.page}", "Origin": SHOP}
     body = {"templateId": shop.template_id, "to": "ada"}
-    assert refusal(await shop.api.client.post(TOKENS, json=body, headers=headers)) == (403, "KEY_SCOPE")
+    assert refusal(await shop.api.client.post(TOKENS, json=body, headers=headers)) == (
+        403,
+        "KEY_SCOPE",
+    )
     assert refusal(await shop.api.post(shop.account, TOKENS, body)) == (401, "INVALID_API_KEY")
     assert refusal(await shop.api.client.post(TOKENS, json=body)) == (401, "MISSING_API_KEY")
 
 
 async def test_no_page_of_another_site_reads_the_answer(shop: Shop) -> None:
     headers = {"Authorization": f"Bearer {shop.secret}", "Origin": "https://evil.example"}
-    made = await shop.api.client.post(TOKENS, json={"templateId": shop.template_id, "to": "ada"}, headers=headers)
+    made = await shop.api.client.post(
+        TOKENS, json={"templateId": shop.template_id, "to": "ada"}, headers=headers
+    )
     assert "access-control-allow-origin" not in made.headers
     sent = await shop.send(await shop.token(), path="/api/v1/send")
     assert sent.headers["access-control-allow-origin"] == SHOP
@@ -184,9 +222,13 @@ async def test_a_key_from_before_there_were_tokens_makes_them_too(shop: Shop) ->
     """Its first wish leaves what they are signed with; until then its own are not known."""
     key = await shop.api.key(shop.account)
     async with shop.api.platform.database.raw.connection() as connection:
-        await connection.execute("DELETE FROM send_token_secrets WHERE key_id = %s", (ids.decode(ids.KEY, key["id"]),))
+        await connection.execute(
+            "DELETE FROM send_token_secrets WHERE key_id = %s", (ids.decode(ids.KEY, key["id"]),)
+        )
     assert refusal(await shop.send(shop.forged(key=key["key"]))) == BLOCKED
-    token = (await shop.ask({"to": "ada", "variables": {"code": "42"}}, key=key["key"])).json()["sendToken"]
+    token = (await shop.ask({"to": "ada", "variables": {"code": "42"}}, key=key["key"])).json()[
+        "sendToken"
+    ]
     assert (await shop.send(token)).status_code == 202
     assert (await shop.send(shop.forged(key=key["key"]))).status_code == 202
 
@@ -194,7 +236,9 @@ async def test_a_key_from_before_there_were_tokens_makes_them_too(shop: Shop) ->
 async def test_the_database_holds_nothing_to_sign_with(shop: Shop) -> None:
     kid, secret = signing_secret(shop.secret)
     async with shop.api.platform.database.raw.connection() as connection:
-        cursor = await connection.execute("SELECT secret_encrypted FROM send_token_secrets WHERE kid = %s", (kid,))
+        cursor = await connection.execute(
+            "SELECT secret_encrypted FROM send_token_secrets WHERE kid = %s", (kid,)
+        )
         row = await cursor.fetchone()
     assert row is not None
     assert secret.hex() not in row[0]

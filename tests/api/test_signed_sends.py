@@ -49,7 +49,11 @@ async def test_a_page_sends_what_its_backend_allowed(shop: Shop) -> None:
 async def test_the_page_need_not_know_recipient_and_template(shop: Shop) -> None:
     assert (await shop.send(await shop.token())).status_code == 202
     alias = await shop.send(
-        await shop.token(), path="/api/v1/send", variables=None, templateParams={"name": "Ada"}, recipient="ada"
+        await shop.token(),
+        path="/api/v1/send",
+        variables=None,
+        templateParams={"name": "Ada"},
+        recipient="ada",
     )
     assert alias.status_code == 202, alias.text
     assert [message["to"] for message in await shop.messages()] == ["ada", "ada"]
@@ -57,7 +61,12 @@ async def test_the_page_need_not_know_recipient_and_template(shop: Shop) -> None
 
 async def test_a_token_signed_by_the_backend_itself_is_as_good(shop: Shop) -> None:
     token = create_send_token(
-        shop.secret, template_id=shop.template_id, to="ada", variables={"code": "42"}, origin=SHOP, expires_in_s=600
+        shop.secret,
+        template_id=shop.template_id,
+        to="ada",
+        variables={"code": "42"},
+        origin=SHOP,
+        expires_in_s=600,
     )
     assert (await shop.send(token.send_token)).status_code == 202
 
@@ -72,15 +81,23 @@ async def test_a_recipient_may_be_named_by_its_hash(shop: Shop) -> None:
 
 
 async def test_recipients_are_compared_as_the_channel_writes_them(shop: Shop) -> None:
-    credentials = {"accountSid": "AC" + "0" * 32, "authToken": "0" * 32, "fromNumber": "+14155550100"}
+    credentials = {
+        "accountSid": "AC" + "0" * 32,
+        "authToken": "0" * 32,
+        "fromNumber": "+14155550100",
+    }
     project = f"/api/v1/projects/{shop.account.project_id}"
     connector = {"type": "twilio", "name": "SMS", "credentials": credentials}
     twilio = (await shop.api.post(shop.account, f"{project}/connectors", connector)).json()["id"]
     token = await shop.token(to="14155550123", connectorId=twilio)
     assert refusal(await shop.send(token, to="+14155550124")) == BLOCKED
-    assert refusal(await shop.send(token, to="+14155550123", connectorId=shop.connector_id)) == BLOCKED
+    assert (
+        refusal(await shop.send(token, to="+14155550123", connectorId=shop.connector_id)) == BLOCKED
+    )
     assert (await shop.send(token, to="+14155550123", connectorId=twilio)).status_code == 202
-    assert [(one["to"], one["connectorType"]) for one in await shop.messages()] == [("+14155550123", "twilio")]
+    assert [(one["to"], one["connectorType"]) for one in await shop.messages()] == [
+        ("+14155550123", "twilio")
+    ]
 
 
 # --- Forged and worn tokens
@@ -89,13 +106,22 @@ async def test_recipients_are_compared_as_the_channel_writes_them(shop: Shop) ->
 def _unsigned(shop: Shop) -> str:
     kid, _ = signing_secret(shop.secret)
     now = int(time.time())
-    claims = {"aud": AUDIENCE, "iat": now, "exp": now + 60, "jti": JTI, "templateId": shop.template_id, "to": "ada"}
+    claims = {
+        "aud": AUDIENCE,
+        "iat": now,
+        "exp": now + 60,
+        "jti": JTI,
+        "templateId": shop.template_id,
+        "to": "ada",
+    }
     return jwt.encode(claims, "", algorithm="none", headers={"kid": kid})
 
 
 def _signed_otherwise(shop: Shop, algorithm: str, secret: bytes) -> str:
     claims = jwt.decode(shop.forged(), options={"verify_signature": False})
-    return jwt.encode(claims, secret, algorithm=algorithm, headers={"kid": signing_secret(shop.secret).kid})
+    return jwt.encode(
+        claims, secret, algorithm=algorithm, headers={"kid": signing_secret(shop.secret).kid}
+    )
 
 
 def _changed(shop: Shop) -> str:
@@ -112,9 +138,13 @@ NOW = time.time
 FORGERIES: dict[str, Any] = {
     "no JWT": lambda shop: "token",
     "alg none": _unsigned,
-    "another algorithm": lambda shop: _signed_otherwise(shop, "HS512", signing_secret(shop.secret).secret),
+    "another algorithm": lambda shop: _signed_otherwise(
+        shop, "HS512", signing_secret(shop.secret).secret
+    ),
     "another secret": lambda shop: _signed_otherwise(shop, "HS256", b"x" * 32),
-    "the key itself as the secret": lambda shop: _signed_otherwise(shop, "HS256", shop.secret.encode()),
+    "the key itself as the secret": lambda shop: _signed_otherwise(
+        shop, "HS256", shop.secret.encode()
+    ),
     "a key that is none": lambda shop: shop.forged(key="sk_live_" + "0" * 32),
     "the publishable key": lambda shop: shop.forged(key=shop.page),
     "changed": _changed,
@@ -159,12 +189,21 @@ async def test_a_token_that_is_not_right_sends_nothing(market: Shop, forgery: st
     assert refusal(refused) == BLOCKED, refused.text
     assert await market.messages() == before
     # The rest of the request is in order.
-    assert (await market.send(market.forged(), to="ada", templateId=market.template_id)).status_code == 202
+    assert (
+        await market.send(market.forged(), to="ada", templateId=market.template_id)
+    ).status_code == 202
 
 
-async def test_a_token_is_good_for_its_template_connector_recipient_and_page_only(shop: Shop) -> None:
+async def test_a_token_is_good_for_its_template_connector_recipient_and_page_only(
+    shop: Shop,
+) -> None:
     project = f"/api/v1/projects/{shop.account.project_id}"
-    other = {"name": "other", "connectorType": "sandbox", "content": "Hi {{name}} {{code}}", "access": "signed"}
+    other = {
+        "name": "other",
+        "connectorType": "sandbox",
+        "content": "Hi {{name}} {{code}}",
+        "access": "signed",
+    }
     other_id = (await shop.api.post(shop.account, f"{project}/templates", other)).json()["id"]
     token = await shop.token(origin=SHOP + "/")
     for body in (
@@ -202,10 +241,19 @@ async def test_a_page_says_recipient_and_variables_only(market: Shop, body: dict
 
 @pytest.mark.parametrize(
     "value",
-    ["see https://evil.example/x", "www.evil.example", "evil.example", "x" * 201, ["Ada"], {"a": "b"}],
+    [
+        "see https://evil.example/x",
+        "www.evil.example",
+        "evil.example",
+        "x" * 201,
+        ["Ada"],
+        {"a": "b"},
+    ],
     ids=["link", "www", "domain", "long", "list", "object"],
 )
-async def test_what_a_page_writes_itself_is_short_and_without_links(market: Shop, value: Any) -> None:
+async def test_what_a_page_writes_itself_is_short_and_without_links(
+    market: Shop, value: Any
+) -> None:
     refused = await market.send(await market.token(), variables={"name": value})
     assert refusal(refused) == (400, "VALIDATION_ERROR")
     assert refused.json()["details"]["errors"][0]["field"] == "variables.name"
@@ -227,7 +275,16 @@ def test_a_link_in_any_spelling_is_a_link(value: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["Zoë", "你好\u3002谢谢", "Wait… what", "3.14", "ok\u3002", "こんにちは\u3002ありがとう", "Dr. Müller", "½ off"],
+    [
+        "Zoë",
+        "你好\u3002谢谢",
+        "Wait… what",
+        "3.14",
+        "ok\u3002",
+        "こんにちは\u3002ありがとう",
+        "Dr. Müller",
+        "½ off",
+    ],
 )
 def test_a_text_is_no_link_for_its_dots(value: str) -> None:
     assert _problem("name", value) is None
@@ -241,7 +298,10 @@ async def test_twenty_requests_with_one_token_make_one_message(shop: Shop) -> No
     answers = await asyncio.gather(*(shop.send(token) for _ in range(20)))
     assert sorted(answer.status_code for answer in answers) == [202] + [403] * 19
     assert {refusal(answer) for answer in answers if answer.status_code == 403} == {BLOCKED}
-    assert "already used" in next(answer for answer in answers if answer.status_code == 403).json()["error"]
+    assert (
+        "already used"
+        in next(answer for answer in answers if answer.status_code == 403).json()["error"]
+    )
     assert len(await shop.messages()) == 1
 
 
@@ -263,7 +323,11 @@ async def test_a_repeat_under_its_idempotency_key_gets_the_first_answer(shop: Sh
 
 async def test_a_page_takes_no_idempotency_key_of_the_server(shop: Shop) -> None:
     assert (await shop.send(await shop.token(), idempotency="order-17")).status_code == 202
-    body: dict[str, Any] = {"to": "ada", "templateId": shop.template_id, "variables": {"name": "Ada", "code": "1"}}
+    body: dict[str, Any] = {
+        "to": "ada",
+        "templateId": shop.template_id,
+        "variables": {"name": "Ada", "code": "1"},
+    }
     own = await shop.send(None, key=shop.secret, origin=None, idempotency="order-17", **body)
     assert own.status_code == 202, own.text
     assert "Idempotency-Replayed" not in own.headers
@@ -272,5 +336,8 @@ async def test_a_page_takes_no_idempotency_key_of_the_server(shop: Shop) -> None
 async def test_a_refused_send_leaves_the_token_as_it_was(shop: Shop) -> None:
     token = await shop.token()
     assert refusal(await shop.send(token, variables={})) == (400, "MISSING_REQUIRED_FIELD")
-    assert refusal(await shop.send(token, origin="https://evil.example")) == (403, "ORIGIN_NOT_ALLOWED")
+    assert refusal(await shop.send(token, origin="https://evil.example")) == (
+        403,
+        "ORIGIN_NOT_ALLOWED",
+    )
     assert (await shop.send(token)).status_code == 202

@@ -35,7 +35,12 @@ async def test_the_references_example_round_trips(api: Api, ada: Account) -> Non
     made = await created(api, ada)
     assert made["id"].startswith("tpl_")
     assert {key: made[key] for key in WELCOME} == WELCOME
-    assert (made["isActive"], made["version"], made["access"], made["onUncertain"]) == (True, 1, "secret_only", "hold")
+    assert (made["isActive"], made["version"], made["access"], made["onUncertain"]) == (
+        True,
+        1,
+        "secret_only",
+        "hold",
+    )
     assert (await api.get(ada, path_of(ada, made["id"]))).json() == made
     listed = (await api.get(ada, path_of(ada))).json()
     assert made in listed["templates"]
@@ -44,7 +49,10 @@ async def test_the_references_example_round_trips(api: Api, ada: Account) -> Non
 
 async def test_the_references_update_example(api: Api, ada: Account) -> None:
     made = await created(api, ada)
-    body = {"content": "Hi {{name}}, thanks for joining {{company}}!", "variables": ["name", "company"]}
+    body = {
+        "content": "Hi {{name}}, thanks for joining {{company}}!",
+        "variables": ["name", "company"],
+    }
     changed = await api.put(ada, path_of(ada, made["id"]), body)
     assert changed.status_code == 200
     assert {key: changed.json()[key] for key in body} == body
@@ -70,7 +78,9 @@ async def test_a_new_text_is_a_new_version_and_another_name_is_not(api: Api, ada
 
 async def test_a_changed_text_brings_its_variables_along(api: Api, ada: Account) -> None:
     made = await created(api, ada, variables=["name", "company", "code", "spare"])
-    changed = (await api.put(ada, path_of(ada, made["id"]), {"content": "{{greeting}} {{name}}"})).json()
+    changed = (
+        await api.put(ada, path_of(ada, made["id"]), {"content": "{{greeting}} {{name}}"})
+    ).json()
     # company and code went with the text that used them; spare was declared on purpose.
     assert changed["variables"] == ["greeting", "name", "spare"]
 
@@ -121,7 +131,12 @@ async def test_a_wrong_template_names_field_and_remedy(
 async def test_an_update_is_checked_like_a_new_template(api: Api, ada: Account) -> None:
     made = await created(api, ada)
     path = path_of(ada, made["id"])
-    for body in ({"content": "{{ x"}, {"variables": ["name"]}, {"connectorType": "pigeon"}, {"name": ""}):
+    for body in (
+        {"content": "{{ x"},
+        {"variables": ["name"]},
+        {"connectorType": "pigeon"},
+        {"name": ""},
+    ):
         assert (await api.put(ada, path, body)).status_code == 400, body
     assert (await api.get(ada, path)).json() == made
 
@@ -130,7 +145,11 @@ async def test_a_deleted_template_is_gone(api: Api, ada: Account) -> None:
     made = await created(api, ada)
     path = path_of(ada, made["id"])
     assert (await api.delete(ada, path)).status_code == 204
-    for response in (await api.get(ada, path), await api.put(ada, path, {"name": "x"}), await api.delete(ada, path)):
+    for response in (
+        await api.get(ada, path),
+        await api.put(ada, path, {"name": "x"}),
+        await api.delete(ada, path),
+    ):
         assert (response.status_code, response.json()["code"]) == (404, "TEMPLATE_NOT_FOUND")
 
 
@@ -149,7 +168,9 @@ async def test_other_tenants_templates_do_not_exist(api: Api, ada: Account) -> N
 
 async def test_a_preview_shows_values_gaps_and_segments(api: Api, ada: Account) -> None:
     made = await created(api, ada, connectorType="twilio")
-    shown = await api.post(ada, path_of(ada, made["id"]) + "/preview", {"variables": {"name": "Ann", "code": 1}})
+    shown = await api.post(
+        ada, path_of(ada, made["id"]) + "/preview", {"variables": {"name": "Ann", "code": 1}}
+    )
     assert shown.status_code == 200
     answer = shown.json()
     assert answer["text"] == "Hello Ann, welcome to {{company}}! Your code is: 1"
@@ -160,7 +181,12 @@ async def test_a_preview_shows_values_gaps_and_segments(api: Api, ada: Account) 
 async def test_a_preview_takes_unsaved_texts_and_saves_nothing(api: Api, ada: Account) -> None:
     made = await created(api, ada)
     path = path_of(ada, made["id"])
-    unsaved = {"content": "Bye {{name}}", "subject": "S", "connectorType": "smtp", "variables": {"name": "Ann"}}
+    unsaved = {
+        "content": "Bye {{name}}",
+        "subject": "S",
+        "connectorType": "smtp",
+        "variables": {"name": "Ann"},
+    }
     answer = (await api.post(ada, f"{path}/preview", unsaved)).json()
     assert (answer["text"], answer["subject"], answer["variables"]) == ("Bye Ann", "S", ["name"])
     broken = (await api.post(ada, f"{path}/preview", {"content": "Bye {{ na"})).json()
@@ -190,9 +216,16 @@ async def test_every_text_a_template_had_can_be_read(api: Api, ada: Account) -> 
 
 
 async def test_a_rollback_is_a_new_version_with_the_old_texts(api: Api, ada: Account) -> None:
-    made = await created(api, ada, subject="For {{name}}", variants={"sms": {"content": "{{code}}"}})
+    made = await created(
+        api, ada, subject="For {{name}}", variants={"sms": {"content": "{{code}}"}}
+    )
     path = path_of(ada, made["id"])
-    later: dict[str, Any] = {"content": "Hi {{name}}", "subject": None, "variants": {}, "name": "Renamed"}
+    later: dict[str, Any] = {
+        "content": "Hi {{name}}",
+        "subject": None,
+        "variants": {},
+        "name": "Renamed",
+    }
     assert (await api.put(ada, path, later)).status_code == 200
     back = (await api.post(ada, f"{path}/rollback", {"version": 1})).json()
     texts = ("content", "subject", "variables", "variants")
@@ -207,7 +240,9 @@ async def test_a_rollback_is_a_new_version_with_the_old_texts(api: Api, ada: Acc
 
 
 async def test_a_send_uses_the_text_that_was_rolled_back_to(api: Api, ada: Account) -> None:
-    made = await created(api, ada, connectorType="sandbox", content="One {{name}}", variables=["name"])
+    made = await created(
+        api, ada, connectorType="sandbox", content="One {{name}}", variables=["name"]
+    )
     path = path_of(ada, made["id"])
     await api.put(ada, path, {"content": "Two {{name}}"})
     key = (await api.key(ada))["key"]
@@ -215,7 +250,9 @@ async def test_a_send_uses_the_text_that_was_rolled_back_to(api: Api, ada: Accou
     async def sent_text() -> str:
         body = {"to": "someone", "templateId": made["id"], "variables": {"name": "Ann"}}
         headers = {"Authorization": f"Bearer {key}"}
-        message_id = (await api.client.post("/api/v1/messages", json=body, headers=headers)).json()["messageId"]
+        message_id = (await api.client.post("/api/v1/messages", json=body, headers=headers)).json()[
+            "messageId"
+        ]
         text: str = (await api.get(ada, f"/api/v1/messages/{message_id}")).json()["text"]
         return text
 
@@ -224,10 +261,14 @@ async def test_a_send_uses_the_text_that_was_rolled_back_to(api: Api, ada: Accou
     assert await sent_text() == "One Ann"
 
 
-async def test_changes_at_the_same_time_are_versions_one_after_another(api: Api, ada: Account) -> None:
+async def test_changes_at_the_same_time_are_versions_one_after_another(
+    api: Api, ada: Account
+) -> None:
     made = await created(api, ada, content="0", variables=[])
     path = path_of(ada, made["id"])
-    answers = await asyncio.gather(*(api.put(ada, path, {"content": str(number)}) for number in range(1, 5)))
+    answers = await asyncio.gather(
+        *(api.put(ada, path, {"content": str(number)}) for number in range(1, 5))
+    )
     assert sorted(answer.json()["version"] for answer in answers) == [2, 3, 4, 5]
     assert (await api.get(ada, f"{path}/versions")).json()["pagination"]["total"] == 5
 
@@ -271,8 +312,14 @@ async def test_a_change_from_an_old_reading_is_refused(api: Api, ada: Account) -
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"variants": {"whatsapp": {"name": "Welcome V2", "language": "en"}}}, "variants.whatsapp.name"),
-        ({"variants": {"whatsapp": {"name": "welcome", "language": "English"}}}, "variants.whatsapp.language"),
+        (
+            {"variants": {"whatsapp": {"name": "Welcome V2", "language": "en"}}},
+            "variants.whatsapp.name",
+        ),
+        (
+            {"variants": {"whatsapp": {"name": "welcome", "language": "English"}}},
+            "variants.whatsapp.language",
+        ),
         (
             {"variants": {"whatsapp": {"name": "w", "language": "en", "parameters": ["x y"]}}},
             "variants.whatsapp.parameters",
@@ -282,7 +329,9 @@ async def test_a_change_from_an_old_reading_is_refused(api: Api, ada: Account) -
         ({"variants": {"sms": {"content": "{{ x"}}}, "variants.sms.content"),
     ],
 )
-async def test_a_wrong_variant_is_named(api: Api, ada: Account, changes: dict[str, Any], field: str) -> None:
+async def test_a_wrong_variant_is_named(
+    api: Api, ada: Account, changes: dict[str, Any], field: str
+) -> None:
     response = await api.post(ada, path_of(ada), {**WELCOME, **changes})
     assert response.status_code == 400, response.text
     assert response.json()["details"]["errors"][0]["field"] == field
@@ -298,19 +347,31 @@ async def test_a_preview_is_what_each_channel_would_get(api: Api, ada: Account) 
     values = {"name": "<Ann>", "company": "Acme", "code": "7"}
 
     async def shown(type_: str) -> dict[str, Any]:
-        answer: dict[str, Any] = (await api.post(ada, path, {"variables": values, "connectorType": type_})).json()
+        answer: dict[str, Any] = (
+            await api.post(ada, path, {"variables": values, "connectorType": type_})
+        ).json()
         return answer
 
     whatsapp, email, sms = await shown("whatsapp"), await shown("smtp"), await shown("twilio")
-    assert whatsapp["providerTemplate"] == {"name": "welcome_v2", "language": "en_US", "parameters": ["7", "<Ann>"]}
+    assert whatsapp["providerTemplate"] == {
+        "name": "welcome_v2",
+        "language": "en_US",
+        "parameters": ["7", "<Ann>"],
+    }
     assert (email["subject"], email["html"]) == ("For <Ann>", "<b>&lt;Ann&gt;</b>")
     assert (sms["text"], sms["sms"]) == ("7", {"encoding": "GSM-7", "units": 1, "segments": 1})
     assert (await shown("telegram"))["text"] == "Hello <Ann>, welcome to Acme! Your code is: 7"
 
 
-async def test_a_preview_of_a_bomb_says_what_is_wrong_and_many_of_them_have_to_wait(api: Api, ada: Account) -> None:
+async def test_a_preview_of_a_bomb_says_what_is_wrong_and_many_of_them_have_to_wait(
+    api: Api, ada: Account
+) -> None:
     path = path_of(ada, (await created(api, ada))["id"]) + "/preview"
-    ranges = (await api.post(ada, path, {"content": 'a\n{% if (1..99999999999) contains "x" %}a{% endif %}'})).json()
+    ranges = (
+        await api.post(
+            ada, path, {"content": 'a\n{% if (1..99999999999) contains "x" %}a{% endif %}'}
+        )
+    ).json()
     assert "line 2: a range's ends" in ranges["problems"][0]["message"]
     # It takes the whole fuel of a rendering each time, and is another text each time.
     loop = "{% for i in (1..2000) %}" + "{{ i }}" * 40 + "{% endfor %}"
@@ -324,7 +385,10 @@ async def test_a_preview_of_a_bomb_says_what_is_wrong_and_many_of_them_have_to_w
 
 
 async def test_a_preview_takes_no_larger_values_than_a_send(api: Api, ada: Account) -> None:
-    path = path_of(ada, (await created(api, ada, content="{{name}}", variables=["name"]))["id"]) + "/preview"
+    path = (
+        path_of(ada, (await created(api, ada, content="{{name}}", variables=["name"]))["id"])
+        + "/preview"
+    )
     for value in (["x"] * 1_001, "x" * 32_769, [[[[[["deep"]]]]]], 2 * 10**18):
         problems = (await api.post(ada, path, {"variables": {"name": value}})).json()["problems"]
         assert [problem["field"] for problem in problems] == ["variables.name"]

@@ -42,7 +42,11 @@ _SOURCE: Final = "\n".join(path.read_text() for path in Path(backend.__path__[0]
 
 def _methods(name: str) -> set[str]:
     """Return how the expression is used: a search begins anywhere, a full match only where the text does."""
-    return set(re.findall(rf"\b{name.rpartition('.')[2]}\.(search|match|fullmatch|sub|finditer|split)\(", _SOURCE))
+    return set(
+        re.findall(
+            rf"\b{name.rpartition('.')[2]}\.(search|match|fullmatch|sub|finditer|split)\(", _SOURCE
+        )
+    )
 
 
 def test_the_walk_finds_expressions_and_their_use() -> None:

@@ -52,7 +52,11 @@ def test_a_module_is_named_for_what_is_in_it() -> None:
 def test_every_folder_of_code_is_a_package() -> None:
     """import-linter does not look into folders without `__init__.py`: their imports would go unseen."""
     folders = {path.parent for path in MODULES}
-    assert [str(folder.relative_to(ROOT)) for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
+    assert [
+        str(folder.relative_to(ROOT))
+        for folder in sorted(folders)
+        if not (folder / "__init__.py").exists()
+    ] == []
 
 
 def test_the_environment_is_read_in_the_settings_only() -> None:

@@ -41,7 +41,11 @@ def _imported(folder: str) -> dict[str, Path]:
                 modules = [node.module]
             else:
                 continue
-            for top in {module.partition(".")[0] for module in modules} - OURS - set(sys.stdlib_module_names):
+            for top in (
+                {module.partition(".")[0] for module in modules}
+                - OURS
+                - set(sys.stdlib_module_names)
+            ):
                 for distribution in distributions.get(top, [top]):
                     name = canonicalize_name(distribution)
                     found[PARTS.get(name, name)] = path.relative_to(ROOT)
@@ -51,20 +55,30 @@ def _imported(folder: str) -> dict[str, Path]:
 @pytest.mark.parametrize("folder", ["backend", "workers", "messagejs_app"])
 def test_what_the_product_imports_is_a_dependency(folder: str) -> None:
     """A package that comes along with another today need not tomorrow, nor without the test extra."""
-    missing = {name: str(path) for name, path in _imported(folder).items() if name not in DEPENDENCIES}
+    missing = {
+        name: str(path) for name, path in _imported(folder).items() if name not in DEPENDENCIES
+    }
     assert missing == {}
 
 
 @pytest.mark.parametrize("folder", ["tests", "bench"])
 def test_what_the_tests_import_is_in_their_extra(folder: str) -> None:
-    missing = {name: str(path) for name, path in _imported(folder).items() if name not in DEPENDENCIES | TEST_EXTRA}
+    missing = {
+        name: str(path)
+        for name, path in _imported(folder).items()
+        if name not in DEPENDENCIES | TEST_EXTRA
+    }
     assert missing == {}
 
 
 @pytest.mark.parametrize("extra", ["dependencies", "test"])
 def test_dependencies_are_in_order_and_have_a_lowest_version(extra: str) -> None:
     project = PROJECT["project"]
-    requirements = project["dependencies"] if extra == "dependencies" else project["optional-dependencies"][extra]
+    requirements = (
+        project["dependencies"]
+        if extra == "dependencies"
+        else project["optional-dependencies"][extra]
+    )
     names = [Requirement(text).name for text in requirements]
     assert names == sorted(names)
     assert [text for text in requirements if ">=" not in text] == []
@@ -78,18 +92,24 @@ def _pins() -> dict[str, str]:
 
 def test_constraints_are_versions_and_nothing_else() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9A-Za-z.+!]+", line)] == []
+    assert [
+        line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9A-Za-z.+!]+", line)
+    ] == []
     assert lines == sorted(lines, key=str.lower)
     assert "messagejs" not in _pins()
 
 
 def test_every_dependency_is_pinned_to_a_version_it_allows() -> None:
     pins = _pins()
-    requirements = PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["test"]
+    requirements = (
+        PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["test"]
+    )
     wrong = {
         text: pins.get(canonicalize_name(requirement.name))
         for text in requirements
-        if not (requirement := Requirement(text)).specifier.contains(pins.get(canonicalize_name(requirement.name), "0"))
+        if not (requirement := Requirement(text)).specifier.contains(
+            pins.get(canonicalize_name(requirement.name), "0")
+        )
     }
     assert wrong == {}
 
@@ -106,10 +126,21 @@ def test_ci_runs_the_readmes_test_command() -> None:
 
 
 def test_no_paper_names_a_registry_or_a_path_of_this_machine() -> None:
-    papers = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "constraints.txt", ROOT / "pyproject.toml"]
-    papers += [ROOT / ".ci" / "run", ROOT / ".pre-commit-config.yaml", *(ROOT / "docs").rglob("*.md")]
+    papers = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "constraints.txt",
+        ROOT / "pyproject.toml",
+    ]
+    papers += [
+        ROOT / ".ci" / "run",
+        ROOT / ".pre-commit-config.yaml",
+        *(ROOT / "docs").rglob("*.md"),
+    ]
     pattern = re.compile(r"index-url|find-links|file://|/home/|/work/|/root/|/tmp/")
-    assert {path.name: found for path in papers if (found := pattern.findall(path.read_text()))} == {}
+    assert {
+        path.name: found for path in papers if (found := pattern.findall(path.read_text()))
+    } == {}
 
 
 def test_every_layer_of_the_house_is_in_the_import_contract() -> None:

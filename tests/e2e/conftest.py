@@ -14,7 +14,15 @@ from typing import Final, Literal
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    async_playwright,
+    expect,
+)
 
 from tests.runtime.conftest import Up, clean_environment
 
@@ -91,10 +99,16 @@ class Visitor:
 
     async def enter(self, path: str, context: BrowserContext | None = None, **fields: str) -> None:
         """Post one of the forms without its page; the cookie is this browser's, or that of another context."""
-        form: dict[str, str | float | bool] = {"email": self.email, "password": self.password, **fields}
+        form: dict[str, str | float | bool] = {
+            "email": self.email,
+            "password": self.password,
+            **fields,
+        }
         origin = {"Origin": self.site.url}
         request = (context or self.context).request
-        answer = await request.post(f"{self.site.url}{path}", form=form, headers=origin, max_redirects=0)
+        answer = await request.post(
+            f"{self.site.url}{path}", form=form, headers=origin, max_redirects=0
+        )
         assert answer.headers["location"] == "/", answer.headers
 
     async def join(self, path: str, name: str = "Ada Lovelace") -> Page:
@@ -118,7 +132,9 @@ class Visitor:
             self.troubles.append(f"console: {message.text}")
 
     def _see(self, request: Request) -> None:
-        if not request.url.startswith((self.site.url, self.site.url.replace("http", "ws"), "data:", "blob:")):
+        if not request.url.startswith(
+            (self.site.url, self.site.url.replace("http", "ws"), "data:", "blob:")
+        ):
             self.troubles.append(f"foreign request: {request.url}")
 
 
@@ -128,7 +144,9 @@ async def look_at(page: Page, name: str) -> None:
     for width, scheme, background in _LOOKS:
         await page.set_viewport_size({"width": width, "height": 900})
         await page.emulate_media(color_scheme=scheme)
-        await expect(page.locator(".radix-themes").first).to_have_css("background-color", background)
+        await expect(page.locator(".radix-themes").first).to_have_css(
+            "background-color", background
+        )
         # What still moves or fades after the change is taken at its end.
         shot = SHOTS / f"{name}-{width}-{scheme}.png"
         await page.screenshot(path=shot, full_page=width < 800, animations="disabled")
@@ -141,7 +159,9 @@ def chromium() -> str:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _CHROMIUMS)), None)
     if found is None:
         reason = f"no Chromium: none of {', '.join(_CHROMIUMS)} is on PATH, and CHROMIUM is not set"
-        if os.environ.get("MESSAGEJS_REQUIRE_BROWSER") == "1":  # in CI a browser test not run is a failure
+        if (
+            os.environ.get("MESSAGEJS_REQUIRE_BROWSER") == "1"
+        ):  # in CI a browser test not run is a failure
             pytest.fail(reason)
         pytest.skip(reason)
     return found

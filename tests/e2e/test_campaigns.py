@@ -25,8 +25,12 @@ async def _write(page: Page) -> None:
     await expect(page.get_by_label("first_name")).to_have_value("first name")
     await expect(page.get_by_label("Recipient")).to_have_value("phone")
     await page.get_by_role("button", name="Check rows").click()
-    await expect(page.get_by_text("1 row cannot be sent. 2 of 3 rows would be sent.")).to_be_visible()
-    await expect(page.get_by_role("cell", name="The row has no value for 'first_name'.")).to_be_visible()
+    await expect(
+        page.get_by_text("1 row cannot be sent. 2 of 3 rows would be sent.")
+    ).to_be_visible()
+    await expect(
+        page.get_by_role("cell", name="The row has no value for 'first_name'.")
+    ).to_be_visible()
     await expect(page.get_by_text("Hello Ada")).to_be_visible()
 
 
@@ -53,4 +57,6 @@ async def test_a_file_that_is_no_table_is_said_on_the_page(visitor: Visitor) -> 
     file = FilePayload(name="x.csv", mimeType="text/csv", buffer=b"phone,phone\n1,2\n")
     await page.locator("[data-campaign-file]").set_input_files(file)
     await expect(page.get_by_role("alert")).to_contain_text("Two columns are called 'phone'")
-    visitor.troubles = [one for one in visitor.troubles if "400" not in one]  # the browser's own line for a refusal
+    visitor.troubles = [
+        one for one in visitor.troubles if "400" not in one
+    ]  # the browser's own line for a refusal

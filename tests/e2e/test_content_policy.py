@@ -25,8 +25,19 @@ _PAGES: Final = {
     "/playground": "Playground",
     "/settings": "Settings",
 }
-_FORMS: Final = ("/templates/new", "/connectors/new?type=smtp", "/keys?new=1", "/invitation?token=x")
-_ENTRANCES: Final = ("/login", "/register", "/forgot-password", "/reset-password?token=x", "/confirm-email?token=x")
+_FORMS: Final = (
+    "/templates/new",
+    "/connectors/new?type=smtp",
+    "/keys?new=1",
+    "/invitation?token=x",
+)
+_ENTRANCES: Final = (
+    "/login",
+    "/register",
+    "/forgot-password",
+    "/reset-password?token=x",
+    "/confirm-email?token=x",
+)
 _LISTEN: Final = """
 addEventListener("securitypolicyviolation", (event) => {
   const kept = JSON.parse(sessionStorage.violations || "[]");
@@ -61,7 +72,9 @@ async def test_no_page_violates_its_policy(visitor: Visitor) -> None:
     for path in _FORMS:
         await page.goto(f"{visitor.site.url}{path}")
         await expect(page.locator("h1, h2, .bare-name").first).to_be_visible()
-        await page.reload()  # a page from the browser's cache brings the policy that was kept with it
+        await (
+            page.reload()
+        )  # a page from the browser's cache brings the policy that was kept with it
         await expect(page.locator("h1, h2, .bare-name").first).to_be_visible()
     await page.goto(f"{visitor.site.url}/no-such-page")
     await expect(page.get_by_text("Page not found")).to_be_visible()
@@ -70,7 +83,9 @@ async def test_no_page_violates_its_policy(visitor: Visitor) -> None:
     visitor.troubles = [one for one in visitor.troubles if "404" not in one]
 
 
-async def test_links_dialogs_menus_toasts_and_the_palette_work_under_the_policy(visitor: Visitor) -> None:
+async def test_links_dialogs_menus_toasts_and_the_palette_work_under_the_policy(
+    visitor: Visitor,
+) -> None:
     await visitor.enter("/auth/register", name="Ada")
     page = await _watched(visitor)
     await page.goto(f"{visitor.site.url}/")
@@ -116,7 +131,9 @@ async def test_signing_in_and_out_works_under_the_policy(visitor: Visitor) -> No
     assert await _violations(page) == []
 
 
-async def test_a_mails_preview_has_its_styles_and_pictures_and_runs_nothing(visitor: Visitor) -> None:
+async def test_a_mails_preview_has_its_styles_and_pictures_and_runs_nothing(
+    visitor: Visitor,
+) -> None:
     await visitor.enter("/auth/register", name="Ada")
     page = await _watched(visitor)
     await page.goto(f"{visitor.site.url}/templates/new")
@@ -147,7 +164,9 @@ async def test_a_script_that_is_none_of_ours_does_not_run(visitor: Visitor) -> N
     visitor.troubles = []
 
 
-@pytest.mark.parametrize("path", ["/", "/login/", "/templates/new", "/no-such-page", "//evil.example/..%2flogin"])
+@pytest.mark.parametrize(
+    "path", ["/", "/login/", "/templates/new", "/no-such-page", "//evil.example/..%2flogin"]
+)
 async def test_every_answer_of_the_pages_has_the_headers(site: Site, path: str) -> None:
     async with httpx.AsyncClient() as client:
         headers = (await client.get(httpx.URL(site.url, raw_path=path.encode()))).headers
@@ -163,7 +182,10 @@ async def test_every_answer_of_the_pages_has_the_headers(site: Site, path: str) 
 async def test_hashed_assets_are_kept_for_good_and_still_come_compressed(site: Site) -> None:
     async with httpx.AsyncClient(base_url=site.url, headers={"Accept-Encoding": "gzip"}) as client:
         page = await client.get("/login/")
-        assert (page.headers["cache-control"], page.headers["content-encoding"]) == ("no-cache", "gzip")
+        assert (page.headers["cache-control"], page.headers["content-encoding"]) == (
+            "no-cache",
+            "gzip",
+        )
         script = re.search(r"/assets/root-[\w-]+\.js", page.text)
         assert script is not None
         asset = await client.get(script[0])

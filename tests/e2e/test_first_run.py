@@ -14,7 +14,9 @@ from tests.e2e.conftest import Visitor
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
-async def test_a_new_user_sees_their_first_message_delivered_within_a_minute(visitor: Visitor) -> None:
+async def test_a_new_user_sees_their_first_message_delivered_within_a_minute(
+    visitor: Visitor,
+) -> None:
     began = time.monotonic()
     overview = await visitor.register()
     await expect(overview.get_by_text("1 of 3")).to_be_visible()
@@ -49,7 +51,9 @@ async def test_who_is_not_signed_in_is_sent_to_the_log_in(visitor: Visitor) -> N
     await expect(page).to_have_url(re.compile(r"/login/?\?next=%2Fkeys$"))
 
 
-async def test_logging_out_ends_it_and_logging_in_goes_on_where_one_wanted_to(visitor: Visitor) -> None:
+async def test_logging_out_ends_it_and_logging_in_goes_on_where_one_wanted_to(
+    visitor: Visitor,
+) -> None:
     page = await visitor.join("/")
     await page.get_by_role("button", name="Your account").click()
     await page.get_by_role("menuitem", name="Sign out").click()
@@ -60,9 +64,9 @@ async def test_logging_out_ends_it_and_logging_in_goes_on_where_one_wanted_to(vi
     await page.get_by_label("E-mail").fill(visitor.email)
     await page.get_by_label("Password", exact=True).fill("not this one")
     await page.get_by_role("button", name="Sign in").click()
-    await expect(page.locator(".field", has=page.locator("#password")).get_by_role("alert")).to_contain_text(
-        "do not match"
-    )
+    await expect(
+        page.locator(".field", has=page.locator("#password")).get_by_role("alert")
+    ).to_contain_text("do not match")
     assert await page.get_by_label("E-mail").input_value() == visitor.email
 
     await page.get_by_label("Password", exact=True).fill(visitor.password)
@@ -78,9 +82,9 @@ async def test_an_email_that_is_taken_is_said_beside_the_email(visitor: Visitor)
     await page.get_by_label("E-mail").fill(visitor.email)
     await page.get_by_label("Password", exact=True).fill(visitor.password)
     await page.get_by_role("button", name="Create account").click()
-    await expect(page.locator(".field", has=page.locator("#email")).get_by_role("alert")).to_contain_text(
-        "Sign in instead"
-    )
+    await expect(
+        page.locator(".field", has=page.locator("#email")).get_by_role("alert")
+    ).to_contain_text("Sign in instead")
 
 
 async def test_what_is_typed_before_the_server_has_said_anything_stays(visitor: Visitor) -> None:
@@ -95,7 +99,9 @@ async def test_what_is_typed_before_the_server_has_said_anything_stays(visitor: 
         route.connect_to_server()
 
     await page.route_web_socket(re.compile("/_event"), hold)
-    await page.goto(f"{visitor.site.url}/login?error=INVALID_CREDENTIALS&email=old@example.com&next=/templates")
+    await page.goto(
+        f"{visitor.site.url}/login?error=INVALID_CREDENTIALS&email=old@example.com&next=/templates"
+    )
     await expect(page.get_by_label("E-mail")).to_have_value("old@example.com")
     await page.get_by_label("E-mail").fill(visitor.email)
     await page.get_by_label("Password", exact=True).press_sequentially(visitor.password[:7])

@@ -60,7 +60,10 @@ class Socket:
 async def socket_of(site: Site, cookie: str = "") -> AsyncIterator[Socket]:
     url = f"{site.url.replace('http', 'ws')}/_event/?EIO=4&transport=websocket&token={uuid4()}"
     headers = {"Origin": site.url, **({"Cookie": cookie} if cookie else {})}
-    async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=headers) as socket:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, headers=headers) as socket,
+    ):
         await socket.send_str(f"40{_NAMESPACE},")
         async for message in socket:
             if message.data.startswith(f"40{_NAMESPACE}"):
@@ -79,8 +82,12 @@ async def _cookie(visitor: Visitor) -> str:
     return f"mjs_session={cookie.get('value')}"
 
 
-@pytest.mark.parametrize("address", ["/", f"/{MARK}", f"/messages?q={MARK}", "/<reflex.Var>", "/<reflex.Var>1"])
-async def test_a_strangers_event_is_answered_with_the_log_in_and_stops_nobody(site: Site, address: str) -> None:
+@pytest.mark.parametrize(
+    "address", ["/", f"/{MARK}", f"/messages?q={MARK}", "/<reflex.Var>", "/<reflex.Var>1"]
+)
+async def test_a_strangers_event_is_answered_with_the_log_in_and_stops_nobody(
+    site: Site, address: str
+) -> None:
     async with socket_of(site) as socket:
         await socket.send(_CHOOSE_MODE, {"mode": "live"}, address)
         command = await socket.answer("_set_value")
@@ -116,14 +123,18 @@ async def test_a_socket_with_a_broken_origin_is_a_bad_request(site: Site) -> Non
         ("/no-such-page", "/"),
     ],
 )
-async def test_changing_the_mode_leads_to_a_page_of_ours_only(visitor: Visitor, address: str, target: str) -> None:
+async def test_changing_the_mode_leads_to_a_page_of_ours_only(
+    visitor: Visitor, address: str, target: str
+) -> None:
     async with socket_of(visitor.site, await _cookie(visitor)) as socket:
         await socket.send(_CHOOSE_MODE, {"mode": "live"}, address)
         assert (await socket.answer("_redirect"))["path"] == target
     await assert_alive(visitor.site)
 
 
-@pytest.mark.parametrize("address", ["//evil.example", "https://evil.example/messages", "javascript:alert(1)", ""])
+@pytest.mark.parametrize(
+    "address", ["//evil.example", "https://evil.example/messages", "javascript:alert(1)", ""]
+)
 async def test_an_address_that_no_page_has_is_not_heard(visitor: Visitor, address: str) -> None:
     async with socket_of(visitor.site, await _cookie(visitor)) as socket:
         await socket.send(_CHOOSE_MODE, {"mode": "live"}, address)
@@ -156,7 +167,11 @@ async def test_a_mail_servers_greeting_is_shown_as_it_was_sent(visitor: Visitor)
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     async with server:
         page = await visitor.join("/connectors/new?type=smtp")
-        fields = {"host": "127.0.0.1", "port": str(server.sockets[0].getsockname()[1]), "fromAddress": "a@example.com"}
+        fields = {
+            "host": "127.0.0.1",
+            "port": str(server.sockets[0].getsockname()[1]),
+            "fromAddress": "a@example.com",
+        }
         for name, text in fields.items():
             await page.locator(f'[name="credentials.{name}"]').fill(text)
         await page.locator('[name="credentials.security"]').select_option("none")
@@ -170,7 +185,9 @@ async def test_a_mail_servers_greeting_is_shown_as_it_was_sent(visitor: Visitor)
     await assert_alive(visitor.site)
 
 
-async def test_a_projects_and_a_templates_name_are_shown_as_they_are_written(visitor: Visitor) -> None:
+async def test_a_projects_and_a_templates_name_are_shown_as_they_are_written(
+    visitor: Visitor,
+) -> None:
     page = await visitor.join("/templates/new")
     await page.get_by_role("textbox", name="Name", exact=True).fill(MARK)
     await page.get_by_role("button", name="Create template").click()

@@ -40,9 +40,13 @@ async def test_every_page_fits(visitor: Visitor) -> None:
         await look_at(page, name)
 
 
-async def test_a_telephone_registers_and_goes_through_the_menu(browser: Browser, site: Site) -> None:
+async def test_a_telephone_registers_and_goes_through_the_menu(
+    browser: Browser, site: Site
+) -> None:
     """Narrow from the first moment, which is another thing than made narrow."""
-    context = await browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, color_scheme="dark")
+    context = await browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, color_scheme="dark"
+    )
     visitor = Visitor(context, site)
     page = await visitor.register()
     await page.get_by_role("button", name="Menu").tap()

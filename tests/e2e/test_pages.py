@@ -45,7 +45,9 @@ async def test_a_key_is_shown_once_and_works(visitor: Visitor) -> None:
 
     async with httpx.AsyncClient(base_url=visitor.site.url) as client:
         body = {"to": "sandbox:delivered", "connector": "sandbox", "message": "Hello"}
-        answer = await client.post("/api/v1/messages", json=body, headers={"Authorization": f"Bearer {key}"})
+        answer = await client.post(
+            "/api/v1/messages", json=body, headers={"Authorization": f"Bearer {key}"}
+        )
     assert answer.status_code == 202, answer.text
 
 
@@ -53,7 +55,10 @@ async def test_a_connectors_form_says_what_is_wrong_beside_the_field(visitor: Vi
     page = await visitor.join("/connectors")
     await page.locator('[data-provider="twilio"]').click()
     await page.get_by_role("button", name="Add connector").click()
-    for name, words in (("accountSid", "Account SID is needed."), ("authToken", "Auth token is needed.")):
+    for name, words in (
+        ("accountSid", "Account SID is needed."),
+        ("authToken", "Auth token is needed."),
+    ):
         field = page.locator(".field", has=page.locator(f'[name="credentials.{name}"]'))
         await expect(field.get_by_role("alert")).to_have_text(words)
 
@@ -141,7 +146,9 @@ async def test_the_playground_shows_the_call_and_what_becomes_of_it(visitor: Vis
     await expect(page.get_by_text("400 INVALID_TO")).to_be_visible()
 
 
-async def test_a_message_opens_beside_the_list_with_all_that_happened_to_it(visitor: Visitor) -> None:
+async def test_a_message_opens_beside_the_list_with_all_that_happened_to_it(
+    visitor: Visitor,
+) -> None:
     page = await visitor.join("/playground")
     await _send(page, "sandbox:failed", "Drawn beside")
     await page.get_by_role("link", name="Open message").click()
@@ -181,7 +188,9 @@ async def test_the_palette_and_the_keyboard_go_everywhere(visitor: Visitor) -> N
     await page.keyboard.press("Control+k")
     await page.get_by_role("combobox", name="Search or jump to").fill("create key")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("dialog").get_by_role("heading", name="Create key")).to_be_visible()
+    await expect(
+        page.get_by_role("dialog").get_by_role("heading", name="Create key")
+    ).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).not_to_be_visible()
     await page.keyboard.press("g")
@@ -210,7 +219,9 @@ async def test_retention_is_set_for_the_project(visitor: Visitor) -> None:
     await card.get_by_label("Remove content after").fill("soon")
     await card.get_by_label("Remove messages after").fill("90")
     await card.get_by_role("button", name="Save").click()
-    await expect(card.get_by_role("alert")).to_contain_text("Write a number of days from 1 to 3650.")
+    await expect(card.get_by_role("alert")).to_contain_text(
+        "Write a number of days from 1 to 3650."
+    )
     await card.get_by_label("Remove content after").fill("30")
     await card.get_by_role("button", name="Save").click()
     await expect(page.get_by_text("Saved. What is due now")).to_be_visible()
@@ -225,7 +236,9 @@ async def test_a_route_is_made_and_sent_by(visitor: Visitor) -> None:
     await page.get_by_role("button", name="Add route").click()
     dialog = page.get_by_role("dialog")
     await dialog.get_by_role("button", name="Save").click()
-    await expect(dialog.get_by_role("alert").or_(dialog.locator(".note.bad"))).to_contain_text("at least one step")
+    await expect(dialog.get_by_role("alert").or_(dialog.locator(".note.bad"))).to_contain_text(
+        "at least one step"
+    )
     await dialog.get_by_label("Name").fill("urgent")
     await dialog.get_by_label("First").select_option("sandbox")
     await dialog.get_by_label("Not delivered within").fill("soon")

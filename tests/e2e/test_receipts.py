@@ -11,13 +11,22 @@ from tests.providers.fakes import Reported, WhatsAppCallbacks
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-WHATSAPP = {"phoneNumberId": "123456789", "accessToken": "EAAG", "appSecret": "app-1", "verifyToken": "word-1"}
+WHATSAPP = {
+    "phoneNumberId": "123456789",
+    "accessToken": "EAAG",
+    "appSecret": "app-1",
+    "verifyToken": "word-1",
+}
 
 
-async def test_the_callback_url_is_there_to_copy_and_a_late_receipt_in_the_timeline(visitor: Visitor) -> None:
+async def test_the_callback_url_is_there_to_copy_and_a_late_receipt_in_the_timeline(
+    visitor: Visitor,
+) -> None:
     await visitor.enter("/auth/register")
     async with httpx.AsyncClient(base_url=f"{visitor.site.url}/api/v1", timeout=30) as client:
-        login = await client.post("/auth/login", json={"email": visitor.email, "password": visitor.password})
+        login = await client.post(
+            "/auth/login", json={"email": visitor.email, "password": visitor.password}
+        )
         client.headers["Authorization"] = f"Bearer {login.json()['token']}"
         project = f"/projects/{(await client.get('/projects')).json()['projects'][0]['id']}"
         body = {"type": "whatsapp", "name": "Clinic", "credentials": WHATSAPP}

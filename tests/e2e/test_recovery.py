@@ -67,7 +67,9 @@ async def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(visito
     await expect(page.get_by_role("link", name="Ask for a new link")).to_be_visible()
 
 
-async def test_an_address_is_confirmed_by_a_press_and_not_by_opening_the_link(visitor: Visitor) -> None:
+async def test_an_address_is_confirmed_by_a_press_and_not_by_opening_the_link(
+    visitor: Visitor,
+) -> None:
     printed = len(visitor.site.log())
     page = await visitor.join("/settings")
     await expect(page.get_by_text(_NO_MAIL)).to_be_visible()
@@ -111,14 +113,18 @@ async def test_who_is_invited_registers_into_the_project_with_the_role_given(
     await theirs.get_by_label("Name").fill("Alan Turing")
     await theirs.get_by_label("Password", exact=True).fill(guest.password)
     await theirs.get_by_role("button", name="Create account").click()
-    await expect(theirs.locator(".field").get_by_role("alert")).to_contain_text("for another e-mail address")
+    await expect(theirs.locator(".field").get_by_role("alert")).to_contain_text(
+        "for another e-mail address"
+    )
     await theirs.get_by_label("E-mail").fill(guest.email)
     await theirs.get_by_label("Password", exact=True).fill(guest.password)
     await theirs.get_by_role("button", name="Create account").click()
     await expect(theirs.get_by_role("heading", name="Overview")).to_be_visible()
     await theirs.goto(f"{visitor.site.url}/settings")
     await expect(theirs.get_by_role("row", name=visitor.email)).to_contain_text("Owner")
-    await expect(theirs.get_by_role("button", name="Invite")).not_to_be_visible()  # a viewer may not
+    await expect(
+        theirs.get_by_role("button", name="Invite")
+    ).not_to_be_visible()  # a viewer may not
 
     await page.reload()  # an invitation no more, a member
     row = page.get_by_role("row", name=guest.email)
@@ -155,7 +161,9 @@ async def test_an_invitation_is_accepted_by_the_one_it_is_for_and_no_longer_once
         return link.removeprefix(visitor.site.url)
 
     theirs = await guest.open(await invite("somebody-else@example.com"))
-    await expect(theirs.get_by_role("alert")).to_contain_text("the invitation is for somebody-else@example.com")
+    await expect(theirs.get_by_role("alert")).to_contain_text(
+        "the invitation is for somebody-else@example.com"
+    )
     await page.get_by_role("button", name="Revoke").click()
     await expect(page.get_by_role("row", name="somebody-else@example.com")).not_to_be_visible()
     await theirs.reload()
@@ -164,7 +172,9 @@ async def test_an_invitation_is_accepted_by_the_one_it_is_for_and_no_longer_once
     await theirs.goto(visitor.site.url + await invite(guest.email))
     await theirs.get_by_role("button", name="Accept invitation").click()
     await expect(theirs.get_by_role("heading", name="Overview")).to_be_visible()
-    await expect(theirs.get_by_role("button", name="Switch project")).to_contain_text("Katherine Johnson's project")
+    await expect(theirs.get_by_role("button", name="Switch project")).to_contain_text(
+        "Katherine Johnson's project"
+    )
     await context.close()
     assert guest.troubles == []
 
@@ -178,7 +188,9 @@ async def test_a_log_in_elsewhere_is_seen_and_ended(visitor: Visitor, browser: B
     await expect(elsewhere.get_by_text("No keys", exact=True)).to_be_visible()
 
     page = await visitor.open("/settings")
-    await page.get_by_role("row", name="Firefox on Windows").get_by_role("button", name="End").click()
+    await (
+        page.get_by_role("row", name="Firefox on Windows").get_by_role("button", name="End").click()
+    )
     await expect(page.get_by_text("Firefox on Windows")).not_to_be_visible()
     # By itself: its open page learns of the end.
     await expect(elsewhere.get_by_role("heading", name="Sign in to MessageJS")).to_be_visible()

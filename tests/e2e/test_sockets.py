@@ -26,7 +26,9 @@ async def test_a_log_out_ends_every_tab_of_it(visitor: Visitor) -> None:
     await expect(other).to_have_url(re.compile(r"/login/?\?next=%2Fmessages"))
 
 
-async def test_a_hostile_socket_learns_nothing_and_leaves_nothing_in_the_log(visitor: Visitor, site: Site) -> None:
+async def test_a_hostile_socket_learns_nothing_and_leaves_nothing_in_the_log(
+    visitor: Visitor, site: Site
+) -> None:
     await visitor.enter("/auth/register", name="Ada")
     (cookie,) = [one for one in await visitor.context.cookies() if one.get("name") == "mjs_session"]
     secret = f"password-{uuid4().hex}"
@@ -39,7 +41,11 @@ async def test_a_hostile_socket_learns_nothing_and_leaves_nothing_in_the_log(vis
                 await socket.send_str("40/_event,")
                 assert (await socket.receive_str()).startswith("40/_event")
                 for name in ("no.such.event", "reflex___state____state.setvar"):
-                    event = {"name": name, "payload": {"password": secret}, "router_data": {"pathname": "/"}}
+                    event = {
+                        "name": name,
+                        "payload": {"password": secret},
+                        "router_data": {"pathname": "/"},
+                    }
                     await socket.send_str(f"42/_event,{json.dumps(['event', event])}")
                 await socket.send_str(f"42/_event,{json.dumps(['event', secret])}")
                 await socket.send_str('42/_event,["ping"]')
@@ -47,7 +53,10 @@ async def test_a_hostile_socket_learns_nothing_and_leaves_nothing_in_the_log(vis
             async with session.ws_connect(url, headers=sent) as socket:
                 await socket.receive_str()
                 await socket.send_str("4" + "2" * 1_000_000)
-                assert (await socket.receive()).type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED}
+                assert (await socket.receive()).type in {
+                    aiohttp.WSMsgType.CLOSE,
+                    aiohttp.WSMsgType.CLOSED,
+                }
         async with session.get(f"{site.url}/healthz") as answer:
             assert answer.status == 200
     log = site.log_path.read_text()

@@ -36,7 +36,9 @@ class Sender:
             self.token = answer.json()["token"]
         async with self._client() as client:
             self.project_id = (await client.get("/api/v1/projects")).json()["projects"][0]["id"]
-            answer = await client.post(f"/api/v1/projects/{self.project_id}/keys", json={"name": "sender"})
+            answer = await client.post(
+                f"/api/v1/projects/{self.project_id}/keys", json={"name": "sender"}
+            )
             self.key = answer.json()["key"]
 
     async def connector(self, token: str, **config: Any) -> str:
@@ -60,14 +62,20 @@ class Sender:
         template_id: str = answer.json()["id"]
         return template_id
 
-    async def send_all(self, connector_id: str, count: int, body: Mapping[str, Any] | None = None) -> None:
+    async def send_all(
+        self, connector_id: str, count: int, body: Mapping[str, Any] | None = None
+    ) -> None:
         """Send serials 0 .. count-1 as "serial N", each under an Idempotency-Key of its own, until all are accepted."""
         serials = iter(range(count))
         fields = {"to": "42", "connectorId": connector_id, **(body or {})}
         async with httpx.AsyncClient(base_url=self.base_url, timeout=10) as client:
-            await asyncio.gather(*(self._send_from(client, serials, fields) for _ in range(SENDERS)))
+            await asyncio.gather(
+                *(self._send_from(client, serials, fields) for _ in range(SENDERS))
+            )
 
-    async def _send_from(self, client: httpx.AsyncClient, serials: Iterator[int], fields: Mapping[str, Any]) -> None:
+    async def _send_from(
+        self, client: httpx.AsyncClient, serials: Iterator[int], fields: Mapping[str, Any]
+    ) -> None:
         for serial in serials:
             content = (
                 {"variables": {"serial": f"serial {serial}"}}
@@ -80,7 +88,9 @@ class Sender:
             }
             while serial not in self.accepted:
                 try:
-                    answer = await client.post("/api/v1/messages", json={**fields, **content}, headers=headers)
+                    answer = await client.post(
+                        "/api/v1/messages", json={**fields, **content}, headers=headers
+                    )
                 except httpx.HTTPError:
                     await asyncio.sleep(0.1)
                     continue
@@ -96,7 +106,12 @@ class Sender:
         counts: Counter[str] = Counter()
         async with self._client() as client:
             for status in _STATUSES:
-                query = {"projectId": self.project_id, "connector": connector_id, "status": status, "limit": "1"}
+                query = {
+                    "projectId": self.project_id,
+                    "connector": connector_id,
+                    "status": status,
+                    "limit": "1",
+                }
                 try:
                     answer = await client.get("/api/v1/messages", params=query)
                 except httpx.HTTPError:
@@ -121,4 +136,6 @@ class Sender:
 
     def _client(self) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return httpx.AsyncClient(base_url=self.base_url, timeout=10, headers=headers, verify=_NO_TLS)
+        return httpx.AsyncClient(
+            base_url=self.base_url, timeout=10, headers=headers, verify=_NO_TLS
+        )

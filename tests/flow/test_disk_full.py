@@ -39,7 +39,9 @@ def small_disk() -> Iterator[Path]:
     if mount is None or os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     path = Path(tempfile.mkdtemp(prefix="mjs-disk-"))
-    made = subprocess.run([mount, "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=0711", "tmpfs", str(path)], check=False)
+    made = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=0711", "tmpfs", str(path)], check=False
+    )
     if made.returncode != 0:
         path.rmdir()
         pytest.skip("this machine does not let root mount a tmpfs")
@@ -50,7 +52,9 @@ def small_disk() -> Iterator[Path]:
 
 @pytest.fixture
 def up(small_disk: Path, telegram: HostileTelegram) -> Iterator[Up]:
-    (small_disk / ".env").write_text(f"TELEGRAM_API_URL={telegram.base_url}\nDASHBOARD_RATE_LIMIT_PER_MINUTE=0\n")
+    (small_disk / ".env").write_text(
+        f"TELEGRAM_API_URL={telegram.base_url}\nDASHBOARD_RATE_LIMIT_PER_MINUTE=0\n"
+    )
     up = Up(small_disk / "data")
     up.start_and_wait()
     yield up

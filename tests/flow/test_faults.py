@@ -106,7 +106,11 @@ async def test_what_may_be_sent_twice_arrives_at_last(
 ) -> None:
     connector_id = await sender.connector(f"resend-{fault}")
     template_id = await sender.template(
-        name=f"code {fault}", connectorType="telegram", content="{{serial}}", variables=["serial"], onUncertain="resend"
+        name=f"code {fault}",
+        connectorType="telegram",
+        content="{{serial}}",
+        variables=["serial"],
+        onUncertain="resend",
     )
     await sender.send_all(connector_id, MESSAGES, {"templateId": template_id})
     async with asyncio.timeout(40):
@@ -118,7 +122,9 @@ async def test_what_may_be_sent_twice_arrives_at_last(
     assert Counter(taken.values()) == {1: MESSAGES - FAULTED, 2: FAULTED}
 
 
-async def _while_sending(sender: Sender, connector_id: str, count: int, disturb: asyncio.Task[None]) -> Counter[str]:
+async def _while_sending(
+    sender: Sender, connector_id: str, count: int, disturb: asyncio.Task[None]
+) -> Counter[str]:
     await asyncio.gather(sender.send_all(connector_id, count), disturb)
     async with asyncio.timeout(40):
         return await sender.settled(connector_id)
@@ -129,7 +135,9 @@ async def _until_accepted(sender: Sender, count: int) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_flushed_valkey_loses_nothing(sender: Sender, telegram: HostileTelegram, up: Up) -> None:
+async def test_a_flushed_valkey_loses_nothing(
+    sender: Sender, telegram: HostileTelegram, up: Up
+) -> None:
     connector_id = await sender.connector("flushed")
     client = redis.Redis.from_url(EmbeddedValkey(Layout(up.data_dir)).url)
 
@@ -139,23 +147,33 @@ async def test_a_flushed_valkey_loses_nothing(sender: Sender, telegram: HostileT
             await asyncio.to_thread(client.flushall)
 
     counts = await _while_sending(sender, connector_id, 500, asyncio.create_task(flush()))
-    assert counts == {"sent": 500} | dict.fromkeys(("pending", "delivered", "uncertain", "failed"), 0)
+    assert counts == {"sent": 500} | dict.fromkeys(
+        ("pending", "delivered", "uncertain", "failed"), 0
+    )
     assert Counter(telegram.taken["flushed"].values()) == {1: 500}
 
 
-async def test_a_restarted_postgres_loses_nothing(sender: Sender, telegram: HostileTelegram, up: Up) -> None:
+async def test_a_restarted_postgres_loses_nothing(
+    sender: Sender, telegram: HostileTelegram, up: Up
+) -> None:
     connector_id = await sender.connector("restarted")
 
     async def restart() -> None:
         await _until_accepted(sender, 150)
-        os.kill(up.pid_of("postgres"), signal.SIGINT)  # a fast shutdown; the supervisor starts it again
+        os.kill(
+            up.pid_of("postgres"), signal.SIGINT
+        )  # a fast shutdown; the supervisor starts it again
 
     counts = await _while_sending(sender, connector_id, 400, asyncio.create_task(restart()))
-    assert counts == {"sent": 400} | dict.fromkeys(("pending", "delivered", "uncertain", "failed"), 0)
+    assert counts == {"sent": 400} | dict.fromkeys(
+        ("pending", "delivered", "uncertain", "failed"), 0
+    )
     assert Counter(telegram.taken["restarted"].values()) == {1: 400}
 
 
-async def test_a_crashed_backend_of_postgres_loses_nothing(sender: Sender, telegram: HostileTelegram, up: Up) -> None:
+async def test_a_crashed_backend_of_postgres_loses_nothing(
+    sender: Sender, telegram: HostileTelegram, up: Up
+) -> None:
     """As the kernel does when memory is short: Postgres ends all connections and recovers, its process stays."""
     connector_id = await sender.connector("crashed")
 

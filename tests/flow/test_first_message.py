@@ -26,7 +26,9 @@ async def _register(client: httpx.AsyncClient, name: str) -> str:
 
 async def _send(client: httpx.AsyncClient, project: str, body: dict[str, Any]) -> str:
     key = (await client.post(f"{project}/keys", json={"name": "first"})).json()["key"]
-    answer = await client.post("/api/v1/messages", json=body, headers={"Authorization": f"Bearer {key}"})
+    answer = await client.post(
+        "/api/v1/messages", json=body, headers={"Authorization": f"Bearer {key}"}
+    )
     assert answer.status_code == 202, answer.text
     message_id: str = answer.json()["messageId"]
     return message_id
@@ -45,7 +47,12 @@ async def _wait_for(client: httpx.AsyncClient, message_id: str, status: str) -> 
 async def test_the_first_message_is_delivered_to_the_sandbox_within_a_second(up: Up) -> None:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{up.port}") as client:
         project = await _register(client, "maya")
-        template = {"name": "Welcome", "connectorType": "sandbox", "content": "Hello {{name}}", "variables": ["name"]}
+        template = {
+            "name": "Welcome",
+            "connectorType": "sandbox",
+            "content": "Hello {{name}}",
+            "variables": ["name"],
+        }
         template_id = (await client.post(f"{project}/templates", json=template)).json()["id"]
         started = time.monotonic()
         body = {"to": "sandbox:delivered", "templateId": template_id, "variables": {"name": "Maya"}}
@@ -57,7 +64,10 @@ async def test_the_first_message_is_delivered_to_the_sandbox_within_a_second(up:
 
 
 async def test_a_real_mail_arrives_at_a_real_smtp_server(up: Up) -> None:
-    async with FakeSmtp() as server, httpx.AsyncClient(base_url=f"http://127.0.0.1:{up.port}") as client:
+    async with (
+        FakeSmtp() as server,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{up.port}") as client,
+    ):
         project = await _register(client, "noah")
         credentials = {
             "host": server.host,

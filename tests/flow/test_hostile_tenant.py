@@ -62,7 +62,11 @@ class Honest(Sender):
         serial = 0
         async with httpx.AsyncClient(base_url=self.base_url, timeout=_WITHIN_S) as client:
             while not hostile.done():
-                body = {"to": "42", "connectorId": connector_id, "message": f"{self.secret} {serial}"}
+                body = {
+                    "to": "42",
+                    "connectorId": connector_id,
+                    "message": f"{self.secret} {serial}",
+                }
                 answer = await client.post("/api/v1/messages", json=body, headers=headers)
                 assert answer.status_code == 202, answer.text
                 self.accepted[serial] = answer.json()["messageId"]
@@ -72,7 +76,9 @@ class Honest(Sender):
         return serial
 
 
-async def test_an_honest_tenant_notices_nothing_of_a_hostile_one(up: Up, telegram: FakeTelegram) -> None:
+async def test_an_honest_tenant_notices_nothing_of_a_hostile_one(
+    up: Up, telegram: FakeTelegram
+) -> None:
     await asyncio.to_thread(up.start_and_wait)
     url = f"http://127.0.0.1:{up.port}"
     honest = Honest(url, secret=f"honest-{secrets.token_hex(8)}")
@@ -91,7 +97,9 @@ async def test_an_honest_tenant_notices_nothing_of_a_hostile_one(up: Up, telegra
     assert not report.failures
     assert min(report.actions.values()) >= 1
     assert counts["sent"] == sent == len(set(honest.accepted.values()))
-    arrived = Counter(text for received in telegram.messages if honest.secret in (text := received.body["text"]))
+    arrived = Counter(
+        text for received in telegram.messages if honest.secret in (text := received.body["text"])
+    )
     assert arrived == {f"{honest.secret} {serial}": 1 for serial in range(sent)}
     assert set(honest.probes) == {200}
     shown = [text for text in report.texts if honest.secret in text or "honest@example.com" in text]

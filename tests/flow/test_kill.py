@@ -68,7 +68,9 @@ async def _kill_in_turn(up: Up, sender: Sender) -> None:
             os.kill(up.pid_of(name), signal.SIGKILL)
 
 
-async def test_what_was_accepted_arrives_once_whatever_is_killed(up: Up, telegram: FakeTelegram) -> None:
+async def test_what_was_accepted_arrives_once_whatever_is_killed(
+    up: Up, telegram: FakeTelegram
+) -> None:
     await asyncio.to_thread(up.start_and_wait)
     sender = Sender(f"http://127.0.0.1:{up.port}")
     await sender.register()

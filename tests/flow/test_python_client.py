@@ -50,12 +50,23 @@ PAGE = "https://shop.example"
 @pytest.fixture(scope="module")
 def tenant(up: Up) -> Tenant:
     with httpx.Client(base_url=f"http://127.0.0.1:{up.port}") as http:
-        user = {"email": "client@example.com", "password": "correct horse battery", "name": "Client"}
-        http.headers["Authorization"] = f"Bearer {http.post('/api/v1/auth/register', json=user).json()['token']}"
+        user = {
+            "email": "client@example.com",
+            "password": "correct horse battery",
+            "name": "Client",
+        }
+        http.headers["Authorization"] = (
+            f"Bearer {http.post('/api/v1/auth/register', json=user).json()['token']}"
+        )
         project = http.get("/api/v1/projects").json()["projects"][0]["id"]
         path = f"/api/v1/projects/{project}"
         page = {"name": "page", "kind": "publishable", "allowedOrigins": [PAGE]}
-        template = {"name": "code", "connectorType": "sandbox", "content": "{{name}}: {{code}}", "access": "signed"}
+        template = {
+            "name": "code",
+            "connectorType": "sandbox",
+            "content": "{{name}}: {{code}}",
+            "access": "signed",
+        }
         return Tenant(
             http.post(f"{path}/keys", json={"name": "client"}).json()["key"],
             http.post(f"{path}/keys", json=page).json()["key"],
@@ -75,7 +86,9 @@ def client(up: Up, key: str) -> Iterator[Client]:
 
 
 def test_a_message_is_sent_and_read_back(client: Client) -> None:
-    sent = client.send(to="sandbox:delivered", connector="sandbox", message="Hello", metadata={"order": 17})
+    sent = client.send(
+        to="sandbox:delivered", connector="sandbox", message="Hello", metadata={"order": 17}
+    )
     assert not sent.is_replay
     ends_at = time.monotonic() + 10
     while (message := client.get(sent.message_id)).status != "delivered":
@@ -85,13 +98,19 @@ def test_a_message_is_sent_and_read_back(client: Client) -> None:
 
 
 def test_the_same_idempotency_key_gets_the_same_message(client: Client) -> None:
-    sends = [client.send(to="a", connector="sandbox", message="x", idempotency_key="order-17") for _ in range(2)]
+    sends = [
+        client.send(to="a", connector="sandbox", message="x", idempotency_key="order-17")
+        for _ in range(2)
+    ]
     assert sends[0].message_id == sends[1].message_id
     assert [sent.is_replay for sent in sends] == [False, True]
 
 
 def test_iterating_goes_through_all_pages_once(client: Client) -> None:
-    ids = {client.send(to="pages", connector="sandbox", message=str(number)).message_id for number in range(120)}
+    ids = {
+        client.send(to="pages", connector="sandbox", message=str(number)).message_id
+        for number in range(120)
+    }
     listed = [message.id for message in client.messages(recipient="pages")]
     assert len(listed) == 120
     assert set(listed) == ids
@@ -115,8 +134,14 @@ def _send_from_page(up: Up, tenant: Tenant, token: str) -> httpx.Response:
     )
 
 
-async def test_a_page_sends_with_a_token_however_it_was_made(up: Up, tenant: Tenant, client: Client) -> None:
-    wish: dict[str, Any] = {"template_id": tenant.template_id, "to": "page", "variables": {"code": "42"}}
+async def test_a_page_sends_with_a_token_however_it_was_made(
+    up: Up, tenant: Tenant, client: Client
+) -> None:
+    wish: dict[str, Any] = {
+        "template_id": tenant.template_id,
+        "to": "page",
+        "variables": {"code": "42"},
+    }
     async with AsyncClient(tenant.key, base_url=f"http://127.0.0.1:{up.port}") as async_client:
         asked = [client.send_tokens.create(**wish), await async_client.send_tokens.create(**wish)]
     for token in (*asked, create_send_token(tenant.key, **wish)):
@@ -126,13 +151,18 @@ async def test_a_page_sends_with_a_token_however_it_was_made(up: Up, tenant: Ten
         assert client.get(sent.json()["messageId"]).text == "Ada: 42"
         assert _send_from_page(up, tenant, token.send_token).status_code == 403
     with pytest.raises(InvalidRequest, match="UNKNOWN_VARIABLE"):
-        client.send_tokens.create(template_id=tenant.template_id, to="page", variables={"colour": "red"})
+        client.send_tokens.create(
+            template_id=tenant.template_id, to="page", variables={"colour": "red"}
+        )
 
 
 async def test_the_async_client_does_the_same(up: Up, key: str) -> None:
     async with AsyncClient(key, base_url=f"http://127.0.0.1:{up.port}") as client:
         sends = await asyncio.gather(
-            *(client.send(to="async", connector="sandbox", message=str(number)) for number in range(10))
+            *(
+                client.send(to="async", connector="sandbox", message=str(number))
+                for number in range(10)
+            )
         )
         listed = [message.id async for message in client.messages(recipient="async")]
     assert set(listed) == {sent.message_id for sent in sends}
@@ -167,7 +197,10 @@ def _server(answers: list[tuple[int, dict[str, str]]], seen: list[str | None]) -
 
 def test_a_failing_server_is_asked_again_under_one_key() -> None:
     seen: list[str | None] = []
-    with _server([(503, {}), (500, {}), (202, {})], seen) as url, Client("sk_test_x", base_url=url) as client:
+    with (
+        _server([(503, {}), (500, {}), (202, {})], seen) as url,
+        Client("sk_test_x", base_url=url) as client,
+    ):
         assert client.send(to="a", message="x").message_id == "msg_1"
     assert len(seen) == 3
     assert seen[0]
@@ -199,7 +232,10 @@ def test_a_refused_request_is_not_repeated() -> None:
 
 def test_a_server_that_is_away_is_named() -> None:
     url = f"http://127.0.0.1:{refused_port()}"
-    with Client("sk_test_x", base_url=url, retries=1) as client, pytest.raises(ConnectionFailed, match="2 tries"):
+    with (
+        Client("sk_test_x", base_url=url, retries=1) as client,
+        pytest.raises(ConnectionFailed, match="2 tries"),
+    ):
         client.send(to="a", message="x")
 
 

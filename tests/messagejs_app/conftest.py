@@ -31,7 +31,9 @@ PATIENCE_S: Final = 30.0
 class Tab:
     """One websocket, spoken to as Reflex's frontend does. `seen`: everything that came, as text."""
 
-    def __init__(self, application: ASGIApp, *, cookie: str, token: str, address: str, **headers: str) -> None:
+    def __init__(
+        self, application: ASGIApp, *, cookie: str, token: str, address: str, **headers: str
+    ) -> None:
         self.token = token
         self.seen: list[str] = []
         self.values: dict[str, dict[str, Any]] = {}
@@ -97,17 +99,23 @@ class Tab:
         """Send any Socket.IO event."""
         self.send_text("42/_event," + json.dumps(list(data)))
 
-    def call(self, name: str, payload: Any = None, *, path: str | None = None, address: str | None = None) -> None:
+    def call(
+        self, name: str, payload: Any = None, *, path: str | None = None, address: str | None = None
+    ) -> None:
         path = self.path if path is None else path
         pathname = path.partition("?")[0]
-        query = dict(pair.split("=", 1) for pair in path.partition("?")[2].split("&") if "=" in pair)
+        query = dict(
+            pair.split("=", 1) for pair in path.partition("?")[2].split("&") if "=" in pair
+        )
         router_data = {"pathname": pathname, "asPath": address or path, "query": query}
         self.emit("event", {"name": name, "payload": payload or {}, "router_data": router_data})
 
     async def open(self, path: str = "/", **stored: str) -> None:
         """Connect as the frontend does: with the first event."""
         self.path = path
-        await self.until(lambda: any(text.startswith("0{") for text in self.seen) or self.close_code is not None)
+        await self.until(
+            lambda: any(text.startswith("0{") for text in self.seen) or self.close_code is not None
+        )
         pathname = path.partition("?")[0]
         boot = {
             "name": HYDRATE,
@@ -117,7 +125,8 @@ class Tab:
         self.send_text("40/_event," + json.dumps({"event": boot}))
         await self.until(
             lambda: (
-                any(text.startswith(("40/_event", "44/_event")) for text in self.seen) or self.close_code is not None
+                any(text.startswith(("40/_event", "44/_event")) for text in self.seen)
+                or self.close_code is not None
             )
         )
 
@@ -142,7 +151,12 @@ class Tab:
     def value(self, state: str, name: str) -> Any:
         """What the page shows of a State's field."""
         return next(
-            (changes.get(f"{name}_rx_state_") for full, changes in self.values.items() if full.endswith(state)), None
+            (
+                changes.get(f"{name}_rx_state_")
+                for full, changes in self.values.items()
+                if full.endswith(state)
+            ),
+            None,
         )
 
     @property
@@ -205,16 +219,25 @@ class Desk:
         return states
 
     def tab(
-        self, person: Person | None = None, *, token: str | None = None, address: str = "127.0.0.1", **headers: str
+        self,
+        person: Person | None = None,
+        *,
+        token: str | None = None,
+        address: str = "127.0.0.1",
+        **headers: str,
     ) -> Tab:
         cookie = person.cookie if person is not None else ""
-        tab = Tab(self.application, cookie=cookie, token=token or str(uuid4()), address=address, **headers)
+        tab = Tab(
+            self.application, cookie=cookie, token=token or str(uuid4()), address=address, **headers
+        )
         self._open.append(tab)
         return tab
 
     async def person(self, name: str = "Ada") -> Person:
         transport = httpx.ASGITransport(self.application, client=("127.0.0.1", 50_000))
-        client = httpx.AsyncClient(transport=transport, base_url="http://messagejs.local", follow_redirects=False)
+        client = httpx.AsyncClient(
+            transport=transport, base_url="http://messagejs.local", follow_redirects=False
+        )
         email = f"{uuid4()}@example.com"
         form = {"email": email, "password": PASSWORD, "name": name}
         answer = await client.post("/auth/register", data=form, headers=_SAME_ORIGIN)
@@ -234,7 +257,9 @@ class Desk:
         processor = self.dashboard.event_processor
         await processor.join(PATIENCE_S)
         held = self.dashboard.tabs.named(tab.token)
-        await asyncio.wait_for(self._until_handled(processor, {one.key for one in held}), PATIENCE_S)
+        await asyncio.wait_for(
+            self._until_handled(processor, {one.key for one in held}), PATIENCE_S
+        )
 
     async def _until_handled(self, processor: Any, keys: set[str]) -> None:
         while any(key in processor._token_queues for key in keys):

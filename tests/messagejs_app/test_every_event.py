@@ -66,7 +66,11 @@ def _of_type(hint: Any, text: str) -> Any:
     return text
 
 
-OURS: Final = sorted(name for name, one in handlers().items() if one.states[0].__module__.startswith("messagejs_app."))
+OURS: Final = sorted(
+    name
+    for name, one in handlers().items()
+    if one.states[0].__module__.startswith("messagejs_app.")
+)
 FRAMEWORKS: Final = sorted(set(handlers()) - set(OURS))
 _PUBLIC: Final = {state.get_full_name() for state in PUBLIC}
 
@@ -98,7 +102,11 @@ async def _call(desk: Desk, victim: Victim, name: str, person: Person | None) ->
     """Send the event in every hostile way; return all that came back, and the tab's whole state."""
     handler = handlers()[name].handler
     tab = desk.tab(person)
-    stored = {"reflex___state____state.messagejs_app___session____session.project_id_rx_state_": victim.ids["project"]}
+    stored = {
+        "reflex___state____state.messagejs_app___session____session.project_id_rx_state_": victim.ids[
+            "project"
+        ]
+    }
     is_public = name.rpartition(".")[0] in _PUBLIC
     await tab.open("/login" if is_public or person is None else "/", **stored)
     paths = _paths(victim)
@@ -114,7 +122,9 @@ async def _call(desk: Desk, victim: Victim, name: str, person: Person | None) ->
     return tab.text + (str(state.dict()) if state is not None else "")
 
 
-@pytest.mark.parametrize("who", ["stranger", "other tenant", pytest.param("viewer", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "who", ["stranger", "other tenant", pytest.param("viewer", marks=pytest.mark.slow)]
+)
 async def test_no_event_changes_or_shows_what_is_not_the_callers(
     desk: Desk, victim: Victim, other: Person, viewer: Person, who: str
 ) -> None:
@@ -139,7 +149,9 @@ def test_the_door_knows_the_arguments_of_every_event(name: str) -> None:
         return
     parameters = payloads._parameters(payloads.handler_of(name).handler)
     assert {
-        hint for hint, _ in parameters.values() if hint not in {str, bool} and get_origin(hint) is not dict
+        hint
+        for hint, _ in parameters.values()
+        if hint not in {str, bool} and get_origin(hint) is not dict
     } == set()
 
 

@@ -67,7 +67,9 @@ def test_the_apis_paths_go_to_the_api(client: TestClient, path: str) -> None:
     assert client.get(path).text == "api"
 
 
-@pytest.mark.parametrize("path", ["/", "/messages", "/apinotes", "/documents", "/healthz/x", "/authors", "/ping"])
+@pytest.mark.parametrize(
+    "path", ["/", "/messages", "/apinotes", "/documents", "/healthz/x", "/authors", "/ping"]
+)
 def test_everything_else_goes_to_the_pages(client: TestClient, path: str) -> None:
     assert client.get(path).text.startswith("pages")
 
@@ -76,7 +78,9 @@ def test_any_site_may_ask_the_api_which_has_rules_of_its_own(client: TestClient)
     assert client.get("/api/v1/messages", headers={"origin": "https://shop.example"}).text == "api"
 
 
-@pytest.mark.parametrize("origin", ["http://desk.example:8000", "https://desk.example:8000", "https://admin.example"])
+@pytest.mark.parametrize(
+    "origin", ["http://desk.example:8000", "https://desk.example:8000", "https://admin.example"]
+)
 def test_the_pages_own_origin_and_listed_ones_may_use_them(client: TestClient, origin: str) -> None:
     # https too: behind a TLS proxy the server itself speaks http.
     assert client.post("/_upload", headers={"origin": origin}).text == "pages saw origin None"
@@ -153,7 +157,9 @@ def test_a_broken_origin_is_a_bad_request(client: TestClient, origin: str) -> No
     assert client.post("/_upload", headers={"origin": origin}).status_code == 400
     with (
         pytest.raises(WebSocketDenialResponse) as refused,
-        client.websocket_connect("/_event/", headers={"origin": origin, "host": "desk.example:8000"}),
+        client.websocket_connect(
+            "/_event/", headers={"origin": origin, "host": "desk.example:8000"}
+        ),
     ):
         pytest.fail("the socket was opened")
     assert refused.value.status_code == 400

@@ -31,7 +31,9 @@ async def test_a_signed_in_tab_goes_from_page_to_page(desk: Desk) -> None:
     assert tab.value("connector_form_state", "kind") == "twilio"
 
 
-@pytest.mark.parametrize("path", ["/", "/messages", "/campaigns?id=x", "/connectors/new", "/settings"])
+@pytest.mark.parametrize(
+    "path", ["/", "/messages", "/campaigns?id=x", "/connectors/new", "/settings"]
+)
 async def test_a_stranger_is_sent_to_the_log_in_and_nothing_is_kept(desk: Desk, path: str) -> None:
     before = set(desk.states)
     tab = desk.tab()
@@ -57,7 +59,13 @@ async def test_a_strangers_page_is_the_address_it_names(desk: Desk) -> None:
     seen = len(tab.seen)
     tab.call(ON_LOAD, path="/login")
     await tab.until(lambda: len(tab.seen) > seen)
-    for address in ("/messages", "/login/../messages", "//evil.example", "/loginx", "http://evil.example/login"):
+    for address in (
+        "/messages",
+        "/login/../messages",
+        "//evil.example",
+        "/loginx",
+        "http://evil.example/login",
+    ):
         tab.call(ON_LOAD, path="/login", address=address)
     await desk.settled(tab)
     assert "messages_state" not in "\n".join(tab.seen[seen:])
@@ -115,7 +123,9 @@ async def _draft(person: Person) -> str:
         "1",
     ],
 )
-async def test_an_event_that_is_none_ends_quietly(desk: Desk, packet: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_event_that_is_none_ends_quietly(
+    desk: Desk, packet: str, caplog: pytest.LogCaptureFixture
+) -> None:
     ada = await desk.person()
     tab, beside = desk.tab(ada), desk.tab(ada)
     await tab.open("/settings")
@@ -159,14 +169,20 @@ _MADE_UP = "203.0.113.77"
 async def _entries(desk: Desk, project_id: str) -> list[tuple[str, Any, str]]:
     query = "SELECT action, actor_id, address FROM audit_entries WHERE project_id = :project ORDER BY id"
     async with desk.platform.database.engine.connect() as connection:
-        found = await connection.execute(text(query), {"project": ids.decode(ids.PROJECT, project_id)})
+        found = await connection.execute(
+            text(query), {"project": ids.decode(ids.PROJECT, project_id)}
+        )
         return [(row.action, row.actor_id, row.address) for row in found]
 
 
-async def test_every_change_by_a_page_is_in_the_audit_log_with_who_and_from_where(desk: Desk) -> None:
+async def test_every_change_by_a_page_is_in_the_audit_log_with_who_and_from_where(
+    desk: Desk,
+) -> None:
     ada = await desk.person()
     before = len(await _entries(desk, ada.project_id))
-    connector = await ada.post(f"/api/v1/projects/{ada.project_id}/connectors", {"type": "sandbox", "name": "Second"})
+    connector = await ada.post(
+        f"/api/v1/projects/{ada.project_id}/connectors", {"type": "sandbox", "name": "Second"}
+    )
     before += 1
     campaign = await _draft(ada)
     before += 1
@@ -179,13 +195,17 @@ async def test_every_change_by_a_page_is_in_the_audit_log_with_who_and_from_wher
         await desk.settled(tab)
 
     async def is_in_log(action: str) -> None:
-        assert action in {one[0] for one in (await _entries(desk, ada.project_id))[before:]}, tab.seen[-1]
+        assert action in {one[0] for one in (await _entries(desk, ada.project_id))[before:]}, (
+            tab.seen[-1]
+        )
 
     await call("connector_form_state.load", "/connectors/new?type=sandbox")
     await call("connector_form_state.save", "/connectors/new?type=sandbox", data={"name": "Made"})
     await is_in_log("connector.created")
     await call("connector_form_state.load", f"/connectors/{connector['id']}")
-    await call("connector_form_state.save", f"/connectors/{connector['id']}", data={"name": "Renamed"})
+    await call(
+        "connector_form_state.save", f"/connectors/{connector['id']}", data={"name": "Renamed"}
+    )
     await call("connector_form_state.set_active", f"/connectors/{connector['id']}", is_active=False)
     await call("connectors_state.set_active", connector_id=connector["id"], is_active=True)
     await call("connectors_state.make_default", connector_id=connector["id"])
@@ -200,7 +220,9 @@ async def test_every_change_by_a_page_is_in_the_audit_log_with_who_and_from_wher
     await call("templates_state.load")
     template = tab.value("templates_state", "rows")[0]["id"]
     await call("editor_state.load", f"/templates/{template}")
-    await call("editor_state.save", f"/templates/{template}", data={"name": "Hello", "content": "Changed"})
+    await call(
+        "editor_state.save", f"/templates/{template}", data={"name": "Hello", "content": "Changed"}
+    )
     await call("templates_state.set_active", template_id=template, is_active=False)
     await is_in_log("template.updated")
     await call("templates_state.ask_delete", template_id=template, name="x")
@@ -223,11 +245,15 @@ async def test_every_change_by_a_page_is_in_the_audit_log_with_who_and_from_wher
     await call("keys_state.revoke")
     await is_in_log("key.revoked")
     await call("settings_state.rename", data={"name": "New name"})
-    await call("retention_state.save", data={"contentRetention": "days", "contentRetentionDays": "5"})
+    await call(
+        "retention_state.save", data={"contentRetention": "days", "contentRetentionDays": "5"}
+    )
     await call("quiet_hours_state.switch", value="on")
     await call("quiet_hours_state.save", data={"start": "21:00", "end": "08:00"})
     await is_in_log("project.updated")
-    await call("people_state.invite", data={"email": f"{uuid4().hex}@example.com", "role": "viewer"})
+    await call(
+        "people_state.invite", data={"email": f"{uuid4().hex}@example.com", "role": "viewer"}
+    )
     await call("people_state.load")
     invitation = tab.value("people_state", "open_invitations")[0]
     await call("people_state.revoke", invitation_id=invitation["id"], email="x")
@@ -238,7 +264,9 @@ async def test_every_change_by_a_page_is_in_the_audit_log_with_who_and_from_wher
     entries = (await _entries(desk, ada.project_id))[before:]
     assert len(entries) >= 20
     assert [one for one in entries if one[1:] != (me, _MADE_UP)] == []
-    assert {"invitation", "campaign", "dead_letters"} <= {one[0].partition(".")[0] for one in entries}
+    assert {"invitation", "campaign", "dead_letters"} <= {
+        one[0].partition(".")[0] for one in entries
+    }
 
 
 async def test_who_writes_too_long_a_text_is_told_and_a_stranger_is_not(desk: Desk) -> None:

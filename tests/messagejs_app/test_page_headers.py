@@ -31,7 +31,8 @@ async def _answer(request: Request) -> Response:
 def _client(*, base_url: str = "http://desk.example", is_https: bool = False) -> TestClient:
     pages = Starlette(routes=[Route("/{path:path}", _answer)])
     return TestClient(
-        PageHeaders(pages, scripts=_SCRIPTS, preview_path="/preview.html", is_https=is_https), base_url=base_url
+        PageHeaders(pages, scripts=_SCRIPTS, preview_path="/preview.html", is_https=is_https),
+        base_url=base_url,
     )
 
 
@@ -39,10 +40,14 @@ def _sha256(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def test_every_inline_script_of_the_site_is_allowed_by_its_hash_and_no_other(tmp_path: Path) -> None:
+def test_every_inline_script_of_the_site_is_allowed_by_its_hash_and_no_other(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "index.html").write_text('<script>a()</script><script defer src="/x.js"></script>')
-    (tmp_path / "keys" / "index.html").write_text('<script>a()</script>\n<script type="module">\nb("é")\n</script>')
+    (tmp_path / "keys" / "index.html").write_text(
+        '<script>a()</script>\n<script type="module">\nb("é")\n</script>'
+    )
     assert inline_scripts(tmp_path) == {_sha256("a()"), _sha256('\nb("é")\n')}
 
 
@@ -62,7 +67,10 @@ def test_not_modified_keeps_the_page_the_policy_it_has() -> None:
     client = _client()
     again = client.get("/", headers={"if-none-match": '"1"'})
     assert again.status_code == 304
-    assert again.headers["content-security-policy"] == client.get("/").headers["content-security-policy"]
+    assert (
+        again.headers["content-security-policy"]
+        == client.get("/").headers["content-security-policy"]
+    )
     preview = client.get("/preview.html", headers={"if-none-match": '"1"'})
     assert "frame-ancestors 'self'" in preview.headers["content-security-policy"]
 

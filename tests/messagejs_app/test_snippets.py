@@ -31,8 +31,15 @@ def test_curl_sends_the_body_whatever_is_in_it() -> None:
 
 def test_python_is_python_and_sends_the_body() -> None:
     tree = ast.parse(_call("python"))
-    [call] = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "httpx.post"]
-    assert ast.literal_eval(next(keyword.value for keyword in call.keywords if keyword.arg == "json")) == _BODY
+    [call] = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "httpx.post"
+    ]
+    assert (
+        ast.literal_eval(next(keyword.value for keyword in call.keywords if keyword.arg == "json"))
+        == _BODY
+    )
 
 
 def test_javascript_writes_names_bare_and_texts_quoted() -> None:
@@ -48,5 +55,7 @@ def test_colouring_changes_no_character(language: str) -> None:
 
 
 def test_in_json_names_and_texts_have_colours_of_their_own() -> None:
-    colours = {piece.text: piece.css for piece in pieces('{"status": "queued", "tries": null}', "json")}
+    colours = {
+        piece.text: piece.css for piece in pieces('{"status": "queued", "tries": null}', "json")
+    }
     assert (colours['"status"'], colours['"queued"'], colours["null"]) == ("tk-k", "tk-s", "tk-k")

@@ -18,10 +18,17 @@ _TEXT = {"type": "websocket.receive", "text": "42x", "bytes": None}
 class Socket:
     """A client's end, and the application behind the door, which keeps what it has read."""
 
-    def __init__(self, door: SocketDoor, address: str = "192.0.2.1", login: UUID | None = None) -> None:
+    def __init__(
+        self, door: SocketDoor, address: str = "192.0.2.1", login: UUID | None = None
+    ) -> None:
         self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self.outbox: list[Message] = []
-        scope: dict[str, Any] = {"type": "websocket", "client": (address, 1), "headers": [], "login": login}
+        scope: dict[str, Any] = {
+            "type": "websocket",
+            "client": (address, 1),
+            "headers": [],
+            "login": login,
+        }
         self.task = asyncio.create_task(door(scope, self.inbox.get, self._send))
         self.inbox.put_nowait({"type": "websocket.connect"})
 
@@ -57,7 +64,9 @@ def application() -> Application:
 def _door(application: Application, **limits: Any) -> SocketDoor:
     memory_mb = limits.pop("process_mb", 0.0)
     given = SocketLimits(**{"of_address": 100, "strangers_of_address": 100, **limits})
-    return SocketDoor(application, given, lambda scope: scope["client"][0], _login_in, lambda: memory_mb)
+    return SocketDoor(
+        application, given, lambda scope: scope["client"][0], _login_in, lambda: memory_mb
+    )
 
 
 async def _login_in(scope: Any) -> UUID | None:
@@ -65,7 +74,9 @@ async def _login_in(scope: Any) -> UUID | None:
     return login
 
 
-async def test_an_address_holds_so_many_sockets_and_another_address_its_own(application: Application) -> None:
+async def test_an_address_holds_so_many_sockets_and_another_address_its_own(
+    application: Application,
+) -> None:
     door = _door(application, of_address=2)
     sockets = [Socket(door) for _ in range(2)]
     await asyncio.sleep(0)
@@ -141,9 +152,14 @@ async def _settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_strangers_have_fewer_places_and_take_none_of_who_is_signed_in(application: Application) -> None:
+async def test_strangers_have_fewer_places_and_take_none_of_who_is_signed_in(
+    application: Application,
+) -> None:
     door = _door(application, strangers_of_address=2, strangers=3, of_process=10)
-    strangers = [Socket(door, address) for address in ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3")]
+    strangers = [
+        Socket(door, address)
+        for address in ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+    ]
     await _settled()
     assert [one.close_code for one in strangers] == [None, None, 1013, None, 1013]
     ada = Socket(door, "192.0.2.1", uuid4())

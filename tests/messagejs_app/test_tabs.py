@@ -21,7 +21,9 @@ class Kept:
         self.told: list[str] = []
         self.ended: set[UUID] = set()
         self.is_busy = False
-        self.tabs = Tabs(drop=self._drop, alive=self._alive, tell_ended=self._tell, look_every_s=look_every_s)
+        self.tabs = Tabs(
+            drop=self._drop, alive=self._alive, tell_ended=self._tell, look_every_s=look_every_s
+        )
 
     async def _drop(self, key: str) -> bool:
         if not self.is_busy:
@@ -198,7 +200,10 @@ async def test_a_strangers_remembered_values_are_not_taken_over(desk: Desk) -> N
     await tab.open("/login")
     await desk.settled(tab)
     root = "reflex___state____state.messagejs_app___session____session"
-    tab.call(UPDATE_VARS, {"vars": {f"{root}.project_id_rx_state_": "prj_other", f"{root}.is_ready_rx_state_": True}})
+    tab.call(
+        UPDATE_VARS,
+        {"vars": {f"{root}.project_id_rx_state_": "prj_other", f"{root}.is_ready_rx_state_": True}},
+    )
     await desk.settled(tab)
     assert "prj_other" not in str(desk.states[desk.dashboard.tabs.named(tab.token)[0].key].dict())
 
@@ -208,8 +213,13 @@ async def test_nothing_that_a_page_sends_makes_a_tab_grow(desk: Desk) -> None:
     _, key = await _open(desk, ada)
     (tab,) = desk._open
     for number in range(40):
-        tab.call(desk.named("playground_state.fill"), {"name": f"variables.v{number}", "text": "x" * 60_000})
-        tab.call(desk.named("editor_state.give_sample"), {"name": f"v{number}", "text": "x" * 60_000})
+        tab.call(
+            desk.named("playground_state.fill"),
+            {"name": f"variables.v{number}", "text": "x" * 60_000},
+        )
+        tab.call(
+            desk.named("editor_state.give_sample"), {"name": f"v{number}", "text": "x" * 60_000}
+        )
         tab.call(desk.named("dead_letters_state.choose"), {"message_id": f"{number}" * 500})
     await desk.settled(tab)
     assert len(str(desk.states[key].dict())) < 200_000
@@ -219,7 +229,11 @@ async def test_nothing_that_a_page_sends_makes_a_tab_grow(desk: Desk) -> None:
 
 
 def _backend_values(state: object) -> list[dict[str, str]]:
-    values = [found for name in ("_values", "_samples") if isinstance(found := getattr(state, name, None), dict)]
+    values = [
+        found
+        for name in ("_values", "_samples")
+        if isinstance(found := getattr(state, name, None), dict)
+    ]
     for substate in state.substates.values():  # type: ignore[attr-defined]
         values.extend(_backend_values(substate))
     return values

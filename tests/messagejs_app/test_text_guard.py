@@ -49,7 +49,9 @@ print("done", len(cases))
 
 
 def test_a_text_with_a_made_up_mark_is_that_text() -> None:
-    done = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, timeout=100, check=False
+    )
     assert done.stdout.startswith("done 38"), done.stderr[-3000:]
 
 
@@ -66,28 +68,48 @@ def test_what_a_handler_asks_of_the_browser_names_no_script() -> None:
     events = Event.from_event_type([go_to("/keys?new=1"), say("a"), complain("b"), sign_in()])
     assert [(one.name, one.payload) for one in events] == [
         ("_redirect", {"path": "/keys?new=1", "external": False, "popup": False, "replace": False}),
-        ("_set_value", {"ref": "ref_command", "value": {"do": "toast", "tone": "success", "text": "a"}}),
         (
             "_set_value",
-            {"ref": "ref_command", "value": {"do": "toast", "tone": "error", "text": "b", "duration_ms": 60_000}},
+            {"ref": "ref_command", "value": {"do": "toast", "tone": "success", "text": "a"}},
+        ),
+        (
+            "_set_value",
+            {
+                "ref": "ref_command",
+                "value": {"do": "toast", "tone": "error", "text": "b", "duration_ms": 60_000},
+            },
         ),
         ("_set_value", {"ref": "ref_command", "value": {"do": "sign-in"}}),
     ]
 
 
-@pytest.mark.parametrize("path", ["//evil.example", "https://evil.example", "/\\evil", "javascript:x", "", "keys"])
+@pytest.mark.parametrize(
+    "path", ["//evil.example", "https://evil.example", "/\\evil", "javascript:x", "", "keys"]
+)
 def test_a_handler_leads_to_a_page_of_ours_only(path: str) -> None:
     (event,) = Event.from_event_type(go_to(path))
     assert event.payload["path"] == "/"
 
 
 # Reflex's own: each makes a Var of its text, or has the browser evaluate one.
-_BANNED = {"call_script", "run_script", "call_function", "redirect", "download", "console_log", "window_alert", "toast"}
+_BANNED = {
+    "call_script",
+    "run_script",
+    "call_function",
+    "redirect",
+    "download",
+    "console_log",
+    "window_alert",
+    "toast",
+}
 _FOR_VIEWS = {"open_page", "sign_out"}
 
 
 def _modules() -> dict[str, ast.Module]:
-    return {str(path.relative_to(_APP)): ast.parse(path.read_text()) for path in sorted(_APP.rglob("*.py"))}
+    return {
+        str(path.relative_to(_APP)): ast.parse(path.read_text())
+        for path in sorted(_APP.rglob("*.py"))
+    }
 
 
 def test_nothing_but_events_py_calls_what_reads_texts_as_code() -> None:

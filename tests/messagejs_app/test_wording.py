@@ -10,7 +10,8 @@ from messagejs_app.wording import device, duration, percent, plural, recipient
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "words"), [(None, "—"), (0.4, "0 ms"), (318, "318 ms"), (1180, "1.18 s"), (150_000, "2.5 min")]
+    ("milliseconds", "words"),
+    [(None, "—"), (0.4, "0 ms"), (318, "318 ms"), (1180, "1.18 s"), (150_000, "2.5 min")],
 )
 def test_a_duration_has_the_unit_that_fits(milliseconds: float | None, words: str) -> None:
     assert duration(milliseconds) == words
@@ -38,7 +39,8 @@ def test_a_phone_number_is_grouped_and_nothing_else_is_touched(stored: str, show
 
 
 @pytest.mark.parametrize(
-    ("name", "initials"), [("Maya Okafor", "MO"), ("ada@example.com", "AE"), ("Ada", "AD"), ("", "?")]
+    ("name", "initials"),
+    [("Maya Okafor", "MO"), ("ada@example.com", "AE"), ("Ada", "AD"), ("", "?")],
 )
 def test_initials(name: str, initials: str) -> None:
     assert initials_of(name) == initials
@@ -56,8 +58,14 @@ def test_the_charts_lines_fall_on_round_numbers(largest: int, top: int) -> None:
             "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0",
             "Edge on Windows",
         ),
-        ("Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36", "Chrome on Android"),
-        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1", "Safari on iPhone"),
+        (
+            "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36",
+            "Chrome on Android",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1",
+            "Safari on iPhone",
+        ),
         ("python-httpx/0.28.1", "python-httpx/0.28.1"),
         ("Mozilla/5.0", "Unknown browser"),
         ("", "Unknown"),

@@ -25,14 +25,18 @@ class Victim:
         found: dict[str, list[str]] = {}
         async with desk.platform.database.engine.connect() as connection:
             for name, table in SQLModel.metadata.tables.items():
-                owner = next((one for one in ("project_id", "user_id") if one in table.columns), None)
+                owner = next(
+                    (one for one in ("project_id", "user_id") if one in table.columns), None
+                )
                 if name in {"projects", "users"}:
                     owner = "id"
                 if owner is None:
                     continue
                 value = project_id if owner == "project_id" or name == "projects" else user_id
                 query = f"SELECT to_jsonb(t)::text FROM {name} t WHERE {owner} = :owner ORDER BY 1"
-                found[name] = list((await connection.execute(text(query), {"owner": value})).scalars())
+                found[name] = list(
+                    (await connection.execute(text(query), {"owner": value})).scalars()
+                )
         return found
 
 
@@ -40,16 +44,24 @@ async def make_victim(desk: Desk) -> Victim:
     mark = f"secret-{uuid4().hex}"
     person = await desk.person(f"{mark} person")
     base = f"/api/v1/projects/{person.project_id}"
-    await person.client.put(base, json={"name": f"{mark} project"}, headers={"sec-fetch-site": "same-origin"})
-    connector = await person.post(f"{base}/connectors", {"type": "sandbox", "name": f"{mark} connector"})
+    await person.client.put(
+        base, json={"name": f"{mark} project"}, headers={"sec-fetch-site": "same-origin"}
+    )
+    connector = await person.post(
+        f"{base}/connectors", {"type": "sandbox", "name": f"{mark} connector"}
+    )
     template = {"name": f"{mark} template", "connectorType": "sandbox", "content": f"Hello {mark}"}
     made = {
         "connector": connector["id"],
         "template": (await person.post(f"{base}/templates", template))["id"],
-        "route": (await person.post(f"{base}/routes", {"name": mark, "steps": [{"channel": "sandbox"}]}))["id"],
+        "route": (
+            await person.post(f"{base}/routes", {"name": mark, "steps": [{"channel": "sandbox"}]})
+        )["id"],
         "key": (await person.post(f"{base}/keys", {"name": f"{mark} key"}))["id"],
         "invitation": (
-            await person.post(f"{base}/invitations", {"email": f"{uuid4().hex}@example.com", "role": "viewer"})
+            await person.post(
+                f"{base}/invitations", {"email": f"{uuid4().hex}@example.com", "role": "viewer"}
+            )
         )["id"],
         "project": person.project_id,
     }

@@ -41,7 +41,9 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Etc/GMT+12", "Asia/Kolkata"])
 @pytest.mark.parametrize("is_binary", [False, True])
-async def test_an_instant_beyond_pythons_reads_as_the_furthest(database: Database, zone: str, is_binary: bool) -> None:
+async def test_an_instant_beyond_pythons_reads_as_the_furthest(
+    database: Database, zone: str, is_binary: bool
+) -> None:
     async with database.raw.connection() as connection:
         await connection.execute("SELECT set_config('TimeZone', %s, false)", (zone,))
         cursor = connection.cursor(binary=is_binary)
@@ -50,14 +52,18 @@ async def test_an_instant_beyond_pythons_reads_as_the_furthest(database: Databas
             row = await cursor.fetchone()
             assert row == (expected,), written
             # Every zone can still show it.
-            assert row[0].astimezone(ZoneInfo("Pacific/Kiritimati")).astimezone(ZoneInfo("Etc/GMT+12"))
+            assert (
+                row[0].astimezone(ZoneInfo("Pacific/Kiritimati")).astimezone(ZoneInfo("Etc/GMT+12"))
+            )
         await connection.execute("RESET TimeZone")
 
 
 async def test_sqlalchemy_reads_them_too(database: Database) -> None:
     async with database.session() as session:
         connection = await session.connection()
-        rows = await connection.execute(text("SELECT 'infinity'::timestamptz, '0044-03-15 BC'::timestamptz"))
+        rows = await connection.execute(
+            text("SELECT 'infinity'::timestamptz, '0044-03-15 BC'::timestamptz")
+        )
         assert rows.one() == (LATEST, EARLIEST)
 
 
@@ -94,7 +100,8 @@ async def test_the_first_request_after_postgres_was_away_succeeds(database: Data
         connection = await session.connection()
         # As a restart does to every connection; the pool does not hear of it.
         await connection.execute(
-            text("SELECT pg_terminate_backend(pid) FROM unnest(CAST(:pids AS int[])) AS p(pid)"), {"pids": pids}
+            text("SELECT pg_terminate_backend(pid) FROM unnest(CAST(:pids AS int[])) AS p(pid)"),
+            {"pids": pids},
         )
     for _ in range(2):
         async with database.raw.connection(timeout=5) as raw:

@@ -37,7 +37,9 @@ def _differences(connection: Connection) -> list[Any]:
         return not (kind == "table" and name is not None and is_partition(name))
 
     options = {"compare_type": True, "compare_server_default": True, "include_name": include}
-    return list(compare_metadata(MigrationContext.configure(connection, opts=options), SQLModel.metadata))
+    return list(
+        compare_metadata(MigrationContext.configure(connection, opts=options), SQLModel.metadata)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +79,16 @@ def test_storage_and_partitioning_are_those_of_the_models(migrated: str) -> None
     with _engine(migrated).connect() as connection:
         partitioned: dict[str, str] = dict(
             connection.execute(
-                text("SELECT partrelid::regclass::text, pg_get_partkeydef(partrelid) FROM pg_partitioned_table")
+                text(
+                    "SELECT partrelid::regclass::text, pg_get_partkeydef(partrelid) FROM pg_partitioned_table"
+                )
             ).all()
         )
         options: dict[str, list[str]] = dict(
             connection.execute(
-                text("SELECT relname, reloptions FROM pg_class WHERE relkind = 'r' AND relname = 'send_queue'")
+                text(
+                    "SELECT relname, reloptions FROM pg_class WHERE relkind = 'r' AND relname = 'send_queue'"
+                )
             ).all()
         )
     tables = SQLModel.metadata.tables
@@ -97,7 +103,9 @@ def test_storage_and_partitioning_are_those_of_the_models(migrated: str) -> None
 def test_upgrading_again_changes_nothing(migrated: str) -> None:
     with _engine(migrated).begin() as connection:
         connection.execute(
-            text("INSERT INTO users VALUES (gen_random_uuid(), now(), now(), 'a@b.c', 'x', '', true, false)")
+            text(
+                "INSERT INTO users VALUES (gen_random_uuid(), now(), now(), 'a@b.c', 'x', '', true, false)"
+            )
         )
     upgrade(migrated)
     with _engine(migrated).connect() as connection:
@@ -108,15 +116,22 @@ def test_upgrading_again_changes_nothing(migrated: str) -> None:
 def test_processes_that_start_together_migrate_once(empty_database: str) -> None:
     code = "import sys; from backend.models.migrate import upgrade; upgrade(sys.argv[1])"
     argv = [sys.executable, "-c", code, empty_database]
-    processes = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    processes = [
+        subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], errors
     with _engine(empty_database).connect() as connection:
         assert _differences(connection) == []
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [(head_revision(),)]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [
+            (head_revision(),)
+        ]
 
 
-async def test_the_revision_is_told_and_none_for_an_empty_database(migrated: str, empty_database: str) -> None:
+async def test_the_revision_is_told_and_none_for_an_empty_database(
+    migrated: str, empty_database: str
+) -> None:
     for url, revision in ((migrated, head_revision()), (empty_database, None)):
         database = Database(url)
         async with database.engine.connect() as connection:
@@ -182,13 +197,17 @@ def test_sends_go_on_while_a_migration_waits_for_a_reader(empty_database: str) -
             time.sleep(0.01)
         reader.rollback()
         migrating.result(60)
-    assert 0.5 < longest_s < 10  # it did wait behind the migration, for its two seconds and not for the reader
+    assert (
+        0.5 < longest_s < 10
+    )  # it did wait behind the migration, for its two seconds and not for the reader
     assert "nightly-dump" in waits[0]
     with _engine(empty_database).connect() as connection:
         assert _differences(connection) == []
 
 
-def test_a_migration_that_never_gets_its_lock_says_who_has_it_and_leaves_what_is_done(empty_database: str) -> None:
+def test_a_migration_that_never_gets_its_lock_says_who_has_it_and_leaves_what_is_done(
+    empty_database: str,
+) -> None:
     config = migrate._config()
     with _engine(empty_database).connect() as connection:
         config.attributes["connection"] = connection
@@ -196,10 +215,14 @@ def test_a_migration_that_never_gets_its_lock_says_who_has_it_and_leaves_what_is
         connection.commit()
     with psycopg.connect(empty_database, application_name="nightly-dump") as reader:
         reader.execute("SELECT count(*) FROM messages")
-        with pytest.raises(migrate.MigrationBlocked, match=r"locked by connection \d+ \(nightly-dump\)"):
+        with pytest.raises(
+            migrate.MigrationBlocked, match=r"locked by connection \d+ \(nightly-dump\)"
+        ):
             upgrade(empty_database, patience_s=0.1)
     with _engine(empty_database).connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0012",)]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [
+            ("0012",)
+        ]
     upgrade(empty_database)
 
 
@@ -222,7 +245,9 @@ def test_a_database_of_a_newer_version_is_left_as_it_is(empty_database: str) -> 
     with pytest.raises(migrate.SchemaTooNew, match="needs code of '9998' or newer"):
         upgrade(empty_database)
     with _engine(empty_database).begin() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("9999",)]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [
+            ("9999",)
+        ]
 
 
 def test_the_schema_says_which_code_can_run_on_it(migrated: str) -> None:
@@ -237,7 +262,11 @@ def test_each_migration_states_the_oldest_code_that_runs_on_its_schema() -> None
     script = ScriptDirectory.from_config(migrate._config())
     stated = {r.revision: getattr(r.module, "oldest_code", None) for r in script.walk_revisions()}
     known = set(stated)
-    silent = sorted(revision for revision, oldest in stated.items() if revision >= "0015" and oldest not in known)
+    silent = sorted(
+        revision
+        for revision, oldest in stated.items()
+        if revision >= "0015" and oldest not in known
+    )
     assert silent == []
     assert all(oldest <= revision for revision, oldest in stated.items() if oldest is not None)
 

@@ -47,7 +47,11 @@ def test_the_first_id_of_an_instant_is_below_every_id_made_then_and_above_those_
     made = new_id()
     after = datetime.now(UTC)
     # One millisecond more on each side: ids hold whole milliseconds.
-    assert first_id(before - timedelta(milliseconds=1)) < made < first_id(after + timedelta(milliseconds=1))
+    assert (
+        first_id(before - timedelta(milliseconds=1))
+        < made
+        < first_id(after + timedelta(milliseconds=1))
+    )
     assert first_id(_at("1970-01-01")) == UUID(int=0)
     # 2026-11-01T00:00:00Z is 1,793,491,200 s = 0x1a19467e800 ms after 1970.
     assert str(first_id(_at("2026-11-01"))) == "01a19467-e800-0000-0000-000000000000"
@@ -124,7 +128,9 @@ def test_a_month_ends_exactly_where_the_next_begins(connection: psycopg.Connecti
     assert _insert_event(connection, boundary) == f"events_p{following:%Y%m}"
 
 
-def test_every_instant_of_the_months_made_ahead_has_its_partition(connection: psycopg.Connection) -> None:
+def test_every_instant_of_the_months_made_ahead_has_its_partition(
+    connection: psycopg.Connection,
+) -> None:
     now = datetime.now(UTC)
     for months in range(MONTHS_AHEAD + 1):
         start = month_start(now, months)

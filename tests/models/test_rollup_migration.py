@@ -31,7 +31,11 @@ def test_messages_from_before_the_rollups_are_counted(empty_database: str) -> No
         command.upgrade(config, "0004")
         connection.execute(text(_INSERT))
         command.upgrade(config, "0005")
-        assert _counts(connection) == [("failure", "400", 1), ("status", "failed", 1), ("status", "sent", 2)]
+        assert _counts(connection) == [
+            ("failure", "400", 1),
+            ("status", "failed", 1),
+            ("status", "sent", 2),
+        ]
         connection.execute(text(_INSERT))
         connection.execute(text("UPDATE messages SET status = 'read' WHERE status = 'sent'"))
         assert _counts(connection) == [

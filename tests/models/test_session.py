@@ -92,7 +92,9 @@ async def test_a_reading_session_keeps_no_change(database: Database) -> None:
 async def test_a_database_error_does_not_show_the_statements_parameters(database: Database) -> None:
     with pytest.raises(DBAPIError) as caught:
         async with database.engine.connect() as connection:
-            await connection.execute(text("SELECT nowhere FROM users WHERE email = :email"), {"email": "hunter2"})
+            await connection.execute(
+                text("SELECT nowhere FROM users WHERE email = :email"), {"email": "hunter2"}
+            )
     assert "nowhere" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
@@ -108,7 +110,10 @@ async def test_making_a_database_connects_to_nothing() -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("postgresql://u:p@h:1/d?sslmode=require", "postgresql+psycopg://u:p@h:1/d?sslmode=require"),
+        (
+            "postgresql://u:p@h:1/d?sslmode=require",
+            "postgresql+psycopg://u:p@h:1/d?sslmode=require",
+        ),
         ("postgres://h/d", "postgresql+psycopg://h/d"),
         ("postgresql+psycopg://h/d", "postgresql+psycopg://h/d"),
     ],
@@ -117,7 +122,9 @@ def test_sqlalchemy_is_told_which_driver(url: str, expected: str) -> None:
     assert sqlalchemy_url(url) == expected
 
 
-async def test_a_process_that_stops_inside_a_transaction_does_not_keep_its_locks(database: Database) -> None:
+async def test_a_process_that_stops_inside_a_transaction_does_not_keep_its_locks(
+    database: Database,
+) -> None:
     """Postgres ends such a connection after the time it shows; a rollback does not take the limit back."""
     show = "SHOW idle_in_transaction_session_timeout"
     for _ in range(2):

@@ -45,7 +45,9 @@ async def make_provider(http: httpx.AsyncClient) -> AsyncIterator[MakeProvider]:
             timeout_s=timeout_s,
             allow_private_network=allow_private_network,
         )
-        made.append(get_provider(provider_type)(parse_credentials(provider_type, credentials), context))
+        made.append(
+            get_provider(provider_type)(parse_credentials(provider_type, credentials), context)
+        )
         return made[-1]
 
     yield make
@@ -55,8 +57,12 @@ async def make_provider(http: httpx.AsyncClient) -> AsyncIterator[MakeProvider]:
 
 @pytest.fixture
 def message() -> Callable[..., OutboundMessage]:
-    def make(to: str = "+14155550123", text: str = "The boat leaves at nine.", **fields: Any) -> OutboundMessage:
-        return OutboundMessage(id=fields.pop("id", "msg_01h455vb4pex5vsknk084sn02q"), to=to, text=text, **fields)
+    def make(
+        to: str = "+14155550123", text: str = "The boat leaves at nine.", **fields: Any
+    ) -> OutboundMessage:
+        return OutboundMessage(
+            id=fields.pop("id", "msg_01h455vb4pex5vsknk084sn02q"), to=to, text=text, **fields
+        )
 
     return make
 
@@ -82,7 +88,11 @@ def server_tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
     path, key_path = tmp_path / "cert.pem", tmp_path / "key.pem"
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     key_path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path, key_path)

@@ -21,13 +21,17 @@ MESSAGE_ID = "msg_01h455vb4pex5vsknk084sn02q"
 
 def maker_of(provider_type: str) -> CallbackMaker:
     maker = CASES[provider_type].callbacks
-    assert maker is not None, f"add callbacks to the case of '{provider_type}' in tests/providers/fakes/_cases.py"
+    assert maker is not None, (
+        f"add callbacks to the case of '{provider_type}' in tests/providers/fakes/_cases.py"
+    )
     return maker
 
 
 def provider_of(provider_type: str, make_provider: MakeProvider) -> Provider[Any]:
     case = CASES[provider_type]
-    return make_provider(provider_type, case.credentials("127.0.0.1", 9), case.base_url("127.0.0.1", 9))
+    return make_provider(
+        provider_type, case.credentials("127.0.0.1", 9), case.base_url("127.0.0.1", 9)
+    )
 
 
 def is_refused(provider: Provider[Any], request: CallbackRequest) -> bool:
@@ -47,11 +51,16 @@ def test_who_reports_says_how_it_writes(provider_type: str) -> None:
     provider = get_provider(provider_type)
     reports = provider.capabilities & {Capability.RECEIPTS, Capability.INBOUND}
     assert bool(reports) == (provider.callback_type is not None)
-    assert Capability.READ_RECEIPTS not in provider.capabilities or Capability.RECEIPTS in provider.capabilities
+    assert (
+        Capability.READ_RECEIPTS not in provider.capabilities
+        or Capability.RECEIPTS in provider.capabilities
+    )
 
 
 @pytest.mark.parametrize("provider_type", [one for one in TYPES if one not in WITH_RECEIPTS])
-def test_who_does_not_report_refuses_every_callback(provider_type: str, make_provider: MakeProvider) -> None:
+def test_who_does_not_report_refuses_every_callback(
+    provider_type: str, make_provider: MakeProvider
+) -> None:
     provider = provider_of(provider_type, make_provider)
     assert is_refused(provider, CallbackRequest(body=b"{}"))
     with pytest.raises(CallbackRefused):
@@ -63,7 +72,9 @@ def test_what_the_provider_signed_is_read(provider_type: str, make_provider: Mak
     provider, maker = provider_of(provider_type, make_provider), maker_of(provider_type)
     assert {"sent", "delivered", "failed"} <= set(maker.words)
     for status, word in maker.words.items():
-        request = maker.request(Reported("id-1", word, code=131026 if status == "failed" else None, reason="Gone"))
+        request = maker.request(
+            Reported("id-1", word, code=131026 if status == "failed" else None, reason="Gone")
+        )
         provider.verify_callback(request)
         (receipt,) = provider.parse_callback(request)
         assert (receipt.status, receipt.provider_message_id) == (status, "id-1")
@@ -82,7 +93,9 @@ def test_our_own_id_comes_back(provider_type: str, make_provider: MakeProvider) 
 
 
 @pytest.mark.parametrize("provider_type", WITH_RECEIPTS)
-def test_what_somebody_else_signed_is_refused(provider_type: str, make_provider: MakeProvider) -> None:
+def test_what_somebody_else_signed_is_refused(
+    provider_type: str, make_provider: MakeProvider
+) -> None:
     provider, maker = provider_of(provider_type, make_provider), maker_of(provider_type)
     good = maker.request(Reported("id-1", maker.words["delivered"]))
     assert not is_refused(provider, good)
@@ -91,7 +104,9 @@ def test_what_somebody_else_signed_is_refused(provider_type: str, make_provider:
     for name in set(good.headers) - {"content-type"}:
         value = good.headers[name]
         for forged in ("", "sha256=", value[:-3], value[:-3] + "abc", value + "=", "é"):
-            assert is_refused(provider, replace(good, headers={**good.headers, name: forged})), forged
+            assert is_refused(provider, replace(good, headers={**good.headers, name: forged})), (
+                forged
+            )
     stranger = type(maker)("another-secret")  # type: ignore[call-arg]  # both makers take their secret
     assert is_refused(provider, stranger.request(Reported("id-1", maker.words["delivered"])))
 

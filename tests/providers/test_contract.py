@@ -44,7 +44,9 @@ Message = Callable[..., OutboundMessage]
 
 
 def case_of(provider_type: str) -> Case:
-    assert provider_type in CASES, f"add '{provider_type}' to CASES in tests/providers/fakes/_cases.py"
+    assert provider_type in CASES, (
+        f"add '{provider_type}' to CASES in tests/providers/fakes/_cases.py"
+    )
     return CASES[provider_type]
 
 
@@ -80,7 +82,9 @@ def test_no_secret_is_kept_as_plain_text(provider_type: str) -> None:
 
 @pytest.mark.parametrize("provider_type", TYPES)
 def test_credentials_survive_storage_and_hide_their_secrets(provider_type: str) -> None:
-    credentials = parse_credentials(provider_type, case_of(provider_type).credentials("mail.example.com", 25))
+    credentials = parse_credentials(
+        provider_type, case_of(provider_type).credentials("mail.example.com", 25)
+    )
     stored = credentials_to_json(credentials)
     assert parse_credentials(provider_type, orjson.loads(stored)) == credentials
     for secret in credentials.secret_values():
@@ -129,7 +133,8 @@ def test_the_recipient_example_is_valid_and_normal(provider_type: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider_type", "to"), [(one, to) for one in TYPES for to in (CASES[one].nonsense if one in CASES else ())]
+    ("provider_type", "to"),
+    [(one, to) for one in TYPES for to in (CASES[one].nonsense if one in CASES else ())],
 )
 def test_a_recipient_that_cannot_exist_is_refused(provider_type: str, to: str) -> None:
     with pytest.raises(InvalidRecipient):
@@ -141,7 +146,9 @@ async def test_a_refused_connection_is_safe_to_repeat(
     provider_type: str, make_provider: MakeProvider, message: Message
 ) -> None:
     case, port = networked(provider_type), refused_port()
-    provider = make_provider(provider_type, case.credentials("127.0.0.1", port), case.base_url("127.0.0.1", port))
+    provider = make_provider(
+        provider_type, case.credentials("127.0.0.1", port), case.base_url("127.0.0.1", port)
+    )
     error = await outcome(provider, outbound(provider, message))
     assert type(error) is Unavailable
     with pytest.raises(Unavailable):
@@ -166,7 +173,9 @@ async def test_what_breaks_after_the_body_was_read_is_uncertain(
     assert case.fault_server is not None
     async with case.fault_server(fault) as server:
         provider = make_provider(
-            provider_type, case.credentials(server.host, server.port), case.base_url(server.host, server.port)
+            provider_type,
+            case.credentials(server.host, server.port),
+            case.base_url(server.host, server.port),
         )
         assert type(await outcome(provider, outbound(provider, message))) is OutcomeUnknown
         # It was not repeated behind our back.
@@ -203,12 +212,16 @@ async def test_a_bare_500_is_uncertain_and_a_bare_429_throttles(
             continue
         async with case.fault_server(fault) as server:  # type: ignore[arg-type]  # literals of a tuple
             provider = make_provider(
-                provider_type, case.credentials(server.host, server.port), case.base_url(server.host, server.port)
+                provider_type,
+                case.credentials(server.host, server.port),
+                case.base_url(server.host, server.port),
             )
             assert type(await outcome(provider, outbound(provider, message))) is expected
 
 
-@pytest.mark.parametrize("fault", ["echo", "read_then_reset", "accept_then_reset", "hang", "garbage", "500"])
+@pytest.mark.parametrize(
+    "fault", ["echo", "read_then_reset", "accept_then_reset", "hang", "garbage", "500"]
+)
 @pytest.mark.parametrize("provider_type", TYPES)
 async def test_no_error_shows_a_secret_or_the_text(
     provider_type: str,
@@ -235,7 +248,10 @@ async def test_no_error_shows_a_secret_or_the_text(
             errors.append(exc)
     # asyncio's own debug log is the event loop's, and names sockets only.
     shown = (
-        "".join("".join(traceback.format_exception(error)) + repr(error.answer) + error.reason for error in errors)
+        "".join(
+            "".join(traceback.format_exception(error)) + repr(error.answer) + error.reason
+            for error in errors
+        )
         + caplog.text
     )
     for secret in provider.hidden:
@@ -269,8 +285,13 @@ async def test_a_text_over_the_limit_is_refused_before_anything_is_sent(
     provider_type: str, make_provider: MakeProvider, message: Message
 ) -> None:
     case, port = case_of(provider_type), refused_port()
-    provider = make_provider(provider_type, case.credentials("127.0.0.1", port), case.base_url("127.0.0.1", port))
+    provider = make_provider(
+        provider_type, case.credentials("127.0.0.1", port), case.base_url("127.0.0.1", port)
+    )
     if provider.text_limit is None:
         pytest.skip("has no limit")
     to = provider.validate_recipient(provider.recipient_example)
-    assert type(await outcome(provider, message(to=to, text="x" * (provider.text_limit + 1)))) is Rejected
+    assert (
+        type(await outcome(provider, message(to=to, text="x" * (provider.text_limit + 1))))
+        is Rejected
+    )

@@ -13,7 +13,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
+from backend.providers._errors import (
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
 from backend.providers._http import (
     Answer,
     Endpoint,
@@ -27,7 +34,9 @@ from tests.providers.fakes import FakeTelegram, FaultServer
 
 
 def endpoint(http: httpx.AsyncClient, url: str, *, timeout_s: float = 2.0) -> Endpoint:
-    return Endpoint(http, "POST", url, {"Content-Type": "application/json"}, timeout_s=timeout_s, title="Fake")
+    return Endpoint(
+        http, "POST", url, {"Content-Type": "application/json"}, timeout_s=timeout_s, title="Fake"
+    )
 
 
 async def failure(http: httpx.AsyncClient, url: str, *, timeout_s: float = 2.0) -> SendError:
@@ -53,16 +62,22 @@ async def test_a_failed_tls_handshake_is_safe_to_repeat(
     assert "certificate" in error.reason
 
 
-async def test_a_connection_that_is_not_accepted_in_time_is_safe_to_repeat(http: httpx.AsyncClient) -> None:
+async def test_a_connection_that_is_not_accepted_in_time_is_safe_to_repeat(
+    http: httpx.AsyncClient,
+) -> None:
     async with FaultServer("hang") as server:  # a TLS handshake that nobody answers
-        error = await failure(http, f"https://127.0.0.1:{server.port}/bot123:token-4711/sendMessage", timeout_s=0.6)
+        error = await failure(
+            http, f"https://127.0.0.1:{server.port}/bot123:token-4711/sendMessage", timeout_s=0.6
+        )
     assert type(error) is Unavailable
     assert error.code == "connect_timeout"
     # aiohttp's own error names the URL.
     assert "token-4711" not in "".join(traceback.format_exception(error))
 
 
-async def test_a_reset_before_the_answer_is_uncertain_even_if_nothing_was_read(http: httpx.AsyncClient) -> None:
+async def test_a_reset_before_the_answer_is_uncertain_even_if_nothing_was_read(
+    http: httpx.AsyncClient,
+) -> None:
     async with FaultServer("accept_then_reset") as server:
         assert type(await failure(http, server.url)) is OutcomeUnknown
 
@@ -91,7 +106,9 @@ async def test_a_success_that_is_no_object_is_uncertain(http: httpx.AsyncClient)
             assert type(await failure(http, server.base_url)) is OutcomeUnknown
 
 
-async def test_a_compressed_answer_is_read_though_none_was_asked_for(http: httpx.AsyncClient) -> None:
+async def test_a_compressed_answer_is_read_though_none_was_asked_for(
+    http: httpx.AsyncClient,
+) -> None:
     async with FakeTelegram() as server:
         server.reply_once(200, gzip.compress(b'{"ok":true}'), {"Content-Encoding": "gzip"})
         answer = await endpoint(http, server.base_url).call(b"{}")
@@ -124,7 +141,10 @@ async def test_connections_are_kept_alive(http: httpx.AsyncClient) -> None:
 
 
 async def test_a_name_that_leads_inside_is_refused_by_the_checking_resolver() -> None:
-    async with open_http_client(limit=2, resolver=CheckingResolver()) as http, FakeTelegram() as server:
+    async with (
+        open_http_client(limit=2, resolver=CheckingResolver()) as http,
+        FakeTelegram() as server,
+    ):
         error = await failure(http, f"http://localhost:{server.port}/")
         assert type(error) is Unavailable
         assert "private" in error.reason
@@ -139,14 +159,18 @@ async def test_a_name_that_leads_inside_is_refused_by_the_checking_resolver() ->
         (504, OutcomeUnknown),
     ],
 )  # fmt: skip
-def test_a_refusal_without_a_known_code_goes_by_its_status(status: int, expected: type[SendError]) -> None:
+def test_a_refusal_without_a_known_code_goes_by_its_status(
+    status: int, expected: type[SendError]
+) -> None:
     answer = Answer(status, {}, httpx.Headers())
     assert type(refusal("Fake", answer, table={})) is expected
     assert type(refusal("Fake", answer, table={}, code=999)) is expected
 
 
 def test_a_known_code_goes_before_the_status() -> None:
-    error = refusal("Fake", Answer(500, {}, httpx.Headers({"Retry-After": "9"})), table={7: Throttled}, code=7)
+    error = refusal(
+        "Fake", Answer(500, {}, httpx.Headers({"Retry-After": "9"})), table={7: Throttled}, code=7
+    )
     assert type(error) is Throttled
     assert (error.code, error.retry_after_s) == ("7", 9.0)
 

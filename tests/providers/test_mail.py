@@ -24,7 +24,14 @@ LINES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3
 
 def written(subject: str = "Hello", name: str = "Clinic", to: str = "ada@example.com") -> bytes:
     sender = mailbox(name, ADDRESS)
-    return compose(sender=sender, to=to, subject=subject, message_id="<1@example.com>", text="Text.", html="<p>x</p>")
+    return compose(
+        sender=sender,
+        to=to,
+        subject=subject,
+        message_id="<1@example.com>",
+        text="Text.",
+        html="<p>x</p>",
+    )
 
 
 def parsed(mail: bytes) -> Message:
@@ -36,7 +43,9 @@ def shown(value: str) -> str:
     return str(make_header(decode_header(value.replace("\r\n", ""))))
 
 
-@pytest.mark.parametrize("text", [BCC, BODY, f"Thank you {BODY}", "a =? b", "=?utf-8?b?DQpCY2M6eg==?=", f"Grüße {BCC}"])
+@pytest.mark.parametrize(
+    "text", [BCC, BODY, f"Thank you {BODY}", "a =? b", "=?utf-8?b?DQpCY2M6eg==?=", f"Grüße {BCC}"]
+)
 def test_what_looks_like_an_encoded_word_is_those_characters(text: str) -> None:
     mail = written(subject=text, name=text[:200])
     email = parsed(mail)
@@ -63,10 +72,14 @@ def test_whatever_the_values_the_headers_are_ours_and_say_them(subject: str, nam
     assert shown(email["Subject"]).strip() == subject.strip()
     head = mail.partition(b"\r\n\r\n")[0].split(b"\r\n")
     assert all(len(line) <= 998 and b"\n" not in line and b"\r" not in line for line in head)
-    assert all(len(word) <= 75 for line in head for word in line.split() if word.startswith(b"=?utf-8?"))
+    assert all(
+        len(word) <= 75 for line in head for word in line.split() if word.startswith(b"=?utf-8?")
+    )
 
 
-@pytest.mark.parametrize("text", ["Your appointment, in words; " * 12 + "end", "w" * 950, "  two  ", "x " * 100])
+@pytest.mark.parametrize(
+    "text", ["Your appointment, in words; " * 12 + "end", "w" * 950, "  two  ", "x " * 100]
+)
 def test_a_long_subject_is_folded_and_stays_whole(text: str) -> None:
     mail = written(subject=text)
     assert shown(parsed(mail)["Subject"]) == text

@@ -47,12 +47,18 @@ async def _fails(names: NameLookups, name: str) -> socket.gaierror:
     return caught.value
 
 
-async def test_names_without_an_answer_stop_no_name_that_resolved_and_no_thread_of_others(dns: SlowDns) -> None:
+async def test_names_without_an_answer_stop_no_name_that_resolved_and_no_thread_of_others(
+    dns: SlowDns,
+) -> None:
     names = NameLookups(dns, threads=8, deadline_s=0.3, stuck_s=0.1)
     assert await names.addresses("good.example") == [ADDRESS]
-    failures = await asyncio.gather(*(_fails(names, f"h{number}.dead.example") for number in range(20)))
+    failures = await asyncio.gather(
+        *(_fails(names, f"h{number}.dead.example") for number in range(20))
+    )
     assert {failure.errno for failure in failures} == {socket.EAI_AGAIN}
-    assert sum(dns.asked[f"h{number}.dead.example"] for number in range(20)) == 4  # half of the threads
+    assert (
+        sum(dns.asked[f"h{number}.dead.example"] for number in range(20)) == 4
+    )  # half of the threads
     assert await names.addresses("Good.example") == [ADDRESS]
     assert dns.asked["good.example"] == 2
     assert await names.addresses("localhost") == [ADDRESS]
@@ -61,7 +67,9 @@ async def test_names_without_an_answer_stop_no_name_that_resolved_and_no_thread_
     assert await asyncio.to_thread(threading.get_ident)
 
 
-async def test_a_new_name_fails_at_once_while_the_threads_are_stuck_and_is_asked_later(dns: SlowDns) -> None:
+async def test_a_new_name_fails_at_once_while_the_threads_are_stuck_and_is_asked_later(
+    dns: SlowDns,
+) -> None:
     names = NameLookups(dns, threads=8, deadline_s=0.3, stuck_s=0.1)
     await asyncio.gather(*(_fails(names, f"h{number}.dead.example") for number in range(4)))
     busy = await _fails(names, "new.example")
@@ -76,7 +84,9 @@ async def test_a_new_name_fails_at_once_while_the_threads_are_stuck_and_is_asked
                 await asyncio.sleep(0.05)
 
 
-async def test_a_name_is_looked_up_once_for_all_who_wait_and_has_one_thread_however_slow(dns: SlowDns) -> None:
+async def test_a_name_is_looked_up_once_for_all_who_wait_and_has_one_thread_however_slow(
+    dns: SlowDns,
+) -> None:
     names = NameLookups(dns, threads=8, deadline_s=0.2)
     await asyncio.gather(*(_fails(names, "h.dead.example") for _ in range(10)))
     await _fails(names, "H.dead.example")
@@ -90,7 +100,9 @@ async def test_what_failed_is_not_asked_again_soon(dns: SlowDns) -> None:
     assert dns.asked["none.example"] == 1
 
 
-async def test_the_last_addresses_stand_in_while_the_dns_of_a_name_does_not_answer(dns: SlowDns) -> None:
+async def test_the_last_addresses_stand_in_while_the_dns_of_a_name_does_not_answer(
+    dns: SlowDns,
+) -> None:
     names = NameLookups(dns, threads=8, deadline_s=0.2)
     await names.addresses("good.example")
     dns.dead.add("good.example")

@@ -22,7 +22,14 @@ PRIVATE = [
     "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a00:1::1", "2001:db8::1",
     "not-an-address", "",
 ]  # fmt: skip
-PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
+PUBLIC = [
+    "1.1.1.1",
+    "8.8.8.8",
+    "2606:4700:4700::1111",
+    "::ffff:8.8.8.8",
+    "64:ff9b::808:808",
+    "2002:808:808::1",
+]
 
 
 @pytest.mark.parametrize("address", PRIVATE)
@@ -35,7 +42,9 @@ def test_outer_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "127.1", "2130706433", "0x7f000001", "017700000001"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "127.1", "2130706433", "0x7f000001", "017700000001"]
+)
 def test_a_literal_is_checked_without_the_resolver(host: str) -> None:
     with pytest.raises(AddressRefused) as caught:
         check_host_literal(host)

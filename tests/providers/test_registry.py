@@ -129,4 +129,6 @@ def test_the_form_of_smtp_offers_its_choices() -> None:
     ],
 )
 def test_only_what_a_send_needs_is_required(provider_type: str, required: list[str]) -> None:
-    assert [field["name"] for field in describe(provider_type)["fields"] if field["required"]] == required
+    assert [
+        field["name"] for field in describe(provider_type)["fields"] if field["required"]
+    ] == required

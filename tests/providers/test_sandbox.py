@@ -25,8 +25,12 @@ def id_of_age(age_s: float) -> str:
     return ids.encode(ids.MESSAGE, UUID(int=(made_ms << 80) | (7 << 76) | (2 << 62) | 1))
 
 
-@pytest.mark.parametrize("to", ["sandbox:delivered", "+14155550123", "ada@example.com", "anything at all"])
-async def test_everybody_gets_the_message(to: str, make_provider: MakeProvider, message: Message) -> None:
+@pytest.mark.parametrize(
+    "to", ["sandbox:delivered", "+14155550123", "ada@example.com", "anything at all"]
+)
+async def test_everybody_gets_the_message(
+    to: str, make_provider: MakeProvider, message: Message
+) -> None:
     accepted = await make_provider("sandbox", {}).send(message(to=to))
     assert accepted.status == "delivered"
     assert accepted.provider_message_id == "sandbox_msg_01h455vb4pex5vsknk084sn02q"
@@ -50,7 +54,9 @@ async def test_a_magic_recipient_has_its_outcome(
 
 
 @pytest.mark.parametrize("to", ["sandbox:throttled", "sandbox:retry"])
-async def test_a_message_of_three_seconds_is_delivered(to: str, make_provider: MakeProvider, message: Message) -> None:
+async def test_a_message_of_three_seconds_is_delivered(
+    to: str, make_provider: MakeProvider, message: Message
+) -> None:
     accepted = await make_provider("sandbox", {}).send(message(to=to, id=id_of_age(3.1)))
     assert accepted.status == "delivered"
 

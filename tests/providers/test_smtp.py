@@ -15,7 +15,14 @@ from typing import Any
 import pytest
 
 from backend.providers._base import OutboundMessage
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
+from backend.providers._errors import (
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
 from backend.providers._network import tls_context
 from backend.providers._registry import parse_credentials
 from backend.providers.smtp import SmtpCredentials, SmtpProvider
@@ -54,7 +61,9 @@ async def test_a_mail_arrives_with_its_headers_and_both_parts(
     fake: FakeSmtp, make_provider: MakeProvider, message: Message
 ) -> None:
     smtp = make_provider("smtp", credentials(fake.port))
-    accepted = await smtp.send(message(TO, "Grüße\n.\nEnd", subject="Ihr Termin: 9 Uhr ⛵", html="<p>Grüße</p>"))
+    accepted = await smtp.send(
+        message(TO, "Grüße\n.\nEnd", subject="Ihr Termin: 9 Uhr ⛵", html="<p>Grüße</p>")
+    )
     mail = fake.mails[0]
     assert (mail.sender, mail.recipients) == ("clinic@example.com", (TO,))
     assert mail.email["From"] == "Harbour Clinic <clinic@example.com>"
@@ -64,7 +73,9 @@ async def test_a_mail_arrives_with_its_headers_and_both_parts(
     assert accepted.provider_message_id == mail.email["Message-ID"]
     assert accepted.answer == {"code": 250, "reply": "2.0.0 queued as 1"}
     assert mail.email["Date"].datetime <= datetime.now(UTC)
-    text, html = (part.get_content().replace("\r\n", "\n").strip() for part in mail.email.iter_parts())
+    text, html = (
+        part.get_content().replace("\r\n", "\n").strip() for part in mail.email.iter_parts()
+    )
     assert (text, html) == ("Grüße\n.\nEnd", "<p>Grüße</p>")
 
 
@@ -90,7 +101,9 @@ async def test_a_plain_mail_has_one_part_and_no_subject_of_ours(
 async def test_a_line_break_in_a_header_is_refused(
     fields: dict[str, str], fake: FakeSmtp, make_provider: MakeProvider, message: Message
 ) -> None:
-    error = await refused(make_provider("smtp", credentials(fake.port)), message(**{"to": TO, **fields}))
+    error = await refused(
+        make_provider("smtp", credentials(fake.port)), message(**{"to": TO, **fields})
+    )
     assert type(error) is Rejected
     assert fake.connections == 0
 
@@ -99,7 +112,9 @@ async def test_what_looks_like_an_encoded_word_arrives_as_those_characters(
     fake: FakeSmtp, make_provider: MakeProvider, message: Message
 ) -> None:
     text = "=?utf-8?q?=0d=0aBcc:z=0d=0a=0d=0aWin?="
-    await make_provider("smtp", credentials(fake.port, fromName=text)).send(message(TO, "Text.", subject=text))
+    await make_provider("smtp", credentials(fake.port, fromName=text)).send(
+        message(TO, "Text.", subject=text)
+    )
     plain = message_from_bytes(fake.mails[0].raw)
     assert plain["Bcc"] is None
     assert str(plain.get_payload()).strip() == "Text."
@@ -111,7 +126,12 @@ async def test_what_cannot_be_written_as_a_mail_is_refused_and_never_uncertain(
     fake: FakeSmtp, make_provider: MakeProvider, message: Message
 ) -> None:
     smtp = make_provider("smtp", credentials(fake.port))
-    for fields in ({"text": "\ud800"}, {"subject": "\ud800"}, {"html": "\udfff"}, {"to": "\ud800@example.com"}):
+    for fields in (
+        {"text": "\ud800"},
+        {"subject": "\ud800"},
+        {"html": "\udfff"},
+        {"to": "\ud800@example.com"},
+    ):
         assert type(await refused(smtp, message(**{"to": TO, **fields}))) is Rejected
     await smtp.send(message(TO))
     assert len(fake.mails) == 1
@@ -201,7 +221,9 @@ async def test_an_idle_connection_is_asked_before_it_is_used(
     assert (len(fake.mails), fake.connections) == (2, 2)
 
 
-async def test_closing_says_goodbye(fake: FakeSmtp, make_provider: MakeProvider, message: Message) -> None:
+async def test_closing_says_goodbye(
+    fake: FakeSmtp, make_provider: MakeProvider, message: Message
+) -> None:
     smtp = make_provider("smtp", credentials(fake.port))
     await smtp.send(message(TO))
     await smtp.aclose()
@@ -241,7 +263,9 @@ async def test_a_cancelled_send_does_not_leave_its_connection_to_the_next(
     make_provider: MakeProvider, message: Message
 ) -> None:
     async with FakeSmtp(latency_s=0.5) as slow:
-        smtp = make_provider("smtp", credentials(slow.port, username="", password="", fromAddress="a@example.com"))
+        smtp = make_provider(
+            "smtp", credentials(slow.port, username="", password="", fromAddress="a@example.com")
+        )
         task = asyncio.create_task(smtp.send(message(TO)))
         await asyncio.sleep(0.2)
         task.cancel()
@@ -264,9 +288,13 @@ async def test_private_hosts_need_the_administrators_leave(
     assert fake.connections == 0
 
 
-async def test_the_check_logs_in_and_names_the_account(fake: FakeSmtp, make_provider: MakeProvider) -> None:
+async def test_the_check_logs_in_and_names_the_account(
+    fake: FakeSmtp, make_provider: MakeProvider
+) -> None:
     health = await make_provider("smtp", credentials(fake.port)).validate()
-    assert health.message.startswith(f"Connected to 127.0.0.1:{fake.port} as 'clinic@example.com'; it answered in ")
+    assert health.message.startswith(
+        f"Connected to 127.0.0.1:{fake.port} as 'clinic@example.com'; it answered in "
+    )
     assert fake.logins == 1
 
 
@@ -288,7 +316,9 @@ async def test_starttls_protects_the_login(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     context, certificate = server_tls
-    async with FakeSmtp(username="clinic@example.com", password="password-4711", tls=context) as server:
+    async with FakeSmtp(
+        username="clinic@example.com", password="password-4711", tls=context
+    ) as server:
         secured = credentials(server.port, security="starttls", host="localhost")
         error = await refused(make_provider("smtp", secured), message(TO))
         assert type(error) is Unavailable
@@ -298,19 +328,27 @@ async def test_starttls_protects_the_login(
         try:
             await make_provider("smtp", secured).send(message(TO))
             by_address = make_provider("smtp", {**secured, "host": "127.0.0.1"})
-            assert type(await refused(by_address, message(TO))) is Unavailable  # the name is checked too
+            assert (
+                type(await refused(by_address, message(TO))) is Unavailable
+            )  # the name is checked too
         finally:
             tls_context.cache_clear()
         assert len(server.mails) == 1
 
 
-async def test_an_address_outside_ascii_needs_smtputf8(make_provider: MakeProvider, message: Message) -> None:
+async def test_an_address_outside_ascii_needs_smtputf8(
+    make_provider: MakeProvider, message: Message
+) -> None:
     async with FakeSmtp() as modern:
-        smtp = make_provider("smtp", credentials(modern.port, username="", password="", fromAddress="a@example.com"))
+        smtp = make_provider(
+            "smtp", credentials(modern.port, username="", password="", fromAddress="a@example.com")
+        )
         await smtp.send(message(smtp.validate_recipient("grüße@example.com")))
         assert modern.mails[0].recipients == ("grüße@example.com",)
     async with SmtpFaultServer("garbage") as old:
-        smtp = make_provider("smtp", credentials(old.port, username="", password="", fromAddress="a@example.com"))
+        smtp = make_provider(
+            "smtp", credentials(old.port, username="", password="", fromAddress="a@example.com")
+        )
         assert type(await refused(smtp, message("grüße@example.com"))) is Rejected
         assert old.data == []
 
@@ -345,7 +383,9 @@ def test_credentials_that_cannot_work_are_refused(values: dict[str, Any], proble
         parse_credentials("smtp", values)
 
 
-@pytest.mark.parametrize("host", ["mail", "mail_relay.internal", "smtp.example.com.", "127.0.0.1", "::1", "[::1]"])
+@pytest.mark.parametrize(
+    "host", ["mail", "mail_relay.internal", "smtp.example.com.", "127.0.0.1", "::1", "[::1]"]
+)
 def test_hosts_that_can_be_looked_up_are_taken(host: str) -> None:
     parse_credentials("smtp", {"host": host, "fromAddress": "a@example.com"})
 

@@ -7,7 +7,14 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from backend.providers._base import OutboundMessage
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
+from backend.providers._errors import (
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
 from backend.providers._registry import parse_credentials
 from backend.providers.telegram import TelegramProvider
 from tests.providers.conftest import MakeProvider
@@ -30,7 +37,9 @@ def telegram(fake: FakeTelegram, make_provider: MakeProvider) -> TelegramProvide
     return provider
 
 
-async def test_a_text_is_sent(fake: FakeTelegram, telegram: TelegramProvider, message: Message) -> None:
+async def test_a_text_is_sent(
+    fake: FakeTelegram, telegram: TelegramProvider, message: Message
+) -> None:
     accepted = await telegram.send(message(to="-100123", text="Grüße\n🚢"))
     assert (accepted.provider_message_id, accepted.status) == ("1", "sent")
     assert fake.received[0].path == f"/bot{TOKEN}/sendMessage"
@@ -118,14 +127,18 @@ async def test_the_check_names_the_bot(fake: FakeTelegram, telegram: TelegramPro
 
 
 def test_a_webhook_secret_is_made_and_kept() -> None:
-    first, second = (parse_credentials("telegram", {"botToken": TOKEN, "webhookSecret": ""}) for _ in range(2))
+    first, second = (
+        parse_credentials("telegram", {"botToken": TOKEN, "webhookSecret": ""}) for _ in range(2)
+    )
     assert first.secret_values()[1] != second.secret_values()[1]
     assert len(first.secret_values()[1]) == 32
     given = parse_credentials("telegram", {"botToken": TOKEN, "webhookSecret": "harbour"})
     assert given.secret_values()[1] == "harbour"
 
 
-@pytest.mark.parametrize("token", ["nonsense", "987654", "123456:a b", "123456:a/../x", "123456:a\nb", "a:b"])
+@pytest.mark.parametrize(
+    "token", ["nonsense", "987654", "123456:a b", "123456:a/../x", "123456:a\nb", "a:b"]
+)
 def test_what_is_no_token_is_refused_without_repeating_it(token: str) -> None:
     with pytest.raises(ValueError, match="botToken") as caught:
         parse_credentials("telegram", {"botToken": token})

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from backend.providers._base import OutboundMessage
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
+from backend.providers._errors import (
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
 from backend.providers._registry import parse_credentials
 from backend.providers.twilio import TwilioProvider
 from tests.providers.conftest import MakeProvider
@@ -76,7 +83,9 @@ async def test_the_environment_of_the_process_changes_nothing(
     assert len(fake.messages) == 1
 
 
-@pytest.mark.parametrize(("code", "expected"), [(code, kind) for kind, codes in ROWS.items() for code in codes])
+@pytest.mark.parametrize(
+    ("code", "expected"), [(code, kind) for kind, codes in ROWS.items() for code in codes]
+)
 async def test_the_code_decides(
     code: int, expected: type[SendError], fake: FakeTwilio, twilio: TwilioProvider, message: Message
 ) -> None:
@@ -88,14 +97,25 @@ async def test_the_code_decides(
         assert error.suppress is (code == 21610)  # STOP
 
 
-async def test_an_unknown_code_goes_by_the_status(fake: FakeTwilio, twilio: TwilioProvider, message: Message) -> None:
-    for status, expected in ((400, Rejected), (401, Unauthorized), (500, OutcomeUnknown), (503, Unavailable)):
+async def test_an_unknown_code_goes_by_the_status(
+    fake: FakeTwilio, twilio: TwilioProvider, message: Message
+) -> None:
+    for status, expected in (
+        (400, Rejected),
+        (401, Unauthorized),
+        (500, OutcomeUnknown),
+        (503, Unavailable),
+    ):
         fake.refuse_once(99999, status=status)
         assert type(await refused(twilio, message())) is expected
 
 
-async def test_the_delay_of_a_429_is_twilios(fake: FakeTwilio, twilio: TwilioProvider, message: Message) -> None:
-    fake.reply_once(429, {"code": 20429, "message": "Too many", "status": 429}, {"Retry-After": "3"})
+async def test_the_delay_of_a_429_is_twilios(
+    fake: FakeTwilio, twilio: TwilioProvider, message: Message
+) -> None:
+    fake.reply_once(
+        429, {"code": 20429, "message": "Too many", "status": 429}, {"Retry-After": "3"}
+    )
     error = await refused(twilio, message())
     assert isinstance(error, Throttled)
     assert error.retry_after_s == 3

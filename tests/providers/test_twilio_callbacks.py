@@ -51,26 +51,40 @@ def twilio(fake: FakeTwilio, make_provider: MakeProvider) -> Provider[Any]:
         ("received", None),
     ],
 )
-def test_each_status_of_theirs_is_one_of_ours_or_no_news(twilio: Provider[Any], word: str, status: str | None) -> None:
+def test_each_status_of_theirs_is_one_of_ours_or_no_news(
+    twilio: Provider[Any], word: str, status: str | None
+) -> None:
     receipts = twilio.parse_callback(TWILIO.request(Reported("SM1", word)))
     assert [one.status for one in receipts] == ([] if status is None else [status])
 
 
 def test_a_stop_suppresses_and_a_failure_without_words_gets_some(twilio: Provider[Any]) -> None:
     (stop,) = twilio.parse_callback(TWILIO.request(Reported("SM1", "undelivered", code=21610)))
-    assert (stop.suppress, stop.code, stop.reason) == (True, "21610", "Twilio reports 'undelivered'.")
+    assert (stop.suppress, stop.code, stop.reason) == (
+        True,
+        "21610",
+        "Twilio reports 'undelivered'.",
+    )
     (other,) = twilio.parse_callback(TWILIO.request(Reported("SM1", "undelivered", code=30005)))
     assert not other.suppress
 
 
 def test_the_signature_is_that_of_the_url_twilio_called(twilio: Provider[Any]) -> None:
     """Behind a proxy the request itself says another scheme and host."""
-    request = TWILIO.request(Reported("SM1", "delivered", message_id="msg_01h455vb4pex5vsknk084sn02q"))
+    request = TWILIO.request(
+        Reported("SM1", "delivered", message_id="msg_01h455vb4pex5vsknk084sn02q")
+    )
     inside = "http://10.0.0.7:8000/api/v1/callbacks/conn_01h455vb4pex5vsknk084sn02q?message=x"
     twilio.verify_callback(replace(request, urls=(inside, *request.urls)))
     with_port = request.urls[0].replace("example.com/", "example.com:443/")
     twilio.verify_callback(replace(request, urls=(with_port,)))
-    for urls in ((), (inside,), (request.urls[0].replace("message=", "other="),), ("https://[::1",), ("http://a:b/",)):
+    for urls in (
+        (),
+        (inside,),
+        (request.urls[0].replace("message=", "other="),),
+        ("https://[::1",),
+        ("http://a:b/",),
+    ):
         with pytest.raises(CallbackRefused):
             twilio.verify_callback(replace(request, urls=urls))
 
@@ -83,16 +97,32 @@ async def test_a_send_asks_for_receipts_where_the_server_is_reachable(
     plain.context = replace(plain.context, callback_url=URL)
     await plain.send(message())
     assert "StatusCallback" not in fake.messages[0].body
-    assert fake.messages[1].body["StatusCallback"] == f"{URL}?message=msg_01h455vb4pex5vsknk084sn02q"
+    assert (
+        fake.messages[1].body["StatusCallback"] == f"{URL}?message=msg_01h455vb4pex5vsknk084sn02q"
+    )
 
 
 def listed(**changes: Any) -> dict[str, Any]:
     now = format_datetime(datetime.now(UTC))
-    found = {"sid": "SM7", "status": "sent", "direction": "outbound-api", "to": "+14155550123", "from": "+14155550100"}
-    return {**found, "body": "The boat leaves at nine.", "date_created": now, "messaging_service_sid": None, **changes}
+    found = {
+        "sid": "SM7",
+        "status": "sent",
+        "direction": "outbound-api",
+        "to": "+14155550123",
+        "from": "+14155550100",
+    }
+    return {
+        **found,
+        "body": "The boat leaves at nine.",
+        "date_created": now,
+        "messaging_service_sid": None,
+        **changes,
+    }
 
 
-async def asked(twilio: Provider[Any], fake: FakeTwilio, message: OutboundMessage, *found: Any) -> str | None:
+async def asked(
+    twilio: Provider[Any], fake: FakeTwilio, message: OutboundMessage, *found: Any
+) -> str | None:
     fake.reply_once(200, {"messages": list(found), "next_page_uri": None, "page_size": 50})
     accepted = await twilio.find_sent(message)
     return None if accepted is None else accepted.provider_message_id
@@ -104,7 +134,11 @@ async def test_twilio_can_be_asked_what_became_of_a_send(
     mine = message(id=ids.encode(ids.MESSAGE, ids.new_id()))
     assert await asked(twilio, fake, mine, listed()) == "SM7"
     query = fake.received[-1].query
-    assert (fake.received[-1].method, query["To"], query["PageSize"]) == ("GET", "+14155550123", "50")
+    assert (fake.received[-1].method, query["To"], query["PageSize"]) == (
+        "GET",
+        "+14155550123",
+        "50",
+    )
     yesterday = format_datetime(datetime.now(UTC) - timedelta(days=1))
     others = [
         listed(body="Another text"),
@@ -124,7 +158,10 @@ async def test_a_messaging_services_messages_are_known_by_it(
     twilio = make_provider("twilio", {**CREDENTIALS, "messagingServiceSid": "MG7"}, fake.base_url)
     mine = message(id=ids.encode(ids.MESSAGE, ids.new_id()))
     assert await asked(twilio, fake, mine, listed()) is None
-    assert await asked(twilio, fake, mine, listed(messaging_service_sid="MG7", **{"from": "+1"})) == "SM7"
+    assert (
+        await asked(twilio, fake, mine, listed(messaging_service_sid="MG7", **{"from": "+1"}))
+        == "SM7"
+    )
 
 
 async def test_a_twilio_that_cannot_say_is_asked_again(

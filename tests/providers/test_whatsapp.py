@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from backend.providers._base import OutboundMessage, ProviderTemplate
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
+from backend.providers._errors import (
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
 from backend.providers.whatsapp import WhatsAppProvider
 from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import FakeWhatsApp
@@ -32,7 +39,9 @@ async def fake() -> AsyncIterator[FakeWhatsApp]:
 
 @pytest.fixture
 def whatsapp(fake: FakeWhatsApp, make_provider: MakeProvider) -> WhatsAppProvider:
-    provider = make_provider("whatsapp", {"phoneNumberId": "123456789", "accessToken": "EAAG-secret"}, fake.base_url)
+    provider = make_provider(
+        "whatsapp", {"phoneNumberId": "123456789", "accessToken": "EAAG-secret"}, fake.base_url
+    )
     assert isinstance(provider, WhatsAppProvider)
     return provider
 
@@ -43,7 +52,9 @@ async def refused(whatsapp: WhatsAppProvider, message: OutboundMessage) -> SendE
     return caught.value
 
 
-async def test_a_text_is_sent(fake: FakeWhatsApp, whatsapp: WhatsAppProvider, message: Message) -> None:
+async def test_a_text_is_sent(
+    fake: FakeWhatsApp, whatsapp: WhatsAppProvider, message: Message
+) -> None:
     accepted = await whatsapp.send(message(text="Grüße"))
     assert accepted.provider_message_id == "wamid.1"
     assert accepted.answer == {"messageStatus": "accepted"}
@@ -60,7 +71,9 @@ async def test_a_text_is_sent(fake: FakeWhatsApp, whatsapp: WhatsAppProvider, me
     }
 
 
-async def test_a_template_is_sent(fake: FakeWhatsApp, whatsapp: WhatsAppProvider, message: Message) -> None:
+async def test_a_template_is_sent(
+    fake: FakeWhatsApp, whatsapp: WhatsAppProvider, message: Message
+) -> None:
     await whatsapp.send(message(template=ProviderTemplate("welcome", "en_US", ("Ada", "nine"))))
     body = fake.received[0].body
     assert body["type"] == "template"
@@ -69,7 +82,10 @@ async def test_a_template_is_sent(fake: FakeWhatsApp, whatsapp: WhatsAppProvider
         "name": "welcome",
         "language": {"code": "en_US"},
         "components": [
-            {"type": "body", "parameters": [{"type": "text", "text": "Ada"}, {"type": "text", "text": "nine"}]}
+            {
+                "type": "body",
+                "parameters": [{"type": "text", "text": "Ada"}, {"type": "text", "text": "nine"}],
+            }
         ],
     }
     await whatsapp.send(message(template=ProviderTemplate("plain", "de")))
@@ -96,7 +112,11 @@ async def test_the_code_decides_whatever_the_status(
     error = await refused(whatsapp, message())
     assert type(error) is expected
     assert (error.code, error.reason) == (str(code), "The details.")
-    assert error.answer == {"httpStatus": status, "message": f"(#{code}) No.", "fbtraceId": "Atrace"}
+    assert error.answer == {
+        "httpStatus": status,
+        "message": f"(#{code}) No.",
+        "fbtraceId": "Atrace",
+    }
 
 
 async def test_a_pair_that_is_too_fast_slows_only_itself(
@@ -109,7 +129,9 @@ async def test_a_pair_that_is_too_fast_slows_only_itself(
     assert (error.retry_after_s or 0) >= 6
 
 
-async def test_an_opt_out_suppresses(fake: FakeWhatsApp, whatsapp: WhatsAppProvider, message: Message) -> None:
+async def test_an_opt_out_suppresses(
+    fake: FakeWhatsApp, whatsapp: WhatsAppProvider, message: Message
+) -> None:
     for code, suppress in ((131050, True), (131026, False)):
         fake.refuse_once(code)
         error = await refused(whatsapp, message())
@@ -120,7 +142,12 @@ async def test_an_opt_out_suppresses(fake: FakeWhatsApp, whatsapp: WhatsAppProvi
 async def test_an_unknown_code_goes_by_the_status(
     fake: FakeWhatsApp, whatsapp: WhatsAppProvider, message: Message
 ) -> None:
-    for status, expected in ((400, Rejected), (500, OutcomeUnknown), (503, Unavailable), (429, Throttled)):
+    for status, expected in (
+        (400, Rejected),
+        (500, OutcomeUnknown),
+        (503, Unavailable),
+        (429, Throttled),
+    ):
         fake.refuse_once(999999, status=status)
         assert type(await refused(whatsapp, message())) is expected
 
@@ -128,7 +155,13 @@ async def test_an_unknown_code_goes_by_the_status(
 async def test_an_answer_without_an_id_is_uncertain(
     fake: FakeWhatsApp, whatsapp: WhatsAppProvider, message: Message
 ) -> None:
-    bodies: list[dict[str, Any]] = [{}, {"messages": []}, {"messages": [{"id": 5}]}, {"messages": "x"}, {"error": "x"}]
+    bodies: list[dict[str, Any]] = [
+        {},
+        {"messages": []},
+        {"messages": [{"id": 5}]},
+        {"messages": "x"},
+        {"error": "x"},
+    ]
     for body in bodies:
         fake.reply_once(200, body)
         assert type(await refused(whatsapp, message())) is OutcomeUnknown
@@ -144,7 +177,9 @@ async def test_a_token_that_meta_repeats_is_hidden(
 
 async def test_the_check_names_the_account(fake: FakeWhatsApp, whatsapp: WhatsAppProvider) -> None:
     health = await whatsapp.validate()
-    assert health.message.startswith("Connected to WhatsApp Cloud API: account 'Harbour Clinic' answered in ")
+    assert health.message.startswith(
+        "Connected to WhatsApp Cloud API: account 'Harbour Clinic' answered in "
+    )
     assert fake.received[0].path == "/v23.0/123456789"
     fake.refuse_once(100, "Object with ID '123456789' does not exist")
     with pytest.raises(Unauthorized, match="does not exist"):

@@ -12,7 +12,12 @@ from backend.providers._errors import CallbackRefused
 from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import Reported, WhatsAppCallbacks
 
-CREDENTIALS = {"phoneNumberId": "123456789", "accessToken": "EAAG-1", "appSecret": "app-1", "verifyToken": "word-1"}
+CREDENTIALS = {
+    "phoneNumberId": "123456789",
+    "accessToken": "EAAG-1",
+    "appSecret": "app-1",
+    "verifyToken": "word-1",
+}
 META = WhatsAppCallbacks("app-1")
 
 
@@ -21,10 +26,16 @@ def handshake(**values: str) -> CallbackRequest:
     return CallbackRequest(query="&".join(f"hub.{name}={value}" for name, value in asked.items()))
 
 
-def test_the_handshake_echoes_the_challenge_to_who_knows_the_word(make_provider: MakeProvider) -> None:
+def test_the_handshake_echoes_the_challenge_to_who_knows_the_word(
+    make_provider: MakeProvider,
+) -> None:
     provider = make_provider("whatsapp", CREDENTIALS)
     assert provider.answer_handshake(handshake()) == "1158201444"
-    for wrong in (handshake(verify_token="word-2"), handshake(mode="unsubscribe"), CallbackRequest()):
+    for wrong in (
+        handshake(verify_token="word-2"),
+        handshake(mode="unsubscribe"),
+        CallbackRequest(),
+    ):
         with pytest.raises(CallbackRefused):
             provider.answer_handshake(wrong)
 
@@ -39,7 +50,14 @@ def test_without_its_secrets_a_connector_believes_nobody(make_provider: MakeProv
 
 def test_one_bad_item_does_not_take_the_others_with_it(make_provider: MakeProvider) -> None:
     good = [META.status(Reported(f"wamid.{number}", "delivered")) for number in range(3)]
-    bad = [None, 7, {}, {"id": 5, "status": "read"}, {"id": "", "status": "read"}, {"id": "wamid.9", "status": "new"}]
+    bad = [
+        None,
+        7,
+        {},
+        {"id": 5, "status": "read"},
+        {"id": "", "status": "read"},
+        {"id": "wamid.9", "status": "new"},
+    ]
     mixed = [good[0], *bad[:3], good[1], *bad[3:], good[2]]
     receipts = make_provider("whatsapp", CREDENTIALS).parse_callback(META.signed(META.body(mixed)))
     assert [one.provider_message_id for one in receipts] == ["wamid.0", "wamid.1", "wamid.2"]
@@ -48,12 +66,21 @@ def test_one_bad_item_does_not_take_the_others_with_it(make_provider: MakeProvid
 def test_odd_fields_of_a_status_do_not_lose_it(make_provider: MakeProvider) -> None:
     status = META.status(Reported("wamid.1", "failed"))
     odd = {**status, "timestamp": "soon", "errors": "many", "biz_opaque_callback_data": {"a": 1}}
-    (receipt,) = make_provider("whatsapp", CREDENTIALS).parse_callback(META.signed(META.body([odd])))
-    assert (receipt.status, receipt.at, receipt.code, receipt.message_id) == ("failed", None, "", None)
+    (receipt,) = make_provider("whatsapp", CREDENTIALS).parse_callback(
+        META.signed(META.body([odd]))
+    )
+    assert (receipt.status, receipt.at, receipt.code, receipt.message_id) == (
+        "failed",
+        None,
+        "",
+        None,
+    )
 
 
 def test_the_receipt_has_metas_time_and_its_details(make_provider: MakeProvider) -> None:
-    reported = Reported("wamid.1", "failed", code=131026, reason="Not on WhatsApp", at=1_700_000_000)
+    reported = Reported(
+        "wamid.1", "failed", code=131026, reason="Not on WhatsApp", at=1_700_000_000
+    )
     (receipt,) = make_provider("whatsapp", CREDENTIALS).parse_callback(META.request(reported))
     assert receipt.at == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
     assert (receipt.code, receipt.reason, receipt.suppress) == ("131026", "Not on WhatsApp", False)
@@ -69,5 +96,7 @@ def test_statuses_of_the_apps_other_numbers_are_left_alone(make_provider: MakePr
     other = WhatsAppCallbacks("app-1", phone_number_id="987654321")
     provider = make_provider("whatsapp", CREDENTIALS)
     assert provider.parse_callback(other.request(Reported("wamid.1", "delivered"))) == []
-    bare = orjson.dumps({"entry": [{"changes": [{"value": {"statuses": [{"id": "wamid.1", "status": "read"}]}}]}]})
+    bare = orjson.dumps(
+        {"entry": [{"changes": [{"value": {"statuses": [{"id": "wamid.1", "status": "read"}]}}]}]}
+    )
     assert [one.status for one in provider.parse_callback(META.signed(bare))] == ["read"]

@@ -45,7 +45,14 @@ def messagejs(
     argv = [sys.executable, "-P", "-m", "backend.runtime.cli", *arguments]
     environment = clean_environment() | (env or {})
     return subprocess.run(
-        argv, cwd=cwd, env=environment, text=True, capture_output=True, timeout=60, check=False, input=given
+        argv,
+        cwd=cwd,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        input=given,
     )
 
 
@@ -53,7 +60,11 @@ class Up:
     """One `messagejs up`; the dashboard is left out unless it `has_pages`."""
 
     def __init__(
-        self, data_dir: Path, *arguments: str, has_pages: bool = False, env: dict[str, str] | None = None
+        self,
+        data_dir: Path,
+        *arguments: str,
+        has_pages: bool = False,
+        env: dict[str, str] | None = None,
     ) -> None:
         self.data_dir = data_dir
         self._environment = env or {}
@@ -69,7 +80,11 @@ class Up:
         argv += ["--data-dir", str(self.data_dir), "--port", str(self.port), *self._arguments]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                argv, cwd=self.data_dir.parent, env=clean_environment() | self._environment, stdout=log, stderr=log
+                argv,
+                cwd=self.data_dir.parent,
+                env=clean_environment() | self._environment,
+                stdout=log,
+                stderr=log,
             )
 
     def until(self, condition: Callable[[], bool], what: str, patience_s: float = 60.0) -> None:
@@ -86,12 +101,16 @@ class Up:
 
     def is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=3) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/readyz", timeout=3
+            ) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 
-    def call(self, path: str, body: dict[str, Any] | None = None, token: str = "") -> dict[str, Any]:
+    def call(
+        self, path: str, body: dict[str, Any] | None = None, token: str = ""
+    ) -> dict[str, Any]:
         """Return the JSON answer to a GET, or to a POST of `body`."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         method, url = ("GET" if body is None else "POST"), f"http://127.0.0.1:{self.port}{path}"

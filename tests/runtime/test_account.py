@@ -15,8 +15,12 @@ from backend.runtime.embedded import EmbeddedServers
 from backend.runtime.process import processes_in
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="without root's rights the servers run as whoever starts them"),
-    pytest.mark.skipif(shutil.which("useradd", path="/usr/sbin:/sbin") is None, reason="no useradd"),
+    pytest.mark.skipif(
+        os.geteuid() != 0, reason="without root's rights the servers run as whoever starts them"
+    ),
+    pytest.mark.skipif(
+        shutil.which("useradd", path="/usr/sbin:/sbin") is None, reason="no useradd"
+    ),
 ]
 
 
@@ -53,7 +57,9 @@ def test_what_a_shared_account_had_is_taken_over_and_nothing_beyond_it(tmp_path:
         _nobody().own(path)
     own = _own()
     own.take_over(had)
-    owners = [path.lstat().st_uid for path in (had, had / "deep", had / "deep" / "file", had / "symbolic")]
+    owners = [
+        path.lstat().st_uid for path in (had, had / "deep", had / "deep" / "file", had / "symbolic")
+    ]
     assert owners == [own.uid] * 4
     assert elsewhere.stat().st_uid == 0
 

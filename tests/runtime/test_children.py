@@ -75,9 +75,13 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_program_that_cannot_stay_alive_is_given_up_with_its_last_words(tmp_path: Path) -> None:
+async def test_a_program_that_cannot_stay_alive_is_given_up_with_its_last_words(
+    tmp_path: Path,
+) -> None:
     program = Script("print('no such table'); raise SystemExit(3)", tmp_path)
-    with pytest.raises(ProcessKeepsDying, match=r"script died 3 times .*exit code 3.*\n  no such table"):
+    with pytest.raises(
+        ProcessKeepsDying, match=r"script died 3 times .*exit code 3.*\n  no such table"
+    ):
         await _child(program, Lines()).run()
     assert program.starts == 3
 
@@ -111,10 +115,10 @@ async def test_ready_means_that_the_probe_said_so(tmp_path: Path) -> None:
     await running
 
 
-async def test_a_program_that_ignores_the_request_to_stop_is_killed_after_its_patience(tmp_path: Path) -> None:
-    code = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
-    )
+async def test_a_program_that_ignores_the_request_to_stop_is_killed_after_its_patience(
+    tmp_path: Path,
+) -> None:
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
     output = Lines()
     child = _child(Script(code, tmp_path), output)
     running = asyncio.create_task(child.run())
@@ -126,7 +130,9 @@ async def test_a_program_that_ignores_the_request_to_stop_is_killed_after_its_pa
     assert output.remarks == ["script did not stop in time, killing it"]
 
 
-async def test_a_program_that_was_ready_and_does_not_answer_any_more_is_started_again(tmp_path: Path) -> None:
+async def test_a_program_that_was_ready_and_does_not_answer_any_more_is_started_again(
+    tmp_path: Path,
+) -> None:
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     program, output = Script(deaf, tmp_path), Lines()
     program.answers = tmp_path / "answers"
@@ -138,15 +144,22 @@ async def test_a_program_that_was_ready_and_does_not_answer_any_more_is_started_
     await asyncio.sleep(0.8)
     assert child.identity == first
     program.answers.unlink()
-    await _until(lambda: child.identity not in {None, first})  # though it ignores the request to end
+    await _until(
+        lambda: child.identity not in {None, first}
+    )  # though it ignores the request to end
     program.answers = None
     assert output.remarks == ["script does not answer, ending it", "script died, starting it again"]
     await child.stop(0.1)
     await running
 
 
-async def test_what_kept_a_program_from_becoming_ready_is_put_right_before_the_next_start(tmp_path: Path) -> None:
-    program, output = Script("print('file is corrupt'); raise SystemExit(1)", tmp_path, tmp_path / "never"), Lines()
+async def test_what_kept_a_program_from_becoming_ready_is_put_right_before_the_next_start(
+    tmp_path: Path,
+) -> None:
+    program, output = (
+        Script("print('file is corrupt'); raise SystemExit(1)", tmp_path, tmp_path / "never"),
+        Lines(),
+    )
     with pytest.raises(ProcessKeepsDying):
         await _child(program, output).run()
     assert program.repaired_after == ["file is corrupt"] * 3
@@ -196,7 +209,9 @@ async def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
         "    await process.wait()\n"
         "asyncio.run(main())\n"
     )
-    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
     assert parent.stdout is not None
     child = psutil.Process(int(await parent.stdout.readline()))
     parent.kill()

@@ -55,7 +55,9 @@ def test_data_survives_a_stop_and_a_start(own_servers: EmbeddedServers) -> None:
 def test_committed_rows_survive_kill_9(own_servers: EmbeddedServers, short_dir: Path) -> None:
     _write(own_servers)
     before = _kept_rows(own_servers)
-    for pid in processes_in(short_dir / "own" / "postgres") + processes_in(short_dir / "own" / "valkey"):
+    for pid in processes_in(short_dir / "own" / "postgres") + processes_in(
+        short_dir / "own" / "valkey"
+    ):
         # A backend of a connection that was just closed may be gone by now.
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -87,8 +89,12 @@ def test_valkey_asks_for_its_password(own_servers: EmbeddedServers) -> None:
     assert redis.Redis.from_url(own_servers.redis_url).ping()
 
 
-def test_the_servers_passwords_stand_in_no_argument(own_servers: EmbeddedServers, short_dir: Path) -> None:
-    passwords = [(short_dir / "own" / name).read_text() for name in ("postgres-password", "valkey-password")]
+def test_the_servers_passwords_stand_in_no_argument(
+    own_servers: EmbeddedServers, short_dir: Path
+) -> None:
+    passwords = [
+        (short_dir / "own" / name).read_text() for name in ("postgres-password", "valkey-password")
+    ]
     for server in (own_servers.postgres, own_servers.valkey):
         argv = " ".join(server.command().argv)
         assert not any(password in argv for password in passwords)
@@ -103,7 +109,9 @@ async def test_a_file_that_valkey_cannot_read_is_put_aside_and_valkey_starts_emp
     """It holds bells and counters, and nothing that is nowhere else."""
     directory = short_dir / f"torn-{damage[-8:]}"
     valkey = EmbeddedValkey(Layout(directory))
-    remarks = await _run_valkey(valkey, lambda client: client.mset({f"key-{n}": "x" * 100 for n in range(50)}))
+    remarks = await _run_valkey(
+        valkey, lambda client: client.mset({f"key-{n}": "x" * 100 for n in range(50)})
+    )
     assert remarks == []
     torn = directory / "valkey" / "appendonlydir" / damage
     content = bytearray(torn.read_bytes())
@@ -133,7 +141,9 @@ async def _run_valkey(valkey: EmbeddedValkey, use: Callable[[redis.Redis], objec
 
 def test_text_is_utf_8_and_sorted_the_same_everywhere(own_servers: EmbeddedServers) -> None:
     with psycopg.connect(own_servers.database_url) as connection:
-        row = connection.execute("SELECT datlocale, pg_encoding_to_char(encoding) FROM pg_database").fetchone()
+        row = connection.execute(
+            "SELECT datlocale, pg_encoding_to_char(encoding) FROM pg_database"
+        ).fetchone()
     assert row == ("C.UTF-8", "UTF8")
 
 

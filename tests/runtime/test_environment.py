@@ -79,7 +79,9 @@ def test_a_relative_data_directory_stays_where_the_command_was_given(tmp_path: P
 
 
 def test_other_commands_find_a_running_supervisor(tmp_path: Path) -> None:
-    running = Running(Identity.of(os.getpid()), "http://127.0.0.1:1", {"DATABASE_URL": "postgresql://x@/y"})
+    running = Running(
+        Identity.of(os.getpid()), "http://127.0.0.1:1", {"DATABASE_URL": "postgresql://x@/y"}
+    )
     DataDir(tmp_path).announce(running)
     environment = Environment({"MESSAGEJS_DATA_DIR": str(tmp_path)})
     assert environment.join_running() == running
@@ -89,7 +91,9 @@ def test_other_commands_find_a_running_supervisor(tmp_path: Path) -> None:
 
 def test_a_set_database_goes_before_a_running_supervisor(tmp_path: Path) -> None:
     os.environ["DATABASE_URL"] = "postgresql://mine@/db"
-    DataDir(tmp_path).announce(Running(Identity.of(os.getpid()), "http://x", {"DATABASE_URL": "postgresql://x@/y"}))
+    DataDir(tmp_path).announce(
+        Running(Identity.of(os.getpid()), "http://x", {"DATABASE_URL": "postgresql://x@/y"})
+    )
     environment = Environment({"MESSAGEJS_DATA_DIR": str(tmp_path)})
     assert environment.join_running() is None
     assert environment.settings().require_database_url() == "postgresql://mine@/db"

@@ -33,7 +33,9 @@ def _publish(tree: Path, home: Path) -> Path:
     return site
 
 
-def test_what_was_built_from_these_sources_is_served_without_a_build(tree: Path, tmp_path: Path) -> None:
+def test_what_was_built_from_these_sources_is_served_without_a_build(
+    tree: Path, tmp_path: Path
+) -> None:
     site = _publish(tree, tree / ".web")
     assert Frontend(tree, tmp_path).ensure_site(pytest.fail) == site
 
@@ -45,7 +47,13 @@ def test_a_build_in_the_data_directory_is_found_too(tree: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "changed",
-    ["rxconfig.py", "messagejs_app/new.py", "assets/style.css", "reflex.lock/bun.lock", "backend/providers/smtp.py"],
+    [
+        "rxconfig.py",
+        "messagejs_app/new.py",
+        "assets/style.css",
+        "reflex.lock/bun.lock",
+        "backend/providers/smtp.py",
+    ],
 )
 def test_a_build_is_stale_when_a_source_changed(tree: Path, tmp_path: Path, changed: str) -> None:
     _publish(tree, tree / ".web")
@@ -59,7 +67,9 @@ def test_a_build_is_stale_when_a_source_went_away(tree: Path, tmp_path: Path) ->
     assert Frontend(tree, tmp_path).fresh_site() is None
 
 
-def test_a_build_stays_fresh_when_only_services_or_caches_change(tree: Path, tmp_path: Path) -> None:
+def test_a_build_stays_fresh_when_only_services_or_caches_change(
+    tree: Path, tmp_path: Path
+) -> None:
     site = _publish(tree, tree / ".web")
     (tree / "backend" / "services" / "sending.py").write_text("other decisions")
     (tree / "messagejs_app" / "__pycache__").mkdir()

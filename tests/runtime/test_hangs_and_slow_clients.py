@@ -90,14 +90,20 @@ def _what_came(clients: list[socket.socket]) -> Counter[str]:
     return counts
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address of this machine on Linux alone")
-def test_thousands_of_slow_bodies_leave_health_quick_for_others(product: Up, many_files: None) -> None:
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="127.0.0.2 is an address of this machine on Linux alone"
+)
+def test_thousands_of_slow_bodies_leave_health_quick_for_others(
+    product: Up, many_files: None
+) -> None:
     with ExitStack() as stack:
         clients = _slow_bodies(product.port, stack)
         times = sorted(_probe_s(product.port) for _ in range(100))
         assert times[94] < 0.25
         # They do not stay: over the connections of an address closed, over its slow bodies refused, the rest too late.
-        product.until(lambda: _what_came(clients)["waits"] <= _KEPT, f"at most {_KEPT} slow bodies wait")
+        product.until(
+            lambda: _what_came(clients)["waits"] <= _KEPT, f"at most {_KEPT} slow bodies wait"
+        )
         product.until(lambda: _what_came(clients)["waits"] == 0, "no slow body waits")
         came = _what_came(clients)
         assert came["429"] > 0
@@ -109,7 +115,10 @@ def test_a_web_process_that_hangs_is_replaced(product: Up) -> None:
     [serving] = psutil.Process(product.pid_of("web")).children()
     serving.send_signal(signal.SIGSTOP)
     parent = psutil.Process(product.pid_of("web"))
-    product.until(lambda: [child.pid for child in parent.children()] not in ([], [serving.pid]), "another web process")
+    product.until(
+        lambda: [child.pid for child in parent.children()] not in ([], [serving.pid]),
+        "another web process",
+    )
     product.until(product.is_ready, "ready again")
     assert "watchdog.ended" in product.log()
 

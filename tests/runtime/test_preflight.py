@@ -45,11 +45,18 @@ def good(servers: EmbeddedServers, make_database: Callable[[], str]) -> dict[str
     """Variables with which everything starts: a database written with these secrets, and a free port."""
     url = make_database()
     upgrade(url)
-    return {"DATABASE_URL": url, "REDIS_URL": servers.redis_url, "PORT": str(free_port()), **_SECRETS}
+    return {
+        "DATABASE_URL": url,
+        "REDIS_URL": servers.redis_url,
+        "PORT": str(free_port()),
+        **_SECRETS,
+    }
 
 
 @pytest.fixture
-def start(good: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., str]]:
+def start(
+    good: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[..., str]]:
     """Return a function that does what a start does first, and returns what it says; empty: it goes on."""
     before = dict(os.environ)
     monkeypatch.chdir(tmp_path)
@@ -87,14 +94,26 @@ def start(good: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "cd" * 32,
             "ENCRYPTION_KEY is not the one that this database's connectors are encrypted with",
         ),
-        ("KEY_PEPPER", "q" * 32, "KEY_PEPPER is not the one that this database's API keys are hashed with"),
-        ("ENCRYPTION_KEY_PREVIOUS", "abc", "ENCRYPTION_KEY_PREVIOUS: needs old values of ENCRYPTION_KEY"),
+        (
+            "KEY_PEPPER",
+            "q" * 32,
+            "KEY_PEPPER is not the one that this database's API keys are hashed with",
+        ),
+        (
+            "ENCRYPTION_KEY_PREVIOUS",
+            "abc",
+            "ENCRYPTION_KEY_PREVIOUS: needs old values of ENCRYPTION_KEY",
+        ),
         ("SENTRY_DSN", "junk", "SENTRY_DSN: must be the DSN that Sentry shows"),
         ("API_BASE_URL", "host", "API_BASE_URL=host: must be a URL with its scheme"),
         ("REDIS_URL", "host:6379", "REDIS_URL: must start with redis://"),
         ("REDIS_URL", "redis://host/abc", "REDIS_URL: names a database that is not a number"),
         ("DATABASE_URL", "postgresql://mj:p@ss:w/o#r@host/db", "DATABASE_URL: cannot be read"),
-        ("DATABASE_URL", "postgresql://mj@host/db?surprise=1", "DATABASE_URL cannot be read by Postgres's client"),
+        (
+            "DATABASE_URL",
+            "postgresql://mj@host/db?surprise=1",
+            "DATABASE_URL cannot be read by Postgres's client",
+        ),
     ],
 )
 def test_what_keeps_a_process_from_starting_the_doctor_names_too(
@@ -262,14 +281,18 @@ def test_the_doctor_passes_on_a_host_where_the_product_runs(
     assert "1 web and 1 worker processes run" in done.stdout
 
 
-def test_the_doctor_does_not_take_another_server_for_its_own(good: dict[str, str], tmp_path: Path) -> None:
+def test_the_doctor_does_not_take_another_server_for_its_own(
+    good: dict[str, str], tmp_path: Path
+) -> None:
     with socket_server() as port:
         done = messagejs("doctor", cwd=tmp_path, env=good | {"PORT": str(port)})
     assert done.returncode == 1
     assert f"127.0.0.1:{port} cannot be used" in done.stdout
 
 
-def test_a_worker_waits_for_its_database(good: dict[str, str], run: Callable[[str, dict[str, str]], Running]) -> None:
+def test_a_worker_waits_for_its_database(
+    good: dict[str, str], run: Callable[[str, dict[str, str]], Running]
+) -> None:
     """It could not even compare its keys; and to die again and again helps nobody."""
     url = good["DATABASE_URL"]
     [sockets] = parse_qs(urlsplit(url).query)["host"]

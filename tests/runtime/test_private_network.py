@@ -45,7 +45,9 @@ def test_private_hosts_are_never_allowed_by_itself_behind_a_proxy_or_a_public_ur
     environment = Environment()
     before = dict(os.environ)
     try:
-        _prepare_environment(environment, environment.settings(), DataDir(tmp_path), Printer("json"))
+        _prepare_environment(
+            environment, environment.settings(), DataDir(tmp_path), Printer("json")
+        )
         assert environment.settings().allow_private_network is is_allowed
     finally:
         for name in os.environ.keys() - before.keys():

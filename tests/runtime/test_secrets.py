@@ -69,7 +69,9 @@ def test_a_lost_signing_secret_only_ends_log_ins(tmp_path: Path) -> None:
     data_dir = DataDir(tmp_path)
     made = secrets.generate_missing(data_dir, set())
     (tmp_path / "postgres").mkdir()
-    data_dir.secrets_path.write_text("".join(f"{n}={v}\n" for n, v in made.items() if n != "JWT_SECRET"))
+    data_dir.secrets_path.write_text(
+        "".join(f"{n}={v}\n" for n, v in made.items() if n != "JWT_SECRET")
+    )
     again = secrets.generate_missing(data_dir, set())
     assert again["KEY_PEPPER"] == made["KEY_PEPPER"]
     assert again["JWT_SECRET"] != made["JWT_SECRET"]

@@ -50,7 +50,10 @@ def test_the_servers_see_none_of_our_secrets(up: Up) -> None:
 def test_a_second_one_on_the_same_data_says_that_one_runs(up: Up, tmp_path: Path) -> None:
     done = messagejs("up", "--no-dashboard", "--data-dir", str(up.data_dir), cwd=tmp_path)
     assert done.returncode == 2
-    assert f"already runs on {up.data_dir} (pid {up.running.pid}, http://127.0.0.1:{up.port})" in done.stderr
+    assert (
+        f"already runs on {up.data_dir} (pid {up.running.pid}, http://127.0.0.1:{up.port})"
+        in done.stderr
+    )
 
 
 def test_the_doctor_finds_the_running_one_healthy(up: Up, tmp_path: Path) -> None:
@@ -68,7 +71,14 @@ def test_migrate_finds_the_running_one(up: Up, tmp_path: Path) -> None:
 
 def test_create_admin_makes_an_account_that_logs_in_and_administers(up: Up, tmp_path: Path) -> None:
     def create(password: str) -> tuple[int, str]:
-        arguments = ("create-admin", "--email", "Root@Example.com", "--password-stdin", "--data-dir", str(up.data_dir))
+        arguments = (
+            "create-admin",
+            "--email",
+            "Root@Example.com",
+            "--password-stdin",
+            "--data-dir",
+            str(up.data_dir),
+        )
         done = messagejs(*arguments, cwd=tmp_path, given=password + "\n")
         return done.returncode, done.stdout + done.stderr
 
@@ -97,7 +107,10 @@ def test_a_killed_process_of_the_web_server_comes_back(up: Up) -> None:
     web = psutil.Process(up.pid_of("web"))
     [victim] = web.children()
     victim.kill()
-    up.until(lambda: [child.pid for child in web.children()] not in ([], [victim.pid]), "another web process")
+    up.until(
+        lambda: [child.pid for child in web.children()] not in ([], [victim.pid]),
+        "another web process",
+    )
     up.until(up.is_ready, "ready again")
 
 
@@ -126,7 +139,9 @@ def test_sigterm_stops_everything_in_time(up: Up) -> None:
     assert not alive, f"left over: {alive}"  # the last test that uses it: nobody starts it again
 
 
-def test_with_another_key_than_the_database_was_written_with_it_does_not_start(up: Up, tmp_path: Path) -> None:
+def test_with_another_key_than_the_database_was_written_with_it_does_not_start(
+    up: Up, tmp_path: Path
+) -> None:
     arguments = ("up", "--no-dashboard", "--port", str(up.port), "--data-dir", str(up.data_dir))
     done = messagejs(*arguments, cwd=tmp_path, env={"KEY_PEPPER": "q" * 32})
     assert done.returncode == 2
@@ -139,7 +154,9 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = messagejs("up", "--no-dashboard", "--port", str(port), "--data-dir", "data", cwd=tmp_path)
+        done = messagejs(
+            "up", "--no-dashboard", "--port", str(port), "--data-dir", "data", cwd=tmp_path
+        )
     assert done.returncode == 2
     assert f"127.0.0.1:{port} cannot be used" in done.stderr
     assert "--port" in done.stderr
@@ -148,7 +165,9 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
 
 def test_a_data_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = messagejs("up", "--no-dashboard", "--data-dir", str(tmp_path / "file" / "data"), cwd=tmp_path)
+    done = messagejs(
+        "up", "--no-dashboard", "--data-dir", str(tmp_path / "file" / "data"), cwd=tmp_path
+    )
     assert done.returncode == 2
     assert f"The data directory {tmp_path / 'file' / 'data'} is not writable" in done.stderr
     assert "--data-dir" in done.stderr
@@ -177,7 +196,10 @@ def test_a_part_alone_says_what_it_is_missing(tmp_path: Path, command: str) -> N
 
 
 def test_the_doctor_names_what_is_wrong_and_fails(tmp_path: Path) -> None:
-    environment = {"DATABASE_URL": "postgresql://x@127.0.0.1:1/y", "REDIS_URL": "redis://127.0.0.1:1"}
+    environment = {
+        "DATABASE_URL": "postgresql://x@127.0.0.1:1/y",
+        "REDIS_URL": "redis://127.0.0.1:1",
+    }
     environment["PORT"] = str(free_port())
     done = messagejs("doctor", cwd=tmp_path, env=environment)
     assert done.returncode == 1

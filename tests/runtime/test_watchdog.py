@@ -42,7 +42,11 @@ class Watched:
         descriptor = self._writing.fileno()
         argv = [sys.executable, "-c", _BEATS + code, str(descriptor)]
         self.process = subprocess.Popen(
-            argv, pass_fds=(descriptor,), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=dict(os.environ)
+            argv,
+            pass_fds=(descriptor,),
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            env=dict(os.environ),
         )
         return self.process
 
@@ -73,7 +77,9 @@ def watched() -> Iterator[Watched]:
 
 
 def test_a_loop_that_holds_the_interpreter_is_ended_and_says_where(watched: Watched) -> None:
-    process = watched.start("def deep_in_c(): re.match('(a+)+$', 'a' * 50 + 'b')\nlive(1); deep_in_c()")
+    process = watched.start(
+        "def deep_in_c(): re.match('(a+)+$', 'a' * 50 + 'b')\nlive(1); deep_in_c()"
+    )
     watched.look_for(60)
     assert process.poll() == -signal.SIGKILL
     assert process.stderr is not None

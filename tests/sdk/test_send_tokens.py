@@ -22,11 +22,19 @@ def test_the_server_reads_what_the_client_signed() -> None:
         origin="https://shop.example", expires_in_s=LONGEST_LIFE_S,
     )  # fmt: skip
     signing = signing_secret(KEY)
-    assert jwt.get_unverified_header(token.send_token) == {"alg": "HS256", "kid": signing.kid, "typ": "JWT"}
+    assert jwt.get_unverified_header(token.send_token) == {
+        "alg": "HS256",
+        "kid": signing.kid,
+        "typ": "JWT",
+    }
     now = datetime.now(UTC)
     claims = read(token.send_token, signing.secret, now=now)
     assert (claims.aud, claims.template_id, claims.to) == (AUDIENCE, "tpl_1", "ada@example.com")
-    assert (claims.connector, claims.variables, claims.origin) == ("smtp", {"name": "Zoë ☃"}, "https://shop.example")
+    assert (claims.connector, claims.variables, claims.origin) == (
+        "smtp",
+        {"name": "Zoë ☃"},
+        "https://shop.example",
+    )
     assert abs(token.expires_at - now - timedelta(seconds=LONGEST_LIFE_S)) < timedelta(seconds=2)
 
 
@@ -63,7 +71,11 @@ def test_what_the_server_would_refuse_is_refused_here(changes: dict[str, Any]) -
 
 
 def test_the_documentations_example_runs() -> None:
-    example = re.search(r"( {4}from messagejs import create_send_token\n.*?)\n\n\S", messagejs.__doc__ or "", re.DOTALL)
+    example = re.search(
+        r"( {4}from messagejs import create_send_token\n.*?)\n\n\S",
+        messagejs.__doc__ or "",
+        re.DOTALL,
+    )
     assert example is not None
     names: dict[str, Any] = {}
     exec("if True:\n" + example[1], names)  # noqa: S102 (our own documentation)

@@ -18,7 +18,9 @@ from tests.databases import database_maker
 _OLD, _NEW, _OTHER = "ab" * 32, "cd" * 32, "ef" * 32
 
 
-def _of(settings: Settings, key: str = _OLD, *previous: str, pepper: str = "p" * 32) -> Fingerprints:
+def _of(
+    settings: Settings, key: str = _OLD, *previous: str, pepper: str = "p" * 32
+) -> Fingerprints:
     changes = {
         "encryption_key": SecretStr(key),
         "encryption_key_previous": SecretStr(",".join(previous)) if previous else None,
@@ -63,15 +65,21 @@ async def test_a_rotated_key_takes_over_when_it_names_the_old_one(
     assert len(await settle_secrets(connection, _of(settings, _OLD))) == 1
 
 
-async def test_asking_writes_nothing(connection: psycopg.AsyncConnection, settings: Settings) -> None:
+async def test_asking_writes_nothing(
+    connection: psycopg.AsyncConnection, settings: Settings
+) -> None:
     assert await wrong_secrets(connection, _of(settings)) == []
-    assert await (await connection.execute("SELECT count(*) FROM secret_fingerprints")).fetchone() == (0,)
+    assert await (
+        await connection.execute("SELECT count(*) FROM secret_fingerprints")
+    ).fetchone() == (0,)
 
 
 async def test_a_schema_from_before_the_fingerprints_has_nothing_against_anybody(
     make_database: Callable[[], str], settings: Settings
 ) -> None:
-    async with await psycopg.AsyncConnection.connect(make_database(), autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(
+        make_database(), autocommit=True
+    ) as connection:
         assert await settle_secrets(connection, _of(settings)) == []
 
 
@@ -86,6 +94,8 @@ async def test_what_is_stored_tells_nothing_of_the_secret(
     connection: psycopg.AsyncConnection, settings: Settings
 ) -> None:
     await settle_secrets(connection, _of(settings))
-    rows = await (await connection.execute("SELECT name, fingerprint FROM secret_fingerprints ORDER BY 1")).fetchall()
+    rows = await (
+        await connection.execute("SELECT name, fingerprint FROM secret_fingerprints ORDER BY 1")
+    ).fetchall()
     assert [name for name, _ in rows] == ["ENCRYPTION_KEY", "KEY_PEPPER"]
     assert all(len(fingerprint) == 16 and fingerprint not in _OLD for _, fingerprint in rows)

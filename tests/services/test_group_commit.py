@@ -25,10 +25,14 @@ class Handler:
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        return [ValueError(f"{number} is negative") if number < 0 else number * 2 for number in batch]
+        return [
+            ValueError(f"{number} is negative") if number < 0 else number * 2 for number in batch
+        ]
 
 
-def _group(handler: Handler, *, waiting_limit: int = 100, batch_size: int = 256) -> GroupCommit[int, int]:
+def _group(
+    handler: Handler, *, waiting_limit: int = 100, batch_size: int = 256
+) -> GroupCommit[int, int]:
     return GroupCommit(handler, name="test", waiting_limit=waiting_limit, batch_size=batch_size)
 
 
@@ -63,13 +67,17 @@ async def test_what_waits_during_a_batch_is_the_next_batch_in_order() -> None:
 async def test_a_batch_is_no_larger_than_its_size() -> None:
     handler = Handler()
     group = _group(handler, batch_size=20)
-    assert await asyncio.gather(*(group.submit(number) for number in range(50))) == [n * 2 for n in range(50)]
+    assert await asyncio.gather(*(group.submit(number) for number in range(50))) == [
+        n * 2 for n in range(50)
+    ]
     assert [len(batch) for batch in handler.batches] == [20, 20, 10]
 
 
 async def test_each_item_gets_its_own_error() -> None:
     group = _group(Handler())
-    answers = await asyncio.gather(*(group.submit(number) for number in (1, -2, 3)), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(group.submit(number) for number in (1, -2, 3)), return_exceptions=True
+    )
     assert (answers[0], answers[2]) == (2, 6)
     assert isinstance(answers[1], ValueError)
 
@@ -165,7 +173,12 @@ async def test_stopping_in_the_middle_leaves_nobody_waiting() -> None:
 async def test_owners_take_turns_however_much_one_of_them_has_waiting() -> None:
     handler = Handler()
     group: GroupCommit[int, int] = GroupCommit(
-        handler, name="test", waiting_limit=100, batch_size=4, owner_of=lambda number: number // 100, owner_limit=50
+        handler,
+        name="test",
+        waiting_limit=100,
+        batch_size=4,
+        owner_of=lambda number: number // 100,
+        owner_limit=50,
     )
     handler.gate.clear()
     futures = [group.submit(99)]

@@ -54,20 +54,34 @@ async def _insert_event(connection: psycopg.AsyncConnection[Any], instant: datet
     return str(row[0])
 
 
-async def test_a_used_token_is_forgotten_when_no_clock_can_take_it_for_valid(platform: Platform, world: World) -> None:
+async def test_a_used_token_is_forgotten_when_no_clock_can_take_it_for_valid(
+    platform: Platform, world: World
+) -> None:
     now = datetime.now(UTC)
     # A web server whose clock is behind still takes a token that the database knows to have expired.
-    ages = {"long-expired": timedelta(hours=-2), "just-expired": timedelta(minutes=-30), "valid": timedelta(minutes=5)}
+    ages = {
+        "long-expired": timedelta(hours=-2),
+        "just-expired": timedelta(minutes=-30),
+        "valid": timedelta(minutes=5),
+    }
     async with platform.database.transaction() as session:
         for jti, age in ages.items():
-            session.add(UsedToken(project_id=world.project_id, jti=jti, message_id=new_id(), expires_at=now + age))
+            session.add(
+                UsedToken(
+                    project_id=world.project_id, jti=jti, message_id=new_id(), expires_at=now + age
+                )
+            )
     assert await Maintenance(platform.database.raw).run_step("maintain-used-tokens")
     async with platform.database.raw.connection() as connection:
-        cursor = await connection.execute("SELECT jti FROM used_tokens WHERE project_id = %s", (world.project_id,))
+        cursor = await connection.execute(
+            "SELECT jti FROM used_tokens WHERE project_id = %s", (world.project_id,)
+        )
         assert {jti for (jti,) in await cursor.fetchall()} == {"just-expired", "valid"}
 
 
-async def test_a_row_that_one_wrong_clock_left_in_a_default_partition_stops_no_maintenance(apart: Platform) -> None:
+async def test_a_row_that_one_wrong_clock_left_in_a_default_partition_stops_no_maintenance(
+    apart: Platform,
+) -> None:
     """The month comes within the horizon: its partition is made, with the row in it."""
     beyond = month_start(datetime.now(UTC), MONTHS_AHEAD + 1)
     async with apart.database.raw.connection() as connection:
@@ -75,19 +89,32 @@ async def test_a_row_that_one_wrong_clock_left_in_a_default_partition_stops_no_m
         for table in ("messages", "attempts", "events"):
             await keep_partitions(table, connection, month_start(datetime.now(UTC), 1))
             assert f"{beyond:%Y%m}" in await months_made(connection, table)
-        rows = await (await connection.execute("SELECT tableoid::regclass::text FROM events")).fetchall()
+        rows = await (
+            await connection.execute("SELECT tableoid::regclass::text FROM events")
+        ).fetchall()
         assert rows == [(f"events_p{beyond:%Y%m}",)]
-        assert await _insert_event(connection, beyond + timedelta(days=4)) == f"events_p{beyond:%Y%m}"
+        assert (
+            await _insert_event(connection, beyond + timedelta(days=4)) == f"events_p{beyond:%Y%m}"
+        )
 
 
 async def test_rows_of_any_month_leave_the_default_partition(apart: Platform) -> None:
-    instants = [datetime(year, month, 15, tzinfo=UTC) for year, month in ((2001, 1), (2001, 3), (2090, 12))]
+    instants = [
+        datetime(year, month, 15, tzinfo=UTC) for year, month in ((2001, 1), (2001, 3), (2090, 12))
+    ]
     async with apart.database.raw.connection() as connection:
         for instant in (*instants, datetime(2001, 1, 20, tzinfo=UTC)):
             assert await _insert_event(connection, instant) == "events_default"
         await keep_partitions("events", connection)
-        rows = await (await connection.execute("SELECT tableoid::regclass::text FROM events ORDER BY 1")).fetchall()
-    assert [name for (name,) in rows] == ["events_p200101", "events_p200101", "events_p200103", "events_p209012"]
+        rows = await (
+            await connection.execute("SELECT tableoid::regclass::text FROM events ORDER BY 1")
+        ).fetchall()
+    assert [name for (name,) in rows] == [
+        "events_p200101",
+        "events_p200101",
+        "events_p200103",
+        "events_p209012",
+    ]
 
 
 async def test_an_id_of_no_time_stays_in_the_default_partition_and_keeps_nothing_from_being_made(
@@ -102,7 +129,9 @@ async def test_an_id_of_no_time_stays_in_the_default_partition_and_keeps_nothing
         await connection.execute(f"DROP TABLE events_p{month_start(datetime.now(UTC), 3):%Y%m}")
         await keep_partitions("events", connection)
         assert len(await months_made(connection, "events")) == MONTHS_AHEAD + 1
-        assert await (await connection.execute("SELECT count(*) FROM events_default")).fetchone() == (2,)
+        assert await (
+            await connection.execute("SELECT count(*) FROM events_default")
+        ).fetchone() == (2,)
 
 
 async def test_a_partition_made_later_is_like_the_others(apart: Platform) -> None:
@@ -115,7 +144,10 @@ async def test_a_partition_made_later_is_like_the_others(apart: Platform) -> Non
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = 'messages'::regclass AND c.relname IN (%s, %s)
     """
-    made, later = (f"messages_p{month_start(datetime.now(UTC), months):%Y%m}" for months in (1, MONTHS_AHEAD + 1))
+    made, later = (
+        f"messages_p{month_start(datetime.now(UTC), months):%Y%m}"
+        for months in (1, MONTHS_AHEAD + 1)
+    )
     async with apart.database.raw.connection() as connection:
         await keep_partitions("messages", connection, month_start(datetime.now(UTC), 1))
         rows = await (await connection.execute(query, (made, later))).fetchall()
@@ -124,7 +156,9 @@ async def test_a_partition_made_later_is_like_the_others(apart: Platform) -> Non
     assert first[1:] == second[1:]
 
 
-async def test_a_long_reader_makes_the_partitions_wait_and_nobody_else(apart: Platform, settings: Settings) -> None:
+async def test_a_long_reader_makes_the_partitions_wait_and_nobody_else(
+    apart: Platform, settings: Settings
+) -> None:
     """A dump holds every table for as long as it takes; the months ahead have time."""
     async with (
         apart.database.raw.connection() as connection,
@@ -155,7 +189,11 @@ async def test_a_step_that_fails_is_named_and_stops_no_other(apart: Platform) ->
         while True:
             tokens = await (await connection.execute("SELECT count(*) FROM used_tokens")).fetchone()
             is_made = len(await months_made(connection, "events")) == MONTHS_AHEAD + 1
-            if tokens == (0,) and is_made and {state.name for state in apart.failing_tasks()} == failing:
+            if (
+                tokens == (0,)
+                and is_made
+                and {state.name for state in apart.failing_tasks()} == failing
+            ):
                 break
             await asyncio.sleep(0.05)
         # And what failed goes on by itself once it can.

@@ -45,7 +45,9 @@ async def _until_refused(attempt: Callable[[], Awaitable[object]], error: type[E
             await asyncio.sleep(0.02)
 
 
-async def test_a_revoked_key_is_refused_everywhere(world: World, platform: Platform, elsewhere: Platform) -> None:
+async def test_a_revoked_key_is_refused_everywhere(
+    world: World, platform: Platform, elsewhere: Platform
+) -> None:
     text = await world.key()
     known = await elsewhere.catalog.key(text)
     async with platform.database.transaction() as session:

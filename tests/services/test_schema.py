@@ -11,7 +11,9 @@ from backend.services.schema import code_revisions, fit_of
 
 def test_the_revisions_are_those_that_alembic_knows() -> None:
     script = ScriptDirectory.from_config(migrate._config())
-    assert list(code_revisions()) == [revision.revision for revision in reversed(list(script.walk_revisions()))]
+    assert list(code_revisions()) == [
+        revision.revision for revision in reversed(list(script.walk_revisions()))
+    ]
     assert code_revisions()[-1] == migrate.head_revision()
 
 
@@ -28,7 +30,9 @@ def test_the_revisions_are_those_that_alembic_knows() -> None:
         ("9998", None, "too_new"),
     ],
 )
-def test_a_schema_fits_or_says_what_to_do(revision: str | None, oldest_code: str | None, state: str) -> None:
+def test_a_schema_fits_or_says_what_to_do(
+    revision: str | None, oldest_code: str | None, state: str
+) -> None:
     fit = fit_of(revision, oldest_code)
     assert fit.state == state
     assert fit.is_usable is (state in {"current", "newer"})

@@ -105,12 +105,16 @@ def valkey() -> Iterator[Valkey]:
 
 
 @pytest.fixture(scope="module")
-def own_settings(settings: Settings, servers: EmbeddedServers, valkey: Valkey) -> Iterator[Settings]:
+def own_settings(
+    settings: Settings, servers: EmbeddedServers, valkey: Valkey
+) -> Iterator[Settings]:
     """The session's secrets, with a database and a Valkey where nobody else leaves messages."""
     with database_maker(servers.database_url) as make:
         database_url = make()
         upgrade(database_url)
-        yield settings.model_copy(update={"database_url": SecretStr(database_url), "redis_url": SecretStr(valkey.url)})
+        yield settings.model_copy(
+            update={"database_url": SecretStr(database_url), "redis_url": SecretStr(valkey.url)}
+        )
 
 
 @pytest_asyncio.fixture
@@ -127,7 +131,9 @@ async def telegram() -> AsyncIterator[FakeTelegram]:
 
 
 @pytest.fixture
-def start_worker(own_settings: Settings, telegram: FakeTelegram, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+def start_worker(
+    own_settings: Settings, telegram: FakeTelegram, tmp_path: Path
+) -> Iterator[Callable[..., Worker]]:
     """Return a function that starts a worker with more variables and waits until it works."""
     workers: list[Worker] = []
 

@@ -33,8 +33,17 @@ StartWorker = Callable[..., Worker]
 async def _campaign(world: World, rows: int, connector_id: UUID) -> UUID:
     table = "to,name\n" + "".join(f"{100_000 + number},Ada {number}\n" for number in range(rows))
     file = await CsvFile.open(io.BytesIO(table.encode()), most_rows=rows)
-    plan = Plan(file.columns, {"to": "to", "name": "name"}, connector_id=connector_id, message="Hello {{name}}")
-    platform, caller, new = world.platform, Caller(world.project_id, "live"), NewCampaign("Sale", plan)
+    plan = Plan(
+        file.columns,
+        {"to": "to", "name": "name"},
+        connector_id=connector_id,
+        message="Hello {{name}}",
+    )
+    platform, caller, new = (
+        world.platform,
+        Caller(world.project_id, "live"),
+        NewCampaign("Sale", plan),
+    )
     with await read_rows(platform, caller, new=new, file=file) as read:
         async with platform.database.transaction() as session:
             made = await create_campaign(session, caller, new=new, rows=read)
@@ -69,7 +78,9 @@ async def _until(condition: Callable[[], Any], timeout_s: float = 30) -> None:
 async def test_every_row_becomes_one_message_although_workers_are_killed(
     world: World, start_worker: StartWorker
 ) -> None:
-    first, second = await asyncio.gather(asyncio.to_thread(start_worker), asyncio.to_thread(start_worker))
+    first, second = await asyncio.gather(
+        asyncio.to_thread(start_worker), asyncio.to_thread(start_worker)
+    )
     campaign_id = await _campaign(world, ROWS, (await world.connector()).id)
 
     async def has_begun() -> bool:
@@ -141,7 +152,9 @@ async def test_a_canceled_campaign_sends_nothing_more(
 
     await _until(is_sending)
     async with world.platform.database.transaction() as session:
-        canceled = await cancel_campaign(session, project_id=world.project_id, campaign_id=campaign_id)
+        canceled = await cancel_campaign(
+            session, project_id=world.project_id, campaign_id=campaign_id
+        )
     accepted = canceled.accepted_rows or 0
     await asyncio.sleep(1.5)
     sent = len(telegram.messages)

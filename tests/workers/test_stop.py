@@ -61,7 +61,11 @@ print("ended", flush=True)
 def test_a_stop_at_an_awkward_moment_is_heard(valkey: Valkey, method: str, condition: str) -> None:
     script = _SCRIPT.format(method=method, condition=condition)
     done = subprocess.run(
-        [sys.executable, "-c", script, valkey.url], text=True, capture_output=True, timeout=15, check=False
+        [sys.executable, "-c", script, valkey.url],
+        text=True,
+        capture_output=True,
+        timeout=15,
+        check=False,
     )
     said = [line for line in done.stdout.splitlines() if line != "drained"]
     assert said == ["asked to stop", "ended"], done.stderr

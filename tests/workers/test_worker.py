@@ -28,7 +28,9 @@ StartWorker = Callable[..., Worker]
 
 
 async def _send(world: World, connector: Connector, to: str = "42") -> UUID:
-    return (await world.send(SendRequest(to=to, text="hello", connector_id=connector.id))).message_id
+    return (
+        await world.send(SendRequest(to=to, text="hello", connector_id=connector.id))
+    ).message_id
 
 
 async def _start(start_worker: StartWorker, **variables: str) -> Worker:
@@ -51,7 +53,9 @@ async def test_a_worker_delivers_what_was_accepted(world: World, start_worker: S
     await asyncio.to_thread(worker.stop)
 
 
-async def test_a_worker_finds_what_was_accepted_before_it_started(world: World, start_worker: StartWorker) -> None:
+async def test_a_worker_finds_what_was_accepted_before_it_started(
+    world: World, start_worker: StartWorker
+) -> None:
     """And whose bell nobody heard: the ready set is emptied meanwhile."""
     message_id = await _send(world, await world.connector())
     await world.platform.doorbell.drain()
@@ -66,20 +70,37 @@ async def test_a_worker_finds_what_was_accepted_before_it_started(world: World, 
         {"data": orjson.dumps(["shutil.rmtree", None, ["{target}"], {}])},
         {"data": orjson.dumps(["os.system", None, ["touch {target}/done"], {}])},
         {"data": pickle.dumps(("os.system", None, ("touch {target}/done",), {}))},
-        {"data": orjson.dumps([DRAIN_JOB, None, [], {}]), "success_callback_name": "{module}.anything"},
-        {"data": orjson.dumps([DRAIN_JOB, None, [], {}]), "failure_callback_name": "{module}.anything"},
+        {
+            "data": orjson.dumps([DRAIN_JOB, None, [], {}]),
+            "success_callback_name": "{module}.anything",
+        },
+        {
+            "data": orjson.dumps([DRAIN_JOB, None, [], {}]),
+            "failure_callback_name": "{module}.anything",
+        },
         {"data": orjson.dumps(["{module}.anything", None, [], {}])},
         {"data": b"neither"},
         {"no": "data"},
     ],
-    ids=["rmtree", "system", "pickle", "success-callback", "failure-callback", "import", "junk", "empty"],
+    ids=[
+        "rmtree",
+        "system",
+        "pickle",
+        "success-callback",
+        "failure-callback",
+        "import",
+        "junk",
+        "empty",
+    ],
 )
 async def test_a_job_that_is_not_ours_is_dropped_unread_and_the_worker_goes_on(
     world: World, start_worker: StartWorker, tmp_path: Path, job: dict[str, bytes | str]
 ) -> None:
     target = tmp_path / "target"
     target.mkdir()
-    (tmp_path / "planted.py").write_text(f"import pathlib; pathlib.Path({str(target)!r}, 'done').touch()\n")
+    (tmp_path / "planted.py").write_text(
+        f"import pathlib; pathlib.Path({str(target)!r}, 'done').touch()\n"
+    )
     worker = await _start(start_worker, PYTHONPATH=str(tmp_path))
     fields = {
         name: (value.encode() if isinstance(value, str) else value)
@@ -89,7 +110,11 @@ async def test_a_job_that_is_not_ours_is_dropped_unread_and_the_worker_goes_on(
     }
     if fields.get("data", b"").startswith(b"\x80"):  # a pickle counts the bytes of its text
         fields["data"] = pickle.dumps(("os.system", None, (f"touch {target}/done",), {}))
-    fields |= {"origin": QUEUE.encode(), "status": b"queued", "created_at": b"2026-01-01T00:00:00.000000Z"}
+    fields |= {
+        "origin": QUEUE.encode(),
+        "status": b"queued",
+        "created_at": b"2026-01-01T00:00:00.000000Z",
+    }
     redis: Any = world.platform.redis
     await redis.hset("rq:job:stranger", mapping=fields)
     await redis.rpush(f"rq:queue:{QUEUE}", "stranger")
@@ -168,7 +193,9 @@ async def test_outages_of_valkey_leave_no_connection_and_no_flood_of_log_lines_b
 
 
 @pytest.mark.parametrize("away_s", [0.4, 1.0, 1.6])
-async def test_a_worker_ends_while_valkey_is_away(start_worker: StartWorker, valkey: Valkey, away_s: float) -> None:
+async def test_a_worker_ends_while_valkey_is_away(
+    start_worker: StartWorker, valkey: Valkey, away_s: float
+) -> None:
     """Whether RQ is just connecting, with handlers of its own, or we wait between two tries."""
     worker = await _start(start_worker)
     valkey.kill()
@@ -181,7 +208,9 @@ async def test_a_worker_ends_while_valkey_is_away(start_worker: StartWorker, val
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_an_idle_worker_ends_at_once(start_worker: StartWorker, number: signal.Signals) -> None:
+async def test_an_idle_worker_ends_at_once(
+    start_worker: StartWorker, number: signal.Signals
+) -> None:
     worker = await _start(start_worker, SHUTDOWN_GRACE_S="12")
     await asyncio.to_thread(worker.stop, number, 5)
     assert worker.process.returncode == 0

@@ -37,7 +37,9 @@ async def list_users(
 
 
 @router.get("/users/{userId}", summary="Get a user", responses=error_responses(401, 403, 404))
-async def get_user(user_id: UserId, user: CurrentUser, session: ReadSessionDep, response: Response) -> UserBody:
+async def get_user(
+    user_id: UserId, user: CurrentUser, session: ReadSessionDep, response: Response
+) -> UserBody:
     found = await administration.get_user(session, user, user_id)
     return tagged(response, found, UserBody.of(found))
 
@@ -63,11 +65,15 @@ async def update_user(
 
 
 @router.get("/projects", summary="List all projects", responses=error_responses(401, 403))
-async def list_projects(user: CurrentUser, session: ReadSessionDep, page: PageDep) -> AdminProjectList:
+async def list_projects(
+    user: CurrentUser, session: ReadSessionDep, page: PageDep
+) -> AdminProjectList:
     return AdminProjectList.of(await administration.page_of_projects(session, user, page))
 
 
-@router.get("/projects/{projectId}", summary="Get any project", responses=error_responses(401, 403, 404))
+@router.get(
+    "/projects/{projectId}", summary="Get any project", responses=error_responses(401, 403, 404)
+)
 async def get_project(
     project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, response: Response
 ) -> AdminProjectBody:
@@ -90,5 +96,7 @@ async def update_project(
     response: Response,
 ) -> AdminProjectBody:
     await if_match.check(session, await administration.get_project(session, user, project_id))
-    project = await administration.update_project(session, user, project_id, plan=body.plan, is_active=body.is_active)
+    project = await administration.update_project(
+        session, user, project_id, plan=body.plan, is_active=body.is_active
+    )
     return tagged(response, project, AdminProjectBody.of(project))

@@ -23,10 +23,21 @@ router.post(
 )(create_connector)
 
 
-@router.get("/logs", tags=["Messages"], summary="List messages (alias)", responses=error_responses(400, 401, 404))
+@router.get(
+    "/logs",
+    tags=["Messages"],
+    summary="List messages (alias)",
+    responses=error_responses(400, 401, 404),
+)
 async def list_logs(
-    project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, filters: FilterDep, page: PageDep
+    project_id: ProjectId,
+    user: CurrentUser,
+    session: ReadSessionDep,
+    filters: FilterDep,
+    page: PageDep,
 ) -> MessageListBody:
     """`GET /messages` of this project."""
     await require_project(session, user, project_id, Action.VIEW_MESSAGES)
-    return MessageListBody.of(await list_messages(session, project_id=project_id, filters=filters, page=page))
+    return MessageListBody.of(
+        await list_messages(session, project_id=project_id, filters=filters, page=page)
+    )

@@ -37,13 +37,21 @@ router = api_router(prefix="/api/v1", tags=["Analytics"])
 _ERRORS = error_responses(400, 401, 403, 404)
 _From = Annotated[
     InstantText | None,
-    Query(alias="from", description="A date or date-time; without it, 30 days before `to`", examples=["2024-01-01"]),
+    Query(
+        alias="from",
+        description="A date or date-time; without it, 30 days before `to`",
+        examples=["2024-01-01"],
+    ),
 ]
 _To = Annotated[
     InstantText | None,
-    Query(description="A date (its whole day) or date-time; without it, now", examples=["2024-01-31"]),
+    Query(
+        description="A date (its whole day) or date-time; without it, now", examples=["2024-01-31"]
+    ),
 ]
-_Zone = Annotated[str, Query(max_length=60, description="IANA time zone of the days", examples=["Europe/Berlin"])]
+_Zone = Annotated[
+    str, Query(max_length=60, description="IANA time zone of the days", examples=["Europe/Berlin"])
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +68,14 @@ async def _reader(
     principal: CurrentPrincipal,
     session: ReadSessionDep,
     project_id: Annotated[
-        str | None, Query(alias="projectId", description="Required with an access token; a key is its project's")
+        str | None,
+        Query(
+            alias="projectId", description="Required with an access token; a key is its project's"
+        ),
     ] = None,
     connector: Annotated[
-        ConnectorText | None, Query(max_length=80, description="A connector's type or id", examples=["whatsapp"])
+        ConnectorText | None,
+        Query(max_length=80, description="A connector's type or id", examples=["whatsapp"]),
     ] = None,
     mode: Annotated[Literal["live", "test"] | None, Query(description="Without it, both")] = None,
 ) -> Reader:
@@ -71,7 +83,9 @@ async def _reader(
     if isinstance(principal, UserPrincipal):
         if not project_id:
             message = 'The query parameter "projectId" is missing; add it, or use an API key of the project.'
-            raise ValidationFailed(errors=[FieldError("projectId", "MISSING_REQUIRED_FIELD", message)])
+            raise ValidationFailed(
+                errors=[FieldError("projectId", "MISSING_REQUIRED_FIELD", message)]
+            )
         own = decoded(ids.PROJECT, project_id, ProjectNotFound)
         await require_project(session, principal, own, Action.VIEW_MESSAGES)
         return Reader(Scope(own, mode, wanted), principal.user_id)
@@ -121,17 +135,23 @@ async def message_statistics(
     reader: ReaderDep,
     session: ReadSessionDep,
     period: PeriodDep,
-    interval: Annotated[Literal["hour", "day"], Query(description="`hour` adds byHour; 32 days at most")] = "day",
+    interval: Annotated[
+        Literal["hour", "day"], Query(description="`hour` adds byHour; 32 days at most")
+    ] = "day",
 ) -> MessageStatisticsBody:
     """What became of the messages accepted in the period, by connector and day, how fast, and why some failed."""
-    statistics = await analytics.message_statistics(session, scope=reader.scope, period=period, interval=interval)
+    statistics = await analytics.message_statistics(
+        session, scope=reader.scope, period=period, interval=interval
+    )
     return MessageStatisticsBody.of(statistics, interval)
 
 
 @router.get("/analytics/usage", summary="Usage", responses=_ERRORS)
 async def usage(reader: ReaderDep, session: ReadSessionDep, period: PeriodDep) -> UsageBody:
     """How much is sent, and through which connectors."""
-    return UsageBody.of(await analytics.usage(session, scope=reader.scope, period=period, user_id=reader.user_id))
+    return UsageBody.of(
+        await analytics.usage(session, scope=reader.scope, period=period, user_id=reader.user_id)
+    )
 
 
 @router.get("/analytics/connectors", summary="Connector statistics", responses=_ERRORS)
@@ -151,7 +171,9 @@ async def stats(
     reader: ReaderDep,
     session: ReadSessionDep,
     zone: ZoneDep,
-    start_date: Annotated[InstantText | None, Query(alias="startDate", examples=["2024-01-01"])] = None,
+    start_date: Annotated[
+        InstantText | None, Query(alias="startDate", examples=["2024-01-01"])
+    ] = None,
     end_date: Annotated[InstantText | None, Query(alias="endDate", examples=["2024-12-31"])] = None,
 ) -> StatsBody:
     """Today, this week, this month and in all, in the time zone. The dates bound `total` only."""
@@ -159,5 +181,9 @@ async def stats(
     within = None
     if start_date or end_date:
         names = ("startDate", "endDate")
-        within = parse_period(start_date or "2000-01-01", end_date or None, zone=zone, now=now, names=names).span
-    return StatsBody.of(await analytics.sent_counts(session, scope=reader.scope, zone=zone, now=now, within=within))
+        within = parse_period(
+            start_date or "2000-01-01", end_date or None, zone=zone, now=now, names=names
+        ).span
+    return StatsBody.of(
+        await analytics.sent_counts(session, scope=reader.scope, zone=zone, now=now, within=within)
+    )

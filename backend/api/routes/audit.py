@@ -26,16 +26,27 @@ router = api_router(prefix="/api/v1", tags=["Audit"])
 
 def _filters(
     *,
-    actor: Annotated[Annotated[str, id_text(ids.USER)] | None, Query(description="A user's id")] = None,
+    actor: Annotated[
+        Annotated[str, id_text(ids.USER)] | None, Query(description="A user's id")
+    ] = None,
     action: Annotated[
-        str | None, Query(max_length=50, description="An action, or its noun alone", examples=["key.created", "key"])
+        str | None,
+        Query(
+            max_length=50,
+            description="An action, or its noun alone",
+            examples=["key.created", "key"],
+        ),
     ] = None,
     subject: Annotated[
-        Annotated[str, id_text(*SUBJECT_PREFIXES)] | None, Query(description="The id of what was changed")
+        Annotated[str, id_text(*SUBJECT_PREFIXES)] | None,
+        Query(description="The id of what was changed"),
     ] = None,
-    from_: Annotated[InstantText | None, Query(alias="from", description="ISO 8601", examples=["2024-01-01"])] = None,
+    from_: Annotated[
+        InstantText | None, Query(alias="from", description="ISO 8601", examples=["2024-01-01"])
+    ] = None,
     to: Annotated[
-        InstantText | None, Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"])
+        InstantText | None,
+        Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"]),
     ] = None,
 ) -> AuditFilter:
     return AuditFilter(
@@ -57,14 +68,28 @@ def _checked(field: str, text: str, found: UUID | None) -> UUID:
 FilterDep = Annotated[AuditFilter, Depends(_filters)]
 
 
-@router.get("/projects/{projectId}/audit", summary="Read the audit log", responses=error_responses(400, 401, 403, 404))
+@router.get(
+    "/projects/{projectId}/audit",
+    summary="Read the audit log",
+    responses=error_responses(400, 401, 403, 404),
+)
 async def project_audit(
-    project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, wanted: FilterDep, page: PageDep
+    project_id: ProjectId,
+    user: CurrentUser,
+    session: ReadSessionDep,
+    wanted: FilterDep,
+    page: PageDep,
 ) -> AuditList:
     await require_project(session, user, project_id, Action.VIEW_AUDIT)
-    return AuditList.of(await audit.page_of_entries(session, audit.of_project(wanted, project_id), page))
+    return AuditList.of(
+        await audit.page_of_entries(session, audit.of_project(wanted, project_id), page)
+    )
 
 
-@router.get("/admin/audit", summary="Read the server's audit log", responses=error_responses(400, 401, 403))
-async def server_audit(user: CurrentUser, session: ReadSessionDep, wanted: FilterDep, page: PageDep) -> AuditList:
+@router.get(
+    "/admin/audit", summary="Read the server's audit log", responses=error_responses(400, 401, 403)
+)
+async def server_audit(
+    user: CurrentUser, session: ReadSessionDep, wanted: FilterDep, page: PageDep
+) -> AuditList:
     return AuditList.of(await administration.page_of_entries(session, user, wanted, page))

@@ -40,7 +40,9 @@ router = api_router(prefix="/api/v1/auth", tags=["Auth"])
 )
 async def register(body: RegisterBody, request: Request, platform: PlatformDep) -> Registered:
     client = client_of(request, platform.settings.trusted_proxies)
-    await count_registration(platform.redis, client.address, platform.settings.registrations_per_address)
+    await count_registration(
+        platform.redis, client.address, platform.settings.registrations_per_address
+    )
     async with platform.database.transaction() as session:
         signed_in = await users.register_user(
             session,
@@ -54,9 +56,15 @@ async def register(body: RegisterBody, request: Request, platform: PlatformDep) 
         )
         pair = await users.issue_tokens(session, signed_in, platform.settings)
     platform.mail.later(
-        recovery.send_confirmation_link(platform.database, platform.mail, platform.settings, signed_in.user.id)
+        recovery.send_confirmation_link(
+            platform.database, platform.mail, platform.settings, signed_in.user.id
+        )
     )
-    return Registered(user=RegisteredUser.of(signed_in.user), token=pair.access_token, refresh_token=pair.refresh_token)
+    return Registered(
+        user=RegisteredUser.of(signed_in.user),
+        token=pair.access_token,
+        refresh_token=pair.refresh_token,
+    )
 
 
 @router.post("/login", summary="Log in", responses=error_responses(400, 401, 429))
@@ -71,11 +79,17 @@ async def login(body: LoginBody, request: Request, platform: PlatformDep) -> Log
     )
     async with platform.database.transaction() as session:
         pair = await users.issue_tokens(session, signed_in, platform.settings)
-    return LoggedIn(user=LoggedInUser.of(signed_in.user), token=pair.access_token, refresh_token=pair.refresh_token)
+    return LoggedIn(
+        user=LoggedInUser.of(signed_in.user),
+        token=pair.access_token,
+        refresh_token=pair.refresh_token,
+    )
 
 
 # The name of reference 004.
-@router.post("/refresh-token", summary="Get a new access token (alias)", responses=error_responses(400, 401))
+@router.post(
+    "/refresh-token", summary="Get a new access token (alias)", responses=error_responses(400, 401)
+)
 @router.post(
     "/refresh",
     summary="Get a new access token",
@@ -86,13 +100,19 @@ async def login(body: LoginBody, request: Request, platform: PlatformDep) -> Log
 async def refresh(body: RefreshBody, platform: PlatformDep) -> LoggedIn:
     try:
         async with platform.database.transaction() as session:
-            signed_in, pair = await users.refresh(session, refresh_token=body.refresh_token, settings=platform.settings)
+            signed_in, pair = await users.refresh(
+                session, refresh_token=body.refresh_token, settings=platform.settings
+            )
     except users.RefreshTokenReused as exc:
         # That transaction is rolled back; ending the log-in must not be.
         async with platform.database.transaction() as session:
             await users.log_out(session, exc.session_id, action="session.token_reused")
         raise
-    return LoggedIn(user=LoggedInUser.of(signed_in.user), token=pair.access_token, refresh_token=pair.refresh_token)
+    return LoggedIn(
+        user=LoggedInUser.of(signed_in.user),
+        token=pair.access_token,
+        refresh_token=pair.refresh_token,
+    )
 
 
 @router.post(
@@ -119,7 +139,9 @@ async def me(user: CurrentUser, session: ReadSessionDep) -> Me:
     description="Ends every other log-in of yours.",
     responses=error_responses(400, 401, 429),
 )
-async def change_password(body: ChangePasswordBody, user: CurrentUser, platform: PlatformDep) -> Response:
+async def change_password(
+    body: ChangePasswordBody, user: CurrentUser, platform: PlatformDep
+) -> Response:
     await recovery.change_password(
         platform.database,
         platform.redis,
@@ -138,11 +160,15 @@ async def change_password(body: ChangePasswordBody, user: CurrentUser, platform:
     description="Mails a link that is good once, for an hour. The answer is the same for an unknown address.",
     responses=error_responses(400, 429),
 )
-async def request_password_reset(body: PasswordResetBody, request: Request, platform: PlatformDep) -> Requested:
+async def request_password_reset(
+    body: PasswordResetBody, request: Request, platform: PlatformDep
+) -> Requested:
     address = client_of(request, platform.settings.trusted_proxies).address
     await count_mail(platform.redis, email=body.email, address=address)
     platform.mail.later(
-        recovery.send_reset_link(platform.database, platform.mail, platform.settings, email=body.email, address=address)
+        recovery.send_reset_link(
+            platform.database, platform.mail, platform.settings, email=body.email, address=address
+        )
     )
     return Requested()
 
@@ -154,10 +180,16 @@ async def request_password_reset(body: PasswordResetBody, request: Request, plat
     description="Ends every log-in of the account.",
     responses=error_responses(400),
 )
-async def confirm_password_reset(body: ConfirmPasswordResetBody, request: Request, platform: PlatformDep) -> Response:
+async def confirm_password_reset(
+    body: ConfirmPasswordResetBody, request: Request, platform: PlatformDep
+) -> Response:
     address = client_of(request, platform.settings.trusted_proxies).address
     await recovery.reset_password(
-        platform.database, platform.settings, token=body.token, password=body.password, address=address
+        platform.database,
+        platform.settings,
+        token=body.token,
+        password=body.password,
+        address=address,
     )
     return Response(status_code=204)
 
@@ -172,7 +204,9 @@ async def confirm_password_reset(body: ConfirmPasswordResetBody, request: Reques
 async def request_email_confirmation(user: CurrentUser, platform: PlatformDep) -> Requested:
     await count_mail(platform.redis, email=user.email, address=user.address)
     platform.mail.later(
-        recovery.send_confirmation_link(platform.database, platform.mail, platform.settings, user.user_id)
+        recovery.send_confirmation_link(
+            platform.database, platform.mail, platform.settings, user.user_id
+        )
     )
     return Requested()
 

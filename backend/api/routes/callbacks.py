@@ -36,10 +36,14 @@ _BODIES: Final[dict[str, Any]] = {
     response_class=PlainTextResponse,
     responses=error_responses(403, 404),
 )
-async def answer_handshake(connector_id: ConnectorId, request: Request, platform: PlatformDep) -> PlainTextResponse:
+async def answer_handshake(
+    connector_id: ConnectorId, request: Request, platform: PlatformDep
+) -> PlainTextResponse:
     """What a provider asks when the callback's URL is set (WhatsApp: `hub.verify_token`, `hub.challenge`)."""
     _limit_strangers(request, platform, connector_id)
-    said = CallbackRequest(query=_query(request), headers=_headers(request), urls=_urls(request, platform))
+    said = CallbackRequest(
+        query=_query(request), headers=_headers(request), urls=_urls(request, platform)
+    )
     return PlainTextResponse(await platform.callbacks.answer_handshake(connector_id, said))
 
 
@@ -50,12 +54,17 @@ async def answer_handshake(connector_id: ConnectorId, request: Request, platform
     responses=error_responses(403, 404, 413, 415, 503),
     openapi_extra=_BODIES,
 )
-async def receive_callback(connector_id: ConnectorId, request: Request, platform: PlatformDep) -> Response:
+async def receive_callback(
+    connector_id: ConnectorId, request: Request, platform: PlatformDep
+) -> Response:
     """Delivery receipts. Verified by the provider's signature, stored, and answered at once; the same one twice
     counts once. Receipts move a message's status by rank, in whatever order they come."""
     _limit_strangers(request, platform, connector_id)
     said = CallbackRequest(
-        body=await request.body(), query=_query(request), headers=_headers(request), urls=_urls(request, platform)
+        body=await request.body(),
+        query=_query(request),
+        headers=_headers(request),
+        urls=_urls(request, platform),
     )
     try:
         await platform.callbacks.receive(connector_id, said)
@@ -89,5 +98,8 @@ def _urls(request: Request, platform: Platform) -> tuple[str, ...]:
     """Return what the provider may have called and signed: a proxy hides the scheme, and may change the host."""
     path = request.url.path
     tail = f"{path}?{query}" if (query := _query(request)) else path
-    origins = [platform.settings.public_url, *(f"{scheme}://{request.url.netloc}" for scheme in ("https", "http"))]
+    origins = [
+        platform.settings.public_url,
+        *(f"{scheme}://{request.url.netloc}" for scheme in ("https", "http")),
+    ]
     return tuple(dict.fromkeys(origin + tail for origin in origins))

@@ -35,7 +35,13 @@ from backend.services.campaigns.campaigns import NewCampaign
 from backend.services.campaigns.check import dry_run
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.plan import Plan, guess_mapping
-from backend.services.campaigns.progress import Progress, list_campaigns, page_of_rows, progress_of, walk_rows
+from backend.services.campaigns.progress import (
+    Progress,
+    list_campaigns,
+    page_of_rows,
+    progress_of,
+    walk_rows,
+)
 from backend.services.platform import Platform
 from backend.services.sending.caller import Caller
 from backend.services.sending.writer import IdempotencyKey
@@ -57,7 +63,10 @@ _ROUTE = "POST /campaigns"
     },
 )
 async def create(
-    request: Request, principal: CurrentPrincipal, platform: PlatformDep, project_id: ProjectIdQuery = None
+    request: Request,
+    principal: CurrentPrincipal,
+    platform: PlatformDep,
+    project_id: ProjectIdQuery = None,
 ) -> Response:
     """Upload a CSV table and say which column holds what. Workers accept its rows one after another.
 
@@ -71,7 +80,9 @@ async def create(
         file = await CsvFile.open(upload.file, most_rows=platform.settings.campaign_max_rows)
         plan = await _plan(platform, caller, upload, file)
         if upload.fields.dry_run:
-            found = await dry_run(platform, caller, plan, file.steps(), sends_duplicates=upload.fields.send_duplicates)
+            found = await dry_run(
+                platform, caller, plan, file.steps(), sends_duplicates=upload.fields.send_duplicates
+            )
             return _json(DryRunBody.of(found), 200)
         actor = principal if isinstance(principal, UserPrincipal) else None
         name = written_key(request)
@@ -121,17 +132,28 @@ async def _store(
                 )
             if earlier is not None:
                 return _made(await progress_of(session, earlier), is_replay=True)
-            campaign = await campaigns.create_campaign(session, caller, new=new, rows=rows, actor=actor)
+            campaign = await campaigns.create_campaign(
+                session, caller, new=new, rows=rows, actor=actor
+            )
             return _made(await progress_of(session, campaign))
 
 
 def _made(progress: Progress, *, is_replay: bool = False) -> Response:
-    return _json(CampaignBody.of_progress(progress), 201, {"Idempotency-Replayed": "true"} if is_replay else {})
+    return _json(
+        CampaignBody.of_progress(progress),
+        201,
+        {"Idempotency-Replayed": "true"} if is_replay else {},
+    )
 
 
-def _json(body: CampaignBody | DryRunBody, status: int, headers: dict[str, str] | None = None) -> Response:
+def _json(
+    body: CampaignBody | DryRunBody, status: int, headers: dict[str, str] | None = None
+) -> Response:
     return Response(
-        body.model_dump_json(by_alias=True), status_code=status, headers=headers, media_type="application/json"
+        body.model_dump_json(by_alias=True),
+        status_code=status,
+        headers=headers,
+        media_type="application/json",
     )
 
 
@@ -148,7 +170,9 @@ async def list_route(
     """Newest first."""
     reach = await reach_of_project(session, principal, request, project_id)
     return CampaignListBody.of(
-        await list_campaigns(session, project_id=reach.project_id, page=page, mode=reach.mode, state=state)
+        await list_campaigns(
+            session, project_id=reach.project_id, page=page, mode=reach.mode, state=state
+        )
     )
 
 
@@ -164,7 +188,11 @@ async def get(
     return CampaignBody.of_progress(await progress_of(session, campaign))
 
 
-@router.get("/{campaignId}/rows", summary="List a campaign's rows", responses=error_responses(400, 401, 403, 404))
+@router.get(
+    "/{campaignId}/rows",
+    summary="List a campaign's rows",
+    responses=error_responses(400, 401, 403, 404),
+)
 async def rows(
     *,
     request: Request,
@@ -172,14 +200,18 @@ async def rows(
     principal: CurrentPrincipal,
     session: ReadSessionDep,
     page: PageDep,
-    state: Annotated[RowState | None, Query(description="`failed`: with what is wrong with each")] = None,
+    state: Annotated[
+        RowState | None, Query(description="`failed`: with what is wrong with each")
+    ] = None,
 ) -> RowListBody:
     """In the file's order."""
     reach = await reach_of_campaign(session, principal, request, campaign_id)
     campaign = await campaigns.get_campaign(
         session, project_id=reach.project_id, campaign_id=campaign_id, mode=reach.mode
     )
-    found = await page_of_rows(session, project_id=reach.project_id, campaign_id=campaign.id, page=page, state=state)
+    found = await page_of_rows(
+        session, project_id=reach.project_id, campaign_id=campaign.id, page=page, state=state
+    )
     return RowListBody.of(found, campaign.columns)
 
 
@@ -188,7 +220,10 @@ async def rows(
     summary="Download a campaign's failed rows",
     response_class=StreamingResponse,
     responses={
-        200: {"description": "The rows as CSV", "content": {"text/csv": {"schema": {"type": "string"}}}},
+        200: {
+            "description": "The rows as CSV",
+            "content": {"text/csv": {"schema": {"type": "string"}}},
+        },
         **error_responses(401, 403, 404),
     },
 )
@@ -213,7 +248,9 @@ async def _error_lines(
     platform: Platform, project_id: UUID, campaign_id: UUID, columns: Sequence[str]
 ) -> AsyncIterator[bytes]:
     yield line_of([*map(own_cell, columns), "row", "field", "code", "error"])
-    async for failed in walk_rows(platform.database, project_id=project_id, campaign_id=campaign_id, state="failed"):
+    async for failed in walk_rows(
+        platform.database, project_id=project_id, campaign_id=campaign_id, state="failed"
+    ):
         yield b"".join(line_of([*map(own_cell, row.cells or ()), *_told(row)]) for row in failed)
 
 
@@ -222,7 +259,9 @@ def _told(row: Any) -> list[str]:
     return [own_cell("" if one is None else str(one)) for one in told]
 
 
-@router.post("/{campaignId}/pause", summary="Pause a campaign", responses=error_responses(401, 403, 404, 409))
+@router.post(
+    "/{campaignId}/pause", summary="Pause a campaign", responses=error_responses(401, 403, 404, 409)
+)
 async def pause(
     request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, session: SessionDep
 ) -> CampaignSummary:
@@ -230,7 +269,11 @@ async def pause(
     return await _steer(campaigns.pause_campaign, request, campaign_id, principal, session)
 
 
-@router.post("/{campaignId}/resume", summary="Resume a campaign", responses=error_responses(401, 403, 404, 409))
+@router.post(
+    "/{campaignId}/resume",
+    summary="Resume a campaign",
+    responses=error_responses(401, 403, 404, 409),
+)
 async def resume(
     request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, session: SessionDep
 ) -> CampaignSummary:
@@ -238,7 +281,11 @@ async def resume(
     return await _steer(campaigns.resume_campaign, request, campaign_id, principal, session)
 
 
-@router.post("/{campaignId}/cancel", summary="Cancel a campaign", responses=error_responses(401, 403, 404, 409))
+@router.post(
+    "/{campaignId}/cancel",
+    summary="Cancel a campaign",
+    responses=error_responses(401, 403, 404, 409),
+)
 async def cancel(
     request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, session: SessionDep
 ) -> CampaignSummary:
@@ -247,10 +294,18 @@ async def cancel(
 
 
 async def _steer(
-    change: Any, request: Request, campaign_id: UUID, principal: CurrentPrincipal, session: SessionDep
+    change: Any,
+    request: Request,
+    campaign_id: UUID,
+    principal: CurrentPrincipal,
+    session: SessionDep,
 ) -> CampaignSummary:
     reach = await reach_of_campaign(session, principal, request, campaign_id, Action.SEND_MESSAGES)
     campaign = await change(
-        session, project_id=reach.project_id, campaign_id=campaign_id, mode=reach.mode, actor=reach.actor
+        session,
+        project_id=reach.project_id,
+        campaign_id=campaign_id,
+        mode=reach.mode,
+        actor=reach.actor,
     )
     return CampaignSummary.of(await progress_of(session, campaign))

@@ -9,7 +9,14 @@ from fastapi import Query, Response
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.api.conditional import IfMatchDep, tagged
-from backend.api.dependencies import ConnectorId, PageDep, PlatformDep, ProjectId, ReadSessionDep, SessionDep
+from backend.api.dependencies import (
+    ConnectorId,
+    PageDep,
+    PlatformDep,
+    ProjectId,
+    ReadSessionDep,
+    SessionDep,
+)
 from backend.api.filters import WantedOfTypeDep
 from backend.api.openapi import error_responses
 from backend.api.routing import api_router
@@ -33,15 +40,26 @@ Verify = Annotated[bool, Query(description="Ask the provider first; refused cred
 
 @router.get("", summary="List connectors", responses=error_responses(400, 401, 404))
 async def list_connectors(
-    project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, page: PageDep, wanted: WantedOfTypeDep
+    project_id: ProjectId,
+    user: CurrentUser,
+    session: ReadSessionDep,
+    page: PageDep,
+    wanted: WantedOfTypeDep,
 ) -> ConnectorListBody:
     await require_project(session, user, project_id, Action.VIEW_CONNECTORS)
     return ConnectorListBody.of(
-        await connectors.page_of_connectors(session, project_id=project_id, page=page, wanted=wanted)
+        await connectors.page_of_connectors(
+            session, project_id=project_id, page=page, wanted=wanted
+        )
     )
 
 
-@router.post("", status_code=201, summary="Create a connector", responses=error_responses(400, 401, 403, 404, 502))
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a connector",
+    responses=error_responses(400, 401, 403, 404, 502),
+)
 async def create_connector(
     project_id: ProjectId,
     body: CreateConnectorBody,
@@ -58,21 +76,35 @@ async def create_connector(
         await verify_credentials(body.type, body.credentials, context=platform.providers)
     async with platform.database.transaction() as session:
         connector = await connectors.create_connector(
-            session, vault=platform.vault, project_id=project_id, new=body.to_new_connector(), actor=user
+            session,
+            vault=platform.vault,
+            project_id=project_id,
+            new=body.to_new_connector(),
+            actor=user,
         )
         return ConnectorBody.of(connector)
 
 
 @router.get("/{connectorId}", summary="Get a connector", responses=error_responses(401, 404))
 async def get_connector(
-    project_id: ProjectId, connector_id: ConnectorId, user: CurrentUser, session: ReadSessionDep, response: Response
+    project_id: ProjectId,
+    connector_id: ConnectorId,
+    user: CurrentUser,
+    session: ReadSessionDep,
+    response: Response,
 ) -> ConnectorBody:
     await require_project(session, user, project_id, Action.VIEW_CONNECTORS)
-    connector = await connectors.get_connector(session, project_id=project_id, connector_id=connector_id)
+    connector = await connectors.get_connector(
+        session, project_id=project_id, connector_id=connector_id
+    )
     return tagged(response, connector, ConnectorBody.of(connector))
 
 
-@router.put("/{connectorId}", summary="Update a connector", responses=error_responses(400, 401, 403, 404, 412))
+@router.put(
+    "/{connectorId}",
+    summary="Update a connector",
+    responses=error_responses(400, 401, 403, 404, 412),
+)
 async def update_connector(
     *,
     project_id: ProjectId,
@@ -87,7 +119,8 @@ async def update_connector(
     """Only what is sent changes. New credentials let messages go on that waited for them."""
     await require_project(session, user, project_id, Action.MANAGE_CONNECTORS)
     await if_match.check(
-        session, await connectors.get_connector(session, project_id=project_id, connector_id=connector_id)
+        session,
+        await connectors.get_connector(session, project_id=project_id, connector_id=connector_id),
     )
     connector = await connectors.update_connector(
         session,
@@ -101,20 +134,32 @@ async def update_connector(
 
 
 @router.delete(
-    "/{connectorId}", status_code=204, summary="Delete a connector", responses=error_responses(401, 403, 404, 412)
+    "/{connectorId}",
+    status_code=204,
+    summary="Delete a connector",
+    responses=error_responses(401, 403, 404, 412),
 )
 async def delete_connector(
-    project_id: ProjectId, connector_id: ConnectorId, user: CurrentUser, session: SessionDep, if_match: IfMatchDep
+    project_id: ProjectId,
+    connector_id: ConnectorId,
+    user: CurrentUser,
+    session: SessionDep,
+    if_match: IfMatchDep,
 ) -> Response:
     await require_project(session, user, project_id, Action.MANAGE_CONNECTORS)
     await if_match.check(
-        session, await connectors.get_connector(session, project_id=project_id, connector_id=connector_id)
+        session,
+        await connectors.get_connector(session, project_id=project_id, connector_id=connector_id),
     )
-    await connectors.delete_connector(session, project_id=project_id, connector_id=connector_id, actor=user)
+    await connectors.delete_connector(
+        session, project_id=project_id, connector_id=connector_id, actor=user
+    )
     return Response(status_code=204)
 
 
-@router.post("/{connectorId}/test", summary="Test a connector", responses=error_responses(401, 403, 404))
+@router.post(
+    "/{connectorId}/test", summary="Test a connector", responses=error_responses(401, 403, 404)
+)
 async def test_connector(
     project_id: ProjectId, connector_id: ConnectorId, user: CurrentUser, platform: PlatformDep
 ) -> ConnectorTestBody:
@@ -131,17 +176,33 @@ async def test_connector(
     return ConnectorTestBody.of(health)
 
 
-@router.post("/{connectorId}/activate", summary="Activate a connector", responses=error_responses(401, 403, 404))
+@router.post(
+    "/{connectorId}/activate",
+    summary="Activate a connector",
+    responses=error_responses(401, 403, 404),
+)
 async def activate_connector(
-    project_id: ProjectId, connector_id: ConnectorId, user: CurrentUser, platform: PlatformDep, session: SessionDep
+    project_id: ProjectId,
+    connector_id: ConnectorId,
+    user: CurrentUser,
+    platform: PlatformDep,
+    session: SessionDep,
 ) -> ConnectorBody:
     """The same as an update with `isActive: true`."""
     return await _set_active(platform, session, user, project_id, connector_id, is_active=True)
 
 
-@router.post("/{connectorId}/deactivate", summary="Deactivate a connector", responses=error_responses(401, 403, 404))
+@router.post(
+    "/{connectorId}/deactivate",
+    summary="Deactivate a connector",
+    responses=error_responses(401, 403, 404),
+)
 async def deactivate_connector(
-    project_id: ProjectId, connector_id: ConnectorId, user: CurrentUser, platform: PlatformDep, session: SessionDep
+    project_id: ProjectId,
+    connector_id: ConnectorId,
+    user: CurrentUser,
+    platform: PlatformDep,
+    session: SessionDep,
 ) -> ConnectorBody:
     """Sends that name it are refused with CONNECTOR_NOT_ACTIVE."""
     return await _set_active(platform, session, user, project_id, connector_id, is_active=False)

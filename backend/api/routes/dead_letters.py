@@ -11,7 +11,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
 from backend.api.campaign_access import sender
-from backend.api.dependencies import MessageId, PageDep, PlatformDep, ReadSessionDep, SessionDep, decoded
+from backend.api.dependencies import (
+    MessageId,
+    PageDep,
+    PlatformDep,
+    ReadSessionDep,
+    SessionDep,
+    decoded,
+)
 from backend.api.filters import message_filter, storable_text
 from backend.api.message_access import project_of_key, project_of_user, resender
 from backend.api.openapi import error_responses
@@ -47,11 +54,19 @@ def _filters(
         ConnectorText | None, Query(description="A connector's type or id", examples=["whatsapp"])
     ] = None,
     code: Annotated[Code | None, Query()] = None,
-    from_: Annotated[InstantText | None, Query(alias="from", description="ISO 8601, of acceptance")] = None,
-    to: Annotated[InstantText | None, Query(description="ISO 8601; a date alone includes its whole day")] = None,
+    from_: Annotated[
+        InstantText | None, Query(alias="from", description="ISO 8601, of acceptance")
+    ] = None,
+    to: Annotated[
+        InstantText | None, Query(description="ISO 8601; a date alone includes its whole day")
+    ] = None,
     key_id: Annotated[Annotated[str, id_text(ids.KEY)] | None, Query(alias="keyId")] = None,
-    template_id: Annotated[Annotated[str, id_text(ids.TEMPLATE)] | None, Query(alias="templateId")] = None,
-    campaign_id: Annotated[Annotated[str, id_text(ids.CAMPAIGN)] | None, Query(alias="campaignId")] = None,
+    template_id: Annotated[
+        Annotated[str, id_text(ids.TEMPLATE)] | None, Query(alias="templateId")
+    ] = None,
+    campaign_id: Annotated[
+        Annotated[str, id_text(ids.CAMPAIGN)] | None, Query(alias="campaignId")
+    ] = None,
     recipient: Annotated[str | None, Query(max_length=320)] = None,
     mode: Annotated[Literal["live", "test"] | None, Query()] = None,
 ) -> DeadLetterFilter:
@@ -87,7 +102,9 @@ async def list_route(
     else:
         readable = project_of_key(principal, request, project_id)
         filters = _within(principal, filters)
-    return DeadLetterListBody.of(await list_dead_letters(session, project_id=readable, filters=filters, page=page))
+    return DeadLetterListBody.of(
+        await list_dead_letters(session, project_id=readable, filters=filters, page=page)
+    )
 
 
 @router.post(
@@ -110,7 +127,9 @@ async def redrive_many(
     body.check()
     after = None if body.cursor is None else decode_cursor(body.cursor)
     if body.cursor is not None and after is None:
-        message = f"'{body.cursor[:80]}' is not a cursor; pass the last answer's nextCursor as it is."
+        message = (
+            f"'{body.cursor[:80]}' is not a cursor; pass the last answer's nextCursor as it is."
+        )
         raise ValidationFailed(errors=[FieldError("cursor", "VALIDATION_ERROR", message)])
     async with platform.database.session() as session:
         caller = await sender(session, principal, request, project_id=project_id)
@@ -119,17 +138,27 @@ async def redrive_many(
             done = await redrive.redrive_many(platform, caller, _message_ids(body))
         else:
             filters = _within(principal, body.filter.filter())
-            done = await redrive.redrive_matching(platform, caller, filters, after=after, limit=body.limit)
+            done = await redrive.redrive_matching(
+                platform, caller, filters, after=after, limit=body.limit
+            )
     except AppError as error:
         await note_refusal(platform, caller, error)
         raise
     if done.results:
         async with platform.database.transaction() as session:
-            _note(session, principal, caller.project_id, "dead_letters.redriven", {**_counts(done), **_chosen(body)})
+            _note(
+                session,
+                principal,
+                caller.project_id,
+                "dead_letters.redriven",
+                {**_counts(done), **_chosen(body)},
+            )
     return RedriveAnswer.of(done)
 
 
-@router.post("/discard", summary="Discard many dead letters", responses=error_responses(400, 401, 403, 404))
+@router.post(
+    "/discard", summary="Discard many dead letters", responses=error_responses(400, 401, 403, 404)
+)
 async def discard_many(
     request: Request,
     body: DiscardBody,
@@ -142,11 +171,16 @@ async def discard_many(
     caller = await sender(session, principal, request, project_id=project_id)
     if body.filter is None:
         discarded = await redrive.discard_many(
-            session, project_id=caller.project_id, message_ids=_message_ids(body), mode=redrive.mode_of(caller)
+            session,
+            project_id=caller.project_id,
+            message_ids=_message_ids(body),
+            mode=redrive.mode_of(caller),
         )
     else:
         filters = _within(principal, body.filter.filter())
-        discarded = await redrive.discard_matching(session, project_id=caller.project_id, filters=filters)
+        discarded = await redrive.discard_matching(
+            session, project_id=caller.project_id, filters=filters
+        )
     if discarded:
         after = {"discarded": discarded, **_chosen(body)}
         _note(session, principal, caller.project_id, "dead_letters.discarded", after)
@@ -183,7 +217,11 @@ async def redrive_one(
     responses=error_responses(401, 403, 404, 409),
 )
 async def discard_one(
-    request: Request, message_id: MessageId, principal: CurrentPrincipal, platform: PlatformDep, session: SessionDep
+    request: Request,
+    message_id: MessageId,
+    principal: CurrentPrincipal,
+    platform: PlatformDep,
+    session: SessionDep,
 ) -> Response:
     """It leaves the list, and stays a failed message."""
     caller = await resender(platform, principal, request, message_id)
@@ -203,7 +241,11 @@ def _within(principal: UserPrincipal | CatalogKey, filters: DeadLetterFilter) ->
 
 def _message_ids(body: DiscardBody) -> list[UUID]:
     """Return each once. Raises MessageNotFound for what is no id."""
-    return list(dict.fromkeys(decoded(ids.MESSAGE, text, MessageNotFound) for text in body.message_ids or ()))
+    return list(
+        dict.fromkeys(
+            decoded(ids.MESSAGE, text, MessageNotFound) for text in body.message_ids or ()
+        )
+    )
 
 
 def _counts(done: Redrive) -> dict[str, int]:
@@ -211,7 +253,11 @@ def _counts(done: Redrive) -> dict[str, int]:
 
 
 def _note(
-    session: AsyncSession, principal: UserPrincipal | CatalogKey, project_id: UUID, action: str, after: dict[str, Any]
+    session: AsyncSession,
+    principal: UserPrincipal | CatalogKey,
+    project_id: UUID,
+    action: str,
+    after: dict[str, Any],
 ) -> None:
     actor = principal if isinstance(principal, UserPrincipal) else None
     if not isinstance(principal, UserPrincipal):
@@ -223,4 +269,6 @@ def _chosen(body: DiscardBody) -> dict[str, Any]:
     """Return what the audit log says of them; recipients do not belong there."""
     if body.filter is None:
         return {}
-    return {"filter": body.filter.model_dump(by_alias=True, exclude_none=True, exclude={"recipient"})}
+    return {
+        "filter": body.filter.model_dump(by_alias=True, exclude_none=True, exclude={"recipient"})
+    }

@@ -24,26 +24,39 @@ async def list_routes(
     return RouteListBody.of(await routes.page_of_routes(session, project_id=project_id, page=page))
 
 
-@router.post("", status_code=201, summary="Create a route", responses=error_responses(400, 401, 403, 404, 409))
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a route",
+    responses=error_responses(400, 401, 403, 404, 409),
+)
 async def create_route(
     project_id: ProjectId, body: CreateRouteBody, user: CurrentUser, session: SessionDep
 ) -> RouteBody:
     """A send names it in `route`: each step is tried when the one before has failed, or not delivered in time."""
     await require_project(session, user, project_id, Action.MANAGE_ROUTES)
     new = body.to_new_route()
-    return RouteBody.of(await routes.create_route(session, project_id=project_id, new=new, actor=user))
+    return RouteBody.of(
+        await routes.create_route(session, project_id=project_id, new=new, actor=user)
+    )
 
 
 @router.get("/{routeId}", summary="Get a route", responses=error_responses(401, 404))
 async def get_route(
-    project_id: ProjectId, route_id: RouteId, user: CurrentUser, session: ReadSessionDep, response: Response
+    project_id: ProjectId,
+    route_id: RouteId,
+    user: CurrentUser,
+    session: ReadSessionDep,
+    response: Response,
 ) -> RouteBody:
     await require_project(session, user, project_id, Action.VIEW_ROUTES)
     route = await routes.get_route(session, project_id=project_id, route_id=route_id)
     return tagged(response, route, RouteBody.of(route))
 
 
-@router.put("/{routeId}", summary="Update a route", responses=error_responses(400, 401, 403, 404, 409, 412))
+@router.put(
+    "/{routeId}", summary="Update a route", responses=error_responses(400, 401, 403, 404, 409, 412)
+)
 async def update_route(
     *,
     project_id: ProjectId,
@@ -56,19 +69,32 @@ async def update_route(
 ) -> RouteBody:
     """Only what is sent changes. Messages accepted before go the ways they were accepted with."""
     await require_project(session, user, project_id, Action.MANAGE_ROUTES)
-    await if_match.check(session, await routes.get_route(session, project_id=project_id, route_id=route_id))
+    await if_match.check(
+        session, await routes.get_route(session, project_id=project_id, route_id=route_id)
+    )
     route = await routes.update_route(
         session, project_id=project_id, route_id=route_id, changes=body.route_changes(), actor=user
     )
     return tagged(response, route, RouteBody.of(route))
 
 
-@router.delete("/{routeId}", status_code=204, summary="Delete a route", responses=error_responses(401, 403, 404, 412))
+@router.delete(
+    "/{routeId}",
+    status_code=204,
+    summary="Delete a route",
+    responses=error_responses(401, 403, 404, 412),
+)
 async def delete_route(
-    project_id: ProjectId, route_id: RouteId, user: CurrentUser, session: SessionDep, if_match: IfMatchDep
+    project_id: ProjectId,
+    route_id: RouteId,
+    user: CurrentUser,
+    session: SessionDep,
+    if_match: IfMatchDep,
 ) -> Response:
     """Sends that name it are refused from now on."""
     await require_project(session, user, project_id, Action.MANAGE_ROUTES)
-    await if_match.check(session, await routes.get_route(session, project_id=project_id, route_id=route_id))
+    await if_match.check(
+        session, await routes.get_route(session, project_id=project_id, route_id=route_id)
+    )
     await routes.delete_route(session, project_id=project_id, route_id=route_id, actor=user)
     return Response(status_code=204)

@@ -65,8 +65,15 @@ async def export_messages(
     # The first step before the answer begins: a wrong filter is still a 400.
     first = await anext(steps)
     return StreamingResponse(
-        _lines(first, steps, _csv if format_ == "csv" else _jsonl, head=line_of(COLUMNS) if format_ == "csv" else b""),
-        headers={"Content-Disposition": f'attachment; filename="messages-{datetime.now(UTC):%Y-%m-%d}.{format_}"'},
+        _lines(
+            first,
+            steps,
+            _csv if format_ == "csv" else _jsonl,
+            head=line_of(COLUMNS) if format_ == "csv" else b"",
+        ),
+        headers={
+            "Content-Disposition": f'attachment; filename="messages-{datetime.now(UTC):%Y-%m-%d}.{format_}"'
+        },
         media_type=_MEDIA_TYPES[format_],
     )
 
@@ -84,9 +91,14 @@ async def _lines(
 
 
 def _jsonl(messages: Sequence[MessageSummary]) -> bytes:
-    return b"".join(MessageBody.of(message).model_dump_json(by_alias=True).encode() + b"\n" for message in messages)
+    return b"".join(
+        MessageBody.of(message).model_dump_json(by_alias=True).encode() + b"\n"
+        for message in messages
+    )
 
 
 def _csv(messages: Sequence[MessageSummary]) -> bytes:
-    bodies = (MessageBody.of(message).model_dump(mode="json", by_alias=True) for message in messages)
+    bodies = (
+        MessageBody.of(message).model_dump(mode="json", by_alias=True) for message in messages
+    )
     return b"".join(line_of([cell_of(body[column]) for column in COLUMNS]) for body in bodies)

@@ -34,7 +34,9 @@ async def log_in(request: Request, platform: PlatformDep) -> Response:
     require_same_origin(request)
     form = await _form(request)
     try:
-        body = LoginBody.model_validate({name: form.get(name, "") for name in ("email", "password")})
+        body = LoginBody.model_validate(
+            {name: form.get(name, "") for name in ("email", "password")}
+        )
         signed_in = await users.log_in(
             platform.database,
             platform.redis,
@@ -58,7 +60,9 @@ async def register(request: Request, platform: PlatformDep) -> Response:
         fields = {name: form.get(name, "") for name in ("email", "password", "name")}
         body = RegisterBody.model_validate({**fields, "invitation": form.get("invitation") or None})
         client = client_of(request, platform.settings.trusted_proxies)
-        await count_registration(platform.redis, client.address, platform.settings.registrations_per_address)
+        await count_registration(
+            platform.redis, client.address, platform.settings.registrations_per_address
+        )
         async with platform.database.transaction() as session:
             signed_in = await users.register_user(
                 session,
@@ -74,7 +78,9 @@ async def register(request: Request, platform: PlatformDep) -> Response:
     except Exception as exc:  # noqa: BLE001 (a form's every failure goes back to its page)
         return _back("/register", exc, form, "email", "name", "next", "invitation")
     platform.mail.later(
-        recovery.send_confirmation_link(platform.database, platform.mail, platform.settings, signed_in.user.id)
+        recovery.send_confirmation_link(
+            platform.database, platform.mail, platform.settings, signed_in.user.id
+        )
     )
     return _welcome(request, platform, cookie, form)
 
@@ -98,7 +104,9 @@ async def log_out(request: Request, platform: PlatformDep) -> Response:
 async def _form(request: Request) -> dict[str, str]:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/x-www-form-urlencoded":
-        raise UnsupportedMediaType("Send the form as 'Content-Type: application/x-www-form-urlencoded'.")
+        raise UnsupportedMediaType(
+            "Send the form as 'Content-Type: application/x-www-form-urlencoded'."
+        )
     text = (await request.body()).decode(errors="replace")
     return dict(parse_qsl(text, keep_blank_values=True))
 
@@ -118,7 +126,9 @@ def _welcome(request: Request, platform: Platform, cookie: str, form: dict[str, 
 
 
 def _back(page: str, exc: Exception, form: dict[str, str], *kept: str) -> Response:
-    error = validation_error(exc) if isinstance(exc, pydantic.ValidationError) else to_app_error(exc)
+    error = (
+        validation_error(exc) if isinstance(exc, pydantic.ValidationError) else to_app_error(exc)
+    )
     query = {"error": _page_code(error), **{name: form[name] for name in kept if form.get(name)}}
     response = RedirectResponse(f"{page}?{urlencode(query)}", status_code=303)
     for name, value in error.headers.items():

@@ -51,5 +51,8 @@ async def readyz(platform: PlatformDep, response: Response) -> Readiness:
         response.status_code = 503
     return Readiness(
         status="ok" if ready else "unavailable",
-        checks={name: CheckBody(status=check.status, detail=check.detail) for name, check in checks.items()},
+        checks={
+            name: CheckBody(status=check.status, detail=check.detail)
+            for name, check in checks.items()
+        },
     )

@@ -17,10 +17,14 @@ router = api_router(prefix="/api/v1", tags=["Instance"])
 class Instance(ResponseBody):
     version: str = Field(examples=["1.0.0"])
     registration: Literal["open", "invite", "closed"] = Field(description="Who may register")
-    mail_enabled: bool = Field(description="false: links for resets and invitations are in the server's log")
+    mail_enabled: bool = Field(
+        description="false: links for resets and invitations are in the server's log"
+    )
 
 
 @router.get("/instance", summary="About this server")
 async def get_instance(platform: PlatformDep) -> Instance:
     settings = platform.settings
-    return Instance(version=__version__, registration=settings.registration, mail_enabled=settings.mail_enabled)
+    return Instance(
+        version=__version__, registration=settings.registration, mail_enabled=settings.mail_enabled
+    )

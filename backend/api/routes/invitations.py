@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from backend.api.dependencies import InvitationId, PageDep, PlatformDep, ProjectId, ReadSessionDep, SessionDep
+from backend.api.dependencies import (
+    InvitationId,
+    PageDep,
+    PlatformDep,
+    ProjectId,
+    ReadSessionDep,
+    SessionDep,
+)
 from backend.api.openapi import error_responses
 from backend.api.routing import api_router
 from backend.api.schemas.members import (
@@ -43,7 +50,12 @@ async def invite(
     await count_invitation(platform.redis, platform.settings, user)
     async with platform.database.transaction() as session:
         new = await invitations.invite(
-            session, user, platform.settings, project_id=project_id, email=body.email, role=body.role
+            session,
+            user,
+            platform.settings,
+            project_id=project_id,
+            email=body.email,
+            role=body.role,
         )
     platform.mail.post(new.mail)
     return CreatedInvitation.with_link(new)
@@ -68,5 +80,7 @@ async def revoke_invitation(
     description="With the account of the address that was invited. Without one, register with `invitation`.",
     responses=error_responses(400, 401, 403, 409),
 )
-async def accept_invitation(body: AcceptInvitation, user: CurrentUser, session: SessionDep) -> Joined:
+async def accept_invitation(
+    body: AcceptInvitation, user: CurrentUser, session: SessionDep
+) -> Joined:
     return Joined.of(await invitations.accept_invitation(session, user, token=body.token))

@@ -7,7 +7,14 @@ from typing import Annotated
 from fastapi import Body, Response
 
 from backend.api.conditional import IfMatchDep, tagged
-from backend.api.dependencies import KeyId, PageDep, PlatformDep, ProjectId, ReadSessionDep, SessionDep
+from backend.api.dependencies import (
+    KeyId,
+    PageDep,
+    PlatformDep,
+    ProjectId,
+    ReadSessionDep,
+    SessionDep,
+)
 from backend.api.filters import WantedDep
 from backend.api.openapi import error_responses
 from backend.api.routing import api_router
@@ -29,10 +36,16 @@ router = api_router(prefix="/api/v1/projects/{projectId}/keys", tags=["Keys"])
 
 @router.get("", summary="List API keys", responses=error_responses(400, 401, 404))
 async def list_keys(
-    project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, page: PageDep, wanted: WantedDep
+    project_id: ProjectId,
+    user: CurrentUser,
+    session: ReadSessionDep,
+    page: PageDep,
+    wanted: WantedDep,
 ) -> KeyList:
     await require_project(session, user, project_id, Action.VIEW_KEYS)
-    return KeyList.of(await keys.page_of_keys(session, project_id=project_id, page=page, wanted=wanted))
+    return KeyList.of(
+        await keys.page_of_keys(session, project_id=project_id, page=page, wanted=wanted)
+    )
 
 
 @router.post(
@@ -43,7 +56,11 @@ async def list_keys(
     responses=error_responses(400, 401, 403, 404, 409),
 )
 async def create_key(
-    project_id: ProjectId, body: CreateKey, user: CurrentUser, platform: PlatformDep, session: SessionDep
+    project_id: ProjectId,
+    body: CreateKey,
+    user: CurrentUser,
+    platform: PlatformDep,
+    session: SessionDep,
 ) -> CreatedKey:
     await require_project(session, user, project_id, Action.MANAGE_KEYS)
     settings = platform.settings
@@ -61,14 +78,20 @@ async def create_key(
 
 @router.get("/{keyId}", summary="Get an API key", responses=error_responses(401, 404))
 async def get_key(
-    project_id: ProjectId, key_id: KeyId, user: CurrentUser, session: ReadSessionDep, response: Response
+    project_id: ProjectId,
+    key_id: KeyId,
+    user: CurrentUser,
+    session: ReadSessionDep,
+    response: Response,
 ) -> KeyBody:
     await require_project(session, user, project_id, Action.VIEW_KEYS)
     key = await keys.get_key(session, project_id=project_id, key_id=key_id)
     return tagged(response, key, KeyBody.of(key))
 
 
-@router.put("/{keyId}", summary="Update an API key", responses=error_responses(400, 401, 403, 404, 412))
+@router.put(
+    "/{keyId}", summary="Update an API key", responses=error_responses(400, 401, 403, 404, 412)
+)
 async def update_key(
     *,
     project_id: ProjectId,
@@ -82,7 +105,9 @@ async def update_key(
     await require_project(session, user, project_id, Action.MANAGE_KEYS)
     await if_match.check(session, await keys.get_key(session, project_id=project_id, key_id=key_id))
     changes = body.changes("rate_limit", "expires_at")
-    key = await keys.update_key(session, user, project_id=project_id, key_id=key_id, changes=changes)
+    key = await keys.update_key(
+        session, user, project_id=project_id, key_id=key_id, changes=changes
+    )
     return tagged(response, key, KeyBody.of(key))
 
 
@@ -94,7 +119,11 @@ async def update_key(
     responses=error_responses(401, 403, 404, 412),
 )
 async def delete_key(
-    project_id: ProjectId, key_id: KeyId, user: CurrentUser, session: SessionDep, if_match: IfMatchDep
+    project_id: ProjectId,
+    key_id: KeyId,
+    user: CurrentUser,
+    session: SessionDep,
+    if_match: IfMatchDep,
 ) -> Response:
     await require_project(session, user, project_id, Action.MANAGE_KEYS)
     await if_match.check(session, await keys.get_key(session, project_id=project_id, key_id=key_id))
@@ -102,7 +131,11 @@ async def delete_key(
     return Response(status_code=204)
 
 
-@router.post("/{keyId}/regenerate", summary="Regenerate an API key", responses=error_responses(400, 401, 403, 404))
+@router.post(
+    "/{keyId}/regenerate",
+    summary="Regenerate an API key",
+    responses=error_responses(400, 401, 403, 404),
+)
 async def regenerate_key(
     *,
     project_id: ProjectId,
@@ -129,8 +162,12 @@ async def regenerate_key(
     return CreatedKey.with_text(key, text)
 
 
-@router.get("/{keyId}/usage", summary="Get what an API key has done", responses=error_responses(401, 404))
-async def get_key_usage(project_id: ProjectId, key_id: KeyId, user: CurrentUser, platform: PlatformDep) -> KeyUsageBody:
+@router.get(
+    "/{keyId}/usage", summary="Get what an API key has done", responses=error_responses(401, 404)
+)
+async def get_key_usage(
+    project_id: ProjectId, key_id: KeyId, user: CurrentUser, platform: PlatformDep
+) -> KeyUsageBody:
     """Counts are a few seconds behind; `remainingQuota` is not."""
     async with platform.database.session() as session:
         project = await require_project(session, user, project_id, Action.VIEW_KEYS)

@@ -16,13 +16,19 @@ router = api_router(prefix="/api/v1/projects/{projectId}/members", tags=["Member
 
 
 @router.get("", summary="List members", responses=error_responses(401, 404))
-async def list_members(project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, page: PageDep) -> MemberList:
+async def list_members(
+    project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, page: PageDep
+) -> MemberList:
     return MemberList.of(await members.page_of_members(session, user, project_id, page))
 
 
 @router.get("/{userId}", summary="Get a member", responses=error_responses(401, 404))
 async def get_member(
-    project_id: ProjectId, user_id: UserId, user: CurrentUser, session: ReadSessionDep, response: Response
+    project_id: ProjectId,
+    user_id: UserId,
+    user: CurrentUser,
+    session: ReadSessionDep,
+    response: Response,
 ) -> MemberBody:
     member = await members.get_member(session, user, project_id, user_id)
     return tagged(response, member.membership, MemberBody.of(member))
@@ -58,7 +64,11 @@ async def change_role(
     responses=error_responses(401, 403, 404, 409, 412),
 )
 async def remove_member(
-    project_id: ProjectId, user_id: UserId, user: CurrentUser, session: SessionDep, if_match: IfMatchDep
+    project_id: ProjectId,
+    user_id: UserId,
+    user: CurrentUser,
+    session: SessionDep,
+    if_match: IfMatchDep,
 ) -> Response:
     current = await members.get_member(session, user, project_id, user_id)
     await if_match.check(session, current.membership)

@@ -10,7 +10,12 @@ from fastapi import Request, Response
 
 from backend import ids
 from backend.api.dependencies import MessageId, PlatformDep, SessionDep
-from backend.api.message_access import project_of_message, project_of_user, require_sending_key, resender
+from backend.api.message_access import (
+    project_of_message,
+    project_of_user,
+    require_sending_key,
+    resender,
+)
 from backend.api.openapi import error_responses
 from backend.api.routing import api_router
 from backend.api.schemas.messages import MessagePreviewBody
@@ -76,7 +81,9 @@ async def send_batch(request: Request, platform: PlatformDep) -> Response:
         batch = parse_batch(body)
         idempotency = idempotency_key(request, caller, _BATCH_ROUTE, body)
         requests = [_item(caller, fields) for fields in batch.messages]
-        return _batch_answer(await accept_batch(platform, caller, requests, idempotency=idempotency))
+        return _batch_answer(
+            await accept_batch(platform, caller, requests, idempotency=idempotency)
+        )
     except AppError as error:
         await note_refusal(platform, caller, error)
         raise
@@ -101,7 +108,9 @@ def _batch_answer(results: list[Accepted | AppError]) -> Response:
     return Response(
         orjson.dumps(
             {
-                "results": [_batch_result(index, result, told) for index, result in enumerate(results)],
+                "results": [
+                    _batch_result(index, result, told) for index, result in enumerate(results)
+                ],
                 "accepted": len(accepted),
                 "rejected": len(results) - len(accepted),
             },
@@ -130,8 +139,17 @@ class _Told:
 
 def _batch_result(index: int, result: Accepted | AppError, told: _Told) -> dict[str, Any]:
     if isinstance(result, AppError):
-        return {"index": index, "error": result.message, "code": result.error_code, "details": told.details(result)}
-    return {"index": index, "messageId": ids.encode(ids.MESSAGE, result.message_id), "status": result.status}
+        return {
+            "index": index,
+            "error": result.message,
+            "code": result.error_code,
+            "details": told.details(result),
+        }
+    return {
+        "index": index,
+        "messageId": ids.encode(ids.MESSAGE, result.message_id),
+        "status": result.status,
+    }
 
 
 @router.post("/preview", summary="Preview a message", responses=error_responses(400, 401, 403, 404))
@@ -141,16 +159,22 @@ async def preview(
     """What `POST /messages` would send, without sending it. With an access token, name the `projectId`."""
     if isinstance(principal, UserPrincipal):
         async with platform.database.session() as session:
-            project_id = await project_of_user(session, principal, body.project_id, Action.SEND_MESSAGES)
+            project_id = await project_of_user(
+                session, principal, body.project_id, Action.SEND_MESSAGES
+            )
         caller = Caller(project_id, "live")
     else:
         require_sending_key(principal, request)
         caller = Caller.of_key(principal)
         check_project(caller, body.project_id)
-    return MessagePreviewBody.of_preview(await preview_message(platform, caller, send_request(body, body.to or "")))
+    return MessagePreviewBody.of_preview(
+        await preview_message(platform, caller, send_request(body, body.to or ""))
+    )
 
 
-@router.post("/{messageId}/cancel", summary="Cancel a message", responses=error_responses(401, 403, 404, 409))
+@router.post(
+    "/{messageId}/cancel", summary="Cancel a message", responses=error_responses(401, 403, 404, 409)
+)
 async def cancel(
     request: Request, message_id: MessageId, principal: CurrentPrincipal, session: SessionDep
 ) -> CancelAnswer:
@@ -182,9 +206,13 @@ async def resend(
     """
     caller = await resender(platform, principal, request, message_id)
     name = written_key(request)
-    idempotency = IdempotencyKey(_RESEND_ROUTE, name, message_id.bytes) if name is not None else None
+    idempotency = (
+        IdempotencyKey(_RESEND_ROUTE, name, message_id.bytes) if name is not None else None
+    )
     try:
-        accepted = await resend_message(platform, caller, message_id=message_id, idempotency=idempotency)
+        accepted = await resend_message(
+            platform, caller, message_id=message_id, idempotency=idempotency
+        )
     except AppError as error:
         await note_refusal(platform, caller, error)
         raise

@@ -32,17 +32,26 @@ _Text = Annotated[str | None, Query(max_length=320)]
 
 def _filters(
     *,
-    status: Annotated[StatusText | None, Query(description="A status; `pending`: queued or sending")] = None,
+    status: Annotated[
+        StatusText | None, Query(description="A status; `pending`: queued or sending")
+    ] = None,
     connector: Annotated[
         ConnectorText | None, Query(description="A connector's type or id", examples=["whatsapp"])
     ] = None,
-    from_: Annotated[InstantText | None, Query(alias="from", description="ISO 8601", examples=["2024-01-01"])] = None,
+    from_: Annotated[
+        InstantText | None, Query(alias="from", description="ISO 8601", examples=["2024-01-01"])
+    ] = None,
     to: Annotated[
-        InstantText | None, Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"])
+        InstantText | None,
+        Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"]),
     ] = None,
     key_id: Annotated[Annotated[str, id_text(ids.KEY)] | None, Query(alias="keyId")] = None,
-    template_id: Annotated[Annotated[str, id_text(ids.TEMPLATE)] | None, Query(alias="templateId")] = None,
-    campaign_id: Annotated[Annotated[str, id_text(ids.CAMPAIGN)] | None, Query(alias="campaignId")] = None,
+    template_id: Annotated[
+        Annotated[str, id_text(ids.TEMPLATE)] | None, Query(alias="templateId")
+    ] = None,
+    campaign_id: Annotated[
+        Annotated[str, id_text(ids.CAMPAIGN)] | None, Query(alias="campaignId")
+    ] = None,
     recipient: _Text = None,
     message_id: Annotated[Annotated[str, id_text(ids.MESSAGE)] | None, Query(alias="id")] = None,
     mode: Annotated[Literal["live", "test"] | None, Query()] = None,
@@ -63,7 +72,8 @@ def _filters(
 
 FilterDep = Annotated[MessageFilter, Depends(_filters)]
 ProjectIdQuery = Annotated[
-    str | None, Query(alias="projectId", description="Required with an access token; a key is its project's")
+    str | None,
+    Query(alias="projectId", description="Required with an access token; a key is its project's"),
 ]
 
 
@@ -83,7 +93,9 @@ async def list_messages_route(
     else:
         readable = project_of_key(principal, request, project_id)
         filters = within_mode(principal, filters)
-    return MessageListBody.of(await list_messages(session, project_id=readable, filters=filters, page=page))
+    return MessageListBody.of(
+        await list_messages(session, project_id=readable, filters=filters, page=page)
+    )
 
 
 @router.get("/{messageId}", summary="Get a message", responses=error_responses(401, 403, 404))
@@ -93,7 +105,9 @@ async def get_message(
     """With every attempt to hand it over, and every status it took."""
     if isinstance(principal, UserPrincipal):
         project_id = await project_of_message(session, principal, message_id, Action.VIEW_MESSAGES)
-        return MessageDetailBody.of_detail(await message_detail(session, project_id=project_id, message_id=message_id))
+        return MessageDetailBody.of_detail(
+            await message_detail(session, project_id=project_id, message_id=message_id)
+        )
     readable = project_of_key(principal, request)
     detail = await message_detail(session, project_id=readable, message_id=message_id)
     if principal.mode == "test" and detail.summary.mode != "test":

@@ -76,7 +76,9 @@ async def send_text(request: Request) -> Response:
         parsed = parse(TextBody, body)
         check_project(caller, parsed.project_id)
         idempotency = idempotency_key(request, caller, "POST /messages/text", body)
-        return answer(await accept_message(platform, caller, text_request(parsed), idempotency=idempotency))
+        return answer(
+            await accept_message(platform, caller, text_request(parsed), idempotency=idempotency)
+        )
 
 
 @router.post(
@@ -114,12 +116,20 @@ async def _sending(request: Request) -> AsyncIterator[tuple[Platform, Caller]]:
 
 
 def _without_aliases(body: AliasSendBody) -> SendBody:
-    for alias, name in (("recipient", "to"), ("service_id", "connector_id"), ("template_params", "variables")):
+    for alias, name in (
+        ("recipient", "to"),
+        ("service_id", "connector_id"),
+        ("template_params", "variables"),
+    ):
         if getattr(body, alias) is not None and getattr(body, name) is not None:
             names = [AliasSendBody.model_fields[field].alias or field for field in (alias, name)]
             raise BadRequest(
                 f"'{names[0]}' and '{names[1]}' are the same field.",
-                errors=[FieldError(names[0], "VALIDATION_ERROR", f'Leave out "{names[0]}" or "{names[1]}".')],
+                errors=[
+                    FieldError(
+                        names[0], "VALIDATION_ERROR", f'Leave out "{names[0]}" or "{names[1]}".'
+                    )
+                ],
             )
     to = body.recipient if body.to is None else body.to
     if to is None and body.send_token is None:

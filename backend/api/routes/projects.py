@@ -12,7 +12,13 @@ from backend.api.schemas.projects import CreateProject, ProjectBody, ProjectList
 from backend.api.security import CurrentUser
 from backend.services.accounts import projects
 
-_NULLABLE = ("description", "content_retention", "content_retention_days", "retention_days", "quiet_hours")
+_NULLABLE = (
+    "description",
+    "content_retention",
+    "content_retention_days",
+    "retention_days",
+    "quiet_hours",
+)
 
 router = api_router(prefix="/api/v1/projects", tags=["Projects"])
 
@@ -52,7 +58,9 @@ async def get_project(
     return tagged(response, project, ProjectBody.of(project))
 
 
-@router.put("/{projectId}", summary="Update a project", responses=error_responses(400, 401, 403, 404, 412))
+@router.put(
+    "/{projectId}", summary="Update a project", responses=error_responses(400, 401, 403, 404, 412)
+)
 async def update_project(
     *,
     project_id: ProjectId,

@@ -14,5 +14,7 @@ router = api_router(prefix="/api/v1/connector-types", tags=["Connectors"])
 @router.get("", summary="List connector types", responses=error_responses(401))
 async def list_connector_types(_: CurrentPrincipal) -> ConnectorTypeListBody:
     return ConnectorTypeListBody(
-        connector_types=[ConnectorTypeBody.model_validate(described) for described in describe_connector_types()]
+        connector_types=[
+            ConnectorTypeBody.model_validate(described) for described in describe_connector_types()
+        ]
     )

@@ -31,5 +31,7 @@ async def make_send_token(
     than the variables that are not locked. A backend with the Python client signs tokens without this call.
     """
     require_sending_key(key, request)
-    token = await create_send_token(platform, Caller.of_key(key), bearer_token(request), body.to_new_token())
+    token = await create_send_token(
+        platform, Caller.of_key(key), bearer_token(request), body.to_new_token()
+    )
     return SendTokenAnswer.of(token)

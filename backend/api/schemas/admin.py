@@ -85,4 +85,7 @@ class AdminProjectList(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[Project]) -> AdminProjectList:
-        return cls(projects=[AdminProjectBody.of(project) for project in page.items], pagination=Pagination.of(page))
+        return cls(
+            projects=[AdminProjectBody.of(project) for project in page.items],
+            pagination=Pagination.of(page),
+        )

@@ -23,12 +23,16 @@ _SENT = "Taken by a provider, failed, or uncertain: what is no longer waiting"
 _DELIVERED = "Delivered or read"
 _FAILED = "Failed, undelivered or expired"
 _RATE = "Delivered of sent, 0 to 1"
-LocalInstant = Annotated[datetime, PlainSerializer(datetime.isoformat, return_type=str, when_used="json")]
+LocalInstant = Annotated[
+    datetime, PlainSerializer(datetime.isoformat, return_type=str, when_used="json")
+]
 
 
 class PeriodBody(ResponseBody):
     from_: Instant = Field(alias="from", examples=["2024-01-01T00:00:00.000Z"])
-    to: Instant = Field(description="The last millisecond that is counted", examples=["2024-01-31T23:59:59.999Z"])
+    to: Instant = Field(
+        description="The last millisecond that is counted", examples=["2024-01-31T23:59:59.999Z"]
+    )
 
     @classmethod
     def of(cls, period: Period) -> PeriodBody:
@@ -47,7 +51,9 @@ class LatencyBody(ResponseBody):
 
 
 class FailureReasonBody(ResponseBody):
-    code: str = Field(description="The message's error code; empty when there is none", examples=["21211"])
+    code: str = Field(
+        description="The message's error code; empty when there is none", examples=["21211"]
+    )
     messages: int = Field(examples=[12])
 
     @classmethod
@@ -71,7 +77,9 @@ class TotalsBody(ResponseBody):
     delivered: int = Field(description=_DELIVERED, examples=[1180])
     failed: int = Field(description=_FAILED, examples=[70])
     delivered_rate: float = Field(description=_RATE, examples=[0.944])
-    accepted: int = Field(description="All messages, the waiting and canceled ones too", examples=[1260])
+    accepted: int = Field(
+        description="All messages, the waiting and canceled ones too", examples=[1260]
+    )
 
     @classmethod
     def of(cls, tally: Tally) -> TotalsBody:
@@ -102,20 +110,25 @@ class MessageStatisticsBody(ResponseBody):
     by_status: dict[str, int] = Field(examples=[{"delivered": 1180, "failed": 70, "queued": 10}])
     by_day: list[DayBody] = Field(description="Every day of the period in the time zone")
     by_hour: list[HourBody] | None = Field(
-        default=None, description="Every hour of the period, with interval=hour; a day has 23 to 25 of them"
+        default=None,
+        description="Every hour of the period, with interval=hour; a day has 23 to 25 of them",
     )
     time_to_provider: LatencyBody
     time_to_delivery: LatencyBody
     failures_by_reason: list[FailureReasonBody] = Field(description="The most frequent first")
 
     @classmethod
-    def of(cls, statistics: MessageStatistics, interval: Literal["hour", "day"]) -> MessageStatisticsBody:
+    def of(
+        cls, statistics: MessageStatistics, interval: Literal["hour", "day"]
+    ) -> MessageStatisticsBody:
         totals = statistics.totals
         return cls(
             period=PeriodBody.of(statistics.period),
             timezone=statistics.period.zone.key,
             totals=TotalsBody.of(totals),
-            by_connector={type_: CountsBody.of(tally) for type_, tally in statistics.by_connector.items()},
+            by_connector={
+                type_: CountsBody.of(tally) for type_, tally in statistics.by_connector.items()
+            },
             by_status=dict(sorted(totals.by_status.items())),
             by_day=[DayBody(date=day, **_counts(tally)) for day, tally in statistics.by_day],
             by_hour=[HourBody(hour=hour, **_counts(tally)) for hour, tally in statistics.by_hour]
@@ -134,8 +147,12 @@ class TopConnectorBody(ResponseBody):
 
 class UsageBody(ResponseBody):
     period: PeriodBody
-    total_messages: int = Field(description="Messages of the project that were accepted", examples=[1250])
-    total_projects: int = Field(description="Projects you are a member of; 1 for an API key", examples=[5])
+    total_messages: int = Field(
+        description="Messages of the project that were accepted", examples=[1250]
+    )
+    total_projects: int = Field(
+        description="Projects you are a member of; 1 for an API key", examples=[5]
+    )
     total_connectors: int = Field(description="Connectors of the project", examples=[12])
     average_delivery_rate: float = Field(description=_RATE, examples=[0.944])
     top_connectors: list[TopConnectorBody]
@@ -149,7 +166,8 @@ class UsageBody(ResponseBody):
             total_connectors=usage.total_connectors,
             average_delivery_rate=_rate(usage.totals),
             top_connectors=[
-                TopConnectorBody(type=type_, messages=messages) for type_, messages in usage.top_connectors
+                TopConnectorBody(type=type_, messages=messages)
+                for type_, messages in usage.top_connectors
             ],
         )
 
@@ -157,7 +175,9 @@ class UsageBody(ResponseBody):
 class ConnectorStatisticsBody(TotalsBody):
     connector_id: str = Field(examples=["conn_01h455vb4pex5vsknk084sn02q"])
     type: str = Field(examples=["whatsapp"])
-    name: str | None = Field(description="null for a connector that was deleted", examples=["WhatsApp Business"])
+    name: str | None = Field(
+        description="null for a connector that was deleted", examples=["WhatsApp Business"]
+    )
     is_active: bool
     by_status: dict[str, int]
     time_to_provider: LatencyBody
@@ -187,7 +207,9 @@ class ConnectorStatisticsList(ResponseBody):
 
 class SentAndReceivedBody(ResponseBody):
     sent: int = Field(description=_SENT, examples=[150])
-    received: int = Field(default=0, description="0: inbound messages are not part of this version", examples=[0])
+    received: int = Field(
+        default=0, description="0: inbound messages are not part of this version", examples=[0]
+    )
 
 
 class StatsData(ResponseBody):

@@ -35,7 +35,10 @@ SUBJECT_PREFIXES: Final = tuple(sorted(set(_PREFIX.values())))
 
 def subject_id_of(text: str) -> UUID | None:
     """Return the UUID of any id that can be a subject, None when the text is none."""
-    return next((found for prefix in SUBJECT_PREFIXES if (found := ids.decode(prefix, text)) is not None), None)
+    return next(
+        (found for prefix in SUBJECT_PREFIXES if (found := ids.decode(prefix, text)) is not None),
+        None,
+    )
 
 
 class ActorBody(ResponseBody):
@@ -52,9 +55,13 @@ class AuditEntryBody(ResponseBody):
     id: str = Field(examples=["aud_01h455vb4pex5vsknk084sn02q"])
     created_at: Instant
     project_id: str | None
-    actor: ActorBody | None = Field(description="null: the system, or somebody who was not logged in")
+    actor: ActorBody | None = Field(
+        description="null: the system, or somebody who was not logged in"
+    )
     action: str = Field(examples=["key.created"])
-    subject: str | None = Field(description="The id of what was changed", examples=["key_01h455vb4pex5vsknk084sn02q"])
+    subject: str | None = Field(
+        description="The id of what was changed", examples=["key_01h455vb4pex5vsknk084sn02q"]
+    )
     address: str = Field(description="Where the call came from", examples=["198.51.100.7"])
     before: dict[str, Any] | None
     after: dict[str, Any] | None
@@ -66,7 +73,9 @@ class AuditEntryBody(ResponseBody):
         return cls(
             id=ids.encode(ids.AUDIT, entry.id),
             created_at=entry.created_at,
-            project_id=ids.encode(ids.PROJECT, entry.project_id) if entry.project_id is not None else None,
+            project_id=ids.encode(ids.PROJECT, entry.project_id)
+            if entry.project_id is not None
+            else None,
             actor=ActorBody.of(line.actor) if line.actor is not None else None,
             action=entry.action,
             subject=ids.encode(prefix, entry.subject_id) if entry.subject_id is not None else None,
@@ -82,4 +91,6 @@ class AuditList(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[AuditLine]) -> AuditList:
-        return cls(entries=[AuditEntryBody.of(line) for line in page.items], pagination=Pagination.of(page))
+        return cls(
+            entries=[AuditEntryBody.of(line) for line in page.items], pagination=Pagination.of(page)
+        )

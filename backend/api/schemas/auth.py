@@ -12,7 +12,8 @@ from backend.models.user import User
 from backend.services.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
 
 NewPassword = Annotated[
-    str, Field(min_length=MIN_CHARACTERS, max_length=MAX_CHARACTERS, examples=["SecurePassword123!"])
+    str,
+    Field(min_length=MIN_CHARACTERS, max_length=MAX_CHARACTERS, examples=["SecurePassword123!"]),
 ]
 
 
@@ -78,7 +79,12 @@ class RegisteredUser(LoggedInUser):
 
     @classmethod
     def of(cls, user: User) -> RegisteredUser:
-        return cls(id=ids.encode(ids.USER, user.id), email=user.email, name=user.name, created_at=user.created_at)
+        return cls(
+            id=ids.encode(ids.USER, user.id),
+            email=user.email,
+            name=user.name,
+            created_at=user.created_at,
+        )
 
 
 class CurrentUserBody(RegisteredUser):

@@ -99,11 +99,15 @@ class RequestBody(BaseModel):
     def changes(self, *nullable: str) -> dict[str, Any]:
         """Return what the client sent, by field name; null counts as sent for `nullable` ones only."""
         sent = {name: getattr(self, name) for name in self.model_fields_set}
-        return {name: value for name, value in sent.items() if value is not None or name in nullable}
+        return {
+            name: value for name, value in sent.items() if value is not None or name in nullable
+        }
 
 
 class ResponseBody(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
 
 
 def _email(text: str) -> str:
@@ -113,7 +117,9 @@ def _email(text: str) -> str:
     except EmailNotValidError as exc:
         raise PydanticCustomError("INVALID_EMAIL", _NO_EMAIL, {"reason": str(exc)}) from exc
     if "." not in valid.domain and valid.domain != "localhost":
-        raise PydanticCustomError("INVALID_EMAIL", _NO_EMAIL, {"reason": f"'{valid.domain}' is no domain."})
+        raise PydanticCustomError(
+            "INVALID_EMAIL", _NO_EMAIL, {"reason": f"'{valid.domain}' is no domain."}
+        )
     return valid.normalized.lower()
 
 
@@ -139,11 +145,16 @@ def _zone(name: str) -> str:
 TimeZone = Annotated[str, Field(max_length=60, examples=["Europe/Berlin"]), AfterValidator(_zone)]
 
 # Query parameters that are read by hand, so that the error names the remedy; "" counts as left out.
-InstantText = Annotated[str, _text(anyOf=[{"format": "date"}, {"format": "date-time"}, {"maxLength": 0}])]
+InstantText = Annotated[
+    str, _text(anyOf=[{"format": "date"}, {"format": "date-time"}, {"maxLength": 0}])
+]
 ONE_OF_TYPES: Final[JsonDict] = {"enum": [*provider_types()]}
 StatusText = Annotated[str, _text(enum=["", *Status, "pending"])]
 ConnectorText = Annotated[
-    str, _text(anyOf=[{"enum": ["", *provider_types()]}, {"pattern": f"^{ids.CONNECTOR}_{ids.PATTERN}$"}])
+    str,
+    _text(
+        anyOf=[{"enum": ["", *provider_types()]}, {"pattern": f"^{ids.CONNECTOR}_{ids.PATTERN}$"}]
+    ),
 ]
 CursorText = Annotated[str, _text(pattern=f"^{_CURSOR}_{ids.PATTERN}$")]
 
@@ -160,8 +171,12 @@ class Pagination(ResponseBody):
     offset: int = Field(examples=[0])
     total: int = Field(examples=[150])
     has_more: bool = Field(examples=[True])
-    next_cursor: str | None = Field(default=None, description="Pass as `cursor` to get the next page")
-    total_is_estimate: bool = Field(default=False, description="Past 10,000 rows the total may be an estimate")
+    next_cursor: str | None = Field(
+        default=None, description="Pass as `cursor` to get the next page"
+    )
+    total_is_estimate: bool = Field(
+        default=False, description="Past 10,000 rows the total may be an estimate"
+    )
 
     @classmethod
     def of(cls, page: Page[Any]) -> Pagination:

@@ -30,12 +30,24 @@ class CampaignFields(RequestBody):
     """A template, or a text whose variables are written {{name}}, and which column fills in what."""
 
     name: Name
-    template_id: Annotated[str | None, Field(max_length=64, description="The template to render for each row")] = None
-    message: Annotated[Text | None, Field(description="A text instead; variables as in templates")] = None
-    subject: Annotated[str | None, Field(min_length=1, max_length=998, description="E-mail without a template")] = None
-    html: Annotated[str | None, Field(min_length=1, max_length=200_000, description="E-mail without a template")] = None
-    connector_id: Annotated[str | None, Field(max_length=64, description="The connector to send through")] = None
-    connector: Annotated[str | None, Field(max_length=50, description="A connector type instead")] = None
+    template_id: Annotated[
+        str | None, Field(max_length=64, description="The template to render for each row")
+    ] = None
+    message: Annotated[
+        Text | None, Field(description="A text instead; variables as in templates")
+    ] = None
+    subject: Annotated[
+        str | None, Field(min_length=1, max_length=998, description="E-mail without a template")
+    ] = None
+    html: Annotated[
+        str | None, Field(min_length=1, max_length=200_000, description="E-mail without a template")
+    ] = None
+    connector_id: Annotated[
+        str | None, Field(max_length=64, description="The connector to send through")
+    ] = None
+    connector: Annotated[
+        str | None, Field(max_length=50, description="A connector type instead")
+    ] = None
     mapping: Annotated[
         dict[str, str] | None,
         Field(
@@ -44,22 +56,33 @@ class CampaignFields(RequestBody):
             "Left out: by the columns' names",
         ),
     ] = None
-    priority: Annotated[Literal["high", "normal", "bulk"], Field(description="Which lane its messages wait in")] = (
-        "bulk"
-    )
+    priority: Annotated[
+        Literal["high", "normal", "bulk"], Field(description="Which lane its messages wait in")
+    ] = "bulk"
     metadata: Annotated[
-        dict[str, JsonValue] | None, Field(max_length=50, description="Yours; returned with each message")
+        dict[str, JsonValue] | None,
+        Field(max_length=50, description="Yours; returned with each message"),
     ] = None
-    send_at: Annotated[GivenInstant | None, Field(description="Starts not before this instant")] = None
-    expires_at: Annotated[GivenInstant | None, Field(description="No message goes out after this instant")] = None
+    send_at: Annotated[GivenInstant | None, Field(description="Starts not before this instant")] = (
+        None
+    )
+    expires_at: Annotated[
+        GivenInstant | None, Field(description="No message goes out after this instant")
+    ] = None
     mode: Annotated[
-        Literal["live", "test"] | None, Field(description="Of a member's campaign (live); a key has its own")
+        Literal["live", "test"] | None,
+        Field(description="Of a member's campaign (live); a key has its own"),
     ] = None
     send_duplicates: Annotated[
-        StrictBool, Field(description="Send to a recipient once for each row that names it, not once")
+        StrictBool,
+        Field(description="Send to a recipient once for each row that names it, not once"),
     ] = False
-    start: Annotated[StrictBool, Field(description="false: it stays a draft until it is resumed")] = True
-    dry_run: Annotated[StrictBool, Field(description="Only check every row; nothing is stored or sent")] = False
+    start: Annotated[
+        StrictBool, Field(description="false: it stays a draft until it is resumed")
+    ] = True
+    dry_run: Annotated[
+        StrictBool, Field(description="Only check every row; nothing is stored or sent")
+    ] = False
 
 
 class CampaignUpload(CampaignFields):
@@ -67,7 +90,9 @@ class CampaignUpload(CampaignFields):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
-    csv: Annotated[str, Field(min_length=1, description="The table; its first line names the columns")]
+    csv: Annotated[
+        str, Field(min_length=1, description="The table; its first line names the columns")
+    ]
 
 
 class RowCounts(ResponseBody):
@@ -109,7 +134,8 @@ class CampaignSummary(ResponseBody):
 
 class CampaignBody(CampaignSummary):
     messages: dict[str, int] = Field(
-        description="The messages of accepted rows by status", examples=[{"queued": 90, "delivered": 3700}]
+        description="The messages of accepted rows by status",
+        examples=[{"queued": 90, "delivered": 3700}],
     )
 
     @classmethod
@@ -123,11 +149,16 @@ class CampaignListBody(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[Progress]) -> CampaignListBody:
-        return cls(campaigns=[CampaignSummary.of(one) for one in page.items], pagination=Pagination.of(page))
+        return cls(
+            campaigns=[CampaignSummary.of(one) for one in page.items],
+            pagination=Pagination.of(page),
+        )
 
 
 class RowErrorBody(ResponseBody):
-    row: int = Field(description="The line in the file where the row begins; the head is line 1", examples=[7])
+    row: int = Field(
+        description="The line in the file where the row begins; the head is line 1", examples=[7]
+    )
     field: str = Field(examples=["to"])
     code: str = Field(examples=["INVALID_PHONE"])
     message: str = Field(examples=["'12' is not a phone number."])
@@ -136,7 +167,9 @@ class RowErrorBody(ResponseBody):
 class RowBody(ResponseBody):
     """`values` by column as long as the row was not accepted; then it is a message."""
 
-    row: int = Field(description="The line in the file where it begins; the head is line 1", examples=[7])
+    row: int = Field(
+        description="The line in the file where it begins; the head is line 1", examples=[7]
+    )
     state: RowState
     message_id: str | None
     values: dict[str, str] | None
@@ -171,7 +204,9 @@ class DryRunBody(ResponseBody):
         description="How many rows have each kind of error", examples=[{"DUPLICATE_RECIPIENT": 2}]
     )
     errors: list[RowErrorBody] = Field(description=f"The first {MOST_ERRORS}")
-    previews: list[PreviewRowBody] = Field(description="The first three messages, fewer where they are long")
+    previews: list[PreviewRowBody] = Field(
+        description="The first three messages, fewer where they are long"
+    )
 
     @classmethod
     def of(cls, result: DryRun) -> DryRunBody:
@@ -183,9 +218,13 @@ class DryRunBody(ResponseBody):
             invalid=result.invalid,
             codes=dict(result.codes),
             errors=[
-                RowErrorBody(row=one.row, field=one.field, code=one.code, message=one.message) for one in result.errors
+                RowErrorBody(row=one.row, field=one.field, code=one.code, message=one.message)
+                for one in result.errors
             ],
-            previews=[PreviewRowBody(row=one.row, to=one.to, content=one.content) for one in result.previews],
+            previews=[
+                PreviewRowBody(row=one.row, to=one.to, content=one.content)
+                for one in result.previews
+            ],
         )
 
 
@@ -198,14 +237,21 @@ def _fields(progress: Progress) -> dict[str, Any]:
         "state": one.state,
         "mode": one.mode,
         "key_id": ids.encode(ids.KEY, one.key_id) if one.key_id is not None else None,
-        "template_id": ids.encode(ids.TEMPLATE, one.template_id) if one.template_id is not None else None,
-        "connector_id": ids.encode(ids.CONNECTOR, one.connector_id) if one.connector_id is not None else None,
+        "template_id": ids.encode(ids.TEMPLATE, one.template_id)
+        if one.template_id is not None
+        else None,
+        "connector_id": ids.encode(ids.CONNECTOR, one.connector_id)
+        if one.connector_id is not None
+        else None,
         "connector": one.connector_type,
         "priority": one.priority,
         "mapping": one.mapping,
         "columns": one.columns,
         "rows": RowCounts(
-            total=one.total_rows, pending=progress.pending, accepted=progress.accepted, failed=progress.failed
+            total=one.total_rows,
+            pending=progress.pending,
+            accepted=progress.accepted,
+            failed=progress.failed,
         ),
         "reason": one.reason,
         "metadata": one.metadata_,
@@ -222,7 +268,10 @@ def _row(row: CampaignRow, columns: list[str]) -> RowBody:
     error = None
     if row.error_code is not None:
         error = RowErrorBody(
-            row=row.line, field=row.error_field or "", code=row.error_code, message=row.error_reason or ""
+            row=row.line,
+            field=row.error_field or "",
+            code=row.error_code,
+            message=row.error_reason or "",
         )
     return RowBody(
         row=row.line,
@@ -243,7 +292,11 @@ def upload_operation() -> dict[str, Any]:
         "type": "object",
         "required": ["file", "campaign"],
         "properties": {
-            "file": {"type": "string", "format": "binary", "description": "The table as CSV in UTF-8"},
+            "file": {
+                "type": "string",
+                "format": "binary",
+                "description": "The table as CSV in UTF-8",
+            },
             "campaign": {**fields, "description": "Everything else, as JSON"},
         },
     }

@@ -8,7 +8,14 @@ from pydantic import Field, JsonValue, StrictBool, StringConstraints
 from pydantic.config import JsonDict
 
 from backend import ids
-from backend.api.schemas.base import ONE_OF_TYPES, WHOLE, Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import (
+    ONE_OF_TYPES,
+    WHOLE,
+    Instant,
+    Pagination,
+    RequestBody,
+    ResponseBody,
+)
 from backend.models import Connector
 from backend.providers._base import Health
 from backend.services.connectors.config import LONGEST_RETRY_S, MOST_ATTEMPTS, MOST_PER_SECOND
@@ -18,7 +25,9 @@ from backend.services.connectors.types import takes_callbacks
 from backend.services.paging import Page
 
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["Business WhatsApp"])
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
+    Field(examples=["Business WhatsApp"]),
 ]
 Credentials = Annotated[
     dict[str, JsonValue],
@@ -27,8 +36,16 @@ Credentials = Annotated[
         examples=[{"phoneNumberId": "123456789", "accessToken": "EAAG..."}],
     ),
 ]
-_RATE: Final[JsonDict] = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MOST_PER_SECOND}
-_SECONDS: Final[JsonDict] = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": LONGEST_RETRY_S}
+_RATE: Final[JsonDict] = {
+    "type": ["number", "null"],
+    "exclusiveMinimum": 0,
+    "maximum": MOST_PER_SECOND,
+}
+_SECONDS: Final[JsonDict] = {
+    "type": ["number", "null"],
+    "exclusiveMinimum": 0,
+    "maximum": LONGEST_RETRY_S,
+}
 _CONFIG_FIELDS: Final[JsonDict] = {
     "properties": {
         "pacing": {
@@ -39,7 +56,11 @@ _CONFIG_FIELDS: Final[JsonDict] = {
         "retry": {
             "type": ["object", "null"],
             "properties": {
-                "maxAttempts": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_ATTEMPTS},
+                "maxAttempts": {
+                    "type": ["integer", "null"],
+                    "minimum": 1,
+                    "maximum": MOST_ATTEMPTS,
+                },
                 "baseS": _SECONDS,
                 "capS": _SECONDS,
                 "maxAgeS": _SECONDS,
@@ -55,7 +76,12 @@ Config = Annotated[
         description="`pacing: {perSecond, perRecipientPerSecond}` overrides the provider's defaults; null: unpaced. "
         "`retry: {maxAttempts, baseS, capS, maxAgeS}` overrides how often, how long apart and until what age "
         "a message is tried again",
-        examples=[{"pacing": {"perSecond": 10, "perRecipientPerSecond": None}, "retry": {"maxAttempts": 5}}],
+        examples=[
+            {
+                "pacing": {"perSecond": 10, "perRecipientPerSecond": None},
+                "retry": {"maxAttempts": 5},
+            }
+        ],
         json_schema_extra=_CONFIG_FIELDS,
     ),
 ]
@@ -76,12 +102,17 @@ Weight = Annotated[
 
 
 class CreateConnectorBody(RequestBody):
-    type: Annotated[str, Field(min_length=1, max_length=50, examples=["whatsapp"], json_schema_extra=ONE_OF_TYPES)]
+    type: Annotated[
+        str,
+        Field(min_length=1, max_length=50, examples=["whatsapp"], json_schema_extra=ONE_OF_TYPES),
+    ]
     name: Name
     credentials: Credentials = Field(default_factory=dict, repr=False)
     config: Config = Field(default_factory=dict)
     is_active: StrictBool = True
-    is_default: StrictBool = Field(default=False, description="Sent through when a request names only the type")
+    is_default: StrictBool = Field(
+        default=False, description="Sent through when a request names only the type"
+    )
     weight: Weight | None = None
 
     def to_new_connector(self) -> NewConnector:
@@ -119,7 +150,9 @@ class ConnectorHealthBody(ResponseBody):
     state: Literal["closed", "open", "half_open"]
     reason: str | None = Field(description="The failure that opened it")
     since: Instant | None
-    next_probe_at: Instant | None = Field(description="When one message is sent to see whether the provider is back")
+    next_probe_at: Instant | None = Field(
+        description="When one message is sent to see whether the provider is back"
+    )
 
     @classmethod
     def of(cls, connector: Connector) -> ConnectorHealthBody:
@@ -140,7 +173,9 @@ class ConnectorBody(ResponseBody):
     is_active: bool
     is_default: bool
     weight: int | None = Field(description="Its share of its type's pool; null: in none")
-    broken_at: Instant | None = Field(description="Since when the provider refuses the credentials; messages wait")
+    broken_at: Instant | None = Field(
+        description="Since when the provider refuses the credentials; messages wait"
+    )
     broken_reason: str | None
     health: ConnectorHealthBody
     callback_path: str | None = Field(
@@ -180,7 +215,9 @@ class ConnectorListBody(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[Connector]) -> ConnectorListBody:
-        return cls(connectors=[ConnectorBody.of(one) for one in page.items], pagination=Pagination.of(page))
+        return cls(
+            connectors=[ConnectorBody.of(one) for one in page.items], pagination=Pagination.of(page)
+        )
 
 
 class ConnectorTestBody(ResponseBody):

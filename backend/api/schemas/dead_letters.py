@@ -30,7 +30,12 @@ from backend.services.sending.redrive import MOST_REDRIVEN, Redrive, Redriven
 _ONE_OF_TWO: Final[JsonDict] = {"oneOf": [{"required": ["messageIds"]}, {"required": ["filter"]}]}
 _EXAMPLE: Final = "msg_01h455vb4pex5vsknk084sn02q"
 Code = Annotated[
-    str, Field(max_length=50, description="Why it was given up: its `errorCode`", examples=["RETRIES_EXHAUSTED"])
+    str,
+    Field(
+        max_length=50,
+        description="Why it was given up: its `errorCode`",
+        examples=["RETRIES_EXHAUSTED"],
+    ),
 ]
 
 
@@ -40,7 +45,9 @@ class DeadLetterFilterBody(RequestBody):
     connector: Annotated[ConnectorText | None, Field(description="A connector's type or id")] = None
     code: Code | None = None
     from_: Annotated[InstantText | None, Field(alias="from", description="ISO 8601")] = None
-    to: Annotated[InstantText | None, Field(description="ISO 8601; a date alone includes its whole day")] = None
+    to: Annotated[
+        InstantText | None, Field(description="ISO 8601; a date alone includes its whole day")
+    ] = None
     key_id: Annotated[str, id_text(ids.KEY)] | None = None
     template_id: Annotated[str, id_text(ids.TEMPLATE)] | None = None
     campaign_id: Annotated[str, id_text(ids.CAMPAIGN)] | None = None
@@ -49,17 +56,22 @@ class DeadLetterFilterBody(RequestBody):
 
     def filter(self) -> DeadLetterFilter:
         """Raises ValidationFailed."""
-        fields: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields if name != "code"}
+        fields: dict[str, Any] = {
+            name: getattr(self, name) for name in type(self).model_fields if name != "code"
+        }
         return DeadLetterFilter(message_filter(**fields), self.code or None)
 
 
 class DiscardBody(RequestBody):
     """Dead letters by their messages' ids, or all that match a filter."""
 
-    model_config = ConfigDict(json_schema_extra={**_ONE_OF_TWO, "examples": [{"messageIds": [_EXAMPLE]}]})
+    model_config = ConfigDict(
+        json_schema_extra={**_ONE_OF_TWO, "examples": [{"messageIds": [_EXAMPLE]}]}
+    )
 
     message_ids: Annotated[
-        list[Annotated[str, Field(max_length=64)]] | None, Field(min_length=1, max_length=MOST_REDRIVEN)
+        list[Annotated[str, Field(max_length=64)]] | None,
+        Field(min_length=1, max_length=MOST_REDRIVEN),
     ] = None
     filter: DeadLetterFilterBody | None = None
 
@@ -74,9 +86,13 @@ class DiscardBody(RequestBody):
 
 
 class RedriveBody(DiscardBody):
-    cursor: Annotated[CursorText | None, Field(description="With a filter: `nextCursor` of the call before")] = None
+    cursor: Annotated[
+        CursorText | None, Field(description="With a filter: `nextCursor` of the call before")
+    ] = None
     limit: Annotated[
-        StrictInt, Field(ge=1, le=MOST_REDRIVEN, description="With a filter: how many to look at"), WHOLE
+        StrictInt,
+        Field(ge=1, le=MOST_REDRIVEN, description="With a filter: how many to look at"),
+        WHOLE,
     ] = MOST_REDRIVEN
 
 
@@ -86,7 +102,9 @@ class DeadLetterListBody(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[MessageSummary]) -> DeadLetterListBody:
-        return cls(dead_letters=[MessageBody.of(one) for one in page.items], pagination=Pagination.of(page))
+        return cls(
+            dead_letters=[MessageBody.of(one) for one in page.items], pagination=Pagination.of(page)
+        )
 
 
 class RedrivenBody(ResponseBody):
@@ -103,7 +121,12 @@ class RedrivenBody(ResponseBody):
     def of(cls, one: Redriven) -> RedrivenBody:
         message_id, outcome = ids.encode(ids.MESSAGE, one.message_id), one.outcome
         if isinstance(outcome, AppError):
-            return cls(message_id=message_id, error=outcome.message, code=outcome.error_code, details=outcome.details)
+            return cls(
+                message_id=message_id,
+                error=outcome.message,
+                code=outcome.error_code,
+                details=outcome.details,
+            )
         return cls(
             message_id=message_id,
             new_message_id=ids.encode(ids.MESSAGE, outcome.message_id),
@@ -115,7 +138,9 @@ class RedriveAnswer(ResponseBody):
     redriven: int = Field(description="How many were accepted again")
     failed: int = Field(description="How many were not, and stay dead letters")
     results: list[RedrivenBody]
-    next_cursor: str | None = Field(default=None, description="More match: pass it as `cursor` to go on")
+    next_cursor: str | None = Field(
+        default=None, description="More match: pass it as `cursor` to go on"
+    )
 
     @classmethod
     def of(cls, done: Redrive) -> RedriveAnswer:
@@ -128,4 +153,6 @@ class RedriveAnswer(ResponseBody):
 
 
 class DiscardAnswer(ResponseBody):
-    discarded: int = Field(description="By a filter at most 10,000 in one call: 0 says that none is left")
+    discarded: int = Field(
+        description="By a filter at most 10,000 in one call: 0 says that none is left"
+    )

@@ -8,14 +8,29 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field, StrictBool, StringConstraints, WithJsonSchema
 
 from backend import ids
-from backend.api.schemas.base import WHOLE, GivenInstant, Instant, Pagination, RequestBody, ResponseBody
+from backend.api.schemas.base import (
+    WHOLE,
+    GivenInstant,
+    Instant,
+    Pagination,
+    RequestBody,
+    ResponseBody,
+)
 from backend.durations import parse_duration_s
 from backend.models.api_key import ApiKey
-from backend.services.accounts.keys import LONGEST_OVERLAP_S, MOST_RATE_LIMIT, SCOPES, KeyUse, NewKey
+from backend.services.accounts.keys import (
+    LONGEST_OVERLAP_S,
+    MOST_RATE_LIMIT,
+    SCOPES,
+    KeyUse,
+    NewKey,
+)
 from backend.services.paging import Page
 
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["Production Key"])
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
+    Field(examples=["Production Key"]),
 ]
 RateLimit = Annotated[int, Field(ge=1, le=MOST_RATE_LIMIT, strict=True, examples=[1000]), WHOLE]
 # Checked where the kind of the key is known, which says what it may have.
@@ -27,12 +42,21 @@ Origins = Annotated[list[str], Field(max_length=100, examples=[["https://example
 class CreateKey(RequestBody):
     name: Name
     kind: Literal["secret", "publishable"] = Field(
-        default="secret", description="A publishable key may stand in a web page: it sends templates only"
+        default="secret",
+        description="A publishable key may stand in a web page: it sends templates only",
     )
-    mode: Literal["live", "test"] = Field(default="live", description="A test key reaches the sandbox only")
-    scopes: Scopes | None = Field(default=None, description=f"Of {', '.join(SCOPES)}; default: all the kind may have")
-    allowed_origins: Origins = Field(default_factory=list, description="Web pages that may use the key")
-    rate_limit: RateLimit | None = Field(default=None, description="Messages an hour; null: the plan's limit")
+    mode: Literal["live", "test"] = Field(
+        default="live", description="A test key reaches the sandbox only"
+    )
+    scopes: Scopes | None = Field(
+        default=None, description=f"Of {', '.join(SCOPES)}; default: all the kind may have"
+    )
+    allowed_origins: Origins = Field(
+        default_factory=list, description="Web pages that may use the key"
+    )
+    rate_limit: RateLimit | None = Field(
+        default=None, description="Messages an hour; null: the plan's limit"
+    )
     expires_at: GivenInstant | None = Field(
         default=None,
         description="Left out: the server's KEY_EXPIRY_DAYS from now, never where that is 0; null: never",
@@ -63,7 +87,9 @@ class UpdateKey(RequestBody):
     allowed_origins: Origins | None = Field(default=None)
     rate_limit: RateLimit | None = Field(default=None)
     expires_at: GivenInstant | None = Field(default=None, examples=["2030-01-15T10:00:00Z"])
-    is_active: StrictBool | None = Field(default=None, description="false: the key is refused until it is true again")
+    is_active: StrictBool | None = Field(
+        default=None, description="false: the key is refused until it is true again"
+    )
 
 
 def _overlap_s(value: object) -> int:
@@ -87,7 +113,9 @@ _OVERLAP_SCHEMA: Final[dict[str, object]] = {
 
 
 class RegenerateKey(RequestBody):
-    overlap: Annotated[int, BeforeValidator(_overlap_s), WithJsonSchema(_OVERLAP_SCHEMA)] = 24 * 3600
+    overlap: Annotated[int, BeforeValidator(_overlap_s), WithJsonSchema(_OVERLAP_SCHEMA)] = (
+        24 * 3600
+    )
 
 
 class KeyBody(ResponseBody):
@@ -95,7 +123,9 @@ class KeyBody(ResponseBody):
     name: str
     kind: Literal["secret", "publishable"]
     mode: Literal["live", "test"]
-    hint: str = Field(description="Enough of the key to recognise it", examples=["sk_live_a1B2...wxyz"])
+    hint: str = Field(
+        description="Enough of the key to recognise it", examples=["sk_live_a1B2...wxyz"]
+    )
     scopes: list[str]
     allowed_origins: list[str]
     rate_limit: int | None = Field(examples=[1000])
@@ -132,7 +162,8 @@ class KeyUsageBody(ResponseBody):
     failed_requests: int = Field(description="Refused", examples=[50])
     rate_limit: int | None = Field(description="The limit that counts; null: none", examples=[1000])
     remaining_quota: int | None = Field(
-        description="Messages left of the limit right now; null: no limit, or it cannot be told", examples=[750]
+        description="Messages left of the limit right now; null: no limit, or it cannot be told",
+        examples=[750],
     )
     last_used: Instant | None
     created_at: Instant

@@ -44,7 +44,9 @@ class MemberList(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[Member]) -> MemberList:
-        return cls(members=[MemberBody.of(member) for member in page.items], pagination=Pagination.of(page))
+        return cls(
+            members=[MemberBody.of(member) for member in page.items], pagination=Pagination.of(page)
+        )
 
 
 class CreateInvitation(RequestBody):
@@ -73,7 +75,9 @@ class InvitationBody(ResponseBody):
 
 
 class CreatedInvitation(InvitationBody):
-    url: str = Field(description="The link that is mailed; shown once, to pass on where no mail is set up")
+    url: str = Field(
+        description="The link that is mailed; shown once, to pass on where no mail is set up"
+    )
 
     @classmethod
     def with_link(cls, new: NewInvitation) -> CreatedInvitation:
@@ -86,7 +90,10 @@ class InvitationList(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[Invitation]) -> InvitationList:
-        return cls(invitations=[InvitationBody.of(row) for row in page.items], pagination=Pagination.of(page))
+        return cls(
+            invitations=[InvitationBody.of(row) for row in page.items],
+            pagination=Pagination.of(page),
+        )
 
 
 class AcceptInvitation(RequestBody):

@@ -12,7 +12,12 @@ from backend.api.schemas.base import Instant, Pagination, ResponseBody
 from backend.api.schemas.templates import SmsSizeBody
 from backend.models import Attempt
 from backend.services.paging import Page
-from backend.services.reporting.messages import MessageDetail, MessageSummary, RouteSummary, TimelineEntry
+from backend.services.reporting.messages import (
+    MessageDetail,
+    MessageSummary,
+    RouteSummary,
+    TimelineEntry,
+)
 from backend.services.sending.preview import MessagePreview
 
 
@@ -29,12 +34,15 @@ class MessageBody(ResponseBody):
     to: str = Field(examples=["+1234567890"])
     text: str | None = Field(default=None, examples=["Hello, world!"])
     subject: str | None = None
-    redacted: bool = Field(default=False, description="The content is masked or removed, as the project wants it")
+    redacted: bool = Field(
+        default=False, description="The content is masked or removed, as the project wants it"
+    )
     status: str = Field(examples=["sent"])
     mode: str = Field(examples=["live"])
     priority: str = Field(examples=["normal"])
     metadata: dict[str, Any] = Field(
-        description="Yours, and `messageId`: the provider's id where it is known", examples=[{"messageId": "wamid.xxx"}]
+        description="Yours, and `messageId`: the provider's id where it is known",
+        examples=[{"messageId": "wamid.xxx"}],
     )
     error: str | None = None
     error_code: str | None = None
@@ -58,7 +66,9 @@ class MessageListBody(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[MessageSummary]) -> MessageListBody:
-        return cls(messages=[MessageBody.of(one) for one in page.items], pagination=Pagination.of(page))
+        return cls(
+            messages=[MessageBody.of(one) for one in page.items], pagination=Pagination.of(page)
+        )
 
 
 class AttemptBody(ResponseBody):
@@ -66,7 +76,10 @@ class AttemptBody(ResponseBody):
 
     id: str = Field(examples=["att_01h455vb4pex5vsknk084sn02q"])
     number: int = Field(examples=[1])
-    outcome: str = Field(description="accepted, retry, throttled, rejected, uncertain or broken", examples=["accepted"])
+    outcome: str = Field(
+        description="accepted, retry, throttled, rejected, uncertain or broken",
+        examples=["accepted"],
+    )
     code: str = Field(description="The provider's own code")
     reason: str
     answer: dict[str, Any] | None = Field(description="What the provider said")
@@ -127,7 +140,9 @@ class MessageRouteBody(ResponseBody):
     """The ways in their order, where a message has more than one."""
 
     steps: list[WayBody]
-    fallback_after_s: float | None = Field(description="How long a way may take to deliver", examples=[60])
+    fallback_after_s: float | None = Field(
+        description="How long a way may take to deliver", examples=[60]
+    )
 
     @classmethod
     def of(cls, route: RouteSummary) -> MessageRouteBody:
@@ -147,7 +162,9 @@ class MessageRouteBody(ResponseBody):
 
 
 class MessageDetailBody(MessageBody):
-    route: MessageRouteBody | None = Field(default=None, description="Its ways, where it has more than one")
+    route: MessageRouteBody | None = Field(
+        default=None, description="Its ways, where it has more than one"
+    )
     html: str | None = None
     provider_template: dict[str, Any] | None = None
     template_version: int | None = None
@@ -179,7 +196,9 @@ class MessagePreviewBody(ResponseBody):
     html: str | None
     provider_template: dict[str, Any] | None
     sms: SmsSizeBody | None = Field(description="What the network bills, on SMS channels")
-    fallbacks: list[MessagePreviewBody] = Field(default_factory=list, description="The ways that follow, in order")
+    fallbacks: list[MessagePreviewBody] = Field(
+        default_factory=list, description="The ways that follow, in order"
+    )
 
     @classmethod
     def of_preview(cls, preview: MessagePreview) -> MessagePreviewBody:
@@ -193,7 +212,9 @@ class MessagePreviewBody(ResponseBody):
             subject=rendered.subject,
             html=rendered.html,
             provider_template=rendered.provider_template,
-            sms=SmsSizeBody(encoding=sms.encoding, units=sms.units, segments=sms.segments) if sms is not None else None,
+            sms=SmsSizeBody(encoding=sms.encoding, units=sms.units, segments=sms.segments)
+            if sms is not None
+            else None,
             fallbacks=[cls.of_preview(one) for one in preview.fallbacks],
         )
 

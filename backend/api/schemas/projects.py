@@ -14,7 +14,9 @@ from backend.services.paging import Page
 from backend.services.policy.quiet_hours import check_quiet_hours
 
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["My Awesome Project"])
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
+    Field(examples=["My Awesome Project"]),
 ]
 Description = Annotated[str | None, Field(max_length=2000, examples=["Project description"])]
 
@@ -29,7 +31,9 @@ ContentRetention = Annotated[
     ),
 ]
 ContentDays = Annotated[
-    StrictInt | None, Field(ge=1, le=3650, description="With `contentRetention: days`", examples=[30]), WHOLE
+    StrictInt | None,
+    Field(ge=1, le=3650, description="With `contentRetention: days`", examples=[30]),
+    WHOLE,
 ]
 RetentionDays = Annotated[
     StrictInt | None,
@@ -57,7 +61,9 @@ class QuietHoursBody(RequestBody):
     end: Annotated[ClockTime, Field(examples=["08:00"])]
     timezone: Annotated[
         TimeZone | None,
-        Field(description="Of recipients whose own is not known: no `timezone` in the send, nor one by the number"),
+        Field(
+            description="Of recipients whose own is not known: no `timezone` in the send, nor one by the number"
+        ),
     ] = None
 
     @model_validator(mode="after")
@@ -69,7 +75,9 @@ class QuietHoursBody(RequestBody):
         return self
 
 
-QuietHours = Annotated[QuietHoursBody | None, Field(description="When nothing is sent; null: never")]
+QuietHours = Annotated[
+    QuietHoursBody | None, Field(description="When nothing is sent; null: never")
+]
 
 
 class CreateProject(RequestBody):
@@ -83,7 +91,8 @@ class UpdateProject(RequestBody):
     name: Name | None = Field(default=None)
     description: Description = None
     is_active: StrictBool | None = Field(
-        default=None, description="false: it accepts and sends nothing; what waits goes on when it is active again"
+        default=None,
+        description="false: it accepts and sends nothing; what waits goes on when it is active again",
     )
     content_retention: ContentRetention = None
     content_retention_days: ContentDays = None
@@ -123,7 +132,9 @@ class ProjectBody(ResponseBody):
             content_retention=project.content_retention,
             content_retention_days=project.content_retention_days,
             retention_days=project.retention_days,
-            quiet_hours=None if project.quiet_hours is None else QuietHoursBody.model_validate(project.quiet_hours),
+            quiet_hours=None
+            if project.quiet_hours is None
+            else QuietHoursBody.model_validate(project.quiet_hours),
         )
 
 
@@ -133,4 +144,7 @@ class ProjectList(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[Project]) -> ProjectList:
-        return cls(projects=[ProjectBody.of(project) for project in page.items], pagination=Pagination.of(page))
+        return cls(
+            projects=[ProjectBody.of(project) for project in page.items],
+            pagination=Pagination.of(page),
+        )

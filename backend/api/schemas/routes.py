@@ -20,7 +20,9 @@ _ONE_CHANNEL: Final[JsonDict] = {"enum": [*channel_names()]}
 _ONE_OF_TWO: Final[JsonDict] = {"oneOf": [{"required": ["channel"]}, {"required": ["connectorId"]}]}
 
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), Field(examples=["urgent"])
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    Field(examples=["urgent"]),
 ]
 FallbackAfterS = Annotated[
     int,
@@ -40,21 +42,29 @@ class StepBody(RequestBody):
 
     model_config = ConfigDict(json_schema_extra=_ONE_OF_TWO)
 
-    channel: Annotated[str, Field(max_length=50, examples=["sms"], json_schema_extra=_ONE_CHANNEL)] | None = None
-    connector_id: Annotated[str, Field(max_length=64, examples=["conn_01h455vb4pex5vsknk084sn02q"])] | None = None
+    channel: (
+        Annotated[str, Field(max_length=50, examples=["sms"], json_schema_extra=_ONE_CHANNEL)]
+        | None
+    ) = None
+    connector_id: (
+        Annotated[str, Field(max_length=64, examples=["conn_01h455vb4pex5vsknk084sn02q"])] | None
+    ) = None
 
     def step(self, index: int) -> dict[str, str]:
         """Return the step as the service takes it. Raises ValidationFailed or ConnectorNotFound."""
         if (self.channel is None) == (self.connector_id is None):
             message = f'Step {index + 1} is one of both: Name a "channel" or a "connectorId".'
-            raise ValidationFailed(errors=[FieldError(f"steps[{index}]", "VALIDATION_ERROR", message)])
+            raise ValidationFailed(
+                errors=[FieldError(f"steps[{index}]", "VALIDATION_ERROR", message)]
+            )
         if self.connector_id is None:
             return {"channel": self.channel or ""}
         connector_id = ids.decode(ids.CONNECTOR, self.connector_id)
         if connector_id is None:
             message = f"There is no connector '{self.connector_id}' in this project."
             raise ConnectorNotFound(
-                message, errors=[FieldError(f"steps[{index}].connectorId", ConnectorNotFound.code, message)]
+                message,
+                errors=[FieldError(f"steps[{index}].connectorId", ConnectorNotFound.code, message)],
             )
         return {"connectorId": str(connector_id)}
 

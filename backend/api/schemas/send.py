@@ -23,7 +23,12 @@ Text = Annotated[str, Field(min_length=1, max_length=65_536)]
 Variables = Annotated[dict[str, JsonValue], Field(max_length=MAX_VARIABLES)]
 _LONGEST_RECIPIENT: Final = 320
 Recipient = Annotated[
-    str, Field(min_length=1, max_length=_LONGEST_RECIPIENT, description="The recipient, in the channel's form")
+    str,
+    Field(
+        min_length=1,
+        max_length=_LONGEST_RECIPIENT,
+        description="The recipient, in the channel's form",
+    ),
 ]
 
 
@@ -35,13 +40,19 @@ def _to(value: Any) -> str | dict[str, str]:
     if not isinstance(value, dict):
         raise PydanticKnownError("string_type")
     if not value:
-        raise ValueError('\'to\' is empty; write an address, or one for each kind: {"phone": "+14155550123"}.')
+        raise ValueError(
+            '\'to\' is empty; write an address, or one for each kind: {"phone": "+14155550123"}.'
+        )
     kinds = recipient_kinds()
     for kind, address in value.items():
         if kind not in kinds:
-            raise ValueError(f"'{kind[:50]}' is not a kind of recipient; use one of: {', '.join(kinds)}.")
+            raise ValueError(
+                f"'{kind[:50]}' is not a kind of recipient; use one of: {', '.join(kinds)}."
+            )
         if not isinstance(address, str):
-            raise PydanticCustomError("value_error", "'to.{kind}' must be a string; write the address.", {"kind": kind})
+            raise PydanticCustomError(
+                "value_error", "'to.{kind}' must be a string; write the address.", {"kind": kind}
+            )
         _check_length(address)
     return value
 
@@ -77,7 +88,9 @@ To = Annotated[
 LONGEST_FALLBACK: Final = "7d"
 
 
-_NO_DURATION: Final = "'fallbackAfter' is no duration; write seconds, or a text such as '30s' or '5m'."
+_NO_DURATION: Final = (
+    "'fallbackAfter' is no duration; write seconds, or a text such as '30s' or '5m'."
+)
 
 
 def _fallback_after_s(value: Any) -> int:
@@ -105,7 +118,11 @@ FallbackAfter = Annotated[
     ),
 ]
 Channels = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=50, json_schema_extra={"enum": [*channel_names()]})]],
+    list[
+        Annotated[
+            str, Field(min_length=1, max_length=50, json_schema_extra={"enum": [*channel_names()]})
+        ]
+    ],
     Field(
         min_length=1,
         max_length=MOST_STEPS,
@@ -119,20 +136,33 @@ Channels = Annotated[
 class SendFields(BaseModel):
     """What every way of sending takes."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_alias=True, validate_by_name=False, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_alias=True, validate_by_name=False, extra="forbid"
+    )
 
     connector_id: Annotated[str | None, Field(description="The connector to send through")] = None
-    connector: Annotated[str | None, Field(description="A connector type: the project's default of it")] = None
-    project_id: Annotated[str | None, Field(description="The key's own project; older SDKs send it")] = None
-    priority: Annotated[Literal["high", "normal", "bulk"], Field(description="Which lane it waits in")] = "normal"
+    connector: Annotated[
+        str | None, Field(description="A connector type: the project's default of it")
+    ] = None
+    project_id: Annotated[
+        str | None, Field(description="The key's own project; older SDKs send it")
+    ] = None
+    priority: Annotated[
+        Literal["high", "normal", "bulk"], Field(description="Which lane it waits in")
+    ] = "normal"
     metadata: Annotated[
-        dict[str, JsonValue] | None, Field(max_length=50, description="Yours; returned with the message")
+        dict[str, JsonValue] | None,
+        Field(max_length=50, description="Yours; returned with the message"),
     ] = None
     send_at: Annotated[
         GivenInstant | None,
-        Field(description="Not before this instant (with a time zone), nor in the project's quiet hours"),
+        Field(
+            description="Not before this instant (with a time zone), nor in the project's quiet hours"
+        ),
     ] = None
-    expires_at: Annotated[GivenInstant | None, Field(description="Not after this instant (with a time zone)")] = None
+    expires_at: Annotated[
+        GivenInstant | None, Field(description="Not after this instant (with a time zone)")
+    ] = None
     timezone: Annotated[
         TimeZone | None,
         Field(
@@ -147,15 +177,24 @@ class ContentFields(SendFields):
 
     channels: Channels | None = None
     route: Annotated[
-        str | None, Field(min_length=1, max_length=100, description="A saved route, by its name or id")
+        str | None,
+        Field(min_length=1, max_length=100, description="A saved route, by its name or id"),
     ] = None
     fallback_after: FallbackAfter | None = None
     template_id: Annotated[str | None, Field(description="The template to render")] = None
     variables: Annotated[Variables | None, Field(description="The template's variables")] = None
-    template_vars: Annotated[Variables | None, Field(description="Another name of `variables`")] = None
-    message: Annotated[Text | None, Field(description="A text instead of a template; secret keys only")] = None
-    subject: Annotated[str | None, Field(min_length=1, max_length=998, description="E-mail without a template")] = None
-    html: Annotated[str | None, Field(min_length=1, max_length=200_000, description="E-mail without a template")] = None
+    template_vars: Annotated[Variables | None, Field(description="Another name of `variables`")] = (
+        None
+    )
+    message: Annotated[
+        Text | None, Field(description="A text instead of a template; secret keys only")
+    ] = None
+    subject: Annotated[
+        str | None, Field(min_length=1, max_length=998, description="E-mail without a template")
+    ] = None
+    html: Annotated[
+        str | None, Field(min_length=1, max_length=200_000, description="E-mail without a template")
+    ] = None
 
 
 def _without_default(schema: JsonDict) -> None:
@@ -214,7 +253,9 @@ class TextBody(SendFields):
     """A text. Without a connector it goes through the project's default WhatsApp connector."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"to": "6281234567890", "message": "Hello from WhatsApp API!"}]}
+        json_schema_extra={
+            "examples": [{"to": "6281234567890", "message": "Hello from WhatsApp API!"}]
+        }
     )
 
     to: Recipient
@@ -238,7 +279,9 @@ class AliasSendBody(ContentFields):
     )
 
     service_id: Annotated[str | None, Field(description="The connector: `connectorId`")] = None
-    template_params: Annotated[Variables | None, Field(description="The template's variables: `variables`")] = None
+    template_params: Annotated[
+        Variables | None, Field(description="The template's variables: `variables`")
+    ] = None
     recipient: Annotated[To | None, Field(description="Whom it goes to: `to`")] = None
     to: Annotated[To | None, Field(description="Another name of `recipient`")] = None
     send_token: SendToken = None
@@ -255,12 +298,16 @@ class BatchBody(BaseModel):
 class SendAnswer(BaseModel):
     """202: the message is ours, and survives whatever happens next."""
 
-    message_id: Annotated[str, Field(alias="messageId", examples=["msg_01kah5w8c2e3n9d7r4x6t0v1yz"])]
+    message_id: Annotated[
+        str, Field(alias="messageId", examples=["msg_01kah5w8c2e3n9d7r4x6t0v1yz"])
+    ]
     status: Annotated[Literal["queued", "scheduled"], Field(examples=["queued"])]
 
 
 class ResendAnswer(SendAnswer):
-    resent_from: Annotated[str, Field(alias="resentFrom", examples=["msg_01kah5w8c2e3n9d7r4x6t0v1yz"])]
+    resent_from: Annotated[
+        str, Field(alias="resentFrom", examples=["msg_01kah5w8c2e3n9d7r4x6t0v1yz"])
+    ]
 
 
 class CancelAnswer(ResponseBody):
@@ -289,7 +336,10 @@ def send_operation(body: type[BaseModel] = SendBody) -> dict[str, Any]:
     """OpenAPI of a route that reads its body itself (the hot path)."""
     return {
         "security": [{"bearer": []}],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _schema(body)}}},
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _schema(body)}},
+        },
         "parameters": [IDEMPOTENCY_PARAMETER],
     }
 
@@ -317,6 +367,11 @@ def _schema(body: type[BaseModel]) -> dict[str, Any]:
         "required": ["messages"],
         "additionalProperties": False,
         "properties": {
-            "messages": {"type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": _schema(SendBody)},
+            "messages": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAX_BATCH,
+                "items": _schema(SendBody),
+            },
         },
     }

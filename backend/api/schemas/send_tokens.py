@@ -9,7 +9,13 @@ from pydantic import ConfigDict, Field
 from backend import ids
 from backend.api.schemas.base import WHOLE, Instant, RequestBody, ResponseBody
 from backend.api.schemas.send import Recipient, Variables
-from backend.errors import BadRequest, ConnectorNotFound, FieldError, TemplateNotFound, ValidationFailed
+from backend.errors import (
+    BadRequest,
+    ConnectorNotFound,
+    FieldError,
+    TemplateNotFound,
+    ValidationFailed,
+)
 from backend.services.sending.issue import NewToken
 from backend.services.sending.send_tokens import LONGEST_LIFE_S, SignedToken
 
@@ -32,7 +38,9 @@ class SendTokenBody(RequestBody):
     )
 
     template_id: Annotated[str, Field(description="A template with the access `signed`")]
-    to: Annotated[Recipient | None, Field(description="The recipient; the page need not name it")] = None
+    to: Annotated[
+        Recipient | None, Field(description="The recipient; the page need not name it")
+    ] = None
     to_hash: Annotated[
         str | None,
         Field(
@@ -42,18 +50,28 @@ class SendTokenBody(RequestBody):
         ),
     ] = None
     connector_id: Annotated[
-        str | None, Field(description="The connector to send through; default: that of the template's type")
+        str | None,
+        Field(description="The connector to send through; default: that of the template's type"),
     ] = None
-    connector: Annotated[str | None, Field(description="A connector type: the project's default of it")] = None
+    connector: Annotated[
+        str | None, Field(description="A connector type: the project's default of it")
+    ] = None
     variables: Annotated[
-        Variables | None, Field(description="Variables that the page may not choose; the others it may")
+        Variables | None,
+        Field(description="Variables that the page may not choose; the others it may"),
     ] = None
     origin: Annotated[
         str | None,
-        Field(max_length=300, description="Only for pages of this origin", examples=["https://shop.example"]),
+        Field(
+            max_length=300,
+            description="Only for pages of this origin",
+            examples=["https://shop.example"],
+        ),
     ] = None
     expires_in_s: Annotated[
-        int, Field(ge=1, le=LONGEST_LIFE_S, strict=True, description="For how many seconds it is good"), WHOLE
+        int,
+        Field(ge=1, le=LONGEST_LIFE_S, strict=True, description="For how many seconds it is good"),
+        WHOLE,
     ] = 300
 
     def to_new_token(self) -> NewToken:
@@ -64,14 +82,21 @@ class SendTokenBody(RequestBody):
         if self.connector is not None and self.connector_id is not None:
             remedy = 'Leave out "connector" or "connectorId".'
             raise BadRequest(
-                "A message goes through one connector.", errors=[FieldError("connector", "VALIDATION_ERROR", remedy)]
+                "A message goes through one connector.",
+                errors=[FieldError("connector", "VALIDATION_ERROR", remedy)],
             )
         template_id = ids.decode(ids.TEMPLATE, self.template_id)
         if template_id is None:
-            raise TemplateNotFound(f"There is no template '{self.template_id[:60]}' in this project.")
-        connector_id = ids.decode(ids.CONNECTOR, self.connector_id) if self.connector_id is not None else None
+            raise TemplateNotFound(
+                f"There is no template '{self.template_id[:60]}' in this project."
+            )
+        connector_id = (
+            ids.decode(ids.CONNECTOR, self.connector_id) if self.connector_id is not None else None
+        )
         if self.connector_id is not None and connector_id is None:
-            raise ConnectorNotFound(f"There is no connector '{self.connector_id[:60]}' in this project.")
+            raise ConnectorNotFound(
+                f"There is no connector '{self.connector_id[:60]}' in this project."
+            )
         return NewToken(
             template_id=template_id,
             to=self.to,
@@ -87,7 +112,9 @@ class SendTokenBody(RequestBody):
 class SendTokenAnswer(ResponseBody):
     send_token: str = Field(
         description="Hand it to the page; it goes back as `sendToken` of `POST /messages`",
-        examples=["eyJhbGciOiJIUzI1NiIsImtpZCI6InN0a18wMCJ9.eyJhdWQiOiJtZXNzYWdlanM6c2VuZCJ9.c2lnbmF0dXJl"],
+        examples=[
+            "eyJhbGciOiJIUzI1NiIsImtpZCI6InN0a18wMCJ9.eyJhdWQiOiJtZXNzYWdlanM6c2VuZCJ9.c2lnbmF0dXJl"
+        ],
     )
     expires_at: Instant = Field(examples=["2030-01-15T10:05:00.000Z"])
 

@@ -42,4 +42,7 @@ class SessionList(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[AuthSession], current_id: UUID) -> SessionList:
-        return cls(sessions=[SessionBody.of(row, current_id) for row in page.items], pagination=Pagination.of(page))
+        return cls(
+            sessions=[SessionBody.of(row, current_id) for row in page.items],
+            pagination=Pagination.of(page),
+        )

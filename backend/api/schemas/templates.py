@@ -18,12 +18,18 @@ from backend.api.schemas.base import (
 )
 from backend.models import Template, TemplateVersion
 from backend.services.paging import Page
-from backend.services.rendering.content import CONTENT_LIMIT_CHARS, SUBJECT_LIMIT_CHARS, TemplateContent
+from backend.services.rendering.content import (
+    CONTENT_LIMIT_CHARS,
+    SUBJECT_LIMIT_CHARS,
+    TemplateContent,
+)
 from backend.services.rendering.preview import Preview
 from backend.services.rendering.templates import NewTemplate
 
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(examples=["Welcome Message"])
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
+    Field(examples=["Welcome Message"]),
 ]
 ConnectorType = Annotated[
     str, Field(min_length=1, max_length=50, examples=["whatsapp"], json_schema_extra=ONE_OF_TYPES)
@@ -38,19 +44,26 @@ Content = Annotated[
     ),
 ]
 Subject = Annotated[
-    str, Field(max_length=SUBJECT_LIMIT_CHARS, description="E-mail only; the name where it is left out")
+    str,
+    Field(max_length=SUBJECT_LIMIT_CHARS, description="E-mail only; the name where it is left out"),
 ]
-Html = Annotated[str, Field(max_length=CONTENT_LIMIT_CHARS, description="E-mail only; values are escaped")]
+Html = Annotated[
+    str, Field(max_length=CONTENT_LIMIT_CHARS, description="E-mail only; values are escaped")
+]
 Variables = Annotated[
     list[Annotated[str, Field(max_length=64)]],
     Field(
-        max_length=100, description="All required at a send; left out: detected", examples=[["name", "company", "code"]]
+        max_length=100,
+        description="All required at a send; left out: detected",
+        examples=[["name", "company", "code"]],
     ),
 ]
 # The other policies open a template to publishable keys without the backend's word and need rules of their own.
 Access = Annotated[
     Literal["secret_only", "signed"],
-    Field(description="Who may send it: secret keys only, or a web page too, with a send token of your backend"),
+    Field(
+        description="Who may send it: secret keys only, or a web page too, with a send token of your backend"
+    ),
 ]
 OnUncertain = Annotated[
     Literal["hold", "resend"],
@@ -63,8 +76,8 @@ class WhatsAppVariant(RequestBody):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,512}$", examples=["welcome_v2"])]
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(_[A-Z]{2,3})?$", examples=["en_US"])]
-    parameters: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=100)] = Field(
-        default_factory=list
+    parameters: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=100)] = (
+        Field(default_factory=list)
     )
 
 
@@ -132,7 +145,9 @@ class UpdateTemplateBody(RequestBody):
     def template_changes(self) -> dict[str, Any]:
         """Return the fields that were sent, as update_template takes them."""
         sent = self.changes("subject", "html")
-        return {**sent, "variants": self.variants.as_stored()} if self.variants is not None else sent
+        return (
+            {**sent, "variants": self.variants.as_stored()} if self.variants is not None else sent
+        )
 
 
 class TemplateBody(ResponseBody):
@@ -179,7 +194,9 @@ class TemplateListBody(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[Template]) -> TemplateListBody:
-        return cls(templates=[TemplateBody.of(one) for one in page.items], pagination=Pagination.of(page))
+        return cls(
+            templates=[TemplateBody.of(one) for one in page.items], pagination=Pagination.of(page)
+        )
 
 
 class VersionBody(ResponseBody):
@@ -208,7 +225,9 @@ class VersionBody(ResponseBody):
             variables=version.variables,
             variants=version.variants,
             restored_from=version.restored_from,
-            created_by=ids.encode(ids.USER, version.created_by) if version.created_by is not None else None,
+            created_by=ids.encode(ids.USER, version.created_by)
+            if version.created_by is not None
+            else None,
             created_at=version.created_at,
         )
 
@@ -219,7 +238,9 @@ class VersionListBody(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[TemplateVersion]) -> VersionListBody:
-        return cls(versions=[VersionBody.of(one) for one in page.items], pagination=Pagination.of(page))
+        return cls(
+            versions=[VersionBody.of(one) for one in page.items], pagination=Pagination.of(page)
+        )
 
 
 class RollbackBody(RequestBody):
@@ -230,9 +251,9 @@ class PreviewTemplateBody(RequestBody):
     """Texts that are sent are previewed in place of the stored ones, without being saved."""
 
     variables: dict[str, JsonValue] = Field(default_factory=dict)
-    connector_type: Annotated[ConnectorType | None, Field(description="Sent with; the template's own by default")] = (
-        None
-    )
+    connector_type: Annotated[
+        ConnectorType | None, Field(description="Sent with; the template's own by default")
+    ] = None
     content: Annotated[str | None, Field(max_length=CONTENT_LIMIT_CHARS)] = None
     subject: Subject | None = None
     html: Html | None = None
@@ -282,7 +303,12 @@ class PreviewBody(ResponseBody):
             variables=preview.variables,
             missing=preview.missing,
             unknown=preview.unknown,
-            sms=SmsSizeBody(encoding=sms.encoding, units=sms.units, segments=sms.segments) if sms is not None else None,
+            sms=SmsSizeBody(encoding=sms.encoding, units=sms.units, segments=sms.segments)
+            if sms is not None
+            else None,
             text_limit=preview.text_limit,
-            problems=[FieldErrorBody(field=p.field, code=p.code, message=p.message) for p in preview.problems],
+            problems=[
+                FieldErrorBody(field=p.field, code=p.code, message=p.message)
+                for p in preview.problems
+            ],
         )

@@ -28,7 +28,9 @@ def _say_who_can_run(*, heads: set[str], **_: Any) -> None:
     if connection is None or oldest is None or not inspect(connection).has_table("schema_compat"):
         return
     connection.execute(text("DELETE FROM schema_compat"))
-    connection.execute(text("INSERT INTO schema_compat (oldest_code) VALUES (:oldest)"), {"oldest": oldest})
+    connection.execute(
+        text("INSERT INTO schema_compat (oldest_code) VALUES (:oldest)"), {"oldest": oldest}
+    )
 
 
 context.configure(

@@ -66,7 +66,13 @@ _VIEWING: Final = frozenset(
     }
 )
 _BUILDING: Final = frozenset(
-    {Action.MANAGE_KEYS, Action.MANAGE_CONNECTORS, Action.MANAGE_TEMPLATES, Action.MANAGE_ROUTES, Action.SEND_MESSAGES}
+    {
+        Action.MANAGE_KEYS,
+        Action.MANAGE_CONNECTORS,
+        Action.MANAGE_TEMPLATES,
+        Action.MANAGE_ROUTES,
+        Action.SEND_MESSAGES,
+    }
 )
 _ADMINISTERING: Final = frozenset({Action.UPDATE_PROJECT, Action.MANAGE_MEMBERS, Action.VIEW_AUDIT})
 
@@ -78,12 +84,16 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
 }
 
 
-async def require_project(session: AsyncSession, principal: UserPrincipal, project_id: UUID, action: Action) -> Project:
+async def require_project(
+    session: AsyncSession, principal: UserPrincipal, project_id: UUID, action: Action
+) -> Project:
     """Return the project. To someone who isn't a member it doesn't exist: ProjectNotFound; else Forbidden."""
     member = await ProjectMember.find(session, project_id, principal.user_id)
     project = await Project.find(session, project_id) if member is not None else None
     if member is None or project is None:
         raise ProjectNotFound
     if action not in ALLOWED[Role(member.role)]:
-        raise Forbidden(f"Your role '{member.role}' may not {action}; ask an owner of '{project.name}' for another.")
+        raise Forbidden(
+            f"Your role '{member.role}' may not {action}; ask an owner of '{project.name}' for another."
+        )
     return project

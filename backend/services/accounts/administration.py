@@ -58,7 +58,11 @@ async def update_user(
     user = await get_user(session, principal, user_id)
     before = {field: getattr(user, field) for field in _AUDITED}
     after = {**before, **changes}
-    if before["is_platform_admin"] and before["is_active"] and not (after["is_platform_admin"] and after["is_active"]):
+    if (
+        before["is_platform_admin"]
+        and before["is_active"]
+        and not (after["is_platform_admin"] and after["is_active"])
+    ):
         await _keep_an_admin(session, user_id)
     for field, value in changes.items():
         setattr(user, field, value)
@@ -72,10 +76,14 @@ async def update_user(
     return user
 
 
-async def page_of_projects(session: AsyncSession, principal: UserPrincipal, page: PageRequest) -> Page[Project]:
+async def page_of_projects(
+    session: AsyncSession, principal: UserPrincipal, page: PageRequest
+) -> Page[Project]:
     """Every project of the server, newest first."""
     require_admin(principal)
-    return await fetch_page(session, select(Project).where(col(Project.deleted_at).is_(None)), Project.id, page)
+    return await fetch_page(
+        session, select(Project).where(col(Project.deleted_at).is_(None)), Project.id, page
+    )
 
 
 async def get_project(session: AsyncSession, principal: UserPrincipal, project_id: UUID) -> Project:
@@ -88,7 +96,12 @@ async def get_project(session: AsyncSession, principal: UserPrincipal, project_i
 
 
 async def update_project(
-    session: AsyncSession, principal: UserPrincipal, project_id: UUID, *, plan: str | None, is_active: bool | None
+    session: AsyncSession,
+    principal: UserPrincipal,
+    project_id: UUID,
+    *,
+    plan: str | None,
+    is_active: bool | None,
 ) -> Project:
     """None leaves as it is. A project switched off here stays so until an administrator switches it on.
 
@@ -100,7 +113,9 @@ async def update_project(
         record("project.plan_changed", before={"plan": project.plan}, after={"plan": plan})
         project.plan = plan
     if is_active is False and project.suspended_at is None:
-        record("project.suspended", before={"is_active": project.is_active}, after={"is_active": False})
+        record(
+            "project.suspended", before={"is_active": project.is_active}, after={"is_active": False}
+        )
         project.suspended_at = utc_now()
         await hold_project(session, project_id)
     if is_active is True and not project.is_running:
@@ -130,4 +145,7 @@ async def _keep_an_admin(session: AsyncSession, leaving: UUID) -> None:
         .with_for_update()
     )
     if not set((await session.exec(query)).all()) - {leaving}:
-        raise LastOwner("The server would have no administrator; make somebody else one first.", code="LAST_ADMIN")
+        raise LastOwner(
+            "The server would have no administrator; make somebody else one first.",
+            code="LAST_ADMIN",
+        )

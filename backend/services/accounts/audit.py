@@ -69,7 +69,9 @@ def record_auth(session: AsyncSession, action: str, *, user_id: UUID | None, add
     session.add(AuditEntry(action=action, subject_id=user_id, address=address[:64]))
 
 
-async def page_of_entries(session: AsyncSession, wanted: AuditFilter, page: PageRequest) -> Page[AuditLine]:
+async def page_of_entries(
+    session: AsyncSession, wanted: AuditFilter, page: PageRequest
+) -> Page[AuditLine]:
     """Newest first."""
     query = select(AuditEntry)
     if wanted.project_id is not None:
@@ -82,13 +84,20 @@ async def page_of_entries(session: AsyncSession, wanted: AuditFilter, page: Page
         action = col(AuditEntry.action)
         matches = action == wanted.action
         query = query.where(
-            matches if "." in wanted.action else matches | action.startswith(f"{wanted.action}.", autoescape=True)
+            matches
+            if "." in wanted.action
+            else matches | action.startswith(f"{wanted.action}.", autoescape=True)
         )
     if wanted.from_ is not None:
         query = query.where(col(AuditEntry.created_at) >= wanted.from_)
     if wanted.to is not None:
         query = query.where(col(AuditEntry.created_at) < wanted.to)
     found: Page[AuditEntry] = await fetch_page(session, query, AuditEntry.id, page)
-    actors = await User.by_ids(session, {entry.actor_id for entry in found.items if entry.actor_id is not None})
-    lines = [AuditLine(entry, actors.get(entry.actor_id) if entry.actor_id else None) for entry in found.items]
+    actors = await User.by_ids(
+        session, {entry.actor_id for entry in found.items if entry.actor_id is not None}
+    )
+    lines = [
+        AuditLine(entry, actors.get(entry.actor_id) if entry.actor_id else None)
+        for entry in found.items
+    ]
     return Page(items=lines, request=page, total=found.total, next_cursor=found.next_cursor)

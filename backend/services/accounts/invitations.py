@@ -51,14 +51,22 @@ class InvitationSummary:
 
 
 async def invite(
-    session: AsyncSession, principal: UserPrincipal, settings: Settings, *, project_id: UUID, email: str, role: Role
+    session: AsyncSession,
+    principal: UserPrincipal,
+    settings: Settings,
+    *,
+    project_id: UUID,
+    email: str,
+    role: Role,
 ) -> NewInvitation:
     """An older invitation of the same address is replaced. Raises AlreadyMember and Forbidden."""
     project = await require_project(session, principal, project_id, Action.MANAGE_MEMBERS)
     await check_may_grant(session, principal, project, role)
     user = await User.find_by_email(session, email)
     if user is not None and await ProjectMember.find(session, project_id, user.id) is not None:
-        raise AlreadyMember(f"{email} is a member of '{project.name}' already; change the role instead.")
+        raise AlreadyMember(
+            f"{email} is a member of '{project.name}' already; change the role instead."
+        )
     for older in await Invitation.list_for_email(session, project_id, email):
         older.revoked_at = utc_now()
     token = new_opaque_token(INVITATION_PREFIX)
@@ -74,13 +82,19 @@ async def invite(
     _record(session, principal, "invitation.created", invitation)
     await session.flush()
     link = f"{settings.public_url}/invitation?token={token}"
-    text = _TEXT.format(inviter=_inviter(principal), project=shown(project.name), role=role.value, link=link)
+    text = _TEXT.format(
+        inviter=_inviter(principal), project=shown(project.name), role=role.value, link=link
+    )
     mail = Mail("invitation", email, "You are invited to a MessageJS project", text, link)
     return NewInvitation(invitation, link, mail)
 
 
 def _inviter(principal: UserPrincipal) -> str:
-    return principal.email if principal.is_confirmed else f"{principal.email} (an address that is not confirmed)"
+    return (
+        principal.email
+        if principal.is_confirmed
+        else f"{principal.email} (an address that is not confirmed)"
+    )
 
 
 async def page_of_invitations(
@@ -119,17 +133,23 @@ async def check_invitation(session: AsyncSession, *, token: str, email: str) -> 
     """Return the open invitation, locked. Raises InvalidLink, and Forbidden for another's address."""
     invitation, _project = await _find_open(session, token)
     if invitation.email != email.strip().lower():
-        raise Forbidden("The invitation is for another e-mail address; use the account of that one.")
+        raise Forbidden(
+            "The invitation is for another e-mail address; use the account of that one."
+        )
     return invitation
 
 
-async def accept_invitation(session: AsyncSession, principal: UserPrincipal, *, token: str) -> ProjectMember:
+async def accept_invitation(
+    session: AsyncSession, principal: UserPrincipal, *, token: str
+) -> ProjectMember:
     """Raises InvalidLink, Forbidden for another's address, and AlreadyMember."""
     invitation = await check_invitation(session, token=token, email=principal.email)
     if await ProjectMember.find(session, invitation.project_id, principal.user_id) is not None:
         raise AlreadyMember("You are a member of this project already.")
     invitation.accepted_at = utc_now()
-    member = ProjectMember(project_id=invitation.project_id, user_id=principal.user_id, role=invitation.role)
+    member = ProjectMember(
+        project_id=invitation.project_id, user_id=principal.user_id, role=invitation.role
+    )
     session.add(member)
     audit.record(
         session,
@@ -147,8 +167,15 @@ async def _find_open(session: AsyncSession, token: str) -> tuple[Invitation, Pro
     """The invitation is locked."""
     invitation = await Invitation.find_for_update(session, token_hash(token))
     project = await Project.find(session, invitation.project_id) if invitation is not None else None
-    if invitation is None or project is None or not invitation.is_open or not await _may_invite(session, invitation):
-        raise InvalidLink("The invitation is not valid, has been used or has expired; ask for a new one.")
+    if (
+        invitation is None
+        or project is None
+        or not invitation.is_open
+        or not await _may_invite(session, invitation)
+    ):
+        raise InvalidLink(
+            "The invitation is not valid, has been used or has expired; ask for a new one."
+        )
     return invitation, project
 
 
@@ -159,10 +186,14 @@ async def _may_invite(session: AsyncSession, invitation: Invitation) -> bool:
     if inviter is None or not inviter.is_active or member is None:
         return False
     role = Role(member.role)
-    return Action.MANAGE_MEMBERS in ALLOWED[role] and (invitation.role != Role.OWNER or role is Role.OWNER)
+    return Action.MANAGE_MEMBERS in ALLOWED[role] and (
+        invitation.role != Role.OWNER or role is Role.OWNER
+    )
 
 
-def _record(session: AsyncSession, principal: UserPrincipal, action: str, invitation: Invitation) -> None:
+def _record(
+    session: AsyncSession, principal: UserPrincipal, action: str, invitation: Invitation
+) -> None:
     values = {"email": invitation.email, "role": invitation.role}
     is_new = action.endswith(".created")
     audit.record(

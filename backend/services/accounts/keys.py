@@ -42,7 +42,16 @@ LONGEST_OVERLAP_S: Final = 7 * 24 * 3600
 PUBLISHABLE_SCOPES: Final = ("messages:send",)
 _PREFIX: Final = {"secret": "sk", "publishable": "pk"}
 MOST_RATE_LIMIT: Final = 1_000_000_000
-_AUDITED: Final = ("name", "kind", "mode", "hint", "scopes", "allowed_origins", "rate_limit", "is_active")
+_AUDITED: Final = (
+    "name",
+    "kind",
+    "mode",
+    "hint",
+    "scopes",
+    "allowed_origins",
+    "rate_limit",
+    "is_active",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,14 @@ async def create_key(
     session.add(key)
     await session.flush()
     _keep_signing_secret(session, vault, key, text)
-    audit.record(session, principal, "key.created", project_id=project_id, subject_id=key.id, after=_audited(key))
+    audit.record(
+        session,
+        principal,
+        "key.created",
+        project_id=project_id,
+        subject_id=key.id,
+        after=_audited(key),
+    )
     await session.flush()
     announce(session, Change("key", key.id))
     return key, text
@@ -144,7 +160,9 @@ async def update_key(
     if "scopes" in checked:
         checked["scopes"] = _checked_scopes(key.kind, checked["scopes"])
     if "allowed_origins" in checked:
-        checked["allowed_origins"] = _checked_origins(key.kind, key.mode, checked["allowed_origins"])
+        checked["allowed_origins"] = _checked_origins(
+            key.kind, key.mode, checked["allowed_origins"]
+        )
     if "expires_at" in checked:
         checked["expires_at"] = _checked_expiry(checked["expires_at"])
     if "rate_limit" in checked:
@@ -190,7 +208,9 @@ async def regenerate_key(
     key.key_hash = keyed_hash(pepper, text)
     key.hint = _hint(text)
     key.updated_at = utc_now()
-    await SendTokenSecret.drop_except(session, key.id, *([key.previous_hash] if key.previous_hash else []))
+    await SendTokenSecret.drop_except(
+        session, key.id, *([key.previous_hash] if key.previous_hash else [])
+    )
     _keep_signing_secret(session, vault, key, text)
     audit.record(
         session,
@@ -223,13 +243,22 @@ async def use_of_key(platform: Platform, key: ApiKey, project: Project) -> KeyUs
     )
 
 
-async def revoke_key(session: AsyncSession, principal: UserPrincipal | None, *, project_id: UUID, key_id: UUID) -> None:
+async def revoke_key(
+    session: AsyncSession, principal: UserPrincipal | None, *, project_id: UUID, key_id: UUID
+) -> None:
     """The key is refused from the commit on; the row stays, because messages name it."""
     key = await get_key(session, project_id=project_id, key_id=key_id)
     key.deleted_at = utc_now()
     key.is_active = False
     await SendTokenSecret.drop_except(session, key.id)
-    audit.record(session, principal, "key.revoked", project_id=project_id, subject_id=key.id, before=_audited(key))
+    audit.record(
+        session,
+        principal,
+        "key.revoked",
+        project_id=project_id,
+        subject_id=key.id,
+        before=_audited(key),
+    )
     await session.flush()
     announce(session, Change("key", key.id))
 
@@ -269,7 +298,10 @@ def _hint(text: str) -> str:
 
 def _audited(key: ApiKey) -> dict[str, Any]:
     values = {field: getattr(key, field) for field in _AUDITED}
-    return {**values, "expires_at": key.expires_at.isoformat() if key.expires_at is not None else None}
+    return {
+        **values,
+        "expires_at": key.expires_at.isoformat() if key.expires_at is not None else None,
+    }
 
 
 def _checked_scopes(kind: str, scopes: tuple[str, ...] | list[str]) -> list[str]:
@@ -305,7 +337,9 @@ def _checked_origins(kind: str, mode: str, origins: tuple[str, ...] | list[str])
 
 def _checked_rate_limit(rate_limit: int | None) -> int | None:
     if rate_limit is not None and not 1 <= rate_limit <= MOST_RATE_LIMIT:
-        message = f"The rate limit must be between 1 and {MOST_RATE_LIMIT:,} messages an hour, or empty."
+        message = (
+            f"The rate limit must be between 1 and {MOST_RATE_LIMIT:,} messages an hour, or empty."
+        )
         raise ValidationFailed(errors=[_wrong("rateLimit", message)])
     return rate_limit
 

@@ -70,7 +70,9 @@ class LoginAttempts:
     the operator, or a proxy that TRUSTED_PROXIES does not name, behind which everybody would be one.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, settings: Settings, *, email: str, address: str) -> None:
+    def __init__(
+        self, client: redis.asyncio.Redis, settings: Settings, *, email: str, address: str
+    ) -> None:
         self._redis = client
         account, network = _account(email), network_of(address)
         self._everywhere = f"limit:login:account:{account}"
@@ -86,7 +88,9 @@ class LoginAttempts:
         """Raises RateLimitExceeded; the answer is the same whether the account exists or not."""
         for count in await _count(self._redis, self._limits, LOGIN_WINDOW_S):
             self._check(count)
-        for count in await _count(self._redis, {self._everywhere: self._limit_everywhere}, ACCOUNT_WINDOW_S):
+        for count in await _count(
+            self._redis, {self._everywhere: self._limit_everywhere}, ACCOUNT_WINDOW_S
+        ):
             if count.is_exceeded and not await self._is_known():
                 self._check(count)
 
@@ -119,7 +123,9 @@ class LoginAttempts:
 class PasswordChecks:
     """Counts how often a log-in asks whether a password is right: wrong ones elsewhere are not its own."""
 
-    def __init__(self, client: redis.asyncio.Redis, settings: Settings, person: UserPrincipal) -> None:
+    def __init__(
+        self, client: redis.asyncio.Redis, settings: Settings, person: UserPrincipal
+    ) -> None:
         self._redis = client
         self._name = f"limit:password:{person.session_id}"
         self._limit = settings.login_attempts_per_account
@@ -136,7 +142,12 @@ class PasswordChecks:
 async def count_registration(client: redis.asyncio.Redis, address: str, limit: int) -> None:
     """Count one try to register; `limit` 0 is off. Raises RateLimitExceeded."""
     if limit:
-        await _take(client, {f"limit:register:{network_of(address)}": limit}, REGISTRATION_WINDOW_S, "registrations")
+        await _take(
+            client,
+            {f"limit:register:{network_of(address)}": limit},
+            REGISTRATION_WINDOW_S,
+            "registrations",
+        )
 
 
 async def count_mail(client: redis.asyncio.Redis, *, email: str, address: str) -> None:
@@ -148,7 +159,9 @@ async def count_mail(client: redis.asyncio.Redis, *, email: str, address: str) -
     await _take(client, limits, MAIL_WINDOW_S, "mails")
 
 
-async def count_invitation(client: redis.asyncio.Redis, settings: Settings, inviter: UserPrincipal) -> None:
+async def count_invitation(
+    client: redis.asyncio.Redis, settings: Settings, inviter: UserPrincipal
+) -> None:
     """Count one invitation; where mail is sent, who has not confirmed an address of their own may send few.
 
     Raises RateLimitExceeded.
@@ -156,15 +169,21 @@ async def count_invitation(client: redis.asyncio.Redis, settings: Settings, invi
     is_confirmed = inviter.is_confirmed or not settings.mail_enabled
     limit = _INVITATIONS_PER_USER if is_confirmed else _INVITATIONS_UNCONFIRMED
     try:
-        await _take(client, {f"limit:invite:{inviter.user_id}": limit}, MAIL_WINDOW_S, "invitations")
+        await _take(
+            client, {f"limit:invite:{inviter.user_id}": limit}, MAIL_WINDOW_S, "invitations"
+        )
     except RateLimitExceeded as exc:
         if is_confirmed:
             raise
-        message = f"{exc.message} Confirm your e-mail address to send {_INVITATIONS_PER_USER} an hour."
+        message = (
+            f"{exc.message} Confirm your e-mail address to send {_INVITATIONS_PER_USER} an hour."
+        )
         raise RateLimitExceeded(message, headers=exc.headers) from exc
 
 
-async def _take(client: redis.asyncio.Redis, limits: Mapping[str, int], window_s: int, what: str) -> None:
+async def _take(
+    client: redis.asyncio.Redis, limits: Mapping[str, int], window_s: int, what: str
+) -> None:
     for count in await _count(client, limits, window_s):
         if count.is_exceeded:
             raise RateLimitExceeded(
@@ -173,7 +192,9 @@ async def _take(client: redis.asyncio.Redis, limits: Mapping[str, int], window_s
             )
 
 
-async def count_dashboard_call(client: redis.asyncio.Redis, user_id: UUID, limit: int) -> dict[str, str]:
+async def count_dashboard_call(
+    client: redis.asyncio.Redis, user_id: UUID, limit: int
+) -> dict[str, str]:
     """Count one call; return its RateLimit headers (none without Redis). Raises RateLimitExceeded."""
     for count in await _count(client, {f"limit:dashboard:{user_id}": limit}, DASHBOARD_WINDOW_S):
         headers = count.headers("dashboard", DASHBOARD_WINDOW_S)
@@ -186,7 +207,9 @@ async def count_dashboard_call(client: redis.asyncio.Redis, user_id: UUID, limit
     return {}
 
 
-async def _count(client: redis.asyncio.Redis, limits: Mapping[str, int], window_s: int) -> list[Count]:
+async def _count(
+    client: redis.asyncio.Redis, limits: Mapping[str, int], window_s: int
+) -> list[Count]:
     """Count one try against each name, in one round trip; empty without Redis."""
     answers: list[Any] = []
     async with _optional():
@@ -197,7 +220,10 @@ async def _count(client: redis.asyncio.Redis, limits: Mapping[str, int], window_
             pipe.ttl(name)
         answers = await pipe.execute()
     tries = zip(limits.values(), answers[::3], answers[2::3], strict=bool(answers))
-    return [Count(limit=limit, used=int(used), reset_s=max(1, int(ttl_s))) for limit, used, ttl_s in tries]
+    return [
+        Count(limit=limit, used=int(used), reset_s=max(1, int(ttl_s)))
+        for limit, used, ttl_s in tries
+    ]
 
 
 @asynccontextmanager

@@ -50,7 +50,9 @@ def credentials_of(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     username = unquote(parts.username) if parts.username else None
-    sender = query.get("from") or (username if username and "@" in username else f"messagejs@{parts.hostname}")
+    sender = query.get("from") or (
+        username if username and "@" in username else f"messagejs@{parts.hostname}"
+    )
     return {
         "host": parts.hostname,
         "port": parts.port or _DEFAULT_PORT[parts.scheme],
@@ -72,7 +74,11 @@ class PlatformMail:
     """Runs work after the answer. What still waits when the process ends has `_DRAIN_S` to finish."""
 
     def __init__(
-        self, settings: Settings, context: ProviderContext, *, retry_after_s: tuple[float, ...] = _RETRY_AFTER_S
+        self,
+        settings: Settings,
+        context: ProviderContext,
+        *,
+        retry_after_s: tuple[float, ...] = _RETRY_AFTER_S,
     ) -> None:
         self._retry_after_s = retry_after_s
         self._url = settings.platform_smtp_url
@@ -97,10 +103,18 @@ class PlatformMail:
     async def send(self, mail: Mail) -> None:
         """Send one mail, trying again while the server is away."""
         if self._url is None:
-            log.warning("mail.not_set", mail=mail.event, link=mail.link, remedy="set PLATFORM_SMTP_URL to send mail")
+            log.warning(
+                "mail.not_set",
+                mail=mail.event,
+                link=mail.link,
+                remedy="set PLATFORM_SMTP_URL to send mail",
+            )
             return
         message = OutboundMessage(
-            id=ids.encode(_MAIL_PREFIX, ids.new_id()), to=mail.to, subject=mail.subject, text=mail.text
+            id=ids.encode(_MAIL_PREFIX, ids.new_id()),
+            to=mail.to,
+            subject=mail.subject,
+            text=mail.text,
         )
         for wait_s in (*self._retry_after_s, None):
             try:

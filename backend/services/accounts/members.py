@@ -30,7 +30,11 @@ async def page_of_members(
     await require_project(session, principal, project_id, Action.VIEW_MEMBERS)
     mine = col(ProjectMember.project_id) == project_id
     total = (await session.exec(select(func.count()).select_from(ProjectMember).where(mine))).one()
-    query = select(ProjectMember, User).join(User, col(User.id) == col(ProjectMember.user_id)).where(mine)
+    query = (
+        select(ProjectMember, User)
+        .join(User, col(User.id) == col(ProjectMember.user_id))
+        .where(mine)
+    )
     if page.cursor is not None:
         query = query.where(col(User.id) < page.cursor)
     query = query.order_by(col(User.id).desc()).offset(page.offset).limit(page.limit + 1)
@@ -40,7 +44,9 @@ async def page_of_members(
     return Page(items=items, request=page, total=total, next_cursor=next_cursor)
 
 
-async def get_member(session: AsyncSession, principal: UserPrincipal, project_id: UUID, user_id: UUID) -> Member:
+async def get_member(
+    session: AsyncSession, principal: UserPrincipal, project_id: UUID, user_id: UUID
+) -> Member:
     """Raises MemberNotFound."""
     await require_project(session, principal, project_id, Action.VIEW_MEMBERS)
     return await _member(session, project_id, user_id)
@@ -71,7 +77,9 @@ async def change_role(
     return member
 
 
-async def remove_member(session: AsyncSession, principal: UserPrincipal, project_id: UUID, user_id: UUID) -> None:
+async def remove_member(
+    session: AsyncSession, principal: UserPrincipal, project_id: UUID, user_id: UUID
+) -> None:
     """Everybody may leave. Raises MemberNotFound, Forbidden and LastOwner."""
     is_leaving = user_id == principal.user_id
     action = Action.VIEW_PROJECT if is_leaving else Action.MANAGE_MEMBERS
@@ -94,7 +102,9 @@ async def remove_member(session: AsyncSession, principal: UserPrincipal, project
     await session.flush()
 
 
-async def check_may_grant(session: AsyncSession, principal: UserPrincipal, project: Project, *roles: Role) -> None:
+async def check_may_grant(
+    session: AsyncSession, principal: UserPrincipal, project: Project, *roles: Role
+) -> None:
     """Raises Forbidden when one of the roles is owner and the principal is none."""
     mine = await ProjectMember.find(session, project.id, principal.user_id)
     if Role.OWNER in roles and (mine is None or mine.role != Role.OWNER):

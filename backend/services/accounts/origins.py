@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 # RFC 6454, and the schemes of extensions and apps. A browser adds no path, user or blank.
 _ORIGIN: Final = re.compile(
-    r"null|[a-z][a-z0-9+.-]*://(?P<host>(?:\[[0-9a-f:.]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]{1,5})?)", re.IGNORECASE
+    r"null|[a-z][a-z0-9+.-]*://(?P<host>(?:\[[0-9a-f:.]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]{1,5})?)",
+    re.IGNORECASE,
 )
 
 
@@ -33,14 +34,24 @@ def normalised_origin(text: str) -> str:
     except (ValueError, UnicodeError):
         host, port, encoded = None, None, ""
     scheme = parts.scheme.lower() if host else ""
-    if not host or scheme not in _DEFAULT_PORT or parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise InvalidOrigin(f"'{text[:80]}' is not an origin; write scheme, host and port only: https://example.com")
+    if (
+        not host
+        or scheme not in _DEFAULT_PORT
+        or parts.path not in {"", "/"}
+        or parts.query
+        or parts.fragment
+    ):
+        raise InvalidOrigin(
+            f"'{text[:80]}' is not an origin; write scheme, host and port only: https://example.com"
+        )
     if "*" in host or parts.username is not None:
         raise InvalidOrigin(
             f"'{text[:80]}' is not an origin; write each origin out, without wildcards: https://example.com"
         )
     shown_host = f"[{encoded}]" if ":" in encoded else encoded
-    return f"{scheme}://{shown_host}" + (f":{port}" if port and port != _DEFAULT_PORT[scheme] else "")
+    return f"{scheme}://{shown_host}" + (
+        f":{port}" if port and port != _DEFAULT_PORT[scheme] else ""
+    )
 
 
 def is_local(origin: str) -> bool:

@@ -44,10 +44,18 @@ async def create_project(
     await session.flush()
     session.add(ProjectMember(project_id=project.id, user_id=principal.user_id, role=Role.OWNER))
     await create_connector(
-        session, vault=vault, project_id=project.id, new=NewConnector(type="sandbox", name="Sandbox", is_default=True)
+        session,
+        vault=vault,
+        project_id=project.id,
+        new=NewConnector(type="sandbox", name="Sandbox", is_default=True),
     )
     audit.record(
-        session, principal, "project.created", project_id=project.id, subject_id=project.id, after=_audited(project)
+        session,
+        principal,
+        "project.created",
+        project_id=project.id,
+        subject_id=project.id,
+        after=_audited(project),
     )
     await session.flush()
     return project
@@ -58,7 +66,9 @@ async def list_projects(session: AsyncSession, principal: UserPrincipal) -> list
     return await Project.list_for_member(session, principal.user_id)
 
 
-async def page_of_projects(session: AsyncSession, principal: UserPrincipal, page: PageRequest) -> Page[Project]:
+async def page_of_projects(
+    session: AsyncSession, principal: UserPrincipal, page: PageRequest
+) -> Page[Project]:
     """Newest first."""
     mine = select(ProjectMember.project_id).where(col(ProjectMember.user_id) == principal.user_id)
     query = select(Project).where(col(Project.id).in_(mine), col(Project.deleted_at).is_(None))
@@ -81,7 +91,9 @@ async def update_project(
         check_name(changes["name"])
     before = _audited(project)
     if changes.get("is_active") and project.suspended_at is not None:
-        raise ProjectNotActive("An administrator of this server has switched the project off; ask them.")
+        raise ProjectNotActive(
+            "An administrator of this server has switched the project off; ask them."
+        )
     for field, value in changes.items():
         setattr(project, field, value)
     _check_content_days(project)
@@ -111,16 +123,25 @@ async def delete_project(session: AsyncSession, principal: UserPrincipal, projec
     project.deleted_at = utc_now()
     project.is_active = False
     audit.record(
-        session, principal, "project.deleted", project_id=project.id, subject_id=project.id, before=_audited(project)
+        session,
+        principal,
+        "project.deleted",
+        project_id=project.id,
+        subject_id=project.id,
+        before=_audited(project),
     )
     await end_project(session, project.id)
 
 
 async def _check_room(session: AsyncSession, user_id: UUID, most_projects: int) -> None:
     # Locked, so that of two projects made at the same time the second sees the first.
-    await session.exec(select(User.id).where(col(User.id) == user_id).with_for_update(key_share=True))
+    await session.exec(
+        select(User.id).where(col(User.id) == user_id).with_for_update(key_share=True)
+    )
     # Those the user made, not owns: they count wherever they are given to, and nobody is given others'.
-    mine = select(func.count()).where(col(Project.user_id) == user_id, col(Project.deleted_at).is_(None))
+    mine = select(func.count()).where(
+        col(Project.user_id) == user_id, col(Project.deleted_at).is_(None)
+    )
     if (await session.exec(mine)).one() >= most_projects:
         raise Conflict(
             f"You have made {most_projects} projects, as many as a user may; delete one, or have the server's "
@@ -134,7 +155,9 @@ def _check_content_days(project: Project) -> None:
         project.content_retention_days = None
     elif project.content_retention_days is None:
         message = "'contentRetention' is 'days'; say how many in 'contentRetentionDays'."
-        raise ValidationFailed(errors=[FieldError("contentRetentionDays", "MISSING_REQUIRED_FIELD", message)])
+        raise ValidationFailed(
+            errors=[FieldError("contentRetentionDays", "MISSING_REQUIRED_FIELD", message)]
+        )
 
 
 def _audited(project: Project) -> dict[str, Any]:

@@ -19,7 +19,12 @@ from backend.services.accounts.access import UserPrincipal
 from backend.services.accounts.limits import PasswordChecks
 from backend.services.accounts.mail import Mail, PlatformMail
 from backend.services.accounts.passwords import check_new_password, hash_password, verify_password
-from backend.services.accounts.tokens import CONFIRMATION_PREFIX, RESET_PREFIX, new_opaque_token, token_hash
+from backend.services.accounts.tokens import (
+    CONFIRMATION_PREFIX,
+    RESET_PREFIX,
+    new_opaque_token,
+    token_hash,
+)
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -29,7 +34,10 @@ _LIFE: Final[dict[Purpose, timedelta]] = {
     "password_reset": timedelta(hours=1),
     "email_confirmation": timedelta(days=7),
 }
-_PREFIX: Final[dict[Purpose, str]] = {"password_reset": RESET_PREFIX, "email_confirmation": CONFIRMATION_PREFIX}
+_PREFIX: Final[dict[Purpose, str]] = {
+    "password_reset": RESET_PREFIX,
+    "email_confirmation": CONFIRMATION_PREFIX,
+}
 _RESET_TEXT: Final = """Somebody, probably you, has asked for a new password for your MessageJS account.
 
 Choose one here, within an hour:
@@ -62,7 +70,9 @@ async def send_reset_link(
     await mail.send(Mail("password_reset", user.email, "Choose a new password", text, link))
 
 
-async def send_confirmation_link(database: Database, mail: PlatformMail, settings: Settings, user_id: UUID) -> None:
+async def send_confirmation_link(
+    database: Database, mail: PlatformMail, settings: Settings, user_id: UUID
+) -> None:
     """Runs after the answer; nothing happens where the address is confirmed already."""
     async with database.transaction() as session:
         user = await User.find(session, user_id)
@@ -71,10 +81,14 @@ async def send_confirmation_link(database: Database, mail: PlatformMail, setting
         token = await _new_token(session, user, "email_confirmation")
     link = f"{settings.public_url}/confirm-email?token={token}"
     text = _CONFIRM_TEXT.format(link=link)
-    await mail.send(Mail("email_confirmation", user.email, "Confirm your e-mail address", text, link))
+    await mail.send(
+        Mail("email_confirmation", user.email, "Confirm your e-mail address", text, link)
+    )
 
 
-async def reset_password(database: Database, settings: Settings, *, token: str, password: str, address: str) -> None:
+async def reset_password(
+    database: Database, settings: Settings, *, token: str, password: str, address: str
+) -> None:
     """Set a new password and end every log-in of the user. Raises InvalidLink and ValidationFailed."""
     check_new_password(password)
     # Looked at first: a made-up token must not cost a hash.
@@ -121,7 +135,9 @@ async def change_password(
         user = await User.find(session, principal.user_id)
     known = user.password_hash if user is not None else None
     if not await verify_password(current, known, cost=settings.bcrypt_cost):
-        raise InvalidCredentials("The current password is not right; 'Forgot password' sends a link for a new one.")
+        raise InvalidCredentials(
+            "The current password is not right; 'Forgot password' sends a link for a new one."
+        )
     await checks.give_back()
     password_hash = await hash_password(new, cost=settings.bcrypt_cost)
     async with database.transaction() as session:
@@ -151,7 +167,12 @@ async def _new_token(session: AsyncSession, user: User, purpose: Purpose) -> str
 
 async def _find_token(session: AsyncSession, token: str, purpose: Purpose) -> AccountToken:
     stored = await AccountToken.find_for_update(session, token_hash(token))
-    if stored is None or stored.purpose != purpose or stored.used_at is not None or stored.expires_at <= utc_now():
+    if (
+        stored is None
+        or stored.purpose != purpose
+        or stored.used_at is not None
+        or stored.expires_at <= utc_now()
+    ):
         raise InvalidLink
     return stored
 

@@ -17,7 +17,9 @@ from backend.services.accounts.access import UserPrincipal
 from backend.services.paging import Page, PageRequest, fetch_page
 
 
-async def page_of_sessions(session: AsyncSession, principal: UserPrincipal, page: PageRequest) -> Page[AuthSession]:
+async def page_of_sessions(
+    session: AsyncSession, principal: UserPrincipal, page: PageRequest
+) -> Page[AuthSession]:
     """The live ones, newest first."""
     query = select(AuthSession).where(
         col(AuthSession.user_id) == principal.user_id,
@@ -50,7 +52,11 @@ def ended_in(changes: Iterable[Change]) -> set[UUID]:
 async def end_session(session: AsyncSession, principal: UserPrincipal, session_id: UUID) -> None:
     """Its tokens and cookie are refused from the commit on. Raises SessionNotFound for another user's."""
     auth_session = await AuthSession.find(session, session_id)
-    if auth_session is None or auth_session.user_id != principal.user_id or auth_session.revoked_at is not None:
+    if (
+        auth_session is None
+        or auth_session.user_id != principal.user_id
+        or auth_session.revoked_at is not None
+    ):
         raise SessionNotFound
     auth_session.revoke(session)
     audit.record(session, principal, "session.ended", subject_id=session_id)

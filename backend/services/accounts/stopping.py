@@ -81,7 +81,9 @@ JOIN projects p ON p.id = c.project_id WHERE p.deleted_at IS NOT NULL
 async def announce_project(session: AsyncSession, project_id: UUID) -> None:
     """Have every process ask again what the project and its connectors may do; what waits is looked at at once."""
     announce(session, Change("project", project_id))
-    connectors = await session.exec(select(Connector.id).where(col(Connector.project_id) == project_id))
+    connectors = await session.exec(
+        select(Connector.id).where(col(Connector.project_id) == project_id)
+    )
     for connector_id in connectors:
         announce(session, Change("connector", connector_id))
 
@@ -126,7 +128,9 @@ async def cancel_waiting(connection: psycopg.AsyncConnection[Any], project_id: U
     if message_ids:
         rows = [{"message_id": message_id, "event_id": new_id()} for message_id in message_ids]
         bounds = {"lowest": min(message_ids), "highest": max(message_ids)}
-        await connection.execute(_CANCEL, {"rows": orjson.dumps(rows).decode(), "reason": DELETED_REASON, **bounds})
+        await connection.execute(
+            _CANCEL, {"rows": orjson.dumps(rows).decode(), "reason": DELETED_REASON, **bounds}
+        )
     return len(message_ids)
 
 

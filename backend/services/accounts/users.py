@@ -18,7 +18,13 @@ from sqlmodel import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.crypto import Vault
-from backend.errors import EmailTaken, InvalidCredentials, InvalidToken, RegistrationClosed, TokenExpired
+from backend.errors import (
+    EmailTaken,
+    InvalidCredentials,
+    InvalidToken,
+    RegistrationClosed,
+    TokenExpired,
+)
 from backend.models import AuthSession, RefreshToken, User
 from backend.models.base import utc_now
 from backend.models.session import Database
@@ -26,7 +32,12 @@ from backend.services.accounts import audit
 from backend.services.accounts.access import UserPrincipal
 from backend.services.accounts.invitations import accept_invitation, check_invitation
 from backend.services.accounts.limits import LoginAttempts
-from backend.services.accounts.passwords import check_new_password, costs, hash_password, verify_password
+from backend.services.accounts.passwords import (
+    check_new_password,
+    costs,
+    hash_password,
+    verify_password,
+)
 from backend.services.accounts.projects import create_project
 from backend.services.accounts.tokens import (
     COOKIE_PREFIX,
@@ -76,7 +87,9 @@ class RefreshTokenReused(InvalidToken):
     """Somebody has a copy of the token. The edge revokes the session in a transaction of its own."""
 
     def __init__(self, session_id: UUID) -> None:
-        super().__init__("The refresh token was used before; the log-in has been ended, log in again.")
+        super().__init__(
+            "The refresh token was used before; the log-in has been ended, log in again."
+        )
         self.session_id = session_id
 
 
@@ -97,7 +110,9 @@ async def register_user(
     """
     check_name(name)
     check_new_password(password)
-    password_hash = await hash_password(password, cost=settings.bcrypt_cost)  # before the first query: it takes a while
+    password_hash = await hash_password(
+        password, cost=settings.bcrypt_cost
+    )  # before the first query: it takes a while
     is_first = await _is_first_user(session)
     if not is_first:
         _check_open(settings, invitation)
@@ -125,13 +140,19 @@ async def register_user(
     else:
         owner = user.name or user.email.partition("@")[0]
         await create_project(
-            session, signed_in.principal, vault=vault, plan=settings.default_plan, name=f"{owner[:200]}'s project"
+            session,
+            signed_in.principal,
+            vault=vault,
+            plan=settings.default_plan,
+            name=f"{owner[:200]}'s project",
         )
     log.info("user.registered", user_id=str(user.id), is_platform_admin=is_first)
     return signed_in
 
 
-async def make_admin(session: AsyncSession, *, settings: Settings, vault: Vault, email: str, password: str) -> bool:
+async def make_admin(
+    session: AsyncSession, *, settings: Settings, vault: Vault, email: str, password: str
+) -> bool:
     """Make the server's administrator, as its operator asks; False: the account was there, and now administers.
 
     Its password stays as it was then. `email` is valid. Raises ValidationFailed.
@@ -140,7 +161,9 @@ async def make_admin(session: AsyncSession, *, settings: Settings, vault: Vault,
     if user is not None:
         user.is_platform_admin = user.is_active = True
         user.updated_at = utc_now()
-        audit.record(session, None, "user.updated", subject_id=user.id, after={"is_platform_admin": True})
+        audit.record(
+            session, None, "user.updated", subject_id=user.id, after={"is_platform_admin": True}
+        )
         return False
     check_new_password(password)
     user = User(
@@ -151,7 +174,9 @@ async def make_admin(session: AsyncSession, *, settings: Settings, vault: Vault,
     )
     session.add(user)
     await session.flush()
-    operator = UserPrincipal(user_id=user.id, session_id=user.id, email=user.email, is_platform_admin=True)
+    operator = UserPrincipal(
+        user_id=user.id, session_id=user.id, email=user.email, is_platform_admin=True
+    )
     audit.record(session, None, "user.registered", subject_id=user.id)
     name = f"{user.email.partition('@')[0][:200]}'s project"
     await create_project(session, operator, vault=vault, plan=settings.default_plan, name=name)
@@ -160,16 +185,22 @@ async def make_admin(session: AsyncSession, *, settings: Settings, vault: Vault,
 
 def _check_open(settings: Settings, invitation: str | None) -> None:
     if settings.registration == "closed":
-        raise RegistrationClosed("Registration is closed on this server; ask its operator for an account.")
+        raise RegistrationClosed(
+            "Registration is closed on this server; ask its operator for an account."
+        )
     if settings.registration == "invite" and invitation is None:
-        raise RegistrationClosed("Registration on this server needs an invitation; ask a project's owner for one.")
+        raise RegistrationClosed(
+            "Registration on this server needs an invitation; ask a project's owner for one."
+        )
 
 
 async def _is_first_user(session: AsyncSession) -> bool:
     """Two first registrations at once: the second waits here until the first has committed."""
     if await User.count(session) > 0:
         return False
-    await session.exec(text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=_FIRST_USER_LOCK))  # type: ignore[call-overload]
+    await session.exec(
+        text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=_FIRST_USER_LOCK)
+    )  # type: ignore[call-overload]
     return await User.count(session) == 0
 
 
@@ -197,7 +228,10 @@ async def log_in(
         # Written for an unknown account as well: the answer takes as long.
         async with database.transaction() as session:
             audit.record_auth(
-                session, "user.login_failed", user_id=user.id if user is not None else None, address=client.address
+                session,
+                "user.login_failed",
+                user_id=user.id if user is not None else None,
+                address=client.address,
             )
         raise InvalidCredentials
     await attempts.give_back()
@@ -215,7 +249,9 @@ async def log_in(
     return signed_in
 
 
-async def _open_session(session: AsyncSession, user: User, settings: Settings, client: Client) -> SignedIn:
+async def _open_session(
+    session: AsyncSession, user: User, settings: Settings, client: Client
+) -> SignedIn:
     now = utc_now()
     auth_session = AuthSession(
         user_id=user.id,
@@ -252,12 +288,18 @@ async def issue_cookie(session: AsyncSession, signed_in: SignedIn) -> str:
 
 async def _remember(session: AsyncSession, auth_session: AuthSession, token: str) -> None:
     session.add(
-        RefreshToken(token_hash=token_hash(token), session_id=auth_session.id, expires_at=auth_session.expires_at)
+        RefreshToken(
+            token_hash=token_hash(token),
+            session_id=auth_session.id,
+            expires_at=auth_session.expires_at,
+        )
     )
     await session.flush()
 
 
-async def refresh(session: AsyncSession, *, refresh_token: str, settings: Settings) -> tuple[SignedIn, TokenPair]:
+async def refresh(
+    session: AsyncSession, *, refresh_token: str, settings: Settings
+) -> tuple[SignedIn, TokenPair]:
     """Use up a refresh token for a new pair. Raises InvalidToken, TokenExpired, RefreshTokenReused."""
     if not refresh_token.startswith(REFRESH_PREFIX):
         raise InvalidToken("The refresh token is not valid; log in again.")
@@ -278,7 +320,11 @@ async def refresh(session: AsyncSession, *, refresh_token: str, settings: Settin
 
 
 async def log_out(
-    session: AsyncSession, session_id: UUID, *, actor: UserPrincipal | None = None, action: str = "user.logged_out"
+    session: AsyncSession,
+    session_id: UUID,
+    *,
+    actor: UserPrincipal | None = None,
+    action: str = "user.logged_out",
 ) -> None:
     """End a log-in: its access tokens, refresh tokens and cookie are refused from the commit on."""
     auth_session = await AuthSession.find(session, session_id)
@@ -288,7 +334,9 @@ async def log_out(
         await session.flush()
 
 
-async def authenticate_access(session: AsyncSession, token: str, settings: Settings) -> UserPrincipal:
+async def authenticate_access(
+    session: AsyncSession, token: str, settings: Settings
+) -> UserPrincipal:
     """Return whose access token this is. Raises TokenExpired and InvalidToken."""
     claims = read_access_token(settings.require_jwt_secret(), token)
     signed_in = await _live_session(session, claims.session_id)
@@ -319,7 +367,11 @@ async def get_user(session: AsyncSession, principal: UserPrincipal) -> User:
 
 async def _live_session(session: AsyncSession, session_id: UUID) -> SignedIn:
     auth_session = await AuthSession.find(session, session_id)
-    if auth_session is None or auth_session.revoked_at is not None or auth_session.expires_at <= utc_now():
+    if (
+        auth_session is None
+        or auth_session.revoked_at is not None
+        or auth_session.expires_at <= utc_now()
+    ):
         raise InvalidToken("The log-in has ended; log in again.")
     user = await User.find(session, auth_session.user_id)
     if user is None or not user.is_active:

@@ -19,13 +19,19 @@ async def caller_of(platform: Platform, campaign: Campaign) -> Caller:
     """Raises InvalidApiKey, ApiKeyExpired or ProjectNotFound: who made it may not send any more."""
     async with platform.database.session() as session:
         project = await Project.find(session, campaign.project_id)
-        key = await ApiKey.find(session, campaign.project_id, campaign.key_id) if campaign.key_id is not None else None
+        key = (
+            await ApiKey.find(session, campaign.project_id, campaign.key_id)
+            if campaign.key_id is not None
+            else None
+        )
     if project is None or not project.is_active:
         raise ProjectNotFound
     if campaign.key_id is None:
         return Caller(campaign.project_id, "test" if campaign.mode == "test" else "live")
     if key is None or not key.is_active:
-        raise InvalidApiKey("The API key that made the campaign was revoked; make the rest a campaign of another key.")
+        raise InvalidApiKey(
+            "The API key that made the campaign was revoked; make the rest a campaign of another key."
+        )
     if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
         raise ApiKeyExpired(f"The API key '{key.name}', which made the campaign, has expired.")
     return Caller.of_key(

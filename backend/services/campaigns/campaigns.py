@@ -83,7 +83,9 @@ class ReadRows:
         self.spool.close()
 
 
-async def read_rows(platform: Platform, caller: Caller, *, new: NewCampaign, file: CsvFile) -> ReadRows:
+async def read_rows(
+    platform: Platform, caller: Caller, *, new: NewCampaign, file: CsvFile
+) -> ReadRows:
     """Check everything that a campaign is made of, outside any transaction. Raises what is wrong with all of it."""
     _check_times(new)
     is_planned = bool(new.plan.mapping) or not new.is_draft
@@ -99,7 +101,12 @@ async def read_rows(platform: Platform, caller: Caller, *, new: NewCampaign, fil
 
 
 async def create_campaign(
-    session: AsyncSession, caller: Caller, *, new: NewCampaign, rows: ReadRows, actor: UserPrincipal | None = None
+    session: AsyncSession,
+    caller: Caller,
+    *,
+    new: NewCampaign,
+    rows: ReadRows,
+    actor: UserPrincipal | None = None,
 ) -> Campaign:
     """Store the campaign with its rows; a worker feeds it."""
     plan, now = new.plan, utc_now()
@@ -132,7 +139,12 @@ async def create_campaign(
     campaign.total_rows = rows.spool.total
     after = {"name": campaign.name, "rows": campaign.total_rows, "state": campaign.state}
     audit.record(
-        session, actor, "campaign.created", project_id=campaign.project_id, subject_id=campaign.id, after=after
+        session,
+        actor,
+        "campaign.created",
+        project_id=campaign.project_id,
+        subject_id=campaign.id,
+        after=after,
     )
     return campaign
 
@@ -174,7 +186,13 @@ def _check_times(new: NewCampaign) -> None:
     if new.plan.expires_at is not None and new.plan.expires_at <= starts_at:
         raise BadRequest(
             "The campaign would expire before it starts.",
-            errors=[FieldError("expiresAt", "VALIDATION_ERROR", "expiresAt must lie after sendAt and after now.")],
+            errors=[
+                FieldError(
+                    "expiresAt",
+                    "VALIDATION_ERROR",
+                    "expiresAt must lie after sendAt and after now.",
+                )
+            ],
         )
 
 
@@ -189,9 +207,13 @@ async def find_repeated(
     return await _made_under(session, project_id, key, earlier)
 
 
-async def find_earlier(session: AsyncSession, project_id: UUID, key: IdempotencyKey) -> Campaign | None:
+async def find_earlier(
+    session: AsyncSession, project_id: UUID, key: IdempotencyKey
+) -> Campaign | None:
     """Like `find_repeated`, but the key is not taken."""
-    return await _made_under(session, project_id, key, await queued.find_key(session, project_id, key))
+    return await _made_under(
+        session, project_id, key, await queued.find_key(session, project_id, key)
+    )
 
 
 async def _made_under(
@@ -224,7 +246,13 @@ async def find_project_of(session: AsyncSession, campaign_id: UUID) -> UUID:
 
 
 async def plan_draft(
-    platform: Platform, session: AsyncSession, caller: Caller, *, campaign_id: UUID, name: str, plan: Plan
+    platform: Platform,
+    session: AsyncSession,
+    caller: Caller,
+    *,
+    campaign_id: UUID,
+    name: str,
+    plan: Plan,
 ) -> Campaign:
     """Say what a draft sends. Raises CampaignNotFound, CampaignStateConflict, and what is wrong with every row."""
     campaign = await _locked(session, caller.project_id, campaign_id, caller.mode, (DRAFT,))
@@ -234,7 +262,9 @@ async def plan_draft(
     campaign.template_id, campaign.message = plan.template_id, plan.message
     campaign.subject, campaign.html, campaign.mapping = plan.subject, plan.html, dict(plan.mapping)
     judge = Judge(plan, connectors[0].type)
-    async for rows in stored_rows(platform.database, project_id=caller.project_id, campaign_id=campaign_id):
+    async for rows in stored_rows(
+        platform.database, project_id=caller.project_id, campaign_id=campaign_id
+    ):
         found = await in_reader(partial(judge.errors_of, rows))
         await queued.refuse_rows(session, campaign_id, found)
     return campaign
@@ -268,7 +298,9 @@ async def resume_campaign(
     """Start a draft, or go on where a pause stopped."""
     campaign = await _locked(session, project_id, campaign_id, mode, (DRAFT, PAUSED))
     if not campaign.mapping:
-        raise CampaignStateConflict("The draft does not say yet what it sends; finish it on the dashboard.")
+        raise CampaignStateConflict(
+            "The draft does not say yet what it sends; finish it on the dashboard."
+        )
     now = utc_now()
     campaign.reason = None
     campaign.started_at = campaign.started_at or now
@@ -296,11 +328,19 @@ async def cancel_campaign(
 
 
 async def _locked(
-    session: AsyncSession, project_id: UUID, campaign_id: UUID, mode: str | None, states: tuple[str, ...]
+    session: AsyncSession,
+    project_id: UUID,
+    campaign_id: UUID,
+    mode: str | None,
+    states: tuple[str, ...],
 ) -> Campaign:
     """Raises CampaignNotFound or CampaignStateConflict."""
-    query = select(Campaign).where(col(Campaign.id) == campaign_id, col(Campaign.project_id) == project_id)
-    campaign = (await session.exec(query.with_for_update().execution_options(populate_existing=True))).first()
+    query = select(Campaign).where(
+        col(Campaign.id) == campaign_id, col(Campaign.project_id) == project_id
+    )
+    campaign = (
+        await session.exec(query.with_for_update().execution_options(populate_existing=True))
+    ).first()
     if campaign is None or (mode is not None and campaign.mode != mode):
         raise CampaignNotFound
     if campaign.state not in states:
@@ -311,7 +351,9 @@ async def _locked(
     return campaign
 
 
-async def _enter(session: AsyncSession, campaign: Campaign, state: str, actor: UserPrincipal | None) -> None:
+async def _enter(
+    session: AsyncSession, campaign: Campaign, state: str, actor: UserPrincipal | None
+) -> None:
     before: dict[str, Any] = {"state": campaign.state}
     campaign.state = state
     audit.record(

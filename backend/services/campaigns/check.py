@@ -72,7 +72,9 @@ class DryRun:
     def show(self, one: Preview) -> None:
         """Keep the first messages: one at least, and more as long as they are short."""
         size = sum(len(str(part)) for part in one.content.values())
-        if not self.previews or (len(self.previews) < _PREVIEWS and self._shown_chars + size <= _PREVIEW_CHARS):
+        if not self.previews or (
+            len(self.previews) < _PREVIEWS and self._shown_chars + size <= _PREVIEW_CHARS
+        ):
             self.previews.append(Preview(one.row, one.to, one.content))
             self._shown_chars += size
 
@@ -113,7 +115,9 @@ class _Prepared(Preview):
     channel: str
 
 
-async def _prepared(platform: Platform, caller: Caller, plan: Plan, row: CsvRow, result: DryRun) -> _Prepared | None:
+async def _prepared(
+    platform: Platform, caller: Caller, plan: Plan, row: CsvRow, result: DryRun
+) -> _Prepared | None:
     result.total += 1
     if row.problem is not None:
         result.refuse(RowError(row.line, "", BAD_ROW, row.problem))
@@ -136,11 +140,15 @@ async def _message(platform: Platform, caller: Caller, plan: Plan, row: CsvRow) 
             await asyncio.sleep(float(error.headers["Retry-After"]))
 
 
-async def _settle(platform: Platform, caller: Caller, ready: Sequence[_Prepared], result: DryRun) -> None:
+async def _settle(
+    platform: Platform, caller: Caller, ready: Sequence[_Prepared], result: DryRun
+) -> None:
     if not ready:
         return
     async with platform.database.session() as session:
-        suppressed = await Suppression.find_many(session, caller.project_id, {(one.channel, one.to) for one in ready})
+        suppressed = await Suppression.find_many(
+            session, caller.project_id, {(one.channel, one.to) for one in ready}
+        )
     for one in ready:
         if (one.channel, one.to) in suppressed:
             result.refuse(*errors_of(one.row, RecipientSuppressed()))
@@ -160,5 +168,8 @@ def errors_of(line: int, error: AppError) -> list[RowError]:
 
 def duplicate(line: int, to: str) -> RowError:
     return RowError(
-        line, "to", DUPLICATE, f"'{to[:100]}' is already in an earlier row; each recipient gets one message."
+        line,
+        "to",
+        DUPLICATE,
+        f"'{to[:100]}' is already in an earlier row; each recipient gets one message.",
     )

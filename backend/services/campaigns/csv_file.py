@@ -123,7 +123,9 @@ class CsvFile:
             raise _wrong(f"The file has {len(names)} columns; {_MOST_COLUMNS} are the most.")
         for place, name in enumerate(names, 1):
             if not name or len(name) > _LONGEST_NAME_CHARS:
-                raise _wrong(f"Column {place} needs a name of 1 to {_LONGEST_NAME_CHARS} characters in the first line.")
+                raise _wrong(
+                    f"Column {place} needs a name of 1 to {_LONGEST_NAME_CHARS} characters in the first line."
+                )
             if name in names[: place - 1]:
                 raise _wrong(f"Two columns are called '{name}'; rename one of them.")
         return names
@@ -134,7 +136,9 @@ class CsvFile:
             if "".join(cells).strip():
                 count += 1
                 if count > self._most_rows:
-                    raise _wrong(f"The file has more than {self._most_rows:,} rows; send it in parts.")
+                    raise _wrong(
+                        f"The file has more than {self._most_rows:,} rows; send it in parts."
+                    )
                 yield self._row(self._lines.row_line, cells)
                 continue
             blank += 1
@@ -149,9 +153,7 @@ class CsvFile:
         cells = [cell.strip() for cell in found[:width]]
         problem = None
         if "".join(found[width:]).strip():
-            problem = (
-                f"The row has {len(found)} cells, the head {width}; put quotes around cells that hold the separator."
-            )
+            problem = f"The row has {len(found)} cells, the head {width}; put quotes around cells that hold the separator."
         elif any(len(cell) > _LONGEST_CELL_CHARS for cell in cells):
             problem = f"A cell has more than {_LONGEST_CELL_CHARS:,} characters; shorten it."
         elif any("\0" in cell for cell in cells):
@@ -164,9 +166,13 @@ class CsvFile:
         try:
             cells = self._guarded(lambda: next(self._reader, None))
         except csv.Error as exc:
-            raise _wrong(f"The row that begins in line {line} cannot be read: {exc}. Check its quotes.") from exc
+            raise _wrong(
+                f"The row that begins in line {line} cannot be read: {exc}. Check its quotes."
+            ) from exc
         if cells is not None and len(cells) > _MOST_CELLS:
-            raise _wrong(f"The row in line {line} has {len(cells):,} cells; a file may have at most {_MOST_COLUMNS}.")
+            raise _wrong(
+                f"The row in line {line} has {len(cells):,} cells; a file may have at most {_MOST_COLUMNS}."
+            )
         return cells
 
     def _guarded(self, read: Callable[[], ReadT]) -> ReadT:

@@ -133,14 +133,18 @@ class _Wait:
 class CampaignFeeder:
     """`ahead`: how many due messages may wait in a connector's lane before no more are accepted."""
 
-    def __init__(self, platform: Platform, *, ahead: int, lease_s: float = _LEASE_S, turn_s: float = _TURN_S) -> None:
+    def __init__(
+        self, platform: Platform, *, ahead: int, lease_s: float = _LEASE_S, turn_s: float = _TURN_S
+    ) -> None:
         self._platform = platform
         self._pool = platform.database.raw
         self._ahead = ahead
         self._lease_s = lease_s
         self._turn_s = turn_s
         self._outage = OutageLog("campaign.servers_away")
-        self._fed: OrderedDict[UUID, None] = OrderedDict()  # projects, the one fed longest ago first
+        self._fed: OrderedDict[UUID, None] = (
+            OrderedDict()
+        )  # projects, the one fed longest ago first
 
     async def run(self) -> None:
         """Feed until cancelled; a failed round is logged and the next one tries again."""
@@ -217,7 +221,9 @@ class CampaignFeeder:
 
     async def _room(self, lane: int, connector_ids: Sequence[UUID]) -> int:
         async with self._pool.connection() as connection:
-            row = await (await connection.execute(_WAITING, (lane, list(connector_ids), self._ahead))).fetchone()
+            row = await (
+                await connection.execute(_WAITING, (lane, list(connector_ids), self._ahead))
+            ).fetchone()
         return self._ahead - (row[0] if row is not None else 0)
 
     async def _allowance(self, caller: Caller) -> tuple[int, _Wait]:
@@ -253,7 +259,11 @@ class CampaignFeeder:
             first += size
             if loop.time() - began < _QUICK_S:
                 size *= 2
-        refused = {line: error for line, error in errors.items() if not isinstance(error, (*_STOPPING, *_PASSING))}
+        refused = {
+            line: error
+            for line, error in errors.items()
+            if not isinstance(error, (*_STOPPING, *_PASSING))
+        }
         await self._refuse(campaign.id, refused)
         others = [error for line, error in errors.items() if line not in refused]
         # What stops the campaign counts for more than what makes it wait.
@@ -267,7 +277,11 @@ class CampaignFeeder:
         outcomes = await asyncio.gather(
             *(self._accept_row(campaign.id, plan, caller, line, cells) for line, cells in rows)
         )
-        return {line: error for (line, _), error in zip(rows, outcomes, strict=True) if error is not None}
+        return {
+            line: error
+            for (line, _), error in zip(rows, outcomes, strict=True)
+            if error is not None
+        }
 
     async def _accept_row(
         self, campaign_id: UUID, plan: Plan, caller: Caller, line: int, cells: Sequence[str]
@@ -288,9 +302,15 @@ class CampaignFeeder:
         except Exception as exc:
             if is_outage(exc):
                 self._outage.warn(exc)
-                return ServiceUnavailable("The servers behind MessageJS are away; it goes on by itself.")
-            log.exception("campaign.row_failed", campaign_id=ids.encode(ids.CAMPAIGN, campaign_id), line=line)
-            return ServerError(f"MessageJS failed at this row ({type(exc).__name__}); the server's log says more.")
+                return ServiceUnavailable(
+                    "The servers behind MessageJS are away; it goes on by itself."
+                )
+            log.exception(
+                "campaign.row_failed", campaign_id=ids.encode(ids.CAMPAIGN, campaign_id), line=line
+            )
+            return ServerError(
+                f"MessageJS failed at this row ({type(exc).__name__}); the server's log says more."
+            )
         return None
 
     async def _refuse(self, campaign_id: UUID, errors: Mapping[int, AppError]) -> None:
@@ -298,12 +318,17 @@ class CampaignFeeder:
             return
         told = [_as_json(errors_of(line, error)[0]) for line, error in errors.items()]
         async with self._pool.connection() as connection:
-            await connection.execute(_REFUSE, {"campaign": campaign_id, "errors": orjson.dumps(told).decode()})
+            await connection.execute(
+                _REFUSE, {"campaign": campaign_id, "errors": orjson.dumps(told).decode()}
+            )
 
     async def _end(self, campaign: Campaign) -> _Wait:
         """Nothing is left to accept: when all messages are out, it has ended."""
         async with self._pool.connection() as connection:
-            if await (await connection.execute(_IS_UNDER_WAY, (campaign.id,))).fetchone() is not None:
+            if (
+                await (await connection.execute(_IS_UNDER_WAY, (campaign.id,))).fetchone()
+                is not None
+            ):
                 return _Wait(_ENDING_S)
             await connection.execute(_COMPLETE, {"campaign": campaign.id})
         log.info("campaign.completed", campaign_id=str(campaign.id), rows=campaign.total_rows)

@@ -45,7 +45,9 @@ async def pause_failing(platform: Platform, campaign_id: UUID, reason: str) -> N
     try:
         async with platform.database.transaction() as session:
             project_id = await find_project_of(session, campaign_id)
-            campaign = await pause_campaign(session, project_id=project_id, campaign_id=campaign_id, reason=reason)
+            campaign = await pause_campaign(
+                session, project_id=project_id, campaign_id=campaign_id, reason=reason
+            )
             mails = await _mails(session, campaign, reason, platform.settings.public_url)
     except (CampaignNotFound, CampaignStateConflict):
         log.info("campaign.ended_meanwhile", campaign_id=ids.encode(ids.CAMPAIGN, campaign_id))
@@ -61,7 +63,9 @@ async def pause_failing(platform: Platform, campaign_id: UUID, reason: str) -> N
         platform.mail.post(mail)
 
 
-async def _mails(session: AsyncSession, campaign: Campaign, reason: str, public_url: str) -> list[Mail]:
+async def _mails(
+    session: AsyncSession, campaign: Campaign, reason: str, public_url: str
+) -> list[Mail]:
     project = await Project.find(session, campaign.project_id)
     if project is None:
         return []

@@ -103,8 +103,14 @@ class Plan:
         """
         to = self.recipient(cells)
         if not to:
-            raise ValidationFailed(errors=[FieldError(TO, "MISSING_REQUIRED_FIELD", "The row names no recipient.")])
-        values = {name: cells[place] for name, place in self._places.items() if name != TO and cells[place]}
+            raise ValidationFailed(
+                errors=[FieldError(TO, "MISSING_REQUIRED_FIELD", "The row names no recipient.")]
+            )
+        values = {
+            name: cells[place]
+            for name, place in self._places.items()
+            if name != TO and cells[place]
+        }
         if self.template_id is not None:
             return replace(self._request, to=to, variables=values)
         fuel_of(self.project_id).admit(self._version)
@@ -116,7 +122,9 @@ class Plan:
             html=self._filled(self.html, values, html=True),
         )
 
-    def _filled(self, text: str | None, values: Mapping[str, str], *, html: bool = False) -> str | None:
+    def _filled(
+        self, text: str | None, values: Mapping[str, str], *, html: bool = False
+    ) -> str | None:
         if not text:
             return text
         fuel = fuel_of(self.project_id)
@@ -127,7 +135,9 @@ class Plan:
             return fuel.fill(text, values, html=html, version=self._version)
         except (TemplateRenderError, TemplateSyntaxError) as exc:
             problem = f"The text cannot be made of this row: {exc}."
-            raise ValidationFailed(errors=[FieldError("message", "VALIDATION_ERROR", problem)]) from exc
+            raise ValidationFailed(
+                errors=[FieldError("message", "VALIDATION_ERROR", problem)]
+            ) from exc
 
     async def check(self, platform: Platform, caller: Caller) -> list[CatalogConnector]:
         """Return what it may go through, at least one. Raises what is wrong with every row: content, way, mapping."""
@@ -136,7 +146,9 @@ class Plan:
         if self.template_id is not None:
             template = await platform.catalog.template(caller.project_id, self.template_id)
             if not template.is_active:
-                raise TemplateNotActive(f"Template '{template.name}' is not active; activate it to send it.")
+                raise TemplateNotActive(
+                    f"Template '{template.name}' is not active; activate it to send it."
+                )
         self._check_mapping(await self.variables(platform, caller))
         ways = await find_ways(platform, caller, self._request, template)
         return [way.connector for way in ways.steps]
@@ -144,27 +156,42 @@ class Plan:
     async def variables(self, platform: Platform, caller: Caller) -> list[str]:
         """Return the names that every row has to fill in. Raises TemplateNotFound or ValidationFailed."""
         if self.template_id is not None:
-            template: TemplateSource = await platform.catalog.template(caller.project_id, self.template_id)
+            template: TemplateSource = await platform.catalog.template(
+                caller.project_id, self.template_id
+            )
             return list(template.variables)
         if not self.message:
             problem = 'Name a "templateId", or write a "message".'
-            raise ValidationFailed(errors=[FieldError("templateId", "MISSING_REQUIRED_FIELD", problem)])
+            raise ValidationFailed(
+                errors=[FieldError("templateId", "MISSING_REQUIRED_FIELD", problem)]
+            )
         try:
-            return detect_variables(TemplateContent(self.message, self.subject, self.html), caller.project_id)
+            return detect_variables(
+                TemplateContent(self.message, self.subject, self.html), caller.project_id
+            )
         except ValidationFailed as exc:
             # A template's content is a campaign's message.
-            errors = [replace(one, field="message") if one.field == "content" else one for one in exc.errors]
+            errors = [
+                replace(one, field="message") if one.field == "content" else one
+                for one in exc.errors
+            ]
             raise ValidationFailed(exc.message, errors=errors) from exc
 
     def _check_mapping(self, variables: Sequence[str]) -> None:
         targets = list(self.mapping.values())
         errors = [
-            _wrong(f"mapping.{column}", f"The file has no column '{column}'; it has {_listed(self.columns)}.")
+            _wrong(
+                f"mapping.{column}",
+                f"The file has no column '{column}'; it has {_listed(self.columns)}.",
+            )
             for column in self.mapping
             if column not in self.columns
         ]
         errors += [
-            _wrong(f"mapping.{column}", f"Nothing uses the variable '{name}'; remove it, or use {_listed(variables)}.")
+            _wrong(
+                f"mapping.{column}",
+                f"Nothing uses the variable '{name}'; remove it, or use {_listed(variables)}.",
+            )
             for column, name in self.mapping.items()
             if name != TO and name not in variables
         ]
@@ -174,7 +201,9 @@ class Plan:
                 problem = f'Say in "mapping" which column holds {what}; the file has {_listed(self.columns)}.'
                 errors.append(FieldError("mapping", "MISSING_REQUIRED_FIELD", problem))
             elif targets.count(name) > 1:
-                errors.append(_wrong("mapping", f"Two columns are mapped to '{name}'; keep one of them."))
+                errors.append(
+                    _wrong("mapping", f"Two columns are mapped to '{name}'; keep one of them.")
+                )
         if errors:
             raise ValidationFailed(errors=errors)
 
@@ -183,7 +212,9 @@ def guess_mapping(columns: Sequence[str], variables: Sequence[str]) -> dict[str,
     """Return the columns whose names say what they hold."""
     mapping: dict[str, str] = {}
     for name in variables:
-        column = next((one for one in columns if _plain(one) == _plain(name) and one not in mapping), None)
+        column = next(
+            (one for one in columns if _plain(one) == _plain(name) and one not in mapping), None
+        )
         if column is not None:
             mapping[column] = name
     for name in _RECIPIENT_NAMES:
@@ -207,4 +238,6 @@ def _wrong(name: str, message: str) -> FieldError:
 
 
 def _missing_cell(name: str) -> FieldError:
-    return FieldError(f"variables.{name}", "MISSING_REQUIRED_FIELD", f"The row has no value for '{name}'.")
+    return FieldError(
+        f"variables.{name}", "MISSING_REQUIRED_FIELD", f"The row has no value for '{name}'."
+    )

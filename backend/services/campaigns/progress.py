@@ -38,7 +38,12 @@ class Progress:
 
 
 async def list_campaigns(
-    session: AsyncSession, *, project_id: UUID, page: PageRequest, mode: str | None = None, state: str | None = None
+    session: AsyncSession,
+    *,
+    project_id: UUID,
+    page: PageRequest,
+    mode: str | None = None,
+    state: str | None = None,
 ) -> Page[Progress]:
     """Newest first."""
     query = Campaign.of_project(project_id)
@@ -64,7 +69,9 @@ async def progress_of(session: AsyncSession, campaign: Campaign) -> Progress:
         )
         .group_by(col(Message.status))
     )
-    progress.messages.update((status, count) for status, count in (await connection.execute(counts)).all())
+    progress.messages.update(
+        (status, count) for status, count in (await connection.execute(counts)).all()
+    )
     return progress
 
 
@@ -79,24 +86,43 @@ async def _with_rows(session: AsyncSession, campaigns: Sequence[Campaign]) -> li
             .where(col(CampaignRow.campaign_id).in_(open_ids))
             .group_by(col(CampaignRow.campaign_id), col(CampaignRow.state))
         )
-        counted = {(campaign_id, state): count for campaign_id, state, count in (await connection.execute(query)).all()}
+        counted = {
+            (campaign_id, state): count
+            for campaign_id, state, count in (await connection.execute(query)).all()
+        }
     result = []
     for one in campaigns:
-        accepted = one.accepted_rows if one.accepted_rows is not None else counted.get((one.id, ACCEPTED), 0)
-        failed = one.failed_rows if one.failed_rows is not None else counted.get((one.id, FAILED), 0)
+        accepted = (
+            one.accepted_rows
+            if one.accepted_rows is not None
+            else counted.get((one.id, ACCEPTED), 0)
+        )
+        failed = (
+            one.failed_rows if one.failed_rows is not None else counted.get((one.id, FAILED), 0)
+        )
         result.append(Progress(one, one.total_rows - accepted - failed, accepted, failed))
     return result
 
 
 async def page_of_rows(
-    session: AsyncSession, *, project_id: UUID, campaign_id: UUID, page: PageRequest, state: str | None = None
+    session: AsyncSession,
+    *,
+    project_id: UUID,
+    campaign_id: UUID,
+    page: PageRequest,
+    state: str | None = None,
 ) -> Page[CampaignRow]:
     """In the file's order; a cursor holds the line of the last row seen."""
     connection = await session.connection()
-    conditions = [col(CampaignRow.campaign_id) == campaign_id, col(CampaignRow.project_id) == project_id]
+    conditions = [
+        col(CampaignRow.campaign_id) == campaign_id,
+        col(CampaignRow.project_id) == project_id,
+    ]
     if state is not None:
         conditions.append(col(CampaignRow.state) == state)
-    total = (await connection.execute(select(func.count()).select_from(CampaignRow).where(*conditions))).scalar_one()
+    total = (
+        await connection.execute(select(func.count()).select_from(CampaignRow).where(*conditions))
+    ).scalar_one()
     if page.cursor is not None:
         # A cursor of another list has no line in it: nothing comes after it.
         conditions.append(col(CampaignRow.line) > min(page.cursor.int, 2**31 - 1))
@@ -137,10 +163,14 @@ async def walk_rows(
         line = rows[-1].line
 
 
-async def stored_rows(database: Database, *, project_id: UUID, campaign_id: UUID) -> AsyncIterator[Sequence[CsvRow]]:
+async def stored_rows(
+    database: Database, *, project_id: UUID, campaign_id: UUID
+) -> AsyncIterator[Sequence[CsvRow]]:
     """Yield the rows of a draft as its file had them. Raises CampaignNotFound for another project's."""
     async with database.session() as session:
         if await Campaign.find(session, project_id, campaign_id) is None:
             raise CampaignNotFound
-    async for rows in walk_rows(database, project_id=project_id, campaign_id=campaign_id, state=PENDING):
+    async for rows in walk_rows(
+        database, project_id=project_id, campaign_id=campaign_id, state=PENDING
+    ):
         yield [CsvRow(row.line, row.cells or []) for row in rows]

@@ -94,24 +94,34 @@ async def cancel(session: AsyncSession, campaign_id: UUID) -> int:
     cursor = await connection.execute(_CANCEL, {"ids": [row[0] for row in locked]})
     canceled = await cursor.fetchall()
     await connection.execute(_FORGET, {"ids": [message_id for message_id, _ in canceled]})
-    rows = [{"id": new_id(), "project_id": project_id, "message_id": one} for one, project_id in canceled]
+    rows = [
+        {"id": new_id(), "project_id": project_id, "message_id": one}
+        for one, project_id in canceled
+    ]
     await connection.execute(_TELL, {"rows": orjson.dumps(rows).decode()})
     return len(canceled)
 
 
 async def refuse_rows(session: AsyncSession, campaign_id: UUID, errors: Sequence[RowError]) -> None:
     if errors:
-        values = {"campaign": campaign_id, "errors": orjson.dumps([asdict(error) for error in errors]).decode()}
+        values = {
+            "campaign": campaign_id,
+            "errors": orjson.dumps([asdict(error) for error in errors]).decode(),
+        }
         await (await driver(session)).execute(_REFUSE, values)
 
 
 async def count_rows(session: AsyncSession, campaign_id: UUID) -> tuple[int, int]:
     """Return (accepted, failed)."""
-    row = await (await (await driver(session)).execute(_COUNT, {"campaign": campaign_id})).fetchone()
+    row = await (
+        await (await driver(session)).execute(_COUNT, {"campaign": campaign_id})
+    ).fetchone()
     return (row[0], row[1]) if row is not None else (0, 0)
 
 
-async def find_key(session: AsyncSession, project_id: UUID, key: IdempotencyKey) -> tuple[UUID, bytes] | None:
+async def find_key(
+    session: AsyncSession, project_id: UUID, key: IdempotencyKey
+) -> tuple[UUID, bytes] | None:
     """Return (campaign, hash of the request) of an earlier use of the key that still counts."""
     names = {"project": project_id, "route": key.route, "key": key.key}
     earlier = await (await (await driver(session)).execute(_STILL_EARLIER, names)).fetchone()

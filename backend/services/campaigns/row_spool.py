@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from backend.services.campaigns.check import RowError
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
 
-_COPY: Final = (
-    "COPY campaign_rows (campaign_id, line, project_id, cells, state, error_field, error_code, error_reason) FROM STDIN"
-)
+_COPY: Final = "COPY campaign_rows (campaign_id, line, project_id, cells, state, error_field, error_code, error_reason) FROM STDIN"
 _IN_MEMORY_BYTES: Final = 1 << 20
 _CHUNK_BYTES: Final = 1 << 18
 _NULL: Final = r"\N"
@@ -67,8 +65,17 @@ class RowSpool:
         told = (None, None, None) if error is None else (error.field, error.code, error.message)
         state = "pending" if error is None else "failed"
         cells = orjson.dumps(row.cells).decode()
-        columns = (str(self._campaign_id), str(row.line), str(self._project_id), cells, state, *told)
-        return "\t".join(_NULL if one is None else one.translate(_ESCAPES) for one in columns) + "\n"
+        columns = (
+            str(self._campaign_id),
+            str(row.line),
+            str(self._project_id),
+            cells,
+            state,
+            *told,
+        )
+        return (
+            "\t".join(_NULL if one is None else one.translate(_ESCAPES) for one in columns) + "\n"
+        )
 
     async def store(self, session: AsyncSession) -> None:
         """Write the rows to the session's transaction."""

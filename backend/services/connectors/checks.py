@@ -8,7 +8,13 @@ from typing import Any
 import structlog
 
 from backend.crypto import Vault
-from backend.errors import AppError, ConnectorFailed, FieldError, InvalidConnectorCredentials, ThirdPartyError
+from backend.errors import (
+    AppError,
+    ConnectorFailed,
+    FieldError,
+    InvalidConnectorCredentials,
+    ThirdPartyError,
+)
 from backend.models import Connector
 from backend.providers._base import Health, Provider, ProviderContext
 from backend.providers._errors import SendError, Unauthorized
@@ -24,7 +30,9 @@ async def ask_provider(connector: Connector, *, vault: Vault, context: ProviderC
     Raises ConnectorFailed when the fault is the adapter's own.
     """
     try:
-        return await _validate(connector.type, lambda: open_provider(connector, vault=vault, context=context))
+        return await _validate(
+            connector.type, lambda: open_provider(connector, vault=vault, context=context)
+        )
     except SendError as exc:
         return Health(connected=False, message=exc.reason)
     except ConnectorFailed:
@@ -33,7 +41,9 @@ async def ask_provider(connector: Connector, *, vault: Vault, context: ProviderC
         return Health(connected=False, message=exc.message)
 
 
-async def verify_credentials(connector_type: str, values: Mapping[str, Any], *, context: ProviderContext) -> None:
+async def verify_credentials(
+    connector_type: str, values: Mapping[str, Any], *, context: ProviderContext
+) -> None:
     """Ask the provider before anything is stored.
 
     Raises what check_credentials raises, InvalidConnectorCredentials when the provider refuses them,
@@ -66,7 +76,9 @@ async def _validate(connector_type: str, open_it: Callable[[], Provider[Any]]) -
         # An adapter may be a stranger's: it must not look like our own fault, and its words may hold secrets.
         log.exception("connector.failed", type=connector_type, error=type(exc).__name__)
         title = provider_of(connector_type).title
-        raise ConnectorFailed(f"The {title} connector failed by itself; the server's log says how.") from exc
+        raise ConnectorFailed(
+            f"The {title} connector failed by itself; the server's log says how."
+        ) from exc
     finally:
         if provider is not None:
             await _close(provider)

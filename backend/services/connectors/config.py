@@ -22,7 +22,9 @@ Seconds = Annotated[float, Field(gt=0, le=LONGEST_RETRY_S, strict=True)]
 class PacingConfig(BaseModel):
     """Messages a second; null: unpaced. A field that is not there keeps the provider's default."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid"
+    )
 
     per_second: Rate | None = None
     per_recipient_per_second: Rate | None = None
@@ -31,7 +33,9 @@ class PacingConfig(BaseModel):
 class RetryConfig(BaseModel):
     """A field that is not there, or null, keeps the provider's or the platform's setting."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid"
+    )
 
     max_attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS, strict=True)] | None = None
     base_s: Seconds | None = None
@@ -40,7 +44,9 @@ class RetryConfig(BaseModel):
 
 
 class ConnectorConfig(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid"
+    )
 
     pacing: PacingConfig | None = None
     retry: RetryConfig | None = None
@@ -53,8 +59,14 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
     except ValidationError as exc:
         raise ValidationFailed(
             errors=[
-                FieldError(".".join(map(str, ("config", *error["loc"]))), "VALIDATION_ERROR", _sentence(error["msg"]))
-                for error in exc.errors(include_url=False, include_context=False, include_input=False)
+                FieldError(
+                    ".".join(map(str, ("config", *error["loc"]))),
+                    "VALIDATION_ERROR",
+                    _sentence(error["msg"]),
+                )
+                for error in exc.errors(
+                    include_url=False, include_context=False, include_input=False
+                )
             ]
         ) from exc
     return checked.model_dump(by_alias=True, exclude_unset=True)
@@ -69,16 +81,25 @@ def effective_pacing(config: Mapping[str, Any], default: Pacing) -> Pacing:
         return Pacing()
     return Pacing(
         per_second=chosen.get("perSecond", default.per_second),
-        per_recipient_per_second=chosen.get("perRecipientPerSecond", default.per_recipient_per_second),
+        per_recipient_per_second=chosen.get(
+            "perRecipientPerSecond", default.per_recipient_per_second
+        ),
         # Whoever chooses a pace for recipients chooses it for groups too.
-        per_group_per_second=None if "perRecipientPerSecond" in chosen else default.per_group_per_second,
+        per_group_per_second=None
+        if "perRecipientPerSecond" in chosen
+        else default.per_group_per_second,
     )
 
 
 def effective_retry(config: Mapping[str, Any], default: Retry) -> Retry:
     """Return the provider's retry settings with the connector's own put over them."""
     chosen = config.get("retry") or {}
-    names = {"max_attempts": "maxAttempts", "base_s": "baseS", "cap_s": "capS", "max_age_s": "maxAgeS"}
+    names = {
+        "max_attempts": "maxAttempts",
+        "base_s": "baseS",
+        "cap_s": "capS",
+        "max_age_s": "maxAgeS",
+    }
     own = {name: chosen[alias] for name, alias in names.items() if chosen.get(alias) is not None}
     return replace(default, **own)
 

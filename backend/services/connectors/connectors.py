@@ -28,7 +28,12 @@ from backend.services.accounts import audit
 from backend.services.accounts.access import UserPrincipal
 from backend.services.connectors.checks import ask_provider
 from backend.services.connectors.config import check_config
-from backend.services.connectors.credentials import check_credentials, merge_credentials, seal, unseal
+from backend.services.connectors.credentials import (
+    check_credentials,
+    merge_credentials,
+    seal,
+    unseal,
+)
 from backend.services.filters import EVERYTHING, Wanted, select_wanted
 from backend.services.names import check_name
 from backend.services.paging import Page, PageRequest, fetch_page
@@ -53,7 +58,12 @@ class NewConnector:
 
 
 async def create_connector(
-    session: AsyncSession, *, vault: Vault, project_id: UUID, new: NewConnector, actor: UserPrincipal | None = None
+    session: AsyncSession,
+    *,
+    vault: Vault,
+    project_id: UUID,
+    new: NewConnector,
+    actor: UserPrincipal | None = None,
 ) -> Connector:
     """The first connector of a type becomes the project's default of it.
 
@@ -105,7 +115,9 @@ async def page_of_connectors(
     return await fetch_page(session, query, Connector.id, page)
 
 
-async def get_connector(session: AsyncSession, *, project_id: UUID, connector_id: UUID) -> Connector:
+async def get_connector(
+    session: AsyncSession, *, project_id: UUID, connector_id: UUID
+) -> Connector:
     """Raises ConnectorNotFound."""
     connector = await Connector.find(session, project_id, connector_id)
     if connector is None:
@@ -161,13 +173,22 @@ async def update_connector(
 
 
 async def delete_connector(
-    session: AsyncSession, *, project_id: UUID, connector_id: UUID, actor: UserPrincipal | None = None
+    session: AsyncSession,
+    *,
+    project_id: UUID,
+    connector_id: UUID,
+    actor: UserPrincipal | None = None,
 ) -> None:
     """Gone for the API and for sends to come; the project's next connector of its type is the default then."""
     await _lock_project(session, project_id)
     connector = await get_connector(session, project_id=project_id, connector_id=connector_id)
     audit.record(
-        session, actor, "connector.deleted", project_id=project_id, subject_id=connector_id, before=_audited(connector)
+        session,
+        actor,
+        "connector.deleted",
+        project_id=project_id,
+        subject_id=connector_id,
+        before=_audited(connector),
     )
     was_default = connector.is_default
     connector.deleted_at = utc_now()
@@ -192,7 +213,12 @@ async def check_running(session: AsyncSession, project_id: UUID) -> None:
 
 
 async def test_connector(
-    database: Database, *, vault: Vault, context: ProviderContext, project_id: UUID, connector_id: UUID
+    database: Database,
+    *,
+    vault: Vault,
+    context: ProviderContext,
+    project_id: UUID,
+    connector_id: UUID,
 ) -> Health:
     """Return what the provider says to the connector's credentials, and note when it was asked.
 
@@ -211,7 +237,12 @@ async def test_connector(
             if health.connected:
                 _clear_broken(current)
             announce(session, Change("connector", connector_id))
-    log.info("connector.tested", connector_id=str(connector_id), type=connector.type, connected=health.connected)
+    log.info(
+        "connector.tested",
+        connector_id=str(connector_id),
+        type=connector.type,
+        connected=health.connected,
+    )
     return health
 
 
@@ -224,7 +255,10 @@ def circuit_state(connector: Connector) -> Literal["closed", "open", "half_open"
 
 
 def _audited(connector: Connector) -> dict[str, Any]:
-    return {name: getattr(connector, name) for name in ("name", "config", "is_active", "is_default", "weight")}
+    return {
+        name: getattr(connector, name)
+        for name in ("name", "config", "is_active", "is_default", "weight")
+    }
 
 
 def _checked_weight(weight: int | None) -> int | None:
@@ -262,7 +296,9 @@ async def _set_default(session: AsyncSession, connector: Connector, *, is_defaul
             ]
         )
     if is_default and not connector.is_default:
-        await _take_default_from(session, await _of_type(session, connector.project_id, connector.type))
+        await _take_default_from(
+            session, await _of_type(session, connector.project_id, connector.type)
+        )
         connector.is_default = True
 
 
@@ -276,7 +312,9 @@ async def _take_default_from(session: AsyncSession, connectors: list[Connector])
 
 
 async def _of_type(session: AsyncSession, project_id: UUID, type_: str) -> list[Connector]:
-    return [one for one in await Connector.list_for_project(session, project_id) if one.type == type_]
+    return [
+        one for one in await Connector.list_for_project(session, project_id) if one.type == type_
+    ]
 
 
 async def _lock_project(session: AsyncSession, project_id: UUID) -> None:

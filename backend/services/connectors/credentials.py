@@ -47,7 +47,9 @@ def check_credentials(connector_type: str, values: Mapping[str, Any]) -> Credent
         raise InvalidConnectorCredentials(errors[0].message, errors=errors) from None
 
 
-def merge_credentials(connector_type: str, stored: Mapping[str, Any], changes: Mapping[str, Any]) -> Credentials:
+def merge_credentials(
+    connector_type: str, stored: Mapping[str, Any], changes: Mapping[str, Any]
+) -> Credentials:
     """Return `stored` with `changes` put over it, checked.
 
     What is not sent stays: credentials are never returned, so nobody could send them back. An empty
@@ -57,12 +59,20 @@ def merge_credentials(connector_type: str, stored: Mapping[str, Any], changes: M
     Raises what check_credentials raises, and ValidationFailed for secrets that must be entered again.
     """
     secrets = secret_fields(connector_type)
-    given = {name: value for name, value in changes.items() if not (name in secrets and value == "")}
+    given = {
+        name: value for name, value in changes.items() if not (name in secrets and value == "")
+    }
     merged = check_credentials(connector_type, {**stored, **given})
     provider = provider_of(connector_type)
     before, after = _normal_form(connector_type, stored), _as_dict(merged)
-    moved = sorted(name for name in destination_fields(provider) if before.get(name) != after.get(name))
-    kept = sorted(name for name in sent_secrets(provider) if stored.get(name) and name in after and name not in given)
+    moved = sorted(
+        name for name in destination_fields(provider) if before.get(name) != after.get(name)
+    )
+    kept = sorted(
+        name
+        for name in sent_secrets(provider)
+        if stored.get(name) and name in after and name not in given
+    )
     if moved and kept:
         raise ValidationFailed(errors=[_needed_again(connector_type, name, moved) for name in kept])
     return merged
@@ -90,7 +100,9 @@ def _needed_again(connector_type: str, secret: str, moved: Sequence[str]) -> Fie
 
 def secret_fields(connector_type: str) -> frozenset[str]:
     """Return the names (camelCase) of the fields that are secret."""
-    return frozenset(field["name"] for field in describe(connector_type)["fields"] if field["type"] == "secret")
+    return frozenset(
+        field["name"] for field in describe(connector_type)["fields"] if field["type"] == "secret"
+    )
 
 
 def seal(vault: Vault, connector_id: UUID, credentials: Credentials) -> str:
@@ -136,10 +148,22 @@ def _field_error(connector_type: str, problem: ErrorDetails) -> FieldError:
     field = ".".join(map(str, ("credentials", *problem["loc"])))
     name = field.removeprefix("credentials.")
     if problem["type"] == "missing":
-        return FieldError(field, _MISSING, f"A {connector_type} connector needs '{name}'; add it to \"credentials\".")
+        return FieldError(
+            field,
+            _MISSING,
+            f"A {connector_type} connector needs '{name}'; add it to \"credentials\".",
+        )
     code = InvalidConnectorCredentials.code
     if problem["type"] == "extra_forbidden":
         known = ", ".join(f["name"] for f in describe(connector_type)["fields"]) or "none"
-        return FieldError(field, code, f"A {connector_type} connector has no field '{name[:64]}'; it has: {known}.")
+        return FieldError(
+            field,
+            code,
+            f"A {connector_type} connector has no field '{name[:64]}'; it has: {known}.",
+        )
     message = problem["msg"].removeprefix("Value error, ").removesuffix(".")
-    return FieldError(field, code, f"{name}: {message}." if problem["loc"] else f"{message[:1].upper()}{message[1:]}.")
+    return FieldError(
+        field,
+        code,
+        f"{name}: {message}." if problem["loc"] else f"{message[:1].upper()}{message[1:]}.",
+    )

@@ -19,7 +19,9 @@ def provider_of(connector_type: str, *, field: str = "type") -> type[Provider[An
     except UnknownProvider as exc:
         known = ", ".join(provider_types())
         message = f"'{connector_type[:50]}' is not a connector type; use one of: {known}."
-        raise InvalidConnectorType(message, errors=[FieldError(field, InvalidConnectorType.code, message)]) from exc
+        raise InvalidConnectorType(
+            message, errors=[FieldError(field, InvalidConnectorType.code, message)]
+        ) from exc
 
 
 def takes_callbacks(connector_type: str) -> bool:

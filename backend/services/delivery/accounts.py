@@ -66,7 +66,9 @@ class Account:
             return False
         try:
             return bool(self.provider.is_group(recipient))
-        except BaseException:  # an adapter's bug costs this message its slower pace, and the others nothing
+        except (
+            BaseException
+        ):  # an adapter's bug costs this message its slower pace, and the others nothing
             log.exception("pacing.adapter_failed", provider=self.provider.type)
             return False
 
@@ -139,7 +141,10 @@ class Accounts:
         assert found is not None  # noqa: S101 (nothing found is stopped)
         connector = found.connector
         if connector.broken_at is not None:
-            return Account(connector_id, reason=connector.broken_reason or "The provider refused the credentials.")
+            return Account(
+                connector_id,
+                reason=connector.broken_reason or "The provider refused the credentials.",
+            )
         provider = self._provider(connector)
         key = provider.account_key()
         return Account(

@@ -63,7 +63,9 @@ class BrokenConnectors:
         reason = reason.replace("\x00", "").encode("utf-8", "replace").decode()
         async with self._database.transaction() as session:
             # Locked: of two workers that are refused at the same time, one tells.
-            query = select(Connector).where(col(Connector.id) == connector_id, col(Connector.deleted_at).is_(None))
+            query = select(Connector).where(
+                col(Connector.id) == connector_id, col(Connector.deleted_at).is_(None)
+            )
             connector = (await session.exec(query.with_for_update())).first()
             if connector is None or connector.broken_at is not None:
                 return []
@@ -79,16 +81,24 @@ class BrokenConnectors:
             )
             announce(session, Change("connector", connector_id))
             mails = await self._mails(session, connector, what, reason)
-        log.warning("connector.broken", connector_id=str(connector_id), reason=reason, told=len(mails))
+        log.warning(
+            "connector.broken", connector_id=str(connector_id), reason=reason, told=len(mails)
+        )
         return mails
 
-    async def _mails(self, session: AsyncSession, connector: Connector, what: str, reason: str) -> list[Mail]:
+    async def _mails(
+        self, session: AsyncSession, connector: Connector, what: str, reason: str
+    ) -> list[Mail]:
         project = await Project.find(session, connector.project_id)
         if project is None:
             return []
         link = f"{self._public_url}/connectors/{ids.encode(ids.CONNECTOR, connector.id)}"
         text = _TEXT.format(
-            what=what, name=shown(connector.name), project=shown(project.name), reason=reason, link=link
+            what=what,
+            name=shown(connector.name),
+            project=shown(project.name),
+            reason=reason,
+            link=link,
         )
         subject = f"MessageJS: the connector '{shown(connector.name)}' no longer sends"
         return [

@@ -106,14 +106,22 @@ class Circuits:
         if run is not None and run.is_open:
             del self._runs[connector_id]
 
-    async def note(self, claim: Claim, account: Account, answer: Accepted | SendError, *, is_probe: bool) -> bool:
+    async def note(
+        self, claim: Claim, account: Account, answer: Accepted | SendError, *, is_probe: bool
+    ) -> bool:
         """Take in what one send came to; returns whether it was one of its message's tries."""
-        if isinstance(answer, CutOff) or account.provider is None or not account.provider.has_circuit:
+        if (
+            isinstance(answer, CutOff)
+            or account.provider is None
+            or not account.provider.has_circuit
+        ):
             if is_probe:
                 await self.end_probe(claim.connector_id)
             return True
         if isinstance(answer, SendError) and is_failure(answer):
-            return not await self._failed((claim.lane, claim.connector_id), answer.reason, is_probe=is_probe)
+            return not await self._failed(
+                (claim.lane, claim.connector_id), answer.reason, is_probe=is_probe
+            )
         await self._answered(account, is_probe=is_probe)
         return True
 
@@ -134,7 +142,10 @@ class Circuits:
         run = self._runs.pop(connector_id, None) if self._runs else None
         was_open = is_probe or (run is not None and run.is_open)
         # What this send knew of the connector may be older than its closing.
-        if was_open or (account.is_circuit_open and now - self._closed_at.get(connector_id, -_STALE_S) >= _STALE_S):
+        if was_open or (
+            account.is_circuit_open
+            and now - self._closed_at.get(connector_id, -_STALE_S) >= _STALE_S
+        ):
             self._closed_at[connector_id] = now
             await self._close(connector_id)
         for known in (self._succeeded_at, self._closed_at):
@@ -145,7 +156,9 @@ class Circuits:
         """Give back a probe that found out nothing: the next turn is one again."""
         try:
             if pause_s > 0:
-                await self._redis.set(f"hold:{connector_id.hex}", "1", px=max(1, int(pause_s * 1000)))
+                await self._redis.set(
+                    f"hold:{connector_id.hex}", "1", px=max(1, int(pause_s * 1000))
+                )
             else:
                 await self._redis.delete(f"hold:{connector_id.hex}")
         except redis.RedisError as exc:
@@ -176,7 +189,12 @@ class Circuits:
             return
         if pause_ms == 0:
             return
-        log.warning("circuit.opened", connector_id=str(connector_id), pause_s=pause_ms / 1000, again=is_probe)
+        log.warning(
+            "circuit.opened",
+            connector_id=str(connector_id),
+            pause_s=pause_ms / 1000,
+            again=is_probe,
+        )
         self._doorbell.ring([turn], delay_ms=pause_ms + 1)
         await self._write(_WRITE_OPEN, (_plain(reason), pause_ms / 1000, connector_id))
         self._accounts.forget_one(connector_id)

@@ -184,7 +184,10 @@ class Claims:
         A message whose row spoils the statement is set aside. Raises what an outage raises, and nothing else.
         """
         fewer = at_most or {}
-        rows = [{"lane": turn[0], "connector_id": turn[1], "most": fewer.get(turn, most_each)} for turn in turns]
+        rows = [
+            {"lane": turn[0], "connector_id": turn[1], "most": fewer.get(turn, most_each)}
+            for turn in turns
+        ]
         try:
             return await self._claim(_CLAIM, {"turns": orjson.dumps(rows).decode()})
         except Exception as exc:
@@ -247,11 +250,15 @@ class Claims:
             cursor = await connection.execute(
                 statement, {**parameters, "number": number, "lease_s": self._lease_s}, prepare=True
             )
-            return [Watched(_claim(number, row[2:]), row[0], row[1]) for row in await cursor.fetchall()]
+            return [
+                Watched(_claim(number, row[2:]), row[0], row[1]) for row in await cursor.fetchall()
+            ]
 
     async def _ids(self, statement: str, parameters: tuple[Any, ...]) -> list[UUID]:
         async with self._pool.connection() as connection:
-            return [row[0] for row in await (await connection.execute(statement, parameters)).fetchall()]
+            return [
+                row[0] for row in await (await connection.execute(statement, parameters)).fetchall()
+            ]
 
     async def mark_in_flight(self, claims: Sequence[Claim]) -> set[UUID]:
         """Return the messages that are still ours, now marked; only these may be sent."""
@@ -268,13 +275,24 @@ class Claims:
         ids = [claim.message_id for claim in claims]
         numbers = list({claim.number for claim in claims})
         async with self._pool.connection() as connection:
-            await connection.execute(_RENEW, {"ids": ids, "numbers": numbers, "lease_s": self._lease_s})
+            await connection.execute(
+                _RENEW, {"ids": ids, "numbers": numbers, "lease_s": self._lease_s}
+            )
 
-    async def release(self, claims: Sequence[Claim], *, delays_s: Mapping[UUID, float] | None = None) -> None:
+    async def release(
+        self, claims: Sequence[Claim], *, delays_s: Mapping[UUID, float] | None = None
+    ) -> None:
         """Give back what was surely not sent, due at once or after its own of `delays_s`."""
         later = delays_s or {}
         rows = orjson.dumps(
-            [{"message_id": c.message_id, "claim": c.number, "delay_s": later.get(c.message_id, 0.0)} for c in claims]
+            [
+                {
+                    "message_id": c.message_id,
+                    "claim": c.number,
+                    "delay_s": later.get(c.message_id, 0.0),
+                }
+                for c in claims
+            ]
         ).decode()
         async with self._pool.connection() as connection:
             await connection.execute(_RELEASE, {"rows": rows})

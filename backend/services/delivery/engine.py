@@ -190,7 +190,9 @@ class DeliveryEngine:
             raise
         if sendable:
             if popped.probes:
-                self._probes |= {claim.message_id for claim in sendable if claim.connector_id in popped.probes}
+                self._probes |= {
+                    claim.message_id for claim in sendable if claim.connector_id in popped.probes
+                }
             await self._start(sendable, accounts)
 
     async def _recover(self, popped: Popped, room: int, error: Exception) -> None:
@@ -210,8 +212,12 @@ class DeliveryEngine:
                     await self._recover(alone, room, exc)
         else:
             (turn,) = popped.turns
-            log.error("claim.failed", connector_id=ids.encode(ids.CONNECTOR, turn[1]), exc_info=error)
-            self._accounts.unopened.rest(turn[1], f"Its messages could not be claimed ({type(error).__name__}).")
+            log.error(
+                "claim.failed", connector_id=ids.encode(ids.CONNECTOR, turn[1]), exc_info=error
+            )
+            self._accounts.unopened.rest(
+                turn[1], f"Its messages could not be claimed ({type(error).__name__})."
+            )
             await self._put_back(turn, popped)
 
     async def _put_back(self, turn: Turn, popped: Popped, *, delay_ms: int = 0) -> None:
@@ -220,12 +226,16 @@ class DeliveryEngine:
             await self._circuits.end_probe(turn[1])
         self._doorbell.ring([turn], delay_ms=delay_ms)
 
-    async def _hold_back(self, claims: list[Claim], accounts: Mapping[UUID, Account]) -> list[Claim]:
+    async def _hold_back(
+        self, claims: list[Claim], accounts: Mapping[UUID, Account]
+    ) -> list[Claim]:
         """Give back what would overrun its recipient's pace, each until its place; returns the rest."""
         delays_s = await self._pacer.delays_s(claims, accounts)
         if not delays_s:
             return claims
-        self._spawn(self._release([claim for claim in claims if claim.message_id in delays_s], delays_s))
+        self._spawn(
+            self._release([claim for claim in claims if claim.message_id in delays_s], delays_s)
+        )
         return [claim for claim in claims if claim.message_id not in delays_s]
 
     async def _wait_for_room(self) -> int:
@@ -243,7 +253,9 @@ class DeliveryEngine:
     async def _sendable(self, popped: Popped) -> dict[UUID, Account]:
         """Return the accounts of the connectors that can send now; the others' messages wait."""
         connector_ids = list({connector_id for _, connector_id in popped.turns})
-        found = await asyncio.gather(*map(self._accounts.get, connector_ids), return_exceptions=True)
+        found = await asyncio.gather(
+            *map(self._accounts.get, connector_ids), return_exceptions=True
+        )
         known = dict(zip(connector_ids, found, strict=True))
         accounts: dict[UUID, Account] = {}
         for turn in popped.turns:
@@ -284,7 +296,9 @@ class DeliveryEngine:
             else:
                 self._let_go(claim)
 
-    async def _release(self, claims: list[Claim], delays_s: Mapping[UUID, float] | None = None) -> None:
+    async def _release(
+        self, claims: list[Claim], delays_s: Mapping[UUID, float] | None = None
+    ) -> None:
         try:
             await self._release_at_last(claims, delays_s)
         except Exception:
@@ -295,7 +309,9 @@ class DeliveryEngine:
             delay_s = delays_s[claim.message_id] if delays_s is not None else 0.0
             self._doorbell.ring([(claim.lane, claim.connector_id)], delay_ms=int(delay_s * 1000))
 
-    async def _release_at_last(self, claims: list[Claim], delays_s: Mapping[UUID, float] | None) -> None:
+    async def _release_at_last(
+        self, claims: list[Claim], delays_s: Mapping[UUID, float] | None
+    ) -> None:
         while True:
             try:
                 return await self._claims.release(claims, delays_s=delays_s)
@@ -321,7 +337,9 @@ class DeliveryEngine:
             await self.settle(await self._exchange(claim, account), account)
         except Exception:
             # Its lease ends, and the sweeper says what that means.
-            log.exception("attempt.not_recorded", message_id=ids.encode(ids.MESSAGE, claim.message_id))
+            log.exception(
+                "attempt.not_recorded", message_id=ids.encode(ids.MESSAGE, claim.message_id)
+            )
         finally:
             self._let_go(claim)
 
@@ -331,7 +349,10 @@ class DeliveryEngine:
             result = ways.after_try(result, account, settle_s=self._settle_s)
         except Exception:
             # A route that nobody can read: then the message has no further way.
-            log.exception("attempt.route_unreadable", message_id=ids.encode(ids.MESSAGE, result.claim.message_id))
+            log.exception(
+                "attempt.route_unreadable",
+                message_id=ids.encode(ids.MESSAGE, result.claim.message_id),
+            )
             claim = replace(result.claim, route=None)
             result = ways.after_try(replace(result, claim=claim), account, settle_s=self._settle_s)
         await self._slow_down(result, account)
@@ -357,7 +378,13 @@ class DeliveryEngine:
         return outcomes.failed(claim, answer, policy, started_at, took_s * 1000, counts=counts)
 
     async def _note(
-        self, claim: Claim, account: Account, answer: Accepted | SendError, took_s: float, *, is_probe: bool
+        self,
+        claim: Claim,
+        account: Account,
+        answer: Accepted | SendError,
+        took_s: float,
+        *,
+        is_probe: bool,
     ) -> bool:
         """Tell whoever slows connectors down; returns whether it was one of the message's tries."""
         now = asyncio.get_running_loop().time()
@@ -366,7 +393,9 @@ class DeliveryEngine:
             return await self._circuits.note(claim, account, answer, is_probe=is_probe)
         except Exception:
             # What the provider has said must be recorded all the same.
-            log.exception("circuit.failed", connector_id=ids.encode(ids.CONNECTOR, claim.connector_id))
+            log.exception(
+                "circuit.failed", connector_id=ids.encode(ids.CONNECTOR, claim.connector_id)
+            )
             return True
 
     async def _slow_down(self, result: Result, account: Account) -> None:

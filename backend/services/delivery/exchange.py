@@ -32,12 +32,16 @@ async def ask_provider(claim: Claim, account: Account, *, timeout_s: float) -> A
     try:
         message = outbound(claim)
     except Exception as exc:
-        log.exception("attempt.message_unreadable", message_id=ids.encode(ids.MESSAGE, claim.message_id))
+        log.exception(
+            "attempt.message_unreadable", message_id=ids.encode(ids.MESSAGE, claim.message_id)
+        )
         return Rejected(unreadable.reason_of(exc), code=unreadable.CODE)
     return await _send(provider, message, timeout_s)
 
 
-async def _send(provider: AnyProvider, message: OutboundMessage, timeout_s: float) -> Accepted | SendError:
+async def _send(
+    provider: AnyProvider, message: OutboundMessage, timeout_s: float
+) -> Accepted | SendError:
     try:
         try:
             async with asyncio.timeout(timeout_s):
@@ -98,7 +102,9 @@ def _as_accepted(answer: object) -> Accepted:
     if (name is None or isinstance(name, str)) and isinstance(details, Mapping):
         return answer
     log.warning("attempt.answer_unreadable")
-    return Accepted(None if name is None else str(name), "delivered" if answer.status == "delivered" else "sent")
+    return Accepted(
+        None if name is None else str(name), "delivered" if answer.status == "delivered" else "sent"
+    )
 
 
 def _as_error(error: SendError) -> SendError:

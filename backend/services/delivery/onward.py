@@ -28,9 +28,17 @@ log = structlog.get_logger()
 # A connector `c` that can be sent through now.
 _USABLE: Final = f"c.deleted_at IS NULL AND NOT ({UNUSABLE})"
 # An open circuit that is due for its probe keeps its messages: one of them is the probe.
-_IS_PROBED: Final = "c.circuit_probe_at <= now() AND c.is_active AND c.broken_at IS NULL AND c.deleted_at IS NULL"
-_LANE: Final = "CASE m.priority " + " ".join(f"WHEN '{name}' THEN {lane}" for name, lane in LANES.items()) + " END"
-_OVER: Final = ", ".join(f"'{status}'" for status in (Status.DELIVERED, Status.READ, Status.CANCELED))
+_IS_PROBED: Final = (
+    "c.circuit_probe_at <= now() AND c.is_active AND c.broken_at IS NULL AND c.deleted_at IS NULL"
+)
+_LANE: Final = (
+    "CASE m.priority "
+    + " ".join(f"WHEN '{name}' THEN {lane}" for name, lane in LANES.items())
+    + " END"
+)
+_OVER: Final = ", ".join(
+    f"'{status}'" for status in (Status.DELIVERED, Status.READ, Status.CANCELED)
+)
 
 # CTEs that follow `leaving` (message_id, project_id, fault 'failure' | 'unavailable', only_usable, suppress, code,
 # reason, event_id, attempt_id, number), whose queue rows are locked or gone. `next_way` names what goes on. The
@@ -164,7 +172,9 @@ class Left:
     busy: frozenset[UUID]
 
 
-async def leave_failed_ways(connection: psycopg.AsyncConnection[Any], failures: Sequence[FailedWay]) -> Left:
+async def leave_failed_ways(
+    connection: psycopg.AsyncConnection[Any], failures: Sequence[FailedWay]
+) -> Left:
     """Take messages whose current way a receipt reports as failed to their next one; one failure a message.
 
     The queue row may be watched or long gone. Commit, then ring the turns. A failed way that is not the
@@ -186,7 +196,11 @@ async def leave_failed_ways(connection: psycopg.AsyncConnection[Any], failures: 
     cursor = await connection.execute(_LEAVE_FAILED, _parameters(rows))
     found = await cursor.fetchall()
     return Left(
-        {message_id: (lane, connector_id) for message_id, lane, connector_id, _ in found if connector_id is not None},
+        {
+            message_id: (lane, connector_id)
+            for message_id, lane, connector_id, _ in found
+            if connector_id is not None
+        },
         frozenset(message_id for message_id, _, _, is_busy in found if is_busy),
     )
 
@@ -197,7 +211,9 @@ async def find_unusable(connection: psycopg.AsyncConnection[Any]) -> dict[UUID, 
     return dict(await cursor.fetchall())
 
 
-async def leave_unusable(connection: psycopg.AsyncConnection[Any], connector_id: UUID, why: str) -> list[Turn]:
+async def leave_unusable(
+    connection: psycopg.AsyncConnection[Any], connector_id: UUID, why: str
+) -> list[Turn]:
     """Take up to BATCH messages that are due at this connector to their next usable way, where they have one."""
     cursor = await connection.execute(_WAITING, (connector_id,))
     reason = f"The connector cannot be used. {why}".strip()
@@ -219,7 +235,12 @@ async def leave_unusable_one_by_one(
     reason = f"The connector cannot be used. {why}".strip()
     turns: list[Turn] = []
     for message_id, project_id in await cursor.fetchall():
-        row = {"message_id": message_id, "project_id": project_id, "reason": reason, "event_id": new_id()}
+        row = {
+            "message_id": message_id,
+            "project_id": project_id,
+            "reason": reason,
+            "event_id": new_id(),
+        }
         try:
             async with connection.transaction():
                 moved = await connection.execute(_LEAVE_UNUSABLE, _parameters([row]))

@@ -13,12 +13,21 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from backend.providers._base import Accepted, Retry
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
+from backend.providers._errors import (
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
 from backend.services.delivery.claims import Claim
 from backend.status import Status
 
 # `watched` is no try of its own: what came of waiting for a receipt (ways.py).
-Outcome = Literal["accepted", "retry", "throttled", "rejected", "broken", "uncertain", "expired", "watched"]
+Outcome = Literal[
+    "accepted", "retry", "throttled", "rejected", "broken", "uncertain", "expired", "watched"
+]
 # A throttled connector without a wish of its own from the provider waits this long.
 DEFAULT_THROTTLE_S: Final = 1.0
 # How long a connector that cannot send (broken, inactive) is left alone before it is looked at again.
@@ -83,7 +92,9 @@ class Result:
     @property
     def is_given_up(self) -> bool:
         """Whether it is a dead letter: not sent in the end, although another try may help."""
-        return self.status is Status.FAILED and (self.outcome != "rejected" or self.code == CONNECTOR_GONE)
+        return self.status is Status.FAILED and (
+            self.outcome != "rejected" or self.code == CONNECTOR_GONE
+        )
 
 
 def accepted(claim: Claim, answer: Accepted, started_at: datetime, duration_ms: float) -> Result:
@@ -125,12 +136,18 @@ def failed(
         retry_in_s = _retry_in_s(claim, error, policy, counts=counts)
         if retry_in_s is None:
             status = Status.FAILED
-            code, reason = "RETRIES_EXHAUSTED", f"Given up after {_attempts(claim)}; the last: {reason}"
+            code, reason = (
+                "RETRIES_EXHAUSTED",
+                f"Given up after {_attempts(claim)}; the last: {reason}",
+            )
     else:
         status = Status.FAILED
     if status is None and _would_expire(claim, retry_in_s):
         status, retry_in_s = Status.EXPIRED, None
-        code, reason = "EXPIRED", f"Its next attempt would come after its expiresAt; the last: {reason}"
+        code, reason = (
+            "EXPIRED",
+            f"Its next attempt would come after its expiresAt; the last: {reason}",
+        )
     if status is None and claim.status == Status.SCHEDULED:
         status = Status.QUEUED  # its time has come; now it waits like any other
     return Result(
@@ -184,7 +201,9 @@ def _outcome_of(error: SendError) -> Outcome:
             return "rejected"
 
 
-def _retry_in_s(claim: Claim, error: Unavailable, policy: RetryPolicy, *, counts: bool) -> float | None:
+def _retry_in_s(
+    claim: Claim, error: Unavailable, policy: RetryPolicy, *, counts: bool
+) -> float | None:
     """Return the delay, None when the message has had its tries or its time."""
     if isinstance(error, Throttled):
         # Everyone on this connector waits the same, so the jitter comes on top of the wish.

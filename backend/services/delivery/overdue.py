@@ -81,7 +81,12 @@ async def end_expired(connection: psycopg.AsyncConnection[Any]) -> int:
     """End up to BATCH messages past their `expiresAt`; one that may have been delivered already only stops."""
     cursor = await connection.execute(_EXPIRED)
     return await _end_each(
-        connection, await cursor.fetchall(), Status.EXPIRED, "EXPIRED", "Not sent before its expiresAt.", of=UNSENT
+        connection,
+        await cursor.fetchall(),
+        Status.EXPIRED,
+        "EXPIRED",
+        "Not sent before its expiresAt.",
+        of=UNSENT,
     )
 
 
@@ -90,7 +95,9 @@ async def end_stuck(connection: psycopg.AsyncConnection[Any], *, max_age_s: floa
     cursor = await connection.execute(_STUCK, {"max_age_s": max_age_s})
     reason = f"Given up after waiting {max_age_s / 3600:g} h for a connector that cannot send."
     of = (*UNSENT, Status.UNCERTAIN, Status.SENT)
-    return await _end_each(connection, await cursor.fetchall(), Status.FAILED, "RETRIES_EXHAUSTED", reason, of=of)
+    return await _end_each(
+        connection, await cursor.fetchall(), Status.FAILED, "RETRIES_EXHAUSTED", reason, of=of
+    )
 
 
 async def _end_each(
@@ -112,7 +119,9 @@ async def _end_each(
     except psycopg.Error as exc:
         if is_outage(exc):
             raise
-        return sum([await _end_alone(connection, one, status, code, reason, of=of) for one in messages])
+        return sum(
+            [await _end_alone(connection, one, status, code, reason, of=of) for one in messages]
+        )
     return len(messages)
 
 

@@ -105,7 +105,9 @@ class Pacer:
         self._give_back_script = client.register_script(_GIVE_BACK_SCRIPT)
         self._pairs_script = client.register_script(_PAIRS_SCRIPT)
 
-    async def ask(self, wanted: Mapping[Turn, int], accounts: Mapping[UUID, Account]) -> dict[Turn, Grant]:
+    async def ask(
+        self, wanted: Mapping[Turn, int], accounts: Mapping[UUID, Account]
+    ) -> dict[Turn, Grant]:
         """Return what each paced turn may send of what it wants; unpaced turns are not in it."""
         paced: list[tuple[Turn, int]] = []
         arguments: list[Any] = [_BURST_US]
@@ -122,7 +124,10 @@ class Pacer:
             raw = await self._ask_script(args=arguments)
         except redis.RedisError as exc:
             self._outage.warn(exc, connectors=len(paced))
-            return {turn: Grant(min(wanted[turn], 1 + _BURST_US // each_us), _AWAY_MS) for turn, each_us in paced}
+            return {
+                turn: Grant(min(wanted[turn], 1 + _BURST_US // each_us), _AWAY_MS)
+                for turn, each_us in paced
+            }
         return {turn: Grant(raw[2 * i], raw[2 * i + 1]) for i, (turn, _) in enumerate(paced)}
 
     async def give_back(self, unused: Mapping[UUID, int], accounts: Mapping[UUID, Account]) -> None:
@@ -139,7 +144,9 @@ class Pacer:
         except redis.RedisError as exc:
             self._outage.warn(exc)
 
-    async def delays_s(self, claims: Sequence[Claim], accounts: Mapping[UUID, Account]) -> dict[UUID, float]:
+    async def delays_s(
+        self, claims: Sequence[Claim], accounts: Mapping[UUID, Account]
+    ) -> dict[UUID, float]:
         """Return the messages that would overrun their recipient's pace, each with the time until its place."""
         paced: list[UUID] = []
         arguments: list[Any] = []
@@ -156,7 +163,11 @@ class Pacer:
         except redis.RedisError as exc:
             self._outage.warn(exc, messages=len(paced))
             return {}
-        return {message_id: wait_ms / 1000 for message_id, wait_ms in zip(paced, raw, strict=True) if wait_ms}
+        return {
+            message_id: wait_ms / 1000
+            for message_id, wait_ms in zip(paced, raw, strict=True)
+            if wait_ms
+        }
 
 
 def _interval_us(rate: float) -> int:

@@ -33,7 +33,9 @@ class Portions:
 
 
 class Portioner:
-    def __init__(self, pacer: Pacer, shares: Shares, circuits: Circuits, doorbell: Doorbell) -> None:
+    def __init__(
+        self, pacer: Pacer, shares: Shares, circuits: Circuits, doorbell: Doorbell
+    ) -> None:
         self._pacer = pacer
         self._shares = shares
         self._circuits = circuits
@@ -47,7 +49,11 @@ class Portioner:
         for turn in popped.turns:
             if turn[1] not in accounts:
                 continue
-            room = 1 if turn[1] in popped.probes else min(most_each, self._shares.room_of(turn[1], now))
+            room = (
+                1
+                if turn[1] in popped.probes
+                else min(most_each, self._shares.room_of(turn[1], now))
+            )
             if room:
                 most[turn] = room
             else:
@@ -66,7 +72,11 @@ class Portioner:
         return Portions(most, grants, popped.probes)
 
     async def settle(
-        self, portions: Portions, claimed: Sequence[Claim], sent: Sequence[Claim], accounts: Mapping[UUID, Account]
+        self,
+        portions: Portions,
+        claimed: Sequence[Claim],
+        sent: Sequence[Claim],
+        accounts: Mapping[UUID, Account],
     ) -> None:
         """Ring for who may have more, and give back what was granted and is not used."""
         claims, sends = _count(claimed), _count(sent)

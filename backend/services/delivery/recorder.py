@@ -50,7 +50,11 @@ SELECT count(*) FROM (
 """
 
 # The rank of a stored status, so that a status never goes back (backend/status.py).
-_RANK_SQL: Final = "CASE m.status " + " ".join(f"WHEN '{s.value}' THEN {r}" for s, r in RANK.items()) + " ELSE 0 END"
+_RANK_SQL: Final = (
+    "CASE m.status "
+    + " ".join(f"WHEN '{s.value}' THEN {r}" for s, r in RANK.items())
+    + " ELSE 0 END"
+)
 
 # Messages with further ways, and those that are given up, take the second statement: the others do not pay for it.
 _TEMPLATE: Final = f"""
@@ -108,7 +112,9 @@ WITH held AS MATERIALIZED (
 )
 SELECT h.message_id, {{turn}}
 """  # noqa: S608 (made of constants)
-_RECORD: Final = _TEMPLATE.format(onward="", staying="held", turn="NULL, NULL FROM held h", moved="", dead="")
+_RECORD: Final = _TEMPLATE.format(
+    onward="", staying="held", turn="NULL, NULL FROM held h", moved="", dead=""
+)
 # A connector that will be tried again keeps its message unless another way can be used now.
 _LEAVING: Final = f"""
 leaving AS MATERIALIZED (
@@ -170,7 +176,9 @@ class Recorder:
         except Exception as exc:  # noqa: BLE001 (a value that is no JSON, or that the database refuses)
             log.warning("record.batch_refused", error=type(exc).__name__, results=len(ordered))
             held = await self._one_by_one(ordered)
-        if self._doorbell is not None and (turns := {turn for turn in held.values() if turn is not None}):
+        if self._doorbell is not None and (
+            turns := {turn for turn in held.values() if turn is not None}
+        ):
             self._doorbell.ring(turns)
         lost = len(batch) - len(held)
         if lost:
@@ -187,7 +195,11 @@ class Recorder:
     async def _write_alone(self, result: Result) -> _Held:
         """Write a result with as much as can be written of it; in the end only that nobody tries again."""
         error: Exception | None = None
-        for written in (result, _without_answer(result), replace(_without_answer(result), fault=None)):
+        for written in (
+            result,
+            _without_answer(result),
+            replace(_without_answer(result), fault=None),
+        ):
             try:
                 return await self._write_at_last([written])
             except Exception as exc:  # noqa: BLE001 (as above)
@@ -207,7 +219,9 @@ class Recorder:
         may_be_sent = result.outcome in {"accepted", "uncertain"}
         while True:
             try:
-                return await end_unrecorded(self._pool, result.claim.message_id, error, may_be_sent=may_be_sent)
+                return await end_unrecorded(
+                    self._pool, result.claim.message_id, error, may_be_sent=may_be_sent
+                )
             except Exception as exc:
                 if not is_outage(exc):
                     raise
@@ -234,7 +248,9 @@ class Recorder:
             # One round trip for all of it.
             async with connection.pipeline(), connection.transaction():
                 await connection.execute(_LOCK, (message_ids,), prepare=True)
-                cursor = await connection.execute(statement, {"rows": rows, **id_range(message_ids)}, prepare=True)
+                cursor = await connection.execute(
+                    statement, {"rows": rows, **id_range(message_ids)}, prepare=True
+                )
             found = await cursor.fetchall()
         return {
             message_id: None if connector_id is None else (lane, connector_id)
@@ -258,7 +274,9 @@ def _row(result: Result) -> dict[str, Any]:
         "retry_at": _retry_at(result),
         "status": result.status,
         "rank": RANK[result.status] if result.status is not None else -1,
-        "provider_message_id": _clean(result.provider_message_id)[:_LONGEST_ID] if result.provider_message_id else None,
+        "provider_message_id": _clean(result.provider_message_id)[:_LONGEST_ID]
+        if result.provider_message_id
+        else None,
         "again_in_s": result.retry_in_s if result.watch_in_s is None else result.watch_in_s,
         "again_state": DUE if result.watch_in_s is None else WATCHED,
         "counts_as_try": result.counts_as_try,

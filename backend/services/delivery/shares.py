@@ -65,7 +65,9 @@ class Shares:
         room = self._concurrency - self._in_flight
         if room >= self._concurrency // 2:
             return room
-        slow = sum(line.in_flight for line in self._lines.values() if line.in_flight and line.is_slow(now))
+        slow = sum(
+            line.in_flight for line in self._lines.values() if line.in_flight and line.is_slow(now)
+        )
         return room + max(0, slow - self._concurrency // 2)
 
     def room_of(self, connector_id: UUID, now: float) -> int:

@@ -38,7 +38,9 @@ _REST_S: Final = 10.0
 _MOST_TURNS: Final = 2000
 _BEGINNING: Final[Turn] = (-1, UUID(int=0))
 _SWEEP_LOCK: Final = 7_262_002
-_LOST_REASON: Final = "The worker died while the provider was answering; it may have taken the message."
+_LOST_REASON: Final = (
+    "The worker died while the provider was answering; it may have taken the message."
+)
 
 _FREE_CLAIMED: Final = """
 UPDATE send_queue SET state = 0, claim = NULL, lease_until = NULL, due_at = now(), tries = greatest(0, tries - 1)
@@ -105,13 +107,17 @@ _Step = Callable[[psycopg.AsyncConnection[Any]], Awaitable[set[Turn]]]
 class Sweeper:
     """`settle_s`: how long a receipt may settle what is uncertain; `max_age_s`: how long a message may wait."""
 
-    def __init__(self, pool: RawPool, doorbell: Doorbell, *, settle_s: float, max_age_s: float) -> None:
+    def __init__(
+        self, pool: RawPool, doorbell: Doorbell, *, settle_s: float, max_age_s: float
+    ) -> None:
         self._pool = pool
         self._doorbell = doorbell
         self._settle_s = settle_s
         self._max_age_s = max_age_s
         self._ended_stuck_at = 0.0
-        self._resting: dict[UUID, float] = {}  # connectors whose messages have no other way open, until when
+        self._resting: dict[
+            UUID, float
+        ] = {}  # connectors whose messages have no other way open, until when
         self._looked_at = _BEGINNING
         self._has_more = False
 
@@ -132,7 +138,9 @@ class Sweeper:
         turns: set[Turn] = set()
         self._has_more = False
         async with self._pool.connection() as connection, connection.transaction():
-            cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_SWEEP_LOCK,))
+            cursor = await connection.execute(
+                "SELECT pg_try_advisory_xact_lock(%s)", (_SWEEP_LOCK,)
+            )
             row = await cursor.fetchone()
             if row is None or not row[0]:
                 return turns
@@ -187,19 +195,25 @@ class Sweeper:
         log.warning("sweep.uncertain", messages=len(lost))
         return set()
 
-    async def _settle(self, connection: psycopg.AsyncConnection[Any], rows: Sequence[dict[str, Any]]) -> None:
+    async def _settle(
+        self, connection: psycopg.AsyncConnection[Any], rows: Sequence[dict[str, Any]]
+    ) -> None:
         async with connection.transaction():
             parameters = {"rows": orjson.dumps(rows).decode(), "reason": _LOST_REASON}
             await connection.execute(_SETTLE_LOST, parameters)
 
-    async def _settle_alone(self, connection: psycopg.AsyncConnection[Any], row: dict[str, Any]) -> None:
+    async def _settle_alone(
+        self, connection: psycopg.AsyncConnection[Any], row: dict[str, Any]
+    ) -> None:
         try:
             await self._settle(connection, [row])
         except psycopg.Error as exc:
             if is_outage(exc):
                 raise
             # Not the error's text: Postgres quotes the row in it.
-            log.error("sweep.message_refused", message_id=str(row["message_id"]), sqlstate=exc.sqlstate)  # noqa: TRY400
+            log.error(
+                "sweep.message_refused", message_id=str(row["message_id"]), sqlstate=exc.sqlstate
+            )  # noqa: TRY400
             if is_about_the_item(exc):
                 # Nobody may send it again, and nothing can be written about it.
                 await connection.execute(overdue.LEAVE, (row["message_id"],))
@@ -217,9 +231,13 @@ class Sweeper:
         self._has_more |= not is_last
         return {(lane, connector_id) for lane, connector_id, is_due in rows if is_due}
 
-    async def _leave_unusable_connectors(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
+    async def _leave_unusable_connectors(
+        self, connection: psycopg.AsyncConnection[Any]
+    ) -> set[Turn]:
         now = time.monotonic()
-        self._resting = {connector_id: until for connector_id, until in self._resting.items() if until > now}
+        self._resting = {
+            connector_id: until for connector_id, until in self._resting.items() if until > now
+        }
         turns: set[Turn] = set()
         room = onward.BATCH
         for connector_id, why in (await onward.find_unusable(connection)).items():
@@ -237,7 +255,9 @@ class Sweeper:
             log.info("sweep.fallback", messages=onward.BATCH - room)
         return turns
 
-    async def _leave(self, connection: psycopg.AsyncConnection[Any], connector_id: UUID, why: str) -> list[Turn]:
+    async def _leave(
+        self, connection: psycopg.AsyncConnection[Any], connector_id: UUID, why: str
+    ) -> list[Turn]:
         """Messages whose ways cannot be read keep waiting for this one, and no other connector's do."""
         try:
             async with connection.transaction():
@@ -245,7 +265,9 @@ class Sweeper:
         except psycopg.Error as exc:
             if is_outage(exc):
                 raise
-            log.error("sweep.ways_unreadable", connector_id=str(connector_id), sqlstate=exc.sqlstate)  # noqa: TRY400
+            log.error(
+                "sweep.ways_unreadable", connector_id=str(connector_id), sqlstate=exc.sqlstate
+            )  # noqa: TRY400
         async with connection.transaction():
             return await onward.leave_unusable_one_by_one(connection, connector_id, why)
 

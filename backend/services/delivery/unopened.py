@@ -57,7 +57,9 @@ class UnopenedConnectors:
         """Leave its turns to others until it could be opened, or has changed."""
         if connector_id not in self._known:
             name = ids.encode(ids.CONNECTOR, connector_id)
-            log.warning("connector.not_opened", connector_id=name, reason=reason, error=type(error).__name__)
+            log.warning(
+                "connector.not_opened", connector_id=name, reason=reason, error=type(error).__name__
+            )
             self._known[connector_id] = Unopened(reason)
 
     def rest(self, connector_id: UUID, reason: str) -> None:
@@ -78,7 +80,11 @@ class UnopenedConnectors:
         if not self._known:
             return []
         now = time.monotonic()
-        over = [one for one, entry in self._known.items() if entry.rests_until is not None and entry.rests_until <= now]
+        over = [
+            one
+            for one, entry in self._known.items()
+            if entry.rests_until is not None and entry.rests_until <= now
+        ]
         for connector_id in over:
             del self._known[connector_id]
         return list(self._known)[:MOST_AVOIDED]
@@ -122,7 +128,9 @@ class UnopenedWatch:
                 if is_outage(exc):
                     log.warning("connector.not_looked_at", error=type(exc).__name__)
                     return
-                log.exception("connector.not_looked_at", connector_id=ids.encode(ids.CONNECTOR, connector_id))
+                log.exception(
+                    "connector.not_looked_at", connector_id=ids.encode(ids.CONNECTOR, connector_id)
+                )
 
     async def _look_at(self, connector_id: UUID) -> None:
         await self._open_again(connector_id)

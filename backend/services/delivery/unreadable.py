@@ -52,7 +52,9 @@ async def set_aside(pool: RawPool, message_id: UUID, error: BaseException) -> No
             await connection.execute(_PUT_OFF, (_PUT_OFF_S, message_id))
 
 
-async def end_unrecorded(pool: RawPool, message_id: UUID, error: BaseException, *, may_be_sent: bool) -> None:
+async def end_unrecorded(
+    pool: RawPool, message_id: UUID, error: BaseException, *, may_be_sent: bool
+) -> None:
     """End a message whose outcome cannot be stored. What is not its own fault ends with its lease.
 
     Raises what an outage raises, and nothing else.
@@ -64,7 +66,9 @@ async def end_unrecorded(pool: RawPool, message_id: UUID, error: BaseException, 
         await _end(pool, message_id, (IN_FLIGHT, WATCHED), status, reason)
 
 
-async def _end(pool: RawPool, message_id: UUID, states: Sequence[int], status: Status, reason: str) -> None:
+async def _end(
+    pool: RawPool, message_id: UUID, states: Sequence[int], status: Status, reason: str
+) -> None:
     try:
         async with pool.connection() as connection, connection.transaction():
             found = await (await connection.execute(_LOCK, (message_id, list(states)))).fetchall()

@@ -136,12 +136,19 @@ class Watcher:
             if found is not None and not isinstance(found, Accepted):
                 raise TypeError("The adapter returned no answer.")  # noqa: TRY301
         except (SendError, TimeoutError) as exc:
-            log.info("watch.unanswered", message_id=str(claim.message_id), provider=provider.type, reason=str(exc))
+            log.info(
+                "watch.unanswered",
+                message_id=str(claim.message_id),
+                provider=provider.type,
+                reason=str(exc),
+            )
             result = ways.after_no_answer(watched, self._policy(account), settle_s=self._settle_s)
         except BaseException as exc:  # an adapter's bug must not end the watching
             if isinstance(exc, asyncio.CancelledError) and is_cancelled():
                 raise
-            log.exception("watch.adapter_failed", message_id=str(claim.message_id), provider=provider.type)
+            log.exception(
+                "watch.adapter_failed", message_id=str(claim.message_id), provider=provider.type
+            )
             result = ways.after_no_answer(watched, self._policy(account), settle_s=self._settle_s)
         else:
             result = await self._after_answer(watched, account, found)
@@ -155,20 +162,28 @@ class Watcher:
             if is_outage(exc):
                 log.warning("watch.database_away", error=type(exc).__name__)
             else:
-                log.exception("watch.failed", message_id=ids.encode(ids.MESSAGE, watched.claim.message_id))
+                log.exception(
+                    "watch.failed", message_id=ids.encode(ids.MESSAGE, watched.claim.message_id)
+                )
 
     async def _record_guarded(self, result: Result) -> None:
         try:
             await self._record(result)
         except Exception:  # the recorder has tried what it can
-            log.exception("watch.not_recorded", message_id=ids.encode(ids.MESSAGE, result.claim.message_id))
+            log.exception(
+                "watch.not_recorded", message_id=ids.encode(ids.MESSAGE, result.claim.message_id)
+            )
 
-    async def _after_answer(self, watched: Watched, account: Account, found: Accepted | None) -> Result:
+    async def _after_answer(
+        self, watched: Watched, account: Account, found: Accepted | None
+    ) -> Result:
         claim, now = watched.claim, watched.claim.now()
         if found is None:
             # Surely not taken: a try like any other that did not get through.
             error = Unavailable("The provider does not have the message; it was not taken.")
-            result = replace(outcomes.failed(claim, error, self._policy(account), now, 0.0), is_attempt=False)
+            result = replace(
+                outcomes.failed(claim, error, self._policy(account), now, 0.0), is_attempt=False
+            )
             if result.status == Status.EXPIRED and claim.step == 0:
                 return result
         elif await self._is_a_twins(watched, found):

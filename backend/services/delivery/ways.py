@@ -44,7 +44,11 @@ def fallback_after_s(route: Mapping[str, Any] | None, step: int) -> float | None
     seconds = route.get("fallbackAfterS") if route is not None else None
     if route is None or seconds is None:
         return None
-    return float(seconds) if any(later["on"] == "failure" for later in route["steps"][step + 1 :]) else None
+    return (
+        float(seconds)
+        if any(later["on"] == "failure" for later in route["steps"][step + 1 :])
+        else None
+    )
 
 
 def settles_later(provider: type[AnyProvider] | AnyProvider | None) -> bool:
@@ -99,7 +103,9 @@ def stop_watching(watched: Watched) -> Result:
     return _watched(watched.claim)
 
 
-def watch_in_s(*, settles: bool, is_resent: bool, fallback_s: float | None, settle_s: float) -> float | None:
+def watch_in_s(
+    *, settles: bool, is_resent: bool, fallback_s: float | None, settle_s: float
+) -> float | None:
     """Return how long an uncertain message is watched before anything else; None: not at all."""
     if settles:
         return settle_s if fallback_s is None else min(settle_s, fallback_s)

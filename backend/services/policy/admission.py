@@ -16,8 +16,15 @@ async def demand_of(platform: Platform, caller: Caller) -> Demand:
     """Return what a message of this caller counts against. Test messages cost nothing, so no month is asked."""
     key = caller.key
     if key is not None:
-        return Demand(key.id, key.rate_limit, key.project_id, None if caller.mode == "test" else key.monthly_quota)
-    quota = None if caller.mode == "test" else await platform.catalog.monthly_quota(caller.project_id)
+        return Demand(
+            key.id,
+            key.rate_limit,
+            key.project_id,
+            None if caller.mode == "test" else key.monthly_quota,
+        )
+    quota = (
+        None if caller.mode == "test" else await platform.catalog.monthly_quota(caller.project_id)
+    )
     return Demand(None, None, caller.project_id, quota)
 
 
@@ -28,14 +35,17 @@ async def admit(platform: Platform, caller: Caller, demand: Demand) -> Allowance
     """
     key = caller.key
     if key is not None and "messages:send" not in key.scopes:
-        raise KeyScope(f"API key '{key.name}' lacks the scope 'messages:send'; add it or use another key.")
+        raise KeyScope(
+            f"API key '{key.name}' lacks the scope 'messages:send'; add it or use another key."
+        )
     if not demand.is_limited:
         return None
     allowance = await platform.rate_limiter.take(demand)
     if allowance is None:
         if not platform.rate_limiter.is_open(key.kind if key is not None else "secret"):
             raise RateLimitExceeded(
-                "The limits cannot be counted right now; try again shortly.", headers={"Retry-After": "2"}
+                "The limits cannot be counted right now; try again shortly.",
+                headers={"Retry-After": "2"},
             )
         return None
     if allowance.refused_by is not None:

@@ -54,16 +54,26 @@ class QuietHours:
         end = datetime.combine(local.date() + timedelta(days=days), self.end, tzinfo=zone)
         return _first_after(end, at)
 
-    def over_for(self, at: datetime, *, timezone: str | None, phones: Iterable[str]) -> datetime | None:
+    def over_for(
+        self, at: datetime, *, timezone: str | None, phones: Iterable[str]
+    ) -> datetime | None:
         """As `over_at`, where the recipient is: as the sender says, as a phone number tells, or as the project says."""
-        zone = ZoneInfo(timezone) if timezone is not None else next(filter(None, map(zone_of_phone, phones)), self.zone)
+        zone = (
+            ZoneInfo(timezone)
+            if timezone is not None
+            else next(filter(None, map(zone_of_phone, phones)), self.zone)
+        )
         return self.over_at(at, zone)
 
 
 def check_quiet_hours(written: Mapping[str, str | None]) -> dict[str, str | None]:
     """Return {start, end, timezone} as a project keeps it. Raises ValidationFailed, which names the fields."""
     errors = [
-        FieldError(name, "VALIDATION_ERROR", f"'{name}' is no time of the day; write hours and minutes, such as 21:30.")
+        FieldError(
+            name,
+            "VALIDATION_ERROR",
+            f"'{name}' is no time of the day; write hours and minutes, such as 21:30.",
+        )
         for name in ("start", "end")
         if not _CLOCK.fullmatch(written.get(name) or "")
     ]

@@ -115,8 +115,12 @@ class Allowance:
     def headers(self) -> dict[str, str]:
         """The RateLimit header fields (IETF draft-ietf-httpapi-ratelimit-headers)."""
         headers = {
-            "RateLimit-Policy": ", ".join(f'"{b.policy}";q={b.limit};w={b.window_s}' for b in self.buckets),
-            "RateLimit": ", ".join(f'"{b.policy}";r={b.remaining};t={b.reset_s}' for b in self.buckets),
+            "RateLimit-Policy": ", ".join(
+                f'"{b.policy}";q={b.limit};w={b.window_s}' for b in self.buckets
+            ),
+            "RateLimit": ", ".join(
+                f'"{b.policy}";r={b.remaining};t={b.reset_s}' for b in self.buckets
+            ),
         }
         if self.refused_by is not None:
             headers["Retry-After"] = str(self.refused_by.reset_s)
@@ -131,7 +135,12 @@ class RateLimiter:
     """`fail_open`: whether a kind of key (secret, publishable) may send while Redis cannot count."""
 
     def __init__(
-        self, client: redis.asyncio.Redis, *, window_s: int, count_month: CountMonth, fail_open: Mapping[str, bool]
+        self,
+        client: redis.asyncio.Redis,
+        *,
+        window_s: int,
+        count_month: CountMonth,
+        fail_open: Mapping[str, bool],
     ) -> None:
         self._outage = OutageLog("rate_limit.unreachable")
         self._redis = client
@@ -157,7 +166,9 @@ class RateLimiter:
         if demand.quota is None:
             return
         try:
-            await self._give_back_script(keys=[_month_counter(demand.project_id, datetime.now(UTC))])
+            await self._give_back_script(
+                keys=[_month_counter(demand.project_id, datetime.now(UTC))]
+            )
         except redis.RedisError as exc:
             self._say_unreachable(exc, 1)
 
@@ -166,7 +177,10 @@ class RateLimiter:
         return self._fail_open.get(kind, False)
 
     def _say_unreachable(self, exc: redis.RedisError, requests: int) -> None:
-        choices = {f"{kind}_keys": "open" if is_open else "closed" for kind, is_open in self._fail_open.items()}
+        choices = {
+            f"{kind}_keys": "open" if is_open else "closed"
+            for kind, is_open in self._fail_open.items()
+        }
         self._outage.warn(exc, requests=requests, **choices)
 
     async def _take_batch(self, batch: Sequence[tuple[Demand, int]]) -> Sequence[Allowance | None]:
@@ -186,7 +200,9 @@ class RateLimiter:
             granted, used, sent = taken[demand]
             place = granted_so_far[demand] = granted_so_far[demand] + count
             counted = min(place, granted)
-            buckets = _buckets(demand, used + counted, sent + counted, reset_s=reset_s, window_s=self._window_s)
+            buckets = _buckets(
+                demand, used + counted, sent + counted, reset_s=reset_s, window_s=self._window_s
+            )
             answers.append(Allowance(buckets, _refusing(buckets) if place > granted else None))
         return answers
 
@@ -200,7 +216,12 @@ class RateLimiter:
             await self._seed({demand.project_id for demand in lost}, now)
             into_ms, again = await self._run_script(lost, now)
             # Lost once more in between: nothing was counted, so nothing is granted; the next request seeds again.
-            taken.update({demand: (max(0, granted), used, sent) for demand, (granted, used, sent) in again.items()})
+            taken.update(
+                {
+                    demand: (max(0, granted), used, sent)
+                    for demand, (granted, used, sent) in again.items()
+                }
+            )
         return into_ms, taken
 
     async def _run_script(
@@ -231,7 +252,9 @@ def _month_counter(project_id: UUID, now: datetime) -> str:
     return f"quota:{project_id.hex}:{now:%Y%m}"
 
 
-def _buckets(demand: Demand, used: int, sent: int, *, reset_s: int, window_s: int) -> tuple[Bucket, ...]:
+def _buckets(
+    demand: Demand, used: int, sent: int, *, reset_s: int, window_s: int
+) -> tuple[Bucket, ...]:
     buckets: tuple[Bucket, ...] = ()
     if demand.limit is not None:
         buckets = (Bucket("key", demand.limit, max(0, demand.limit - used), reset_s, window_s),)
@@ -240,7 +263,10 @@ def _buckets(demand: Demand, used: int, sent: int, *, reset_s: int, window_s: in
         start, end = month_start(now), month_start(now, 1)
         left_s = max(1, math.ceil((end - now).total_seconds()))
         month_s = int((end - start).total_seconds())
-        buckets = (*buckets, Bucket("project", demand.quota, max(0, demand.quota - sent), left_s, month_s))
+        buckets = (
+            *buckets,
+            Bucket("project", demand.quota, max(0, demand.quota - sent), left_s, month_s),
+        )
     return buckets
 
 

@@ -41,7 +41,9 @@ FROM pending_receipts r LEFT JOIN provider_refs p
     ON p.connector_id = r.connector_id AND p.provider_message_id = r.provider_message_id
 """
 # Skipping what somebody else is at: they decide it.
-_TAKE: Final = f"SELECT {_COLUMNS} {_FROM} WHERE r.id = ANY(%s) ORDER BY r.id FOR UPDATE OF r SKIP LOCKED"
+_TAKE: Final = (
+    f"SELECT {_COLUMNS} {_FROM} WHERE r.id = ANY(%s) ORDER BY r.id FOR UPDATE OF r SKIP LOCKED"
+)
 _TAKE_DUE: Final = f"""
 SELECT {_COLUMNS} {_FROM}
 WHERE r.due_at <= now() ORDER BY r.due_at LIMIT %s FOR UPDATE OF r SKIP LOCKED
@@ -137,7 +139,9 @@ async def _apply(connection: psycopg.AsyncConnection[Any], told: Sequence[Told])
     # A message that is not there (another project's, or dropped by retention) takes its receipts with it.
     changes = await _locked(connection, [one for one in told if one.message_id is not None])
     await suppress(connection, changes)
-    left = await leave_failed_ways(connection, [way for change in changes if (way := _failed_way(change)) is not None])
+    left = await leave_failed_ways(
+        connection, [way for change in changes if (way := _failed_way(change)) is not None]
+    )
     busy = [one.id for change in changes for one in change.deferred]
     for change in changes:
         change.goes_on = change.message_id in left.turns
@@ -151,7 +155,11 @@ async def _apply(connection: psycopg.AsyncConnection[Any], told: Sequence[Told])
 
 
 async def _tidy(
-    connection: psycopg.AsyncConnection[Any], told: Sequence[Told], *, unknown: list[UUID], busy: list[UUID]
+    connection: psycopg.AsyncConnection[Any],
+    told: Sequence[Told],
+    *,
+    unknown: list[UUID],
+    busy: list[UUID],
 ) -> None:
     waiting = {*unknown, *busy}
     await connection.execute(_DROP, ([one.id for one in told if one.id not in waiting],))
@@ -162,7 +170,12 @@ async def _tidy(
 async def _postpone(
     connection: psycopg.AsyncConnection[Any], receipt_ids: Sequence[UUID], *, busy: Sequence[UUID]
 ) -> None:
-    parameters = {"ids": list(receipt_ids), "busy": list(busy), "again_s": _AGAIN_S, "kept_s": _PENDING_FOR_S}
+    parameters = {
+        "ids": list(receipt_ids),
+        "busy": list(busy),
+        "again_s": _AGAIN_S,
+        "kept_s": _PENDING_FOR_S,
+    }
     await connection.execute(_POSTPONE, parameters)
     await connection.execute(_EXPIRE, parameters)
 
@@ -176,7 +189,9 @@ async def _locked(connection: psycopg.AsyncConnection[Any], known: Sequence[Told
     if not by_message:
         return []
     parameters = {"ids": list(by_message), **id_range(by_message)}
-    states = dict(await (await connection.execute(_LOCK_QUEUE, parameters, prepare=True)).fetchall())
+    states = dict(
+        await (await connection.execute(_LOCK_QUEUE, parameters, prepare=True)).fetchall()
+    )
     rows = await (await connection.execute(_LOCK_MESSAGES, parameters, prepare=True)).fetchall()
     return [change_of(row, states.get(row[0]), by_message[row[0]]) for row in rows]
 
@@ -186,7 +201,9 @@ def _failed_way(change: Change) -> FailedWay | None:
     failure = next((one for one in change.raised if one.status in FAILURES), None)
     if failure is None or not change.has_next or change.after.status not in FAILURES:
         return None
-    return FailedWay(change.message_id, change.project_id, change.connector_id, failure.code, failure.reason)
+    return FailedWay(
+        change.message_id, change.project_id, change.connector_id, failure.code, failure.reason
+    )
 
 
 def _hear_failure(future: asyncio.Future[None]) -> None:

@@ -123,7 +123,9 @@ class Change:
                 self.current.add(one.id)
 
     def decide(self) -> None:
-        self.after, self.raised = settle(self.before, [_report(one, self.created_at) for one in self.counted])
+        self.after, self.raised = settle(
+            self.before, [_report(one, self.created_at) for one in self.counted]
+        )
 
     def take_back_failures(self) -> list[Told]:
         """The way has failed, not the message: decide again without the failures, and return them."""
@@ -150,12 +152,25 @@ class Change:
         """The provider's id, where only the receipt knew it."""
         if self.has_provider_id or self.goes_on:
             return None
-        return next((one.provider_message_id for one in self.counted if one.id in self.current), None)
+        return next(
+            (one.provider_message_id for one in self.counted if one.id in self.current), None
+        )
 
 
 def change_of(row: Sequence[Any], state: int | None, told: Sequence[Told]) -> Change:
     """Return a locked message (columns of `apply._LOCK_MESSAGES`) with what `told` makes of it."""
-    message_id, project_id, connector_id, type_, recipient, provider_id, created_at, has_next, after_s, steps = row[:10]
+    (
+        message_id,
+        project_id,
+        connector_id,
+        type_,
+        recipient,
+        provider_id,
+        created_at,
+        has_next,
+        after_s,
+        steps,
+    ) = row[:10]
     status, *rest = row[10:]
     change = Change(
         message_id,
@@ -202,7 +217,9 @@ async def suppress(connection: psycopg.AsyncConnection[Any], changes: Iterable[C
         await connection.execute(_SUPPRESS, {"rows": orjson.dumps(rows).decode()})
 
 
-async def write_changes(connection: psycopg.AsyncConnection[Any], changes: Sequence[Change]) -> None:
+async def write_changes(
+    connection: psycopg.AsyncConnection[Any], changes: Sequence[Change]
+) -> None:
     """Write what has really changed; a receipt that says nothing new writes nothing."""
     changed = [change for change in changes if change.after != change.before]
     if not changed:
@@ -229,7 +246,8 @@ def _changed_row(change: Change) -> dict[str, Any]:
         "error_code": after.error_code,
         "error_reason": after.error_reason,
         # Leaving a failed way has written its own.
-        "keeps_error": (after.error_code, after.error_reason) == (before.error_code, before.error_reason),
+        "keeps_error": (after.error_code, after.error_reason)
+        == (before.error_code, before.error_reason),
         "ends": change.ends,
         "watch_in_s": change.watch_in_s,
     }

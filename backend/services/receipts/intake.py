@@ -52,14 +52,21 @@ class _Sender:
 
 class CallbackIntake:
     def __init__(
-        self, database: Database, vault: Vault, context: ProviderContext, store: ReceiptStore, applier: ReceiptApplier
+        self,
+        database: Database,
+        vault: Vault,
+        context: ProviderContext,
+        store: ReceiptStore,
+        applier: ReceiptApplier,
     ) -> None:
         self._database = database
         self._vault = vault
         self._context = context
         self._store = store
         self._applier = applier
-        self._senders: ReadThroughCache[UUID, _Sender] = ReadThroughCache(self._load, size=_MOST_KNOWN, ttl_s=_TTL_S)
+        self._senders: ReadThroughCache[UUID, _Sender] = ReadThroughCache(
+            self._load, size=_MOST_KNOWN, ttl_s=_TTL_S
+        )
 
     def knows(self, connector_id: UUID) -> bool:
         """Whether a callback of this connector was asked for a moment ago, so that looking it up costs nothing."""
@@ -89,7 +96,9 @@ class CallbackIntake:
         provider = sender.provider
         media_type = request.header("content-type").partition(";")[0].strip().lower()
         if media_type != provider.callback_type:
-            raise UnsupportedMediaType(f"'{media_type[:80]}' is not read here; send '{provider.callback_type}'.")
+            raise UnsupportedMediaType(
+                f"'{media_type[:80]}' is not read here; send '{provider.callback_type}'."
+            )
         try:
             provider.verify_callback(request)
         except CallbackRefused as exc:
@@ -97,10 +106,14 @@ class CallbackIntake:
         try:
             receipts = provider.parse_callback(request)
         except Exception:  # an adapter's bug: what came is kept, and the provider has done its part
-            log.exception("callback.adapter_failed", connector_id=str(connector_id), provider=provider.type)
+            log.exception(
+                "callback.adapter_failed", connector_id=str(connector_id), provider=provider.type
+            )
             receipts = []
         if len(receipts) > MOST_RECEIPTS:
-            log.warning("callback.receipts_left_out", connector_id=str(connector_id), receipts=len(receipts))
+            log.warning(
+                "callback.receipts_left_out", connector_id=str(connector_id), receipts=len(receipts)
+            )
             receipts = receipts[:MOST_RECEIPTS]
         incoming = Incoming(connector_id, sender.project_id, request.query, request.body, receipts)
         self._applier.apply_soon(await self._store.store(incoming))
@@ -115,11 +128,19 @@ class CallbackIntake:
         try:
             provider = open_provider(connector, vault=self._vault, context=self._context)
         except Exception as exc:
-            log.warning("callback.connector_unreadable", connector_id=str(connector_id), error=type(exc).__name__)
-            raise ServiceUnavailable("The connector's credentials cannot be read; try again later.") from exc
+            log.warning(
+                "callback.connector_unreadable",
+                connector_id=str(connector_id),
+                error=type(exc).__name__,
+            )
+            raise ServiceUnavailable(
+                "The connector's credentials cannot be read; try again later."
+            ) from exc
         if provider.callback_type is None:
             raise ConnectorNotFound
-        return _Sender(connector.id, connector.project_id, provider, connector.callback_verified_at is not None)
+        return _Sender(
+            connector.id, connector.project_id, provider, connector.callback_verified_at is not None
+        )
 
     async def _mark_verified(self, sender: _Sender) -> None:
         if sender.was_verified:
@@ -131,6 +152,11 @@ class CallbackIntake:
 
 def _refused(sender: _Sender, exc: CallbackRefused) -> Forbidden:
     log.warning(
-        "callback.refused", connector_id=str(sender.connector_id), provider=sender.provider.type, reason=exc.reason
+        "callback.refused",
+        connector_id=str(sender.connector_id),
+        provider=sender.provider.type,
+        reason=exc.reason,
     )
-    return Forbidden("This is not signed as the connector's provider signs; check the connector's credentials.")
+    return Forbidden(
+        "This is not signed as the connector's provider signs; check the connector's credentials."
+    )

@@ -23,7 +23,9 @@ _TIDY_EVERY_S: Final = 60.0
 
 
 class ReceiptRounds:
-    def __init__(self, applier: ReceiptApplier, store: ReceiptStore, *, retention_days: int) -> None:
+    def __init__(
+        self, applier: ReceiptApplier, store: ReceiptStore, *, retention_days: int
+    ) -> None:
         self._applier = applier
         self._store = store
         self._retention_days = retention_days

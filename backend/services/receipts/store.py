@@ -131,21 +131,33 @@ class ReceiptStore:
             return (await self._store_all([one]))[0]
         except Exception as exc:  # noqa: BLE001 (whoever waits for this one gets it)
             # Not the error's text: Postgres quotes the row in it.
-            log.error("callbacks.refused", connector_id=str(one.connector_id), error=type(exc).__name__)  # noqa: TRY400
+            log.error(
+                "callbacks.refused", connector_id=str(one.connector_id), error=type(exc).__name__
+            )  # noqa: TRY400
             return exc
 
     async def _store_all(self, batch: Sequence[Incoming]) -> Sequence[list[UUID]]:
         callbacks = {one.digest: one for one in batch}
         # Of the same bytes twice in one batch the second is a repeat like any other.
-        rows = {digest: [_row(one, receipt) for receipt in one.receipts] for digest, one in callbacks.items()}
+        rows = {
+            digest: [_row(one, receipt) for receipt in one.receipts]
+            for digest, one in callbacks.items()
+        }
         parameters = {
-            "callbacks": _json([self._callback_row(digest, one) for digest, one in callbacks.items()]),
-            "receipts": _json([{**row, "digest": digest} for digest, own in rows.items() for row in own]),
+            "callbacks": _json(
+                [self._callback_row(digest, one) for digest, one in callbacks.items()]
+            ),
+            "receipts": _json(
+                [{**row, "digest": digest} for digest, own in rows.items() for row in own]
+            ),
         }
         async with self._pool.connection() as connection:
             cursor = await connection.execute(_STORE, parameters, prepare=True)
             stored = {row[0] for row in await cursor.fetchall()}
-        new = {digest: [row["id"] for row in own if row["id"] in stored] for digest, own in rows.items()}
+        new = {
+            digest: [row["id"] for row in own if row["id"] in stored]
+            for digest, own in rows.items()
+        }
         return [new.pop(one.digest, []) for one in batch]
 
     def _callback_row(self, digest: str, one: Incoming) -> dict[str, Any]:

@@ -57,7 +57,9 @@ def _pay_for_order(run: Run, left: Any, right: Any) -> None:
     run.spend(1)
     if isinstance(left, str) and isinstance(right, str):
         run.spend(min(len(left), len(right)) >> CHARS_SHIFT)
-    elif isinstance(left, _CONTAINERS) and isinstance(right, _CONTAINERS) and len(left) == len(right):
+    elif (
+        isinstance(left, _CONTAINERS) and isinstance(right, _CONTAINERS) and len(left) == len(right)
+    ):
         run.weigh(left)
     elif isinstance(left, Blank) or isinstance(right, Blank):
         run.weigh(right if isinstance(left, Blank) else left)
@@ -127,4 +129,6 @@ def path_text(segments: Sequence[Any]) -> str:
     """Return how messages name a variable: user.name, or user['first name']."""
     first, *others = segments
     names = (segment for segment in others if isinstance(segment, str))
-    return str(first) + "".join(f".{name}" if _PROPERTY.fullmatch(name) else f"[{name!r}]" for name in names)
+    return str(first) + "".join(
+        f".{name}" if _PROPERTY.fullmatch(name) else f"[{name!r}]" for name in names
+    )

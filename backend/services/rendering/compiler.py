@@ -130,7 +130,8 @@ class Compiler:
     def _if(self, node: IfNode | UnlessNode, *, holds: bool) -> Render:
         condition, body = self._expressions.condition(node.condition), self._block(node.consequence)
         others = [
-            (self._expressions.condition(other.expression), self._block(other.block)) for other in node.alternatives
+            (self._expressions.condition(other.expression), self._block(other.block))
+            for other in node.alternatives
         ]
         default = None if node.default is None else self._block(node.default)
 
@@ -154,7 +155,9 @@ class Compiler:
         parts: list[tuple[list[Any] | None, Render]] = []
         for block in node.blocks:
             if isinstance(block, MultiExpressionBlockNode):
-                values = [self._expressions.compiled(value) for value in block.expression.expressions]
+                values = [
+                    self._expressions.compiled(value) for value in block.expression.expressions
+                ]
                 parts.append((values, self._block(block.block)))
             else:
                 parts.append((None, self._block(block)))
@@ -215,7 +218,11 @@ class Compiler:
 
     def _tablerow(self, node: TablerowNode) -> Render:
         loop, body = self._expressions.loop(node.expression), self._block(node.block)
-        columns = None if node.expression.cols is None else self._expressions.compiled(node.expression.cols)
+        columns = (
+            None
+            if node.expression.cols is None
+            else self._expressions.compiled(node.expression.cols)
+        )
         variable = str(node.expression.identifier)
 
         def render(run: Run) -> None:

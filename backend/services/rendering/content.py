@@ -73,11 +73,17 @@ def check_content(
         names = list(dict.fromkeys(name for names in used.values() for name in names))
         if len(names) > VARIABLES_LIMIT:
             raise _invalid(
-                "content", f"The template uses {len(names)} variables; at most {VARIABLES_LIMIT} are allowed."
+                "content",
+                f"The template uses {len(names)} variables; at most {VARIABLES_LIMIT} are allowed.",
             )
         return names
     names = _check_names(declared)
-    missing = {name: field_name for field_name, found in reversed(used.items()) for name in found if name not in names}
+    missing = {
+        name: field_name
+        for field_name, found in reversed(used.items())
+        for name in found
+        if name not in names
+    }
     if missing:
         raise ValidationFailed(
             errors=[
@@ -100,7 +106,9 @@ def _used(content: TemplateContent, fuel: ProjectFuel) -> dict[str, list[str]]:
         if len(text) > limit:
             problems.append(
                 FieldError(
-                    field_name, "VALIDATION_ERROR", f"'{field_name}' has {len(text)} characters; at most {limit}."
+                    field_name,
+                    "VALIDATION_ERROR",
+                    f"'{field_name}' has {len(text)} characters; at most {limit}.",
                 )
             )
             continue
@@ -115,27 +123,45 @@ def _used(content: TemplateContent, fuel: ProjectFuel) -> dict[str, list[str]]:
                 )
             )
         if field_name.endswith("subject") and ("\n" in text or "\r" in text):
-            problems.append(FieldError(field_name, "VALIDATION_ERROR", f"'{field_name}' has a line break; remove it."))
+            problems.append(
+                FieldError(
+                    field_name, "VALIDATION_ERROR", f"'{field_name}' has a line break; remove it."
+                )
+            )
     if not content.content.strip():
-        problems.append(FieldError("content", "MISSING_REQUIRED_FIELD", "A template needs content; write its text."))
+        problems.append(
+            FieldError(
+                "content", "MISSING_REQUIRED_FIELD", "A template needs content; write its text."
+            )
+        )
     if problems:
         raise ValidationFailed(errors=problems)
     parameters = content.provider_parameters()
     for name in parameters:
         if not _NAME.fullmatch(name):
-            raise _invalid("variants.whatsapp.parameters", f"'{name[:64]}' is not a variable name such as first_name.")
+            raise _invalid(
+                "variants.whatsapp.parameters",
+                f"'{name[:64]}' is not a variable name such as first_name.",
+            )
     used["variants.whatsapp.parameters"] = parameters
     return used
 
 
 def _check_names(declared: Sequence[str]) -> list[str]:
     if len(declared) > VARIABLES_LIMIT:
-        raise _invalid("variables", f"{len(declared)} variables are declared; at most {VARIABLES_LIMIT} are allowed.")
+        raise _invalid(
+            "variables",
+            f"{len(declared)} variables are declared; at most {VARIABLES_LIMIT} are allowed.",
+        )
     for index, name in enumerate(declared):
         if not _NAME.fullmatch(name):
-            raise _invalid(f"variables[{index}]", f"'{name[:64]}' is not a variable name such as first_name.")
+            raise _invalid(
+                f"variables[{index}]", f"'{name[:64]}' is not a variable name such as first_name."
+            )
         if name in declared[:index]:
-            raise _invalid(f"variables[{index}]", f"The variable '{name}' is declared twice; remove one.")
+            raise _invalid(
+                f"variables[{index}]", f"The variable '{name}' is declared twice; remove one."
+            )
     return list(declared)
 
 

@@ -7,7 +7,13 @@ from functools import partial
 from typing import Any, Final
 
 from liquid import Environment, Token
-from liquid.builtin.expressions import BooleanExpression, FilteredExpression, Nil, Path, StringLiteral
+from liquid.builtin.expressions import (
+    BooleanExpression,
+    FilteredExpression,
+    Nil,
+    Path,
+    StringLiteral,
+)
 from liquid.builtin.expressions.arguments import KeywordArgument
 from liquid.builtin.expressions.filtered import Filter
 from liquid.builtin.expressions.logical import (
@@ -29,7 +35,15 @@ from liquid.limits import to_int
 from liquid.undefined import is_undefined
 from markupsafe import Markup
 
-from backend.services.rendering.compare import at_most, contains, equal, is_truthy, item_of, less, path_text
+from backend.services.rendering.compare import (
+    at_most,
+    contains,
+    equal,
+    is_truthy,
+    item_of,
+    less,
+    path_text,
+)
 from backend.services.rendering.limits import (
     INTEGER_LIMIT,
     ITEM_CHARS,
@@ -51,7 +65,9 @@ class Expressions:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._html = environment.autoescape
-        self._filters = {name: self._bound(function) for name, function in environment.filters.items()}
+        self._filters = {
+            name: self._bound(function) for name, function in environment.filters.items()
+        }
         self._kinds: dict[type[Expression], Callable[[Any], Evaluate]] = {
             BooleanExpression: self.condition,
             FilteredExpression: self._filtered,
@@ -63,9 +79,15 @@ class Expressions:
             NeExpression: lambda found: _negated(self._equal(found)),
             LtExpression: lambda found: self._ordered(less, found.token, found.left, found.right),
             GtExpression: lambda found: self._ordered(less, found.token, found.right, found.left),
-            LeExpression: lambda found: self._ordered(_at_most, found.token, found.left, found.right),
-            GeExpression: lambda found: self._ordered(_at_most, found.token, found.right, found.left),
-            ContainsExpression: lambda found: self._ordered(contains, found.token, found.left, found.right),
+            LeExpression: lambda found: self._ordered(
+                _at_most, found.token, found.left, found.right
+            ),
+            GeExpression: lambda found: self._ordered(
+                _at_most, found.token, found.right, found.left
+            ),
+            ContainsExpression: lambda found: self._ordered(
+                contains, found.token, found.left, found.right
+            ),
         }
 
     def compiled(self, expression: Expression) -> Evaluate:
@@ -80,15 +102,21 @@ class Expressions:
 
     def condition(self, expression: Expression) -> Callable[[Run], bool]:
         """Return what says whether `expression` is true."""
-        inner = self.compiled(expression.expression if isinstance(expression, BooleanExpression) else expression)
+        inner = self.compiled(
+            expression.expression if isinstance(expression, BooleanExpression) else expression
+        )
         return lambda run: is_truthy(inner(run))
 
     def loop(self, expression: LoopExpression) -> Evaluate:
         """Return what gives the items that a loop goes through."""
         iterable = self.compiled(expression.iterable)
         limit = None if expression.limit is None else self.compiled(expression.limit)
-        continues = isinstance(expression.offset, StringLiteral) and expression.offset.value == "continue"
-        offset = None if continues or expression.offset is None else self.compiled(expression.offset)
+        continues = (
+            isinstance(expression.offset, StringLiteral) and expression.offset.value == "continue"
+        )
+        offset = (
+            None if continues or expression.offset is None else self.compiled(expression.offset)
+        )
         key = f"{expression.identifier}-{expression.iterable}"
 
         def items(run: Run) -> Any:
@@ -112,14 +140,19 @@ class Expressions:
     def _literal(self, expression: Literal[Any]) -> Evaluate:
         value = expression.value
         if type(value) is int and abs(value) > INTEGER_LIMIT:
-            raise LiquidSyntaxError(f"a number is larger than {INTEGER_LIMIT}", token=expression.token)
+            raise LiquidSyntaxError(
+                f"a number is larger than {INTEGER_LIMIT}", token=expression.token
+            )
         if self._html and isinstance(value, str):
             value = Markup(value)  # noqa: S704 (the template's own text)
         return _constant(value)
 
     def _path(self, path: Path) -> Evaluate:
         first: Any
-        first, *others = [self.compiled(segment) if isinstance(segment, Path) else segment for segment in path.path]
+        first, *others = [
+            self.compiled(segment) if isinstance(segment, Path) else segment
+            for segment in path.path
+        ]
         token = path.token
         if not others and isinstance(first, str):
             return _name(first, token)
@@ -189,7 +222,11 @@ class Expressions:
         return lambda run: equal(run, left(run), right(run))
 
     def _ordered(
-        self, holds: Callable[[Run, Token, Any, Any], bool], token: Token, first: Expression, second: Expression
+        self,
+        holds: Callable[[Run, Token, Any, Any], bool],
+        token: Token,
+        first: Expression,
+        second: Expression,
     ) -> Evaluate:
         left, right = self.compiled(first), self.compiled(second)
         return lambda run: holds(run, token, left(run), right(run))
@@ -299,7 +336,9 @@ def _integer(run: Run, value: Any) -> int:
     try:
         return to_int(value)
     except (ValueError, TypeError) as exc:
-        raise LiquidTypeError(f"expected an integer, found {type(value).__name__}", token=None) from exc
+        raise LiquidTypeError(
+            f"expected an integer, found {type(value).__name__}", token=None
+        ) from exc
 
 
 def _bound(value: Any) -> int:

@@ -99,13 +99,24 @@ class ProcessFuel:
 
     def __init__(self, now: float, *, parts: int = 1) -> None:
         self.rendering = _Bucket(EXPENSIVE_PER_S // parts, EXPENSIVE_BURST // parts, now)
-        self.reading = _Bucket(EXPENSIVE_READING_PER_S // parts, EXPENSIVE_READING_BURST // parts, now)
+        self.reading = _Bucket(
+            EXPENSIVE_READING_PER_S // parts, EXPENSIVE_READING_BURST // parts, now
+        )
 
 
 class ProjectFuel:
     """One project's buckets, and which of its templates keep running out of fuel."""
 
-    __slots__ = ("_clock", "_expensive", "_paused_until", "_process", "_reading", "_rendering", "_runs_out", "_share")
+    __slots__ = (
+        "_clock",
+        "_expensive",
+        "_paused_until",
+        "_process",
+        "_reading",
+        "_rendering",
+        "_runs_out",
+        "_share",
+    )
 
     def __init__(self, clock: Clock = time.monotonic, process: ProcessFuel | None = None) -> None:
         now = clock()
@@ -138,7 +149,10 @@ class ProjectFuel:
         now = self._clock()
         self._wait(self._reading.wait_s(now))
         if (
-            (self._process.reading.is_empty(self._clock) or self._share.reading.is_empty(self._clock))
+            (
+                self._process.reading.is_empty(self._clock)
+                or self._share.reading.is_empty(self._clock)
+            )
             and not is_compiled(text, html=html)
             and reading_cost(text) > CHEAP_READING
         ):
@@ -153,7 +167,9 @@ class ProjectFuel:
             self._pay_reading(reading_cost(text), now)
         return compiled
 
-    def fill(self, text: str, values: Mapping[str, Any], *, html: bool = False, version: Hashable = None) -> str:
+    def fill(
+        self, text: str, values: Mapping[str, Any], *, html: bool = False, version: Hashable = None
+    ) -> str:
         """Return `text` with `values` put in, and pay for it. Raises what `read` does, and TemplateRenderError."""
         compiled = self.read(text, html=html)
         meter = Meter()
@@ -222,7 +238,9 @@ class ProjectFuel:
         times = [at for at in self._runs_out.pop(version, ()) if at > now - PAUSE_S]
         times.append(now)
         if len(times) >= RUNS_OUT_BEFORE_PAUSE:
-            self._paused_until = {key: until for key, until in self._paused_until.items() if until > now}
+            self._paused_until = {
+                key: until for key, until in self._paused_until.items() if until > now
+            }
             self._paused_until[version] = now + PAUSE_S
             return
         self._runs_out[version] = times

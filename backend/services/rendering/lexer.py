@@ -33,7 +33,9 @@ from backend.services.rendering.limits import (
 _OPEN: Final = re.compile(r"\{[{%]")
 _NAME: Final = re.compile(r"\{%-?\s*(#|\w+)")
 _VERBATIM: Final = re.compile(r"\{%-?\s*(raw|doc)\s*(-?)%\}")
-_VERBATIM_END: Final = {name: re.compile(r"\{%-?\s*end" + name + r"\s*-?%\}") for name in ("raw", "doc")}
+_VERBATIM_END: Final = {
+    name: re.compile(r"\{%-?\s*end" + name + r"\s*-?%\}") for name in ("raw", "doc")
+}
 _LINE: Final = re.compile(r"[^\n]+")
 _BLANKS: Final = re.compile(r"\s+")
 _OPERATORS: Final = re.compile(r"\b(?:and|or|contains)\b|[<>=!]+")
@@ -92,7 +94,9 @@ class _Lexer:
         end = self._close("}}", start, MARKUP_CHARS)
         if end < 0:
             if not self._comments:
-                raise self._error(f"'{{{{' is not closed by '}}}}' within {MARKUP_CHARS} characters", start)
+                raise self._error(
+                    f"'{{{{' is not closed by '}}}}' within {MARKUP_CHARS} characters", start
+                )
             self._at = start + 1
             return
         is_stripping = self._text[start + 2] == "-"
@@ -112,7 +116,9 @@ class _Lexer:
                 self._at = start + 1
                 return
             if end < 0:
-                raise self._error(f"'{{%' is not closed by '%}}' within {MARKUP_CHARS} characters", start)
+                raise self._error(
+                    f"'{{%' is not closed by '%}}' within {MARKUP_CHARS} characters", start
+                )
             raise self._error("missing tag name or closing delimiter", start)
         at, expression = self._body(named.end(), end)
         if self._comments:
@@ -166,7 +172,9 @@ class _Lexer:
         self._at = end + 2
         self._chars += len(body)
         if self._chars > MARKUP_CHARS_TOGETHER:
-            raise self._error(f"all outputs and tags may have {MARKUP_CHARS_TOGETHER} characters together", start)
+            raise self._error(
+                f"all outputs and tags may have {MARKUP_CHARS_TOGETHER} characters together", start
+            )
         return start + len(body) - len(body.lstrip()), body.strip()
 
     def _check_tag(self, name: str, expression: str, at: int) -> None:
@@ -186,10 +194,15 @@ class _Lexer:
     def _check(self, expression: str, at: int) -> None:
         """What the expression's own lexer and parser cost grows with these, for some as their square."""
         if len(expression) > MARKUP_CHARS:
-            raise self._error(f"an output, or a line of a tag, may have {MARKUP_CHARS} characters", at)
+            raise self._error(
+                f"an output, or a line of a tag, may have {MARKUP_CHARS} characters", at
+            )
         if expression.count("(") + expression.count("[") > BRACKETS_LIMIT:
             raise self._error(f"an output or tag may have {BRACKETS_LIMIT} brackets", at)
-        if len(expression) > OPERATORS_LIMIT and len(_OPERATORS.findall(expression)) > OPERATORS_LIMIT:
+        if (
+            len(expression) > OPERATORS_LIMIT
+            and len(_OPERATORS.findall(expression)) > OPERATORS_LIMIT
+        ):
             raise self._error(f"an output or tag may have {OPERATORS_LIMIT} operators", at)
         self._check_blanks(expression, at)
 
@@ -198,7 +211,10 @@ class _Lexer:
             raise self._error(f"a text may have {MARKUP_LIMIT} outputs and tags", at)
 
     def _check_blanks(self, expression: str, at: int) -> None:
-        if len(expression) > BLANKS_LIMIT and max(map(len, _BLANKS.findall(expression)), default=0) > BLANKS_LIMIT:
+        if (
+            len(expression) > BLANKS_LIMIT
+            and max(map(len, _BLANKS.findall(expression)), default=0) > BLANKS_LIMIT
+        ):
             raise self._error(f"an output or tag may have {BLANKS_LIMIT} blanks in a row", at)
 
     def _error(self, reason: str, at: int) -> LiquidSyntaxError:

@@ -53,7 +53,9 @@ class OutOfFuel(TemplateRenderError):
     """The rendering took more steps than one may."""
 
     def __init__(self) -> None:
-        super().__init__(f"it takes more than {FUEL_LIMIT} steps; use fewer or shorter loops, filters and values")
+        super().__init__(
+            f"it takes more than {FUEL_LIMIT} steps; use fewer or shorter loops, filters and values"
+        )
 
 
 def shortened(reason: str) -> str:

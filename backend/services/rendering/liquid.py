@@ -53,7 +53,15 @@ __all__ = [
 
 _LARGE_TEXT_CHARS: Final = 4096
 # What python-liquid's filters let through on odd values, beside its own errors.
-_FILTER_FAILURES: Final = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
+_FILTER_FAILURES: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 # What an output or a tag costs to read, and each character in it.
 _MARKUP_FUEL: Final = 30
 _CHAR_FUEL: Final = 3
@@ -94,7 +102,16 @@ _COMPILED: Final[WeakValueDictionary[tuple[str, bool], CompiledTemplate]] = Weak
 class CompiledTemplate:
     """A parsed text. `variables` are the names it needs, in order of first appearance."""
 
-    __slots__ = ("__weakref__", "_html", "_pieces", "_plain_fuel", "_render", "is_paid", "is_plain", "variables")
+    __slots__ = (
+        "__weakref__",
+        "_html",
+        "_pieces",
+        "_plain_fuel",
+        "_render",
+        "is_paid",
+        "is_plain",
+        "variables",
+    )
 
     def __init__(self, text: str, *, html: bool) -> None:
         self._html = html
@@ -111,7 +128,9 @@ class CompiledTemplate:
         self.is_paid = False
         _COMPILED[text, html] = self
 
-    def render(self, values: Mapping[str, Any], meter: Meter | None = None, limit: int = FUEL_LIMIT) -> str:
+    def render(
+        self, values: Mapping[str, Any], meter: Meter | None = None, limit: int = FUEL_LIMIT
+    ) -> str:
         """Return the text with `values` put in, its fuel added to `meter`; raises TemplateRenderError.
 
         `limit`: the fuel that it may need; a plain text with plain values takes next to no time, and heeds none.
@@ -146,14 +165,18 @@ class CompiledTemplate:
             raise TemplateRenderError(f"the result is longer than {OUTPUT_LIMIT_BYTES} bytes")
         return "".join(parts)
 
-    def _render_liquid(self, values: Mapping[str, Any], meter: Meter | None = None, limit: int = FUEL_LIMIT) -> str:
+    def _render_liquid(
+        self, values: Mapping[str, Any], meter: Meter | None = None, limit: int = FUEL_LIMIT
+    ) -> str:
         run = Run(values, html=self._html, fuel=limit)
         try:
             self._render(run)
         except LiquidError as exc:
             raise TemplateRenderError(_reason(exc)) from exc
         except _FILTER_FAILURES as exc:
-            raise TemplateRenderError(f"a filter cannot use these values ({type(exc).__name__})") from exc
+            raise TemplateRenderError(
+                f"a filter cannot use these values ({type(exc).__name__})"
+            ) from exc
         finally:
             if meter is not None:
                 meter.fuel += limit - max(run.fuel, 0)
@@ -166,7 +189,9 @@ def compile_template(text: str, *, html: bool = False) -> CompiledTemplate:
     `html`: values are escaped on their way in.
     """
     # Two caches, so that a few giant texts cannot push out the many small ones or fill the memory.
-    return _compile_small(text, html) if len(text) <= _LARGE_TEXT_CHARS else _compile_large(text, html)
+    return (
+        _compile_small(text, html) if len(text) <= _LARGE_TEXT_CHARS else _compile_large(text, html)
+    )
 
 
 def is_compiled(text: str, *, html: bool) -> bool:
@@ -193,7 +218,11 @@ def reading_cost(text: str) -> int:
     """Return the fuel of parsing, analysing and compiling `text`, whether it is valid or not."""
     starts = [match.start() for match in islice(_OPEN.finditer(text), MARKUP_LIMIT)]
     chars = sum(end - start for start, end in _markups(text, starts))
-    return (len(text) >> CHARS_SHIFT) + _MARKUP_FUEL * len(starts) + _CHAR_FUEL * min(chars, MARKUP_CHARS_TOGETHER)
+    return (
+        (len(text) >> CHARS_SHIFT)
+        + _MARKUP_FUEL * len(starts)
+        + _CHAR_FUEL * min(chars, MARKUP_CHARS_TOGETHER)
+    )
 
 
 def _markups(text: str, starts: list[int]) -> Iterator[tuple[int, int]]:

@@ -43,7 +43,11 @@ class _Placeholder(str):
     __slots__ = ()
 
     def __getitem__(self, key: object) -> str:
-        return _Placeholder(f"{self[:-2]}.{key}}}}}") if isinstance(key, str) else super().__getitem__(key)  # type: ignore[index]
+        return (
+            _Placeholder(f"{self[:-2]}.{key}}}}}")
+            if isinstance(key, str)
+            else super().__getitem__(key)
+        )  # type: ignore[index]
 
 
 def preview(
@@ -91,7 +95,9 @@ def preview(
     )
 
 
-def _source(content: TemplateContent, connector_type: str, name: str, names: list[str]) -> TemplateSource:
+def _source(
+    content: TemplateContent, connector_type: str, name: str, names: list[str]
+) -> TemplateSource:
     nobody = UUID(int=0)
     return TemplateSource(
         id=nobody,

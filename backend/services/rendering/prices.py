@@ -163,7 +163,11 @@ def _keyed(run: Run, value: Any, arguments: Sequence[Any]) -> list[Any]:
         for element in elements:
             if isinstance(element, str):
                 # Beside the search, the error that Python raises first.
-                run.spend(2 + search_price(len(element), len(key)) + (len(element) + len(key) >> CHARS_SHIFT))
+                run.spend(
+                    2
+                    + search_price(len(element), len(key))
+                    + (len(element) + len(key) >> CHARS_SHIFT)
+                )
     if len(arguments) > 1:
         sought = arguments[1]
         weight = run.weigh(sought)

@@ -73,7 +73,9 @@ class Rendered:
     provider_template: dict[str, Any] | None = None
 
 
-def render_template(source: TemplateSource, connector_type: str, variables: Mapping[str, Any] | None) -> Rendered:
+def render_template(
+    source: TemplateSource, connector_type: str, variables: Mapping[str, Any] | None
+) -> Rendered:
     """Return the message for a connector of `connector_type`.
 
     Raises ValidationFailed with one FieldError for each missing, unknown or unusable variable, and
@@ -88,7 +90,9 @@ def render_template(source: TemplateSource, connector_type: str, variables: Mapp
     return rendered
 
 
-def render_parts(source: TemplateSource, channel: str, values: Mapping[str, Any], fuel: ProjectFuel) -> Rendered:
+def render_parts(
+    source: TemplateSource, channel: str, values: Mapping[str, Any], fuel: ProjectFuel
+) -> Rendered:
     """Return the channel's variant of the template with `values` put in, at the expense of `fuel`.
 
     Raises ValidationFailed, RenderingLimitExceeded, TemplatePaused.
@@ -110,14 +114,18 @@ def render_parts(source: TemplateSource, channel: str, values: Mapping[str, Any]
             provider_template={
                 "name": variant["name"],
                 "language": variant["language"],
-                "parameters": [_parameter(source, fuel, name, values) for name in variant.get("parameters", ())],
+                "parameters": [
+                    _parameter(source, fuel, name, values) for name in variant.get("parameters", ())
+                ],
             },
         )
     content = variants[SMS]["content"] if channel == SMS and SMS in variants else source.content
     return Rendered(text=_render(source, fuel, "content", content, values))
 
 
-def _subject(source: TemplateSource, fuel: ProjectFuel, subject: str | None, values: Mapping[str, Any]) -> str:
+def _subject(
+    source: TemplateSource, fuel: ProjectFuel, subject: str | None, values: Mapping[str, Any]
+) -> str:
     text = _render(source, fuel, "subject", subject, values).strip() if subject else source.name
     if "\n" in text or "\r" in text:
         raise ValidationFailed(
@@ -132,12 +140,20 @@ def _subject(source: TemplateSource, fuel: ProjectFuel, subject: str | None, val
     return text
 
 
-def _parameter(source: TemplateSource, fuel: ProjectFuel, name: str, values: Mapping[str, Any]) -> str:
+def _parameter(
+    source: TemplateSource, fuel: ProjectFuel, name: str, values: Mapping[str, Any]
+) -> str:
     return _render(source, fuel, "variants.whatsapp.parameters", "{{" + name + "}}", values)
 
 
 def _render(
-    source: TemplateSource, fuel: ProjectFuel, field: str, text: str, values: Mapping[str, Any], *, html: bool = False
+    source: TemplateSource,
+    fuel: ProjectFuel,
+    field: str,
+    text: str,
+    values: Mapping[str, Any],
+    *,
+    html: bool = False,
 ) -> str:
     try:
         return fuel.fill(text, values, html=html, version=source.stored_version)

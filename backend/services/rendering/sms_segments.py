@@ -37,7 +37,9 @@ def measure(text: str) -> SmsSize:
     """
     if _GSM.issuperset(text):
         extended = sum(map(text.count, _GSM_EXTENDED))
-        return SmsSize("GSM-7", len(text) + extended, _gsm_parts(text, len(text) + extended, extended))
+        return SmsSize(
+            "GSM-7", len(text) + extended, _gsm_parts(text, len(text) + extended, extended)
+        )
     units = text.encode("utf-16-le", "surrogatepass")
     return SmsSize("UCS-2", len(units) // 2, _ucs_parts(units))
 
@@ -52,7 +54,9 @@ def _gsm_parts(text: str, units: int, extended: int) -> int:
         return 1
     if not extended:
         return -(-units // _GSM_PART)
-    septets = "".join(_ESCAPE + character if character in _GSM_EXTENDED else character for character in text)
+    septets = "".join(
+        _ESCAPE + character if character in _GSM_EXTENDED else character for character in text
+    )
     parts = start = 0
     while start < units:
         parts += 1

@@ -36,7 +36,10 @@ class Unusable:
     problem: str
 
     def __str__(self) -> str:
-        template, project = ids.encode(ids.TEMPLATE, self.template_id), ids.encode(ids.PROJECT, self.project_id)
+        template, project = (
+            ids.encode(ids.TEMPLATE, self.template_id),
+            ids.encode(ids.PROJECT, self.project_id),
+        )
         return f"{template} '{self.name}' of {project}: {self.problem}"
 
 
@@ -63,7 +66,9 @@ async def main() -> int:
                 sys.stdout.write(f"{found}\n")
     finally:
         await database.close()
-    summary = f"{count} texts of templates are over a limit." if count else "All templates can be used."
+    summary = (
+        f"{count} texts of templates are over a limit." if count else "All templates can be used."
+    )
     sys.stdout.write(f"{summary}\n")
     return 1 if count else 0
 

@@ -127,7 +127,9 @@ async def update_template(
     return template
 
 
-def _variables_after(template: Template, after: Mapping[str, Any], *, declared: Sequence[str] | None) -> list[str]:
+def _variables_after(
+    template: Template, after: Mapping[str, Any], *, declared: Sequence[str] | None
+) -> list[str]:
     texts = TemplateContent(after["content"], after["subject"], after["html"], after["variants"])
     if declared is not None:
         return check_content(texts, declared, template.project_id)
@@ -149,10 +151,14 @@ async def page_of_versions(
 ) -> Page[TemplateVersion]:
     """Newest first. Raises TemplateNotFound."""
     await get_template(session, project_id=project_id, template_id=template_id)
-    return await fetch_page(session, TemplateVersion.of_template(project_id, template_id), TemplateVersion.id, page)
+    return await fetch_page(
+        session, TemplateVersion.of_template(project_id, template_id), TemplateVersion.id, page
+    )
 
 
-async def get_version(session: AsyncSession, *, project_id: UUID, template_id: UUID, version: int) -> TemplateVersion:
+async def get_version(
+    session: AsyncSession, *, project_id: UUID, template_id: UUID, version: int
+) -> TemplateVersion:
     """Raises TemplateNotFound, TemplateVersionNotFound."""
     template = await get_template(session, project_id=project_id, template_id=template_id)
     found = await TemplateVersion.find(session, project_id, template_id, version)
@@ -176,11 +182,16 @@ async def roll_back_template(
     Name, access and being active stay. Raises TemplateNotFound, TemplateVersionNotFound, ValidationFailed.
     """
     template = await _locked_template(session, project_id, template_id)
-    earlier = await get_version(session, project_id=project_id, template_id=template_id, version=version)
+    earlier = await get_version(
+        session, project_id=project_id, template_id=template_id, version=version
+    )
     if earlier.version == template.version:
         return template
     # The limits may have changed since it was written.
-    detect_variables(TemplateContent(earlier.content, earlier.subject, earlier.html, earlier.variants), project_id)
+    detect_variables(
+        TemplateContent(earlier.content, earlier.subject, earlier.html, earlier.variants),
+        project_id,
+    )
     before = _audited(template)
     for name in _CONTENT_FIELDS:
         setattr(template, name, getattr(earlier, name))
@@ -191,12 +202,21 @@ async def roll_back_template(
 
 
 async def delete_template(
-    session: AsyncSession, *, project_id: UUID, template_id: UUID, actor: UserPrincipal | None = None
+    session: AsyncSession,
+    *,
+    project_id: UUID,
+    template_id: UUID,
+    actor: UserPrincipal | None = None,
 ) -> None:
     """Gone for the API and for sends to come; messages keep their reference to it."""
     template = await get_template(session, project_id=project_id, template_id=template_id)
     audit.record(
-        session, actor, "template.deleted", project_id=project_id, subject_id=template_id, before=_audited(template)
+        session,
+        actor,
+        "template.deleted",
+        project_id=project_id,
+        subject_id=template_id,
+        before=_audited(template),
     )
     template.deleted_at = utc_now()
     await session.flush()
@@ -211,7 +231,11 @@ async def _locked_template(session: AsyncSession, project_id: UUID, template_id:
 
 
 def _store_version(
-    session: AsyncSession, template: Template, actor: UserPrincipal | None, *, restored_from: int | None = None
+    session: AsyncSession,
+    template: Template,
+    actor: UserPrincipal | None,
+    *,
+    restored_from: int | None = None,
 ) -> None:
     session.add(
         TemplateVersion(
@@ -230,7 +254,11 @@ def _store_version(
 
 
 async def _record_change(
-    session: AsyncSession, actor: UserPrincipal | None, template: Template, action: str, before: dict[str, Any]
+    session: AsyncSession,
+    actor: UserPrincipal | None,
+    template: Template,
+    action: str,
+    before: dict[str, Any],
 ) -> None:
     template.updated_at = utc_now()
     audit.record(
@@ -248,4 +276,7 @@ async def _record_change(
 
 def _audited(template: Template) -> dict[str, Any]:
     """Without the texts: they may be long, and may hold what is nobody's business."""
-    return {name: getattr(template, name) for name in ("name", "access", "on_uncertain", "is_active", "version")}
+    return {
+        name: getattr(template, name)
+        for name in ("name", "access", "on_uncertain", "is_active", "version")
+    }

@@ -25,7 +25,9 @@ def check_variables(
     given: Mapping[str, Any] = values or {}
     problems: list[FieldError] = []
     if given.keys() != declared:
-        problems += [missing_variable(template_name, name) for name in sorted(declared - given.keys())]
+        problems += [
+            missing_variable(template_name, name) for name in sorted(declared - given.keys())
+        ]
         problems += [_unknown(template_name, name) for name in sorted(given.keys() - declared)]
     for name, value in given.items():
         if type(value) is str and len(value) <= STRING_LIMIT_CHARS:
@@ -72,7 +74,11 @@ def _wrong(value: object) -> str | None:
     """Return what is wrong with a value, None where nothing is."""
     if isinstance(value, str):
         is_short = len(value) <= STRING_LIMIT_CHARS
-        return None if is_short else f"has {len(value)} characters; at most {STRING_LIMIT_CHARS} are allowed"
+        return (
+            None
+            if is_short
+            else f"has {len(value)} characters; at most {STRING_LIMIT_CHARS} are allowed"
+        )
     if isinstance(value, int | float):
         return _wrong_number(value)
     if isinstance(value, list | dict):

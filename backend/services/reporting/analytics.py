@@ -27,7 +27,14 @@ from backend.services.reporting.periods import (
     check_length,
     midnight,
 )
-from backend.services.reporting.rollups import MEASURES, Ask, Count, Scope, count_messages, percentile_ms
+from backend.services.reporting.rollups import (
+    MEASURES,
+    Ask,
+    Count,
+    Scope,
+    count_messages,
+    percentile_ms,
+)
 from backend.status import FAILURES, Status
 
 Interval = Literal["hour", "day"]
@@ -156,13 +163,18 @@ async def message_statistics(
 ) -> MessageStatistics:
     """Raises ValidationFailed for a period with too many points."""
     if interval == "hour":
-        check_length(period, most_days=MOST_HOUR_DAYS, remedy="ask for interval=day or a shorter period")
+        check_length(
+            period, most_days=MOST_HOUR_DAYS, remedy="ask for interval=day or a shorter period"
+        )
         spans = period.hours()
     else:
         check_length(period, most_days=MOST_DAYS, remedy="ask for a shorter period")
         spans = [span for _, span in period.days()]
     asks = _series(spans, interval)
-    whole = [Ask(period.span, by_connector=True), Ask(period.span, (FAILURE, TO_PROVIDER, TO_DELIVERY))]
+    whole = [
+        Ask(period.span, by_connector=True),
+        Ask(period.span, (FAILURE, TO_PROVIDER, TO_DELIVERY)),
+    ]
     by_connector, reasons, *answers = await count_messages(session, scope, [*whole, *asks])
     points: dict[datetime, list[Count]] = {span.start: [] for span in spans}
     for ask, counts in zip(asks, answers, strict=True):
@@ -187,10 +199,16 @@ def _series(spans: Sequence[Span], interval: Interval) -> list[Ask]:
     between = spans[1:-1]
     if interval == "day" or not between or any(span.end - span.start != _HOUR for span in between):
         return [Ask(span) for span in spans]
-    return [Ask(spans[0]), Ask(Span(between[0].start, between[-1].end), by_hour=True), Ask(spans[-1])]
+    return [
+        Ask(spans[0]),
+        Ask(Span(between[0].start, between[-1].end), by_hour=True),
+        Ask(spans[-1]),
+    ]
 
 
-async def usage(session: AsyncSession, *, scope: Scope, period: Period, user_id: UUID | None) -> Usage:
+async def usage(
+    session: AsyncSession, *, scope: Scope, period: Period, user_id: UUID | None
+) -> Usage:
     """`user_id`: whose projects are counted; None for a key, which knows one."""
     (total,) = await count_messages(session, scope, [Ask(period.span, by_connector=True)])
     connectors = (
@@ -211,14 +229,19 @@ async def usage(session: AsyncSession, *, scope: Scope, period: Period, user_id:
     )
 
 
-async def connector_statistics(session: AsyncSession, *, scope: Scope, period: Period) -> list[ConnectorStatistics]:
+async def connector_statistics(
+    session: AsyncSession, *, scope: Scope, period: Period
+) -> list[ConnectorStatistics]:
     """Return every connector there is and every other that had messages, the busiest first."""
     (total,) = await count_messages(session, scope, [Ask(period.span, MEASURES, by_connector=True)])
     counted: dict[tuple[UUID, str], list[Count]] = {}
     for count in total:
         if count.connector_id is not None and count.connector_type is not None:
             counted.setdefault((count.connector_id, count.connector_type), []).append(count)
-    known = {connector.id: connector for connector in await Connector.list_for_project(session, scope.project_id)}
+    known = {
+        connector.id: connector
+        for connector in await Connector.list_for_project(session, scope.project_id)
+    }
     for connector in known.values():
         if scope.connector in (None, connector.id, connector.type):
             counted.setdefault((connector.id, connector.type), [])
@@ -236,15 +259,25 @@ async def connector_statistics(session: AsyncSession, *, scope: Scope, period: P
 
 
 async def sent_counts(
-    session: AsyncSession, *, scope: Scope, zone: ZoneInfo, now: datetime, within: Span | None = None
+    session: AsyncSession,
+    *,
+    scope: Scope,
+    zone: ZoneInfo,
+    now: datetime,
+    within: Span | None = None,
 ) -> SentCounts:
     """`within` bounds the total only: today, this week and this month are what they are."""
     day = now.astimezone(zone).date()
     end = ceil_quarter(now) + timedelta(minutes=15)
     starts = (day, day - timedelta(days=day.weekday()), day.replace(day=1))
-    spans = [*(Span(midnight(start, zone), end) for start in starts), within or Span(_ALL_TIME, end)]
+    spans = [
+        *(Span(midnight(start, zone), end) for start in starts),
+        within or Span(_ALL_TIME, end),
+    ]
     today, week, month, total = await count_messages(session, scope, [Ask(span) for span in spans])
-    return SentCounts(Tally.of(today).sent, Tally.of(week).sent, Tally.of(month).sent, Tally.of(total).sent)
+    return SentCounts(
+        Tally.of(today).sent, Tally.of(week).sent, Tally.of(month).sent, Tally.of(total).sent
+    )
 
 
 def _latency(bins: Counter[str]) -> Latency:

@@ -41,7 +41,11 @@ async def list_dead_letters(
     total = (await connection.execute(counted)).scalar_one()
     if page.cursor is not None:
         matching = matching.where(col(DeadLetter.message_id) < page.cursor)
-    matching = matching.order_by(col(DeadLetter.message_id).desc()).offset(page.offset).limit(page.limit + 1)
+    matching = (
+        matching.order_by(col(DeadLetter.message_id).desc())
+        .offset(page.offset)
+        .limit(page.limit + 1)
+    )
     rows = await summaries_of(session, matching)
     items = rows[: page.limit]
     return Page(
@@ -58,7 +62,10 @@ def select_dead(project_id: UUID, filters: DeadLetterFilter) -> Select[Any]:
 
     A receipt may still have come and settled one: then it is none any more.
     """
-    conditions = [col(Message.status) == Status.FAILED, *filter_conditions(project_id, filters.messages)]
+    conditions = [
+        col(Message.status) == Status.FAILED,
+        *filter_conditions(project_id, filters.messages),
+    ]
     if filters.code is not None:
         conditions.append(col(Message.error_code) == filters.code)
     message = (
@@ -69,5 +76,8 @@ def select_dead(project_id: UUID, filters: DeadLetterFilter) -> Select[Any]:
         .lateral("message")
     )
     return (
-        select(*message.c).select_from(DeadLetter).join(message, true()).where(col(DeadLetter.project_id) == project_id)
+        select(*message.c)
+        .select_from(DeadLetter)
+        .join(message, true())
+        .where(col(DeadLetter.project_id) == project_id)
     )

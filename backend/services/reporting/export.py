@@ -26,7 +26,10 @@ async def walk_messages(
     while True:
         async with database.session() as session:
             rows = await page_of_rows(
-                session, project_id=project_id, filters=filters, page=PageRequest(limit=_STEP, cursor=cursor)
+                session,
+                project_id=project_id,
+                filters=filters,
+                page=PageRequest(limit=_STEP, cursor=cursor),
             )
         yield rows[:_STEP]
         if len(rows) <= _STEP:

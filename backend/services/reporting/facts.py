@@ -70,7 +70,10 @@ async def check_write(writing: Awaitable[None]) -> Check:
     except psycopg.errors.DiskFull:
         return Check("failed", "Postgres has no room left; free some on its disk.")
     except psycopg.errors.InsufficientPrivilege:
-        return Check("failed", "Postgres does not let this user write; grant it what 'messagejs migrate' made.")
+        return Check(
+            "failed",
+            "Postgres does not let this user write; grant it what 'messagejs migrate' made.",
+        )
     return Check("ok", "Postgres takes writes.")
 
 
@@ -79,7 +82,9 @@ async def _migrations(connection: psycopg.AsyncConnection[Any]) -> Check:
     return Check("ok" if fit.is_usable else "failed", fit.detail)
 
 
-async def check_secrets(connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints) -> Check:
+async def check_secrets(
+    connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints
+) -> Check:
     """Compare this process's secrets with those that the database was written with, and with other processes'."""
     if wrong := await wrong_secrets(connection, fingerprints):
         return Check("failed", " ".join(wrong))
@@ -95,8 +100,12 @@ async def check_secrets(connection: psycopg.AsyncConnection[Any], fingerprints: 
 
 async def _clock(connection: psycopg.AsyncConnection[Any]) -> Check:
     asked_at = time.time()
-    row = await (await connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8")).fetchone()
-    return clock_check(there=row[0] if row else asked_at, asked_at=asked_at, answered_at=time.time())
+    row = await (
+        await connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+    ).fetchone()
+    return clock_check(
+        there=row[0] if row else asked_at, asked_at=asked_at, answered_at=time.time()
+    )
 
 
 def clock_check(*, there: float, asked_at: float, answered_at: float) -> Check:
@@ -105,7 +114,9 @@ def clock_check(*, there: float, asked_at: float, answered_at: float) -> Check:
     if abs(off_s) <= _CLOCK_WARNING_S:
         return Check("ok", "The clock agrees with the database's.")
     way = "behind" if off_s > 0 else "ahead of"
-    detail = f"This machine's clock is {abs(off_s):.0f} s {way} the database's; have both set by NTP."
+    detail = (
+        f"This machine's clock is {abs(off_s):.0f} s {way} the database's; have both set by NTP."
+    )
     return Check("failed" if abs(off_s) > _CLOCK_FAILED_S else "warning", detail)
 
 
@@ -113,7 +124,9 @@ async def _partitions(connection: psycopg.AsyncConnection[Any]) -> Check:
     """Rows in a DEFAULT partition are safe; a worker moves them to their month within a minute."""
     filled, ahead = [], []
     for table in PARTITIONED:
-        query = sql.SQL("SELECT EXISTS (SELECT 1 FROM {})").format(sql.Identifier(f"{table}_default"))
+        query = sql.SQL("SELECT EXISTS (SELECT 1 FROM {})").format(
+            sql.Identifier(f"{table}_default")
+        )
         row = await (await connection.execute(query)).fetchone()
         if row is not None and row[0]:
             filled.append(table)
@@ -130,7 +143,9 @@ async def _partitions(connection: psycopg.AsyncConnection[Any]) -> Check:
             f"Rows in the default partition of {', '.join(filled)}; a worker moves them to their month within "
             "a minute. If they stay, see its log for 'maintenance'.",
         )
-    return Check("ok", f"Partitions are made for {min(ahead)} months ahead; the default ones are empty.")
+    return Check(
+        "ok", f"Partitions are made for {min(ahead)} months ahead; the default ones are empty."
+    )
 
 
 def _months_ahead(made: set[str]) -> int:
@@ -160,17 +175,28 @@ async def _workers(connection: psycopg.AsyncConnection[Any]) -> Check:
         return Check("ok", f"{counted}.")
     query = "SELECT extract(epoch FROM now() - max(beat_at))::float8 FROM processes WHERE role = 'worker'"
     row = await (await connection.execute(query)).fetchone()
-    last = f"; the last was heard {row[0]:.0f} s ago" if row is not None and row[0] is not None else ""
-    return Check("warning", f"{counted}{last}. Messages are accepted and wait: start 'messagejs worker'.")
+    last = (
+        f"; the last was heard {row[0]:.0f} s ago" if row is not None and row[0] is not None else ""
+    )
+    return Check(
+        "warning", f"{counted}{last}. Messages are accepted and wait: start 'messagejs worker'."
+    )
 
 
 async def _background(connection: psycopg.AsyncConnection[Any]) -> Check:
     cursor = await connection.execute(_PROCESSES)
     failing = sorted(
-        {f"{role}: {task['name']} ({task['error']})" for role, tasks, _ in await cursor.fetchall() for task in tasks}
+        {
+            f"{role}: {task['name']} ({task['error']})"
+            for role, tasks, _ in await cursor.fetchall()
+            for task in tasks
+        }
     )
     if failing:
-        return Check("warning", f"Background tasks fail and are started again: {', '.join(failing)}; see the log.")
+        return Check(
+            "warning",
+            f"Background tasks fail and are started again: {', '.join(failing)}; see the log.",
+        )
     return Check("ok", "All background tasks run.")
 
 

@@ -31,7 +31,10 @@ _KEY_MS: Final = 5000
 _NO_ANSWER: Final = f"No answer within {_TIMEOUT_S:g} s."
 # The first that it is an instance of.
 _REDIS_PROBLEMS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (redis.exceptions.ReadOnlyError, "Redis is a read-only replica; point REDIS_URL at the primary."),
+    (
+        redis.exceptions.ReadOnlyError,
+        "Redis is a read-only replica; point REDIS_URL at the primary.",
+    ),
     (redis.exceptions.OutOfMemoryError, "Redis is full and refuses writes; raise its maxmemory."),
     (redis.exceptions.AuthenticationError, "Redis refuses the password; check REDIS_URL."),
     (redis.exceptions.ResponseError, "Redis answers but refuses to write; see its log."),
@@ -48,7 +51,9 @@ class Health:
 
     async def checks(self) -> dict[str, Check]:
         """Return every check by name, within some two seconds whatever is away."""
-        if self._asking is None or (self._asking.done() and time.monotonic() - self._answered_at > _HOLDS_S):
+        if self._asking is None or (
+            self._asking.done() and time.monotonic() - self._answered_at > _HOLDS_S
+        ):
             self._asking = asyncio.create_task(self._ask(), name="health")
         # Shielded: one caller giving up must not cancel the answer that others wait for.
         return await asyncio.shield(self._asking)
@@ -60,7 +65,9 @@ class Health:
 
     async def _ask(self) -> dict[str, Check]:
         try:
-            in_database, in_redis = await asyncio.gather(_of_database(self._platform), self._of_redis())
+            in_database, in_redis = await asyncio.gather(
+                _of_database(self._platform), self._of_redis()
+            )
         finally:
             self._answered_at = time.monotonic()
         return {"database": in_database.pop("database"), "redis": in_redis, **in_database}
@@ -81,8 +88,12 @@ async def check_redis(client: redis.asyncio.Redis, *, is_needed: bool) -> Check:
     if problem is None:
         return Check("ok", "Redis takes writes.")
     if is_needed:
-        return Check("failed", f"{problem} Sends are refused without it (RATE_LIMIT_FAIL_OPEN_SECRET=false).")
-    return Check("warning", f"{problem} Messages are accepted, and wait until it takes writes again.")
+        return Check(
+            "failed", f"{problem} Sends are refused without it (RATE_LIMIT_FAIL_OPEN_SECRET=false)."
+        )
+    return Check(
+        "warning", f"{problem} Messages are accepted, and wait until it takes writes again."
+    )
 
 
 async def _problem_of_redis(client: redis.asyncio.Redis) -> str | None:
@@ -108,7 +119,9 @@ async def _of_database(platform: Platform) -> dict[str, Check]:
         async with asyncio.timeout(_TIMEOUT_S):
             try:
                 await _ask_all(platform, checks)
-            except psycopg.OperationalError:  # a connection from before Postgres was started again, perhaps
+            except (
+                psycopg.OperationalError
+            ):  # a connection from before Postgres was started again, perhaps
                 checks.clear()
                 await _ask_all(platform, checks)
     except TimeoutError:
@@ -129,7 +142,9 @@ async def _ask_all(platform: Platform, checks: dict[str, Check]) -> None:
     async with platform.database.raw.connection(_TIMEOUT_S) as connection:
         for name, ask in DECIDING.items():
             checks[name] = await _answer(ask(connection), name, "failed")
-        checks["secrets"] = await _answer(check_secrets(connection, fingerprints), "secrets", "failed")
+        checks["secrets"] = await _answer(
+            check_secrets(connection, fingerprints), "secrets", "failed"
+        )
         if checks["migrations"].status == "ok":
             checks["database"] = await check_write(platform.heartbeat.beat(connection))
         else:
@@ -138,7 +153,9 @@ async def _ask_all(platform: Platform, checks: dict[str, Check]) -> None:
             checks[name] = await _answer(ask(connection), name, "warning")
 
 
-async def _answer(asking: Awaitable[Check], name: str, otherwise: Literal["warning", "failed"]) -> Check:
+async def _answer(
+    asking: Awaitable[Check], name: str, otherwise: Literal["warning", "failed"]
+) -> Check:
     """One check that cannot be asked (its table is not there yet, say) keeps no other from being asked."""
     try:
         return await asking

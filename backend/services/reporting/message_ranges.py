@@ -20,7 +20,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import ROLLUP_DELTAS, Message, MessageRollup, SendQueueRow
 from backend.models.message_rollup import REMOVED, STATUS
-from backend.services.reporting.message_filters import CLOCK_SLACK, MessageFilter, filter_conditions, id_at
+from backend.services.reporting.message_filters import (
+    CLOCK_SLACK,
+    MessageFilter,
+    filter_conditions,
+    id_at,
+)
 from backend.services.reporting.periods import QUARTER
 
 # More places than this are walked as quickly as everything.
@@ -72,7 +77,9 @@ async def find_ranges(
     return Ranges(_bounds(chosen), is_cut=False)
 
 
-def newest(conditions: Sequence[ColumnElement[bool]], ranges: Ranges | None, *, most: int) -> Select[Any]:
+def newest(
+    conditions: Sequence[ColumnElement[bool]], ranges: Ranges | None, *, most: int
+) -> Select[Any]:
     """Return the query for messages in the ranges, newest first; `most` are needed from any one of them."""
     if ranges is None or not ranges.bounds:
         nowhere = [] if ranges is None else [~true()]
@@ -110,12 +117,19 @@ def waiting(project_id: UUID, filters: MessageFilter, *, before: UUID | None = N
     `before`: of those with a smaller id.
     """
     message_id = col(SendQueueRow.message_id)
-    rows = select(message_id, col(SendQueueRow.state)).where(col(SendQueueRow.project_id) == project_id)
+    rows = select(message_id, col(SendQueueRow.state)).where(
+        col(SendQueueRow.project_id) == project_id
+    )
     if before is not None:
         rows = rows.where(message_id < before)
     queue = rows.order_by(message_id.desc()).subquery("queue")
     conditions = filter_conditions(project_id, filters, queue_state=queue.c.state)
-    there = select(Message).where(col(Message.id) == queue.c.message_id, *conditions).limit(1).lateral("there")
+    there = (
+        select(Message)
+        .where(col(Message.id) == queue.c.message_id, *conditions)
+        .limit(1)
+        .lateral("there")
+    )
     return select(there).select_from(queue.join(there, true())).order_by(queue.c.message_id.desc())
 
 
@@ -129,7 +143,11 @@ def _is_counted(filters: MessageFilter) -> bool:
 
 
 async def _slots(
-    session: AsyncSession, project_id: UUID, filters: MessageFilter, cursor_at: datetime | None, most: int
+    session: AsyncSession,
+    project_id: UUID,
+    filters: MessageFilter,
+    cursor_at: datetime | None,
+    most: int,
 ) -> list[tuple[datetime, int]]:
     """Return (quarter hour, messages), newest first; what is not folded yet counts as none, but is there."""
     connection = await session.connection()
@@ -149,7 +167,11 @@ async def _slots(
     deltas = ROLLUP_DELTAS.c
     waiting = (
         select(deltas.slot)
-        .where(deltas.project_id == project_id, deltas.measure == STATUS, *_matching(deltas, filters, cursor_at))
+        .where(
+            deltas.project_id == project_id,
+            deltas.measure == STATUS,
+            *_matching(deltas, filters, cursor_at),
+        )
         .distinct()
     )
     slots: dict[datetime, int] = {slot: 0 for (slot,) in (await connection.execute(waiting)).all()}
@@ -157,7 +179,9 @@ async def _slots(
     oldest = rows[-1][0] if len(rows) == most else None
     removed = await _removed(session, project_id, filters, since=rows[-1][0]) if rows else {}
     slots.update({slot: max(0, int(messages) - removed.get(slot, 0)) for slot, messages in rows})
-    return sorted(((slot, n) for slot, n in slots.items() if oldest is None or slot >= oldest), reverse=True)[:most]
+    return sorted(
+        ((slot, n) for slot, n in slots.items() if oldest is None or slot >= oldest), reverse=True
+    )[:most]
 
 
 async def _removed(
@@ -180,7 +204,9 @@ async def _removed(
     return {slot: int(messages) for slot, messages in (await connection.execute(query)).all()}
 
 
-def _matching(columns: Any, filters: MessageFilter, cursor_at: datetime | None) -> list[ColumnElement[bool]]:
+def _matching(
+    columns: Any, filters: MessageFilter, cursor_at: datetime | None
+) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if filters.status is not None:
         conditions.append(columns.value == filters.status)

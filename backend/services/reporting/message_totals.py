@@ -14,7 +14,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.models import Message
 from backend.models.message_rollup import REMOVED, STATUS
 from backend.services.reporting.message_filters import MessageFilter, filter_conditions
-from backend.services.reporting.message_ranges import Ranges, find_ranges, is_driven_by_queue, newest, waiting
+from backend.services.reporting.message_ranges import (
+    Ranges,
+    find_ranges,
+    is_driven_by_queue,
+    newest,
+    waiting,
+)
 from backend.services.reporting.periods import Span, ceil_quarter, floor_quarter
 from backend.services.reporting.rollups import Ask, Scope, count_messages
 from backend.status import PENDING, Status
@@ -48,13 +54,20 @@ async def count_matching(session: AsyncSession, project_id: UUID, filters: Messa
     count = await _bounded(session, project_id, filters, ranges)
     if count is not None:
         return Total(count)
-    return Total(max(await _planned(session, project_id, filters), EXACT_TOTAL_LIMIT + 1), is_estimate=True)
+    return Total(
+        max(await _planned(session, project_id, filters), EXACT_TOTAL_LIMIT + 1), is_estimate=True
+    )
 
 
 async def _from_rollups(session: AsyncSession, project_id: UUID, filters: MessageFilter) -> Total:
     """Whole quarter hours from the counters, what the dates leave of others from the rows."""
     start = min(max(filters.from_ or _BEGINNING, _BEGINNING), _END)
-    end = min(max((filters.to + _MS) if filters.to is not None and filters.to < _END else _END, _BEGINNING), _END)
+    end = min(
+        max(
+            (filters.to + _MS) if filters.to is not None and filters.to < _END else _END, _BEGINNING
+        ),
+        _END,
+    )
     first, last = ceil_quarter(start), floor_quarter(end)
     if first >= last:
         return await _edges(session, project_id, [filters])
@@ -103,7 +116,9 @@ async def _bounded(
     else:
         rows = newest(conditions, ranges, most=most).with_only_columns(literal(1)).order_by(None)
     connection = await session.connection()
-    count: int = (await connection.execute(select(func.count()).select_from(rows.limit(most).subquery()))).scalar_one()
+    count: int = (
+        await connection.execute(select(func.count()).select_from(rows.limit(most).subquery()))
+    ).scalar_one()
     return count if count < most else None
 
 
@@ -112,6 +127,10 @@ async def _planned(session: AsyncSession, project_id: UUID, filters: MessageFilt
     rough = filter_conditions(project_id, filters, is_exact=False)
     connection = await session.connection()
     query = select(literal(1)).select_from(Message).where(*rough)
-    compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
-    plan = (await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {compiled}", compiled.params)).scalar_one()
+    compiled = query.compile(
+        dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
+    )
+    plan = (
+        await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {compiled}", compiled.params)
+    ).scalar_one()
     return int(plan[0]["Plan"]["Plan Rows"])

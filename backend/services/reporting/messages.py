@@ -20,7 +20,13 @@ from backend.models import ApiKey, Attempt, Connector, Event, Message, SendQueue
 from backend.models.send_queue import IN_FLIGHT
 from backend.services.paging import Page, PageRequest
 from backend.services.reporting.message_filters import MessageFilter, filter_conditions
-from backend.services.reporting.message_ranges import Ranges, find_ranges, is_driven_by_queue, newest, waiting
+from backend.services.reporting.message_ranges import (
+    Ranges,
+    find_ranges,
+    is_driven_by_queue,
+    newest,
+    waiting,
+)
 from backend.services.reporting.message_totals import Total, count_matching
 from backend.status import IN_PROGRESS, Status
 
@@ -73,7 +79,9 @@ class MessageSummary:
     @property
     def shown_metadata(self) -> dict[str, Any]:
         """The user's metadata, and the provider's id of the message where reference 002 has it."""
-        own = {"messageId": self.provider_message_id} if self.provider_message_id is not None else {}
+        own = (
+            {"messageId": self.provider_message_id} if self.provider_message_id is not None else {}
+        )
         return {**(self.metadata or {}), **own}
 
 
@@ -166,7 +174,11 @@ async def page_of_rows(
 
 
 async def _rows(
-    session: AsyncSession, project_id: UUID, filters: MessageFilter, page: PageRequest, ranges: Ranges | None
+    session: AsyncSession,
+    project_id: UUID,
+    filters: MessageFilter,
+    page: PageRequest,
+    ranges: Ranges | None,
 ) -> list[MessageSummary]:
     most = page.limit + 1
     if is_driven_by_queue(filters):
@@ -184,9 +196,13 @@ async def _rows(
     return rows
 
 
-async def message_detail(session: AsyncSession, *, project_id: UUID, message_id: UUID) -> MessageDetail:
+async def message_detail(
+    session: AsyncSession, *, project_id: UUID, message_id: UUID
+) -> MessageDetail:
     """Raises MessageNotFound, also for another project's message."""
-    only = select(Message).where(col(Message.project_id) == project_id, col(Message.id) == message_id)
+    only = select(Message).where(
+        col(Message.project_id) == project_id, col(Message.id) == message_id
+    )
     rows = await summaries_of(session, only)
     if not rows:
         raise MessageNotFound
@@ -206,7 +222,9 @@ async def message_detail(session: AsyncSession, *, project_id: UUID, message_id:
         key_name=key,
         attempts=attempts,
         timeline=_timeline(summary, events),
-        route=_route(message, events) if message is not None and message.route is not None else None,
+        route=_route(message, events)
+        if message is not None and message.route is not None
+        else None,
     )
 
 
@@ -226,11 +244,17 @@ async def summaries_of(session: AsyncSession, matching: Select[Any]) -> list[Mes
         "subject": page.c.content["subject"].astext,
         "error": page.c.error_reason,
         "status": case(
-            (and_(page.c.status.in_(IN_PROGRESS), col(SendQueueRow.state) == IN_FLIGHT), literal(Status.SENDING.value)),
+            (
+                and_(page.c.status.in_(IN_PROGRESS), col(SendQueueRow.state) == IN_FLIGHT),
+                literal(Status.SENDING.value),
+            ),
             else_=page.c.status,
         ),
     }
-    columns = [(computed[name] if name in computed else page.c[name]).label(name) for name in _SUMMARY_COLUMNS]
+    columns = [
+        (computed[name] if name in computed else page.c[name]).label(name)
+        for name in _SUMMARY_COLUMNS
+    ]
     query = (
         select(*columns)
         .select_from(page.outerjoin(SendQueueRow, col(SendQueueRow.message_id) == page.c.id))
@@ -240,9 +264,13 @@ async def summaries_of(session: AsyncSession, matching: Select[Any]) -> list[Mes
     return [MessageSummary(*row) for row in (await connection.execute(query)).all()]
 
 
-async def _names(session: AsyncSession, summary: MessageSummary) -> tuple[str | None, str | None, str | None]:
+async def _names(
+    session: AsyncSession, summary: MessageSummary
+) -> tuple[str | None, str | None, str | None]:
     query = select(
-        select(col(Connector.name)).where(col(Connector.id) == summary.connector_id).scalar_subquery(),
+        select(col(Connector.name))
+        .where(col(Connector.id) == summary.connector_id)
+        .scalar_subquery(),
         select(col(Template.name)).where(col(Template.id) == summary.template_id).scalar_subquery(),
         select(col(ApiKey.name)).where(col(ApiKey.id) == summary.key_id).scalar_subquery(),
     )
@@ -263,13 +291,25 @@ def _route(message: Message, events: Sequence[Event]) -> RouteSummary:
             state = "left" if index in tried else "skipped"
         else:
             state = "unused" if is_over else "waiting"
-        ways.append(WaySummary(UUID(step["connectorId"]), step["connectorType"], step["recipient"], step["on"], state))
+        ways.append(
+            WaySummary(
+                UUID(step["connectorId"]),
+                step["connectorType"],
+                step["recipient"],
+                step["on"],
+                state,
+            )
+        )
     return RouteSummary(ways, message.route["fallbackAfterS"])
 
 
 def _timeline(summary: MessageSummary, events: Sequence[Event]) -> list[TimelineEntry]:
     """The first entry is the acceptance, which needs no event of its own."""
-    first = Status.SCHEDULED if summary.send_at is not None and summary.send_at > summary.created_at else Status.QUEUED
+    first = (
+        Status.SCHEDULED
+        if summary.send_at is not None and summary.send_at > summary.created_at
+        else Status.QUEUED
+    )
     entries = [TimelineEntry(first.value, summary.created_at)]
     for event in events:
         attempt_id = event.data.get("attemptId")

@@ -26,7 +26,11 @@ Window = Literal["24h", "7d", "30d"]
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 # (width of a bucket, number of buckets); the last one is the one we are in.
-_WINDOWS: Final[dict[str, tuple[timedelta, int]]] = {"24h": (_HOUR, 24), "7d": (_DAY, 7), "30d": (_DAY, 30)}
+_WINDOWS: Final[dict[str, tuple[timedelta, int]]] = {
+    "24h": (_HOUR, 24),
+    "7d": (_DAY, 7),
+    "30d": (_DAY, 30),
+}
 # What a provider has taken, as far as is known.
 _HANDED_OVER: Final = (Status.SENT, Status.UNDELIVERED, *DELIVERED)
 _LATEST_FAILURES: Final = 5
@@ -150,7 +154,12 @@ async def overview(
     asks = [Ask(whole, (STATUS, TO_PROVIDER), by_connector=True), *(Ask(span) for span in spans)]
     total, *counts = await count_messages(session, Scope(project_id, mode), asks)
     tally = Tally.of(total)
-    scope: dict[str, Any] = {"project_id": project_id, "start": start, "mode": mode, "latest": _LATEST_FAILURES}
+    scope: dict[str, Any] = {
+        "project_id": project_id,
+        "start": start,
+        "mode": mode,
+        "latest": _LATEST_FAILURES,
+    }
     return Overview(
         window=window,
         start=start,
@@ -205,7 +214,9 @@ def _connector(connector: Connector, counts: Sequence[Count]) -> ConnectorNumber
         handed_over=_sum(tally.by_status, _HANDED_OVER),
         delivered=tally.delivered,
         failed=tally.failed,
-        last_sent_at=max((count.last_at for count in counts if count.last_at is not None), default=None),
+        last_sent_at=max(
+            (count.last_at for count in counts if count.last_at is not None), default=None
+        ),
     )
 
 

@@ -39,7 +39,10 @@ class Span:
 
     def full_hours(self) -> Span:
         """Return the hours (UTC) that the span touches."""
-        return Span(_EPOCH + (self.start - _EPOCH) // _HOUR * _HOUR, _EPOCH - (_EPOCH - self.end) // _HOUR * _HOUR)
+        return Span(
+            _EPOCH + (self.start - _EPOCH) // _HOUR * _HOUR,
+            _EPOCH - (_EPOCH - self.end) // _HOUR * _HOUR,
+        )
 
     def pieces(self) -> Iterator[tuple[int, datetime, datetime]]:
         """Yield (grain, start, end) that make up the span exactly, each as coarse as it can be: at most five."""
@@ -81,7 +84,9 @@ class Period:
         return hours
 
 
-def _pieces(start: datetime, end: datetime, grains: tuple[int, ...]) -> Iterator[tuple[int, datetime, datetime]]:
+def _pieces(
+    start: datetime, end: datetime, grains: tuple[int, ...]
+) -> Iterator[tuple[int, datetime, datetime]]:
     if start >= end or not grains:
         return
     width = timedelta(minutes=grains[0])
@@ -122,11 +127,18 @@ def parse_zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as exc:
         message = f"'{name[:60]}' is not an IANA time zone; write one such as Europe/Berlin, Asia/Kolkata or UTC."
-        raise ValidationFailed(errors=[FieldError("timezone", "VALIDATION_ERROR", message)]) from exc
+        raise ValidationFailed(
+            errors=[FieldError("timezone", "VALIDATION_ERROR", message)]
+        ) from exc
 
 
 def parse_period(
-    from_: str | None, to: str | None, *, zone: ZoneInfo, now: datetime, names: tuple[str, str] = ("from", "to")
+    from_: str | None,
+    to: str | None,
+    *,
+    zone: ZoneInfo,
+    now: datetime,
+    names: tuple[str, str] = ("from", "to"),
 ) -> Period:
     """Return what `from` and `to` mean in `zone`; without them, the last 30 days with today.
 
@@ -135,7 +147,11 @@ def parse_period(
     """
     end = _end(to, names[1], zone) if to else ceil_quarter(now)
     last_day = (end - timedelta(milliseconds=1)).astimezone(zone).date()
-    start = _start(from_, names[0], zone) if from_ else midnight(last_day - timedelta(days=DEFAULT_DAYS - 1), zone)
+    start = (
+        _start(from_, names[0], zone)
+        if from_
+        else midnight(last_day - timedelta(days=DEFAULT_DAYS - 1), zone)
+    )
     if start > end:
         message = f"'{names[0]}' ({(from_ or '')[:40]}) is after '{names[1]}' ({(to or 'now')[:40]}); swap them."
         raise ValidationFailed(errors=[FieldError(names[0], "VALIDATION_ERROR", message)])
@@ -157,7 +173,11 @@ def _start(text: str, field: str, zone: ZoneInfo) -> datetime:
 
 def _end(text: str, field: str, zone: ZoneInfo) -> datetime:
     instant = parse_instant(text, field=field)
-    return midnight(instant.date() + timedelta(days=1), zone) if _is_date(text) else ceil_quarter(instant)
+    return (
+        midnight(instant.date() + timedelta(days=1), zone)
+        if _is_date(text)
+        else ceil_quarter(instant)
+    )
 
 
 def _is_date(text: str) -> bool:

@@ -18,7 +18,14 @@ import structlog
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.models.message_rollup import FAILURE, HALF_PAST, QUARTER_PAST, STATUS, TO_DELIVERY, TO_PROVIDER
+from backend.models.message_rollup import (
+    FAILURE,
+    HALF_PAST,
+    QUARTER_PAST,
+    STATUS,
+    TO_DELIVERY,
+    TO_PROVIDER,
+)
 from backend.models.session import RawPool
 from backend.outages import is_outage
 from backend.services.reporting.periods import Span
@@ -37,7 +44,9 @@ _FOLD_LOCK: Final = 7_262_003
 # Bins of times grow by 2^(1/8) (migration 0005), so that a percentile is at most 4.5 % off.
 _BINS_PER_OCTAVE: Final = 8
 
-_COLUMNS: Final = "project_id, measure, grain, slot, connector_id, mode, value, connector_type, messages, last_at"
+_COLUMNS: Final = (
+    "project_id, measure, grain, slot, connector_id, mode, value, connector_type, messages, last_at"
+)
 # Times are not kept by the quarter: their many bins would take more room than the messages. Hours that begin off
 # the full one are for series, which are of statuses.
 _SUMMED: Final = f"""
@@ -186,7 +195,9 @@ class Count:
     last_at: datetime | None
 
 
-async def count_messages(session: AsyncSession, scope: Scope, asks: Sequence[Ask]) -> list[list[Count]]:
+async def count_messages(
+    session: AsyncSession, scope: Scope, asks: Sequence[Ask]
+) -> list[list[Count]]:
     """Return the counts of each ask, in its order. One snapshot: the answers agree with each other."""
     connection = await session.connection()
     rows = (await connection.execute(_READ, {**scope.parameters(), **_pieces(asks)})).all()
@@ -214,7 +225,9 @@ def _pieces(asks: Sequence[Ask]) -> dict[str, list[Any]]:
 
 
 def _with_waiting(
-    ask: Ask, counts: list[Count], waiting: Mapping[tuple[str, datetime], list[tuple[_What, int, datetime | None]]]
+    ask: Ask,
+    counts: list[Count],
+    waiting: Mapping[tuple[str, datetime], list[tuple[_What, int, datetime | None]]],
 ) -> list[Count]:
     """Add what is not folded yet; nearly always that is a quarter hour or none."""
     of_ask = {
@@ -233,7 +246,9 @@ def _with_waiting(
     }
     for (_, slot), deltas in of_ask.items():
         _add(answer, ask, slot, deltas)
-    return [Count(*what, messages, last_at) for what, (messages, last_at) in answer.items() if messages]
+    return [
+        Count(*what, messages, last_at) for what, (messages, last_at) in answer.items() if messages
+    ]
 
 
 def _add(
@@ -244,7 +259,12 @@ def _add(
 ) -> None:
     hour = ask.hour_of(slot)
     for (_, measure, connector_id, connector_type, value), messages, last_at in deltas:
-        what = (hour, measure, *((connector_id, connector_type) if ask.by_connector else (None, None)), value)
+        what = (
+            hour,
+            measure,
+            *((connector_id, connector_type) if ask.by_connector else (None, None)),
+            value,
+        )
         before, earlier = answer.get(what, (0, None))
         answer[what] = (before + messages, _later(earlier, last_at))
 
@@ -333,11 +353,15 @@ class RollupFolder:
         for (project_id,) in await (await connection.execute(_PROJECTS)).fetchall():
             try:
                 async with connection.transaction():
-                    await connection.execute(_MERGE_OF_PROJECT, {"most": _BATCH, "project_id": project_id})
+                    await connection.execute(
+                        _MERGE_OF_PROJECT, {"most": _BATCH, "project_id": project_id}
+                    )
             except psycopg.Error as exc:
                 if is_outage(exc):
                     raise
-                log.error("rollups.project_refused", project_id=str(project_id), sqlstate=exc.sqlstate)  # noqa: TRY400
+                log.error(
+                    "rollups.project_refused", project_id=str(project_id), sqlstate=exc.sqlstate
+                )  # noqa: TRY400
         return False
 
 

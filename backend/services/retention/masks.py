@@ -25,7 +25,9 @@ class Unfilled:
     variants: Mapping[str, Any]
 
 
-def masked_content(content: Mapping[str, Any], connector_type: str, template: Unfilled | None) -> dict[str, Any]:
+def masked_content(
+    content: Mapping[str, Any], connector_type: str, template: Unfilled | None
+) -> dict[str, Any]:
     """Return the content with variables unfilled; without a template, as many bullets as it had characters."""
     masked: dict[str, Any] = {"text": _masked(content.get("text"))}
     if content.get("subject") is not None:
@@ -37,7 +39,9 @@ def masked_content(content: Mapping[str, Any], connector_type: str, template: Un
         return masked
     channel = channel_of(channel_type(connector_type, template.connector_type))
     variant = template.variants.get(channel) or {}
-    masked["text"] = variant.get("content", template.content) if channel == SMS else template.content
+    masked["text"] = (
+        variant.get("content", template.content) if channel == SMS else template.content
+    )
     if channel == EMAIL:
         masked["subject"] = variant.get("subject") or template.subject or template.name
         if html := variant.get("html") or template.html:

@@ -59,7 +59,9 @@ class RemovalPolicy:
     before: UUID
 
 
-async def content_policies(connection: psycopg.AsyncConnection[Any], defaults: Defaults) -> list[ContentPolicy]:
+async def content_policies(
+    connection: psycopg.AsyncConnection[Any], defaults: Defaults
+) -> list[ContentPolicy]:
     cursor = await connection.execute(_CONTENT, {"default": defaults.content_days})
     policies = []
     for project_id, now, retention, days in await cursor.fetchall():
@@ -70,10 +72,13 @@ async def content_policies(connection: psycopg.AsyncConnection[Any], defaults: D
     return policies
 
 
-async def removal_policies(connection: psycopg.AsyncConnection[Any], defaults: Defaults) -> list[RemovalPolicy]:
+async def removal_policies(
+    connection: psycopg.AsyncConnection[Any], defaults: Defaults
+) -> list[RemovalPolicy]:
     cursor = await connection.execute(_REMOVAL, {"default": defaults.retention_days})
     return [
-        RemovalPolicy(project_id, _id_before(now, _days(days))) for project_id, now, days in await cursor.fetchall()
+        RemovalPolicy(project_id, _id_before(now, _days(days)))
+        for project_id, now, days in await cursor.fetchall()
     ]
 
 

@@ -61,9 +61,13 @@ CROSS JOIN LATERAL (
 ) m
 WHERE h.message_id = ANY(%(ids)s)
 """  # noqa: S608 (made of constants)
-_PUT_OFF: Final = "UPDATE content_holds SET check_at = now() + interval '1 hour' WHERE message_id = %s"
+_PUT_OFF: Final = (
+    "UPDATE content_holds SET check_at = now() + interval '1 hour' WHERE message_id = %s"
+)
 _DROP_HOLDS: Final = "DELETE FROM content_holds WHERE message_id = ANY(%s)"
-_DUE_HOLDS: Final = f"SELECT message_id FROM content_holds WHERE check_at <= now() ORDER BY check_at LIMIT {_STEP}"  # noqa: S608
+_DUE_HOLDS: Final = (
+    f"SELECT message_id FROM content_holds WHERE check_at <= now() ORDER BY check_at LIMIT {_STEP}"  # noqa: S608
+)
 
 _MOVE_CURSORS: Final = """
 INSERT INTO content_cursors (project_id, walked_to)
@@ -126,14 +130,20 @@ class Redaction:
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> int:
         """Redact all that is due; returns the number of messages."""
         policies = await content_policies(connection, self._defaults)
-        redacted = await self._look_at_holds(connection, {policy.project_id: policy for policy in policies})
+        redacted = await self._look_at_holds(
+            connection, {policy.project_id: policy for policy in policies}
+        )
         for first in range(0, len(policies), _PROJECTS_AT_ONCE):
-            redacted += await self._walk_isolated(connection, policies[first : first + _PROJECTS_AT_ONCE])
+            redacted += await self._walk_isolated(
+                connection, policies[first : first + _PROJECTS_AT_ONCE]
+            )
         if redacted:
             log.info("retention.redacted", messages=redacted)
         return redacted
 
-    async def _walk_isolated(self, connection: psycopg.AsyncConnection[Any], policies: Sequence[ContentPolicy]) -> int:
+    async def _walk_isolated(
+        self, connection: psycopg.AsyncConnection[Any], policies: Sequence[ContentPolicy]
+    ) -> int:
         """Walk through all together; where that fails, one project after the other, and through the others."""
         try:
             return await self._walk(connection, policies)
@@ -142,10 +152,18 @@ class Redaction:
                 raise
             # Not the error's text: Postgres quotes the row in it.
             name = {"project_id": str(policies[0].project_id)} if len(policies) == 1 else {}
-            log.error("retention.walk_failed", error=type(exc).__name__, projects=len(policies), **name)  # noqa: TRY400
-        return 0 if len(policies) == 1 else sum([await self._walk_isolated(connection, [one]) for one in policies])
+            log.error(
+                "retention.walk_failed", error=type(exc).__name__, projects=len(policies), **name
+            )  # noqa: TRY400
+        return (
+            0
+            if len(policies) == 1
+            else sum([await self._walk_isolated(connection, [one]) for one in policies])
+        )
 
-    async def _walk(self, connection: psycopg.AsyncConnection[Any], policies: Sequence[ContentPolicy]) -> int:
+    async def _walk(
+        self, connection: psycopg.AsyncConnection[Any], policies: Sequence[ContentPolicy]
+    ) -> int:
         """Take every project's cursor to where its policy ends."""
         redacted = 0
         left = {policy.project_id: policy for policy in policies}
@@ -184,7 +202,10 @@ class Redaction:
             await asyncio.sleep(_PAUSE_S)
 
     async def _look_at(
-        self, connection: psycopg.AsyncConnection[Any], due: Sequence[UUID], policies: dict[UUID, ContentPolicy]
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        due: Sequence[UUID],
+        policies: dict[UUID, ContentPolicy],
     ) -> int:
         async with connection.transaction():
             looked_at = await self._seen(connection, _HELD, {"ids": list(due)})
@@ -196,7 +217,10 @@ class Redaction:
             return len(done)
 
     async def _look_at_one(
-        self, connection: psycopg.AsyncConnection[Any], message_id: UUID, policies: dict[UUID, ContentPolicy]
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        message_id: UUID,
+        policies: dict[UUID, ContentPolicy],
     ) -> int:
         """One message that cannot be redacted is looked at again in an hour; the others are not kept waiting."""
         try:
@@ -205,18 +229,26 @@ class Redaction:
             if is_outage(exc):
                 raise
             # Not the error's text: Postgres quotes the row in it.
-            log.error("retention.not_redacted", message_id=str(message_id), error=type(exc).__name__)  # noqa: TRY400
+            log.error(
+                "retention.not_redacted", message_id=str(message_id), error=type(exc).__name__
+            )  # noqa: TRY400
             await connection.execute(_PUT_OFF, (message_id,))
             return 0
 
     async def _seen(
-        self, connection: psycopg.AsyncConnection[Any], query: str, parameters: dict[str, Any] | None = None
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        query: str,
+        parameters: dict[str, Any] | None = None,
     ) -> list[_Seen]:
         cursor = await connection.execute(query, parameters)
         return [_Seen(*row) for row in await cursor.fetchall()]
 
     async def _settle(
-        self, connection: psycopg.AsyncConnection[Any], seen: Sequence[_Seen], policies: dict[UUID, ContentPolicy]
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        seen: Sequence[_Seen],
+        policies: dict[UUID, ContentPolicy],
     ) -> set[UUID]:
         """Redact what is done and hold the rest; returns what was redacted."""
         redacted: set[UUID] = set()
@@ -227,7 +259,9 @@ class Redaction:
             rows = [_redacted(one, policies[one.project_id].mode, templates) for one in done]
             await lock_messages(connection, [one.id for one in done])
             parameters = {"rows": orjson.dumps(rows).decode(), **_range(one.id for one in done)}
-            redacted = {row[0] for row in await (await connection.execute(_REDACT, parameters)).fetchall()}
+            redacted = {
+                row[0] for row in await (await connection.execute(_REDACT, parameters)).fetchall()
+            }
         held = [one.id for one in seen if one.id not in redacted]
         if held:
             await connection.execute(_HOLD, {"ids": held, **_range(held)})
@@ -243,7 +277,10 @@ class Redaction:
         }
         if not wanted:
             return {}
-        parameters = ([template_id for template_id, _ in wanted], [version for _, version in wanted])
+        parameters = (
+            [template_id for template_id, _ in wanted],
+            [version for _, version in wanted],
+        )
         cursor = await connection.execute(_TEMPLATES, parameters)
         return {(row[0], row[1]): Unfilled(*row[2:]) for row in await cursor.fetchall()}
 
@@ -254,7 +291,9 @@ def _redacted(one: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled]
     try:
         return _masked(one, templates)
     except Exception as exc:  # noqa: BLE001 (what cannot be masked must go all the same)
-        log.warning("retention.content_unreadable", message_id=str(one.id), error=type(exc).__name__)
+        log.warning(
+            "retention.content_unreadable", message_id=str(one.id), error=type(exc).__name__
+        )
         return {"id": one.id, "content": {}, "recipient": None}
 
 
@@ -262,7 +301,11 @@ def _masked(one: _Seen, templates: dict[tuple[UUID, int], Unfilled]) -> dict[str
     template = None
     if one.template_id is not None and one.template_version is not None:
         template = templates.get((one.template_id, one.template_version))
-    return {"id": one.id, "content": masked_content(one.content, one.connector_type, template), "recipient": None}
+    return {
+        "id": one.id,
+        "content": masked_content(one.content, one.connector_type, template),
+        "recipient": None,
+    }
 
 
 def _range(ids: Iterable[UUID]) -> dict[str, UUID]:

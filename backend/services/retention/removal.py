@@ -21,7 +21,12 @@ from psycopg import sql
 from backend.models.partitions import first_id, month_start
 from backend.outages import is_outage
 from backend.services.retention.locking import lock_messages
-from backend.services.retention.policies import SETTLED_AFTER, Defaults, RemovalPolicy, removal_policies
+from backend.services.retention.policies import (
+    SETTLED_AFTER,
+    Defaults,
+    RemovalPolicy,
+    removal_policies,
+)
 
 log = structlog.get_logger()
 _T = TypeVar("_T")
@@ -49,7 +54,9 @@ WITH RECURSIVE owners AS (
 SELECT project_id FROM owners
 """
 _FORGET_DEAD: Final = "DELETE FROM dead_letters WHERE message_id >= %s AND message_id < %s"
-_IS_ALIVE: Final = "SELECT EXISTS (SELECT FROM send_queue WHERE message_id >= %s AND message_id < %s)"
+_IS_ALIVE: Final = (
+    "SELECT EXISTS (SELECT FROM send_queue WHERE message_id >= %s AND message_id < %s)"
+)
 # As the trigger on DELETE counts (migration 0013).
 _COUNT: Final = """
 INSERT INTO rollup_deltas (project_id, slot, connector_id, connector_type, mode, measure, value, messages, last_at)
@@ -128,14 +135,21 @@ class Removal:
         if not policies:
             return 0
         for partition in await self._past(connection, "messages"):
-            await self._isolated(self._drop_messages(connection, partition, policies), partition=partition.name)
+            await self._isolated(
+                self._drop_messages(connection, partition, policies), partition=partition.name
+            )
         for policy in policies:
             removed += (
-                await self._isolated(self._remove_rows(connection, policy), project_id=str(policy.project_id)) or 0
+                await self._isolated(
+                    self._remove_rows(connection, policy), project_id=str(policy.project_id)
+                )
+                or 0
             )
         for parent in ("attempts", "events"):
             for partition in await self._past(connection, parent):
-                await self._isolated(self._drop_details(connection, partition), partition=partition.name)
+                await self._isolated(
+                    self._drop_details(connection, partition), partition=partition.name
+                )
         await self._forget_refs(connection)
         if removed:
             log.info("retention.removed", messages=removed)
@@ -151,7 +165,9 @@ class Removal:
             log.exception("retention.removal_failed", **of)
             return None
 
-    async def _past(self, connection: psycopg.AsyncConnection[Any], parent: str) -> list[_Partition]:
+    async def _past(
+        self, connection: psycopg.AsyncConnection[Any], parent: str
+    ) -> list[_Partition]:
         """Return the partitions that nothing is inserted into any more, oldest first."""
         cursor = await connection.execute("SELECT now()")
         row = await cursor.fetchone()
@@ -167,31 +183,46 @@ class Removal:
         return past
 
     async def _drop_messages(
-        self, connection: psycopg.AsyncConnection[Any], partition: _Partition, policies: Sequence[RemovalPolicy]
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        partition: _Partition,
+        policies: Sequence[RemovalPolicy],
     ) -> None:
         expired = {policy.project_id for policy in policies if policy.before >= partition.high}
         owners = await connection.execute(sql.SQL(_OWNERS).format(table=partition.table))
-        if any(row[0] not in expired for row in await owners.fetchall()) or await _is_alive(connection, partition):
+        if any(row[0] not in expired for row in await owners.fetchall()) or await _is_alive(
+            connection, partition
+        ):
             return
         try:
             async with connection.transaction():
                 await connection.execute(_PATIENCE)
                 # Nobody changes a row of it while they are counted; then nobody reads one either.
-                await connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(partition.table))
+                await connection.execute(
+                    sql.SQL("LOCK TABLE {} IN SHARE MODE").format(partition.table)
+                )
                 counted = await connection.execute(sql.SQL(_COUNT).format(table=partition.table))
-                await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(partition.table))
+                await connection.execute(
+                    sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(partition.table)
+                )
                 # Something may have been put back into the queue before the lock.
                 if await _is_alive(connection, partition):
                     raise psycopg.Rollback
                 await connection.execute(sql.SQL("DROP TABLE {}").format(partition.table))
                 await connection.execute(_FORGET_DEAD, (partition.low, partition.high))
-                log.info("retention.partition_dropped", partition=partition.name, counts=counted.rowcount)
+                log.info(
+                    "retention.partition_dropped", partition=partition.name, counts=counted.rowcount
+                )
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             log.info("retention.partition_busy", partition=partition.name)
 
-    async def _drop_details(self, connection: psycopg.AsyncConnection[Any], partition: _Partition) -> None:
+    async def _drop_details(
+        self, connection: psycopg.AsyncConnection[Any], partition: _Partition
+    ) -> None:
         """Drop a partition of attempts or events when no message is left that has a row in it."""
-        cursor = await connection.execute(sql.SQL(_IS_NEEDED).format(table=partition.table), (partition.high,))
+        cursor = await connection.execute(
+            sql.SQL(_IS_NEEDED).format(table=partition.table), (partition.high,)
+        )
         row = await cursor.fetchone()
         if row is None or row[0]:
             return
@@ -203,7 +234,9 @@ class Removal:
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             log.info("retention.partition_busy", partition=partition.name)
 
-    async def _remove_rows(self, connection: psycopg.AsyncConnection[Any], policy: RemovalPolicy) -> int:
+    async def _remove_rows(
+        self, connection: psycopg.AsyncConnection[Any], policy: RemovalPolicy
+    ) -> int:
         removed = 0
         after = _NOWHERE
         while True:

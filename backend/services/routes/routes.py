@@ -48,15 +48,21 @@ async def create_route(
     """Raises RouteNameTaken, ValidationFailed, InvalidConnectorType or ConnectorNotFound."""
     await _check_name(session, project_id, new.name)
     steps = await _checked_steps(session, project_id, new.steps)
-    route = Route(project_id=project_id, name=new.name, steps=steps, fallback_after_s=new.fallback_after_s)
+    route = Route(
+        project_id=project_id, name=new.name, steps=steps, fallback_after_s=new.fallback_after_s
+    )
     session.add(route)
     await _record(session, actor, route, "route.created", after=_audited(route))
     return route
 
 
-async def page_of_routes(session: AsyncSession, *, project_id: UUID, page: PageRequest) -> Page[Route]:
+async def page_of_routes(
+    session: AsyncSession, *, project_id: UUID, page: PageRequest
+) -> Page[Route]:
     """Newest first."""
-    query = select(Route).where(col(Route.project_id) == project_id, col(Route.deleted_at).is_(None))
+    query = select(Route).where(
+        col(Route.project_id) == project_id, col(Route.deleted_at).is_(None)
+    )
     return await fetch_page(session, query, Route.id, page)
 
 
@@ -112,7 +118,9 @@ async def _check_name(session: AsyncSession, project_id: UUID, name: str) -> Non
         raise RouteNameTaken(message, errors=[FieldError("name", RouteNameTaken.code, message)])
 
 
-async def _checked_steps(session: AsyncSession, project_id: UUID, steps: Sequence[Step]) -> list[dict[str, str]]:
+async def _checked_steps(
+    session: AsyncSession, project_id: UUID, steps: Sequence[Step]
+) -> list[dict[str, str]]:
     """Return the steps as they are stored."""
     checked: list[dict[str, str]] = []
     for index, step in enumerate(steps):
@@ -123,7 +131,8 @@ async def _checked_steps(session: AsyncSession, project_id: UUID, steps: Sequenc
             name = ids.encode(ids.CONNECTOR, UUID(step["connectorId"]))
             message = f"There is no connector '{name}' in this project."
             raise ConnectorNotFound(
-                message, errors=[FieldError(f"{place}.connectorId", ConnectorNotFound.code, message)]
+                message,
+                errors=[FieldError(f"{place}.connectorId", ConnectorNotFound.code, message)],
             )
         if step in checked:
             message = f"Step {index + 1} repeats an earlier one. Leave out one of them."
@@ -138,11 +147,19 @@ def _audited(route: Route) -> dict[str, Any]:
 
 
 def _readable(step: Step) -> str:
-    return step["channel"] if "channel" in step else ids.encode(ids.CONNECTOR, UUID(step["connectorId"]))
+    return (
+        step["channel"]
+        if "channel" in step
+        else ids.encode(ids.CONNECTOR, UUID(step["connectorId"]))
+    )
 
 
 async def _record(
-    session: AsyncSession, actor: UserPrincipal | None, route: Route, action: str, **sides: dict[str, Any]
+    session: AsyncSession,
+    actor: UserPrincipal | None,
+    route: Route,
+    action: str,
+    **sides: dict[str, Any],
 ) -> None:
     audit.record(session, actor, action, project_id=route.project_id, subject_id=route.id, **sides)
     await session.flush()

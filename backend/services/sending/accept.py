@@ -30,7 +30,11 @@ class Accepted:
 
 
 async def accept_message(
-    platform: Platform, caller: Caller, request: SendRequest, *, idempotency: IdempotencyKey | None = None
+    platform: Platform,
+    caller: Caller,
+    request: SendRequest,
+    *,
+    idempotency: IdempotencyKey | None = None,
 ) -> Accepted:
     """Return once the message is committed. It has its own transaction: see writer.py.
 
@@ -38,7 +42,10 @@ async def accept_message(
     original answer even when the template or connector has gone since.
     """
     return await accept(
-        platform, caller, lambda: prepare_message(platform, caller, request, idempotency), idempotency=idempotency
+        platform,
+        caller,
+        lambda: prepare_message(platform, caller, request, idempotency),
+        idempotency=idempotency,
     )
 
 

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 _CANCELABLE: Final = (Status.SCHEDULED, Status.QUEUED)
 
 
-async def cancel_message(session: AsyncSession, *, project_id: UUID, message_id: UUID, mode: str | None = None) -> None:
+async def cancel_message(
+    session: AsyncSession, *, project_id: UUID, message_id: UUID, mode: str | None = None
+) -> None:
     """Keep a message from being sent, as long as no worker has claimed it. `mode`: the only one to be touched.
 
     The lock on its queue row is the one a claim takes (SKIP LOCKED), so that never both happen.
@@ -66,7 +68,8 @@ async def cancel_message(session: AsyncSession, *, project_id: UUID, message_id:
     if not canceled:
         status = await _shown_status(session, message)
         raise MessageNotCancelable(
-            f"The message is '{status}'; only a message that waits can be canceled.", details={"status": status}
+            f"The message is '{status}'; only a message that waits can be canceled.",
+            details={"status": status},
         )
     await connection.execute(delete(SendQueueRow).where(col(SendQueueRow.message_id) == message_id))
     session.add(
@@ -82,7 +85,11 @@ async def cancel_message(session: AsyncSession, *, project_id: UUID, message_id:
 
 
 async def resend_message(
-    platform: Platform, caller: Caller, *, message_id: UUID, idempotency: IdempotencyKey | None = None
+    platform: Platform,
+    caller: Caller,
+    *,
+    message_id: UUID,
+    idempotency: IdempotencyKey | None = None,
 ) -> Accepted:
     """Accept a new message with the content, recipient and connector of one that has come to its end.
 
@@ -129,11 +136,15 @@ async def repetition(
         new = replace(_repeated(message, caller, idempotency), connector_id=connector.id)
     else:
         steps = await first_usable(platform, caller.project_id, message.route["steps"])
-        new = _rerouted(_repeated(message, caller, idempotency), steps, message.route["fallbackAfterS"])
+        new = _rerouted(
+            _repeated(message, caller, idempotency), steps, message.route["fallbackAfterS"]
+        )
     return await put_off(platform, caller, new)
 
 
-async def _connector(platform: Platform, message: Message, *, replaces_gone: bool) -> CatalogConnector:
+async def _connector(
+    platform: Platform, message: Message, *, replaces_gone: bool
+) -> CatalogConnector:
     try:
         return await platform.catalog.connector(message.project_id, message.connector_id)
     except ConnectorNotFound:
@@ -168,10 +179,16 @@ def _repeated(message: Message, caller: Caller, idempotency: IdempotencyKey | No
     )
 
 
-def _rerouted(message: NewMessage, steps: Sequence[Mapping[str, Any]], fallback_after_s: float | None) -> NewMessage:
+def _rerouted(
+    message: NewMessage, steps: Sequence[Mapping[str, Any]], fallback_after_s: float | None
+) -> NewMessage:
     """From the first way again, whichever the earlier message ended on."""
     first = steps[0]
-    own = {"connector_type": first["connectorType"], "recipient": first["recipient"], "content": first["content"]}
+    own = {
+        "connector_type": first["connectorType"],
+        "recipient": first["recipient"],
+        "content": first["content"],
+    }
     route = {"steps": steps, "fallbackAfterS": fallback_after_s} if len(steps) > 1 else None
     columns = {**message.columns, **own, "route": route}
     return replace(message, connector_id=UUID(first["connectorId"]), columns=columns)
@@ -182,7 +199,9 @@ async def mode_of(session: AsyncSession, *, project_id: UUID, message_id: UUID) 
     return (await _message(session, project_id, message_id, None)).mode
 
 
-async def _message(session: AsyncSession, project_id: UUID, message_id: UUID, mode: str | None) -> Message:
+async def _message(
+    session: AsyncSession, project_id: UUID, message_id: UUID, mode: str | None
+) -> Message:
     message = await Message.find(session, project_id, message_id)
     if message is None or (mode is not None and message.mode != mode):
         raise MessageNotFound
@@ -198,4 +217,8 @@ async def _shown_status(session: AsyncSession, message: Message) -> str:
         .where(col(Message.id) == message.id)
     )
     status, state = stored.one()
-    return Status.SENDING.value if state is not None and state <= IN_FLIGHT and state != DUE else str(status)
+    return (
+        Status.SENDING.value
+        if state is not None and state <= IN_FLIGHT and state != DUE
+        else str(status)
+    )

@@ -34,9 +34,14 @@ async def accept_batch(
     """
     keys = [_item_key(idempotency, index) for index in range(len(requests))]
     if idempotency is not None:
-        await platform.writer.check_keys(caller.project_id, [key for key in keys if key is not None])
+        await platform.writer.check_keys(
+            caller.project_id, [key for key in keys if key is not None]
+        )
     results = await asyncio.gather(
-        *(_accept_one(platform, caller, request, key) for request, key in zip(requests, keys, strict=True))
+        *(
+            _accept_one(platform, caller, request, key)
+            for request, key in zip(requests, keys, strict=True)
+        )
     )
     errors = [result for result in results if isinstance(result, AppError)]
     if len(errors) == len(results) and all(error.status in {429, 503} for error in errors):
@@ -48,7 +53,10 @@ async def accept_batch(
 
 
 async def _accept_one(
-    platform: Platform, caller: Caller, request: Callable[[], SendRequest], idempotency: IdempotencyKey | None
+    platform: Platform,
+    caller: Caller,
+    request: Callable[[], SendRequest],
+    idempotency: IdempotencyKey | None,
 ) -> Accepted | AppError:
     try:
         return await accept_message(platform, caller, request(), idempotency=idempotency)
@@ -59,5 +67,9 @@ async def _accept_one(
 def _item_key(batch: IdempotencyKey | None, index: int) -> IdempotencyKey | None:
     if batch is None:
         return None
-    name = batch.key if len(batch.key) <= _LONGEST_KEY else hashlib.sha256(batch.key.encode()).hexdigest()
+    name = (
+        batch.key
+        if len(batch.key) <= _LONGEST_KEY
+        else hashlib.sha256(batch.key.encode()).hexdigest()
+    )
     return IdempotencyKey(batch.route, f"{name}#{index}", batch.request_hash)

@@ -133,7 +133,9 @@ class Catalog:
         if not token:
             raise MissingApiKey
         if not token.startswith(_KEY_PREFIXES):
-            raise InvalidApiKey("API key is invalid: it starts with sk_live_, sk_test_, pk_live_ or pk_test_.")
+            raise InvalidApiKey(
+                "API key is invalid: it starts with sk_live_, sk_test_, pk_live_ or pk_test_."
+            )
         key = self._keys.peek(token) or await self._keys.get(token)
         if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
             raise ApiKeyExpired(
@@ -253,8 +255,12 @@ class Catalog:
             else:
                 route = await Route.find_named(session, project_id, name)
         if route is None:
-            raise RouteNotFound(f"There is no route '{name[:100]}' in this project; save it, or name another.")
-        return CatalogRoute(route.id, project_id, route.name, tuple(route.steps), route.fallback_after_s)
+            raise RouteNotFound(
+                f"There is no route '{name[:100]}' in this project; save it, or name another."
+            )
+        return CatalogRoute(
+            route.id, project_id, route.name, tuple(route.steps), route.fallback_after_s
+        )
 
     async def _load_project(self, project_id: UUID) -> CatalogProject:
         async with self._database.session() as session:

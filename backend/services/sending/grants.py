@@ -34,7 +34,8 @@ _LONGEST_VALUE_CHARS: Final = 200
 # A link in disguise is one that a phone makes of it: bare domains too. A domain's dot may be an ideographic full stop,
 # which also ends sentences: there only what looks like a Latin domain counts.
 _LINK: Final = re.compile(
-    r"://|\bwww[.\u3002]|[^\s.@/]\.[^\W\d_]{2,24}\b|[^\s.@/]\u3002(?:[a-z]{2,24}|xn--[a-z0-9-]{1,59})\b", re.IGNORECASE
+    r"://|\bwww[.\u3002]|[^\s.@/]\.[^\W\d_]{2,24}\b|[^\s.@/]\u3002(?:[a-z]{2,24}|xn--[a-z0-9-]{1,59})\b",
+    re.IGNORECASE,
 )
 _UNSEEN: Final = frozenset({"Cf", "Mn", "Me", "Mc"})
 
@@ -52,15 +53,20 @@ class Grant:
         """Tell whether it may go to `recipient`; both in their channel's form, `granted` None: by its hash."""
         if granted is not None:
             return hmac.compare_digest(recipient.encode(), granted.encode())
-        return self.to_hash is not None and hmac.compare_digest(recipient_hash(recipient), self.to_hash)
+        return self.to_hash is not None and hmac.compare_digest(
+            recipient_hash(recipient), self.to_hash
+        )
 
 
-async def redeem(platform: Platform, caller: Caller, request: SendRequest, token: str) -> SendRequest:
+async def redeem(
+    platform: Platform, caller: Caller, request: SendRequest, token: str
+) -> SendRequest:
     """Return the request as its send token allows it, with a grant. Raises SendBlocked or BadRequest."""
     if caller.key is None or caller.key.kind != "publishable":
         remedy = 'Leave out "sendToken": a secret key needs none.'
         raise BadRequest(
-            "A send token goes with a publishable key.", errors=[FieldError("sendToken", "VALIDATION_ERROR", remedy)]
+            "A send token goes with a publishable key.",
+            errors=[FieldError("sendToken", "VALIDATION_ERROR", remedy)],
         )
     claims = await _claims(platform, caller, token)
     if claims.origin is not None and claims.origin.lower() != (caller.origin or "").lower():
@@ -70,7 +76,10 @@ async def redeem(platform: Platform, caller: Caller, request: SendRequest, token
     if template_id is None or request.template_id not in {None, template_id}:
         raise SendBlocked("The send token is for another template.")
     connector_id = _connector_id(claims)
-    if request.connector_id not in {None, connector_id} or request.connector_type not in {None, claims.connector}:
+    if request.connector_id not in {None, connector_id} or request.connector_type not in {
+        None,
+        claims.connector,
+    }:
         raise SendBlocked("The send token is for another connector; leave it out of the request.")
     return replace(
         request,
@@ -88,11 +97,17 @@ async def _claims(platform: Platform, caller: Caller, token: str) -> Claims:
     signer = await _signer(platform, caller, kid)
     now = datetime.now(UTC)
     if signer.expires_at is not None and signer.expires_at <= now:
-        raise SendBlocked(f"The send token was made with the API key '{signer.name}', which has expired.")
+        raise SendBlocked(
+            f"The send token was made with the API key '{signer.name}', which has expired."
+        )
     if signer.mode != caller.mode:
-        raise SendBlocked(f"The send token was made with a {signer.mode} key, and this is a {caller.mode} key.")
+        raise SendBlocked(
+            f"The send token was made with a {signer.mode} key, and this is a {caller.mode} key."
+        )
     if "messages:send" not in signer.scopes:
-        raise SendBlocked(f"The send token was made with the API key '{signer.name}', which may not send.")
+        raise SendBlocked(
+            f"The send token was made with the API key '{signer.name}', which may not send."
+        )
     claims = read(token, _secret(platform, kid, signer), now=now)
     if (claims.to is None) == (claims.to_hash is None):
         raise SendBlocked("The send token must name its recipient: 'to', or 'toHash'.")
@@ -115,7 +130,9 @@ def _secret(platform: Platform, kid: str, signer: Signer) -> bytes:
         return bytes.fromhex(platform.vault.decrypt(signer.secret_encrypted, context=kid))
     except DecryptionFailed as exc:
         log.error("send_token.undecryptable", key_id=str(signer.key_id), reason=str(exc))  # noqa: TRY400
-        raise SendBlocked(f"Tokens of the API key '{signer.name}' cannot be checked; regenerate the key.") from exc
+        raise SendBlocked(
+            f"Tokens of the API key '{signer.name}' cannot be checked; regenerate the key."
+        ) from exc
 
 
 def _connector_id(claims: Claims) -> UUID | None:
@@ -123,17 +140,23 @@ def _connector_id(claims: Claims) -> UUID | None:
         return None
     connector_id = ids.decode(ids.CONNECTOR, claims.connector_id)
     if connector_id is None or claims.connector is not None:
-        raise SendBlocked("The send token must name its connector by one of 'connectorId' and 'connector'.")
+        raise SendBlocked(
+            "The send token must name its connector by one of 'connectorId' and 'connector'."
+        )
     return connector_id
 
 
 def _check_fields(request: SendRequest) -> None:
     """Fail closed: what a send learns to take later is not for pages until it stands above."""
     named = [
-        one.name for one in fields(request) if one.name not in _FOR_PAGES and getattr(request, one.name) != one.default
+        one.name
+        for one in fields(request)
+        if one.name not in _FOR_PAGES and getattr(request, one.name) != one.default
     ]
     if named:
-        raise SendBlocked(f"With a send token a page says recipient and variables only, not: {', '.join(named)}.")
+        raise SendBlocked(
+            f"With a send token a page says recipient and variables only, not: {', '.join(named)}."
+        )
 
 
 def _variables(own: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +169,9 @@ def _variables(own: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, A
         raise ValidationFailed(errors=errors)
     changed = [name for name, value in own.items() if name in locked and value != locked[name]]
     if changed:
-        raise SendBlocked(f"The send token locks the variable '{changed[0][:64]}'; leave it out of the request.")
+        raise SendBlocked(
+            f"The send token locks the variable '{changed[0][:64]}'; leave it out of the request."
+        )
     return {**own, **locked}
 
 
@@ -154,7 +179,11 @@ def _as_domains_are_read(text: str) -> str:
     """Return the text in the form that names of hosts are looked up in: wide letters plain, unseen ones left out."""
     if text.isascii():
         return text
-    shown = "".join(one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) not in _UNSEEN)
+    shown = "".join(
+        one
+        for one in unicodedata.normalize("NFKC", text)
+        if unicodedata.category(one) not in _UNSEEN
+    )
     return unicodedata.normalize("NFKC", shown)
 
 
@@ -164,9 +193,7 @@ def _problem(name: str, value: Any) -> str | None:
     if isinstance(value, dict | list):
         return f"A page sets the variable '{name}' to a text, a number or a boolean; for more, {remedy}."
     if isinstance(value, str) and len(value) > _LONGEST_VALUE_CHARS:
-        return (
-            f"The variable '{name}' has {len(value)} characters, a page may send {_LONGEST_VALUE_CHARS}; or {remedy}."
-        )
+        return f"The variable '{name}' has {len(value)} characters, a page may send {_LONGEST_VALUE_CHARS}; or {remedy}."
     if isinstance(value, str) and _LINK.search(_as_domains_are_read(value)):
         return f"The variable '{name}' holds a link or an address, which a page may not send; {remedy}."
     return None

@@ -16,7 +16,13 @@ from backend.services.accounts.origins import InvalidOrigin, normalised_origin
 from backend.services.rendering.variables import check_variables
 from backend.services.sending.prepare import SIGNED, SendRequest
 from backend.services.sending.recipients import normalised_recipient
-from backend.services.sending.send_tokens import LONGEST_CHARS, SignedToken, SigningSecret, sign, signing_secret
+from backend.services.sending.send_tokens import (
+    LONGEST_CHARS,
+    SignedToken,
+    SigningSecret,
+    sign,
+    signing_secret,
+)
 from backend.services.sending.ways import find_ways
 
 if TYPE_CHECKING:
@@ -39,7 +45,9 @@ class NewToken:
     life_s: int = 300
 
 
-async def create_send_token(platform: Platform, caller: Caller, key_text: str, new: NewToken) -> SignedToken:
+async def create_send_token(
+    platform: Platform, caller: Caller, key_text: str, new: NewToken
+) -> SignedToken:
     """Return a token signed as the holder of `key_text` could. Raises what a send of it would be refused for."""
     template = await _template(platform, caller, new)
     request = SendRequest(to="", connector_id=new.connector_id, connector_type=new.connector_type)
@@ -48,7 +56,9 @@ async def create_send_token(platform: Platform, caller: Caller, key_text: str, n
         "templateId": ids.encode(ids.TEMPLATE, template.id),
         "to": normalised_recipient(connector.type, new.to) if new.to is not None else None,
         "toHash": new.to_hash,
-        "connectorId": ids.encode(ids.CONNECTOR, new.connector_id) if new.connector_id is not None else None,
+        "connectorId": ids.encode(ids.CONNECTOR, new.connector_id)
+        if new.connector_id is not None
+        else None,
         "connector": new.connector_type,
         "variables": dict(new.variables) if new.variables else None,
         "origin": _origin(new.origin),
@@ -65,9 +75,13 @@ async def create_send_token(platform: Platform, caller: Caller, key_text: str, n
 async def _template(platform: Platform, caller: Caller, new: NewToken) -> TemplateSource:
     template = await platform.catalog.template(caller.project_id, new.template_id)
     if not template.is_active:
-        raise TemplateNotActive(f"Template '{template.name}' is not active; activate it to send it.")
+        raise TemplateNotActive(
+            f"Template '{template.name}' is not active; activate it to send it."
+        )
     if template.access != SIGNED:
-        remedy = f"Set the template's access to '{SIGNED}', so that a web page may send it with a token."
+        remedy = (
+            f"Set the template's access to '{SIGNED}', so that a web page may send it with a token."
+        )
         raise BadRequest(
             f"Template '{template.name}' has the access '{template.access}'. {remedy}",
             errors=[FieldError("templateId", "VALIDATION_ERROR", remedy)],

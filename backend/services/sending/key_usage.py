@@ -68,7 +68,10 @@ class KeyUsage:
             return
         counts, self._counts = self._counts, {}
         now = datetime.now(UTC)
-        rows = [{"id": key, "used_at": now, "total": one.total, "failed": one.failed} for key, one in counts.items()]
+        rows = [
+            {"id": key, "used_at": now, "total": one.total, "failed": one.failed}
+            for key, one in counts.items()
+        ]
         try:
             async with self._pool.connection() as connection:
                 await connection.execute(_ADD, (orjson.dumps(rows).decode(),))

@@ -162,19 +162,27 @@ def _check_content(caller: Caller, request: SendRequest, template: TemplateSourc
         if not request.text:
             raise ValidationFailed(
                 errors=[
-                    FieldError("templateId", "MISSING_REQUIRED_FIELD", 'Name a "templateId", or write a "message".')
+                    FieldError(
+                        "templateId",
+                        "MISSING_REQUIRED_FIELD",
+                        'Name a "templateId", or write a "message".',
+                    )
                 ]
             )
         return
     if not template.is_active:
-        raise TemplateNotActive(f"Template '{template.name}' is not active; activate it to send it.")
+        raise TemplateNotActive(
+            f"Template '{template.name}' is not active; activate it to send it."
+        )
     if is_publishable and (template.access != SIGNED or request.grant is None):
         remedy = (
             'send a "sendToken" of your backend with it'
             if template.access == SIGNED
             else "only a secret key may send it"
         )
-        raise SendBlocked(f"Template '{template.name}' has the access '{template.access}': {remedy}.")
+        raise SendBlocked(
+            f"Template '{template.name}' has the access '{template.access}': {remedy}."
+        )
 
 
 def _plain_text(connector_type: str, request: SendRequest) -> Rendered:
@@ -211,7 +219,9 @@ def _check_subject(subject: str) -> None:
         raise ValidationFailed(errors=[FieldError("subject", "VALIDATION_ERROR", problem)])
 
 
-def _columns(caller: Caller, request: SendRequest, composed: Composed, first: Way, recipient: str) -> dict[str, Any]:
+def _columns(
+    caller: Caller, request: SendRequest, composed: Composed, first: Way, recipient: str
+) -> dict[str, Any]:
     template, connector_type = composed.template, first.connector.type
     return {
         "key_id": caller.key.id if caller.key is not None else None,

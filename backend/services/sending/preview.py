@@ -34,10 +34,14 @@ class MessagePreview:
     fallbacks: list[MessagePreview] = field(default_factory=list)
 
 
-async def preview_message(platform: Platform, caller: Caller, request: SendRequest) -> MessagePreview:
+async def preview_message(
+    platform: Platform, caller: Caller, request: SendRequest
+) -> MessagePreview:
     """Raises what a send of this request would raise, limits aside. An empty `to` is not checked."""
     composed = await compose(platform, caller, request)
-    first, *others = [_preview(way, composed.rendered[way.connector.type]) for way in composed.ways.steps]
+    first, *others = [
+        _preview(way, composed.rendered[way.connector.type]) for way in composed.ways.steps
+    ]
     first.fallbacks.extend(others)
     return first
 

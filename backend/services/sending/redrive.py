@@ -69,22 +69,33 @@ async def redrive_many(platform: Platform, caller: Caller, message_ids: Sequence
     """
     async with platform.database.session() as session:
         found = await _find(session, caller.project_id, message_ids, mode_of(caller))
-    outcomes = await asyncio.gather(*(_redrive(platform, caller, found[one]) for one in message_ids))
+    outcomes = await asyncio.gather(
+        *(_redrive(platform, caller, found[one]) for one in message_ids)
+    )
     if outcomes and all(_is_passing(outcome) for outcome in outcomes):
         raise next(outcome for outcome in outcomes if isinstance(outcome, AppError))
     return Redrive([Redriven(*pair) for pair in zip(message_ids, outcomes, strict=True)])
 
 
 async def redrive_matching(
-    platform: Platform, caller: Caller, filters: DeadLetterFilter, *, after: UUID | None = None, limit: int
+    platform: Platform,
+    caller: Caller,
+    filters: DeadLetterFilter,
+    *,
+    after: UUID | None = None,
+    limit: int,
 ) -> Redrive:
     """Redrive up to `limit` of those that match, the oldest first, beginning behind `after`. Raises as redrive_many."""
     async with platform.database.session() as session:
-        message_ids = await _matching(session, caller.project_id, filters, after=after, limit=limit + 1)
+        message_ids = await _matching(
+            session, caller.project_id, filters, after=after, limit=limit + 1
+        )
     chosen = message_ids[:limit]
     done = await redrive_many(platform, caller, chosen)
     # What only had to wait is not passed over.
-    looked_at = next((place for place, one in enumerate(done.results) if _is_passing(one.outcome)), len(chosen))
+    looked_at = next(
+        (place for place, one in enumerate(done.results) if _is_passing(one.outcome)), len(chosen)
+    )
     if looked_at < len(message_ids):
         return replace(done, next_cursor=chosen[looked_at - 1] if looked_at else after)
     return done
@@ -98,13 +109,17 @@ async def discard_many(
         col(DeadLetter.project_id) == project_id, col(DeadLetter.message_id).in_(message_ids)
     )
     if mode is not None:
-        of_mode = select(col(Message.id)).where(col(Message.id).in_(message_ids), col(Message.mode) == mode)
+        of_mode = select(col(Message.id)).where(
+            col(Message.id).in_(message_ids), col(Message.mode) == mode
+        )
         wanted = wanted.where(col(DeadLetter.message_id).in_(of_mode))
     connection = await session.connection()
     return (await connection.execute(wanted)).rowcount
 
 
-async def discard_one(session: AsyncSession, *, project_id: UUID, message_id: UUID, mode: str | None = None) -> None:
+async def discard_one(
+    session: AsyncSession, *, project_id: UUID, message_id: UUID, mode: str | None = None
+) -> None:
     """Raises MessageNotFound or NotADeadLetter."""
     found = (await _find(session, project_id, [message_id], mode))[message_id]
     if isinstance(found, AppError):
@@ -112,17 +127,25 @@ async def discard_one(session: AsyncSession, *, project_id: UUID, message_id: UU
     await discard_many(session, project_id=project_id, message_ids=[message_id])
 
 
-async def discard_matching(session: AsyncSession, *, project_id: UUID, filters: DeadLetterFilter) -> int:
+async def discard_matching(
+    session: AsyncSession, *, project_id: UUID, filters: DeadLetterFilter
+) -> int:
     """Discard up to MOST_DISCARDED of those that match, the oldest first; returns how many."""
     message_ids = await _matching(session, project_id, filters, limit=MOST_DISCARDED)
     return await discard_many(session, project_id=project_id, message_ids=message_ids)
 
 
-async def _redrive(platform: Platform, caller: Caller, found: Message | AppError) -> Accepted | AppError:
+async def _redrive(
+    platform: Platform, caller: Caller, found: Message | AppError
+) -> Accepted | AppError:
     if isinstance(found, AppError):
         return found
     # A person's test messages cost nothing, whatever else is redriven with them.
-    own = caller if caller.key is not None else replace(caller, mode="test" if found.mode == "test" else "live")
+    own = (
+        caller
+        if caller.key is not None
+        else replace(caller, mode="test" if found.mode == "test" else "live")
+    )
 
     async def repeat() -> NewMessage:
         return replace(await repetition(platform, own, found, replaces_gone=True), redrives=True)
@@ -142,7 +165,9 @@ async def _find(
         col(DeadLetter.project_id) == project_id, col(DeadLetter.message_id).in_(message_ids)
     )
     dead = set((await connection.execute(query)).scalars())
-    messages = select(Message).where(col(Message.project_id) == project_id, col(Message.id).in_(message_ids))
+    messages = select(Message).where(
+        col(Message.project_id) == project_id, col(Message.id).in_(message_ids)
+    )
     known = {message.id: message for message in await session.exec(messages)}
     found: dict[UUID, Message | AppError] = {}
     for message_id in message_ids:
@@ -161,14 +186,23 @@ async def _find(
 
 
 async def _matching(
-    session: AsyncSession, project_id: UUID, filters: DeadLetterFilter, *, limit: int, after: UUID | None = None
+    session: AsyncSession,
+    project_id: UUID,
+    filters: DeadLetterFilter,
+    *,
+    limit: int,
+    after: UUID | None = None,
 ) -> list[UUID]:
     query = select_dead(project_id, filters)
     if after is not None:
         query = query.where(col(DeadLetter.message_id) > after)
     query = query.with_only_columns(col(DeadLetter.message_id), maintain_column_froms=True)
     connection = await session.connection()
-    return list((await connection.execute(query.order_by(col(DeadLetter.message_id)).limit(limit))).scalars())
+    return list(
+        (
+            await connection.execute(query.order_by(col(DeadLetter.message_id)).limit(limit))
+        ).scalars()
+    )
 
 
 def mode_of(caller: Caller) -> str | None:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def suppressed() -> RecipientSuppressed:
-    return RecipientSuppressed("The recipient opted out or bounced; remove the suppression to send again.")
+    return RecipientSuppressed(
+        "The recipient opted out or bounced; remove the suppression to send again."
+    )
 
 
 def lost(message: NewMessage) -> AppError:
@@ -32,13 +34,17 @@ def lost(message: NewMessage) -> AppError:
     if message.token is not None:
         return SendBlocked("The send token was already used; have your backend make another.")
     if "campaign_line" in message.columns:
-        return CampaignStateConflict("The row was accepted before, or the campaign does not run any more.")
+        return CampaignStateConflict(
+            "The row was accepted before, or the campaign does not run any more."
+        )
     return ServiceUnavailable("The Idempotency-Key has just expired; send the request again.")
 
 
 def refused(cause: Exception) -> AppError:
     if isinstance(cause, psycopg.DataError | orjson.JSONEncodeError):
-        error: AppError = BadRequest("The message has a value that cannot be stored; nothing was sent.")
+        error: AppError = BadRequest(
+            "The message has a value that cannot be stored; nothing was sent."
+        )
     else:
         error = DatabaseError("The database refused this message; nothing was sent.")
     error.__cause__ = cause
@@ -46,7 +52,11 @@ def refused(cause: Exception) -> AppError:
 
 
 def away(cause: Exception) -> ServiceUnavailable:
-    what = "The database's disk is full" if isinstance(cause, psycopg.errors.DiskFull) else "The database is away"
+    what = (
+        "The database's disk is full"
+        if isinstance(cause, psycopg.errors.DiskFull)
+        else "The database is away"
+    )
     error = ServiceUnavailable(
         f"{what}; it isn't certain that nothing was accepted. Send it again with the same Idempotency-Key."
     )

@@ -42,7 +42,9 @@ class SigningSecret(NamedTuple):
 class Claims(BaseModel):
     """What a token allows. An unknown claim may be meant to restrict, so it is refused."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_alias=True, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_alias=True, extra="forbid", strict=True
+    )
 
     aud: str
     iat: int | float
@@ -71,7 +73,9 @@ def signing_secret(key_text: str) -> SigningSecret:
     return SigningSecret(f"stk_{kid}", secret)
 
 
-def sign(signing: SigningSecret, restrictions: dict[str, Any], *, life_s: int, now: datetime) -> SignedToken:
+def sign(
+    signing: SigningSecret, restrictions: dict[str, Any], *, life_s: int, now: datetime
+) -> SignedToken:
     """`restrictions`: claims by their names; None is left out."""
     issued_at = int(now.timestamp())
     payload = {
@@ -90,9 +94,13 @@ def kid_of(token: str) -> str:
     try:
         kid = jwt.get_unverified_header(token).get("kid")
     except (jwt.InvalidTokenError, RecursionError) as exc:
-        raise SendBlocked("The send token is not a JWT; pass it on as your backend got it.") from exc
+        raise SendBlocked(
+            "The send token is not a JWT; pass it on as your backend got it."
+        ) from exc
     if not isinstance(kid, str) or _KID.fullmatch(kid) is None:
-        raise SendBlocked("The send token names no 'kid' of a secret key; have your backend make another.")
+        raise SendBlocked(
+            "The send token names no 'kid' of a secret key; have your backend make another."
+        )
     return kid
 
 
@@ -105,19 +113,27 @@ def read(token: str, secret: bytes, *, now: datetime) -> Claims:
             algorithms=[_ALGORITHM],
             audience=AUDIENCE,
             # One audience, written as a text; issued-at is checked below, with the clocks' difference allowed for.
-            options={"require": ["aud", "exp", "iat", "jti"], "strict_aud": True, "verify_iat": False},
+            options={
+                "require": ["aud", "exp", "iat", "jti"],
+                "strict_aud": True,
+                "verify_iat": False,
+            },
         )
         claims = Claims.model_validate(payload)
         flaw = find_flaw(payload)
     except jwt.ExpiredSignatureError as exc:
         raise SendBlocked("The send token has expired; have your backend make another.") from exc
     except jwt.InvalidAudienceError as exc:
-        raise SendBlocked(f"The send token is for another audience; its 'aud' must be '{AUDIENCE}'.") from exc
+        raise SendBlocked(
+            f"The send token is for another audience; its 'aud' must be '{AUDIENCE}'."
+        ) from exc
     except (jwt.InvalidTokenError, RecursionError) as exc:
         raise SendBlocked(f"The send token is not valid: {exc}.") from exc
     except ValidationError as exc:
         names = ", ".join(sorted({".".join(map(str, error["loc"])) for error in exc.errors()}))
-        raise SendBlocked(f"The send token's claims are not what they have to be: {names}.") from exc
+        raise SendBlocked(
+            f"The send token's claims are not what they have to be: {names}."
+        ) from exc
     if flaw is not None:
         raise SendBlocked(f"The send token's claim {flaw.message}")
     _check_life(claims, now.timestamp())
@@ -131,7 +147,9 @@ def _check_life(claims: Claims, now: float) -> None:
             f"The send token is good for more than {LONGEST_LIFE_S} s, the most there is; make a new one."
         )
     if claims.iat > now + _CLOCK_SKEW_S:
-        raise SendBlocked("The send token was issued in the future; set the clock of the backend that made it.")
+        raise SendBlocked(
+            "The send token was issued in the future; set the clock of the backend that made it."
+        )
 
 
 def recipient_hash(recipient: str) -> str:

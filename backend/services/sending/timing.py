@@ -48,14 +48,24 @@ def first_time(
     if expires_at is not None and expires_at <= earliest:
         raise BadRequest(
             f"expiresAt {expires_at.isoformat()} is not after the time of sending; the message would never go out.",
-            errors=[FieldError("expiresAt", "VALIDATION_ERROR", "expiresAt must lie after sendAt and after now.")],
+            errors=[
+                FieldError(
+                    "expiresAt",
+                    "VALIDATION_ERROR",
+                    "expiresAt must lie after sendAt and after now.",
+                )
+            ],
         )
     if send_at is not None and send_at - now > _FURTHEST_SEND_AT:
         raise BadRequest(
             f"sendAt {send_at.isoformat()} is more than a year ahead.",
             errors=[FieldError("sendAt", "VALIDATION_ERROR", "sendAt may be up to a year ahead.")],
         )
-    over = quiet_hours.over_for(earliest, timezone=timezone, phones=phones) if quiet_hours is not None else None
+    over = (
+        quiet_hours.over_for(earliest, timezone=timezone, phones=phones)
+        if quiet_hours is not None
+        else None
+    )
     if over is None:
         return send_at, Status.QUEUED if earliest == now else Status.SCHEDULED
     if expires_at is not None and expires_at <= over:
@@ -65,7 +75,11 @@ def first_time(
 
 def phones_among(addresses: Iterable[tuple[str, str]]) -> list[str]:
     """Return the recipients that may tell a time zone, of (connector type, recipient)."""
-    return [recipient for type_, recipient in addresses if known_provider(type_).recipient_kind in _PHONES]
+    return [
+        recipient
+        for type_, recipient in addresses
+        if known_provider(type_).recipient_kind in _PHONES
+    ]
 
 
 async def put_off(platform: Platform, caller: Caller, message: NewMessage) -> NewMessage:

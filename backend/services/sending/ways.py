@@ -24,7 +24,11 @@ from backend.errors import (
 from backend.models import Suppression
 from backend.services.rendering.channels import channel_names, channel_of, type_of_channel
 from backend.services.sending.catalog import CatalogConnector, CatalogRoute
-from backend.services.sending.recipients import given_recipient, known_provider, normalised_recipient
+from backend.services.sending.recipients import (
+    given_recipient,
+    known_provider,
+    normalised_recipient,
+)
 
 if TYPE_CHECKING:
     from backend.services.platform import Platform
@@ -57,7 +61,9 @@ class Ways:
     fallback_after_s: int | None = None
 
 
-async def find_ways(platform: Platform, caller: Caller, request: SendRequest, template: TemplateSource | None) -> Ways:
+async def find_ways(
+    platform: Platform, caller: Caller, request: SendRequest, template: TemplateSource | None
+) -> Ways:
     """Raises the AppError that says which connector, channel or recipient is missing or wrong."""
     if request.channels is not None:
         steps = [{"channel": channel} for channel in request.channels]
@@ -91,7 +97,9 @@ async def _of_type(platform: Platform, caller: Caller, request: SendRequest, typ
 def active(connector: CatalogConnector) -> CatalogConnector:
     """Raises ConnectorNotActive."""
     if not connector.is_active:
-        raise ConnectorNotActive(f"Connector '{connector.name}' is not active; activate it or name another.")
+        raise ConnectorNotActive(
+            f"Connector '{connector.name}' is not active; activate it or name another."
+        )
     return connector
 
 
@@ -113,7 +121,9 @@ def _score(member: CatalogConnector, recipient: str) -> float:
     return math.log((int.from_bytes(digest) + 1) / (_DIGEST_VALUES + 1)) / member.weight
 
 
-async def _sandbox(platform: Platform, caller: Caller, request: SendRequest, named_type: str) -> Way:
+async def _sandbox(
+    platform: Platform, caller: Caller, request: SendRequest, named_type: str
+) -> Way:
     """A test key reaches nothing else. Its recipient is the sandbox's own, or that of the channel it plays."""
     try:
         connector = active((await platform.catalog.pool(caller.project_id, SANDBOX))[0])
@@ -131,7 +141,9 @@ def _recipient(request: SendRequest, connector_type: str) -> str:
     return normalised_recipient(connector_type, to) if to else ""
 
 
-async def _saved(platform: Platform, caller: Caller, request: SendRequest, route: CatalogRoute) -> Ways:
+async def _saved(
+    platform: Platform, caller: Caller, request: SendRequest, route: CatalogRoute
+) -> Ways:
     """Steps whose connector has been deleted since are passed over."""
     steps, gone = [], None
     for step in route.steps:
@@ -143,8 +155,12 @@ async def _saved(platform: Platform, caller: Caller, request: SendRequest, route
                 continue
         steps.append(step)
     if not steps:
-        raise ConnectorNotFound(f"The connectors of route '{route.name}' have been deleted; give it others.") from gone
-    seconds = request.fallback_after_s if request.fallback_after_s is not None else route.fallback_after_s
+        raise ConnectorNotFound(
+            f"The connectors of route '{route.name}' have been deleted; give it others."
+        ) from gone
+    seconds = (
+        request.fallback_after_s if request.fallback_after_s is not None else route.fallback_after_s
+    )
     return await _chain(platform, caller, request, steps, seconds)
 
 
@@ -188,8 +204,12 @@ async def _pool_of(
     try:
         return type_, await platform.catalog.pool(caller.project_id, type_)
     except ConnectorNotFound as exc:
-        message = f"The channel '{channel}' has no connector of type '{type_}' in this project; add one."
-        raise ConnectorNotFound(message, errors=[FieldError("channels", ConnectorNotFound.code, message)]) from exc
+        message = (
+            f"The channel '{channel}' has no connector of type '{type_}' in this project; add one."
+        )
+        raise ConnectorNotFound(
+            message, errors=[FieldError("channels", ConnectorNotFound.code, message)]
+        ) from exc
 
 
 def known_channel(channel: str, field: str = "channels") -> str:
@@ -197,7 +217,9 @@ def known_channel(channel: str, field: str = "channels") -> str:
     names = channel_names()
     if channel not in names:
         message = f"'{channel[:50]}' is not a channel; use one of: {', '.join(names)}."
-        raise InvalidConnectorType(message, errors=[FieldError(field, InvalidConnectorType.code, message)])
+        raise InvalidConnectorType(
+            message, errors=[FieldError(field, InvalidConnectorType.code, message)]
+        )
     return type_of_channel(channel)
 
 
@@ -243,16 +265,24 @@ async def first_usable(
             on = "unavailable"
     if problem is not None and not kept:
         raise problem
-    return kept[await _suppressed(platform, project_id, [(s["connectorType"], s["recipient"]) for s in kept]) :]
+    return kept[
+        await _suppressed(
+            platform, project_id, [(s["connectorType"], s["recipient"]) for s in kept]
+        ) :
+    ]
 
 
 async def without_suppressed(platform: Platform, project_id: UUID, ways: Ways) -> Ways:
     """Begin at the first way whose recipient may be sent to. Where there is none, nothing changes."""
-    skipped = await _suppressed(platform, project_id, [(way.connector.type, way.recipient) for way in ways.steps])
+    skipped = await _suppressed(
+        platform, project_id, [(way.connector.type, way.recipient) for way in ways.steps]
+    )
     return replace(ways, steps=ways.steps[skipped:]) if skipped else ways
 
 
-async def _suppressed(platform: Platform, project_id: UUID, addresses: Sequence[tuple[str, str]]) -> int:
+async def _suppressed(
+    platform: Platform, project_id: UUID, addresses: Sequence[tuple[str, str]]
+) -> int:
     """Return how many (channel, recipient) at the front must not be sent to, 0 when that is all of them."""
     distinct = set(addresses)
     if len(distinct) == 1:

@@ -173,7 +173,9 @@ _ACCEPT_WITH_DEAD_LETTERS: Final = _STATEMENT.format(
     spent=_SPENT + _REVIVED + _GRANTED.format(condition=f"{_IS_SPENT} AND {_IS_REVIVED}"),
     source="granted",
 )
-_ACCEPT_OF_CAMPAIGN: Final = _STATEMENT.format(columns=", campaign_line int", spent=_OF_CAMPAIGN, source="granted")
+_ACCEPT_OF_CAMPAIGN: Final = _STATEMENT.format(
+    columns=", campaign_line int", spent=_OF_CAMPAIGN, source="granted"
+)
 
 _EARLIER: Final = """
 SELECT r.id, i.message_id, i.request_hash, coalesce(m.status, 'queued')
@@ -236,7 +238,9 @@ class AcceptWriter:
 
     async def check_keys(self, project_id: UUID, keys: Sequence[IdempotencyKey]) -> None:
         """Raises IdempotencyConflict when one of the keys was used for another request."""
-        probes = [NewMessage(new_id(), project_id, project_id, LANES["normal"], {}, key) for key in keys]
+        probes = [
+            NewMessage(new_id(), project_id, project_id, LANES["normal"], {}, key) for key in keys
+        ]
         async with self._pool.connection() as connection:
             answers = await self._find_earlier(connection, probes)
         for answer in answers.values():
@@ -269,7 +273,11 @@ class AcceptWriter:
                     continue
                 # Not the error's text: Postgres quotes the row, with recipient and content, in it.
                 sqlstate = getattr(exc, "sqlstate", None)
-                fields = {"message_id": str(message.id), "error": type(exc).__name__, "sqlstate": sqlstate}
+                fields = {
+                    "message_id": str(message.id),
+                    "error": type(exc).__name__,
+                    "sqlstate": sqlstate,
+                }
                 log.error("accept.row_refused", **fields)  # noqa: TRY400
                 answers[message.id] = refusals.refused(exc)
         return answers
@@ -279,7 +287,9 @@ class AcceptWriter:
         rows = orjson.dumps([_row(message) for message in batch]).decode()
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                _statement_for(batch), {"rows": rows, "idempotency_ttl_s": self._idempotency_ttl_s}, prepare=True
+                _statement_for(batch),
+                {"rows": rows, "idempotency_ttl_s": self._idempotency_ttl_s},
+                prepare=True,
             )
             left_out = await cursor.fetchall()
             answers: dict[UUID, Answer] = {m.id: Written(m.id, m.columns["status"]) for m in batch}
@@ -293,12 +303,17 @@ class AcceptWriter:
         return answers
 
     async def _answers_of(
-        self, connection: psycopg.AsyncConnection[Any], batch: Sequence[NewMessage], left_out: Sequence[Any]
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        batch: Sequence[NewMessage],
+        left_out: Sequence[Any],
     ) -> dict[UUID, Answer]:
         """Return what those get that were not written: the earlier answer under their key, or why not."""
         losers = {message_id for message_id, is_suppressed in left_out if not is_suppressed}
         lost = [m for m in batch if m.id in losers]
-        answers: dict[UUID, Answer] = {m: refusals.suppressed() for m, is_suppressed in left_out if is_suppressed}
+        answers: dict[UUID, Answer] = {
+            m: refusals.suppressed() for m, is_suppressed in left_out if is_suppressed
+        }
         try:
             earlier = await self._find_earlier(connection, lost)
         except Exception as exc:  # noqa: BLE001 (of a batch that is committed only these get it)
@@ -326,7 +341,9 @@ class AcceptWriter:
         answers: dict[UUID, Answer] = {}
         for own_id, message_id, request_hash, status in await cursor.fetchall():
             same = bytes(request_hash) == hashes[own_id]
-            answers[own_id] = Written(message_id, status, is_replay=True) if same else IdempotencyConflict()
+            answers[own_id] = (
+                Written(message_id, status, is_replay=True) if same else IdempotencyConflict()
+            )
         return answers
 
 
@@ -336,7 +353,11 @@ def _statement_for(batch: Sequence[NewMessage]) -> str:
         return _ACCEPT_WITH_DEAD_LETTERS
     if any(message.token is not None for message in batch):
         return _ACCEPT_WITH_TOKENS
-    return _ACCEPT_OF_CAMPAIGN if any("campaign_line" in message.columns for message in batch) else _ACCEPT
+    return (
+        _ACCEPT_OF_CAMPAIGN
+        if any("campaign_line" in message.columns for message in batch)
+        else _ACCEPT
+    )
 
 
 def _row(message: NewMessage) -> dict[str, Any]:
@@ -362,7 +383,9 @@ def _row(message: NewMessage) -> dict[str, Any]:
     return row
 
 
-def _one_of_each_key(batch: Sequence[NewMessage]) -> tuple[list[NewMessage], dict[UUID, NewMessage]]:
+def _one_of_each_key(
+    batch: Sequence[NewMessage],
+) -> tuple[list[NewMessage], dict[UUID, NewMessage]]:
     """Return the first message of each Idempotency-Key, and follower id -> its leader.
 
     One statement may not touch a row twice, so repeats within a batch are settled here.
@@ -381,7 +404,9 @@ def _one_of_each_key(batch: Sequence[NewMessage]) -> tuple[list[NewMessage], dic
     return leaders, followers
 
 
-def _answer(message: NewMessage, answers: dict[UUID, Answer], followers: dict[UUID, NewMessage]) -> Answer:
+def _answer(
+    message: NewMessage, answers: dict[UUID, Answer], followers: dict[UUID, NewMessage]
+) -> Answer:
     leader = followers.get(message.id)
     if leader is None:
         return answers[message.id]

@@ -13,7 +13,13 @@ from backend.services.accounts.access import Action
 from backend.services.campaigns import campaigns
 from backend.services.campaigns.check import DryRun, dry_run
 from backend.services.campaigns.plan import TO, Plan, guess_mapping
-from backend.services.campaigns.progress import Progress, list_campaigns, page_of_rows, progress_of, stored_rows
+from backend.services.campaigns.progress import (
+    Progress,
+    list_campaigns,
+    page_of_rows,
+    progress_of,
+    stored_rows,
+)
 from backend.services.connectors import connectors
 from backend.services.paging import PageRequest
 from backend.services.rendering import templates
@@ -115,7 +121,15 @@ class CampaignsState(Session):
     async def load(self) -> Events:
         await self._enter()
         wanted = self.router.url.query_parameters.get("id", "")[:60]
-        self._put(open_id=wanted, errors={}, is_checked=False, wrong=[], samples=[], is_canceling=False, is_busy=False)
+        self._put(
+            open_id=wanted,
+            errors={},
+            is_checked=False,
+            wrong=[],
+            samples=[],
+            is_canceling=False,
+            is_busy=False,
+        )
         async with self._desk(Action.VIEW_MESSAGES) as desk:
             if wanted:
                 await self._look_at_one(desk)
@@ -163,7 +177,10 @@ class CampaignsState(Session):
 
     @event
     async def choose_column(self, name: str, column: str) -> Events:
-        self.needs = [Need(one.name, one.title, column if one.name == name else one.column) for one in self.needs]
+        self.needs = [
+            Need(one.name, one.title, column if one.name == name else one.column)
+            for one in self.needs
+        ]
         self.is_checked = False
         return None
 
@@ -199,7 +216,10 @@ class CampaignsState(Session):
                     plan=self._plan(),
                 )
                 await campaigns.resume_campaign(
-                    desk.session, project_id=desk.project_id, campaign_id=self._id(), actor=desk.principal
+                    desk.session,
+                    project_id=desk.project_id,
+                    campaign_id=self._id(),
+                    actor=desk.principal,
                 )
                 await self._look_at_one(desk)
         except AppError as exc:
@@ -213,7 +233,10 @@ class CampaignsState(Session):
     async def pause(self) -> Events:
         async with self._desk(Action.SEND_MESSAGES) as desk:
             await campaigns.pause_campaign(
-                desk.session, project_id=desk.project_id, campaign_id=self._id(), actor=desk.principal
+                desk.session,
+                project_id=desk.project_id,
+                campaign_id=self._id(),
+                actor=desk.principal,
             )
             await self._look_at_one(desk)
         return say("Paused. What waits is held until you resume.")
@@ -222,7 +245,10 @@ class CampaignsState(Session):
     async def resume(self) -> Events:
         async with self._desk(Action.SEND_MESSAGES) as desk:
             await campaigns.resume_campaign(
-                desk.session, project_id=desk.project_id, campaign_id=self._id(), actor=desk.principal
+                desk.session,
+                project_id=desk.project_id,
+                campaign_id=self._id(),
+                actor=desk.principal,
             )
             await self._look_at_one(desk)
         return [say("Resumed."), CampaignsState.watch()]
@@ -237,7 +263,10 @@ class CampaignsState(Session):
         was_draft = self.state == campaigns.DRAFT
         async with self._desk(Action.SEND_MESSAGES) as desk:
             await campaigns.cancel_campaign(
-                desk.session, project_id=desk.project_id, campaign_id=self._id(), actor=desk.principal
+                desk.session,
+                project_id=desk.project_id,
+                campaign_id=self._id(),
+                actor=desk.principal,
             )
             await self._look_at_one(desk)
         self.is_canceling = False
@@ -262,12 +291,17 @@ class CampaignsState(Session):
 
     async def _look(self, desk: Desk) -> None:
         found = await list_campaigns(
-            desk.session, project_id=desk.project_id, page=PageRequest(limit=50), mode=self._checked_mode
+            desk.session,
+            project_id=desk.project_id,
+            page=PageRequest(limit=50),
+            mode=self._checked_mode,
         )
         self._put(rows=[_line(one) for one in found.items])
 
     async def _look_at_one(self, desk: Desk) -> None:
-        campaign = await campaigns.get_campaign(desk.session, project_id=desk.project_id, campaign_id=self._id())
+        campaign = await campaigns.get_campaign(
+            desk.session, project_id=desk.project_id, campaign_id=self._id()
+        )
         progress = await progress_of(desk.session, campaign)
         failed = await page_of_rows(
             desk.session,
@@ -286,7 +320,12 @@ class CampaignsState(Session):
         if campaign.state != campaigns.DRAFT:
             self._put(
                 wrong=[
-                    Wrong(number(one.line), one.error_field or "", one.error_code or "", one.error_reason or "")
+                    Wrong(
+                        number(one.line),
+                        one.error_field or "",
+                        one.error_code or "",
+                        one.error_reason or "",
+                    )
                     for one in failed.items
                 ]
             )
@@ -298,8 +337,13 @@ class CampaignsState(Session):
             own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
         usable = [one for one in made if one.is_active]
         self._put(
-            templates=[Choice(ids.encode(ids.TEMPLATE, one.id), f"{one.name} v{one.version}") for one in usable],
-            connectors=[Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in own if one.is_active],
+            templates=[
+                Choice(ids.encode(ids.TEMPLATE, one.id), f"{one.name} v{one.version}")
+                for one in usable
+            ],
+            connectors=[
+                Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in own if one.is_active
+            ],
             what="template" if usable else "text",
             needs=[],
         )
@@ -312,14 +356,18 @@ class CampaignsState(Session):
         platform, project_id = await self._authorize(Action.VIEW_TEMPLATES)
         self.errors = {}
         try:
-            variables = await self._plan().variables(platform, Caller(project_id, self._checked_mode))
+            variables = await self._plan().variables(
+                platform, Caller(project_id, self._checked_mode)
+            )
         except AppError as exc:
             self.errors = _form_errors(exc)
             return
         guessed = {name: column for column, name in guess_mapping(self.columns, variables).items()}
         chosen = {one.name: one.column for one in self.needs if one.column}
         self.needs = [
-            Need(name, "Recipient" if name == TO else name, chosen.get(name) or guessed.get(name, ""))
+            Need(
+                name, "Recipient" if name == TO else name, chosen.get(name) or guessed.get(name, "")
+            )
             for name in (TO, *variables)
         ]
 
@@ -329,7 +377,10 @@ class CampaignsState(Session):
             is_checked=True,
             is_good=not found.invalid,
             verdict=f"{bad}{number(found.valid)} of {plural(found.total, 'row')} would be sent.",
-            wrong=[Wrong(number(one.row), one.field, one.code, one.message) for one in found.errors[:_SHOWN_ERRORS]],
+            wrong=[
+                Wrong(number(one.row), one.field, one.code, one.message)
+                for one in found.errors[:_SHOWN_ERRORS]
+            ],
             samples=[Sample(one.to, str(one.content.get("text", ""))) for one in found.previews],
         )
 
@@ -353,7 +404,10 @@ def _line(progress: Progress) -> Line:
 def _counts(progress: Progress) -> list[Count]:
     shown = [
         Count("Not accepted yet", "queued ring", number(progress.pending)),
-        *(Count(word(status), dot(status), number(count)) for status, count in sorted(progress.messages.items())),
+        *(
+            Count(word(status), dot(status), number(count))
+            for status, count in sorted(progress.messages.items())
+        ),
         Count("Rows with errors", "failed", number(progress.failed)),
     ]
     return [one for one in shown if one.messages != "0"]

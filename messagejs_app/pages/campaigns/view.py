@@ -23,7 +23,16 @@ from messagejs_app.components.controls import (
 from messagejs_app.components.overlays import confirm
 from messagejs_app.events import debounced
 from messagejs_app.layout import frame
-from messagejs_app.pages.campaigns.state import PATH, CampaignsState, Choice, Count, Line, Need, Sample, Wrong
+from messagejs_app.pages.campaigns.state import (
+    PATH,
+    CampaignsState,
+    Choice,
+    Count,
+    Line,
+    Need,
+    Sample,
+    Wrong,
+)
 from messagejs_app.session import Session
 
 _STATE = CampaignsState
@@ -59,7 +68,14 @@ def _upload(look: str = "pri") -> rx.Component:
         data_project=Session.project_id,
         data_mode=Session.mode,
     )
-    return h.label(h.icon("upload"), "Upload CSV", chooser, class_name=f"btn {look}", data_create="", tab_index=0)
+    return h.label(
+        h.icon("upload"),
+        "Upload CSV",
+        chooser,
+        class_name=f"btn {look}",
+        data_create="",
+        tab_index=0,
+    )
 
 
 def _list() -> rx.Component:
@@ -80,7 +96,9 @@ def _list() -> rx.Component:
         style={"marginBottom": "16px"},
     )
     return h.fragment(
-        page_title("Campaigns", h.when(_STATE.rows, _upload())), trouble, h.when(_STATE.rows, _table(), nothing)
+        page_title("Campaigns", h.when(_STATE.rows, _upload())),
+        trouble,
+        h.when(_STATE.rows, _table(), nothing),
     )
 
 
@@ -95,12 +113,21 @@ def _table() -> rx.Component:
         h.th("Errors", class_name="right"),
         h.th("Made", class_name="right"),
     )
-    return card(h.table(h.colgroup(*columns), h.thead(head), h.tbody(h.each(_STATE.rows, _line)), class_name="cards"))
+    return card(
+        h.table(
+            h.colgroup(*columns),
+            h.thead(head),
+            h.tbody(h.each(_STATE.rows, _line)),
+            class_name="cards",
+        )
+    )
 
 
 def _line(one: Line) -> rx.Component:
     cover = h.link(to=h.join(f"{PATH}?id=", one.id), class_name="cover", aria_label=one.name)
-    progress = h.span(_bar(one.percent), h.span(one.percent, class_name="num muted"), class_name="row")
+    progress = h.span(
+        _bar(one.percent), h.span(one.percent, class_name="num muted"), class_name="row"
+    )
     return h.tr(
         h.td(cover, h.span(one.name, class_name="med ell")),
         h.td(status(one.state, one.dot)),
@@ -121,7 +148,9 @@ def _title(*actions: rx.Component) -> rx.Component:
     back = h.link("Campaigns", to=PATH, class_name="muted")
     return h.fragment(
         h.div(back, class_name="small", style={"marginBottom": "4px"}),
-        h.div(h.h1(_STATE.campaign.name), h.span(class_name="grow"), *actions, class_name="title mid"),
+        h.div(
+            h.h1(_STATE.campaign.name), h.span(class_name="grow"), *actions, class_name="title mid"
+        ),
     )
 
 
@@ -134,7 +163,9 @@ def _draft() -> rx.Component:
     )
     mapping = h.div(h.each(_STATE.needs, _need), class_name="grid2")
     foot = h.div(
-        busy_button("Check rows", busy=_STATE.is_busy, icon="list_checks", look="sec", on_click=_STATE.check),
+        busy_button(
+            "Check rows", busy=_STATE.is_busy, icon="list_checks", look="sec", on_click=_STATE.check
+        ),
         busy_button(
             h.join("Send ", _STATE.campaign.rows, " rows"),
             busy=_STATE.is_busy,
@@ -147,13 +178,20 @@ def _draft() -> rx.Component:
         class_name="cfoot",
     )
     kinds = segment(
-        ("template", "Template"), ("text", "Text"), value=_STATE.what, on_pick=_STATE.choose_what, label="What to send"
+        ("template", "Template"),
+        ("text", "Text"),
+        value=_STATE.what,
+        on_pick=_STATE.choose_what,
+        label="What to send",
     )
     content = h.when(_STATE.what == "template", _by_template(), _by_text())
     columns = h.div(h.h3("Which column holds what"), class_name="small med")
     body = h.div(whole, connector, content, columns, mapping, class_name="cb stack")
     return h.fragment(
-        _title(status("Draft", "queued ring"), h.span(_STATE.campaign.rows, " rows", class_name="muted small num")),
+        _title(
+            status("Draft", "queued ring"),
+            h.span(_STATE.campaign.rows, " rows", class_name="muted small num"),
+        ),
         h.div(card(body, foot, title="Message", actions=kinds), _findings(), class_name="stack"),
     )
 
@@ -164,7 +202,11 @@ def _by_template() -> rx.Component:
         _select("templateId", _STATE.templates, _STATE.template_id, _STATE.choose_template),
         error=_STATE.errors["templateId"],
     )
-    none = note("No templates yet. ", h.link("Make one", to="/templates/new", class_name="link"), " or write a text.")
+    none = note(
+        "No templates yet. ",
+        h.link("Make one", to="/templates/new", class_name="link"),
+        " or write a text.",
+    )
     return h.when(_STATE.templates, chosen, none)
 
 
@@ -178,7 +220,12 @@ def _by_text() -> rx.Component:
         rows="4",
         on_change=lambda text: debounced(_STATE.write(text), 400),
     )
-    return field("Text", area, hint="Variables in double braces; each is a column.", error=_STATE.errors["message"])
+    return field(
+        "Text",
+        area,
+        hint="Variables in double braces; each is a column.",
+        error=_STATE.errors["message"],
+    )
 
 
 def _need(one: Need) -> rx.Component:
@@ -195,7 +242,14 @@ def _need(one: Need) -> rx.Component:
 
 
 def _select(name: str, choices: Any, value: Any, on_change: Any) -> rx.Component:
-    return h.select(h.each(choices, _option), id=name, name=name, value=value, on_change=on_change, class_name="input")
+    return h.select(
+        h.each(choices, _option),
+        id=name,
+        name=name,
+        value=value,
+        on_change=on_change,
+        class_name="input",
+    )
 
 
 def _option(choice: Choice) -> rx.Component:
@@ -207,21 +261,36 @@ def _findings() -> rx.Component:
     bad = note(_STATE.verdict, tone="warn", icon="triangle_alert")
     samples = h.when(
         _STATE.samples,
-        card(h.div(h.each(_STATE.samples, _sample), class_name="cb stack"), title="The first messages"),
+        card(
+            h.div(h.each(_STATE.samples, _sample), class_name="cb stack"),
+            title="The first messages",
+        ),
     )
-    found = h.fragment(h.when(_STATE.is_good, good, bad), h.when(_STATE.wrong, _errors("Rows with errors")), samples)
+    found = h.fragment(
+        h.when(_STATE.is_good, good, bad),
+        h.when(_STATE.wrong, _errors("Rows with errors")),
+        samples,
+    )
     return h.when(_STATE.is_checked, found)
 
 
 def _sample(one: Sample) -> rx.Component:
-    return h.div(h.div(one.recipient, class_name="muted small num"), h.div(one.text, style={"whiteSpace": "pre-wrap"}))
+    return h.div(
+        h.div(one.recipient, class_name="muted small num"),
+        h.div(one.text, style={"whiteSpace": "pre-wrap"}),
+    )
 
 
 def _errors(title: str, *actions: rx.Component) -> rx.Component:
     widths = ("72px", "180px", "")
     columns = [h.col(style={"width": width}) if width else h.col() for width in widths]
     head = h.tr(h.th("Line"), h.th("Field"), h.th("What is wrong"))
-    table = h.table(h.colgroup(*columns), h.thead(head), h.tbody(h.each(_STATE.wrong, _wrong)), class_name="cards")
+    table = h.table(
+        h.colgroup(*columns),
+        h.thead(head),
+        h.tbody(h.each(_STATE.wrong, _wrong)),
+        class_name="cards",
+    )
     return card(table, title=title, meta="The first 20", actions=h.fragment(*actions))
 
 
@@ -236,9 +305,13 @@ def _wrong(one: Wrong) -> rx.Component:
 def _running() -> rx.Component:
     is_open = (_STATE.state == "running") | (_STATE.state == "paused")
     cancel = h.when(is_open, button("Cancel", look="danger", on_click=_STATE.show_cancel(True)))
-    pause = h.when(_STATE.state == "running", button(h.icon("pause"), "Pause", on_click=_STATE.pause, data_live=""))
+    pause = h.when(
+        _STATE.state == "running",
+        button(h.icon("pause"), "Pause", on_click=_STATE.pause, data_live=""),
+    )
     resume = h.when(
-        _STATE.state == "paused", button(h.icon("play"), "Resume", look="pri", on_click=_STATE.resume, data_live="")
+        _STATE.state == "paused",
+        button(h.icon("play"), "Resume", look="pri", on_click=_STATE.resume, data_live=""),
     )
     why = h.when(_STATE.reason, note(_STATE.reason, tone="warn", icon="triangle_alert"))
     messages = link_button(
@@ -260,7 +333,9 @@ def _running() -> rx.Component:
             h.div(h.each(_STATE.counts, _count), class_name="grid2"),
             class_name="cb stack",
         ),
-        title=h.span(_STATE.campaign.done, " of ", _STATE.campaign.rows, " rows accepted", class_name="num"),
+        title=h.span(
+            _STATE.campaign.done, " of ", _STATE.campaign.rows, " rows accepted", class_name="num"
+        ),
         actions=messages,
     )
     download = h.external(
@@ -271,13 +346,21 @@ def _running() -> rx.Component:
     )
     return h.fragment(
         _title(status(_STATE.campaign.state, _STATE.campaign.dot), pause, resume, cancel),
-        h.div(why, progress, h.when(_STATE.wrong, _errors("Rows with errors", download)), class_name="stack"),
+        h.div(
+            why,
+            progress,
+            h.when(_STATE.wrong, _errors("Rows with errors", download)),
+            class_name="stack",
+        ),
     )
 
 
 def _count(one: Count) -> rx.Component:
     return h.div(
-        status(one.status, one.dot), h.span(class_name="grow"), h.span(one.messages, class_name="num"), class_name="row"
+        status(one.status, one.dot),
+        h.span(class_name="grow"),
+        h.span(one.messages, class_name="num"),
+        class_name="row",
     )
 
 

@@ -12,7 +12,11 @@ from backend.services.accounts.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.connectors import NewConnector
 from backend.services.connectors.credentials import callback_path, visible_credentials
-from backend.services.connectors.types import callback_help, describe_connector_types, takes_callbacks
+from backend.services.connectors.types import (
+    callback_help,
+    describe_connector_types,
+    takes_callbacks,
+)
 from backend.services.reporting.overview import ConnectorNumbers, overview
 from messagejs_app.events import Events, Steps, event, go_to, say
 from messagejs_app.pages.connectors.health import health_of
@@ -146,7 +150,10 @@ class ConnectorFormState(Session):
     async def delete(self) -> Events:
         async with self._desk(Action.MANAGE_CONNECTORS) as desk:
             await connectors.delete_connector(
-                desk.session, project_id=desk.project_id, connector_id=connector_id_of(self.id), actor=desk.principal
+                desk.session,
+                project_id=desk.project_id,
+                connector_id=connector_id_of(self.id),
+                actor=desk.principal,
             )
         self.asks_delete = False
         return [go_to(PATH), say(f"{self.name} deleted. Its messages stay in the history.")]
@@ -170,14 +177,29 @@ class ConnectorFormState(Session):
             )
             async with self._desk(Action.MANAGE_CONNECTORS) as desk:
                 made = await connectors.create_connector(
-                    desk.session, vault=desk.platform.vault, project_id=desk.project_id, new=new, actor=desk.principal
+                    desk.session,
+                    vault=desk.platform.vault,
+                    project_id=desk.project_id,
+                    new=new,
+                    actor=desk.principal,
                 )
                 connector_id = ids.encode(ids.CONNECTOR, made.id)
-            return [go_to(f"{PATH}/{connector_id}?created=1"), say(f"{name} added. Testing it now.")]
-        changes: dict[str, Any] = {"name": name, "credentials": credentials, "weight": _weight(data)}
-        if config != self._config({"pacing.perSecond": self.pace, "pacing.perRecipient": self.pace_each}):
+            return [
+                go_to(f"{PATH}/{connector_id}?created=1"),
+                say(f"{name} added. Testing it now."),
+            ]
+        changes: dict[str, Any] = {
+            "name": name,
+            "credentials": credentials,
+            "weight": _weight(data),
+        }
+        if config != self._config(
+            {"pacing.perSecond": self.pace, "pacing.perRecipient": self.pace_each}
+        ):
             changes["config"] = await self._kept_config() | config
-        await self._update(changes | ({"is_default": is_default} if is_default != self.is_default else {}))
+        await self._update(
+            changes | ({"is_default": is_default} if is_default != self.is_default else {})
+        )
         await self._load_existing(self.id)
         return say(f"{name} saved.")
 
@@ -230,7 +252,14 @@ class ConnectorFormState(Session):
         if kind not in described:
             return go_to(PATH)
         self._describe(described[kind], {}, is_new=True)
-        self._put(id=_NEW, name=described[kind]["title"], is_default=False, is_active=True, pace="", pace_each="")
+        self._put(
+            id=_NEW,
+            name=described[kind]["title"],
+            is_default=False,
+            is_active=True,
+            pace="",
+            pace_each="",
+        )
         self._put(weight="")
         self._put(health="", broken_reason="", circuit_reason="", is_loaded=True)
         return None
@@ -240,7 +269,9 @@ class ConnectorFormState(Session):
             one = await connectors.get_connector(
                 desk.session, project_id=desk.project_id, connector_id=connector_id_of(connector_id)
             )
-            numbers = await overview(desk.session, project_id=desk.project_id, mode=self._checked_mode)
+            numbers = await overview(
+                desk.session, project_id=desk.project_id, mode=self._checked_mode
+            )
             try:
                 shown = visible_credentials(desk.platform.vault, one)
             except AppError as exc:
@@ -307,7 +338,9 @@ def _form_field(one: dict[str, Any], shown: dict[str, Any], *, is_new: bool) -> 
         value=_plain(shown.get(one["name"], default)),
         placeholder=one["placeholder"] if is_new or not is_secret else "••••••••••••",
         help=one["help"] if is_new or not is_secret else "Cannot be read back. Empty keeps it.",
-        is_optional=not one["required"] and one["default"] is None and one["type"] not in {"boolean", "select"},
+        is_optional=not one["required"]
+        and one["default"] is None
+        and one["type"] not in {"boolean", "select"},
         is_set=is_secret and not is_new,
         options=[Option(_plain(option["value"]), option["label"]) for option in one["options"]],
     )

@@ -28,7 +28,13 @@ _IS_NEW = ConnectorFormState.id == "new"
 
 def page() -> rx.Component:
     back = h.div(
-        h.link(h.icon("chevron_left", 14), "Connectors", to="/connectors", class_name="row", style={"gap": "4px"}),
+        h.link(
+            h.icon("chevron_left", 14),
+            "Connectors",
+            to="/connectors",
+            class_name="row",
+            style={"gap": "4px"},
+        ),
         class_name="crumb",
         style={"marginBottom": "12px"},
     )
@@ -58,12 +64,22 @@ def _title() -> rx.Component:
         menu_item("Delete", "trash_2", danger=True, on_select=_STATE.ask_delete(True)),
     )
     health = status(_STATE.health, _STATE.dot, style={"height": "32px", "marginRight": "8px"})
-    actions = h.when(_IS_NEW, None, h.fragment(health, h.when(_STATE.is_active, pause, resume), more))
+    actions = h.when(
+        _IS_NEW, None, h.fragment(health, h.when(_STATE.is_active, pause, resume), more)
+    )
     name = h.when(_IS_NEW, h.join("New ", _STATE.title, " connector"), _STATE.name)
     words = h.div(
-        h.h1(name, style={"lineHeight": "28px"}), h.div(_STATE.summary, class_name="sub"), style={"minWidth": 0}
+        h.h1(name, style={"lineHeight": "28px"}),
+        h.div(_STATE.summary, class_name="sub"),
+        style={"minWidth": 0},
     )
-    return h.div(provider_icon(_STATE.kind, large=True), words, h.span(class_name="grow"), actions, class_name="title")
+    return h.div(
+        provider_icon(_STATE.kind, large=True),
+        words,
+        h.span(class_name="grow"),
+        actions,
+        class_name="title",
+    )
 
 
 def _form() -> rx.Component:
@@ -94,7 +110,10 @@ def _pacing() -> rx.Component:
     pace = field(
         "Pace",
         text_input(
-            "pacing.perSecond", default_value=_STATE.pace, placeholder=_STATE.pace_default, input_mode="decimal"
+            "pacing.perSecond",
+            default_value=_STATE.pace,
+            placeholder=_STATE.pace_default,
+            input_mode="decimal",
         ),
         hint=h.pick(_STATE.pace_default, keeps, "Empty means unpaced."),
         error=_STATE.errors["config.pacing.perSecond"],
@@ -117,7 +136,12 @@ def _pacing() -> rx.Component:
 
 def _default() -> rx.Component:
     return h.label(
-        h.input_(type="checkbox", name="isDefault", class_name="switch", default_checked=_STATE.is_default),
+        h.input_(
+            type="checkbox",
+            name="isDefault",
+            class_name="switch",
+            default_checked=_STATE.is_default,
+        ),
         h.span("Default for ", h.span(_STATE.kind, class_name="mono")),
         h.span("used when a send names only the type", class_name="muted small hide-s"),
         class_name="row",
@@ -128,7 +152,13 @@ def _default() -> rx.Component:
 def _weight() -> rx.Component:
     return field(
         "Weight in the pool",
-        text_input("weight", default_value=_STATE.weight, placeholder="100", input_mode="numeric", max_length=4),
+        text_input(
+            "weight",
+            default_value=_STATE.weight,
+            placeholder="100",
+            input_mode="numeric",
+            max_length=4,
+        ),
         hint="Sends that name only the type are shared between connectors with a weight. 0: only when the others fail.",
         error=_STATE.errors["weight"],
         optional="optional",
@@ -148,7 +178,9 @@ def _problem() -> rx.Component:
 
 def _circuit() -> rx.Component:
     return h.span(
-        h.span("Not answering since ", h.time(_STATE.circuit_since, "short"), ".", class_name="med"),
+        h.span(
+            "Not answering since ", h.time(_STATE.circuit_since, "short"), ".", class_name="med"
+        ),
         " ",
         _STATE.circuit_reason,
         " Its messages wait; from ",
@@ -159,10 +191,18 @@ def _circuit() -> rx.Component:
 
 def _field(one: FormField) -> rx.Component:
     select = h.select(
-        h.each(one.options, _option), name=one.name, id=one.name, default_value=one.value, class_name="input"
+        h.each(one.options, _option),
+        name=one.name,
+        id=one.name,
+        default_value=one.value,
+        class_name="input",
     )
     switch = h.input_(
-        type="checkbox", name=one.name, id=one.name, class_name="switch", default_checked=one.value == "True"
+        type="checkbox",
+        name=one.name,
+        id=one.name,
+        class_name="switch",
+        default_checked=one.value == "True",
     )
     secret = text_input(
         one.name,
@@ -173,7 +213,9 @@ def _field(one: FormField) -> rx.Component:
         class_name="mono",
     )
     text = text_input(one.name, id=one.name, default_value=one.value, placeholder=one.placeholder)
-    control: rx.Component = rx.match(one.kind, ("select", select), ("boolean", switch), ("secret", secret), text)
+    control: rx.Component = rx.match(
+        one.kind, ("select", select), ("boolean", switch), ("secret", secret), text
+    )
     return field(
         one.label,
         control,
@@ -200,7 +242,9 @@ def _foot() -> rx.Component:
         ),
     )
     test = h.when(
-        _IS_NEW, None, busy_button("Test", busy=_STATE.is_testing, icon="zap", look="sec", on_click=_STATE.test)
+        _IS_NEW,
+        None,
+        busy_button("Test", busy=_STATE.is_testing, icon="zap", look="sec", on_click=_STATE.test),
     )
     discard = link_button("Discard", to="/connectors", look="ghost")
     save = h.when(
@@ -250,7 +294,9 @@ def _receipts() -> rx.Component:
         copy_button(_STATE.callback_url, text=None),
         class_name="input ro has-btn",
     )
-    arrived = h.span("Since ", h.time(_STATE.callback_verified, "short"), " receipts are known to arrive.")
+    arrived = h.span(
+        "Since ", h.time(_STATE.callback_verified, "short"), " receipts are known to arrive."
+    )
     waiting = h.span("None has arrived yet: messages stay at Sent.", class_name="muted")
     body = h.div(
         h.div(h.span("Callback URL", class_name="label"), url, class_name="field"),
@@ -263,5 +309,8 @@ def _receipts() -> rx.Component:
 
 def register(app: rx.App) -> None:
     app.add_page(
-        page, route="/connectors/[connector_id]", title="Connector · MessageJS", on_load=ConnectorFormState.load
+        page,
+        route="/connectors/[connector_id]",
+        title="Connector · MessageJS",
+        on_load=ConnectorFormState.load,
     )

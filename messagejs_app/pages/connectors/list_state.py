@@ -159,12 +159,21 @@ class ConnectorsState(Session):
 
     async def _look(self) -> None:
         async with self._desk(Action.VIEW_CONNECTORS) as desk:
-            numbers = await overview(desk.session, project_id=desk.project_id, mode=self._checked_mode)
+            numbers = await overview(
+                desk.session, project_id=desk.project_id, mode=self._checked_mode
+            )
             senders = await _senders(desk)
-        rows = [_row(one, senders.get(ids.encode(ids.CONNECTOR, one.id), "")) for one in numbers.connectors]
+        rows = [
+            _row(one, senders.get(ids.encode(ids.CONNECTOR, one.id), ""))
+            for one in numbers.connectors
+        ]
         self.rows = sorted(rows, key=lambda row: row.name.lower())
-        self.providers = [_provider(described, numbers.connectors) for described in describe_connector_types()]
-        self.troubles = [trouble for one in numbers.connectors if (trouble := _trouble(one)) is not None]
+        self.providers = [
+            _provider(described, numbers.connectors) for described in describe_connector_types()
+        ]
+        self.troubles = [
+            trouble for one in numbers.connectors if (trouble := _trouble(one)) is not None
+        ]
 
 
 def connector_id_of(text: str) -> UUID:
@@ -210,7 +219,9 @@ def _trouble(one: ConnectorNumbers) -> Trouble | None:
         return Trouble(connector_id, one.name, instant(one.broken_at), one.broken_reason or "")
     if one.circuit_opened_at is not None and one.is_active:
         reason = f"{one.circuit_reason or ''} Its messages wait and go on when it answers again."
-        return Trouble(connector_id, one.name, instant(one.circuit_opened_at), reason.strip(), heals=True)
+        return Trouble(
+            connector_id, one.name, instant(one.circuit_opened_at), reason.strip(), heals=True
+        )
     return None
 
 

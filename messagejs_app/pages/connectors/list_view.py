@@ -5,17 +5,34 @@ from __future__ import annotations
 import reflex as rx
 
 from messagejs_app.components import html as h
-from messagejs_app.components.controls import badge, card, page_title, provider_icon, skeleton_rows, status
+from messagejs_app.components.controls import (
+    badge,
+    card,
+    page_title,
+    provider_icon,
+    skeleton_rows,
+    status,
+)
 from messagejs_app.components.overlays import confirm, menu_item, menu_rule, more_menu
 from messagejs_app.layout import frame
-from messagejs_app.pages.connectors.list_state import ConnectorRow, ConnectorsState, Provider, Trouble
+from messagejs_app.pages.connectors.list_state import (
+    ConnectorRow,
+    ConnectorsState,
+    Provider,
+    Trouble,
+)
 from messagejs_app.pages.connectors.routes_state import RoutesState
 from messagejs_app.pages.connectors.routes_view import routes
 
 
 def page() -> rx.Component:
     add = h.external(
-        h.icon("plus"), "Add connector", href="#add", class_name="btn pri", data_create="", id="add-connector"
+        h.icon("plus"),
+        "Add connector",
+        href="#add",
+        class_name="btn pri",
+        data_create="",
+        id="add-connector",
     )
     return frame(
         page_title("Connectors", add),
@@ -48,7 +65,11 @@ def _trouble(one: Trouble) -> rx.Component:
     return h.div(
         h.icon("triangle_alert", 14),
         words,
-        h.link(h.pick(one.heals, "Look at it", "Fix connector"), to=h.join("/connectors/", one.id), class_name="link"),
+        h.link(
+            h.pick(one.heals, "Look at it", "Fix connector"),
+            to=h.join("/connectors/", one.id),
+            class_name="link",
+        ),
         class_name=h.pick(one.heals, "note warn", "note bad"),
     )
 
@@ -66,7 +87,12 @@ def _table() -> rx.Component:
         h.th(),
     )
     return card(
-        h.table(h.colgroup(*columns), h.thead(head), h.tbody(h.each(ConnectorsState.rows, _row)), class_name="cards")
+        h.table(
+            h.colgroup(*columns),
+            h.thead(head),
+            h.tbody(h.each(ConnectorsState.rows, _row)),
+            class_name="cards",
+        )
     )
 
 
@@ -78,22 +104,35 @@ def _row(row: ConnectorRow) -> rx.Component:
         h.when(row.is_default, badge("Default")),
         class_name="row",
     )
-    health = h.when(ConnectorsState.testing == row.id, status("Testing", "sending halo"), status(row.health, row.dot))
+    health = h.when(
+        ConnectorsState.testing == row.id,
+        status("Testing", "sending halo"),
+        status(row.health, row.dot),
+    )
     never = h.span("—")
     pause = menu_item("Pause", "pause", on_select=ConnectorsState.set_active(row.id, False))
     resume = menu_item("Activate", "play", on_select=ConnectorsState.set_active(row.id, True))
     actions = more_menu(
         menu_item("Test", "zap", on_select=ConnectorsState.test(row.id)),
         h.when(row.is_active, pause, resume),
-        h.when(row.is_default, None, menu_item("Make default", "star", on_select=ConnectorsState.make_default(row.id))),
+        h.when(
+            row.is_default,
+            None,
+            menu_item("Make default", "star", on_select=ConnectorsState.make_default(row.id)),
+        ),
         menu_rule(),
-        menu_item("Delete", "trash_2", danger=True, on_select=ConnectorsState.ask_delete(row.id, row.name)),
+        menu_item(
+            "Delete", "trash_2", danger=True, on_select=ConnectorsState.ask_delete(row.id, row.name)
+        ),
     )
     return h.tr(
         h.td(cover, name),
         h.td(row.sender, class_name="muted drop"),
         h.td(health, class_name="sub2"),
-        h.td(h.when(row.last_success, h.time(row.last_success, "ago"), never), class_name="muted drop"),
+        h.td(
+            h.when(row.last_success, h.time(row.last_success, "ago"), never),
+            class_name="muted drop",
+        ),
         h.td(row.errors, class_name="right drop"),
         h.td(row.sent, class_name="right drop"),
         h.td(actions, class_name="right end"),
@@ -109,12 +148,16 @@ def _gallery() -> rx.Component:
         class_name="sect",
         style={"marginBottom": "12px"},
     )
-    return h.section(head, h.div(h.each(ConnectorsState.providers, _provider), class_name="gallery"))
+    return h.section(
+        head, h.div(h.each(ConnectorsState.providers, _provider), class_name="gallery")
+    )
 
 
 def _provider(one: Provider) -> rx.Component:
     at_right = h.when(
-        one.connected, status(one.connected, one.dot, class_name="small"), h.span("Connect", class_name="btn sec sm")
+        one.connected,
+        status(one.connected, one.dot, class_name="small"),
+        h.span("Connect", class_name="btn sec sm"),
     )
     return h.link(
         provider_icon(one.kind, large=True),

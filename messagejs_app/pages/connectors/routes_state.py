@@ -72,8 +72,15 @@ class RoutesState(Session):
     @event
     async def edit(self, route_id: str) -> Events:
         async with self._desk(Action.VIEW_ROUTES) as desk:
-            route = await routes.get_route(desk.session, project_id=desk.project_id, route_id=_route_id(route_id))
-        self._open(route_id, route.name, _duration(route.fallback_after_s), [_value(step) for step in route.steps])
+            route = await routes.get_route(
+                desk.session, project_id=desk.project_id, route_id=_route_id(route_id)
+            )
+        self._open(
+            route_id,
+            route.name,
+            _duration(route.fallback_after_s),
+            [_value(step) for step in route.steps],
+        )
         return None
 
     @event
@@ -99,7 +106,11 @@ class RoutesState(Session):
             await self._save(name, steps, after_s)
         except (BadRequest, RouteNameTaken) as exc:
             found = field_errors(exc)
-            self.errors = {"name": found["name"]} if "name" in found else {"": next(iter(found.values()), exc.message)}
+            self.errors = (
+                {"name": found["name"]}
+                if "name" in found
+                else {"": next(iter(found.values()), exc.message)}
+            )
             return None
         self.editing = ""
         await self._look()
@@ -120,7 +131,10 @@ class RoutesState(Session):
     async def delete(self) -> Events:
         async with self._desk(Action.MANAGE_ROUTES) as desk:
             await routes.delete_route(
-                desk.session, project_id=desk.project_id, route_id=_route_id(self.deleting), actor=desk.principal
+                desk.session,
+                project_id=desk.project_id,
+                route_id=_route_id(self.deleting),
+                actor=desk.principal,
             )
         self.deleting = ""
         await self._look()
@@ -129,7 +143,10 @@ class RoutesState(Session):
     def _open(self, editing: str, name: str, after: str, values: list[str]) -> None:
         count = min(max(_FEWEST_SLOTS, len(values) + 1), MOST_STEPS)
         filled = [*values, *[""] * count][:count]
-        slots = [Slot(f"step{index}", "Then" if index else "First", value) for index, value in enumerate(filled)]
+        slots = [
+            Slot(f"step{index}", "Then" if index else "First", value)
+            for index, value in enumerate(filled)
+        ]
         self._put(editing=editing, name=name, after=after, slots=slots, errors={})
 
     async def _save(self, name: str, steps: list[dict[str, str]], after_s: int | None) -> None:
@@ -139,7 +156,9 @@ class RoutesState(Session):
                 await routes.create_route(desk.session, new=NewRoute(name, steps, after_s), **place)
             else:
                 changes = {"name": name, "steps": steps, "fallback_after_s": after_s}
-                await routes.update_route(desk.session, route_id=_route_id(self.editing), changes=changes, **place)
+                await routes.update_route(
+                    desk.session, route_id=_route_id(self.editing), changes=changes, **place
+                )
 
     async def _look(self) -> None:
         async with self._desk(Action.VIEW_ROUTES) as desk:
@@ -161,7 +180,10 @@ class RoutesState(Session):
         named = sorted(own, key=lambda one: one.name.lower())
         options = [
             *(StepOption(channel, f"Channel {channel}") for channel in channels),
-            *(StepOption(ids.encode(ids.CONNECTOR, one.id), f"Connector {one.name}") for one in named),
+            *(
+                StepOption(ids.encode(ids.CONNECTOR, one.id), f"Connector {one.name}")
+                for one in named
+            ),
         ]
         self._put(routes=rows, options=options)
 

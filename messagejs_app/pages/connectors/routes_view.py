@@ -39,7 +39,10 @@ def routes() -> rx.Component:
 
 
 def _table() -> rx.Component:
-    columns = [h.col(style={"width": width}) if width else h.col() for width in ("200px", "", "144px", "56px")]
+    columns = [
+        h.col(style={"width": width}) if width else h.col()
+        for width in ("200px", "", "144px", "56px")
+    ]
     head = h.tr(h.th("Route"), h.th("Steps"), h.th("Next step"), h.th())
     body = h.tbody(h.each(_STATE.routes, _row))
     return h.table(h.colgroup(*columns), h.thead(head), body, class_name="cards")
@@ -61,7 +64,9 @@ def _row(row: RouteRow) -> rx.Component:
 
 
 def _form() -> rx.Component:
-    name = text_input("name", default_value=_STATE.name, placeholder="urgent", max_length=100, auto_focus=True)
+    name = text_input(
+        "name", default_value=_STATE.name, placeholder="urgent", max_length=100, auto_focus=True
+    )
     after = text_input("after", default_value=_STATE.after, placeholder="5m", max_length=12)
     body = h.div(
         h.when(_STATE.errors[""], note(_STATE.errors[""], tone="bad", icon="triangle_alert")),
@@ -81,7 +86,14 @@ def _form() -> rx.Component:
         button("Save", look="pri", type="submit", data_submit=""),
         class_name="df",
     )
-    return h.form(body, foot, on_submit=_STATE.save, reset_on_submit=False, no_validate=True, key=_STATE.editing)
+    return h.form(
+        body,
+        foot,
+        on_submit=_STATE.save,
+        reset_on_submit=False,
+        no_validate=True,
+        key=_STATE.editing,
+    )
 
 
 def _slot(slot: Slot) -> rx.Component:

@@ -69,14 +69,22 @@ class DeadLettersState(Session):
     async def load(self) -> Events:
         await self._enter()
         query = self.router.url.query_parameters
-        self._put(filters={name: query[name][:200] for name in _FILTERS if query.get(name)}, chosen=[], question="")
+        self._put(
+            filters={name: query[name][:200] for name in _FILTERS if query.get(name)},
+            chosen=[],
+            question="",
+        )
         await self._look()
         self.is_loaded = True
         return None
 
     @event
     async def filter_by(self, name: str, value: str) -> Events:
-        merged = {one: text for one, text in {**self.filters, name: value}.items() if text and one in _FILTERS}
+        merged = {
+            one: text
+            for one, text in {**self.filters, name: value}.items()
+            if text and one in _FILTERS
+        }
         return go_to(f"{PATH}?{urlencode(merged)}" if merged else PATH)
 
     @event
@@ -84,7 +92,11 @@ class DeadLettersState(Session):
         if all(row.id != message_id for row in self.rows):
             return None
         is_chosen = message_id in self.chosen
-        self.chosen = [one for one in self.chosen if one != message_id] if is_chosen else [*self.chosen, message_id]
+        self.chosen = (
+            [one for one in self.chosen if one != message_id]
+            if is_chosen
+            else [*self.chosen, message_id]
+        )
         return None
 
     @event
@@ -169,24 +181,34 @@ class DeadLettersState(Session):
         count = 0
         while True:
             async with self._desk(Action.SEND_MESSAGES) as desk:
-                step = await redrive.discard_matching(desk.session, project_id=desk.project_id, filters=self._wanted())
+                step = await redrive.discard_matching(
+                    desk.session, project_id=desk.project_id, filters=self._wanted()
+                )
             count += step
             if step < redrive.MOST_DISCARDED:
                 return await self._discarded(count)
 
     async def _redrive(self, message_ids: Sequence[str]) -> redrive.Redrive:
         platform, project_id = await self._authorize(Action.SEND_MESSAGES)
-        done = await redrive.redrive_many(platform, Caller(project_id, self._checked_mode), _uuids(message_ids))
-        await self._note("redriven", {"redriven": done.redriven, "failed": len(done.results) - done.redriven})
+        done = await redrive.redrive_many(
+            platform, Caller(project_id, self._checked_mode), _uuids(message_ids)
+        )
+        await self._note(
+            "redriven", {"redriven": done.redriven, "failed": len(done.results) - done.redriven}
+        )
         await self._look()
         self.chosen = []
         return done
 
     def _told(self, done: redrive.Redrive) -> Events:
-        problem = next((one.outcome for one in done.results if isinstance(one.outcome, AppError)), None)
+        problem = next(
+            (one.outcome for one in done.results if isinstance(one.outcome, AppError)), None
+        )
         if problem is None:
             return say(_sentence(done.redriven, 0))
-        return complain(f"{_sentence(done.redriven, len(done.results) - done.redriven)} {problem.message}")
+        return complain(
+            f"{_sentence(done.redriven, len(done.results) - done.redriven)} {problem.message}"
+        )
 
     async def _discarded(self, count: int) -> Events:
         await self._note("discarded", {"discarded": count})
@@ -233,7 +255,8 @@ class DeadLettersState(Session):
     def _wanted(self) -> DeadLetterFilter:
         connector = ids.decode(ids.CONNECTOR, self.filters.get("connector", ""))
         return DeadLetterFilter(
-            MessageFilter(connector=connector, mode=self._checked_mode), self.filters.get("code") or None
+            MessageFilter(connector=connector, mode=self._checked_mode),
+            self.filters.get("code") or None,
         )
 
 

@@ -129,7 +129,9 @@ class KeysState(Session):
         if key_id is None:
             raise KeyNotFound
         async with self._desk(Action.MANAGE_KEYS) as desk:
-            await keys.revoke_key(desk.session, desk.principal, project_id=desk.project_id, key_id=key_id)
+            await keys.revoke_key(
+                desk.session, desk.principal, project_id=desk.project_id, key_id=key_id
+            )
         self.revoking = ""
         await self._look()
         return say(f"{self.revoking_name} revoked. It is refused from now on.")
@@ -156,7 +158,9 @@ class KeysState(Session):
                 mode=key.mode.capitalize(),
                 scopes=" ".join(key.scopes),
                 origins=" ".join(key.allowed_origins),
-                limit=f"{number(key.rate_limit)} messages an hour" if key.rate_limit else "The project's",
+                limit=f"{number(key.rate_limit)} messages an hour"
+                if key.rate_limit
+                else "The project's",
                 expires=instant(key.expires_at),
             )
         await self._look()

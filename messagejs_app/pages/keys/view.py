@@ -31,7 +31,13 @@ _USUAL_SCOPES = frozenset({"messages:send", "messages:read"})
 
 
 def page() -> rx.Component:
-    create = button(h.icon("plus"), "Create key", look="pri", on_click=KeysState.show_create(True), data_create="")
+    create = button(
+        h.icon("plus"),
+        "Create key",
+        look="pri",
+        on_click=KeysState.show_create(True),
+        data_create="",
+    )
     nothing = card(
         empty(
             "No keys",
@@ -46,7 +52,11 @@ def page() -> rx.Component:
     return frame(
         page_title("Keys", create),
         h.div(
-            h.when(KeysState.is_loaded, h.when(KeysState.rows, _table(), nothing), card(skeleton_rows(3))),
+            h.when(
+                KeysState.is_loaded,
+                h.when(KeysState.rows, _table(), nothing),
+                card(skeleton_rows(3)),
+            ),
             about,
             class_name="stack",
         ),
@@ -68,9 +78,22 @@ def _table() -> rx.Component:
     widths = ("200px", "200px", "176px", "", "112px", "132px", "56px")
     columns = [h.col(style={"width": width}) if width else h.col() for width in widths]
     head = h.tr(
-        h.th("Name"), h.th("Key"), h.th("Kind"), h.th("Scopes or origins"), h.th("Last used"), h.th("Expires"), h.th()
+        h.th("Name"),
+        h.th("Key"),
+        h.th("Kind"),
+        h.th("Scopes or origins"),
+        h.th("Last used"),
+        h.th("Expires"),
+        h.th(),
     )
-    return card(h.table(h.colgroup(*columns), h.thead(head), h.tbody(h.each(KeysState.rows, _row)), class_name="cards"))
+    return card(
+        h.table(
+            h.colgroup(*columns),
+            h.thead(head),
+            h.tbody(h.each(KeysState.rows, _row)),
+            class_name="cards",
+        )
+    )
 
 
 def _row(row: KeyRow) -> rx.Component:
@@ -95,7 +118,11 @@ def _row(row: KeyRow) -> rx.Component:
         h.td(h.when(row.last_used, h.time(row.last_used, "ago"), never), class_name="muted drop"),
         h.td(expires, class_name="drop"),
         h.td(
-            more_menu(menu_item("Revoke", "ban", danger=True, on_select=KeysState.ask_revoke(row.id, row.name))),
+            more_menu(
+                menu_item(
+                    "Revoke", "ban", danger=True, on_select=KeysState.ask_revoke(row.id, row.name)
+                )
+            ),
             class_name="right end",
         ),
         key=row.id,
@@ -103,7 +130,9 @@ def _row(row: KeyRow) -> rx.Component:
 
 
 def _create_dialog() -> rx.Component:
-    whole = h.when(KeysState.errors[""], note(KeysState.errors[""], tone="bad", icon="triangle_alert"))
+    whole = h.when(
+        KeysState.errors[""], note(KeysState.errors[""], tone="bad", icon="triangle_alert")
+    )
     name = field(
         "Name",
         text_input("name", placeholder="Booking server", auto_focus=True, max_length=255),
@@ -147,7 +176,9 @@ def _kind() -> rx.Component:
 
 def _mode() -> rx.Component:
     modes = (("live", "Live"), ("test", "Test"))
-    hint = h.pick(KeysState.new_mode == "test", "Everything goes to Sandbox.", "Messages go out for real.")
+    hint = h.pick(
+        KeysState.new_mode == "test", "Everything goes to Sandbox.", "Messages go out for real."
+    )
     return h.div(
         h.span("Mode", class_name="label"),
         segment(*modes, value=KeysState.new_mode, on_pick=KeysState.choose_new_mode, label="Mode"),
@@ -158,7 +189,11 @@ def _mode() -> rx.Component:
 
 def _scopes() -> rx.Component:
     scopes = [
-        check(f"scope.{scope}", h.span(scope, class_name="mono"), default_checked=scope in _USUAL_SCOPES)
+        check(
+            f"scope.{scope}",
+            h.span(scope, class_name="mono"),
+            default_checked=scope in _USUAL_SCOPES,
+        )
         for scope in SCOPES
     ]
     error = KeysState.errors["scopes"]
@@ -201,8 +236,17 @@ def _expires() -> rx.Component:
 
 def _made_dialog() -> rx.Component:
     badges = h.span(_MADE.name, badge(_MADE.kind), badge(_MADE.mode), class_name="label")
-    copy = button(h.icon("copy"), h.icon("check"), "Copy", look="pri", data_copy=_MADE.text, class_name="on-accent")
-    secret = h.div(h.span(_MADE.text, class_name="mono grow wrap", id="new-key"), copy, class_name="secret")
+    copy = button(
+        h.icon("copy"),
+        h.icon("check"),
+        "Copy",
+        look="pri",
+        data_copy=_MADE.text,
+        class_name="on-accent",
+    )
+    secret = h.div(
+        h.span(_MADE.text, class_name="mono grow wrap", id="new-key"), copy, class_name="secret"
+    )
     warning = "Do not put a secret key in a web page or a mobile app. Lost it? Revoke it and create another."
     stored = h.label(
         h.input_(
@@ -221,7 +265,11 @@ def _made_dialog() -> rx.Component:
         h.when(_MADE.kind == "Secret", note(warning, tone="warn", icon="triangle_alert")),
         class_name="db",
     )
-    foot = h.div(stored, button("Done", disabled=~KeysState.has_stored, on_click=KeysState.done), class_name="df")
+    foot = h.div(
+        stored,
+        button("Done", disabled=~KeysState.has_stored, on_click=KeysState.done),
+        class_name="df",
+    )
     return dialog(
         body,
         foot,
@@ -235,7 +283,9 @@ def _facts() -> rx.Component:
     return h.dl(
         h.dt("Scopes"),
         h.dd(_MADE.scopes, class_name="mono wrap"),
-        h.when(_MADE.origins, h.fragment(h.dt("Origins"), h.dd(_MADE.origins, class_name="mono wrap"))),
+        h.when(
+            _MADE.origins, h.fragment(h.dt("Origins"), h.dd(_MADE.origins, class_name="mono wrap"))
+        ),
         h.dt("Limit"),
         h.dd(_MADE.limit),
         h.dt("Expires"),

@@ -28,7 +28,12 @@ def _head() -> rx.Component:
         _neighbour(MessagesState.previous_id, "chevron_up", "Previous, K"),
         _neighbour(MessagesState.next_id, "chevron_down", "Next, J"),
         button(
-            h.icon("x"), look="ghost", size="icon sm", aria_label="Close", on_click=MessagesState.close, data_close=""
+            h.icon("x"),
+            look="ghost",
+            size="icon sm",
+            aria_label="Close",
+            on_click=MessagesState.close,
+            data_close="",
         ),
         class_name="dhead",
     )
@@ -72,16 +77,22 @@ def _facts() -> rx.Component:
     template = h.when(
         _SHOWN.template,
         h.fragment(
-            h.link(_SHOWN.template, to=h.join("/templates/", _SHOWN.template_id), class_name="link"),
+            h.link(
+                _SHOWN.template, to=h.join("/templates/", _SHOWN.template_id), class_name="link"
+            ),
             " ",
             h.span(_SHOWN.version, class_name="muted"),
         ),
         h.span("None, a plain text", class_name="muted"),
     )
-    connector = h.link(_SHOWN.connector, to=h.join("/connectors/", _SHOWN.connector_id), class_name="link")
+    connector = h.link(
+        _SHOWN.connector, to=h.join("/connectors/", _SHOWN.connector_id), class_name="link"
+    )
     segments = h.when(
         _SHOWN.segments,
-        h.fragment(*fact("Segments", _SHOWN.segments, " ", h.span(_SHOWN.encoding, class_name="muted"))),
+        h.fragment(
+            *fact("Segments", _SHOWN.segments, " ", h.span(_SHOWN.encoding, class_name="muted"))
+        ),
     )
     return h.dl(
         *fact("Template", template),
@@ -94,11 +105,14 @@ def _facts() -> rx.Component:
 
 
 def _content() -> rx.Component:
-    subject = h.when(_SHOWN.subject, h.div(_SHOWN.subject, class_name="med", style={"marginBottom": "4px"}))
+    subject = h.when(
+        _SHOWN.subject, h.div(_SHOWN.subject, class_name="med", style={"marginBottom": "4px"})
+    )
     missing = h.pick(_SHOWN.redacted_at, "Removed", "Empty")
     text = h.when(_SHOWN.text, _SHOWN.text, h.span(missing, class_name="muted"))
     failed = h.when(
-        _SHOWN.error, h.div(note(_SHOWN.error, tone="bad", icon="triangle_alert"), style={"marginBottom": "8px"})
+        _SHOWN.error,
+        h.div(note(_SHOWN.error, tone="bad", icon="triangle_alert"), style={"marginBottom": "8px"}),
     )
     redacted = h.when(_SHOWN.redacted_at, badge("Redacted ", h.time(_SHOWN.redacted_at, "stamp")))
     head = h.div(h.h2("Content"), redacted, class_name="sect")

@@ -18,7 +18,9 @@ from messagejs_app.wording import duration, instant, recipient
 _PREVIEW_CHARS: Final = 160
 _ANSWER_CHARS: Final = 4000
 # Where the reason says more than the text does.
-_EXPLAINED: Final = frozenset({"failed", "undelivered", "uncertain", "expired", "blocked", "canceled"})
+_EXPLAINED: Final = frozenset(
+    {"failed", "undelivered", "uncertain", "expired", "blocked", "canceled"}
+)
 
 
 @dataclass
@@ -112,7 +114,10 @@ def row_of(one: MessageSummary, names: Names) -> Row:
 def shown_of(detail: MessageDetail, *, base_url: str) -> Shown:
     one = detail.summary
     sms = measure(one.text or "") if one.connector_type == "twilio" else None
-    body: dict[str, Any] = {"to": one.recipient, "connectorId": ids.encode(ids.CONNECTOR, one.connector_id)}
+    body: dict[str, Any] = {
+        "to": one.recipient,
+        "connectorId": ids.encode(ids.CONNECTOR, one.connector_id),
+    }
     if one.template_id is not None:
         body |= {"templateId": ids.encode(ids.TEMPLATE, one.template_id), "variables": {}}
     else:
@@ -136,7 +141,9 @@ def shown_of(detail: MessageDetail, *, base_url: str) -> Shown:
         segments=str(sms.segments) if sms else "",
         encoding=sms.encoding if sms else "",
         error=one.error or "",
-        curl=snippets.send_call("curl", base_url=base_url, key=f"sk_{one.mode}_YOUR_KEY", body=body),
+        curl=snippets.send_call(
+            "curl", base_url=base_url, key=f"sk_{one.mode}_YOUR_KEY", body=body
+        ),
         redacted_at=instant(one.redacted_at),
         steps=_steps(detail),
     )
@@ -151,7 +158,9 @@ def _steps(detail: MessageDetail) -> list[Step]:
         if entry.attempt_id is not None or entry is detail.timeline[-1]:
             count = len(left)
             if entry.attempt_id is not None:
-                found = [place for place, attempt in enumerate(left) if attempt.id == entry.attempt_id]
+                found = [
+                    place for place, attempt in enumerate(left) if attempt.id == entry.attempt_id
+                ]
                 count = found[0] + 1 if found else 0
             if count and steps:
                 steps.append(_sending(left[:count], name))
@@ -179,7 +188,11 @@ def _sending(attempts: Sequence[Any], name: str) -> Step:
 
 def _attempt(attempt: Any, name: str) -> AttemptShown:
     words, css = OUTCOMES.get(attempt.outcome, (attempt.outcome, "queued ring"))
-    answer = json.dumps(attempt.answer, indent=2, ensure_ascii=False)[:_ANSWER_CHARS] if attempt.answer else ""
+    answer = (
+        json.dumps(attempt.answer, indent=2, ensure_ascii=False)[:_ANSWER_CHARS]
+        if attempt.answer
+        else ""
+    )
     code = f" ({attempt.provider_code})" if attempt.provider_code else ""
     return AttemptShown(
         title=f"Attempt {attempt.number}",

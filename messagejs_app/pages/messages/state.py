@@ -141,14 +141,18 @@ class MessagesState(Session):
         if not is_first:
             for row in rows:
                 row.is_new = row.id not in known
-        if [replace(row, is_new=False) for row in rows] != [replace(row, is_new=False) for row in self.rows]:
+        if [replace(row, is_new=False) for row in rows] != [
+            replace(row, is_new=False) for row in self.rows
+        ]:
             self.rows = rows
         about = "about " if page.is_total_estimate else ""
         self._put(
             is_first_page=before is None,
             total=f"{about}{plural(page.total, 'message')}",
             extent=f"{'1–' if before is None else ''}{len(rows)} of {about}{number(page.total)}",
-            older=self._url(before=ids.encode(ids.MESSAGE, page.next_cursor), id="") if page.next_cursor else "",
+            older=self._url(before=ids.encode(ids.MESSAGE, page.next_cursor), id="")
+            if page.next_cursor
+            else "",
         )
         await self._look_at_open(desk)
 
@@ -158,7 +162,9 @@ class MessagesState(Session):
             self._put(message=Shown())
             return
         try:
-            detail = await message_detail(desk.session, project_id=desk.project_id, message_id=message_id)
+            detail = await message_detail(
+                desk.session, project_id=desk.project_id, message_id=message_id
+            )
         except MessageNotFound:
             self.open_id = ""
             return
@@ -177,7 +183,11 @@ class MessagesState(Session):
         if status is not None and status not in STATUSES:
             return None
         prefixes = {"template": ids.TEMPLATE, "key": ids.KEY, "campaign": ids.CAMPAIGN}
-        named = {name: ids.decode(prefix, given[name]) for name, prefix in prefixes.items() if name in given}
+        named = {
+            name: ids.decode(prefix, given[name])
+            for name, prefix in prefixes.items()
+            if name in given
+        }
         if None in named.values():
             return None
         connector = ids.decode(ids.CONNECTOR, given["connector"]) if "connector" in given else None
@@ -207,16 +217,27 @@ class MessagesState(Session):
             "keys": {str(one.id): one.name for one in own_keys},
         }
         self._put(
-            connector_choices=[Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in own_connectors],
-            template_choices=[Choice(ids.encode(ids.TEMPLATE, one.id), one.name) for one in own_templates],
+            connector_choices=[
+                Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in own_connectors
+            ],
+            template_choices=[
+                Choice(ids.encode(ids.TEMPLATE, one.id), one.name) for one in own_templates
+            ],
             key_choices=[Choice(ids.encode(ids.KEY, one.id), one.name) for one in own_keys],
         )
         self.shown_filters = self._name_filters()
 
     def _name_filters(self) -> dict[str, str]:
         """What the chips say."""
-        choices = {one.value: one.name for one in (*self.connector_choices, *self.template_choices, *self.key_choices)}
-        shown = {name: choices.get(value, value) for name, value in self.filters.items() if name not in {"from", "to"}}
+        choices = {
+            one.value: one.name
+            for one in (*self.connector_choices, *self.template_choices, *self.key_choices)
+        }
+        shown = {
+            name: choices.get(value, value)
+            for name, value in self.filters.items()
+            if name not in {"from", "to"}
+        }
         if "status" in shown:
             shown["status"] = shown["status"].capitalize()
         if "time" in shown:

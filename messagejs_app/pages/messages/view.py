@@ -7,7 +7,14 @@ from typing import Any
 import reflex as rx
 
 from messagejs_app.components import html as h
-from messagejs_app.components.controls import button, empty, link_button, provider_icon, skeleton_rows, status
+from messagejs_app.components.controls import (
+    button,
+    empty,
+    link_button,
+    provider_icon,
+    skeleton_rows,
+    status,
+)
 from messagejs_app.components.overlays import menu, menu_item
 from messagejs_app.layout import frame
 from messagejs_app.pages.messages.drawer import drawer
@@ -77,8 +84,14 @@ def _filters() -> rx.Component:
     return h.div(
         search,
         _chip("status", "Status", *statuses),
-        _chip("connector", "Connector", h.each(MessagesState.connector_choices, _choice_of("connector"))),
-        _chip("template", "Template", h.each(MessagesState.template_choices, _choice_of("template"))),
+        _chip(
+            "connector",
+            "Connector",
+            h.each(MessagesState.connector_choices, _choice_of("connector")),
+        ),
+        _chip(
+            "template", "Template", h.each(MessagesState.template_choices, _choice_of("template"))
+        ),
         _chip("key", "Key", h.each(MessagesState.key_choices, _choice_of("key"))),
         _chip("time", "Time", *times),
         h.when(MessagesState.filters.get("campaign", ""), _of_campaign()),
@@ -92,7 +105,9 @@ def _filters() -> rx.Component:
 
 def _choice(name: str, value: Any, text: Any) -> rx.Component:
     return menu_item(
-        text, tick=MessagesState.filters.get(name, "") == value, on_select=MessagesState.choose(name, value)
+        text,
+        tick=MessagesState.filters.get(name, "") == value,
+        on_select=MessagesState.choose(name, value),
     )
 
 
@@ -105,7 +120,11 @@ def _choice_of(name: str) -> Any:
 
 def _chip(name: str, title: str, *choices: rx.Component) -> rx.Component:
     value = MessagesState.shown_filters.get(name, "")
-    unset = menu(h.button(h.icon("plus", 12), title, type="button", class_name="chip"), *choices, align="start")
+    unset = menu(
+        h.button(h.icon("plus", 12), title, type="button", class_name="chip"),
+        *choices,
+        align="start",
+    )
     is_set = h.span(
         menu(h.button(title, ": ", h.tag("b", value), type="button"), *choices, align="start"),
         h.button(
@@ -122,7 +141,10 @@ def _chip(name: str, title: str, *choices: rx.Component) -> rx.Component:
 def _of_campaign() -> rx.Component:
     """Set by a campaign's page only."""
     clear = h.button(
-        h.icon("x", 12), type="button", aria_label="Clear Campaign", on_click=MessagesState.choose("campaign", "")
+        h.icon("x", 12),
+        type="button",
+        aria_label="Clear Campaign",
+        on_click=MessagesState.choose("campaign", ""),
     )
     return h.span(h.span("Campaign"), clear, class_name="chip set")
 
@@ -133,7 +155,11 @@ def _table() -> rx.Component:
     titles = ("Status", "Recipient", "Message", "Connector", "Key")
     head = h.tr(*[h.th(title) for title in titles], h.th("Accepted", class_name="right"))
     return h.table(
-        h.colgroup(*columns), h.thead(head), h.tbody(h.each(MessagesState.rows, _row)), class_name="msgs", id="messages"
+        h.colgroup(*columns),
+        h.thead(head),
+        h.tbody(h.each(MessagesState.rows, _row)),
+        class_name="msgs",
+        id="messages",
     )
 
 
@@ -143,8 +169,13 @@ def _row(row: Row) -> rx.Component:
         class_name="cover",
         aria_label=h.join(row.status, " to ", row.address),
     )
-    connector = h.span(provider_icon(row.kind), h.span(row.connector, class_name="ell"), class_name="row")
-    body = h.fragment(h.when(row.name, h.span(row.name)), h.span(row.text, class_name=h.pick(row.name, "pre", "muted")))
+    connector = h.span(
+        provider_icon(row.kind), h.span(row.connector, class_name="ell"), class_name="row"
+    )
+    body = h.fragment(
+        h.when(row.name, h.span(row.name)),
+        h.span(row.text, class_name=h.pick(row.name, "pre", "muted")),
+    )
     return h.tr(
         h.td(cover, status(row.status, row.dot), class_name="c-st"),
         h.td(row.address, class_name="c-to num"),
@@ -153,7 +184,9 @@ def _row(row: Row) -> rx.Component:
         h.td(row.key, class_name="c-key muted"),
         h.td(h.time(row.at), class_name="c-time right muted"),
         class_name=h.join(
-            "link-row", h.pick(row.id == MessagesState.open_id, " sel", ""), h.pick(row.is_new, " new", "")
+            "link-row",
+            h.pick(row.id == MessagesState.open_id, " sel", ""),
+            h.pick(row.is_new, " new", ""),
         ),
         key=row.id,
     )
@@ -161,11 +194,19 @@ def _row(row: Row) -> rx.Component:
 
 def _foot() -> rx.Component:
     hint = h.span(
-        h.keys("J"), h.keys("K"), "move", h.keys("Enter"), "open", class_name="hide-s row small", id="row-keys"
+        h.keys("J"),
+        h.keys("K"),
+        "move",
+        h.keys("Enter"),
+        "open",
+        class_name="hide-s row small",
+        id="row-keys",
     )
     older = h.when(
         MessagesState.older,
-        h.link("Older", h.icon("chevron_right", 14), to=MessagesState.older, class_name="btn sec sm"),
+        h.link(
+            "Older", h.icon("chevron_right", 14), to=MessagesState.older, class_name="btn sec sm"
+        ),
     )
     newest = h.when(
         MessagesState.is_first_page,

@@ -29,7 +29,9 @@ def done() -> rx.Component:
 
 
 def steps() -> rx.Component:
-    bars = [h.i(class_name=h.pick(OverviewState.steps_done >= count, "on", "")) for count in (1, 2, 3)]
+    bars = [
+        h.i(class_name=h.pick(OverviewState.steps_done >= count, "on", "")) for count in (1, 2, 3)
+    ]
     progress = h.fragment(
         h.div(*bars, class_name="prog"),
         h.span(OverviewState.steps_done, " of 3", class_name="small muted num"),
@@ -56,16 +58,22 @@ def _call() -> rx.Component:
         parts=OverviewState.code_parts,
         small=True,
     )
-    return h.div(tabs, class_name="code", style={"borderLeft": "1px solid var(--mj-hairline)", "minWidth": 0})
+    return h.div(
+        tabs, class_name="code", style={"borderLeft": "1px solid var(--mj-hairline)", "minWidth": 0}
+    )
 
 
 def _connector() -> rx.Component:
     another = link_button("Add another", to="/connectors", size="sm")
-    return _done_step("Add a connector", "Sandbox is ready. It delivers to a virtual inbox here.", another)
+    return _done_step(
+        "Add a connector", "Sandbox is ready. It delivers to a virtual inbox here.", another
+    )
 
 
 def _template() -> rx.Component:
-    edit = h.link("Edit", to=h.join("/templates/", OverviewState.template_id), class_name="btn sec sm")
+    edit = h.link(
+        "Edit", to=h.join("/templates/", OverviewState.template_id), class_name="btn sec sm"
+    )
     return _done_step("Make a template", OverviewState.template_note, edit)
 
 
@@ -74,7 +82,12 @@ def _make_template() -> rx.Component:
         "Make a template",
         "A text with variables, checked on every send.",
         "step now",
-        button("Make a Welcome template", look="pri", on_click=OverviewState.make_template, data_submit=""),
+        button(
+            "Make a Welcome template",
+            look="pri",
+            on_click=OverviewState.make_template,
+            data_submit="",
+        ),
         link_button("Write your own", to="/templates/new"),
     )
 

@@ -18,7 +18,14 @@ from backend.services.paging import PageRequest
 from backend.services.rendering import templates
 from backend.services.rendering.templates import NewTemplate
 from backend.services.reporting.messages import MessageFilter, list_messages
-from backend.services.reporting.overview import Bucket, ConnectorNumbers, LatestFailure, Overview, Window, overview
+from backend.services.reporting.overview import (
+    Bucket,
+    ConnectorNumbers,
+    LatestFailure,
+    Overview,
+    Window,
+    overview,
+)
 from backend.services.sending.accept import Caller, SendRequest, accept_message
 from messagejs_app import snippets
 from messagejs_app.components.statuses import SERIES, dot, word
@@ -161,7 +168,9 @@ class OverviewState(Session):
         async with self._desk(Action.MANAGE_TEMPLATES) as desk:
             text = f"Hi {{{{name}}}}, welcome to {self.project_name}."
             new = NewTemplate(name=_WELCOME, connector_type="sandbox", content=text)
-            await templates.create_template(desk.session, project_id=desk.project_id, new=new, actor=desk.principal)
+            await templates.create_template(
+                desk.session, project_id=desk.project_id, new=new, actor=desk.principal
+            )
         await self._refresh()
         return say("Template Welcome made. Send it next.")
 
@@ -212,7 +221,9 @@ class OverviewState(Session):
                 _bar(bucket, instant(end), top, is_right=index > len(ends) // 2)
                 for index, (bucket, end) in enumerate(zip(numbers.buckets, ends, strict=True))
             ],
-            lines=[Tick("", f"{part * 100 / 3:.2f}%", number(top * part // 3)) for part in range(4)],
+            lines=[
+                Tick("", f"{part * 100 / 3:.2f}%", number(top * part // 3)) for part in range(4)
+            ],
             days=_days(numbers),
             connectors=[_connector(one, numbers.accepted) for one in numbers.connectors],
             failures=[_failure(one) for one in numbers.failures],
@@ -226,9 +237,13 @@ class OverviewState(Session):
         sent = numbers.accepted > 0
         if not sent:
             one = PageRequest(limit=1)
-            page = await list_messages(desk.session, project_id=desk.project_id, filters=MessageFilter(), page=one)
+            page = await list_messages(
+                desk.session, project_id=desk.project_id, filters=MessageFilter(), page=one
+            )
             sent = bool(page.items)
-        has_connector = bool(await connectors.list_connectors(desk.session, project_id=desk.project_id))
+        has_connector = bool(
+            await connectors.list_connectors(desk.session, project_id=desk.project_id)
+        )
         self._put(
             has_template=bool(own),
             has_sent=sent,
@@ -250,7 +265,9 @@ class OverviewState(Session):
         body: dict[str, object] = {"templateId": self.template_id or "tpl_...", "to": _TO}
         if self._sample or not self.template_id:
             body["variables"] = dict(self._sample) or {"name": sample_of("name")}
-        code = snippets.send_call(self.language, base_url=self._base_url, key="sk_test_YOUR_KEY", body=body)
+        code = snippets.send_call(
+            self.language, base_url=self._base_url, key="sk_test_YOUR_KEY", body=body
+        )
         language = cast("snippets.Language", self.language)
         self._put(code=code, code_parts=snippets.pieces(code, language))
 
@@ -266,7 +283,12 @@ def _round_up(value: int) -> int:
 
 
 def _series(name: str, css: str, own: tuple[str, ...], by_status: dict[str, int]) -> Series:
-    return Series(name, css, number(sum(by_status.get(status, 0) for status in own)), f"/messages?status={own[0]}")
+    return Series(
+        name,
+        css,
+        number(sum(by_status.get(status, 0) for status in own)),
+        f"/messages?status={own[0]}",
+    )
 
 
 def _bar(bucket: Bucket, end: str, top: int, *, is_right: bool) -> Bar:
@@ -287,7 +309,11 @@ def _days(numbers: Overview) -> list[Tick]:
     every = {"24h": 3, "7d": 1, "30d": 5}[numbers.window]
     count = len(numbers.buckets)
     return [
-        Tick(instant(bucket.start), f"{100 * (index + 0.5) / count:.2f}%", "short" if every == 3 else "day")
+        Tick(
+            instant(bucket.start),
+            f"{100 * (index + 0.5) / count:.2f}%",
+            "short" if every == 3 else "day",
+        )
         for index, bucket in enumerate(numbers.buckets)
         if index % every == 0
     ]
@@ -295,13 +321,24 @@ def _days(numbers: Overview) -> list[Tick]:
 
 def _figures(numbers: Overview) -> list[Figure]:
     totals = [bucket.total for bucket in numbers.buckets]
-    failed = [sum(bucket.counts.get(status, 0) for status in SERIES[3][2]) for bucket in numbers.buckets]
-    delivered = [sum(bucket.counts.get(status, 0) for status in SERIES[0][2]) for bucket in numbers.buckets]
+    failed = [
+        sum(bucket.counts.get(status, 0) for status in SERIES[3][2]) for bucket in numbers.buckets
+    ]
+    delivered = [
+        sum(bucket.counts.get(status, 0) for status in SERIES[0][2]) for bucket in numbers.buckets
+    ]
     has_any = numbers.accepted > 0
     share = f"{number(numbers.delivered)} of {number(numbers.handed_over)} handed over"
     lost = f"{percent(numbers.failed, numbers.accepted)} of accepted"
     return [
-        Figure("Accepted", number(numbers.accepted), "Messages taken by the API", _spark(totals), "iris", "/messages"),
+        Figure(
+            "Accepted",
+            number(numbers.accepted),
+            "Messages taken by the API",
+            _spark(totals),
+            "iris",
+            "/messages",
+        ),
         Figure(
             "Delivered",
             percent(numbers.delivered, numbers.handed_over),
@@ -318,7 +355,14 @@ def _figures(numbers: Overview) -> list[Figure]:
             "red",
             "/messages?status=failed",
         ),
-        Figure("p95 to provider", duration(numbers.p95_ms), "Accept to provider answer", "", "iris", "/messages"),
+        Figure(
+            "p95 to provider",
+            duration(numbers.p95_ms),
+            "Accept to provider answer",
+            "",
+            "iris",
+            "/messages",
+        ),
     ]
 
 
@@ -328,7 +372,9 @@ def _spark(values: list[int]) -> str:
     if top == 0 or len(values) < 2:
         return ""
     step = 72 / (len(values) - 1)
-    points = (f"{index * step:.1f} {25 - 22 * value / top:.1f}" for index, value in enumerate(values))
+    points = (
+        f"{index * step:.1f} {25 - 22 * value / top:.1f}" for index, value in enumerate(values)
+    )
     return "M" + " L".join(points)
 
 

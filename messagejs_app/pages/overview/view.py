@@ -17,7 +17,15 @@ from messagejs_app.components.controls import (
 from messagejs_app.components.statuses import SERIES
 from messagejs_app.layout import frame
 from messagejs_app.pages.overview.first_steps import done, steps
-from messagejs_app.pages.overview.state import Bar, ConnectorRow, Failure, Figure, OverviewState, Series, Tick
+from messagejs_app.pages.overview.state import (
+    Bar,
+    ConnectorRow,
+    Failure,
+    Figure,
+    OverviewState,
+    Series,
+    Tick,
+)
 
 
 def page() -> rx.Component:
@@ -49,9 +57,14 @@ def page() -> rx.Component:
 
 
 def _figures() -> rx.Component:
-    empty = [h.div(h.span(class_name="skel"), class_name="kpi", style={"height": "112px"}) for _ in range(4)]
+    empty = [
+        h.div(h.span(class_name="skel"), class_name="kpi", style={"height": "112px"})
+        for _ in range(4)
+    ]
     drawn = h.each(OverviewState.figures, _figure)
-    return h.section(h.when(OverviewState.is_ready, drawn, h.fragment(*empty)), class_name="card kpis")
+    return h.section(
+        h.when(OverviewState.is_ready, drawn, h.fragment(*empty)), class_name="card kpis"
+    )
 
 
 def _figure(figure: Figure) -> rx.Component:
@@ -78,7 +91,9 @@ def _figure(figure: Figure) -> rx.Component:
 
 def _chart() -> rx.Component:
     legend = h.when(
-        OverviewState.has_messages, h.div(h.each(OverviewState.series, _legend), class_name="legend"), h.fragment()
+        OverviewState.has_messages,
+        h.div(h.each(OverviewState.series, _legend), class_name="legend"),
+        h.fragment(),
     )
     nothing = h.div(
         h.div(
@@ -102,7 +117,11 @@ def _chart() -> rx.Component:
         aria_label="Messages by status",
     )
     head = h.div(h.h2("Messages by status"), legend, class_name="ch wrap")
-    body = h.div(plot, h.when(OverviewState.is_ready & ~OverviewState.has_messages, nothing), class_name="chart")
+    body = h.div(
+        plot,
+        h.when(OverviewState.is_ready & ~OverviewState.has_messages, nothing),
+        class_name="chart",
+    )
     return h.section(head, body, class_name="card", style={"overflow": "visible"})
 
 
@@ -119,7 +138,10 @@ def _y_label(tick: Tick) -> rx.Component:
 
 
 def _grid_line(tick: Tick) -> rx.Component:
-    return h.div(class_name=h.pick(tick.position == "0.00%", "gl base", "gl"), style={"bottom": tick.position})
+    return h.div(
+        class_name=h.pick(tick.position == "0.00%", "gl base", "gl"),
+        style={"bottom": tick.position},
+    )
 
 
 def _x_label(tick: Tick) -> rx.Component:
@@ -151,7 +173,10 @@ def _bar(bar: Bar) -> rx.Component:
 
 def _connectors() -> rx.Component:
     columns = h.colgroup(
-        h.col(), h.col(style={"width": "132px"}), h.col(style={"width": "92px"}), h.col(style={"width": "124px"})
+        h.col(),
+        h.col(style={"width": "132px"}),
+        h.col(style={"width": "92px"}),
+        h.col(style={"width": "124px"}),
     )
     head = h.thead(
         h.tr(
@@ -161,11 +186,15 @@ def _connectors() -> rx.Component:
             h.th("Health", style={"paddingLeft": "16px"}),
         )
     )
-    table = h.table(columns, head, h.tbody(h.each(OverviewState.connectors, _connector)), class_name="ctable")
+    table = h.table(
+        columns, head, h.tbody(h.each(OverviewState.connectors, _connector)), class_name="ctable"
+    )
     return card(
         h.when(OverviewState.is_ready, table, skeleton_rows(2)),
         title="Connectors",
-        actions=link_button("All connectors", h.icon("chevron_right", 14), to="/connectors", look="ghost", size="sm"),
+        actions=link_button(
+            "All connectors", h.icon("chevron_right", 14), to="/connectors", look="ghost", size="sm"
+        ),
     )
 
 
@@ -198,10 +227,14 @@ def _failures() -> rx.Component:
         ),
     )
     nothing = h.div(
-        "Nothing has failed. Failures show here with their reason.", class_name="muted", style={"padding": "10px 16px"}
+        "Nothing has failed. Failures show here with their reason.",
+        class_name="muted",
+        style={"padding": "10px 16px"},
     )
     some = h.fragment(h.each(OverviewState.failures, _failure))
-    return card(h.when(OverviewState.failures, some, nothing), title="Latest failures", actions=every)
+    return card(
+        h.when(OverviewState.failures, some, nothing), title="Latest failures", actions=every
+    )
 
 
 def _failure(one: Failure) -> rx.Component:

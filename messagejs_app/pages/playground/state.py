@@ -101,14 +101,20 @@ class PlaygroundState(Session):
         usable = [one for one in own if one.is_active]
         self._kinds = {ids.encode(ids.CONNECTOR, one.id): one.type for one in usable}
         types = {str(one.id): one.type for one in usable}
-        self._kinds |= {ids.encode(ids.ROUTE, one.id): _first_kind(one.steps[0], types) for one in saved.items}
+        self._kinds |= {
+            ids.encode(ids.ROUTE, one.id): _first_kind(one.steps[0], types) for one in saved.items
+        }
         self._variables = {ids.encode(ids.TEMPLATE, one.id): list(one.variables) for one in made}
-        self._template_kinds = {ids.encode(ids.TEMPLATE, one.id): one.connector_type for one in made}
+        self._template_kinds = {
+            ids.encode(ids.TEMPLATE, one.id): one.connector_type for one in made
+        }
         self.connectors = [
             *(Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in usable),
             *(Choice(ids.encode(ids.ROUTE, one.id), f"Route {one.name}") for one in saved.items),
         ]
-        self.templates = [Choice(ids.encode(ids.TEMPLATE, one.id), f"{one.name} v{one.version}") for one in made]
+        self.templates = [
+            Choice(ids.encode(ids.TEMPLATE, one.id), f"{one.name} v{one.version}") for one in made
+        ]
         self._put(errors={}, answer=[], sent_id="", moments=[], answer_status="")
         self.what = "template" if self.templates else "text"
         wanted = query.get("template", "")
@@ -135,7 +141,9 @@ class PlaygroundState(Session):
     @event
     async def choose_template(self, template_id: str) -> Events:
         if template_id in self._variables:
-            self._put(template_id=template_id, errors={}, connector_id=self._connector_for(template_id))
+            self._put(
+                template_id=template_id, errors={}, connector_id=self._connector_for(template_id)
+            )
             self._arrange()
         return None
 
@@ -163,7 +171,9 @@ class PlaygroundState(Session):
         began = time.perf_counter()
         try:
             platform, project_id = await self._authorize(Action.SEND_MESSAGES)
-            accepted = await accept_message(platform, Caller(project_id, self._checked_mode), self._request())
+            accepted = await accept_message(
+                platform, Caller(project_id, self._checked_mode), self._request()
+            )
         except AppError as exc:
             self._show_refusal(exc, began)
             return
@@ -190,7 +200,9 @@ class PlaygroundState(Session):
                 if message_id is None or not self._is_watched(PATH):
                     return None
                 async with self._desk(Action.VIEW_MESSAGES) as desk:
-                    detail = await message_detail(desk.session, project_id=desk.project_id, message_id=message_id)
+                    detail = await message_detail(
+                        desk.session, project_id=desk.project_id, message_id=message_id
+                    )
                 self._put(moments=_moments(detail))
                 if detail.summary.status in _RESTING:
                     return None
@@ -199,7 +211,9 @@ class PlaygroundState(Session):
 
     def _show_refusal(self, exc: AppError, began: float) -> None:
         body = json.dumps(
-            {"error": exc.message, "code": exc.error_code, "details": exc.details}, indent=2, ensure_ascii=False
+            {"error": exc.message, "code": exc.error_code, "details": exc.details},
+            indent=2,
+            ensure_ascii=False,
         )
         self._put(
             errors={_form_name(name): text for name, text in field_errors(exc).items()},
@@ -216,7 +230,9 @@ class PlaygroundState(Session):
             if name in given:
                 self._put(**{plain: given[name]})
         known = {f"variables.{name}" for names in self._variables.values() for name in names}
-        values = {name.removeprefix("variables."): text for name, text in given.items() if name in known}
+        values = {
+            name.removeprefix("variables."): text for name, text in given.items() if name in known
+        }
         self._values = {**self._values, **values}
 
     def _request(self) -> SendRequest:
@@ -276,16 +292,24 @@ class PlaygroundState(Session):
                 body["subject"] = self.subject
         key = f"sk_{self._checked_mode}_YOUR_KEY"
         code = snippets.send_call(self.language, base_url=self._base_url, key=key, body=body)
-        self._put(code=code, code_parts=snippets.pieces(code, cast("snippets.Language", self.language)))
+        self._put(
+            code=code, code_parts=snippets.pieces(code, cast("snippets.Language", self.language))
+        )
 
 
 def _first_kind(step: Mapping[str, str], types: Mapping[str, str]) -> str:
-    return type_of_channel(step["channel"]) if "channel" in step else types.get(step["connectorId"], "sandbox")
+    return (
+        type_of_channel(step["channel"])
+        if "channel" in step
+        else types.get(step["connectorId"], "sandbox")
+    )
 
 
 def _form_name(field_name: str) -> str:
     """The form's name of an API field; what the form has no place for is said above it."""
-    if field_name in {"to", "message", "subject", "templateId"} or field_name.startswith("variables."):
+    if field_name in {"to", "message", "subject", "templateId"} or field_name.startswith(
+        "variables."
+    ):
         return field_name
     return "connectorId" if field_name in {"connector", "connectorId", "route", "channels"} else ""
 
@@ -296,7 +320,11 @@ def _moments(detail: MessageDetail) -> list[Moment]:
     for entry in detail.timeline:
         css = dot(entry.status)
         after = (entry.at - began).total_seconds() * 1000
-        moments.append(Moment(word(entry.status), css.split()[0], "ring" in css, f"+{duration(max(0.0, after))}"))
+        moments.append(
+            Moment(
+                word(entry.status), css.split()[0], "ring" in css, f"+{duration(max(0.0, after))}"
+            )
+        )
     if detail.summary.status == Status.SENDING:
         moments.append(Moment("Sending", "sending", False, ""))
     return moments

@@ -8,7 +8,15 @@ import reflex as rx
 
 from messagejs_app.components import html as h
 from messagejs_app.components.code import code, code_tabs
-from messagejs_app.components.controls import busy_button, card, field, note, page_title, segment, skeleton_rows
+from messagejs_app.components.controls import (
+    busy_button,
+    card,
+    field,
+    note,
+    page_title,
+    segment,
+    skeleton_rows,
+)
 from messagejs_app.events import debounced
 from messagejs_app.layout import frame
 from messagejs_app.pages.playground.state import Choice, Moment, PlaygroundState, Variable
@@ -19,7 +27,12 @@ _STATE = PlaygroundState
 def page() -> rx.Component:
     where = h.pick(_STATE.mode == "test", "Sends to Sandbox", "Sends for real")
     call = h.section(
-        code_tabs(language=_STATE.language, on_pick=_STATE.choose_language, text=_STATE.code, parts=_STATE.code_parts),
+        code_tabs(
+            language=_STATE.language,
+            on_pick=_STATE.choose_language,
+            text=_STATE.code,
+            parts=_STATE.code_parts,
+        ),
         class_name="card code",
     )
     grid = h.div(
@@ -53,11 +66,24 @@ def _form() -> rx.Component:
         h.span(h.keys("mod+Enter"), class_name="hide-s"),
         class_name="cfoot",
     )
-    body = h.div(whole, connector, h.when(_STATE.what == "template", _by_template(), _by_text()), class_name="cb stack")
-    kinds = segment(
-        ("template", "Template"), ("text", "Text"), value=_STATE.what, on_pick=_STATE.choose_what, label="What to send"
+    body = h.div(
+        whole,
+        connector,
+        h.when(_STATE.what == "template", _by_template(), _by_text()),
+        class_name="cb stack",
     )
-    return card(h.form(body, foot, on_submit=_STATE.send, reset_on_submit=False), title="Message", actions=kinds)
+    kinds = segment(
+        ("template", "Template"),
+        ("text", "Text"),
+        value=_STATE.what,
+        on_pick=_STATE.choose_what,
+        label="What to send",
+    )
+    return card(
+        h.form(body, foot, on_submit=_STATE.send, reset_on_submit=False),
+        title="Message",
+        actions=kinds,
+    )
 
 
 def _by_template() -> rx.Component:
@@ -67,10 +93,14 @@ def _by_template() -> rx.Component:
         error=_STATE.errors["templateId"],
     )
     no_template = note(
-        "No templates yet. ", h.link("Make one", to="/templates/new", class_name="link"), " or send a text."
+        "No templates yet. ",
+        h.link("Make one", to="/templates/new", class_name="link"),
+        " or send a text.",
     )
     variables = h.div(h.each(_STATE.variables, _variable), class_name="grid2")
-    return h.fragment(h.when(_STATE.templates, template, no_template), _to(), h.when(_STATE.variables, variables))
+    return h.fragment(
+        h.when(_STATE.templates, template, no_template), _to(), h.when(_STATE.variables, variables)
+    )
 
 
 def _by_text() -> rx.Component:
@@ -83,14 +113,21 @@ def _by_text() -> rx.Component:
         rows="4",
         on_change=lambda text: debounced(_STATE.fill("message", text)),
     )
-    subject = h.when(_STATE.is_email, field("Subject", _typed("subject", default_value=_STATE.subject)))
+    subject = h.when(
+        _STATE.is_email, field("Subject", _typed("subject", default_value=_STATE.subject))
+    )
     return h.fragment(_to(), subject, field("Text", area, error=_STATE.errors["message"]))
 
 
 def _to() -> rx.Component:
     return field(
         "To",
-        _typed("to", default_value=_STATE.to_, placeholder=_STATE.to_example, key=h.join("to", _STATE.connector_id)),
+        _typed(
+            "to",
+            default_value=_STATE.to_,
+            placeholder=_STATE.to_example,
+            key=h.join("to", _STATE.connector_id),
+        ),
         hint=h.join("Like ", _STATE.to_example, "."),
         error=_STATE.errors["to"],
     )
@@ -108,7 +145,14 @@ def _typed(name: str, **props: Any) -> rx.Component:
 
 
 def _select(name: str, choices: Any, value: Any, on_change: Any) -> rx.Component:
-    return h.select(h.each(choices, _option), id=name, name=name, value=value, on_change=on_change, class_name="input")
+    return h.select(
+        h.each(choices, _option),
+        id=name,
+        name=name,
+        value=value,
+        on_change=on_change,
+        class_name="input",
+    )
 
 
 def _option(choice: Choice) -> rx.Component:
@@ -126,13 +170,18 @@ def _variable(one: Variable) -> rx.Component:
         on_change=lambda text: debounced(_STATE.fill(name, text)),
     )
     label = h.span(one.name, class_name="mono", style={"fontWeight": 400})
-    return field(label, control, error=_STATE.errors[name], key=h.join(_STATE.template_id, one.name))
+    return field(
+        label, control, error=_STATE.errors[name], key=h.join(_STATE.template_id, one.name)
+    )
 
 
 def _response() -> rx.Component:
     head = h.div(
         h.h2("Response"),
-        h.span(_STATE.answer_status, class_name=h.pick(_STATE.is_refused, "badge red num", "badge grn num")),
+        h.span(
+            _STATE.answer_status,
+            class_name=h.pick(_STATE.is_refused, "badge red num", "badge grn num"),
+        ),
         h.span(class_name="grow"),
         h.span(_STATE.took, class_name="muted small num"),
         class_name="ch",
@@ -153,7 +202,9 @@ def _response() -> rx.Component:
         class_name="muted",
         style={"padding": "4px 2px"},
     )
-    return h.when(_STATE.answer_status, h.section(head, body, _response_foot(), class_name="card"), hint)
+    return h.when(
+        _STATE.answer_status, h.section(head, body, _response_foot(), class_name="card"), hint
+    )
 
 
 def _response_foot() -> rx.Component:
@@ -183,4 +234,6 @@ def _moment(moment: Moment) -> rx.Component:
 
 
 def register(app: rx.App) -> None:
-    app.add_page(page, route="/playground", title="Playground · MessageJS", on_load=PlaygroundState.load)
+    app.add_page(
+        page, route="/playground", title="Playground · MessageJS", on_load=PlaygroundState.load
+    )

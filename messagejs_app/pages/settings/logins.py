@@ -52,7 +52,9 @@ class LoginsState(Session):
 
     async def _look(self) -> None:
         async with self._desk(Action.VIEW_PROJECT) as desk:
-            page = await sessions.page_of_sessions(desk.session, desk.principal, PageRequest(limit=_MOST))
+            page = await sessions.page_of_sessions(
+                desk.session, desk.principal, PageRequest(limit=_MOST)
+            )
             current = desk.principal.session_id
         self.logins = [
             LoginRow(
@@ -70,15 +72,26 @@ def logins() -> rx.Component:
     widths = ("", "160px", "112px", "88px")
     columns = [h.col(style={"width": width}) if width else h.col() for width in widths]
     head = h.tr(h.th("Device"), h.th("Address"), h.th("Last seen"), h.th())
-    table = h.table(h.colgroup(*columns), h.thead(head), h.tbody(h.each(LoginsState.logins, _row)), class_name="cards")
-    return card(h.when(LoginsState.is_loaded, table, skeleton_rows(1)), title="Where you are signed in")
+    table = h.table(
+        h.colgroup(*columns),
+        h.thead(head),
+        h.tbody(h.each(LoginsState.logins, _row)),
+        class_name="cards",
+    )
+    return card(
+        h.when(LoginsState.is_loaded, table, skeleton_rows(1)), title="Where you are signed in"
+    )
 
 
 def _row(row: LoginRow) -> rx.Component:
     end = button("End", look="ghost", size="sm", on_click=LoginsState.end(row.id))
     return h.tr(
         h.td(
-            h.div(h.span(row.device, class_name="med ell"), h.when(row.is_current, badge("This one")), class_name="row")
+            h.div(
+                h.span(row.device, class_name="med ell"),
+                h.when(row.is_current, badge("This one")),
+                class_name="row",
+            )
         ),
         h.td(row.address, class_name="muted drop"),
         h.td(h.time(row.last_seen, "ago"), class_name="muted sub2"),

@@ -52,7 +52,10 @@ class PasswordState(Session):
         finally:
             self.is_saving = False
         self.changes += 1
-        yield [LoginsState.load(), say("Your password is changed. Every other log-in of yours has ended.")]
+        yield [
+            LoginsState.load(),
+            say("Your password is changed. Every other log-in of yours has ended."),
+        ]
 
 
 def password() -> rx.Component:
@@ -67,7 +70,9 @@ def password() -> rx.Component:
         hint=f"At least {MIN_CHARACTERS} characters. Every other log-in of yours ends.",
         error=PasswordState.errors["newPassword"],
     )
-    save = busy_button("Change password", busy=PasswordState.is_saving, look="sec", type="submit", data_submit="")
+    save = busy_button(
+        "Change password", busy=PasswordState.is_saving, look="sec", type="submit", data_submit=""
+    )
     form = h.form(
         h.div(current, new, class_name="cb stack"),
         h.div(h.span(class_name="grow"), save, class_name="cfoot"),

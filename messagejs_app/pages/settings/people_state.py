@@ -8,7 +8,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from backend import ids
-from backend.errors import AlreadyMember, Forbidden, InvitationNotFound, MemberNotFound, RateLimitExceeded
+from backend.errors import (
+    AlreadyMember,
+    Forbidden,
+    InvitationNotFound,
+    MemberNotFound,
+    RateLimitExceeded,
+)
 from backend.services.accounts import invitations, members
 from backend.services.accounts.access import ALLOWED, Action, Role
 from backend.services.accounts.limits import count_invitation
@@ -98,7 +104,12 @@ class PeopleState(Session):
             platform = desk.platform
             await count_invitation(platform.redis, platform.settings, desk.principal)
             new = await invitations.invite(
-                desk.session, desk.principal, platform.settings, project_id=desk.project_id, email=email, role=role
+                desk.session,
+                desk.principal,
+                platform.settings,
+                project_id=desk.project_id,
+                email=email,
+                role=role,
             )
         platform.mail.post(new.mail)
         if not platform.settings.mail_enabled:
@@ -113,7 +124,9 @@ class PeopleState(Session):
         if found is None:
             raise InvitationNotFound
         async with self._desk(Action.MANAGE_MEMBERS) as desk:
-            await invitations.revoke_invitation(desk.session, desk.principal, desk.project_id, found)
+            await invitations.revoke_invitation(
+                desk.session, desk.principal, desk.project_id, found
+            )
         await self._look()
         return say(f"The invitation of {email} is revoked. Its link is refused from now on.")
 
@@ -154,13 +167,17 @@ class PeopleState(Session):
 
     async def _look(self) -> None:
         async with self._desk(Action.VIEW_MEMBERS) as desk:
-            me = await members.get_member(desk.session, desk.principal, desk.project_id, desk.principal.user_id)
+            me = await members.get_member(
+                desk.session, desk.principal, desk.project_id, desk.principal.user_id
+            )
             mine = Role(me.membership.role)
             page = await members.page_of_members(
                 desk.session, desk.principal, desk.project_id, PageRequest(limit=_MOST)
             )
             may_manage = Action.MANAGE_MEMBERS in ALLOWED[mine]
-            rows = [_row(one, mine, desk.principal.user_id, may_manage=may_manage) for one in page.items]
+            rows = [
+                _row(one, mine, desk.principal.user_id, may_manage=may_manage) for one in page.items
+            ]
             waiting = await self._invitations(desk) if may_manage else []
         self._put(
             people=rows,

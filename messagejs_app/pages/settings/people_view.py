@@ -20,7 +20,14 @@ from messagejs_app.components.controls import (
     status,
     text_input,
 )
-from messagejs_app.components.overlays import confirm, dialog, menu_item, menu_line, menu_rule, more_menu
+from messagejs_app.components.overlays import (
+    confirm,
+    dialog,
+    menu_item,
+    menu_line,
+    menu_rule,
+    more_menu,
+)
 from messagejs_app.pages.settings.people_state import InvitationRow, MemberRow, PeopleState
 
 _MEANING: Final = {
@@ -32,7 +39,9 @@ _MEANING: Final = {
 
 
 def people() -> rx.Component:
-    invite = button(h.icon("user_plus", 14), "Invite", size="sm", on_click=PeopleState.show_invite(True))
+    invite = button(
+        h.icon("user_plus", 14), "Invite", size="sm", on_click=PeopleState.show_invite(True)
+    )
     return h.fragment(
         card(
             h.when(PeopleState.is_loaded, _members(), skeleton_rows(2)),
@@ -45,7 +54,9 @@ def people() -> rx.Component:
         confirm(
             is_open=PeopleState.removing != "",
             title=h.pick(
-                PeopleState.is_leaving, "Leave the project?", h.join("Remove ", PeopleState.removing_name, "?")
+                PeopleState.is_leaving,
+                "Leave the project?",
+                h.join("Remove ", PeopleState.removing_name, "?"),
             ),
             sentence=h.pick(
                 PeopleState.is_leaving,
@@ -74,9 +85,18 @@ def _members() -> rx.Component:
 
 
 def _member(row: MemberRow) -> rx.Component:
-    name = h.div(h.span(row.name, class_name="med ell"), h.when(row.is_me, badge("You")), class_name="row")
-    leave = menu_item("Leave", "log_out", danger=True, on_select=PeopleState.ask_remove(row.id, row.name, True))
-    remove = menu_item("Remove", "user_minus", danger=True, on_select=PeopleState.ask_remove(row.id, row.name, False))
+    name = h.div(
+        h.span(row.name, class_name="med ell"), h.when(row.is_me, badge("You")), class_name="row"
+    )
+    leave = menu_item(
+        "Leave", "log_out", danger=True, on_select=PeopleState.ask_remove(row.id, row.name, True)
+    )
+    remove = menu_item(
+        "Remove",
+        "user_minus",
+        danger=True,
+        on_select=PeopleState.ask_remove(row.id, row.name, False),
+    )
     actions = more_menu(
         h.when(row.may_change, h.fragment(menu_line("Role"), *_roles(row), menu_rule())),
         h.when(row.is_me, leave, remove),
@@ -93,7 +113,9 @@ def _member(row: MemberRow) -> rx.Component:
 def _roles(row: MemberRow) -> list[rx.Component]:
     def item(role: Role) -> rx.Component:
         return menu_item(
-            role.capitalize(), tick=row.role == role.value, on_select=PeopleState.change_role(row.id, role.value)
+            role.capitalize(),
+            tick=row.role == role.value,
+            on_select=PeopleState.change_role(row.id, role.value),
         )
 
     return [
@@ -113,8 +135,14 @@ def _invitations() -> rx.Component:
 
 
 def _invitation(row: InvitationRow) -> rx.Component:
-    until = h.when(row.has_expired, status("Expired", "expired"), h.time(row.expires, "minute", class_name="muted"))
-    revoke = button("Revoke", look="ghost", size="sm", on_click=PeopleState.revoke(row.id, row.email))
+    until = h.when(
+        row.has_expired,
+        status("Expired", "expired"),
+        h.time(row.expires, "minute", class_name="muted"),
+    )
+    revoke = button(
+        "Revoke", look="ghost", size="sm", on_click=PeopleState.revoke(row.id, row.email)
+    )
     return h.tr(
         h.td(row.email, class_name="ell"),
         h.td(row.role_name, class_name="sub2"),
@@ -135,9 +163,13 @@ def _invite_dialog() -> rx.Component:
 
 
 def _form() -> rx.Component:
-    email = text_input("email", type="email", placeholder="ada@example.com", auto_focus=True, max_length=254)
+    email = text_input(
+        "email", type="email", placeholder="ada@example.com", auto_focus=True, max_length=254
+    )
     shared = (Role.VIEWER, Role.DEVELOPER, Role.ADMIN)
-    options = [h.option(f"{role.capitalize()}: {_MEANING[role]}", value=role.value) for role in shared]
+    options = [
+        h.option(f"{role.capitalize()}: {_MEANING[role]}", value=role.value) for role in shared
+    ]
     owner = h.option(f"Owner: {_MEANING[Role.OWNER]}", value=Role.OWNER.value)
     select = h.select(
         *options,
@@ -148,7 +180,9 @@ def _form() -> rx.Component:
         default_value=Role.DEVELOPER.value,
     )
     body = h.div(
-        h.when(PeopleState.errors[""], note(PeopleState.errors[""], tone="bad", icon="triangle_alert")),
+        h.when(
+            PeopleState.errors[""], note(PeopleState.errors[""], tone="bad", icon="triangle_alert")
+        ),
         field("E-mail", email, error=PeopleState.errors["email"]),
         field("Role", select),
         class_name="db",
@@ -162,7 +196,9 @@ def _form() -> rx.Component:
 
 
 def _link() -> rx.Component:
-    sentence = h.span("No mail goes out from this server. Give this link to ", PeopleState.link_for, " yourself.")
+    sentence = h.span(
+        "No mail goes out from this server. Give this link to ", PeopleState.link_for, " yourself."
+    )
     secret = h.div(
         h.span(PeopleState.link, class_name="mono grow wrap", id="invitation-link"),
         copy_button(PeopleState.link, text=None),

@@ -11,7 +11,14 @@ from backend.services.accounts import projects
 from backend.services.accounts.access import Action
 from backend.services.policy.quiet_hours import check_quiet_hours
 from messagejs_app.components import html as h
-from messagejs_app.components.controls import busy_button, card, field, segment, skeleton_rows, text_input
+from messagejs_app.components.controls import (
+    busy_button,
+    card,
+    field,
+    segment,
+    skeleton_rows,
+    text_input,
+)
 from messagejs_app.events import Events, Steps, event, say
 from messagejs_app.session import Session, field_errors
 
@@ -53,10 +60,16 @@ class QuietHoursState(Session):
         yield None
         wanted = {name: str(data.get(name) or "").strip() for name in _USUAL}
         try:
-            hours = check_quiet_hours({**wanted, "timezone": wanted["timezone"] or None}) if self.is_on else None
+            hours = (
+                check_quiet_hours({**wanted, "timezone": wanted["timezone"] or None})
+                if self.is_on
+                else None
+            )
             async with self._desk(Action.UPDATE_PROJECT) as desk:
                 changes = {"quiet_hours": hours}
-                await projects.update_project(desk.session, desk.principal, desk.project_id, changes)
+                await projects.update_project(
+                    desk.session, desk.principal, desk.project_id, changes
+                )
         except ValidationFailed as exc:
             self.errors = field_errors(exc)
             return
@@ -78,8 +91,14 @@ def _form() -> rx.Component:
         on_pick=state.switch,
         label="Quiet hours",
     )
-    start = field("From", text_input("start", type="time", default_value=state.start), error=state.errors["start"])
-    end = field("Until", text_input("end", type="time", default_value=state.end), error=state.errors["end"])
+    start = field(
+        "From",
+        text_input("start", type="time", default_value=state.start),
+        error=state.errors["start"],
+    )
+    end = field(
+        "Until", text_input("end", type="time", default_value=state.end), error=state.errors["end"]
+    )
     zone = field(
         "Time zone",
         text_input("timezone", default_value=state.timezone, placeholder="UTC"),

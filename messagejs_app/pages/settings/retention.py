@@ -74,7 +74,9 @@ class RetentionState(Session):
         yield None
         try:
             async with self._desk(Action.UPDATE_PROJECT) as desk:
-                await projects.update_project(desk.session, desk.principal, desk.project_id, changes)
+                await projects.update_project(
+                    desk.session, desk.principal, desk.project_id, changes
+                )
         except ValidationFailed as exc:
             self.errors = field_errors(exc)
             return
@@ -105,7 +107,9 @@ def _form() -> rx.Component:
     )
     content_days = field(
         "Remove content after",
-        text_input("contentRetentionDays", default_value=RetentionState.content_days, input_mode="numeric"),
+        text_input(
+            "contentRetentionDays", default_value=RetentionState.content_days, input_mode="numeric"
+        ),
         hint="Days since the message was accepted.",
         error=RetentionState.errors["contentRetentionDays"],
     )
@@ -129,7 +133,9 @@ def _form() -> rx.Component:
         on_submit=RetentionState.save,
         no_validate=True,
         reset_on_submit=False,
-        key=h.join(RetentionState.project_id, RetentionState.content_days, "/", RetentionState.message_days),
+        key=h.join(
+            RetentionState.project_id, RetentionState.content_days, "/", RetentionState.message_days
+        ),
     )
 
 

@@ -40,7 +40,9 @@ class SettingsState(Session):
         yield None
         try:
             async with self._desk(Action.UPDATE_PROJECT) as desk:
-                await projects.update_project(desk.session, desk.principal, desk.project_id, {"name": name})
+                await projects.update_project(
+                    desk.session, desk.principal, desk.project_id, {"name": name}
+                )
         except ValidationFailed as exc:
             self.error = exc.message
             return
@@ -58,7 +60,9 @@ class SettingsState(Session):
         except RateLimitExceeded as exc:
             return complain(exc.message)
         platform.mail.later(
-            recovery.send_confirmation_link(platform.database, platform.mail, platform.settings, me.user_id)
+            recovery.send_confirmation_link(
+                platform.database, platform.mail, platform.settings, me.user_id
+            )
         )
         if platform.settings.mail_enabled:
             return say(f"A link is on its way to {me.email}. Open it within a week.")

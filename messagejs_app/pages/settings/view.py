@@ -49,7 +49,9 @@ def page() -> rx.Component:
 def _project() -> rx.Component:
     name = field(
         "Name",
-        text_input("name", default_value=SettingsState.project_name, key=SettingsState.project_name),
+        text_input(
+            "name", default_value=SettingsState.project_name, key=SettingsState.project_name
+        ),
         error=SettingsState.error,
     )
     project_id = h.div(
@@ -59,7 +61,11 @@ def _project() -> rx.Component:
     )
     save = busy_button("Save", busy=SettingsState.is_saving, type="submit", data_submit="")
     return h.form(
-        h.div(name, h.div(h.span("Id", class_name="label"), project_id, class_name="field"), class_name="cb stack"),
+        h.div(
+            name,
+            h.div(h.span("Id", class_name="label"), project_id, class_name="field"),
+            class_name="cb stack",
+        ),
         h.div(h.span(class_name="grow"), save, class_name="cfoot"),
         on_submit=SettingsState.rename,
         reset_on_submit=False,
@@ -67,7 +73,12 @@ def _project() -> rx.Component:
 
 
 def _you() -> rx.Component:
-    looks = h.div(_look("system", "System"), _look("light", "Light"), _look("dark", "Dark"), class_name="seg sm")
+    looks = h.div(
+        _look("system", "System"),
+        _look("light", "Light"),
+        _look("dark", "Dark"),
+        class_name="seg sm",
+    )
     who = h.div(
         h.div(SettingsState.user_name, class_name="med ell"),
         h.div(SettingsState.user_email, class_name="muted ell"),
@@ -85,7 +96,12 @@ def _you() -> rx.Component:
     return h.div(
         h.div(who, leave, class_name="row"),
         h.when(SettingsState.is_confirmed, None, unconfirmed),
-        h.div(h.span("Appearance", class_name="med"), h.span(class_name="grow"), looks, class_name="row"),
+        h.div(
+            h.span("Appearance", class_name="med"),
+            h.span(class_name="grow"),
+            looks,
+            class_name="row",
+        ),
         class_name="cb stack",
     )
 
@@ -102,5 +118,11 @@ def _look(value: str, name: str) -> rx.Component:
 
 
 def register(app: rx.App) -> None:
-    load = [SettingsState.load, PeopleState.load, QuietHoursState.load, RetentionState.load, LoginsState.load]
+    load = [
+        SettingsState.load,
+        PeopleState.load,
+        QuietHoursState.load,
+        RetentionState.load,
+        LoginsState.load,
+    ]
     app.add_page(page, route="/settings", title="Settings · MessageJS", on_load=load)

@@ -81,7 +81,15 @@ class EditorState(Session):
         self._put(errors={}, tests=False, is_dirty=False, test_message="", test_error="")
         self.kinds = [Choice(one["type"], one["title"]) for one in describe_connector_types()]
         if wanted == _NEW:
-            self._put(id=_NEW, name="", kind="sandbox", content=_FIRST_TEXT, subject="", html="", version="")
+            self._put(
+                id=_NEW,
+                name="",
+                kind="sandbox",
+                content=_FIRST_TEXT,
+                subject="",
+                html="",
+                version="",
+            )
             self.on_uncertain = "hold"
         else:
             async with self._desk(Action.VIEW_TEMPLATES) as desk:
@@ -139,7 +147,12 @@ class EditorState(Session):
     async def show_test(self, is_shown: bool) -> Events:
         described = {one["type"]: one for one in describe_connector_types()}
         kind = "sandbox" if self.mode == "test" else self.kind
-        self._put(tests=is_shown, test_error="", test_message="", test_example=described[kind]["recipientExample"])
+        self._put(
+            tests=is_shown,
+            test_error="",
+            test_message="",
+            test_example=described[kind]["recipientExample"],
+        )
         return None
 
     @event
@@ -153,7 +166,9 @@ class EditorState(Session):
                 template_id=template_id_of(self.id),
                 variables={one.name: one.sample for one in self.variables},
             )
-            accepted = await accept_message(platform, Caller(project_id, self._checked_mode), request)
+            accepted = await accept_message(
+                platform, Caller(project_id, self._checked_mode), request
+            )
         except AppError as exc:
             self.test_error = exc.errors[0].message if exc.errors else exc.message
         else:
@@ -177,7 +192,10 @@ class EditorState(Session):
         async with self._desk(Action.MANAGE_TEMPLATES) as desk:
             if self.id == _NEW:
                 saved = await templates.create_template(
-                    desk.session, project_id=desk.project_id, new=NewTemplate(**fields), actor=desk.principal
+                    desk.session,
+                    project_id=desk.project_id,
+                    new=NewTemplate(**fields),
+                    actor=desk.principal,
                 )
             else:
                 saved = await templates.update_template(
@@ -200,15 +218,23 @@ class EditorState(Session):
         drawn = self._preview(content, project_id)
         # A variable that was just typed shows its sample at once.
         if any(name not in self._samples for name in drawn.variables):
-            gone = [(name, text) for name, text in self._samples.items() if name not in drawn.variables]
+            gone = [
+                (name, text) for name, text in self._samples.items() if name not in drawn.variables
+            ]
             here = {name: self._samples.get(name, sample_of(name)) for name in drawn.variables}
             self._samples = dict(gone[-_MOST_SAMPLES:]) | here
             drawn = self._preview(content, project_id)
         self.errors = {problem.field: problem.message for problem in drawn.problems}
         if not drawn.problems or drawn.variables:
-            self.variables = [Variable(name, self._samples.get(name, "")) for name in drawn.variables]
+            self.variables = [
+                Variable(name, self._samples.get(name, "")) for name in drawn.variables
+            ]
         if not drawn.problems:
-            self._put(shown_text=drawn.text, shown_subject=drawn.subject or "", shown_html=drawn.html or "")
+            self._put(
+                shown_text=drawn.text,
+                shown_subject=drawn.subject or "",
+                shown_html=drawn.html or "",
+            )
         self._put(
             is_email=drawn.channel == "email",
             characters=plural(len(drawn.text), "character"),
@@ -219,7 +245,13 @@ class EditorState(Session):
     def _preview(self, content: TemplateContent, project_id: UUID) -> Preview:
         """Raises RenderingLimitExceeded when the project has rendered too much just now."""
         name = self.name or "Untitled"
-        return preview(content, connector_type=self.kind, variables=self._samples, name=name, project_id=project_id)
+        return preview(
+            content,
+            connector_type=self.kind,
+            variables=self._samples,
+            name=name,
+            project_id=project_id,
+        )
 
     def _measure(self, drawn: Preview) -> None:
         if drawn.sms is None:
@@ -228,13 +260,17 @@ class EditorState(Session):
         count, units = drawn.sms.segments, drawn.sms.units
         room = single if count == 1 else count * part
         over = units - (single if count == 2 else (count - 1) * part)
-        fills = [100] * (count - 1) + [max(4, min(100, round(100 * (units - (count - 1) * part) / part)))]
+        fills = [100] * (count - 1) + [
+            max(4, min(100, round(100 * (units - (count - 1) * part) / part)))
+        ]
         if count == 1:
             fills = [round(100 * units / single)]
         fewer = "one segment" if count == 2 else f"{count - 1} segments"
         self._put(
             segments=plural(count, "segment"),
             segment_note=f"{number(units)} of {number(room)} · {drawn.sms.encoding}",
-            segment_hint=f"{plural(over, 'character')} shorter would make it {fewer}." if count > 1 else "",
+            segment_hint=f"{plural(over, 'character')} shorter would make it {fewer}."
+            if count > 1
+            else "",
             segment_fills=[f"{fill}%" for fill in fills],
         )

@@ -5,7 +5,15 @@ from __future__ import annotations
 import reflex as rx
 
 from messagejs_app.components import html as h
-from messagejs_app.components.controls import badge, busy_button, button, field, note, skeleton_rows, text_input
+from messagejs_app.components.controls import (
+    badge,
+    busy_button,
+    button,
+    field,
+    note,
+    skeleton_rows,
+    text_input,
+)
 from messagejs_app.components.overlays import dialog
 from messagejs_app.events import debounced
 from messagejs_app.layout import frame
@@ -18,7 +26,12 @@ _STATE = EditorState
 def page() -> rx.Component:
     editor = h.div(_main(), _side(), class_name="editor")
     form = h.form(_bar(), editor, on_submit=_STATE.save, reset_on_submit=False, key=_STATE.id)
-    return frame(h.when(_STATE.is_loaded, form, skeleton_rows(5)), _test_dialog(), active="Templates", full=True)
+    return frame(
+        h.when(_STATE.is_loaded, form, skeleton_rows(5)),
+        _test_dialog(),
+        active="Templates",
+        full=True,
+    )
 
 
 def _bar() -> rx.Component:
@@ -32,7 +45,12 @@ def _bar() -> rx.Component:
         auto_complete="off",
         on_change=lambda text: debounced(_STATE.write("name", text)),
     )
-    crumb = h.div(h.link("Templates", to="/templates"), h.icon("chevron_right", 14), name, class_name="crumb grow")
+    crumb = h.div(
+        h.link("Templates", to="/templates"),
+        h.icon("chevron_right", 14),
+        name,
+        class_name="crumb grow",
+    )
     changed = h.when(_STATE.is_dirty, h.span("Unsaved changes", class_name="muted small hide-s"))
     version = h.when(_STATE.version, badge(_STATE.version, " live"))
     test = button(
@@ -43,9 +61,14 @@ def _bar() -> rx.Component:
         title="Sends the saved version",
     )
     save = busy_button(
-        h.pick(_STATE.id == "new", "Create template", "Save"), busy=_STATE.is_saving, type="submit", data_submit=""
+        h.pick(_STATE.id == "new", "Create template", "Save"),
+        busy=_STATE.is_saving,
+        type="submit",
+        data_submit="",
     )
-    error = h.when(_STATE.errors["name"], h.span(_STATE.errors["name"], class_name="hint bad", role="alert"))
+    error = h.when(
+        _STATE.errors["name"], h.span(_STATE.errors["name"], class_name="hint bad", role="alert")
+    )
     return h.div(crumb, error, changed, version, test, save, class_name="edbar")
 
 
@@ -68,7 +91,12 @@ def _main() -> rx.Component:
         h.when(
             _STATE.errors["content"],
             h.span(_STATE.errors["content"], class_name="hint bad", role="alert"),
-            h.span("Write ", h.span("{{name}}", class_name="mono"), " for a variable.", class_name="hint"),
+            h.span(
+                "Write ",
+                h.span("{{name}}", class_name="mono"),
+                " for a variable.",
+                class_name="hint",
+            ),
         ),
         h.span(class_name="grow"),
         h.span(_STATE.characters, class_name="hint num"),
@@ -140,7 +168,11 @@ def _variables() -> rx.Component:
         h.tbody(h.each(_STATE.variables, _variable)),
         class_name="vars",
     )
-    none = h.div("None. The same text goes to everybody.", class_name="muted", style={"padding": "0 24px 8px"})
+    none = h.div(
+        "None. The same text goes to everybody.",
+        class_name="muted",
+        style={"padding": "0 24px 8px"},
+    )
     return h.div(
         head,
         h.when(_STATE.variables, table, none),
@@ -157,7 +189,9 @@ def _variable(one: Variable) -> rx.Component:
         auto_complete="off",
         on_change=lambda text: debounced(_STATE.give_sample(one.name, text)),
     )
-    return h.tr(h.td(one.name, class_name="mono"), h.td(sample, style={"overflow": "visible"}), key=one.name)
+    return h.tr(
+        h.td(one.name, class_name="mono"), h.td(sample, style={"overflow": "visible"}), key=one.name
+    )
 
 
 def _policy() -> rx.Component:
@@ -182,9 +216,16 @@ def _policy() -> rx.Component:
 
 
 def _side() -> rx.Component:
-    head = h.div(h.h2("Preview", style={"alignSelf": "center"}), class_name="tabs", style={"padding": "0 24px"})
+    head = h.div(
+        h.h2("Preview", style={"alignSelf": "center"}),
+        class_name="tabs",
+        style={"padding": "0 24px"},
+    )
     return h.aside(
-        head, h.when(_STATE.is_email, _mail(), _phone()), h.when(_STATE.is_sms, _segments()), class_name="edside"
+        head,
+        h.when(_STATE.is_email, _mail(), _phone()),
+        h.when(_STATE.is_sms, _segments()),
+        class_name="edside",
     )
 
 
@@ -204,11 +245,14 @@ def _phone() -> rx.Component:
 
 
 def _mail() -> rx.Component:
-    subject = h.when(_STATE.shown_subject, _STATE.shown_subject, h.span("No subject", class_name="muted"))
+    subject = h.when(
+        _STATE.shown_subject, _STATE.shown_subject, h.span("No subject", class_name="muted")
+    )
     page_ = h.preview(_STATE.shown_html, title="HTML preview")
     body = h.when(_STATE.shown_html, page_, h.div(_STATE.shown_text, class_name="body"))
     return h.div(
-        h.div(h.div(subject, class_name="subj"), body, class_name="mailbox"), style={"padding": "24px 24px 16px"}
+        h.div(h.div(subject, class_name="subj"), body, class_name="mailbox"),
+        style={"padding": "24px 24px 16px"},
     )
 
 
@@ -221,7 +265,10 @@ def _segments() -> rx.Component:
         class_name="row",
         style={"marginBottom": "8px"},
     )
-    hint = h.when(_STATE.segment_hint, h.div(_STATE.segment_hint, class_name="hint", style={"marginTop": "8px"}))
+    hint = h.when(
+        _STATE.segment_hint,
+        h.div(_STATE.segment_hint, class_name="hint", style={"marginTop": "8px"}),
+    )
     return h.div(head, bars, hint, style={"padding": "0 24px 16px"})
 
 
@@ -230,10 +277,14 @@ def _fill(width: str) -> rx.Component:
 
 
 def _test_dialog() -> rx.Component:
-    where = h.pick(Session.mode == "test", "Test mode: it goes to Sandbox.", "Live mode: it goes out for real.")
+    where = h.pick(
+        Session.mode == "test", "Test mode: it goes to Sandbox.", "Live mode: it goes out for real."
+    )
     to = field(
         "To",
-        text_input("to", id="test-to", placeholder=_STATE.test_example, required=True, auto_focus=True),
+        text_input(
+            "to", id="test-to", placeholder=_STATE.test_example, required=True, auto_focus=True
+        ),
         hint=where,
         error=_STATE.test_error,
     )
@@ -241,7 +292,9 @@ def _test_dialog() -> rx.Component:
         _STATE.test_message,
         note(
             "Accepted. ",
-            h.link("Open message", to=h.join("/messages?id=", _STATE.test_message), class_name="link"),
+            h.link(
+                "Open message", to=h.join("/messages?id=", _STATE.test_message), class_name="link"
+            ),
             tone="ok",
             icon="circle_check",
         ),
@@ -251,7 +304,9 @@ def _test_dialog() -> rx.Component:
         busy_button("Send", busy=_STATE.is_testing, icon="send", type="submit"),
         class_name="df",
     )
-    form = h.form(h.div(to, done, class_name="db"), foot, on_submit=_STATE.send_test, reset_on_submit=False)
+    form = h.form(
+        h.div(to, done, class_name="db"), foot, on_submit=_STATE.send_test, reset_on_submit=False
+    )
     return dialog(
         form,
         is_open=_STATE.tests,
@@ -263,4 +318,9 @@ def _test_dialog() -> rx.Component:
 
 
 def register(app: rx.App) -> None:
-    app.add_page(page, route="/templates/[template_id]", title="Template · MessageJS", on_load=EditorState.load)
+    app.add_page(
+        page,
+        route="/templates/[template_id]",
+        title="Template · MessageJS",
+        on_load=EditorState.load,
+    )

@@ -69,7 +69,11 @@ class TemplatesState(Session):
                 actor=desk.principal,
             )
         await self._look()
-        return say(f"{changed.name} may be sent again." if is_active else f"{changed.name} is off. Sends are refused.")
+        return say(
+            f"{changed.name} may be sent again."
+            if is_active
+            else f"{changed.name} is off. Sends are refused."
+        )
 
     @event
     async def ask_delete(self, template_id: str, name: str) -> Events:
@@ -123,7 +127,9 @@ def template_id_of(text: str) -> UUID:
 
 
 def page() -> rx.Component:
-    new = link_button(h.icon("plus"), "New template", to="/templates/new", look="pri", data_create="")
+    new = link_button(
+        h.icon("plus"), "New template", to="/templates/new", look="pri", data_create=""
+    )
     nothing = card(
         empty(
             "No templates",
@@ -133,7 +139,11 @@ def page() -> rx.Component:
     )
     return frame(
         page_title("Templates", new),
-        h.when(TemplatesState.is_loaded, h.when(TemplatesState.rows, _table(), nothing), card(skeleton_rows(4))),
+        h.when(
+            TemplatesState.is_loaded,
+            h.when(TemplatesState.rows, _table(), nothing),
+            card(skeleton_rows(4)),
+        ),
         confirm(
             is_open=TemplatesState.deleting != "",
             title=h.join("Delete ", TemplatesState.deleting_name, "?"),
@@ -149,22 +159,33 @@ def page() -> rx.Component:
 def _table() -> rx.Component:
     widths = ("240px", "", "220px", "80px", "116px", "56px")
     columns = [h.col(style={"width": width}) if width else h.col() for width in widths]
-    head = h.tr(h.th("Template"), h.th("Text"), h.th("Variables"), h.th("Version"), h.th("Changed"), h.th())
+    head = h.tr(
+        h.th("Template"), h.th("Text"), h.th("Variables"), h.th("Version"), h.th("Changed"), h.th()
+    )
     return card(
-        h.table(h.colgroup(*columns), h.thead(head), h.tbody(h.each(TemplatesState.rows, _row)), class_name="cards")
+        h.table(
+            h.colgroup(*columns),
+            h.thead(head),
+            h.tbody(h.each(TemplatesState.rows, _row)),
+            class_name="cards",
+        )
     )
 
 
 def _row(row: TemplateRow) -> rx.Component:
     cover = h.link(to=h.join("/templates/", row.id), class_name="cover", aria_label=row.name)
     off = h.when(row.is_active, None, badge("Off"))
-    name = h.span(provider_icon(row.kind), h.span(row.name, class_name="med ell"), off, class_name="row")
+    name = h.span(
+        provider_icon(row.kind), h.span(row.name, class_name="med ell"), off, class_name="row"
+    )
     turn_off = menu_item("Turn off", "pause", on_select=TemplatesState.set_active(row.id, False))
     turn_on = menu_item("Turn on", "play", on_select=TemplatesState.set_active(row.id, True))
     actions = more_menu(
         h.when(row.is_active, turn_off, turn_on),
         menu_rule(),
-        menu_item("Delete", "trash_2", danger=True, on_select=TemplatesState.ask_delete(row.id, row.name)),
+        menu_item(
+            "Delete", "trash_2", danger=True, on_select=TemplatesState.ask_delete(row.id, row.name)
+        ),
     )
     return h.tr(
         h.td(cover, name),
@@ -179,4 +200,6 @@ def _row(row: TemplateRow) -> rx.Component:
 
 
 def register(app: rx.App) -> None:
-    app.add_page(page, route="/templates", title="Templates · MessageJS", on_load=TemplatesState.load)
+    app.add_page(
+        page, route="/templates", title="Templates · MessageJS", on_load=TemplatesState.load
+    )

@@ -77,10 +77,14 @@ def send(
         sendAt=send_at,
         expiresAt=expires_at,
     )
-    return Call("POST", "/messages", _sent, body=body, creates=True, idempotency_key=idempotency_key)
+    return Call(
+        "POST", "/messages", _sent, body=body, creates=True, idempotency_key=idempotency_key
+    )
 
 
-def send_batch(messages: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None) -> Call[BatchResult]:
+def send_batch(
+    messages: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None
+) -> Call[BatchResult]:
     """Send up to 500 messages, each as the API's JSON names its fields; every one gets its own result."""
     body = {"messages": [_body(**message) for message in messages]}
     return Call(
@@ -95,7 +99,9 @@ def send_batch(messages: Sequence[Mapping[str, Any]], *, idempotency_key: str | 
 
 def get(message_id: str) -> Call[Message]:
     """Return one message with its attempts."""
-    return Call("GET", f"/messages/{message_id}", lambda answer: Message.model_validate(answer.body))
+    return Call(
+        "GET", f"/messages/{message_id}", lambda answer: Message.model_validate(answer.body)
+    )
 
 
 def page(
@@ -118,12 +124,20 @@ def page(
 
 def cancel(message_id: str) -> Call[Message]:
     """Cancel a message that no worker has taken yet; raises ConflictError when one has."""
-    return Call("POST", f"/messages/{message_id}/cancel", lambda answer: Message.model_validate(answer.body))
+    return Call(
+        "POST", f"/messages/{message_id}/cancel", lambda answer: Message.model_validate(answer.body)
+    )
 
 
 def resend(message_id: str, *, idempotency_key: str | None = None) -> Call[Sent]:
     """Send the same content to the same recipient again, as a new message."""
-    return Call("POST", f"/messages/{message_id}/resend", _sent, creates=True, idempotency_key=idempotency_key)
+    return Call(
+        "POST",
+        f"/messages/{message_id}/resend",
+        _sent,
+        creates=True,
+        idempotency_key=idempotency_key,
+    )
 
 
 def preview(
@@ -131,7 +145,9 @@ def preview(
 ) -> Call[Preview]:
     """Render a template without sending."""
     body = _body(templateId=template_id, variables=variables, connector=connector)
-    return Call("POST", "/messages/preview", lambda answer: Preview.model_validate(answer.body), body=body)
+    return Call(
+        "POST", "/messages/preview", lambda answer: Preview.model_validate(answer.body), body=body
+    )
 
 
 def create_send_token(
@@ -161,13 +177,19 @@ def create_send_token(
         expiresInS=expires_in_s,
     )
     return Call(
-        "POST", "/send-tokens", lambda answer: SendToken.model_validate(answer.body), body=body, repeatable=True
+        "POST",
+        "/send-tokens",
+        lambda answer: SendToken.model_validate(answer.body),
+        body=body,
+        repeatable=True,
     )
 
 
 def _sent(answer: Answer) -> Sent:
     is_replay = answer.headers.get("idempotency-replayed") == "true"
-    return Sent(message_id=answer.body["messageId"], status=answer.body["status"], is_replay=is_replay)
+    return Sent(
+        message_id=answer.body["messageId"], status=answer.body["status"], is_replay=is_replay
+    )
 
 
 def _body(**fields: Any) -> dict[str, Any]:
@@ -177,7 +199,9 @@ def _body(**fields: Any) -> dict[str, Any]:
 def _json(value: Any) -> Any:
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise ValueError(f"{value.isoformat()} has no time zone; use datetime.now(timezone.utc), for example.")
+            raise ValueError(
+                f"{value.isoformat()} has no time zone; use datetime.now(timezone.utc), for example."
+            )
         return value.isoformat()
     if isinstance(value, timedelta):
         return math.ceil(value.total_seconds())

@@ -100,7 +100,12 @@ class Client:
     _page = _Operation(_calls.page)
 
     def __init__(
-        self, api_key: str, *, base_url: str = _DEFAULT_URL, retries: int = 3, timeout_s: float = 15.0
+        self,
+        api_key: str,
+        *,
+        base_url: str = _DEFAULT_URL,
+        retries: int = 3,
+        timeout_s: float = 15.0,
     ) -> None:
         self._transport = Transport(api_key, base_url.rstrip("/"), retries)
         self._http = httpx.Client(timeout=timeout_s)
@@ -134,7 +139,10 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -166,7 +174,12 @@ class AsyncClient:
     _page = _AsyncOperation(_calls.page)
 
     def __init__(
-        self, api_key: str, *, base_url: str = _DEFAULT_URL, retries: int = 3, timeout_s: float = 15.0
+        self,
+        api_key: str,
+        *,
+        base_url: str = _DEFAULT_URL,
+        retries: int = 3,
+        timeout_s: float = 15.0,
     ) -> None:
         self._transport = Transport(api_key, base_url.rstrip("/"), retries)
         self._http = httpx.AsyncClient(timeout=timeout_s)
@@ -201,7 +214,10 @@ class AsyncClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         await self.close()
 
@@ -222,4 +238,6 @@ class AsyncClient:
 
 
 def _failed(call: Call[Any], tries: int, exc: httpx.TransportError) -> ConnectionFailed:
-    return ConnectionFailed(f"{call.method} {call.path}: no answer in {tries} tries ({type(exc).__name__}: {exc}).")
+    return ConnectionFailed(
+        f"{call.method} {call.path}: no answer in {tries} tries ({type(exc).__name__}: {exc})."
+    )

@@ -30,7 +30,13 @@ class ApiError(MessageJSError):
     """`code` is the server's (VALIDATION_ERROR ...), `errors` the wrong fields, `request_id` for its log."""
 
     def __init__(
-        self, status: int, code: str, message: str, *, details: Mapping[str, Any], request_id: str | None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: Mapping[str, Any],
+        request_id: str | None,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.status = status

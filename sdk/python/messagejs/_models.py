@@ -10,7 +10,9 @@ from pydantic.alias_generators import to_camel
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, frozen=True
+    )
 
 
 class Sent(_Answer):

@@ -61,7 +61,9 @@ def answer_of(response: httpx.Response) -> Answer:
     body = _object(response)
     if response.is_success:
         return Answer(body, response.headers)
-    error: ApiError = error_of(response.status_code, body, request_id=response.headers.get("x-request-id"))
+    error: ApiError = error_of(
+        response.status_code, body, request_id=response.headers.get("x-request-id")
+    )
     if isinstance(error, RateLimited):
         error.retry_after_s = retry_after_s(response.headers)
     raise error

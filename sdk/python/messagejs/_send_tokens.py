@@ -43,9 +43,13 @@ def create_send_token(
     if (to is None) == (to_hash is None):
         raise ValueError("Name the recipient once: by 'to', or by 'to_hash'.")
     if connector_id is not None and connector is not None:
-        raise ValueError("A message goes through one connector: leave out 'connector_id' or 'connector'.")
+        raise ValueError(
+            "A message goes through one connector: leave out 'connector_id' or 'connector'."
+        )
     if not 1 <= expires_in_s <= LONGEST_LIFE_S:
-        raise ValueError(f"expires_in_s is {expires_in_s}; a send token is good for 1 to {LONGEST_LIFE_S} s.")
+        raise ValueError(
+            f"expires_in_s is {expires_in_s}; a send token is good for 1 to {LONGEST_LIFE_S} s."
+        )
     now = int(time.time())
     claims = {
         "aud": AUDIENCE, "iat": now, "exp": now + expires_in_s, "jti": secrets.token_urlsafe(18),
@@ -54,8 +58,12 @@ def create_send_token(
     }  # fmt: skip
     kid = hmac.digest(api_key.encode(), _KID_LABEL, "sha256").hex()[:32]
     header = {"alg": "HS256", "kid": f"stk_{kid}", "typ": "JWT"}
-    signed = b".".join(_part(one) for one in (header, {k: v for k, v in claims.items() if v is not None}))
-    signature = hmac.digest(hmac.digest(api_key.encode(), _SECRET_LABEL, "sha256"), signed, "sha256")
+    signed = b".".join(
+        _part(one) for one in (header, {k: v for k, v in claims.items() if v is not None})
+    )
+    signature = hmac.digest(
+        hmac.digest(api_key.encode(), _SECRET_LABEL, "sha256"), signed, "sha256"
+    )
     return SendToken(
         send_token=(signed + b"." + _base64url(signature)).decode(),
         expires_at=datetime.fromtimestamp(now + expires_in_s, UTC),
@@ -63,7 +71,9 @@ def create_send_token(
 
 
 def _part(value: Mapping[str, Any]) -> bytes:
-    return _base64url(json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode())
+    return _base64url(
+        json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    )
 
 
 def _base64url(raw: bytes) -> bytes:

@@ -30,12 +30,18 @@ def verify_webhook(
     if not message_id or not timestamp.isdigit():
         raise WebhookRejected("The headers webhook-id and webhook-timestamp are missing.")
     if abs(time.time() - int(timestamp)) > tolerance_s:
-        raise WebhookRejected(f"The webhook's timestamp {timestamp} is more than {tolerance_s:g} s away from now.")
+        raise WebhookRejected(
+            f"The webhook's timestamp {timestamp} is more than {tolerance_s:g} s away from now."
+        )
     signed = b"%b.%b.%b" % (message_id.encode(), timestamp.encode(), body)
     expected = base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
     candidates = [part.partition(",") for part in lowered.get("webhook-signature", "").split()]
-    if not any(version == "v1" and hmac.compare_digest(value, expected) for version, _, value in candidates):
-        raise WebhookRejected("No signature matches; check the endpoint's secret and that the body is the raw one.")
+    if not any(
+        version == "v1" and hmac.compare_digest(value, expected) for version, _, value in candidates
+    ):
+        raise WebhookRejected(
+            "No signature matches; check the endpoint's secret and that the body is the raw one."
+        )
     event: dict[str, Any] = json.loads(body)
     return event
 
@@ -44,4 +50,6 @@ def _key(secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except binascii.Error as exc:
-        raise ValueError("The webhook secret is not 'whsec_' and base64; copy it from the dashboard.") from exc
+        raise ValueError(
+            "The webhook secret is not 'whsec_' and base64; copy it from the dashboard."
+        ) from exc

@@ -46,7 +46,12 @@ def _query(url: str) -> str:
 
 
 class WhatsAppCallbacks:
-    words: Mapping[str, str] = {"sent": "sent", "delivered": "delivered", "read": "read", "failed": "failed"}
+    words: Mapping[str, str] = {
+        "sent": "sent",
+        "delivered": "delivered",
+        "read": "read",
+        "failed": "failed",
+    }
 
     def __init__(self, secret: str, phone_number_id: str = "123456789") -> None:
         self.secret = secret
@@ -68,14 +73,18 @@ class WhatsAppCallbacks:
             status["biz_opaque_callback_data"] = one.message_id
         if one.code is not None:
             details = {"details": one.reason}
-            status["errors"] = [{"code": one.code, "title": "Failed", "message": "Failed", "error_data": details}]
+            status["errors"] = [
+                {"code": one.code, "title": "Failed", "message": "Failed", "error_data": details}
+            ]
         return status
 
     def body(self, statuses: list[Any]) -> bytes:
         metadata = {"display_phone_number": "14155550100", "phone_number_id": self.phone_number_id}
         value = {"messaging_product": "whatsapp", "metadata": metadata, "statuses": statuses}
         changes = [{"field": "messages", "value": value}]
-        return orjson.dumps({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": changes}]})
+        return orjson.dumps(
+            {"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": changes}]}
+        )
 
     def signed(self, body: bytes, *, url: str = URL) -> CallbackRequest:
         signature = hmac.new(self.secret.encode(), body, hashlib.sha256).hexdigest()

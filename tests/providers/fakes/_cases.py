@@ -31,7 +31,9 @@ class Case:
 
 
 CASES: Final[dict[str, Case]] = {
-    "sandbox": Case(credentials=lambda host, port: {}, nonsense=("", "sandbox:nonsense"), fault_server=None),
+    "sandbox": Case(
+        credentials=lambda host, port: {}, nonsense=("", "sandbox:nonsense"), fault_server=None
+    ),
     "smtp": Case(
         credentials=lambda host, port: {
             "host": host,

@@ -9,7 +9,9 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Literal, Self
 
-Fault = Literal["accept_then_reset", "read_then_reset", "hang", "drip", "garbage", "500", "429", "echo"]
+Fault = Literal[
+    "accept_then_reset", "read_then_reset", "hang", "drip", "garbage", "500", "429", "echo"
+]
 
 _GARBAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html>hello</"
 _DRIP = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
@@ -33,7 +35,10 @@ class RawServer(ABC):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._server is not None:
             self._server.close()
@@ -97,8 +102,15 @@ class FaultServer(RawServer):
                 await asyncio.sleep(0.02)
         elif self.fault == "echo":
             echoed = (head + body).replace(b"\\", b"/").replace(b'"', b"'").replace(b"\r\n", b" ")
-            content = b'{"message": "%b", "description": "%b", "error": {"message": "%b"}}' % (echoed, echoed, echoed)
-            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
+            content = b'{"message": "%b", "description": "%b", "error": {"message": "%b"}}' % (
+                echoed,
+                echoed,
+                echoed,
+            )
+            writer.write(
+                b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%b"
+                % (len(content), content)
+            )
         else:
             writer.write({"garbage": _GARBAGE, "500": _500, "429": _429}[self.fault])
         await writer.drain()

@@ -11,7 +11,16 @@ import orjson
 from tests.providers.fakes._faults import RawServer, reset
 
 HostileFault = Literal[
-    "none", "slow", "reset-before", "reset-after", "500", "503", "429", "429-after", "garbage", "nothing"
+    "none",
+    "slow",
+    "reset-before",
+    "reset-after",
+    "500",
+    "503",
+    "429",
+    "429-after",
+    "garbage",
+    "nothing",
 ]
 HOSTILE_FAULTS: Final[tuple[HostileFault, ...]] = get_args(HostileFault)
 
@@ -72,7 +81,9 @@ class HostileTelegram(RawServer):
                 return
             await self._answer(writer, fault, bot, text)
 
-    async def _answer(self, writer: asyncio.StreamWriter, fault: HostileFault, bot: str, text: str) -> None:
+    async def _answer(
+        self, writer: asyncio.StreamWriter, fault: HostileFault, bot: str, text: str
+    ) -> None:
         if fault == "nothing":
             await asyncio.sleep(3600)
         await asyncio.sleep(_SLOW_S if fault == "slow" else self.latency_s)
@@ -87,7 +98,9 @@ class HostileTelegram(RawServer):
         await writer.drain()
 
     def _fault_of(self, bot: str, text: str) -> HostileFault:
-        fault: HostileFault = next((fault for fault in HOSTILE_FAULTS if bot.endswith(fault)), "none")
+        fault: HostileFault = next(
+            (fault for fault in HOSTILE_FAULTS if bot.endswith(fault)), "none"
+        )
         if fault == "none" or not meets_fault(text) or (bot, text) in self._struck:
             return "none"
         self._struck.add((bot, text))

@@ -60,7 +60,9 @@ class FakeHttpProvider(ABC):
     def success(self, received: Received) -> Reply: ...
 
     async def __aenter__(self) -> Self:
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
+        self._runner = web.ServerRunner(
+            web.Server(self._handle, access_log=None), shutdown_timeout=0.1
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.host, 0)
         await site.start()
@@ -68,7 +70,10 @@ class FakeHttpProvider(ABC):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
@@ -76,8 +81,14 @@ class FakeHttpProvider(ABC):
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         raw = await request.read()
         is_form = request.content_type == "application/x-www-form-urlencoded"
-        body = dict(parse_qsl(raw.decode(), keep_blank_values=True)) if is_form else (orjson.loads(raw) if raw else {})
-        received = Received(request.method, request.path, dict(request.query), dict(request.headers), body)
+        body = (
+            dict(parse_qsl(raw.decode(), keep_blank_values=True))
+            if is_form
+            else (orjson.loads(raw) if raw else {})
+        )
+        received = Received(
+            request.method, request.path, dict(request.query), dict(request.headers), body
+        )
         self.received.append(received)
         self.count += 1
         if self.latency_s:
@@ -85,7 +96,9 @@ class FakeHttpProvider(ABC):
         reply = self.replies.popleft() if self.replies else self.success(received)
         content = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
         return web.Response(
-            status=reply.status, body=content, headers={"Content-Type": "application/json", **reply.headers}
+            status=reply.status,
+            body=content,
+            headers={"Content-Type": "application/json", **reply.headers},
         )
 
 
@@ -101,10 +114,20 @@ class FakeTelegram(FakeHttpProvider):
 
     def success(self, received: Received) -> Reply:
         if received.path.endswith("/getMe"):
-            result = {"id": 123456, "is_bot": True, "first_name": "Harbour", "username": "harbour_bot"}
+            result = {
+                "id": 123456,
+                "is_bot": True,
+                "first_name": "Harbour",
+                "username": "harbour_bot",
+            }
             return Reply(200, {"ok": True, "result": result})
         chat = {"id": received.body.get("chat_id"), "type": "private"}
-        result = {"message_id": self.count, "date": 1_700_000_000, "chat": chat, "text": received.body.get("text")}
+        result = {
+            "message_id": self.count,
+            "date": 1_700_000_000,
+            "chat": chat,
+            "text": received.body.get("text"),
+        }
         return Reply(200, {"ok": True, "result": result})
 
     def refuse_once(self, code: int, description: str, **parameters: Any) -> None:
@@ -131,7 +154,14 @@ class FakeWhatsApp(FakeHttpProvider):
     def success(self, received: Received) -> Reply:
         if received.method == "GET":
             number = received.path.rpartition("/")[2]
-            return Reply(200, {"id": number, "verified_name": "Harbour Clinic", "display_phone_number": "+1 415 555"})
+            return Reply(
+                200,
+                {
+                    "id": number,
+                    "verified_name": "Harbour Clinic",
+                    "display_phone_number": "+1 415 555",
+                },
+            )
         to = received.body.get("to")
         return Reply(
             200,
@@ -142,8 +172,15 @@ class FakeWhatsApp(FakeHttpProvider):
             },
         )
 
-    def refuse_once(self, code: int, message: str = "(#0) refused", *, status: int = 400, details: str = "") -> None:
-        error: dict[str, Any] = {"message": message, "type": "OAuthException", "code": code, "fbtrace_id": "Atrace"}
+    def refuse_once(
+        self, code: int, message: str = "(#0) refused", *, status: int = 400, details: str = ""
+    ) -> None:
+        error: dict[str, Any] = {
+            "message": message,
+            "type": "OAuthException",
+            "code": code,
+            "fbtrace_id": "Atrace",
+        }
         if details:
             error["error_data"] = {"messaging_product": "whatsapp", "details": details}
         self.reply_once(status, {"error": error})
@@ -162,7 +199,10 @@ class FakeTwilio(FakeHttpProvider):
     def success(self, received: Received) -> Reply:
         if received.method == "GET":
             sid = received.path.rpartition("/")[2].removesuffix(".json")
-            return Reply(200, {"sid": sid, "friendly_name": "Harbour Clinic", "status": "active", "type": "Full"})
+            return Reply(
+                200,
+                {"sid": sid, "friendly_name": "Harbour Clinic", "status": "active", "type": "Full"},
+            )
         return Reply(
             201,
             {
@@ -180,5 +220,11 @@ class FakeTwilio(FakeHttpProvider):
 
     def refuse_once(self, code: int, message: str = "refused", *, status: int = 400) -> None:
         self.reply_once(
-            status, {"code": code, "message": message, "more_info": "https://example.com", "status": status}
+            status,
+            {
+                "code": code,
+                "message": message,
+                "more_info": "https://example.com",
+                "status": status,
+            },
         )

@@ -33,7 +33,12 @@ class FakeSmtp:
     """
 
     def __init__(
-        self, *, username: str = "", password: str = "", tls: ssl.SSLContext | None = None, latency_s: float = 0.0
+        self,
+        *,
+        username: str = "",
+        password: str = "",
+        tls: ssl.SSLContext | None = None,
+        latency_s: float = 0.0,
     ) -> None:
         self.latency_s = latency_s
         self.mails: list[ReceivedMail] = []
@@ -55,7 +60,10 @@ class FakeSmtp:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._server is not None:
             self._server.close()
@@ -91,7 +99,9 @@ class FakeSmtp:
         expected = LoginPassword(self._username.encode(), self._password.encode())
         return AuthResult(success=data == expected, handled=False)
 
-    async def handle_NOOP(self, server: SMTP, session: Session, envelope: Envelope, arg: str) -> str:  # noqa: N802
+    async def handle_NOOP(
+        self, server: SMTP, session: Session, envelope: Envelope, arg: str
+    ) -> str:  # noqa: N802
         return self.refuse.get("NOOP", "250 OK")
 
     async def handle_MAIL(  # noqa: N802
@@ -116,5 +126,7 @@ class FakeSmtp:
         if "DATA" in self.refuse:
             return self.refuse["DATA"]
         assert isinstance(envelope.content, bytes)
-        self.mails.append(ReceivedMail(envelope.mail_from or "", tuple(envelope.rcpt_tos), envelope.content))
+        self.mails.append(
+            ReceivedMail(envelope.mail_from or "", tuple(envelope.rcpt_tos), envelope.content)
+        )
         return f"250 2.0.0 queued as {len(self.mails)}"

@@ -69,9 +69,13 @@ async def test_for_strangers_the_project_does_not_exist(platform: Platform, worl
             await require_project(session, stranger, world.project_id, Action.VIEW_PROJECT)
 
 
-async def test_administering_the_platform_opens_no_tenants_project(platform: Platform, world: World) -> None:
+async def test_administering_the_platform_opens_no_tenants_project(
+    platform: Platform, world: World
+) -> None:
     stranger = await member(platform, world, None)
-    admin = UserPrincipal(stranger.user_id, stranger.session_id, stranger.email, is_platform_admin=True)
+    admin = UserPrincipal(
+        stranger.user_id, stranger.session_id, stranger.email, is_platform_admin=True
+    )
     async with platform.database.session() as session:
         with pytest.raises(ProjectNotFound):
             await require_project(session, admin, world.project_id, Action.VIEW_PROJECT)

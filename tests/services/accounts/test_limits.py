@@ -15,7 +15,9 @@ from backend.services.platform import Platform
 
 
 def attempts(platform: Platform, email: str, address: str, **limits: int) -> LoginAttempts:
-    return LoginAttempts(platform.redis, platform.settings.model_copy(update=limits), email=email, address=address)
+    return LoginAttempts(
+        platform.redis, platform.settings.model_copy(update=limits), email=email, address=address
+    )
 
 
 async def test_an_address_is_limited_over_all_accounts(platform: Platform) -> None:
@@ -31,7 +33,9 @@ async def test_an_account_is_limited_over_all_addresses_and_spellings(platform: 
     for _ in range(30):
         await attempts(platform, email, str(new_id()), login_attempts_per_account=3).take()
     with pytest.raises(RateLimitExceeded):
-        await attempts(platform, f" {email.upper()}", str(new_id()), login_attempts_per_account=3).take()
+        await attempts(
+            platform, f" {email.upper()}", str(new_id()), login_attempts_per_account=3
+        ).take()
 
 
 async def test_wrong_passwords_elsewhere_keep_nobody_out(platform: Platform) -> None:
@@ -43,7 +47,9 @@ async def test_wrong_passwords_elsewhere_keep_nobody_out(platform: Platform) -> 
     await attempts(platform, email, own, login_attempts_per_account=3).take()
 
 
-async def test_where_the_password_was_right_before_no_flood_from_elsewhere_counts(platform: Platform) -> None:
+async def test_where_the_password_was_right_before_no_flood_from_elsewhere_counts(
+    platform: Platform,
+) -> None:
     email, own = f"{new_id()}@example.com", str(new_id())
     known = attempts(platform, email, own, login_attempts_per_account=1)
     await known.take()
@@ -64,9 +70,13 @@ async def test_a_proxy_on_this_machine_is_not_one_address_for_everybody(platform
 async def test_one_ipv6_network_is_one_address(platform: Platform) -> None:
     network = f"2001:db8:{new_id().hex[-4:]}:{new_id().hex[-4:]}"
     for host in range(3):
-        await attempts(platform, str(new_id()), f"{network}::{host + 1}", login_attempts_per_address=3).take()
+        await attempts(
+            platform, str(new_id()), f"{network}::{host + 1}", login_attempts_per_address=3
+        ).take()
     with pytest.raises(RateLimitExceeded):
-        await attempts(platform, str(new_id()), f"{network}::ffff", login_attempts_per_address=3).take()
+        await attempts(
+            platform, str(new_id()), f"{network}::ffff", login_attempts_per_address=3
+        ).take()
 
 
 async def test_dashboard_calls_are_counted_down_and_then_refused(platform: Platform) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from backend.services.accounts.origins import InvalidOrigin, is_local, normalised_origin, origin_host
+from backend.services.accounts.origins import (
+    InvalidOrigin,
+    is_local,
+    normalised_origin,
+    origin_host,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +70,18 @@ def test_the_host_of_an_origin_is_read_as_browsers_write_it(header: str, host: s
 
 @pytest.mark.parametrize(
     "header",
-    ["", "http://[", "http://[::1", "x", "//x", "http:/x", "http://u@x", "http://x/", "http://x:y", "http://x\n"],
+    [
+        "",
+        "http://[",
+        "http://[::1",
+        "x",
+        "//x",
+        "http:/x",
+        "http://u@x",
+        "http://x/",
+        "http://x:y",
+        "http://x\n",
+    ],
 )
 def test_what_is_no_origin_has_no_host(header: str) -> None:
     assert origin_host(header) is None

@@ -21,7 +21,9 @@ async def test_a_password_is_known_again(password: str) -> None:
 
 
 async def test_two_hashes_of_a_password_differ() -> None:
-    assert await hash_password("correct horse", cost=COST) != await hash_password("correct horse", cost=COST)
+    assert await hash_password("correct horse", cost=COST) != await hash_password(
+        "correct horse", cost=COST
+    )
 
 
 async def test_no_account_is_wrong_after_the_same_time() -> None:
@@ -40,12 +42,15 @@ async def test_no_account_is_wrong_after_the_same_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "password", ["password", "Password1", "12345678", "QWERTYUIOP", " iloveyou ", "football", "trustno1"]
+    "password",
+    ["password", "Password1", "12345678", "QWERTYUIOP", " iloveyou ", "football", "trustno1"],
 )
 def test_a_password_that_everybody_tries_is_refused(password: str) -> None:
     with pytest.raises(ValidationFailed, match="most used") as caught:
         check_new_password(password, "newPassword")
-    assert [(error.field, error.code) for error in caught.value.errors] == [("newPassword", "COMMON_PASSWORD")]
+    assert [(error.field, error.code) for error in caught.value.errors] == [
+        ("newPassword", "COMMON_PASSWORD")
+    ]
 
 
 @pytest.mark.parametrize("password", ["correct horse battery", "päß-wörter", "Harbour-4711-Clinic"])

@@ -26,7 +26,9 @@ from backend.settings import Settings
 PASSWORD = "correct horse battery"
 
 
-async def register(platform: Platform, *, settings: Settings | None = None, name: str = "Ada") -> SignedIn:
+async def register(
+    platform: Platform, *, settings: Settings | None = None, name: str = "Ada"
+) -> SignedIn:
     async with platform.database.transaction() as session:
         return await users.register_user(
             session,
@@ -43,7 +45,9 @@ async def register(platform: Platform, *, settings: Settings | None = None, name
 async def empty_platform(settings: Settings, servers: EmbeddedServers) -> AsyncIterator[Platform]:
     """A server nobody has registered at yet."""
     name = f"empty_{new_id().hex}"
-    async with await psycopg.AsyncConnection.connect(servers.database_url, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(
+        servers.database_url, autocommit=True
+    ) as connection:
         await connection.execute(f"CREATE DATABASE {name}")
     url = make_url(servers.database_url).set(database=name).render_as_string(hide_password=False)
     await asyncio.to_thread(upgrade, url)
@@ -52,7 +56,9 @@ async def empty_platform(settings: Settings, servers: EmbeddedServers) -> AsyncI
     await platform.close()
 
 
-async def test_of_many_first_registrations_at_once_one_administers(empty_platform: Platform) -> None:
+async def test_of_many_first_registrations_at_once_one_administers(
+    empty_platform: Platform,
+) -> None:
     signed_in = await asyncio.gather(*(register(empty_platform) for _ in range(4)))
     assert sorted(one.user.is_platform_admin for one in signed_in) == [False, False, False, True]
 
@@ -91,7 +97,11 @@ async def test_a_registration_that_fails_leaves_nothing(platform: Platform) -> N
     async def fail_before_the_commit() -> None:
         async with platform.database.transaction() as session:
             await users.register_user(
-                session, settings=platform.settings, vault=platform.vault, email=email, password=PASSWORD
+                session,
+                settings=platform.settings,
+                vault=platform.vault,
+                email=email,
+                password=PASSWORD,
             )
             raise RuntimeError
 
@@ -107,10 +117,16 @@ async def test_the_password_is_stored_as_bcrypt_only(platform: Platform) -> None
     assert PASSWORD not in user.password_hash
 
 
-async def test_the_audit_log_names_the_actor_and_the_address_and_no_secret(platform: Platform) -> None:
+async def test_the_audit_log_names_the_actor_and_the_address_and_no_secret(
+    platform: Platform,
+) -> None:
     signed_in = await register(platform)
     async with platform.database.session() as session:
-        query = select(AuditEntry).where(col(AuditEntry.actor_id) == signed_in.user.id).order_by(col(AuditEntry.id))
+        query = (
+            select(AuditEntry)
+            .where(col(AuditEntry.actor_id) == signed_in.user.id)
+            .order_by(col(AuditEntry.id))
+        )
         entries = (await session.exec(query)).all()
     assert [entry.action for entry in entries] == ["user.registered", "project.created"]
     assert {entry.address for entry in entries} == {"192.0.2.1"}
@@ -191,4 +207,6 @@ async def test_tokens_of_a_log_in_that_ran_out_are_refused(platform: Platform) -
         with pytest.raises(TokenExpired):
             await users.authenticate_cookie(session, cookie)
         with pytest.raises(TokenExpired):
-            await users.refresh(session, refresh_token=pair.refresh_token, settings=platform.settings)
+            await users.refresh(
+                session, refresh_token=pair.refresh_token, settings=platform.settings
+            )

@@ -44,7 +44,9 @@ async def _rows(file: io.BytesIO, most_rows: int = 100_000) -> int:
 
 
 async def _stored(world: World, campaign_id: UUID, state: str) -> list[CampaignRow]:
-    steps = walk_rows(world.platform.database, project_id=world.project_id, campaign_id=campaign_id, state=state)
+    steps = walk_rows(
+        world.platform.database, project_id=world.project_id, campaign_id=campaign_id, state=state
+    )
     return [row async for step in steps for row in step]
 
 
@@ -85,7 +87,9 @@ async def test_a_file_that_costs_too_much_is_refused_early_and_by_its_line(
 
 
 async def test_blank_lines_between_rows_are_none_and_keep_the_count_of_lines() -> None:
-    table = await CsvFile.open(io.BytesIO(HEAD + b"\r\n\r\nada,Ada\r\n,\r\n\r\nbob,Bob\r\n\r\n"), most_rows=10)
+    table = await CsvFile.open(
+        io.BytesIO(HEAD + b"\r\n\r\nada,Ada\r\n,\r\n\r\nbob,Bob\r\n\r\n"), most_rows=10
+    )
     rows = [row async for step in table.steps() for row in step]
     assert [(row.line, row.cells) for row in rows] == [(4, ["ada", "Ada"]), (7, ["bob", "Bob"])]
 
@@ -110,10 +114,14 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
 
     platform, caller = world.platform, Caller(world.project_id, "live")
     connector = await world.connector()
-    rows = "".join(f'ada{number},"Tab\tand ""quote"" \\N é\u2028 {number}"\n' for number in range(3000))
+    rows = "".join(
+        f'ada{number},"Tab\tand ""quote"" \\N é\u2028 {number}"\n' for number in range(3000)
+    )
     file = Held(b"to,name\n" + rows.encode())
     table = await CsvFile.open(file, most_rows=5000)
-    new = NewCampaign("Sale", Plan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello"))
+    new = NewCampaign(
+        "Sale", Plan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
+    )
     reading = asyncio.create_task(read_rows(platform, caller, new=new, file=table))
     try:
         await asyncio.sleep(0.2)  # it waits in the reader's thread, and nothing else does
@@ -145,7 +153,9 @@ async def test_what_is_wrong_with_a_row_is_stored_with_it(world: World) -> None:
     connector = await world.connector()
     platform, caller = world.platform, Caller(world.project_id, "live")
     table = await CsvFile.open(io.BytesIO(b"to,name\na\\b,x\na\\b,y\nc,d,e\n"), most_rows=10)
-    new = NewCampaign("Sale", Plan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello"))
+    new = NewCampaign(
+        "Sale", Plan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
+    )
     with await read_rows(platform, caller, new=new, file=table) as read:
         async with platform.database.transaction() as session:
             campaign = await create_campaign(session, caller, new=new, rows=read)
@@ -158,5 +168,8 @@ async def test_what_is_wrong_with_a_row_is_stored_with_it(world: World) -> None:
     ]
     told = [(row.line, row.error_field, row.error_code) for row in failed]
     assert told == [(3, "to", "DUPLICATE_RECIPIENT"), (4, "", "INVALID_ROW")]
-    assert failed[0].error_reason == "'a\\b' is already in an earlier row; each recipient gets one message."
+    assert (
+        failed[0].error_reason
+        == "'a\\b' is already in an earlier row; each recipient gets one message."
+    )
     assert failed[0].cells == ["a\\b", "y"]

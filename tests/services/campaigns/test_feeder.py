@@ -37,7 +37,9 @@ async def smtp(platform: Platform) -> AsyncIterator[FakeSmtp]:
 async def feeder(platform: Platform, smtp: FakeSmtp) -> AsyncIterator[CampaignFeeder]:
     await _execute(platform, "UPDATE campaigns SET state = 'canceled'")  # what other tests left
     url = SecretStr(f"smtp://{smtp.host}:{smtp.port}?security=none&from=hello@example.com")
-    mail = PlatformMail(platform.settings.model_copy(update={"platform_smtp_url": url}), platform.providers)
+    mail = PlatformMail(
+        platform.settings.model_copy(update={"platform_smtp_url": url}), platform.providers
+    )
     own = replace(platform, mail=mail)
     yield CampaignFeeder(own, ahead=5000)
     await mail.aclose()
@@ -76,7 +78,9 @@ async def _state(platform: Platform, campaign_id: UUID) -> Campaign:
 
 
 async def _accepted(platform: Platform, campaign_id: UUID) -> int:
-    return len(await _execute(platform, "SELECT 1 FROM messages WHERE campaign_id = %s", (campaign_id,)))
+    return len(
+        await _execute(platform, "SELECT 1 FROM messages WHERE campaign_id = %s", (campaign_id,))
+    )
 
 
 SPOILT = {
@@ -126,13 +130,21 @@ async def test_a_failing_campaign_is_paused_with_the_reason_and_its_owners_are_t
         owners = await ProjectMember.owner_addresses(session, world.project_id)
     (told,) = smtp.mails
     assert [*told.recipients] == owners
-    assert f"/campaigns?id={ids.encode(ids.CAMPAIGN, campaign_id)}" in str(told).replace("=\n", "").replace("=3D", "=")
+    assert f"/campaigns?id={ids.encode(ids.CAMPAIGN, campaign_id)}" in str(told).replace(
+        "=\n", ""
+    ).replace("=3D", "=")
 
 
-async def test_a_row_that_fails_is_marked_and_the_others_are_sent(platform: Platform, feeder: CampaignFeeder) -> None:
+async def test_a_row_that_fails_is_marked_and_the_others_are_sent(
+    platform: Platform, feeder: CampaignFeeder
+) -> None:
     world = await World.make(platform)
     campaign_id = await _campaign(world, 4)
-    await _execute(platform, "UPDATE campaign_rows SET cells = '5' WHERE campaign_id = %s AND line = 3", (campaign_id,))
+    await _execute(
+        platform,
+        "UPDATE campaign_rows SET cells = '5' WHERE campaign_id = %s AND line = 3",
+        (campaign_id,),
+    )
     await _feed(feeder)
     rows = await _execute(
         platform, "SELECT line, state, error_code, error_reason FROM campaign_rows WHERE campaign_id = %s ORDER BY 1",
@@ -147,7 +159,9 @@ async def test_an_outage_pauses_no_campaign(platform: Platform, feeder: Campaign
     """It waits a moment and goes on by itself."""
     world = await World.make(platform)
     campaign_id = await _campaign(world)
-    wait = await feeder._after_failure(campaign_id, psycopg.OperationalError("the connection was closed"))
+    wait = await feeder._after_failure(
+        campaign_id, psycopg.OperationalError("the connection was closed")
+    )
     assert wait is not None
     assert (await _state(platform, campaign_id)).state == "running"
 
@@ -159,7 +173,11 @@ async def test_a_turn_is_short_although_its_texts_take_long_to_render(
     feeder = CampaignFeeder(platform, ahead=5000, turn_s=0.02)
     slow, quick = await World.make(platform), await World.make(platform)
     first = await _campaign(slow, 500, message="{{name}} " * 400)
-    await _execute(platform, "UPDATE campaigns SET next_feed_at = now() - interval '1 day' WHERE id = %s", (first,))
+    await _execute(
+        platform,
+        "UPDATE campaigns SET next_feed_at = now() - interval '1 day' WHERE id = %s",
+        (first,),
+    )
     second = await _campaign(quick, 100)
     while await _accepted(platform, second) == 0:
         assert await feeder.feed()
@@ -174,7 +192,10 @@ async def test_a_project_with_many_campaigns_delays_no_other_projects(
     many, other = await World.make(platform), await World.make(platform)
     for _ in range(30):
         await _campaign(many)
-    await _execute(platform, "UPDATE campaigns SET next_feed_at = now() - interval '1 day' WHERE state = 'running'")
+    await _execute(
+        platform,
+        "UPDATE campaigns SET next_feed_at = now() - interval '1 day' WHERE state = 'running'",
+    )
     waiting = await _campaign(other)
     for _ in range(2):
         assert await feeder.feed()

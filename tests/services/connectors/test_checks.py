@@ -37,7 +37,9 @@ class FailsToClose(SandboxProvider):
         raise OSError("secret-words")
 
 
-async def checked(world: World, adapter: type[SandboxProvider], monkeypatch: pytest.MonkeyPatch) -> Health:
+async def checked(
+    world: World, adapter: type[SandboxProvider], monkeypatch: pytest.MonkeyPatch
+) -> Health:
     monkeypatch.setitem(provider_types(), "fails", adapter)
     platform, connector = world.platform, await world.connector("fails")
     return await connectors.test_connector(

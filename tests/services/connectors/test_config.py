@@ -24,13 +24,17 @@ DEFAULT = Pacing(per_second=80, per_recipient_per_second=0.5)
         ({"pacing": None}, Pacing()),
     ],
 )
-def test_null_unpaces_and_what_is_left_out_stays_the_providers(config: dict[str, Any], expected: Pacing) -> None:
+def test_null_unpaces_and_what_is_left_out_stays_the_providers(
+    config: dict[str, Any], expected: Pacing
+) -> None:
     assert effective_pacing(check_config(config), DEFAULT) == expected
 
 
 def test_who_paces_recipients_paces_groups_too() -> None:
     groups = Pacing(30, 1, per_group_per_second=0.3)
-    assert effective_pacing({"pacing": {"perSecond": 5}}, groups) == Pacing(5, 1, per_group_per_second=0.3)
+    assert effective_pacing({"pacing": {"perSecond": 5}}, groups) == Pacing(
+        5, 1, per_group_per_second=0.3
+    )
     assert effective_pacing({"pacing": {"perRecipientPerSecond": 2}}, groups) == Pacing(30, 2)
 
 
@@ -40,10 +44,15 @@ def test_who_paces_recipients_paces_groups_too() -> None:
         ({}, Retry(max_attempts=3, cap_s=60)),
         ({"retry": None}, Retry(max_attempts=3, cap_s=60)),
         ({"retry": {"maxAttempts": 5, "baseS": 0.5}}, Retry(max_attempts=5, base_s=0.5, cap_s=60)),
-        ({"retry": {"maxAttempts": None, "maxAgeS": 60}}, Retry(max_attempts=3, cap_s=60, max_age_s=60)),
+        (
+            {"retry": {"maxAttempts": None, "maxAgeS": 60}},
+            Retry(max_attempts=3, cap_s=60, max_age_s=60),
+        ),
     ],
 )
-def test_retry_settings_left_out_or_null_stay_the_providers(config: dict[str, Any], expected: Retry) -> None:
+def test_retry_settings_left_out_or_null_stay_the_providers(
+    config: dict[str, Any], expected: Retry
+) -> None:
     assert effective_retry(check_config(config), Retry(max_attempts=3, cap_s=60)) == expected
 
 

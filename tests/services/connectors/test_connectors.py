@@ -21,11 +21,17 @@ OTHER_KEY = "ab" * 32
 
 async def audited(world: World, subject_id: UUID) -> list[AuditEntry]:
     async with world.platform.database.session() as session:
-        query = select(AuditEntry).where(col(AuditEntry.subject_id) == subject_id).order_by(col(AuditEntry.id))
+        query = (
+            select(AuditEntry)
+            .where(col(AuditEntry.subject_id) == subject_id)
+            .order_by(col(AuditEntry.id))
+        )
         return list((await session.exec(query)).all())
 
 
-async def test_credentials_copied_to_another_row_do_not_open(world: World, platform: Platform) -> None:
+async def test_credentials_copied_to_another_row_do_not_open(
+    world: World, platform: Platform
+) -> None:
     first = await world.connector("telegram", {"botToken": TOKEN})
     second = await world.connector("telegram", {"botToken": "654321:OTHER"})
     second.credentials_encrypted = first.credentials_encrypted
@@ -40,7 +46,9 @@ async def test_a_connector_opens_as_its_provider(world: World, platform: Platfor
     assert provider.credentials.bot_token.get_secret_value() == TOKEN
 
 
-async def test_a_lost_key_is_a_failed_test_and_new_credentials_mend_it(world: World, platform: Platform) -> None:
+async def test_a_lost_key_is_a_failed_test_and_new_credentials_mend_it(
+    world: World, platform: Platform
+) -> None:
     connector = await world.connector("telegram", {"botToken": TOKEN})
     stranger = Vault(OTHER_KEY)
     health = await connectors.test_connector(
@@ -77,12 +85,16 @@ async def test_changes_reach_the_send_path_at_once(world: World, platform: Platf
         )
     assert not (await platform.catalog.connector(world.project_id, connector.id)).is_active
     async with platform.database.transaction() as session:
-        await connectors.delete_connector(session, project_id=world.project_id, connector_id=connector.id)
+        await connectors.delete_connector(
+            session, project_id=world.project_id, connector_id=connector.id
+        )
     with pytest.raises(ConnectorNotFound):
         await platform.catalog.connector(world.project_id, connector.id)
 
 
-async def test_a_new_default_reaches_the_send_path_at_once(world: World, platform: Platform) -> None:
+async def test_a_new_default_reaches_the_send_path_at_once(
+    world: World, platform: Platform
+) -> None:
     first, second = await world.connector(), await world.connector()
     assert (await platform.catalog.pool(world.project_id, "sandbox"))[0].id == first.id
     async with platform.database.transaction() as session:
@@ -96,7 +108,9 @@ async def test_a_new_default_reaches_the_send_path_at_once(world: World, platfor
     assert (await platform.catalog.pool(world.project_id, "sandbox"))[0].id == second.id
 
 
-async def test_the_audit_log_says_what_changed_and_holds_no_secret(world: World, platform: Platform) -> None:
+async def test_the_audit_log_says_what_changed_and_holds_no_secret(
+    world: World, platform: Platform
+) -> None:
     connector = await world.connector("telegram", {"botToken": TOKEN})
     async with platform.database.transaction() as session:
         await connectors.update_connector(
@@ -106,7 +120,9 @@ async def test_the_audit_log_says_what_changed_and_holds_no_secret(world: World,
             connector_id=connector.id,
             changes={"name": "New", "credentials": {"botToken": "1:NEW"}},
         )
-        await connectors.delete_connector(session, project_id=world.project_id, connector_id=connector.id)
+        await connectors.delete_connector(
+            session, project_id=world.project_id, connector_id=connector.id
+        )
     created, updated, deleted = await audited(world, connector.id)
     assert [entry.action for entry in (created, updated, deleted)] == [
         "connector.created",
@@ -127,4 +143,6 @@ async def test_another_projects_connector_does_not_exist(world: World, platform:
     connector = await (await World.make(platform)).connector()
     async with platform.database.session() as session:
         with pytest.raises(ConnectorNotFound):
-            await connectors.get_connector(session, project_id=world.project_id, connector_id=connector.id)
+            await connectors.get_connector(
+                session, project_id=world.project_id, connector_id=connector.id
+            )

@@ -8,7 +8,13 @@ import pytest
 
 from backend.errors import ValidationFailed
 from backend.providers._base import Credentials
-from backend.providers._registry import describe, destination_fields, get_provider, provider_types, sent_secrets
+from backend.providers._registry import (
+    describe,
+    destination_fields,
+    get_provider,
+    provider_types,
+    sent_secrets,
+)
 from backend.services.connectors.credentials import merge_credentials
 from tests.providers.fakes import CASES
 
@@ -24,7 +30,12 @@ HARMLESS: Final = {
 NEVER_SENT: Final = {"telegram": {"webhookSecret"}, "whatsapp": {"appSecret", "verifyToken"}}
 # Another valid value for each field that decides where secrets go.
 ELSEWHERE: Final[dict[str, dict[str, Any]]] = {
-    "smtp": {"host": "attacker.example", "port": 2525, "security": "starttls", "username": "eve@example.com"},
+    "smtp": {
+        "host": "attacker.example",
+        "port": 2525,
+        "security": "starttls",
+        "username": "eve@example.com",
+    },
     "twilio": {"accountSid": "AC9876543210"},
     "whatsapp": {"phoneNumberId": "987654321", "businessAccountId": "5"},
 }
@@ -84,7 +95,15 @@ def test_a_form_that_sends_everything_unchanged_needs_no_secret(type_: str) -> N
     [
         ("smtp", {"fromName": "Clinic", "fromAddress": "other@example.com"}),
         ("twilio", {"fromNumber": "+14155550199"}),
-        ("smtp", {"host": "elsewhere.example", "username": None, "password": None, "fromAddress": "a@example.com"}),
+        (
+            "smtp",
+            {
+                "host": "elsewhere.example",
+                "username": None,
+                "password": None,
+                "fromAddress": "a@example.com",
+            },
+        ),
     ],
 )
 def test_other_changes_need_no_secret(type_: str, changes: dict[str, Any]) -> None:

@@ -23,7 +23,14 @@ from backend.providers._base import (
     Provider,
     ProviderContext,
 )
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
+from backend.providers._errors import (
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
 from backend.providers._registry import provider_types
 
 
@@ -62,7 +69,9 @@ ERRORS: Final[dict[str, Raises]] = {
     **_WISHING,
     "UnicodeDecodeError": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
     "ExceptionGroup": lambda: ExceptionGroup("several", [ValueError(), Rejected("no")]),
-    "hostile reason": lambda: Rejected("\x00\ud800" * 5000, code="\x00" * 1000, answer={"n": 2**80, "l": _loop()}),
+    "hostile reason": lambda: Rejected(
+        "\x00\ud800" * 5000, code="\x00" * 1000, answer={"n": 2**80, "l": _loop()}
+    ),
     "no reason": lambda: Rejected(None, code=5),  # type: ignore[arg-type]
     "unknown, with a loop": lambda: OutcomeUnknown("?", answer=_loop()),
     "refused for ever": lambda: Unauthorized("\x00\ud800"),
@@ -148,7 +157,9 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     info = folder / "hostile-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hostile\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[messagejs.providers]\nhostile = {__name__}:HostileProvider\n")
+    (info / "entry_points.txt").write_text(
+        f"[messagejs.providers]\nhostile = {__name__}:HostileProvider\n"
+    )
     monkeypatch.syspath_prepend(str(folder))
     provider_types.cache_clear()
     yield

@@ -16,7 +16,9 @@ TELEGRAM = {"botToken": "123456:test-token-0123456789abcdefghijklm"}
 TWILIO = {"accountSid": "AC" + "0" * 32, "authToken": "f" * 32, "fromNumber": "+14155550100"}
 
 
-def way(connector: Connector, on: str = "failure", *, to: str = "42", text: str = "hi") -> dict[str, Any]:
+def way(
+    connector: Connector, on: str = "failure", *, to: str = "42", text: str = "hi"
+) -> dict[str, Any]:
     return {
         "connectorId": str(connector.id),
         "connectorType": connector.type,
@@ -45,7 +47,9 @@ async def accept_routed(
             "status": "queued",
             "priority": "normal",
             "on_uncertain": "hold",
-            "route": {"steps": list(ways), "fallbackAfterS": fallback_after_s} if len(ways) > 1 else None,
+            "route": {"steps": list(ways), "fallbackAfterS": fallback_after_s}
+            if len(ways) > 1
+            else None,
             **columns,
         },
     )

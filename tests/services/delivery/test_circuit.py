@@ -55,10 +55,17 @@ class MoodyTelegram(FakeTelegram):
         return super().success(received)
 
 
-async def _queue(world: World, connector: Connector, texts: Sequence[str], **fields: Any) -> list[UUID]:
+async def _queue(
+    world: World, connector: Connector, texts: Sequence[str], **fields: Any
+) -> list[UUID]:
     """The ids of messages queued through `connector`."""
-    requests = [SendRequest(to="42", text=text, connector_id=connector.id, **fields) for text in texts]
-    return [one.message_id for one in await asyncio.gather(*(world.send(request) for request in requests))]
+    requests = [
+        SendRequest(to="42", text=text, connector_id=connector.id, **fields) for text in texts
+    ]
+    return [
+        one.message_id
+        for one in await asyncio.gather(*(world.send(request) for request in requests))
+    ]
 
 
 async def _work(platform: Platform, engine: DeliveryEngine) -> None:
@@ -68,7 +75,9 @@ async def _work(platform: Platform, engine: DeliveryEngine) -> None:
             cursor = await connection.execute(
                 "SELECT DISTINCT lane, connector_id FROM send_queue WHERE state = 0 AND due_at <= now()"
             )
-            platform.doorbell.ring([(lane, connector_id) for lane, connector_id in await cursor.fetchall()])
+            platform.doorbell.ring(
+                [(lane, connector_id) for lane, connector_id in await cursor.fetchall()]
+            )
         await platform.doorbell.drain()
         await engine.drain_slice(0.5)
 
@@ -81,7 +90,9 @@ async def _row(platform: Platform, connector: Connector) -> Connector:
 
 
 def _quick(**fields: Any) -> RetryPolicy:
-    return RetryPolicy(**{"max_attempts": 4, "base_s": 0.01, "cap_s": 0.05, "max_age_s": 60, **fields})
+    return RetryPolicy(
+        **{"max_attempts": 4, "base_s": 0.01, "cap_s": 0.05, "max_age_s": 60, **fields}
+    )
 
 
 async def _until(condition: Any, *, timeout_s: float = 8.0) -> None:
@@ -92,7 +103,9 @@ async def _until(condition: Any, *, timeout_s: float = 8.0) -> None:
 
 async def _statuses(world: World, ids: Sequence[UUID]) -> Counter[str]:
     async with world.platform.database.raw.connection() as connection:
-        cursor = await connection.execute("SELECT status FROM messages WHERE id = ANY(%s)", (list(ids),))
+        cursor = await connection.execute(
+            "SELECT status FROM messages WHERE id = ANY(%s)", (list(ids),)
+        )
         return Counter(row[0] for row in await cursor.fetchall())
 
 
@@ -102,7 +115,9 @@ async def test_a_dead_connector_burns_few_attempts_and_goes_on_when_its_provider
     connector = await world.connector("telegram", TOKEN)
     ids = await _queue(world, connector, [f"m{number}" for number in range(200)])
     async with MoodyTelegram() as telegram:
-        engine = make_engine(platform, base_urls={"telegram": telegram.base_url}, retry_policy=_quick())
+        engine = make_engine(
+            platform, base_urls={"telegram": telegram.base_url}, retry_policy=_quick()
+        )
         work = asyncio.create_task(_work(platform, engine), name=_WORK)
         await asyncio.sleep(2.5)
         # What was on its way when the circuit opened (a portion of 100), and a probe at 0.2, 0.6, 1.4 and 2.4 s.
@@ -133,7 +148,9 @@ async def test_one_probe_at_a_time_whoever_asks(platform: Platform, world: World
     await _queue(world, connector, [f"h{number}" for number in range(5)], priority="high")
     await platform.redis.set(f"circuit:{connector.id.hex}", "200")
     async with FakeTelegram(latency_s=0.4) as telegram:
-        engines = [make_engine(platform, base_urls={"telegram": telegram.base_url}) for _ in range(2)]
+        engines = [
+            make_engine(platform, base_urls={"telegram": telegram.base_url}) for _ in range(2)
+        ]
         work = [asyncio.create_task(_work(platform, engine), name=_WORK) for engine in engines]
         await asyncio.sleep(0.35)
         assert [received.body["text"][0] for received in telegram.messages] == ["h"]
@@ -145,16 +162,22 @@ async def test_one_probe_at_a_time_whoever_asks(platform: Platform, world: World
             await engine.close(2)
 
 
-async def test_tries_behind_an_open_circuit_do_not_count_and_time_still_does(platform: Platform, world: World) -> None:
+async def test_tries_behind_an_open_circuit_do_not_count_and_time_still_does(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector("telegram", TOKEN)
     patient = await _queue(world, connector, [f"m{number}" for number in range(6)])
     async with MoodyTelegram() as telegram:
         policy = _quick(max_attempts=3)
-        engine = make_engine(platform, base_urls={"telegram": telegram.base_url}, retry_policy=policy)
+        engine = make_engine(
+            platform, base_urls={"telegram": telegram.base_url}, retry_policy=policy
+        )
         work = asyncio.create_task(_work(platform, engine), name=_WORK)
         await asyncio.sleep(2.5)
         assert await _statuses(world, patient) == {"queued": 6}
-        brief = await _queue(world, connector, ["brief"], expires_at=datetime.now(UTC) + timedelta(seconds=0.2))
+        brief = await _queue(
+            world, connector, ["brief"], expires_at=datetime.now(UTC) + timedelta(seconds=0.2)
+        )
         await asyncio.sleep(0.3)
         telegram.is_away = False
         await world.wait_for(patient[0], "sent")
@@ -177,7 +200,9 @@ async def test_refusals_and_throttles_open_nothing(platform: Platform, world: Wo
     assert circuit_state(await _row(platform, connector)) == "closed"
 
 
-async def test_a_connector_that_fails_every_other_time_stays_in_use(platform: Platform, world: World) -> None:
+async def test_a_connector_that_fails_every_other_time_stays_in_use(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector("telegram", TOKEN)
     async with FakeTelegram() as telegram:
         ids = await _queue(world, connector, [f"m{number}" for number in range(60)])
@@ -186,7 +211,9 @@ async def test_a_connector_that_fails_every_other_time_stays_in_use(platform: Pl
                 telegram.refuse_once(503, "Service Unavailable")
             else:
                 telegram.reply_once(200, {"ok": True, "result": {"message_id": number}})
-        engine = make_engine(platform, base_urls={"telegram": telegram.base_url}, retry_policy=_quick(max_attempts=9))
+        engine = make_engine(
+            platform, base_urls={"telegram": telegram.base_url}, retry_policy=_quick(max_attempts=9)
+        )
         work = asyncio.create_task(_work(platform, engine), name=_WORK)
         await _until(lambda: _is_all(world, ids, "sent"))
         work.cancel()
@@ -198,19 +225,24 @@ async def _is_all(world: World, ids: Sequence[UUID], status: str) -> bool:
     return await _statuses(world, ids) == {status: len(ids)}
 
 
-async def test_a_hanging_connector_leaves_room_for_the_others(platform: Platform, world: World) -> None:
+async def test_a_hanging_connector_leaves_room_for_the_others(
+    platform: Platform, world: World
+) -> None:
     async with FaultServer("hang") as hanging:
         dead = await world.connector("telegram", TOKEN)
         await _queue(world, dead, [f"m{number}" for number in range(100)])
         # A worker of 20 places: the dead one gets 5 of them until it is heard of.
-        engine = make_engine(platform, base_urls={"telegram": f"http://127.0.0.1:{hanging.port}/bot"}, concurrency=20)
+        engine = make_engine(
+            platform, base_urls={"telegram": f"http://127.0.0.1:{hanging.port}/bot"}, concurrency=20
+        )
         sandbox = await world.connector()
         work = asyncio.create_task(_work(platform, engine), name=_WORK)
         await asyncio.sleep(0.4)
         assert hanging.connections == 5
         started = time.monotonic()
         ids = [
-            (await world.send(SendRequest(to="ada", text="x", connector_id=sandbox.id))).message_id for _ in range(40)
+            (await world.send(SendRequest(to="ada", text="x", connector_id=sandbox.id))).message_id
+            for _ in range(40)
         ]
         for message_id in ids:
             await world.wait_for(message_id, "delivered")
@@ -219,11 +251,15 @@ async def test_a_hanging_connector_leaves_room_for_the_others(platform: Platform
         await engine.close(0.1)
 
 
-async def test_redis_flushed_while_a_circuit_is_open_loses_nothing(platform: Platform, world: World) -> None:
+async def test_redis_flushed_while_a_circuit_is_open_loses_nothing(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector("telegram", TOKEN)
     ids = await _queue(world, connector, [f"m{number}" for number in range(20)])
     async with MoodyTelegram() as telegram:
-        engine = make_engine(platform, base_urls={"telegram": telegram.base_url}, retry_policy=_quick())
+        engine = make_engine(
+            platform, base_urls={"telegram": telegram.base_url}, retry_policy=_quick()
+        )
         work = asyncio.create_task(_work(platform, engine), name=_WORK)
         await asyncio.sleep(0.6)
         assert (await _row(platform, connector)).circuit_opened_at is not None
@@ -237,19 +273,25 @@ async def test_redis_flushed_while_a_circuit_is_open_loses_nothing(platform: Pla
     assert circuit_state(await _row(platform, connector)) == "closed"
 
 
-async def test_an_account_with_an_open_circuit_is_not_usable(platform: Platform, world: World) -> None:
+async def test_an_account_with_an_open_circuit_is_not_usable(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector("telegram", TOKEN)
     accounts = Accounts(platform.database, platform.vault, platform.providers)
     assert (await accounts.get(connector.id)).is_usable
     async with platform.database.raw.connection() as connection:
-        await connection.execute("UPDATE connectors SET circuit_opened_at = now() WHERE id = %s", (connector.id,))
+        await connection.execute(
+            "UPDATE connectors SET circuit_opened_at = now() WHERE id = %s", (connector.id,)
+        )
     accounts.forget_one(connector.id)
     account = await accounts.get(connector.id)
     assert account.provider is not None
     assert not account.is_usable
 
 
-async def test_refused_credentials_are_told_to_the_owners_once(platform: Platform, world: World) -> None:
+async def test_refused_credentials_are_told_to_the_owners_once(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector("telegram", TOKEN)
     async with platform.database.session() as session:
         owners = await ProjectMember.owner_addresses(session, world.project_id)
@@ -268,7 +310,9 @@ async def test_refused_credentials_are_told_to_the_owners_once(platform: Platfor
         await mail.aclose()
     (told_mail,) = smtp.mails
     assert [*told_mail.recipients] == owners
-    assert f"https://mjs.example/connectors/{ids.encode(ids.CONNECTOR, connector.id)}" in str(told_mail)
+    assert f"https://mjs.example/connectors/{ids.encode(ids.CONNECTOR, connector.id)}" in str(
+        told_mail
+    )
     async with platform.database.session() as session:
         query = select(AuditEntry).where(col(AuditEntry.subject_id) == connector.id)
         entries = list((await session.exec(query)).all())

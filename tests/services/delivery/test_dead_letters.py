@@ -31,20 +31,30 @@ async def dead(world: World) -> dict[UUID, str | None]:
     """Return the project's dead letters and why."""
     async with world.platform.database.session() as session:
         page = await list_dead_letters(
-            session, project_id=world.project_id, filters=DeadLetterFilter(MessageFilter()), page=PageRequest()
+            session,
+            project_id=world.project_id,
+            filters=DeadLetterFilter(MessageFilter()),
+            page=PageRequest(),
         )
     assert page.total == len(page.items)
     return {one.id: one.error_code for one in page.items}
 
 
 async def try_once(
-    platform: Platform, connector: Connector, *answers: Accepted | SendError, delivered_meanwhile: UUID | None = None
+    platform: Platform,
+    connector: Connector,
+    *answers: Accepted | SendError,
+    delivered_meanwhile: UUID | None = None,
 ) -> None:
     """Claim as many messages as there are answers, and record those in the order of acceptance."""
-    claimed = await Claims(platform.database.raw, lease_s=60).take([(1, connector.id)], len(answers))
+    claimed = await Claims(platform.database.raw, lease_s=60).take(
+        [(1, connector.id)], len(answers)
+    )
     claims = sorted(claimed, key=lambda claim: claim.message_id)
     assert len(claims) == len(answers)
-    await change(platform, "UPDATE messages SET status = 'delivered' WHERE id = %s", delivered_meanwhile)
+    await change(
+        platform, "UPDATE messages SET status = 'delivered' WHERE id = %s", delivered_meanwhile
+    )
     recorder = Recorder(platform.database.raw)
     account = Account(connector.id, reason="The connector was deleted.")
     results = []
@@ -59,7 +69,9 @@ async def try_once(
     assert all(one.is_ours for one in recorded)
 
 
-async def test_what_was_given_up_is_one_and_what_was_refused_or_sent_is_not(platform: Platform, world: World) -> None:
+async def test_what_was_given_up_is_one_and_what_was_refused_or_sent_is_not(
+    platform: Platform, world: World
+) -> None:
     box = await world.connector()
     answers: dict[str, Accepted | SendError] = {
         "exhausted": AWAY,
@@ -88,18 +100,26 @@ async def test_a_message_that_goes_on_with_its_next_way_is_none_until_the_last_g
     assert await dead(world) == {message_id: "RETRIES_EXHAUSTED"}
 
 
-async def test_what_waited_too_long_for_a_connector_that_cannot_send_is_one(platform: Platform, world: World) -> None:
+async def test_what_waited_too_long_for_a_connector_that_cannot_send_is_one(
+    platform: Platform, world: World
+) -> None:
     box = await world.connector()
     message_id = await accept_routed(world, way(box))
     late = await accept_routed(world, way(box), expires_at="2020-01-01T00:00:00Z")
     await change(platform, "UPDATE connectors SET is_active = false WHERE id = %s", box.id)
-    await change(platform, "UPDATE send_queue SET due_at = now() - interval '25 hours' WHERE connector_id = %s", box.id)
+    await change(
+        platform,
+        "UPDATE send_queue SET due_at = now() - interval '25 hours' WHERE connector_id = %s",
+        box.id,
+    )
     await make_sweeper(platform).sweep()
     assert (await world.message(late)).status == "expired"
     assert await dead(world) == {message_id: "RETRIES_EXHAUSTED"}
 
 
-async def test_one_that_a_receipt_has_settled_meanwhile_is_none(platform: Platform, world: World) -> None:
+async def test_one_that_a_receipt_has_settled_meanwhile_is_none(
+    platform: Platform, world: World
+) -> None:
     box = await world.connector()
     before, after = [await accept_routed(world, way(box)) for _ in range(2)]
     await try_once(platform, box, AWAY, AWAY, delivered_meanwhile=before)

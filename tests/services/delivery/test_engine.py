@@ -50,7 +50,9 @@ async def _send(world: World, connector: Connector, text: str = "hello", **field
 
 async def _queue_state(platform: Platform, message_id: UUID) -> tuple[int, int] | None:
     async with platform.database.raw.connection() as connection:
-        cursor = await connection.execute("SELECT state, tries FROM send_queue WHERE message_id = %s", (message_id,))
+        cursor = await connection.execute(
+            "SELECT state, tries FROM send_queue WHERE message_id = %s", (message_id,)
+        )
         return await cursor.fetchone()
 
 
@@ -67,14 +69,18 @@ async def test_a_message_is_handed_over_once_and_its_attempt_recorded(
     assert message.provider_message_id
     assert await _queue_state(platform, message_id) is None
     async with platform.database.session() as session:
-        assert [event.type for event in await Event.list_for_message(session, message_id)] == ["message.sent"]
+        assert [event.type for event in await Event.list_for_message(session, message_id)] == [
+            "message.sent"
+        ]
 
 
 async def test_a_thousand_messages_arrive_once_each_through_two_engines(
     platform: Platform, world: World, telegram: FakeTelegram
 ) -> None:
     connector = await world.connector("telegram", TOKEN)
-    ids = await asyncio.gather(*(_send(world, connector, f"text {number}") for number in range(1000)))
+    ids = await asyncio.gather(
+        *(_send(world, connector, f"text {number}") for number in range(1000))
+    )
     engines = [make_engine(platform, base_urls={"telegram": telegram.base_url}) for _ in range(2)]
     await platform.doorbell.drain()
     await asyncio.gather(*(engine.drain_slice(10) for engine in engines))
@@ -101,7 +107,9 @@ async def test_a_rejected_message_fails_with_the_providers_reason(
         await _send(world, connector)
 
 
-async def test_an_unavailable_provider_is_tried_again_until_it_answers(platform: Platform, world: World) -> None:
+async def test_an_unavailable_provider_is_tried_again_until_it_answers(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector("telegram", TOKEN)
     engine = make_engine(platform, base_urls={"telegram": f"http://127.0.0.1:{refused_port()}/bot"})
     message_id = await _send(world, connector)
@@ -121,7 +129,9 @@ async def test_an_unavailable_provider_is_tried_again_until_it_answers(platform:
     assert len(telegram.messages) == 1
 
 
-async def test_retries_end_after_their_number_with_the_last_reason(platform: Platform, world: World) -> None:
+async def test_retries_end_after_their_number_with_the_last_reason(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector("telegram", TOKEN)
     engine = make_engine(
         platform,
@@ -138,15 +148,21 @@ async def test_retries_end_after_their_number_with_the_last_reason(platform: Pla
     await engine.close(2)
 
 
-@pytest.mark.parametrize(("policy", "sends", "status"), [("hold", 0, "uncertain"), ("resend", 1, "sent")])
+@pytest.mark.parametrize(
+    ("policy", "sends", "status"), [("hold", 0, "uncertain"), ("resend", 1, "sent")]
+)
 async def test_a_cut_off_send_is_repeated_only_where_the_template_says_so(
     platform: Platform, world: World, policy: str, sends: int, status: str
 ) -> None:
     connector = await world.connector("telegram", TOKEN)
     template = await world.template("hi", variables=[], on_uncertain=policy)
-    message_id = (await world.send(SendRequest(to="42", template_id=template.id, connector_id=connector.id))).message_id
+    message_id = (
+        await world.send(SendRequest(to="42", template_id=template.id, connector_id=connector.id))
+    ).message_id
     async with FaultServer("read_then_reset") as faulty:
-        engine = make_engine(platform, base_urls={"telegram": f"http://127.0.0.1:{faulty.port}/bot"})
+        engine = make_engine(
+            platform, base_urls={"telegram": f"http://127.0.0.1:{faulty.port}/bot"}
+        )
         await _drain(platform, engine, 0.3)
         await world.wait_for(message_id, "uncertain")
         await engine.close(2)
@@ -170,7 +186,9 @@ async def test_a_throttled_connector_waits_as_long_as_the_provider_says_and_burn
     await _drain(platform, engine)
     second = await _send(world, connector, "second")
     async with asyncio.timeout(15):
-        while {(await world.message(message_id)).status for message_id in (first, second)} != {"sent"}:
+        while {(await world.message(message_id)).status for message_id in (first, second)} != {
+            "sent"
+        }:
             await _drain(platform, engine, 0.3)
     attempts = await world.attempts(first)
     assert [attempt.outcome for attempt in attempts] == ["throttled", "accepted"]
@@ -204,7 +222,9 @@ async def test_an_expired_message_is_not_sent(
     platform: Platform, world: World, engine: DeliveryEngine, telegram: FakeTelegram
 ) -> None:
     connector = await world.connector("telegram", TOKEN)
-    message_id = await _send(world, connector, expires_at=datetime.now(UTC) + timedelta(seconds=0.3))
+    message_id = await _send(
+        world, connector, expires_at=datetime.now(UTC) + timedelta(seconds=0.3)
+    )
     await asyncio.sleep(0.4)
     await _drain(platform, engine)
     await world.wait_for(message_id, "expired")
@@ -225,10 +245,14 @@ async def test_a_deleted_connectors_messages_fail_with_the_reason(
     assert message.error_code == "CONNECTOR_GONE"
 
 
-async def test_an_adapter_with_a_bug_leaves_the_message_uncertain_not_lost(platform: Platform, world: World) -> None:
+async def test_an_adapter_with_a_bug_leaves_the_message_uncertain_not_lost(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector("telegram", TOKEN)
     async with FaultServer("garbage") as faulty:
-        engine = make_engine(platform, base_urls={"telegram": f"http://127.0.0.1:{faulty.port}/bot"})
+        engine = make_engine(
+            platform, base_urls={"telegram": f"http://127.0.0.1:{faulty.port}/bot"}
+        )
         message_id = await _send(world, connector)
         await _drain(platform, engine)
         await world.wait_for(message_id, "uncertain")
@@ -256,7 +280,9 @@ async def test_a_bulk_backlog_does_not_hold_up_a_high_message_or_another_tenant(
     platform: Platform, world: World, telegram: FakeTelegram
 ) -> None:
     connector = await world.connector("telegram", TOKEN)
-    await asyncio.gather(*(_send(world, connector, f"bulk {n}", priority="bulk") for n in range(900)))
+    await asyncio.gather(
+        *(_send(world, connector, f"bulk {n}", priority="bulk") for n in range(900))
+    )
     other = await World.make(platform)
     small = await other.connector("telegram", TOKEN)
     await _send(other, small, "small", priority="bulk")
@@ -265,7 +291,9 @@ async def test_a_bulk_backlog_does_not_hold_up_a_high_message_or_another_tenant(
     await _drain(platform, engine, 10)
     await engine.close(10)
     texts = [
-        text for received in telegram.messages if (text := received.body["text"]).startswith(("bulk", "small", "code"))
+        text
+        for received in telegram.messages
+        if (text := received.body["text"]).startswith(("bulk", "small", "code"))
     ]
     assert len(texts) == len(set(texts)) == 902
     assert texts.index("code") < 200
@@ -281,7 +309,9 @@ async def test_a_ring_at_any_moment_of_a_slice_is_heard(
     for step in range(30):
         slice_ = asyncio.create_task(engine.drain_slice(5))
         await asyncio.sleep(0.08 + step * 0.002)
-        message_id = (await world.send(SendRequest(to="a", text="x", connector_id=connector.id))).message_id
+        message_id = (
+            await world.send(SendRequest(to="a", text="x", connector_id=connector.id))
+        ).message_id
         await platform.doorbell.drain()
         await slice_
         # Not taken by this slice: then its ring must have found the bell free and enqueued a job.

@@ -57,7 +57,9 @@ async def twilio() -> AsyncIterator[FakeTwilio]:
 
 
 @pytest_asyncio.fixture
-async def engine(platform: Platform, telegram: FakeTelegram, twilio: FakeTwilio) -> AsyncIterator[DeliveryEngine]:
+async def engine(
+    platform: Platform, telegram: FakeTelegram, twilio: FakeTwilio
+) -> AsyncIterator[DeliveryEngine]:
     urls = {"telegram": telegram.base_url, "twilio": twilio.base_url}
     engine = make_engine(platform, base_urls=urls, retry_policy=POLICY)
     yield engine
@@ -80,20 +82,34 @@ async def leave(platform: Platform, world: World, message_id: UUID, connector_id
 
 
 async def test_a_rejected_message_goes_on_with_the_next_channel_and_not_with_the_pool(
-    platform: Platform, world: World, engine: DeliveryEngine, telegram: FakeTelegram, twilio: FakeTwilio
+    platform: Platform,
+    world: World,
+    engine: DeliveryEngine,
+    telegram: FakeTelegram,
+    twilio: FakeTwilio,
 ) -> None:
-    first, mate = await world.connector("telegram", TELEGRAM), await world.connector("telegram", TELEGRAM)
+    first, mate = (
+        await world.connector("telegram", TELEGRAM),
+        await world.connector("telegram", TELEGRAM),
+    )
     sms = await world.connector("twilio", TWILIO)
     telegram.refuse_once(400, "Bad Request: message text is empty")
     message_id = await accept_routed(
-        world, way(first), way(mate, "unavailable"), way(sms, to=PHONE, text="as SMS"), status="scheduled"
+        world,
+        way(first),
+        way(mate, "unavailable"),
+        way(sms, to=PHONE, text="as SMS"),
+        status="scheduled",
     )
     await drain_until(platform, world, engine, message_id, "sent")
     message = await world.message(message_id)
     assert (message.step, message.connector_id, message.connector_type) == (2, sms.id, "twilio")
     assert (message.recipient, message.content) == (PHONE, {"text": "as SMS"})
     assert (message.error_code, message.error_reason, message.failed_at) == (None, None, None)
-    assert [attempt.connector_id for attempt in await world.attempts(message_id)] == [first.id, sms.id]
+    assert [attempt.connector_id for attempt in await world.attempts(message_id)] == [
+        first.id,
+        sms.id,
+    ]
     assert [attempt.number for attempt in await world.attempts(message_id)] == [1, 2]
     assert (len(telegram.messages), len(twilio.messages)) == (1, 1)
     assert await event_types(platform, message_id) == ["message.fallback", "message.sent"]
@@ -101,7 +117,11 @@ async def test_a_rejected_message_goes_on_with_the_next_channel_and_not_with_the
 
 
 async def test_when_the_last_way_refuses_the_message_has_failed(
-    platform: Platform, world: World, engine: DeliveryEngine, telegram: FakeTelegram, twilio: FakeTwilio
+    platform: Platform,
+    world: World,
+    engine: DeliveryEngine,
+    telegram: FakeTelegram,
+    twilio: FakeTwilio,
 ) -> None:
     chat, sms = await world.connector("telegram", TELEGRAM), await world.connector("twilio", TWILIO)
     telegram.refuse_once(400, "Bad Request: message text is empty")
@@ -115,7 +135,11 @@ async def test_when_the_last_way_refuses_the_message_has_failed(
 
 
 async def test_a_way_whose_recipient_opted_out_is_skipped(
-    platform: Platform, world: World, engine: DeliveryEngine, telegram: FakeTelegram, twilio: FakeTwilio
+    platform: Platform,
+    world: World,
+    engine: DeliveryEngine,
+    telegram: FakeTelegram,
+    twilio: FakeTwilio,
 ) -> None:
     chat, sms, box = (
         await world.connector("telegram", TELEGRAM),
@@ -140,7 +164,10 @@ async def test_a_way_whose_recipient_opted_out_is_skipped(
 async def test_who_opted_out_by_this_refusal_is_not_asked_again_on_the_same_channel(
     platform: Platform, world: World, engine: DeliveryEngine, telegram: FakeTelegram
 ) -> None:
-    first, second = await world.connector("telegram", TELEGRAM), await world.connector("telegram", TELEGRAM)
+    first, second = (
+        await world.connector("telegram", TELEGRAM),
+        await world.connector("telegram", TELEGRAM),
+    )
     telegram.refuse_once(403, "Forbidden: bot was blocked by the user")
     message_id = await accept_routed(world, way(first), way(second))
     await drain_until(platform, world, engine, message_id, "failed")
@@ -152,17 +179,26 @@ async def test_a_message_that_gave_up_goes_on_with_the_pools_next_connector(
 ) -> None:
     first, mate = await world.connector(), await world.connector()
     # The sandbox is not available to this recipient for three seconds, longer than two tries take.
-    message_id = await accept_routed(world, way(first, to="sandbox:retry"), way(mate, "unavailable", to="ada"))
+    message_id = await accept_routed(
+        world, way(first, to="sandbox:retry"), way(mate, "unavailable", to="ada")
+    )
     await drain_until(platform, world, engine, message_id, "delivered", "failed")
     message = await world.message(message_id)
     assert (message.status, message.connector_id) == ("delivered", mate.id)
-    assert [attempt.connector_id for attempt in await world.attempts(message_id)] == [first.id, first.id, mate.id]
+    assert [attempt.connector_id for attempt in await world.attempts(message_id)] == [
+        first.id,
+        first.id,
+        mate.id,
+    ]
 
 
 async def test_broken_credentials_send_the_pools_messages_on_at_once(
     platform: Platform, world: World, engine: DeliveryEngine, telegram: FakeTelegram
 ) -> None:
-    first, mate = await world.connector("telegram", TELEGRAM), await world.connector("telegram", TELEGRAM)
+    first, mate = (
+        await world.connector("telegram", TELEGRAM),
+        await world.connector("telegram", TELEGRAM),
+    )
     telegram.refuse_once(401, "Unauthorized")
     message_id = await accept_routed(world, way(first), way(mate, "unavailable"))
     await drain_until(platform, world, engine, message_id, "sent")
@@ -173,7 +209,10 @@ async def test_broken_credentials_send_the_pools_messages_on_at_once(
 async def test_with_broken_credentials_and_no_way_that_can_be_used_a_message_waits(
     platform: Platform, world: World, engine: DeliveryEngine, telegram: FakeTelegram
 ) -> None:
-    first, mate = await world.connector("telegram", TELEGRAM), await world.connector("telegram", TELEGRAM)
+    first, mate = (
+        await world.connector("telegram", TELEGRAM),
+        await world.connector("telegram", TELEGRAM),
+    )
     await change(platform, "UPDATE connectors SET is_active = false WHERE id = %s", mate.id)
     telegram.refuse_once(401, "Unauthorized")
     message_id = await accept_routed(world, way(first), way(mate, "unavailable"))
@@ -198,7 +237,9 @@ async def test_what_waits_for_a_connector_that_cannot_be_used_moves_on(
 ) -> None:
     unusable, other = await world.connector(), await world.connector()
     for number in range(30):
-        await accept_routed(world, way(unusable, to=f"r{number}"), way(other, "unavailable", to=f"r{number}"))
+        await accept_routed(
+            world, way(unusable, to=f"r{number}"), way(other, "unavailable", to=f"r{number}")
+        )
     single = await accept_routed(world, way(unusable, to="single"))
     later = await accept_routed(
         world,
@@ -208,7 +249,9 @@ async def test_what_waits_for_a_connector_that_cannot_be_used_moves_on(
         send_at=(utc_now() + timedelta(hours=1)).isoformat(),
     )
     await platform.doorbell.drain()
-    assert await make_sweeper(platform).sweep() == {(1, unusable.id)}  # nothing moves while it can be used
+    assert await make_sweeper(platform).sweep() == {
+        (1, unusable.id)
+    }  # nothing moves while it can be used
     await change(platform, f"UPDATE connectors SET {why} WHERE id = %s", unusable.id)
     turns = await make_sweeper(platform).sweep()
     assert (1, other.id) in turns
@@ -218,11 +261,16 @@ async def test_what_waits_for_a_connector_that_cannot_be_used_moves_on(
             "JOIN messages m ON m.id = q.message_id WHERE q.project_id = %s GROUP BY 1, 2, 3 ORDER BY 3",
             (world.project_id,),
         )
-        assert await cursor.fetchall() == [(unusable.id, unusable.id, 0, 2), (other.id, other.id, 1, 30)]
+        assert await cursor.fetchall() == [
+            (unusable.id, unusable.id, 0, 2),
+            (other.id, other.id, 1, 30),
+        ]
     assert (await world.message(single)).step == (await world.message(later)).step == 0
 
 
-async def test_a_circuit_that_is_due_for_its_probe_keeps_its_messages(platform: Platform, world: World) -> None:
+async def test_a_circuit_that_is_due_for_its_probe_keeps_its_messages(
+    platform: Platform, world: World
+) -> None:
     probed, other = await world.connector(), await world.connector()
     message_id = await accept_routed(world, way(probed), way(other, "unavailable"))
     await change(
@@ -241,7 +289,12 @@ async def test_a_thousand_rejections_in_two_workers_make_one_sms_each(
     box, sms = await world.connector(), await world.connector()
     ids = await asyncio.gather(
         *(
-            accept_routed(world, way(box, to="sandbox:failed"), way(sms, to=f"r{number}"), metadata={"n": number})
+            accept_routed(
+                world,
+                way(box, to="sandbox:failed"),
+                way(sms, to=f"r{number}"),
+                metadata={"n": number},
+            )
             for number in range(1000)
         )
     )
@@ -258,12 +311,18 @@ async def test_a_thousand_rejections_in_two_workers_make_one_sms_each(
         )
         assert await cursor.fetchall() == [("delivered", 1, 2, len(ids))]
         cursor = await connection.execute(
-            "SELECT type, count(*) FROM events WHERE project_id = %s GROUP BY 1", (world.project_id,)
+            "SELECT type, count(*) FROM events WHERE project_id = %s GROUP BY 1",
+            (world.project_id,),
         )
-        assert Counter(dict(await cursor.fetchall())) == {"message.fallback": 1000, "message.delivered": 1000}
+        assert Counter(dict(await cursor.fetchall())) == {
+            "message.fallback": 1000,
+            "message.delivered": 1000,
+        }
 
 
-async def test_a_worker_that_lost_its_lease_takes_no_message_on(platform: Platform, world: World) -> None:
+async def test_a_worker_that_lost_its_lease_takes_no_message_on(
+    platform: Platform, world: World
+) -> None:
     box, sms = await world.connector(), await world.connector()
     message_id = await accept_routed(world, way(box), way(sms))
     claims = Claims(platform.database.raw, lease_s=30)
@@ -280,7 +339,9 @@ async def test_a_worker_that_lost_its_lease_takes_no_message_on(platform: Platfo
 # -- receipts ------------------------------------------------------------------------------------
 
 
-async def _handed_over(platform: Platform, world: World, engine: DeliveryEngine, **route: float) -> tuple[UUID, UUID]:
+async def _handed_over(
+    platform: Platform, world: World, engine: DeliveryEngine, **route: float
+) -> tuple[UUID, UUID]:
     """A message that Telegram took, with an SMS as its next way."""
     chat, sms = await world.connector("telegram", TELEGRAM), await world.connector("twilio", TWILIO)
     message_id = await accept_routed(world, way(chat), way(sms, to=PHONE), **route)
@@ -290,7 +351,11 @@ async def _handed_over(platform: Platform, world: World, engine: DeliveryEngine,
 
 @pytest.mark.parametrize("route", [{}, {"fallback_after_s": 60.0}])
 async def test_a_receipt_of_failure_takes_a_message_to_its_next_way_once(
-    platform: Platform, world: World, engine: DeliveryEngine, twilio: FakeTwilio, route: dict[str, float]
+    platform: Platform,
+    world: World,
+    engine: DeliveryEngine,
+    twilio: FakeTwilio,
+    route: dict[str, float],
 ) -> None:
     message_id, chat_id = await _handed_over(platform, world, engine, **route)
     row = await queue_row(platform, message_id)
@@ -304,7 +369,11 @@ async def test_a_receipt_of_failure_takes_a_message_to_its_next_way_once(
     await platform.doorbell.drain()
     await engine.drain_slice(0.5)
     assert len(twilio.messages) == 1
-    assert await event_types(platform, message_id) == ["message.sent", "message.fallback", "message.sent"]
+    assert await event_types(platform, message_id) == [
+        "message.sent",
+        "message.fallback",
+        "message.sent",
+    ]
 
 
 async def test_a_failure_without_a_next_way_or_of_an_earlier_way_changes_nothing(
@@ -315,10 +384,14 @@ async def test_a_failure_without_a_next_way_or_of_an_earlier_way_changes_nothing
     assert await leave(platform, world, message_id, chat_id) == Left({}, frozenset())
     single = await accept_routed(world, way(await world.connector("twilio", TWILIO), to=PHONE))
     await drain_until(platform, world, engine, single, "sent")
-    assert await leave(platform, world, single, (await world.message(single)).connector_id) == Left({}, frozenset())
+    assert await leave(platform, world, single, (await world.message(single)).connector_id) == Left(
+        {}, frozenset()
+    )
 
 
-async def test_a_failure_told_before_the_sends_own_answer_is_busy(platform: Platform, world: World) -> None:
+async def test_a_failure_told_before_the_sends_own_answer_is_busy(
+    platform: Platform, world: World
+) -> None:
     box, sms = await world.connector(), await world.connector()
     message_id = await accept_routed(world, way(box), way(sms))
     claims = Claims(platform.database.raw, lease_s=30)
@@ -341,19 +414,27 @@ async def test_a_message_delivered_by_an_earlier_way_is_not_sent_by_the_next(
     assert await queue_row(platform, message_id) is None
 
 
-async def test_a_refusal_after_the_delivery_ends_the_message_as_delivered(platform: Platform, world: World) -> None:
+async def test_a_refusal_after_the_delivery_ends_the_message_as_delivered(
+    platform: Platform, world: World
+) -> None:
     """The receipt of the first way comes while the second is being refused."""
     box, sms, third = await world.connector(), await world.connector(), await world.connector()
     message_id = await accept_routed(world, way(box), way(sms), way(third))
     (claim,) = await Claims(platform.database.raw, lease_s=30).take([(1, box.id)], 10)
     await change(platform, "UPDATE messages SET status = 'delivered' WHERE id = %s", message_id)
     refused = outcomes.failed(claim, Rejected("no"), POLICY, utc_now(), 1.0)
-    assert (await Recorder(platform.database.raw).record(after_try(refused, Account(box.id), settle_s=1))).is_ours
+    assert (
+        await Recorder(platform.database.raw).record(
+            after_try(refused, Account(box.id), settle_s=1)
+        )
+    ).is_ours
     assert (await world.message(message_id)).status == "delivered"
     assert await queue_row(platform, message_id) is None
 
 
-async def test_what_is_accepted_as_delivered_is_not_watched(platform: Platform, world: World) -> None:
+async def test_what_is_accepted_as_delivered_is_not_watched(
+    platform: Platform, world: World
+) -> None:
     box, sms = await world.connector(), await world.connector()
     message_id = await accept_routed(world, way(box), way(sms), fallback_after_s=60.0)
     (claim,) = await Claims(platform.database.raw, lease_s=30).take([(1, box.id)], 10)

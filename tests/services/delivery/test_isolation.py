@@ -60,7 +60,10 @@ class Workers:
     connector: Connector
 
     async def send_honest(self, count: int = 3) -> list[UUID]:
-        requests = [SendRequest(to="42", text=new_id().hex, connector_id=self.connector.id) for _ in range(count)]
+        requests = [
+            SendRequest(to="42", text=new_id().hex, connector_id=self.connector.id)
+            for _ in range(count)
+        ]
         return [(await self.honest.send(request)).message_id for request in requests]
 
     async def until_sent(self, ids: list[UUID]) -> None:
@@ -68,7 +71,9 @@ class Workers:
         await self.platform.doorbell.drain()
         ends_at = time.monotonic() + _PATIENCE_S
         while {(await self.honest.message(one)).status for one in ids} != {"sent"}:
-            assert time.monotonic() < ends_at, [(await self.honest.message(one)).status for one in ids]
+            assert time.monotonic() < ends_at, [
+                (await self.honest.message(one)).status for one in ids
+            ]
             await self.turn()
         texts = [received.body["text"] for received in self.telegram.messages]
         assert len(texts) == len(set(texts))
@@ -98,7 +103,9 @@ async def workers(platform: Platform) -> AsyncIterator[Workers]:
         await accounts.close()
 
 
-async def _hostile(world: World, where: str, what: str, count: int = 2) -> tuple[Connector, list[UUID]]:
+async def _hostile(
+    world: World, where: str, what: str, count: int = 2
+) -> tuple[Connector, list[UUID]]:
     connector = await world.connector("hostile", {"where": where, "what": what}, config={})
     requests = [SendRequest(to="42", text="boo", connector_id=connector.id) for _ in range(count)]
     return connector, [(await world.send(request)).message_id for request in requests]
@@ -141,12 +148,16 @@ async def test_whatever_an_adapter_does_a_second_projects_messages_arrive(
         assert message.status in {"queued", "sent", "delivered", "failed", "uncertain"}
         assert message.status in {"queued", "sent", "delivered"} or message.error_reason
     # The connector can be changed, whatever becomes of what it held open.
-    await _execute(workers.platform, "UPDATE connectors SET is_active = false WHERE id = %s", (connector.id,))
+    await _execute(
+        workers.platform, "UPDATE connectors SET is_active = false WHERE id = %s", (connector.id,)
+    )
     await _forget(workers.platform, bad.project_id)
 
 
 @pytest.mark.usefixtures("hostile_provider")
-async def test_a_connector_that_cannot_be_opened_stops_only_its_own_messages(workers: Workers) -> None:
+async def test_a_connector_that_cannot_be_opened_stops_only_its_own_messages(
+    workers: Workers,
+) -> None:
     bad = await World.make(workers.platform)
     connector, ids = await _hostile(bad, "__init__", "ValueError")
     await workers.until_sent(await workers.send_honest())
@@ -165,14 +176,20 @@ async def test_an_answer_that_cannot_be_stored_costs_only_its_details(workers: W
 
 
 @pytest.mark.usefixtures("hostile_provider")
-async def test_credentials_are_changed_although_the_adapter_does_not_let_go(workers: Workers) -> None:
+async def test_credentials_are_changed_although_the_adapter_does_not_let_go(
+    workers: Workers,
+) -> None:
     bad = await World.make(workers.platform)
     connector, ids = await _hostile(bad, "aclose", "SystemExit")
     await workers.until_sent(await workers.send_honest())
     assert {(await bad.message(one)).status for one in ids} == {"sent"}
-    sealed = workers.platform.vault.encrypt('{"where": "nowhere", "what": "none"}', context=str(connector.id))
+    sealed = workers.platform.vault.encrypt(
+        '{"where": "nowhere", "what": "none"}', context=str(connector.id)
+    )
     await _execute(
-        workers.platform, "UPDATE connectors SET credentials_encrypted = %s WHERE id = %s", (sealed, connector.id)
+        workers.platform,
+        "UPDATE connectors SET credentials_encrypted = %s WHERE id = %s",
+        (sealed, connector.id),
     )
     workers.engine._accounts.forget_one(connector.id)
     again = (await bad.send(SendRequest(to="42", text="boo", connector_id=connector.id))).message_id
@@ -207,7 +224,9 @@ async def test_a_worker_that_cannot_decrypt_holds_no_connector_for_others(worker
     await keyless.close(1)
 
 
-async def test_a_worker_takes_turns_again_when_a_connector_has_new_credentials(workers: Workers) -> None:
+async def test_a_worker_takes_turns_again_when_a_connector_has_new_credentials(
+    workers: Workers,
+) -> None:
     platform = workers.platform
     keyless = _keyless(platform, workers.telegram)
     ids = await workers.send_honest()
@@ -216,14 +235,18 @@ async def test_a_worker_takes_turns_again_when_a_connector_has_new_credentials(w
     assert keyless._accounts.unopened.avoided() == [workers.connector.id]
     assert keyless._accounts._vault is not platform.vault
     sealed = keyless._accounts._vault.encrypt(
-        '{"botToken": "123456:test-token-0123456789abcdefghijklm"}', context=str(workers.connector.id)
+        '{"botToken": "123456:test-token-0123456789abcdefghijklm"}',
+        context=str(workers.connector.id),
     )
     async with platform.database.transaction() as session:
         connector = await session.get_one(Connector, workers.connector.id)
         connector.credentials_encrypted = sealed
     keyless._accounts.forget_one(workers.connector.id)
     await UnopenedWatch(
-        keyless._accounts.unopened, keyless._accounts.get_again, ReadySet(platform.redis), keyless._broken
+        keyless._accounts.unopened,
+        keyless._accounts.get_again,
+        ReadySet(platform.redis),
+        keyless._broken,
     ).round()
     assert keyless._accounts.unopened.avoided() == []
     await keyless.drain_slice(1)
@@ -232,7 +255,9 @@ async def test_a_worker_takes_turns_again_when_a_connector_has_new_credentials(w
     await keyless.close(1)
 
 
-async def test_owners_are_told_when_nobody_can_open_a_connector_and_only_then(workers: Workers) -> None:
+async def test_owners_are_told_when_nobody_can_open_a_connector_and_only_then(
+    workers: Workers,
+) -> None:
     platform, connector = workers.platform, workers.connector
     keyless = _keyless(platform, workers.telegram)
     accounts = keyless._accounts
@@ -243,7 +268,11 @@ async def test_owners_are_told_when_nobody_can_open_a_connector_and_only_then(wo
         mail = PlatformMail(Settings(platform_smtp_url=url), platform.providers)
         broken = BrokenConnectors(platform.database, mail, public_url="https://mjs.example")
         watch = UnopenedWatch(
-            accounts.unopened, accounts.get_again, ReadySet(platform.redis), broken, broken_after_s=0.3
+            accounts.unopened,
+            accounts.get_again,
+            ReadySet(platform.redis),
+            broken,
+            broken_after_s=0.3,
         )
         # A worker with the key takes the turns that this one leaves.
         await workers.send_honest()
@@ -321,7 +350,10 @@ async def _spoil(platform: Platform, table: str, column: str, key: UUID, pick: i
     values = (None, *_VALUES[type_])
     value = values[pick % len(values)]
     update = sql.SQL("UPDATE {table} SET {column} = %s::text::{type} WHERE {key} = %s").format(
-        table=sql.Identifier(table), column=sql.Identifier(column), key=sql.Identifier(_KEY[table]), type=sql.SQL(type_)
+        table=sql.Identifier(table),
+        column=sql.Identifier(column),
+        key=sql.Identifier(_KEY[table]),
+        type=sql.SQL(type_),
     )
     try:
         await _execute(platform, update, (value, key))
@@ -330,7 +362,9 @@ async def _spoil(platform: Platform, table: str, column: str, key: UUID, pick: i
     return value
 
 
-@given(place=st.sampled_from(_columns()), pick=st.integers(0, 30), state=st.sampled_from([0, 0, 2, 3]))
+@given(
+    place=st.sampled_from(_columns()), pick=st.integers(0, 30), state=st.sampled_from([0, 0, 2, 3])
+)
 @example(place=("messages", "expires_at"), pick=2, state=0)
 @example(place=("messages", "expires_at"), pick=6, state=0)
 @example(place=("messages", "attempts"), pick=2, state=0)
@@ -345,7 +379,9 @@ async def test_whatever_a_row_holds_a_second_projects_messages_arrive(
     platform, (table, column) = workers.platform, place
     bad = await World.make(platform)
     connector = await bad.connector(config={})
-    spoilt = (await bad.send(SendRequest(to="42", text="boo", connector_id=connector.id))).message_id
+    spoilt = (
+        await bad.send(SendRequest(to="42", text="boo", connector_id=connector.id))
+    ).message_id
     other = (await bad.send(SendRequest(to="42", text="boo", connector_id=connector.id))).message_id
     if state:
         # Sent and lost, or watched: nobody holds it, and its time has come.
@@ -361,20 +397,29 @@ async def test_whatever_a_row_holds_a_second_projects_messages_arrive(
         await bad.wait_for(other, "delivered", timeout_s=_PATIENCE_S)
     # What nobody can work on does not wait for the next try for ever.
     waiting = await _execute(
-        platform, "SELECT state FROM send_queue WHERE message_id = %s AND claim IS NOT NULL", (spoilt,)
+        platform,
+        "SELECT state FROM send_queue WHERE message_id = %s AND claim IS NOT NULL",
+        (spoilt,),
     )
     assert waiting == [] or table == "send_queue"
     await _forget(platform, bad.project_id)
 
 
 @pytest.mark.parametrize(
-    ("expires_at", "status"), [("0044-03-15 BC", "expired"), ("10000-01-01", "delivered"), ("infinity", "delivered")]
+    ("expires_at", "status"),
+    [("0044-03-15 BC", "expired"), ("10000-01-01", "delivered"), ("infinity", "delivered")],
 )
-async def test_an_end_beyond_pythons_time_stops_nobody(workers: Workers, expires_at: str, status: str) -> None:
+async def test_an_end_beyond_pythons_time_stops_nobody(
+    workers: Workers, expires_at: str, status: str
+) -> None:
     bad = await World.make(workers.platform)
     connector = await bad.connector()
-    spoilt = (await bad.send(SendRequest(to="42", text="boo", connector_id=connector.id))).message_id
-    await _execute(workers.platform, "UPDATE messages SET expires_at = %s WHERE id = %s", (expires_at, spoilt))
+    spoilt = (
+        await bad.send(SendRequest(to="42", text="boo", connector_id=connector.id))
+    ).message_id
+    await _execute(
+        workers.platform, "UPDATE messages SET expires_at = %s WHERE id = %s", (expires_at, spoilt)
+    )
     ids = await workers.send_honest()
     await workers.platform.doorbell.drain()
     # One slice, no lease that has to run out first.
@@ -387,10 +432,16 @@ async def test_an_end_beyond_pythons_time_stops_nobody(workers: Workers, expires
 async def test_a_message_that_cannot_be_claimed_is_failed_with_a_reason(workers: Workers) -> None:
     bad = await World.make(workers.platform)
     connector = await bad.connector()
-    spoilt = (await bad.send(SendRequest(to="42", text="boo", connector_id=connector.id))).message_id
-    await _execute(workers.platform, "UPDATE send_queue SET tries = 32767 WHERE message_id = %s", (spoilt,))
+    spoilt = (
+        await bad.send(SendRequest(to="42", text="boo", connector_id=connector.id))
+    ).message_id
+    await _execute(
+        workers.platform, "UPDATE send_queue SET tries = 32767 WHERE message_id = %s", (spoilt,)
+    )
     await workers.until_sent(await workers.send_honest())
     message = await bad.message(spoilt)
     assert (message.status, message.error_code) == ("failed", "MESSAGE_UNREADABLE")
     assert "NumericValueOutOfRange" in (message.error_reason or "")
-    assert await _execute(workers.platform, "SELECT 1 FROM dead_letters WHERE message_id = %s", (spoilt,))
+    assert await _execute(
+        workers.platform, "SELECT 1 FROM dead_letters WHERE message_id = %s", (spoilt,)
+    )

@@ -19,7 +19,9 @@ from backend.settings import Settings
 from tests.world import World, make_sweeper
 
 
-async def _claimed(platform: Platform, world: World, *, lease_s: float, on_uncertain: str = "hold") -> Claim:
+async def _claimed(
+    platform: Platform, world: World, *, lease_s: float, on_uncertain: str = "hold"
+) -> Claim:
     connector = await world.connector()
     template = await world.template("hi", variables=[], on_uncertain=on_uncertain)
     await world.send(SendRequest(to="ada", template_id=template.id, connector_id=connector.id))
@@ -29,7 +31,9 @@ async def _claimed(platform: Platform, world: World, *, lease_s: float, on_uncer
 
 async def _row(platform: Platform, message_id: UUID) -> tuple[int, UUID | None] | None:
     async with platform.database.raw.connection() as connection:
-        cursor = await connection.execute("SELECT state, claim FROM send_queue WHERE message_id = %s", (message_id,))
+        cursor = await connection.execute(
+            "SELECT state, claim FROM send_queue WHERE message_id = %s", (message_id,)
+        )
         return await cursor.fetchone()
 
 
@@ -50,7 +54,9 @@ async def test_a_claimed_message_cannot_be_claimed_again(platform: Platform, wor
     assert again == []
 
 
-async def test_a_dead_workers_claimed_message_is_due_again(platform: Platform, world: World) -> None:
+async def test_a_dead_workers_claimed_message_is_due_again(
+    platform: Platform, world: World
+) -> None:
     claim = await _claimed(platform, world, lease_s=0.05)
     await _sweep_until(platform, claim.message_id, 0)
     (second,) = await Claims(platform.database.raw, lease_s=30).take([(1, claim.connector_id)], 10)
@@ -62,7 +68,9 @@ async def test_a_dead_workers_message_in_flight_is_uncertain(
     platform: Platform, world: World, policy: str, state: int | None
 ) -> None:
     claim = await _claimed(platform, world, lease_s=0.2, on_uncertain=policy)
-    assert await Claims(platform.database.raw, lease_s=0.2).mark_in_flight([claim]) == {claim.message_id}
+    assert await Claims(platform.database.raw, lease_s=0.2).mark_in_flight([claim]) == {
+        claim.message_id
+    }
     await _sweep_until(platform, claim.message_id, state)
     message = await world.message(claim.message_id)
     assert message.status == "uncertain"
@@ -103,7 +111,9 @@ async def test_a_released_claim_is_due_at_once(platform: Platform, world: World)
     assert again.tries == 1
 
 
-async def test_the_sweeper_finds_messages_that_nobody_rang_for(platform: Platform, world: World) -> None:
+async def test_the_sweeper_finds_messages_that_nobody_rang_for(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector()
     await world.send(SendRequest(to="ada", text="x", connector_id=connector.id))
     await platform.doorbell.drain()
@@ -112,7 +122,9 @@ async def test_the_sweeper_finds_messages_that_nobody_rang_for(platform: Platfor
     assert (1, connector.id) in turns
 
 
-async def test_rounds_that_follow_each_other_find_every_connector(platform: Platform, world: World) -> None:
+async def test_rounds_that_follow_each_other_find_every_connector(
+    platform: Platform, world: World
+) -> None:
     async with platform.database.raw.connection() as connection:
         await connection.execute(
             "INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at) "
@@ -129,14 +141,20 @@ async def test_a_status_never_goes_back(platform: Platform, world: World) -> Non
     """A late `sent` of ours after the provider's `delivered`."""
     claim = await _claimed(platform, world, lease_s=30)
     async with platform.database.raw.connection() as connection:
-        await connection.execute("UPDATE messages SET status = 'delivered' WHERE id = %s", (claim.message_id,))
-    recorded = await Recorder(platform.database.raw).record(accepted(claim, Accepted("p1"), utc_now(), 1.0))
+        await connection.execute(
+            "UPDATE messages SET status = 'delivered' WHERE id = %s", (claim.message_id,)
+        )
+    recorded = await Recorder(platform.database.raw).record(
+        accepted(claim, Accepted("p1"), utc_now(), 1.0)
+    )
     assert recorded.is_ours
     message = await world.message(claim.message_id)
     assert (message.status, message.provider_message_id) == ("delivered", "p1")
 
 
-async def test_a_claim_knows_how_far_the_databases_clock_is_off(platform: Platform, world: World) -> None:
+async def test_a_claim_knows_how_far_the_databases_clock_is_off(
+    platform: Platform, world: World
+) -> None:
     claim = await _claimed(platform, world, lease_s=30)
     async with platform.database.raw.connection() as connection:
         row = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
@@ -145,19 +163,29 @@ async def test_a_claim_knows_how_far_the_databases_clock_is_off(platform: Platfo
 
 
 # Those of a large database.
-PLANS = {"plan_cache_mode": "force_generic_plan", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
 
 
 async def test_a_result_that_waits_for_a_renewal_is_recorded_by_a_database_that_lives(
     platform: Platform, world: World, settings: Settings
 ) -> None:
     """Postgres 18 crashes where a row changes under a prepared statement that prunes partitions (decision 0016)."""
-    general_plans = "?options=" + "%20".join(f"-c%20{name}%3D{value}" for name, value in PLANS.items())
+    general_plans = "?options=" + "%20".join(
+        f"-c%20{name}%3D{value}" for name, value in PLANS.items()
+    )
     url = settings.require_database_url()
-    database = Database(url + (general_plans if "?" not in url else general_plans.replace("?", "&")), pool_size=4)
+    database = Database(
+        url + (general_plans if "?" not in url else general_plans.replace("?", "&")), pool_size=4
+    )
     await database.open()
     claims = Claims(platform.database.raw, lease_s=30)
-    renew = "UPDATE send_queue SET lease_until = now() + interval '1 minute' WHERE message_id = ANY(%s)"
+    renew = (
+        "UPDATE send_queue SET lease_until = now() + interval '1 minute' WHERE message_id = ANY(%s)"
+    )
     recorder = Recorder(database.raw)
     for _ in range(2):
         held = [await _claimed(platform, world, lease_s=30) for _ in range(8)]
@@ -165,7 +193,10 @@ async def test_a_result_that_waits_for_a_renewal_is_recorded_by_a_database_that_
         async with platform.database.raw.connection() as renewing, renewing.transaction():
             await renewing.execute(renew, ([claim.message_id for claim in held],))
             recording = asyncio.gather(
-                *(recorder.record(accepted(claim, Accepted("p1"), utc_now(), 1.0)) for claim in held)
+                *(
+                    recorder.record(accepted(claim, Accepted("p1"), utc_now(), 1.0))
+                    for claim in held
+                )
             )
             await asyncio.sleep(0.1)
             assert not recording.done()

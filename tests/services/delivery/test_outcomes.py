@@ -9,7 +9,14 @@ import pytest
 
 from backend.ids import new_id
 from backend.providers._base import Retry
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unauthorized, Unavailable
+from backend.providers._errors import (
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
 from backend.services.delivery.claims import Claim
 from backend.services.delivery.outcomes import Result, RetryPolicy, failed
 from backend.status import Status
@@ -41,7 +48,9 @@ def _claim(**fields: Any) -> Claim:
     return Claim(**{**defaults, **fields})
 
 
-def _failed(claim: Claim, error: SendError, policy: RetryPolicy = POLICY, *, counts: bool = True) -> Result:
+def _failed(
+    claim: Claim, error: SendError, policy: RetryPolicy = POLICY, *, counts: bool = True
+) -> Result:
     return failed(claim, error, policy, datetime.now(UTC), 1.0, counts=counts)
 
 
@@ -63,16 +72,25 @@ def test_a_throttle_holds_the_connector_and_is_no_try() -> None:
     assert result.retry_in_s is not None
     assert 20.0 <= result.retry_in_s <= 21.0
     assert (result.hold_s, result.counts_as_try, result.status) == (20.0, False, None)
-    assert _failed(_claim(), Throttled("slow down", retry_after_s=20.0, recipient_only=True)).hold_s == 0
+    assert (
+        _failed(_claim(), Throttled("slow down", retry_after_s=20.0, recipient_only=True)).hold_s
+        == 0
+    )
 
 
 def test_an_absurd_wish_ends_the_message_and_holds_the_connector_for_an_hour_at_most() -> None:
     result = _failed(_claim(), Throttled("slow down", retry_after_s=1e9))
-    assert (result.status, result.code, result.retry_in_s) == (Status.FAILED, "RETRIES_EXHAUSTED", None)
+    assert (result.status, result.code, result.retry_in_s) == (
+        Status.FAILED,
+        "RETRIES_EXHAUSTED",
+        None,
+    )
     assert result.hold_s == 3600.0
 
 
-@pytest.mark.parametrize(("tries", "age_s", "is_tried"), [(1, 0, True), (3, 0, False), (1, 3601, False)])
+@pytest.mark.parametrize(
+    ("tries", "age_s", "is_tried"), [(1, 0, True), (3, 0, False), (1, 3601, False)]
+)
 def test_tries_end_by_number_and_by_age(tries: int, age_s: float, is_tried: bool) -> None:
     result = _failed(_claim(tries=tries, age_s=age_s), Unavailable("busy"))
     assert (result.retry_in_s is not None) is is_tried
@@ -83,10 +101,15 @@ def test_behind_an_open_circuit_only_age_ends_it() -> None:
     result = _failed(_claim(tries=50), Unavailable("busy"), counts=False)
     assert result.retry_in_s is not None
     assert not result.counts_as_try
-    assert _failed(_claim(tries=1, age_s=3601), Unavailable("busy"), counts=False).status == Status.FAILED
+    assert (
+        _failed(_claim(tries=1, age_s=3601), Unavailable("busy"), counts=False).status
+        == Status.FAILED
+    )
 
 
-@pytest.mark.parametrize("error", [Unavailable("busy", retry_after_s=60), Throttled("slow", retry_after_s=60)])
+@pytest.mark.parametrize(
+    "error", [Unavailable("busy", retry_after_s=60), Throttled("slow", retry_after_s=60)]
+)
 def test_a_retry_after_the_expiry_ends_it_now(error: SendError) -> None:
     result = _failed(_claim(expires_in_s=30), error)
     assert (result.status, result.code, result.retry_in_s) == (Status.EXPIRED, "EXPIRED", None)
@@ -119,7 +142,9 @@ def test_the_databases_clock_decides_whatever_the_workers_says(worker_ahead_s: f
     """A message of now, by the database, is neither too old nor expired for a worker hours ahead or behind."""
     skew = timedelta(seconds=-worker_ahead_s)
     by_database = datetime.now(UTC) + skew
-    claim = _claim(created_at=by_database, expires_at=by_database + timedelta(minutes=30), skew=skew)
+    claim = _claim(
+        created_at=by_database, expires_at=by_database + timedelta(minutes=30), skew=skew
+    )
     assert _failed(claim, Unavailable("busy")).retry_in_s is not None
     old = _claim(created_at=by_database - timedelta(seconds=3601), skew=skew)
     assert _failed(old, Unavailable("busy")).status == Status.FAILED

@@ -28,7 +28,8 @@ def _past(**delta: float) -> str:
 async def _statuses(platform: Platform, world: World) -> dict[str, int]:
     async with platform.database.raw.connection() as connection:
         cursor = await connection.execute(
-            "SELECT status, count(*) FROM messages WHERE project_id = %s GROUP BY 1", (world.project_id,)
+            "SELECT status, count(*) FROM messages WHERE project_id = %s GROUP BY 1",
+            (world.project_id,),
         )
         return dict(await cursor.fetchall())
 
@@ -56,7 +57,9 @@ async def test_a_scheduled_message_expires_before_its_time_when_its_end_comes_fi
 ) -> None:
     later = (utc_now() + timedelta(hours=1)).isoformat()
     box = await world.connector()
-    message_id = await accept_routed(world, way(box), status="scheduled", send_at=later, expires_at=_past(seconds=1))
+    message_id = await accept_routed(
+        world, way(box), status="scheduled", send_at=later, expires_at=_past(seconds=1)
+    )
     await make_sweeper(platform).sweep()
     assert (await world.message(message_id)).status == "expired"
 
@@ -74,10 +77,14 @@ async def test_what_may_have_arrived_by_an_earlier_try_or_way_only_stops(
     assert await event_types(platform, message_id) == []
 
 
-async def test_thousands_expire_in_rounds_that_follow_each_other(platform: Platform, world: World) -> None:
+async def test_thousands_expire_in_rounds_that_follow_each_other(
+    platform: Platform, world: World
+) -> None:
     box = await world.connector()
     for _ in range(3):  # fewer at once than a project may have waiting
-        await asyncio.gather(*(accept_routed(world, way(box), expires_at=_past(seconds=1)) for _ in range(400)))
+        await asyncio.gather(
+            *(accept_routed(world, way(box), expires_at=_past(seconds=1)) for _ in range(400))
+        )
     sweeper = make_sweeper(platform)
     await sweeper.sweep()
     assert await _statuses(platform, world) == {"expired": 500, "queued": 700}

@@ -43,10 +43,14 @@ class TimedTelegram(FakeTelegram):
         return [at for at, text in self.arrivals if text.startswith(prefix)]
 
 
-async def _queue(world: World, connector: Connector, texts: Sequence[str], *, to: str | None = None) -> list[UUID]:
+async def _queue(
+    world: World, connector: Connector, texts: Sequence[str], *, to: str | None = None
+) -> list[UUID]:
     sent = await asyncio.gather(
         *(
-            world.send(SendRequest(to=to or str(1000 + place), text=text, connector_id=connector.id))
+            world.send(
+                SendRequest(to=to or str(1000 + place), text=text, connector_id=connector.id)
+            )
             for place, text in enumerate(texts)
         )
     )
@@ -71,11 +75,15 @@ def _paced(per_second: float | None, each: float | None = None) -> dict[str, Any
     return {"pacing": {"perSecond": per_second, "perRecipientPerSecond": each}}
 
 
-async def test_two_engines_keep_one_connectors_rate_together(platform: Platform, world: World) -> None:
+async def test_two_engines_keep_one_connectors_rate_together(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector("telegram", TOKEN, config=_paced(50))
     await _queue(world, connector, [f"m{number}" for number in range(300)])
     async with TimedTelegram() as telegram:
-        engines = [make_engine(platform, base_urls={"telegram": telegram.base_url}) for _ in range(2)]
+        engines = [
+            make_engine(platform, base_urls={"telegram": telegram.base_url}) for _ in range(2)
+        ]
         await platform.doorbell.drain()
         await _run(*engines, seconds=3)
         times = telegram.times_of("m")
@@ -85,7 +93,9 @@ async def test_two_engines_keep_one_connectors_rate_together(platform: Platform,
     assert 0.9 * 50 * (times[-1] - times[0]) <= len(times) <= 1.1 * allowed
 
 
-async def test_connectors_of_one_account_share_its_pace_and_others_do_not(platform: Platform, world: World) -> None:
+async def test_connectors_of_one_account_share_its_pace_and_others_do_not(
+    platform: Platform, world: World
+) -> None:
     other = {"botToken": "777777:other-token-0123456789abcdefghijkl"}
     twins = [await world.connector("telegram", TOKEN, config=_paced(20)) for _ in range(2)]
     alone = await world.connector("telegram", other, config=_paced(20))
@@ -102,7 +112,9 @@ async def test_connectors_of_one_account_share_its_pace_and_others_do_not(platfo
     assert min(counts["a"], counts["b"]) >= 10
 
 
-async def test_a_paced_backlog_does_not_delay_another_connectors_message(platform: Platform, world: World) -> None:
+async def test_a_paced_backlog_does_not_delay_another_connectors_message(
+    platform: Platform, world: World
+) -> None:
     slow = await world.connector("telegram", TOKEN, config=_paced(40))
     free = await world.connector("telegram", TOKEN)
     await _queue(world, slow, [f"slow {number}" for number in range(1000)])
@@ -125,7 +137,9 @@ async def test_a_paced_backlog_does_not_delay_another_connectors_message(platfor
     assert len(telegram.times_of("slow")) <= 40 * 2.5 * 1.1 + 4
 
 
-async def test_a_burst_to_one_recipient_spreads_out_and_the_others_go_on(platform: Platform, world: World) -> None:
+async def test_a_burst_to_one_recipient_spreads_out_and_the_others_go_on(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector("telegram", TOKEN, config=_paced(None, 4))
     ids = await _queue(world, connector, [f"one {number}" for number in range(8)], to="42")
     others = await _queue(world, connector, [f"many {number}" for number in range(50)])
@@ -141,7 +155,9 @@ async def test_a_burst_to_one_recipient_spreads_out_and_the_others_go_on(platfor
     assert one[-1] - one[0] > 7 * 0.25 - 0.4
     assert one[-1] - one[0] < 7 * 0.25 + 0.5
     # Waiting for the recipient's turn is not a try.
-    assert {attempt.number for message_id in ids for attempt in await world.attempts(message_id)} == {1}
+    assert {
+        attempt.number for message_id in ids for attempt in await world.attempts(message_id)
+    } == {1}
 
 
 async def test_a_telegram_group_has_a_pace_of_its_own(platform: Platform, world: World) -> None:
@@ -156,7 +172,9 @@ async def test_a_telegram_group_has_a_pace_of_its_own(platform: Platform, world:
     assert len(telegram.times_of("chat")) == 2  # one a second
 
 
-async def test_redis_flushed_in_the_middle_costs_a_burst_at_most(platform: Platform, world: World) -> None:
+async def test_redis_flushed_in_the_middle_costs_a_burst_at_most(
+    platform: Platform, world: World
+) -> None:
     connector = await world.connector("telegram", TOKEN, config=_paced(50))
     ids = await _queue(world, connector, [f"m{number}" for number in range(40)])
     async with TimedTelegram() as telegram:
@@ -168,7 +186,9 @@ async def test_redis_flushed_in_the_middle_costs_a_burst_at_most(platform: Platf
         # What the sweeper does each second.
         platform.doorbell.ring([(1, connector.id)])
         await running
-    assert Counter(text for _, text in telegram.arrivals) == Counter({f"m{number}": 1 for number in range(len(ids))})
+    assert Counter(text for _, text in telegram.arrivals) == Counter(
+        {f"m{number}": 1 for number in range(len(ids))}
+    )
 
 
 # -- the scripts -------------------------------------------------------------------------------------
@@ -211,10 +231,14 @@ async def test_a_connector_without_tokens_is_on_hold_for_all_workers(platform: P
 
 
 @pytest.mark.parametrize("pacing", [Pacing(), Pacing(per_second=35.0)])
-async def test_without_redis_unpaced_connectors_need_none_and_paced_ones_get_a_burst(pacing: Pacing) -> None:
+async def test_without_redis_unpaced_connectors_need_none_and_paced_ones_get_a_burst(
+    pacing: Pacing,
+) -> None:
     client = redis.asyncio.Redis(port=refused_port(), retry=Retry(NoBackoff(), 0))
     pacer, account = Pacer(client), _account(pacing)
     turn = (1, account.connector_id)
     granted = await pacer.ask({turn: 100}, {account.connector_id: account})
-    assert {one: grant.count for one, grant in granted.items()} == ({turn: 4} if pacing.per_second else {})
+    assert {one: grant.count for one, grant in granted.items()} == (
+        {turn: 4} if pacing.per_second else {}
+    )
     await client.aclose()

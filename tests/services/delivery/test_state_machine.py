@@ -17,7 +17,13 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from backend.errors import MessageNotCancelable
 from backend.models.base import utc_now
@@ -96,7 +102,9 @@ class Stage:
         self.claims = [Claims(pool, lease_s=60), Claims(pool, lease_s=60)]
         self.recorder = Recorder(pool, self.platform.doorbell)
         self.sweeper = Sweeper(pool, self.platform.doorbell, settle_s=0.0, max_age_s=3600)
-        self.accounts = Accounts(self.platform.database, self.platform.vault, self.platform.providers)
+        self.accounts = Accounts(
+            self.platform.database, self.platform.vault, self.platform.providers
+        )
 
     def close(self) -> None:
         self.loop.run(self.accounts.close())
@@ -112,7 +120,9 @@ class Delivery(RuleBasedStateMachine):
         self.world = self._run(World.make(self.stage.platform))
         self.connectors = [self._run(self.world.connector("telegram", TOKEN)).id for _ in range(2)]
         self.templates = {
-            policy: self._run(self.world.template("hi", variables=[], name=policy, on_uncertain=policy)).id
+            policy: self._run(
+                self.world.template("hi", variables=[], name=policy, on_uncertain=policy)
+            ).id
             for policy in ("hold", "resend")
         }
         self.messages: dict[UUID, Known] = {}
@@ -153,7 +163,11 @@ class Delivery(RuleBasedStateMachine):
     def claim(self, worker: int, most: int) -> None:
         turns = [(1, connector_id) for connector_id in self.connectors]
         for claim in self._run(self.stage.claims[worker].take(turns, most)):
-            holders = [held for held in self.held if held.claim.message_id == claim.message_id and not held.is_lost]
+            holders = [
+                held
+                for held in self.held
+                if held.claim.message_id == claim.message_id and not held.is_lost
+            ]
             assert not holders, "two workers hold one message"
             self.held.append(Held(claim))
 
@@ -185,7 +199,9 @@ class Delivery(RuleBasedStateMachine):
     @rule(data=st.data())
     def lose_the_lease(self, data: st.DataObject) -> None:
         held = self._pick(data, [held for held in self.held if not held.is_lost])
-        expire = "UPDATE send_queue SET lease_until = now() - interval '1 second' WHERE message_id = %s"
+        expire = (
+            "UPDATE send_queue SET lease_until = now() - interval '1 second' WHERE message_id = %s"
+        )
         self._run(self._fetch(expire, held.claim.message_id))
         self._run(self.stage.sweeper.sweep())
         held.is_lost = True
@@ -194,7 +210,9 @@ class Delivery(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         message_id = data.draw(st.sampled_from(sorted(self.messages)))
-        is_held = any(held.claim.message_id == message_id and not held.is_lost for held in self.held)
+        is_held = any(
+            held.claim.message_id == message_id and not held.is_lost for held in self.held
+        )
         if self._run(self._cancel(message_id)):
             assert not is_held, "canceled under a worker's hands"
             assert not self.messages[message_id].handed
@@ -202,7 +220,9 @@ class Delivery(RuleBasedStateMachine):
     async def _cancel(self, message_id: UUID) -> bool:
         try:
             async with self.stage.platform.database.transaction() as session:
-                await cancel_message(session, project_id=self.world.project_id, message_id=message_id)
+                await cancel_message(
+                    session, project_id=self.world.project_id, message_id=message_id
+                )
         except MessageNotCancelable:
             return False
         return True
@@ -236,7 +256,10 @@ class Delivery(RuleBasedStateMachine):
         """Whatever was left half done, a healthy worker brings everything to its end."""
         for held in [held for held in self.held if not held.is_lost]:
             self._run(
-                self._fetch("UPDATE send_queue SET lease_until = now() WHERE message_id = %s", held.claim.message_id)
+                self._fetch(
+                    "UPDATE send_queue SET lease_until = now() WHERE message_id = %s",
+                    held.claim.message_id,
+                )
             )
         self._run(self.stage.sweeper.sweep())
         self.held = []
@@ -249,7 +272,9 @@ class Delivery(RuleBasedStateMachine):
             for claim in claims:
                 self._end(Held(claim, is_in_flight=True), "accepted")
         self.nothing_is_lost_repeated_or_taken_back()
-        left = self._run(self._fetch("SELECT 1 FROM send_queue WHERE project_id = %s", self.world.project_id))
+        left = self._run(
+            self._fetch("SELECT 1 FROM send_queue WHERE project_id = %s", self.world.project_id)
+        )
         assert not left
 
     # -- hands ---------------------------------------------------------------------------------------
@@ -262,7 +287,9 @@ class Delivery(RuleBasedStateMachine):
         account = self._run(self.stage.accounts.get(claim.connector_id))
         now = utc_now()
         result: Result = (
-            outcomes.accepted(claim, Accepted(f"p-{claim.message_id}-{claim.attempt_number}"), now, 1.0)
+            outcomes.accepted(
+                claim, Accepted(f"p-{claim.message_id}-{claim.attempt_number}"), now, 1.0
+            )
             if error is None
             else outcomes.failed(claim, error, POLICY, now, 1.0)
         )

@@ -50,13 +50,17 @@ def owner(world: World, *, is_admin: bool = False) -> UserPrincipal:
 
 async def disable(world: World, *, is_active: bool = False) -> None:
     async with world.platform.database.transaction() as session:
-        await projects.update_project(session, owner(world), world.project_id, {"is_active": is_active})
+        await projects.update_project(
+            session, owner(world), world.project_id, {"is_active": is_active}
+        )
 
 
 async def suspend(world: World, *, is_active: bool = False) -> None:
     async with world.platform.database.transaction() as session:
         admin = owner(world, is_admin=True)
-        await administration.update_project(session, admin, world.project_id, plan=None, is_active=is_active)
+        await administration.update_project(
+            session, admin, world.project_id, plan=None, is_active=is_active
+        )
 
 
 async def switch_owner_off(world: World, *, is_active: bool = False) -> None:
@@ -126,7 +130,9 @@ async def test_nothing_is_claimed_after_the_commit_whatever_is_cached(
     await drain(platform, engine)
     message_id = await send(world, connector, "held")
     async with platform.database.raw.connection() as connection:
-        await connection.execute("UPDATE projects SET suspended_at = now() WHERE id = %s", (world.project_id,))
+        await connection.execute(
+            "UPDATE projects SET suspended_at = now() WHERE id = %s", (world.project_id,)
+        )
     await drain(platform, engine)
     assert len(telegram.messages) == 1
     assert (await world.message(message_id)).status == "queued"
@@ -147,7 +153,9 @@ async def test_a_deleted_project_sends_nothing_and_what_waits_is_canceled(
         message = await world.message(message_id)
         assert (message.status, message.error_reason) == ("canceled", DELETED_REASON)
         async with platform.database.session() as session:
-            assert [one.type for one in await Event.list_for_message(session, message_id)] == ["message.canceled"]
+            assert [one.type for one in await Event.list_for_message(session, message_id)] == [
+                "message.canceled"
+            ]
     with pytest.raises(ProjectNotFound):
         await send(world, connector)
 
@@ -159,7 +167,9 @@ async def test_what_comes_back_after_the_deletion_is_canceled_by_the_sweeper(
     message_id = await send(world, connector)
     async with platform.database.raw.connection() as connection:
         # Deleted by a process that knew nothing of the queue, or accepted in the same moment.
-        await connection.execute("UPDATE projects SET deleted_at = now() WHERE id = %s", (world.project_id,))
+        await connection.execute(
+            "UPDATE projects SET deleted_at = now() WHERE id = %s", (world.project_id,)
+        )
     await drain(platform, engine)
     assert telegram.messages == []
     await make_sweeper(platform).sweep()
@@ -167,7 +177,9 @@ async def test_what_comes_back_after_the_deletion_is_canceled_by_the_sweeper(
     assert await queued(world) == 0
 
 
-async def test_a_claim_is_taken_back_by_the_stop(platform: Platform, world: World, engine: DeliveryEngine) -> None:
+async def test_a_claim_is_taken_back_by_the_stop(
+    platform: Platform, world: World, engine: DeliveryEngine
+) -> None:
     connector = await world.connector("telegram", TOKEN)
     await send(world, connector)
     claims = await engine._claims.take([(1, connector.id)], 10)
@@ -180,10 +192,19 @@ async def test_what_waits_for_a_mail_servers_connection_is_not_sent_after_the_st
     platform: Platform, world: World, engine: DeliveryEngine
 ) -> None:
     async with FakeSmtp(latency_s=0.3) as smtp:
-        credentials = {"host": smtp.host, "port": smtp.port, "security": "none", "fromAddress": "a@example.com"}
+        credentials = {
+            "host": smtp.host,
+            "port": smtp.port,
+            "security": "none",
+            "fromAddress": "a@example.com",
+        }
         connector = await world.connector("smtp", credentials)
         message_ids = [
-            (await world.send(SendRequest(to="ada@example.com", text="hello", connector_id=connector.id))).message_id
+            (
+                await world.send(
+                    SendRequest(to="ada@example.com", text="hello", connector_id=connector.id)
+                )
+            ).message_id
             for _ in range(40)
         ]
         await platform.doorbell.drain()
@@ -224,7 +245,9 @@ async def test_a_project_with_another_active_owner_goes_on(
     # The active one may not leave the project to the one who was switched off.
     async with platform.database.session() as session:
         with pytest.raises(LastOwner):
-            await members.change_role(session, owner(other), world.project_id, other.user_id, Role.ADMIN)
+            await members.change_role(
+                session, owner(other), world.project_id, other.user_id, Role.ADMIN
+            )
 
 
 async def campaign(world: World, connector: Connector) -> UUID:
@@ -294,4 +317,6 @@ async def test_the_owner_cannot_undo_what_the_administrator_has_switched_off(wor
     with pytest.raises(ProjectNotActive):
         await disable(world, is_active=True)
     await suspend(world, is_active=True)
-    await world.send(SendRequest(to="sandbox:delivered", text="x", connector_id=(await world.connector()).id))
+    await world.send(
+        SendRequest(to="sandbox:delivered", text="x", connector_id=(await world.connector()).id)
+    )

@@ -26,7 +26,11 @@ from tests.world import World, make_sweeper
 
 POLICY = RetryPolicy(max_attempts=3, base_s=60, cap_s=60, max_age_s=3600)
 # Whose ways nobody can read: `onward` needs them to be an array of objects.
-UNREADABLE = ('{"steps": 5}', '{"steps": [{"connectorId": "x"}, {"connectorId": "y", "on": "failure"}]}', "5")
+UNREADABLE = (
+    '{"steps": 5}',
+    '{"steps": [{"connectorId": "x"}, {"connectorId": "y", "on": "failure"}]}',
+    "5",
+)
 
 
 @pytest_asyncio.fixture
@@ -48,7 +52,11 @@ async def test_ways_that_cannot_be_read_keep_no_other_message_from_its_next_way(
     moved, good_first, good_second = await _two_ways(good)
     beside = await accept_routed(bad, way(bad_first), way(await bad.connector()))
     await change(platform, "UPDATE messages SET route = %s WHERE id = %s", route, spoilt)
-    await change(platform, "UPDATE connectors SET is_active = false WHERE id = ANY(%s)", [bad_first.id, good_first.id])
+    await change(
+        platform,
+        "UPDATE connectors SET is_active = false WHERE id = ANY(%s)",
+        [bad_first.id, good_first.id],
+    )
     assert await make_sweeper(platform).sweep()
     row = await queue_row(platform, moved)
     assert row is not None
@@ -63,7 +71,9 @@ async def test_ways_that_cannot_be_read_keep_no_other_message_from_its_next_way(
     assert row[1] == bad_first.id
 
 
-@pytest.mark.parametrize("spoilt_by", ["attempts = 2147483647", "route = '5'", "status = 'lost in thought'"])
+@pytest.mark.parametrize(
+    "spoilt_by", ["attempts = 2147483647", "route = '5'", "status = 'lost in thought'"]
+)
 async def test_a_lost_send_that_cannot_be_written_about_keeps_no_other_from_its_status(
     platform: Platform, worlds: tuple[World, World], spoilt_by: str
 ) -> None:
@@ -92,10 +102,18 @@ async def test_a_connectors_age_that_is_none_keeps_no_other_message_from_its_end
     await accept_routed(bad, way(bad_connector))
     old = await accept_routed(good, way(good_connector))
     await change(
-        platform, "UPDATE connectors SET is_active = false WHERE id = ANY(%s)", [bad_connector.id, good_connector.id]
+        platform,
+        "UPDATE connectors SET is_active = false WHERE id = ANY(%s)",
+        [bad_connector.id, good_connector.id],
     )
-    await change(platform, "UPDATE connectors SET config = %s WHERE id = %s", config, bad_connector.id)
-    await change(platform, "UPDATE send_queue SET due_at = now() - interval '2 hours' WHERE message_id = %s", old)
+    await change(
+        platform, "UPDATE connectors SET config = %s WHERE id = %s", config, bad_connector.id
+    )
+    await change(
+        platform,
+        "UPDATE send_queue SET due_at = now() - interval '2 hours' WHERE message_id = %s",
+        old,
+    )
     await make_sweeper(platform, max_age_s=3600).sweep()
     assert (await good.message(old)).status == "failed"
 
@@ -112,10 +130,16 @@ async def test_a_route_that_cannot_be_read_keeps_no_other_from_what_comes_of_its
         message_id = await accept_routed(world, way(first), way(second), fallback_after_s=1)
         claim = await take(platform, first)
         result = outcomes.accepted(claim, Accepted(f"p-{message_id}"), utc_now(), 1.0)
-        assert (await Recorder(platform.database.raw).record(replace(result, watch_in_s=1.0))).is_ours
+        assert (
+            await Recorder(platform.database.raw).record(replace(result, watch_in_s=1.0))
+        ).is_ours
         ids.append(message_id)
     await change(platform, "UPDATE messages SET route = %s WHERE id = %s", route, ids[0])
-    await change(platform, "UPDATE send_queue SET due_at = now() - interval '1 s' WHERE message_id = ANY(%s)", ids)
+    await change(
+        platform,
+        "UPDATE send_queue SET due_at = now() - interval '1 s' WHERE message_id = ANY(%s)",
+        ids,
+    )
     await make_watcher(platform, provider).round()
     row = await queue_row(platform, ids[1])
     assert row is not None
@@ -137,7 +161,9 @@ async def test_outcomes_that_cannot_be_stored_keep_no_other_from_being_recorded(
         claims[world.project_id] = await take(platform, connector)
     # A trigger refuses what is written about it: no bin of times is as far away.
     spoilt = claims[bad.project_id]
-    await change(platform, "UPDATE messages SET send_at = '-infinity' WHERE id = %s", spoilt.message_id)
+    await change(
+        platform, "UPDATE messages SET send_at = '-infinity' WHERE id = %s", spoilt.message_id
+    )
     answers: list[Any] = [
         outcomes.failed(spoilt, OutcomeUnknown("?", answer={"n": 2**80}), POLICY, utc_now(), 1.0),
         outcomes.accepted(claims[good.project_id], Accepted("p-1"), utc_now(), 1.0),

@@ -37,7 +37,9 @@ class AskableProvider(SandboxProvider):
 
     can_be_asked = True
 
-    def __init__(self, context: ProviderContext, answers: Sequence[Answer], latency_s: float = 0.0) -> None:
+    def __init__(
+        self, context: ProviderContext, answers: Sequence[Answer], latency_s: float = 0.0
+    ) -> None:
         super().__init__(SandboxCredentials(), context)
         self._answers = list(answers)
         self._latency_s = latency_s
@@ -71,7 +73,9 @@ async def box(world: World) -> AsyncIterator[Connector]:
     yield await world.connector()
 
 
-def make_watcher(platform: Platform, provider: SandboxProvider | None, *, lease_s: float = 30.0) -> Watcher:
+def make_watcher(
+    platform: Platform, provider: SandboxProvider | None, *, lease_s: float = 30.0
+) -> Watcher:
     return Watcher(
         platform.database.raw,
         platform.doorbell,
@@ -94,7 +98,9 @@ async def take(platform: Platform, connector: Connector) -> Claim:
     return claim
 
 
-async def end_in(platform: Platform, claim: Claim, provider: SandboxProvider | None, error: SendError | None) -> None:
+async def end_in(
+    platform: Platform, claim: Claim, provider: SandboxProvider | None, error: SendError | None
+) -> None:
     """Record that the try was accepted as sent, or ended with `error`."""
     result = (
         outcomes.accepted(claim, Accepted(f"p-{claim.message_id}"), utc_now(), 1.0)
@@ -106,7 +112,11 @@ async def end_in(platform: Platform, claim: Claim, provider: SandboxProvider | N
 
 
 async def uncertain(
-    platform: Platform, world: World, box: Connector, provider: SandboxProvider | None, **columns: object
+    platform: Platform,
+    world: World,
+    box: Connector,
+    provider: SandboxProvider | None,
+    **columns: object,
 ) -> UUID:
     message_id = await accept_routed(world, way(box), **columns)  # type: ignore[arg-type]
     await end_in(platform, await take(platform, box), provider, OutcomeUnknown("reset"))
@@ -131,13 +141,19 @@ async def test_a_provider_that_can_be_asked_settles_an_uncertain_message(
     assert row[0] == WATCHED  # not repeated blindly, whatever the template says
     await watch(make_watcher(platform, provider), seconds=SETTLE_S)
     message = await world.message(message_id)
-    assert (message.status, message.provider_message_id, message.error_reason) == ("sent", "found-1", None)
+    assert (message.status, message.provider_message_id, message.error_reason) == (
+        "sent",
+        "found-1",
+        None,
+    )
     assert message.attempts == len(await world.attempts(message_id)) == 1
     assert await queue_row(platform, message_id) is None
     assert await event_types(platform, message_id) == ["message.uncertain", "message.sent"]
 
 
-async def test_what_the_provider_does_not_have_is_sent_again(platform: Platform, world: World, box: Connector) -> None:
+async def test_what_the_provider_does_not_have_is_sent_again(
+    platform: Platform, world: World, box: Connector
+) -> None:
     provider = AskableProvider(platform.providers, [None])
     message_id = await uncertain(platform, world, box, provider)
     await watch(make_watcher(platform, provider), seconds=SETTLE_S)
@@ -147,7 +163,9 @@ async def test_what_the_provider_does_not_have_is_sent_again(platform: Platform,
     assert (again.message_id, again.tries, again.attempt_number) == (message_id, 2, 2)
 
 
-async def test_what_was_not_taken_in_all_its_tries_has_failed(platform: Platform, world: World, box: Connector) -> None:
+async def test_what_was_not_taken_in_all_its_tries_has_failed(
+    platform: Platform, world: World, box: Connector
+) -> None:
     provider = AskableProvider(platform.providers, [None])
     message_id = await uncertain(platform, world, box, provider)
     await change(platform, "UPDATE send_queue SET tries = 3 WHERE message_id = %s", message_id)
@@ -157,7 +175,9 @@ async def test_what_was_not_taken_in_all_its_tries_has_failed(platform: Platform
     assert await queue_row(platform, message_id) is None
 
 
-async def test_what_was_not_taken_before_its_end_has_expired(platform: Platform, world: World, box: Connector) -> None:
+async def test_what_was_not_taken_before_its_end_has_expired(
+    platform: Platform, world: World, box: Connector
+) -> None:
     provider = AskableProvider(platform.providers, [None])
     message_id = await uncertain(platform, world, box, provider)
     await change(platform, "UPDATE messages SET expires_at = now() WHERE id = %s", message_id)
@@ -202,7 +222,9 @@ async def test_a_worker_that_died_while_asking_leaves_the_question_to_another(
     assert (await world.message(message_id)).provider_message_id == "prompt"
 
 
-async def test_a_question_that_is_not_answered_is_asked_again(platform: Platform, world: World, box: Connector) -> None:
+async def test_a_question_that_is_not_answered_is_asked_again(
+    platform: Platform, world: World, box: Connector
+) -> None:
     provider = AskableProvider(platform.providers, [Throttled("slow down"), Accepted("found")])
     message_id = await uncertain(platform, world, box, provider)
     watcher = make_watcher(platform, provider)
@@ -224,10 +246,17 @@ async def test_a_provider_that_never_answers_leaves_it_to_the_template(
     assert await queue_row(platform, message_id) == (DUE, box.id, 1)
 
 
-async def test_a_twins_id_does_not_settle_a_message(platform: Platform, world: World, box: Connector) -> None:
+async def test_a_twins_id_does_not_settle_a_message(
+    platform: Platform, world: World, box: Connector
+) -> None:
     """The same text to the same recipient was sent a moment before: the provider shows that one."""
     provider = AskableProvider(platform.providers, [Accepted("twin")])
-    await change(platform, "INSERT INTO provider_refs VALUES (%s, 'twin', %s, now())", box.id, twin := new_id())
+    await change(
+        platform,
+        "INSERT INTO provider_refs VALUES (%s, 'twin', %s, now())",
+        box.id,
+        twin := new_id(),
+    )
     message_id = await uncertain(platform, world, box, provider)
     await watch(make_watcher(platform, provider), seconds=SETTLE_S)
     message = await world.message(message_id)
@@ -269,7 +298,9 @@ async def test_a_receipt_that_came_meanwhile_ends_the_watching(
     assert (await world.message(message_id)).status == "delivered"
 
 
-async def test_a_lost_workers_message_is_watched_where_it_can_be_settled(platform: Platform, world: World) -> None:
+async def test_a_lost_workers_message_is_watched_where_it_can_be_settled(
+    platform: Platform, world: World
+) -> None:
     token = {"phoneNumberId": "1", "accessToken": "token"}
     whatsapp, box = await world.connector("whatsapp", token), await world.connector()
     settles = await accept_routed(world, way(whatsapp, to="+14155550123"), on_uncertain="resend")
@@ -286,7 +317,9 @@ async def test_a_lost_workers_message_is_watched_where_it_can_be_settled(platfor
 # -- fallbackAfter -------------------------------------------------------------------------------
 
 
-async def _sent(platform: Platform, world: World, box: Connector, **columns: object) -> tuple[UUID, Connector]:
+async def _sent(
+    platform: Platform, world: World, box: Connector, **columns: object
+) -> tuple[UUID, Connector]:
     other = await world.connector()
     message_id = await accept_routed(world, way(box), way(other), fallback_after_s=0.1, **columns)
     await end_in(platform, await take(platform, box), None, None)
@@ -294,7 +327,9 @@ async def _sent(platform: Platform, world: World, box: Connector, **columns: obj
     return message_id, other
 
 
-async def test_what_is_not_delivered_in_time_goes_on_once(platform: Platform, world: World, box: Connector) -> None:
+async def test_what_is_not_delivered_in_time_goes_on_once(
+    platform: Platform, world: World, box: Connector
+) -> None:
     message_id, other = await _sent(platform, world, box)
     watchers = [make_watcher(platform, None) for _ in range(3)]
     await asyncio.sleep(0.12)
@@ -307,14 +342,18 @@ async def test_what_is_not_delivered_in_time_goes_on_once(platform: Platform, wo
 
 
 async def test_a_way_is_left_its_time(platform: Platform, world: World, box: Connector) -> None:
-    message_id = await accept_routed(world, way(box), way(await world.connector()), fallback_after_s=60.0)
+    message_id = await accept_routed(
+        world, way(box), way(await world.connector()), fallback_after_s=60.0
+    )
     await end_in(platform, await take(platform, box), None, None)
     assert await make_watcher(platform, None).round() == 0
     assert await queue_row(platform, message_id) == (WATCHED, box.id, 1)
 
 
 @pytest.mark.parametrize("status", ["delivered", "read"])
-async def test_what_was_delivered_in_time_stays(platform: Platform, world: World, box: Connector, status: str) -> None:
+async def test_what_was_delivered_in_time_stays(
+    platform: Platform, world: World, box: Connector, status: str
+) -> None:
     message_id, _ = await _sent(platform, world, box)
     await change(platform, "UPDATE messages SET status = %s WHERE id = %s", status, message_id)
     await watch(make_watcher(platform, None), seconds=0.1)
@@ -322,7 +361,9 @@ async def test_what_was_delivered_in_time_stays(platform: Platform, world: World
     assert (await world.message(message_id)).step == 0
 
 
-async def test_a_message_past_its_end_does_not_fall_back(platform: Platform, world: World, box: Connector) -> None:
+async def test_a_message_past_its_end_does_not_fall_back(
+    platform: Platform, world: World, box: Connector
+) -> None:
     message_id, _ = await _sent(platform, world, box)
     await change(platform, "UPDATE messages SET expires_at = now() WHERE id = %s", message_id)
     await watch(make_watcher(platform, None), seconds=0.1)
@@ -330,7 +371,9 @@ async def test_a_message_past_its_end_does_not_fall_back(platform: Platform, wor
     assert (await world.message(message_id)).status == "sent"
 
 
-async def test_with_no_way_open_a_sent_message_stays_sent(platform: Platform, world: World, box: Connector) -> None:
+async def test_with_no_way_open_a_sent_message_stays_sent(
+    platform: Platform, world: World, box: Connector
+) -> None:
     message_id, other = await _sent(platform, world, box)
     await change(platform, "UPDATE connectors SET deleted_at = now() WHERE id = %s", other.id)
     await watch(make_watcher(platform, None), seconds=0.1)
@@ -373,7 +416,9 @@ async def test_an_uncertain_second_way_of_a_sent_message_is_not_taken_for_sent(
     assert await queue_row(platform, message_id) is None
 
 
-async def test_a_thousand_messages_fall_back_once_each_through_two_workers(platform: Platform, world: World) -> None:
+async def test_a_thousand_messages_fall_back_once_each_through_two_workers(
+    platform: Platform, world: World
+) -> None:
     box, other = await world.connector(), await world.connector()
     for start in range(0, 1200, 400):  # fewer at once than a project may have waiting
         ways = [(way(box, to=f"{n}"), way(other, to=f"{n}")) for n in range(start, start + 400)]

@@ -53,8 +53,12 @@ def test_an_end_that_the_clock_skips_is_the_moment_when_it_does() -> None:
 def test_an_end_that_the_clock_shows_twice_is_the_next_one() -> None:
     """On 2026-10-25 at 03:00 it is put to 02:00: 02:30 is 00:30 and 01:30 UTC."""
     quiet = QuietHours(time(21), time(2, 30))
-    assert quiet.over_at(berlin("2026-10-25T02:10"), BERLIN) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
-    assert quiet.over_at(berlin("2026-10-25T02:10", fold=1), BERLIN) == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+    assert quiet.over_at(berlin("2026-10-25T02:10"), BERLIN) == datetime(
+        2026, 10, 25, 0, 30, tzinfo=UTC
+    )
+    assert quiet.over_at(berlin("2026-10-25T02:10", fold=1), BERLIN) == datetime(
+        2026, 10, 25, 1, 30, tzinfo=UTC
+    )
 
 
 def test_a_siesta_lies_within_one_day() -> None:
@@ -70,7 +74,9 @@ def test_a_siesta_lies_within_one_day() -> None:
     ),
     start=st.times(),
     end=st.times(),
-    zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]),
+    zone=st.sampled_from(
+        ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]
+    ),
 )
 def test_the_end_is_soon_and_not_quiet(at: datetime, start: time, end: time, zone: str) -> None:
     quiet = QuietHours(start.replace(second=0, microsecond=0), end.replace(second=0, microsecond=0))
@@ -100,11 +106,15 @@ def test_a_number_tells_its_zone_when_it_has_one(number: str, zone: str | None) 
 
 def test_what_the_sender_says_goes_before_the_number_and_that_before_the_project() -> None:
     quiet = QuietHours(time(21), time(8), ZoneInfo("Asia/Tokyo"))
-    noon = datetime(2026, 6, 1, 12, tzinfo=UTC)  # 21:00 in Tokyo, 14:00 in Berlin, 08:00 in New York
+    noon = datetime(
+        2026, 6, 1, 12, tzinfo=UTC
+    )  # 21:00 in Tokyo, 14:00 in Berlin, 08:00 in New York
     assert quiet.over_for(noon, timezone=None, phones=[]) == datetime(2026, 6, 1, 23, tzinfo=UTC)
     assert quiet.over_for(noon, timezone=None, phones=["+61412345678", "+4915112345678"]) is None
     night = noon + timedelta(hours=8)  # 22:00 in Berlin, 16:00 in New York
-    assert quiet.over_for(night, timezone=None, phones=["+4915112345678"]) == datetime(2026, 6, 2, 6, tzinfo=UTC)
+    assert quiet.over_for(night, timezone=None, phones=["+4915112345678"]) == datetime(
+        2026, 6, 2, 6, tzinfo=UTC
+    )
     assert quiet.over_for(night, timezone="America/New_York", phones=["+4915112345678"]) is None
 
 

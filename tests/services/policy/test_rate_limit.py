@@ -33,7 +33,9 @@ def limiter(client: redis.asyncio.Redis) -> RateLimiter:
     return make_limiter(client)
 
 
-def make_limiter(client: redis.asyncio.Redis, *, window_s: int = WINDOW_S, sent: int = 0) -> RateLimiter:
+def make_limiter(
+    client: redis.asyncio.Redis, *, window_s: int = WINDOW_S, sent: int = 0
+) -> RateLimiter:
     """`sent`: what Postgres says a project has sent this month."""
 
     async def count_month(project_id: UUID, start: datetime) -> int:
@@ -84,29 +86,50 @@ async def test_exactly_the_limit_gets_through_however_many_come_at_once(
     assert [answer.is_allowed for answer in await _take(limiter, key_id, 50)] == [False]
 
 
-async def test_two_processes_share_one_limit(client: redis.asyncio.Redis, limiter: RateLimiter) -> None:
+async def test_two_processes_share_one_limit(
+    client: redis.asyncio.Redis, limiter: RateLimiter
+) -> None:
     key_id = new_id()
     await _away_from_the_edge(client)
     other = make_limiter(client)
-    answers = await asyncio.gather(_take(limiter, key_id, 30, times=25), _take(other, key_id, 30, times=25))
+    answers = await asyncio.gather(
+        _take(limiter, key_id, 30, times=25), _take(other, key_id, 30, times=25)
+    )
     assert sum(answer.is_allowed for half in answers for answer in half) == 30
 
 
-async def test_one_after_the_other_counts_down(client: redis.asyncio.Redis, limiter: RateLimiter) -> None:
+async def test_one_after_the_other_counts_down(
+    client: redis.asyncio.Redis, limiter: RateLimiter
+) -> None:
     key_id = new_id()
     await _away_from_the_edge(client)
     answers = [(await _take(limiter, key_id, 3))[0] for _ in range(5)]
-    assert [(a.is_allowed, left(a)) for a in answers] == [(True, 2), (True, 1), (True, 0), (False, 0), (False, 0)]
+    assert [(a.is_allowed, left(a)) for a in answers] == [
+        (True, 2),
+        (True, 1),
+        (True, 0),
+        (False, 0),
+        (False, 0),
+    ]
 
 
-async def test_keys_do_not_count_against_each_other(client: redis.asyncio.Redis, limiter: RateLimiter) -> None:
+async def test_keys_do_not_count_against_each_other(
+    client: redis.asyncio.Redis, limiter: RateLimiter
+) -> None:
     full, free = new_id(), new_id()
     await _away_from_the_edge(client)
     await _take(limiter, full, 5, times=5)
     mixed = await asyncio.gather(
-        *(limiter.take(demand(key_id, 5)) for key_id in (full, free, full, free)), limiter.take(demand(free, 5))
+        *(limiter.take(demand(key_id, 5)) for key_id in (full, free, full, free)),
+        limiter.take(demand(free, 5)),
     )
-    assert [answer is not None and answer.is_allowed for answer in mixed] == [False, True, False, True, True]
+    assert [answer is not None and answer.is_allowed for answer in mixed] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 async def test_last_hours_messages_count_by_the_part_that_still_overlaps(
@@ -132,11 +155,15 @@ async def test_an_hour_filled_at_its_end_does_not_allow_twice_the_limit(
     assert abs(sum(answer.is_allowed for answer in answers) - 1000 * passed) <= _SLACK
 
 
-async def test_what_is_two_hours_old_no_longer_counts(client: redis.asyncio.Redis, limiter: RateLimiter) -> None:
+async def test_what_is_two_hours_old_no_longer_counts(
+    client: redis.asyncio.Redis, limiter: RateLimiter
+) -> None:
     index, _ = await _away_from_the_edge(client)
     key_id = new_id()
     await client.set(f"rate:{key_id.hex}:{index - 2}", 1000, ex=60)
-    assert [answer.is_allowed for answer in await _take(limiter, key_id, 5, times=6)] == [True] * 5 + [False]
+    assert [answer.is_allowed for answer in await _take(limiter, key_id, 5, times=6)] == [
+        True
+    ] * 5 + [False]
 
 
 async def test_the_window_really_slides(client: redis.asyncio.Redis) -> None:
@@ -161,14 +188,18 @@ async def test_the_window_really_slides(client: redis.asyncio.Redis) -> None:
     assert await allowed() == 100
 
 
-async def test_counters_go_away_by_themselves(client: redis.asyncio.Redis, limiter: RateLimiter) -> None:
+async def test_counters_go_away_by_themselves(
+    client: redis.asyncio.Redis, limiter: RateLimiter
+) -> None:
     index, _ = await _away_from_the_edge(client)
     key_id = new_id()
     await _take(limiter, key_id, 5)
     assert WINDOW_S < await client.ttl(f"rate:{key_id.hex}:{index}") <= 2 * WINDOW_S
 
 
-async def test_a_lowered_limit_holds_at_once(client: redis.asyncio.Redis, limiter: RateLimiter) -> None:
+async def test_a_lowered_limit_holds_at_once(
+    client: redis.asyncio.Redis, limiter: RateLimiter
+) -> None:
     key_id = new_id()
     await _away_from_the_edge(client)
     await _take(limiter, key_id, 100, times=50)
@@ -192,11 +223,15 @@ async def test_the_headers_say_how_much_is_left_and_when_it_is_over(
 async def test_without_redis_nothing_is_counted_and_it_says_so() -> None:
     away = redis.asyncio.Redis.from_url("redis://127.0.0.1:1/0", socket_connect_timeout=1)
     limiter = make_limiter(away)
-    assert await asyncio.gather(*(limiter.take(demand(new_id(), 5)) for _ in range(3))) == [None] * 3
+    assert (
+        await asyncio.gather(*(limiter.take(demand(new_id(), 5)) for _ in range(3))) == [None] * 3
+    )
     await away.aclose()
 
 
-async def _take_in_month(limiter: RateLimiter, project_id: UUID, quota: int, times: int) -> list[Allowance]:
+async def _take_in_month(
+    limiter: RateLimiter, project_id: UUID, quota: int, times: int
+) -> list[Allowance]:
     """With a key of their own each, so that only the project's month counts."""
     wanted = [Demand(new_id(), 1000, project_id, quota) for _ in range(times)]
     answers = await asyncio.gather(*(limiter.take(demand) for demand in wanted))
@@ -214,12 +249,14 @@ async def test_a_projects_month_counts_over_all_its_keys(limiter: RateLimiter) -
     assert headers["RateLimit"].startswith('"key";r=999;t=')
     assert '"project";r=19;t=' in headers["RateLimit"]
     # A larger plan counts on from where the smaller one was full.
-    assert [answer.is_allowed for answer in await _take_in_month(limiter, project_id, 25, times=6)] == [True] * 5 + [
-        False
-    ]
+    assert [
+        answer.is_allowed for answer in await _take_in_month(limiter, project_id, 25, times=6)
+    ] == [True] * 5 + [False]
 
 
-async def test_a_month_that_redis_lost_is_counted_from_the_database(client: redis.asyncio.Redis) -> None:
+async def test_a_month_that_redis_lost_is_counted_from_the_database(
+    client: redis.asyncio.Redis,
+) -> None:
     limiter = make_limiter(client, sent=7)
     project_id = new_id()
     answers = await _take_in_month(limiter, project_id, 10, times=5)
@@ -246,7 +283,9 @@ async def test_a_refused_month_does_not_use_up_the_hour_and_what_is_given_back_i
 async def test_looking_counts_nothing(limiter: RateLimiter) -> None:
     both = Demand(new_id(), 5, new_id(), 5)
     looks = [await limiter.look(both) for _ in range(3)]
-    assert [bucket.remaining for look in looks if look is not None for bucket in look.buckets] == [5] * 6
+    assert [bucket.remaining for look in looks if look is not None for bucket in look.buckets] == [
+        5
+    ] * 6
 
 
 async def test_the_choice_for_a_redis_that_is_away_is_kept_by_kind(limiter: RateLimiter) -> None:

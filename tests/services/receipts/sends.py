@@ -47,25 +47,37 @@ def provider_id(message_id: UUID) -> str:
 async def answer(recorder: Recorder, claim: Claim) -> None:
     """The provider says that it has taken the message."""
     result = outcomes.accepted(claim, Accepted(provider_id(claim.message_id)), utc_now(), 1.0)
-    assert (await recorder.record(after_try(result, Account(claim.connector_id), settle_s=60))).is_ours
+    assert (
+        await recorder.record(after_try(result, Account(claim.connector_id), settle_s=60))
+    ).is_ours
 
 
 async def break_off(recorder: Recorder, claim: Claim) -> None:
     """The answer to the send is lost."""
     result = outcomes.failed(claim, OutcomeUnknown("Lost."), POLICY, utc_now(), 1.0)
-    assert (await recorder.record(after_try(result, Account(claim.connector_id), settle_s=60))).is_ours
+    assert (
+        await recorder.record(after_try(result, Account(claim.connector_id), settle_s=60))
+    ).is_ours
 
 
-def receipt(message_id: UUID, status: ReceiptStatus, *, by_our_id: bool = False, **fields: Any) -> Receipt:
+def receipt(
+    message_id: UUID, status: ReceiptStatus, *, by_our_id: bool = False, **fields: Any
+) -> Receipt:
     ours = ids.encode(ids.MESSAGE, message_id) if by_our_id else None
-    return Receipt(status, **{"provider_message_id": provider_id(message_id), "message_id": ours, **fields})
+    return Receipt(
+        status, **{"provider_message_id": provider_id(message_id), "message_id": ours, **fields}
+    )
 
 
 def incoming(connector: Connector, *receipts: Receipt, body: bytes | None = None) -> Incoming:
-    return Incoming(connector.id, connector.project_id, "", new_id().bytes if body is None else body, receipts)
+    return Incoming(
+        connector.id, connector.project_id, "", new_id().bytes if body is None else body, receipts
+    )
 
 
-async def tell(platform: Platform, connector: Connector, *receipts: Receipt, body: bytes | None = None) -> None:
+async def tell(
+    platform: Platform, connector: Connector, *receipts: Receipt, body: bytes | None = None
+) -> None:
     """What the door does with a verified callback."""
     stored = await platform.receipts.store(incoming(connector, *receipts, body=body))
     for future in platform.receipt_applier.apply_soon(stored):
@@ -78,7 +90,9 @@ async def catch_up(platform: Platform, *, every: bool = True) -> None:
         async with platform.database.raw.connection() as connection:
             # Two of these at once, or one beside an applier, must not wait for each other crosswise.
             free = "SELECT id FROM pending_receipts FOR UPDATE SKIP LOCKED"
-            await connection.execute(f"UPDATE pending_receipts SET due_at = now() WHERE id IN ({free})")
+            await connection.execute(
+                f"UPDATE pending_receipts SET due_at = now() WHERE id IN ({free})"
+            )
     await platform.receipt_applier.apply_due()
 
 

@@ -65,7 +65,11 @@ async def test_receipts_move_the_status_and_tell_it_once(
     message = await world.message(message_id)
     assert (message.status, message.delivered_at) == ("read", at)
     assert message.read_at is not None
-    assert await event_types(platform, message_id) == ["message.sent", "message.delivered", "message.read"]
+    assert await event_types(platform, message_id) == [
+        "message.sent",
+        "message.delivered",
+        "message.read",
+    ]
     assert await waiting(platform) == 0
 
 
@@ -99,9 +103,15 @@ async def test_a_failure_is_told_with_its_reason_and_outdone_by_a_delivery(
     platform: Platform, world: World, box: Connector, recorder: Recorder
 ) -> None:
     message_id = await _sent(platform, world, box, recorder)
-    await tell(platform, box, receipt(message_id, "failed", code="131026", reason="Not on WhatsApp"))
+    await tell(
+        platform, box, receipt(message_id, "failed", code="131026", reason="Not on WhatsApp")
+    )
     message = await world.message(message_id)
-    assert (message.status, message.error_code, message.error_reason) == ("failed", "131026", "Not on WhatsApp")
+    assert (message.status, message.error_code, message.error_reason) == (
+        "failed",
+        "131026",
+        "Not on WhatsApp",
+    )
     await tell(platform, box, receipt(message_id, "delivered"))
     message = await world.message(message_id)
     assert (message.status, message.error_code, message.failed_at) == ("delivered", None, None)
@@ -144,13 +154,21 @@ async def test_one_with_our_own_id_waits_too_so_that_the_answer_does_not_undo_it
     await answer(recorder, claim)
     await catch_up(platform)
     message = await world.message(message_id)
-    assert (message.status, message.error_code) == (status, "131026" if status == "failed" else None)
+    assert (message.status, message.error_code) == (
+        status,
+        "131026" if status == "failed" else None,
+    )
 
 
 @pytest.mark.parametrize("on_uncertain", ["hold", "resend"])
 @pytest.mark.parametrize("status", ["sent", "delivered", "failed"])
 async def test_a_receipt_settles_what_is_uncertain(
-    platform: Platform, world: World, box: Connector, recorder: Recorder, status: str, on_uncertain: str
+    platform: Platform,
+    world: World,
+    box: Connector,
+    recorder: Recorder,
+    status: str,
+    on_uncertain: str,
 ) -> None:
     """And a message that was to be sent again is not, once it is known to have been taken."""
     message_id = await accept_routed(world, way(box), on_uncertain=on_uncertain)
@@ -169,7 +187,10 @@ async def test_a_receipt_settles_what_is_uncertain(
     message = await world.message(message_id)
     if status == "failed" and on_uncertain == "resend":
         # The next try is on its way, and it decides.
-        assert (message.status, await queue_row(platform, message_id)) == ("uncertain", (0, box.id, 1))
+        assert (message.status, await queue_row(platform, message_id)) == (
+            "uncertain",
+            (0, box.id, 1),
+        )
         return
     assert (message.status, message.provider_message_id) == (status, provider_id(message_id))
     assert message.error_reason is None
@@ -227,7 +248,9 @@ async def test_a_message_known_to_be_sent_goes_on_waiting_for_its_delivery(
     assert await queue_row(platform, message_id) is None
 
 
-async def test_an_opt_out_is_remembered(platform: Platform, world: World, box: Connector, recorder: Recorder) -> None:
+async def test_an_opt_out_is_remembered(
+    platform: Platform, world: World, box: Connector, recorder: Recorder
+) -> None:
     message_id = await _sent(platform, world, box, recorder)
     told = receipt(message_id, "failed", code="21610", reason="Answered STOP", suppress=True)
     await tell(platform, box, told, told)
@@ -268,12 +291,16 @@ async def test_what_a_lost_process_stored_is_applied_by_the_workers(
 async def test_a_strangers_receipts_are_looked_for_less_and_less_and_then_forgotten(
     platform: Platform, box: Connector
 ) -> None:
-    await tell(platform, box, receipt(new_id(), "delivered"), receipt(new_id(), "read", by_our_id=True))
+    await tell(
+        platform, box, receipt(new_id(), "delivered"), receipt(new_id(), "read", by_our_id=True)
+    )
     assert await waiting(platform) == 1  # our own id of no message of ours is settled at once
     await change(platform, "UPDATE pending_receipts SET created_at = now() - interval '1 hour'")
     await catch_up(platform)
     async with platform.database.raw.connection() as connection:
-        cursor = await connection.execute("SELECT extract(epoch FROM due_at - now()) FROM pending_receipts")
+        cursor = await connection.execute(
+            "SELECT extract(epoch FROM due_at - now()) FROM pending_receipts"
+        )
         row = await cursor.fetchone()
     assert row is not None
     assert 1700 < row[0] < 1900  # half of its age of an hour
@@ -293,7 +320,9 @@ async def test_raw_callbacks_are_kept_for_days(platform: Platform, box: Connecto
     )
     await platform.receipts.forget(older_than_days=7)
     async with platform.database.raw.connection() as connection:
-        cursor = await connection.execute("SELECT body FROM callbacks WHERE connector_id = %s", (box.id,))
+        cursor = await connection.execute(
+            "SELECT body FROM callbacks WHERE connector_id = %s", (box.id,)
+        )
         assert await cursor.fetchall() == [(b"\x00\xffraw",)]
 
 
@@ -308,13 +337,17 @@ async def test_words_that_postgres_cannot_store_lose_no_receipt(
     assert "\N{REPLACEMENT CHARACTER}" in (message.error_reason or "")
 
 
-async def test_the_sandbox_reports_late(platform: Platform, world: World, box: Connector, recorder: Recorder) -> None:
+async def test_the_sandbox_reports_late(
+    platform: Platform, world: World, box: Connector, recorder: Recorder
+) -> None:
     message_id = await accept_routed(world, way(box))
     claim = await take(platform, box)
     at = datetime.now(UTC) + timedelta(seconds=0.3)
     ours = ids.encode(ids.MESSAGE, message_id)
     assert platform.providers.report is not None
-    await platform.providers.report([Receipt(status, message_id=ours, at=at) for status in ("delivered", "read")])
+    await platform.providers.report(
+        [Receipt(status, message_id=ours, at=at) for status in ("delivered", "read")]
+    )
     await answer(recorder, claim)
     await catch_up(platform, every=False)
     assert (await world.message(message_id)).status == "sent"
@@ -379,14 +412,24 @@ async def test_time_to_delivery_follows_receipts(
 
     assert await bins() == {}
     created_at = (await world.message(message_id)).created_at
-    await change(platform, "UPDATE messages SET created_at = now() - interval '10 s' WHERE id = %s", message_id)
+    await change(
+        platform,
+        "UPDATE messages SET created_at = now() - interval '10 s' WHERE id = %s",
+        message_id,
+    )
     created_at -= timedelta(seconds=10)
     await tell(platform, box, receipt(message_id, "read", at=created_at + timedelta(seconds=8)))
     (later,) = await bins()
     # The delivery itself was earlier: the message moves to another bin, and is in one only.
-    await tell(platform, box, receipt(message_id, "delivered", at=created_at + timedelta(seconds=1)))
-    assert [(int(value) < int(later), count) for value, count in (await bins()).items()] == [(True, 1)]
-    await tell(platform, box, receipt(message_id, "delivered", at=created_at + timedelta(seconds=1)))
+    await tell(
+        platform, box, receipt(message_id, "delivered", at=created_at + timedelta(seconds=1))
+    )
+    assert [(int(value) < int(later), count) for value, count in (await bins()).items()] == [
+        (True, 1)
+    ]
+    await tell(
+        platform, box, receipt(message_id, "delivered", at=created_at + timedelta(seconds=1))
+    )
     assert sum((await bins()).values()) == 1
 
 
@@ -421,7 +464,10 @@ async def test_every_history_ends_in_its_highest_status(
                 await tell(platform, box, receipt(message_id, step, by_our_id=by_our_id))  # type: ignore[arg-type]
 
     await asyncio.gather(
-        *(live(one, steps, by_our_id=ours) for one, (steps, ours) in zip(message_ids, plans, strict=True))
+        *(
+            live(one, steps, by_our_id=ours)
+            for one, (steps, ours) in zip(message_ids, plans, strict=True)
+        )
     )
     await catch_up(platform)
     for message_id, (steps, by_our_id) in zip(message_ids, plans, strict=True):
@@ -449,7 +495,9 @@ async def test_a_time_that_no_clock_shows_is_the_time_of_arrival(
 ) -> None:
     """As an adapter of a third party may report it."""
     message_id = await _sent(platform, world, box, recorder)
-    await tell(platform, box, Receipt("delivered", provider_message_id=provider_id(message_id), at=at))
+    await tell(
+        platform, box, Receipt("delivered", provider_message_id=provider_id(message_id), at=at)
+    )
     message = await world.message(message_id)
     assert message.status == "delivered"
     assert message.delivered_at is not None
@@ -463,7 +511,9 @@ async def test_a_callback_that_cannot_be_stored_keeps_no_other_from_its_answer(
     good = incoming(box, receipt(message_id, "delivered"))
     # An adapter's mistake: a code that is no text.
     bad = incoming(box, receipt(message_id, "read", code=5))
-    answers = await asyncio.gather(*map(platform.receipts.store, [bad, good]), return_exceptions=True)
+    answers = await asyncio.gather(
+        *map(platform.receipts.store, [bad, good]), return_exceptions=True
+    )
     assert isinstance(answers[0], TypeError)
     assert isinstance(answers[1], list)
     assert len(answers[1]) == 1
@@ -478,7 +528,9 @@ async def test_a_receipt_that_cannot_be_applied_keeps_no_other_waiting(
         await platform.receipts.store(incoming(box, receipt(message_id, "delivered")))
     async with platform.database.raw.connection() as connection:
         await connection.execute("UPDATE pending_receipts SET due_at = now() - interval '1 minute'")
-        await connection.execute("UPDATE messages SET status = 'lost in thought' WHERE id = %s", (bad,))
+        await connection.execute(
+            "UPDATE messages SET status = 'lost in thought' WHERE id = %s", (bad,)
+        )
     await platform.receipt_applier.apply_due()
     assert (await world.message(good)).status == "delivered"
     async with platform.database.raw.connection() as connection:

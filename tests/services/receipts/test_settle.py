@@ -25,7 +25,11 @@ standings = st.sampled_from(list(Status)).map(Standing)
 def orders(draw: st.DrawFn) -> tuple[list[Report], list[list[Report]]]:
     """Receipts in their own order, and the same ones shuffled, repeated, and split into batches."""
     told = draw(st.lists(reports, max_size=6))
-    again = draw(st.permutations(told + draw(st.lists(st.sampled_from(told), max_size=4) if told else st.just([]))))
+    again = draw(
+        st.permutations(
+            told + draw(st.lists(st.sampled_from(told), max_size=4) if told else st.just([]))
+        )
+    )
     batches: list[list[Report]] = [[]]
     for report in again:
         if draw(st.booleans()):
@@ -35,7 +39,9 @@ def orders(draw: st.DrawFn) -> tuple[list[Report], list[list[Report]]]:
 
 
 @given(standings, orders())
-def test_any_order_ends_in_the_highest_rank(before: Standing, told: tuple[list[Report], list[list[Report]]]) -> None:
+def test_any_order_ends_in_the_highest_rank(
+    before: Standing, told: tuple[list[Report], list[list[Report]]]
+) -> None:
     in_order, batches = told
     at_once, _ = settle(before, in_order)
     standing = before
@@ -74,6 +80,9 @@ def test_a_batch_tells_each_status_it_went_through() -> None:
 
 
 def test_the_earliest_instant_counts() -> None:
-    late, early = Report(Status.DELIVERED, START + timedelta(seconds=9)), Report(Status.DELIVERED, START)
+    late, early = (
+        Report(Status.DELIVERED, START + timedelta(seconds=9)),
+        Report(Status.DELIVERED, START),
+    )
     after, _ = settle(Standing(Status.SENT), [late])
     assert settle(after, [early])[0].delivered_at == START

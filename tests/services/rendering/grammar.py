@@ -72,7 +72,9 @@ class Grammar:
     def template(self) -> str:
         body = "".join(self._node(0) for _ in range(self.random.randint(1, 6)))
         if self.heavy and self.random.random() < 0.7:
-            return f"{{% for i in (1..{self.random.choice((20, 300, 2000))}) %}}{body}{{% endfor %}}"
+            return (
+                f"{{% for i in (1..{self.random.choice((20, 300, 2000))}) %}}{body}{{% endfor %}}"
+            )
         return body
 
     def _pick(self, *choices: Callable[[], str]) -> str:
@@ -82,11 +84,21 @@ class Grammar:
         return self._pick(
             lambda: self.random.choice(self.names),
             lambda: self.random.choice(self.names),
-            lambda: self.random.choice(("z", "i", "x", "forloop", "forloop.index", "now.x", "missing")),
-            lambda: self.random.choice(("user.name", "user.address.city", "items[0]", "rows[1].n", "items.first")),
-            lambda: self.random.choice(("rows.last", "name.size", "nested[0][1]", "user['k1']", "items[number]")),
-            lambda: self.random.choice(("'n'", "'a'", '"q"', "''", "' '", "','", "'<b>'", "'%Y-%m-%d'", "'aab'")),
-            lambda: self.random.choice(("1", "0", "-1", "2.5", "7", "true", "false", "nil", "empty", "blank")),
+            lambda: self.random.choice(
+                ("z", "i", "x", "forloop", "forloop.index", "now.x", "missing")
+            ),
+            lambda: self.random.choice(
+                ("user.name", "user.address.city", "items[0]", "rows[1].n", "items.first")
+            ),
+            lambda: self.random.choice(
+                ("rows.last", "name.size", "nested[0][1]", "user['k1']", "items[number]")
+            ),
+            lambda: self.random.choice(
+                ("'n'", "'a'", '"q"', "''", "' '", "','", "'<b>'", "'%Y-%m-%d'", "'aab'")
+            ),
+            lambda: self.random.choice(
+                ("1", "0", "-1", "2.5", "7", "true", "false", "nil", "empty", "blank")
+            ),
             lambda: self.random.choice(("(1..3)", "(0..number)", "(1..2000)", "(5..1)")),
         )
 
@@ -127,7 +139,9 @@ class Grammar:
             lambda: self._tag(f"echo {self._expression()}"),
             lambda: self._tag(f"cycle {self._value()}, {self._value()}"),
             lambda: self._tag(f"cycle {self._value()}: {self._value()}, {self._value()}"),
-            lambda: self._tag(f"{self.random.choice(('increment', 'decrement'))} {self.random.choice('xyw')}"),
+            lambda: self._tag(
+                f"{self.random.choice(('increment', 'decrement'))} {self.random.choice('xyw')}"
+            ),
             lambda: self._tag(self.random.choice(("break", "continue", "# a comment"))),
             lambda: "{% comment %} {{ x }} {% if %} {% endcomment %}",
             lambda: "{% raw %} {{ x }} {% endraw -%}",
@@ -138,11 +152,19 @@ class Grammar:
         return self._pick(
             *simple,
             lambda: self._if(depth),
-            lambda: self._tag(f"unless {self._condition()}") + self._block(depth) + self._tag("endunless"),
+            lambda: (
+                self._tag(f"unless {self._condition()}")
+                + self._block(depth)
+                + self._tag("endunless")
+            ),
             lambda: self._case(depth),
             lambda: self._for(depth),
             lambda: self._for(depth),
-            lambda: self._tag(f"capture {self.random.choice('xyz')}") + self._block(depth) + self._tag("endcapture"),
+            lambda: (
+                self._tag(f"capture {self.random.choice('xyz')}")
+                + self._block(depth)
+                + self._tag("endcapture")
+            ),
             lambda: self._tag("ifchanged") + self._block(depth) + self._tag("endifchanged"),
             lambda: self._table(depth),
         )
@@ -163,11 +185,22 @@ class Grammar:
 
     def _arguments(self) -> str:
         return self.random.choice(
-            ("", "", " reversed", " limit: 2", " offset: 1", " limit: 2 offset: 1", " offset: continue", " limit: x")
+            (
+                "",
+                "",
+                " reversed",
+                " limit: 2",
+                " offset: 1",
+                " limit: 2 offset: 1",
+                " offset: continue",
+                " limit: x",
+            )
         )
 
     def _for(self, depth: int) -> str:
-        text = self._tag(f"for {self.random.choice('xi')} in {self._value()}{self._arguments()}") + self._block(depth)
+        text = self._tag(
+            f"for {self.random.choice('xi')} in {self._value()}{self._arguments()}"
+        ) + self._block(depth)
         if self.random.random() < 0.2:
             text += self._tag("else") + self._block(depth)
         return text + self._tag("endfor")

@@ -52,7 +52,9 @@ def _read(text: str, *, html: bool) -> tuple[CompiledTemplate | None, TemplateSy
 
 
 @pytest.mark.parametrize(
-    "bomb", [bomb for bomb in BOMBS if "doubling" in bomb.name or "value" in bomb.name], ids=lambda bomb: bomb.name
+    "bomb",
+    [bomb for bomb in BOMBS if "doubling" in bomb.name or "value" in bomb.name],
+    ids=lambda bomb: bomb.name,
 )
 def test_a_bomb_takes_no_more_memory_than_fuel_pays_for(bomb: Bomb) -> None:
     template = CompiledTemplate(bomb.template, html=True)

@@ -48,10 +48,16 @@ def test_using_what_is_not_declared_names_variable_and_field() -> None:
     [
         (TemplateContent("a\n{{ x"), "content", 2),
         (TemplateContent("a", subject="{% if %}"), "subject", 1),
-        (TemplateContent("a", variants={"sms": {"content": "\n\n{{ x | nope }}"}}), "variants.sms.content", 3),
+        (
+            TemplateContent("a", variants={"sms": {"content": "\n\n{{ x | nope }}"}}),
+            "variants.sms.content",
+            3,
+        ),
     ],
 )
-def test_a_liquid_error_names_field_and_line(content: TemplateContent, field: str, line: int) -> None:
+def test_a_liquid_error_names_field_and_line(
+    content: TemplateContent, field: str, line: int
+) -> None:
     error = refusal(content)
     assert [e.field for e in error.errors] == [field]
     assert f"line {line}" in error.message
@@ -76,7 +82,9 @@ def test_a_declared_name_must_be_a_name_and_unique(declared: list[str]) -> None:
 
 
 def test_a_parameter_of_a_provider_template_is_a_variable_name() -> None:
-    variants: dict[str, Any] = {"whatsapp": {"name": "n", "language": "en", "parameters": ["{{ a }}"]}}
+    variants: dict[str, Any] = {
+        "whatsapp": {"name": "n", "language": "en", "parameters": ["{{ a }}"]}
+    }
     assert [e.field for e in refusal(TemplateContent("x", variants=variants)).errors] == [
         "variants.whatsapp.parameters"
     ]

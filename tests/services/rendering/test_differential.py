@@ -8,10 +8,16 @@ from typing import Any
 import pytest
 from liquid import Environment, FalsyStrictUndefined
 
-from backend.services.rendering.liquid import CompiledTemplate, TemplateRenderError, TemplateSyntaxError
+from backend.services.rendering.liquid import (
+    CompiledTemplate,
+    TemplateRenderError,
+    TemplateSyntaxError,
+)
 from tests.services.rendering.grammar import ORDINARY, Grammar
 
-REFERENCE = {html: Environment(undefined=FalsyStrictUndefined, autoescape=html) for html in (False, True)}
+REFERENCE = {
+    html: Environment(undefined=FalsyStrictUndefined, autoescape=html) for html in (False, True)
+}
 
 GOLDEN: list[tuple[str, str | None]] = [
     ("Hi {{ name }}!", "Hi Ann <b>&\"'</b>!"),
@@ -73,7 +79,9 @@ def _ours(text: str, html: bool) -> tuple[str, Any]:
 
 @pytest.mark.parametrize("html", [False, True], ids=["text", "html"])
 @pytest.mark.parametrize(("text", "shown"), GOLDEN, ids=lambda value: str(value)[:40])
-def test_an_ordinary_template_shows_what_it_always_did(text: str, shown: str | None, html: bool) -> None:
+def test_an_ordinary_template_shows_what_it_always_did(
+    text: str, shown: str | None, html: bool
+) -> None:
     assert _ours(text, html) == _reference(text, html)
     if shown is not None and not html:
         assert _ours(text, html) == ("text", shown)

@@ -21,7 +21,12 @@ from backend.services.rendering.fuel import (
     RenderingLimitExceeded,
     TemplatePaused,
 )
-from backend.services.rendering.limits import FUEL_LIMIT, OutOfFuel, TemplateRenderError, TemplateSyntaxError
+from backend.services.rendering.limits import (
+    FUEL_LIMIT,
+    OutOfFuel,
+    TemplateRenderError,
+    TemplateSyntaxError,
+)
 
 OTP = "Your code is {{code}}. It ends in {{minutes}} minutes."
 OTP_VALUES = {"code": "123456", "minutes": 5}
@@ -61,7 +66,9 @@ def test_many_expensive_renderings_are_stopped_and_the_wait_is_true() -> None:
         _heavy(fuel)
     wait_s = int(caught.value.headers["Retry-After"])
     assert caught.value.status == 429
-    assert isinstance(caught.value, RateLimitExceeded)  # a campaign waits for it, as for every other limit
+    assert isinstance(
+        caught.value, RateLimitExceeded
+    )  # a campaign waits for it, as for every other limit
     assert f"try again in {wait_s} s" in caught.value.message
     clock.now += wait_s
     _heavy(fuel)
@@ -108,7 +115,9 @@ def test_cheap_templates_go_on_while_the_process_spares_nothing() -> None:
     loop = "{% for i in (1..20) %}{{ i }}{% endfor %}"
     assert other.fill(loop + "{# new #}", {}).startswith("123")
     with pytest.raises(RenderingLimitExceeded):
-        other.fill("{% for i in (1..n) %}{% if i == 0 or i == -1 %}{% endif %}{% endfor %}", {"n": CHEAP})
+        other.fill(
+            "{% for i in (1..n) %}{% if i == 0 or i == -1 %}{% endif %}{% endfor %}", {"n": CHEAP}
+        )
 
 
 def test_reading_by_many_projects_is_bounded_and_what_is_read_goes_on() -> None:

@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 
 from backend.services.rendering.limits import FUEL_LIMIT, OUTPUT_LIMIT_BYTES
-from backend.services.rendering.liquid import CompiledTemplate, Meter, TemplateRenderError, TemplateSyntaxError
+from backend.services.rendering.liquid import (
+    CompiledTemplate,
+    Meter,
+    TemplateRenderError,
+    TemplateSyntaxError,
+)
 from tests.services.rendering.grammar import FILTERS, LARGEST, Grammar
 
 # What is promised is 80 ms of a thread's time for 25,000 units; a busy machine gets some more.
@@ -29,7 +34,9 @@ ARGUMENTS: list[list[Any]] = [
 
 
 def _values(random: Random) -> dict[str, Any]:
-    swapped = {random.choice(list(LARGEST)): random.choice(list(LARGEST.values())) for _ in range(3)}
+    swapped = {
+        random.choice(list(LARGEST)): random.choice(list(LARGEST.values())) for _ in range(3)
+    }
     return {**LARGEST, **swapped}
 
 

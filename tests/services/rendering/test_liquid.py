@@ -67,7 +67,10 @@ def test_html_values_are_escaped_and_text_values_are_not() -> None:
     values = {"name": "<script>"}
     assert compile_template("Hi {{name}}", html=True).render(values) == "Hi &lt;script&gt;"
     assert compile_template("Hi {{name}}").render(values) == "Hi <script>"
-    assert compile_template("<b>{{name | upcase}}</b>", html=True).render(values) == "<b>&lt;SCRIPT&gt;</b>"
+    assert (
+        compile_template("<b>{{name | upcase}}</b>", html=True).render(values)
+        == "<b>&lt;SCRIPT&gt;</b>"
+    )
 
 
 def test_variables_are_found_in_order_of_first_appearance_without_local_names() -> None:
@@ -123,13 +126,29 @@ def test_no_template_renders_without_bounds(text: str) -> None:
     ("text", "line", "reason"),
     [
         ("{{ (1..10000000000) | join: ',' }}", 1, "a range's ends may be up to 1000000000"),
-        ("a\n{% for i in (1..1000000) %}x{% endfor %}", 2, "the range (1..1000000) has more than 2000 items"),
+        (
+            "a\n{% for i in (1..1000000) %}x{% endfor %}",
+            2,
+            "the range (1..1000000) has more than 2000 items",
+        ),
         ("\n" + "{{ a }}" * 501, 2, "a text may have 500 outputs and tags"),
         ("{% liquid\n" + "echo a\n" * 501 + "%}", 2, "a text may have 500 outputs and tags"),
-        ("a\n\n{{ a " + "x" * 1_000 + " }}", 3, "'{{' is not closed by '}}' within 1000 characters"),
-        ("{{ a" + ".bcd" * 240 + " }}\n" + ("{{ a" + ".bcd" * 240 + " }}") * 12, 2, "12000 characters together"),
+        (
+            "a\n\n{{ a " + "x" * 1_000 + " }}",
+            3,
+            "'{{' is not closed by '}}' within 1000 characters",
+        ),
+        (
+            "{{ a" + ".bcd" * 240 + " }}\n" + ("{{ a" + ".bcd" * 240 + " }}") * 12,
+            2,
+            "12000 characters together",
+        ),
         ("\n{{ a" + "[0]" * 17 + " }}", 2, "an output or tag may have 16 brackets"),
-        ("\n{% if a " + "or a " * 41 + "%}{% endif %}", 2, "an output or tag may have 40 operators"),
+        (
+            "\n{% if a " + "or a " * 41 + "%}{% endif %}",
+            2,
+            "an output or tag may have 40 operators",
+        ),
         ("\n{{ a" + " " * 101 + "| size }}", 2, "an output or tag may have 100 blanks in a row"),
         ("{% if a %}\n" * 21 + "{% endif %}" * 21, 21, "tags may be nested 20 deep"),
         ("x\n{% raw %}{{ a }}", 2, "'raw' is not closed by 'endraw'"),
@@ -137,7 +156,9 @@ def test_no_template_renders_without_bounds(text: str) -> None:
         ("\n\n{{ a | replace: seq: 'b' }}", 3, "the filter 'replace' has no argument named 'seq'"),
     ],
 )
-def test_what_can_be_known_before_is_refused_with_its_line(text: str, line: int, reason: str) -> None:
+def test_what_can_be_known_before_is_refused_with_its_line(
+    text: str, line: int, reason: str
+) -> None:
     with pytest.raises(TemplateSyntaxError) as caught:
         compile_template(text)
     assert caught.value.line == line
@@ -148,9 +169,17 @@ def test_ordinary_templates_use_little_of_their_fuel() -> None:
     """The buckets of a project and the limit of a rendering are measured by these."""
     rows = [{"name": f"Item {n}", "qty": n, "price": 1.5 * n} for n in range(333)]
     order = "{% for r in rows %}{{ r.name }}: {% if r.qty > 9 %}{{ r.price | round: 1 }}{% endif %}{% endfor %}"
-    html = "<table>" + "<tr><td>{{ user.name | escape }}</td></tr>" + "<p>Lorem ipsum dolor sit amet.</p>" * 600
+    html = (
+        "<table>"
+        + "<tr><td>{{ user.name | escape }}</td></tr>"
+        + "<p>Lorem ipsum dolor sit amet.</p>" * 600
+    )
     for text, values, most in (
-        ("Your code is {{code}}. It ends in {{minutes}} minutes.", {"code": "123456", "minutes": 5}, 10),
+        (
+            "Your code is {{code}}. It ends in {{minutes}} minutes.",
+            {"code": "123456", "minutes": 5},
+            10,
+        ),
         (order, {"rows": rows[:20]}, 500),
         (order, {"rows": rows}, 8_000),
         (html, {"user": {"name": "Ann"}}, 500),
@@ -172,7 +201,9 @@ def test_what_is_undefined_is_an_error_unless_the_template_asks() -> None:
 
 def test_a_template_is_parsed_once() -> None:
     assert compile_template("Hi {{name}} again") is compile_template("Hi {{name}} again")
-    assert compile_template("Hi {{name}} again") is not compile_template("Hi {{name}} again", html=True)
+    assert compile_template("Hi {{name}} again") is not compile_template(
+        "Hi {{name}} again", html=True
+    )
 
 
 def test_rendering_is_cheap_enough_for_the_send_path() -> None:

@@ -11,7 +11,9 @@ from backend.services.rendering.preview import preview
 
 def test_values_not_given_are_shown_as_their_names_and_listed() -> None:
     shown = preview(
-        TemplateContent("Hi {{name}}, {{code}}"), connector_type="telegram", variables={"name": "Ann", "x": 1}
+        TemplateContent("Hi {{name}}, {{code}}"),
+        connector_type="telegram",
+        variables={"name": "Ann", "x": 1},
     )
     assert shown.text == "Hi Ann, {{code}}"
     assert (shown.variables, shown.missing, shown.unknown) == (["name", "code"], ["code"], ["x"])
@@ -47,7 +49,10 @@ def test_the_channel_follows_the_connector_it_is_sent_with() -> None:
     mail = preview(content, connector_type="smtp", variables={"a": "<"})
     assert (mail.channel, mail.subject, mail.html) == ("email", "S <", "<b>&lt;</b>")
     assert preview(content, connector_type="smtp", send_with="twilio").text == "sms"
-    assert preview(content, connector_type="smtp", send_with="sandbox", variables={"a": "1"}).subject == "S 1"
+    assert (
+        preview(content, connector_type="smtp", send_with="sandbox", variables={"a": "1"}).subject
+        == "S 1"
+    )
 
 
 def test_html_placeholders_survive_escaping() -> None:

@@ -85,7 +85,12 @@ def test_lists_and_objects_are_values_too() -> None:
         "{% for i in items %}{{i.n}}x{{i.q}} {% endfor %}{{who.name}} {{ok}} {{n}}",
         variables=("items", "who", "ok", "n"),
     )
-    variables = {"items": [{"n": "tea", "q": 2}, {"n": "pie", "q": None}], "who": {"name": "Ann"}, "ok": True, "n": 1.5}
+    variables = {
+        "items": [{"n": "tea", "q": 2}, {"n": "pie", "q": None}],
+        "who": {"name": "Ann"},
+        "ok": True,
+        "n": 1.5,
+    }
     assert render_template(template, "sandbox", variables).text == "teax2 piex Ann true 1.5"
 
 
@@ -103,7 +108,9 @@ def test_mail_has_subject_html_and_text_and_falls_back_to_the_templates_name() -
     rendered = render_template(full, "smtp", {"name": "<A>"})
     assert (rendered.subject, rendered.html) == ("For <A>", "<p>&lt;A&gt;</p>")
     variant = source(
-        subject="s", html="<i></i>", variants={"email": {"subject": "V {{name}}", "html": "<b>{{name}}</b>"}}
+        subject="s",
+        html="<i></i>",
+        variants={"email": {"subject": "V {{name}}", "html": "<b>{{name}}</b>"}},
     )
     assert render_template(variant, "smtp", {"name": "A"}).subject == "V A"
     assert render_template(variant, "smtp", {"name": "A"}).html == "<b>A</b>"
@@ -123,12 +130,20 @@ def test_a_whatsapp_variant_becomes_a_provider_template_with_rendered_parameters
     template = source(
         "Hello {{name}}: {{code}}",
         variables=("name", "code"),
-        variants={"whatsapp": {"name": "otp_v2", "language": "en_US", "parameters": ["code", "name"]}},
+        variants={
+            "whatsapp": {"name": "otp_v2", "language": "en_US", "parameters": ["code", "name"]}
+        },
     )
     rendered = render_template(template, "whatsapp", {"name": "Ann", "code": 123})
     assert rendered.text == "Hello Ann: 123"
-    assert rendered.provider_template == {"name": "otp_v2", "language": "en_US", "parameters": ["123", "Ann"]}
-    assert render_template(template, "telegram", {"name": "Ann", "code": 1}).provider_template is None
+    assert rendered.provider_template == {
+        "name": "otp_v2",
+        "language": "en_US",
+        "parameters": ["123", "Ann"],
+    }
+    assert (
+        render_template(template, "telegram", {"name": "Ann", "code": 1}).provider_template is None
+    )
 
 
 def test_an_sms_variant_replaces_the_content() -> None:

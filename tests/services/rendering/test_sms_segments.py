@@ -17,7 +17,10 @@ from backend.services.rendering.sms_segments import measure, segment_count
         ("a" * 307, 3),
         ("€" * 80, 1),  # two septets each: 160
         ("€" * 81, 2),
-        ("a" * 152 + "€" + "a" * 152, 3),  # 306 septets, but the € must not be split at 153: 152, 2 + 151, 1
+        (
+            "a" * 152 + "€" + "a" * 152,
+            3,
+        ),  # 306 septets, but the € must not be split at 153: 152, 2 + 151, 1
         ("ф" * 70, 1),
         ("ф" * 71, 2),
         ("ф" * 134, 2),  # 2 * 67
@@ -33,8 +36,15 @@ def test_segments_are_counted_as_the_network_bills_them(text: str, segments: int
 
 @pytest.mark.parametrize(
     ("text", "encoding", "units"),
-    [("Hello [1]", "GSM-7", 11), ("ñandú", "UCS-2", 5), ("naïve", "UCS-2", 5), ("Ünter\n@£", "GSM-7", 8)],
+    [
+        ("Hello [1]", "GSM-7", 11),
+        ("ñandú", "UCS-2", 5),
+        ("naïve", "UCS-2", 5),
+        ("Ünter\n@£", "GSM-7", 8),
+    ],
 )
-def test_one_character_outside_gsm_makes_the_whole_text_ucs2(text: str, encoding: str, units: int) -> None:
+def test_one_character_outside_gsm_makes_the_whole_text_ucs2(
+    text: str, encoding: str, units: int
+) -> None:
     size = measure(text)
     assert (size.encoding, size.units) == (encoding, units)

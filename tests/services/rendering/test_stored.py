@@ -16,7 +16,9 @@ from tests.world import World
 OVER = "a\n{{ (1..1000000) | size }}"
 
 
-async def test_a_stored_template_over_a_limit_is_listed_with_its_line(world: World, platform: Platform) -> None:
+async def test_a_stored_template_over_a_limit_is_listed_with_its_line(
+    world: World, platform: Platform
+) -> None:
     over = await world.template(OVER, variables=[])
     fine = await world.template("Hello {{name}}")
     async with platform.database.session() as session:
@@ -46,18 +48,28 @@ async def test_a_stored_template_over_a_limit_can_be_switched_off_and_put_right(
         assert (changed.variables, changed.version) == (["name"], 2)
 
 
-async def test_an_earlier_version_over_a_limit_does_not_come_back(world: World, platform: Platform) -> None:
+async def test_an_earlier_version_over_a_limit_does_not_come_back(
+    world: World, platform: Platform
+) -> None:
     async with platform.database.transaction() as session:
         made = await templates.create_template(
-            session, project_id=world.project_id, new=templates.NewTemplate("otp", "sandbox", "Code {{code}}")
+            session,
+            project_id=world.project_id,
+            new=templates.NewTemplate("otp", "sandbox", "Code {{code}}"),
         )
         await templates.update_template(
-            session, project_id=world.project_id, template_id=made.id, changes={"content": "Your code {{code}}"}
+            session,
+            project_id=world.project_id,
+            template_id=made.id,
+            changes={"content": "Your code {{code}}"},
         )
     async with platform.database.raw.connection() as connection:
         await connection.execute(
-            "UPDATE template_versions SET content = %s WHERE template_id = %s AND version = 1", (OVER, made.id)
+            "UPDATE template_versions SET content = %s WHERE template_id = %s AND version = 1",
+            (OVER, made.id),
         )
     with pytest.raises(ValidationFailed, match="line 2"):
         async with platform.database.transaction() as session:
-            await templates.roll_back_template(session, project_id=world.project_id, template_id=made.id, version=1)
+            await templates.roll_back_template(
+                session, project_id=world.project_id, template_id=made.id, version=1
+            )

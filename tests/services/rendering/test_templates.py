@@ -20,7 +20,10 @@ async def test_changes_reach_the_send_path_at_once(world: World, platform: Platf
     assert (source.content, source.version, source.variables) == ("Code {{code}}", 1, ("code",))
     async with platform.database.transaction() as session:
         await templates.update_template(
-            session, project_id=world.project_id, template_id=made.id, changes={"content": "Your code: {{code}}"}
+            session,
+            project_id=world.project_id,
+            template_id=made.id,
+            changes={"content": "Your code: {{code}}"},
         )
     changed = await platform.catalog.template(world.project_id, made.id)
     assert (changed.content, changed.version) == ("Your code: {{code}}", 2)

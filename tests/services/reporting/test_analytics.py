@@ -34,7 +34,9 @@ def period(zone: str, from_: str, to: str) -> Period:
     return parse_period(from_, to, zone=ZoneInfo(zone), now=NOW)
 
 
-async def statistics(world: World, wanted: Period, interval: Interval = "day", **scope: Any) -> MessageStatistics:
+async def statistics(
+    world: World, wanted: Period, interval: Interval = "day", **scope: Any
+) -> MessageStatistics:
     async with world.platform.database.session() as session:
         return await message_statistics(
             session, scope=Scope(world.project_id, **scope), period=wanted, interval=interval
@@ -54,7 +56,15 @@ async def _messages_every_17_minutes(world: World, first: datetime, days: int) -
 
 @pytest.mark.parametrize("is_folded", [False, True])
 @pytest.mark.parametrize(
-    "zone", ["UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "America/Havana", "Australia/Lord_Howe"]
+    "zone",
+    [
+        "UTC",
+        "Europe/Berlin",
+        "Asia/Kolkata",
+        "Asia/Kathmandu",
+        "America/Havana",
+        "Australia/Lord_Howe",
+    ],
 )
 async def test_days_and_hours_are_those_of_the_zone(
     world: World, platform: Platform, zone: str, is_folded: bool
@@ -65,7 +75,11 @@ async def test_days_and_hours_are_those_of_the_zone(
         await RollupFolder(platform.database.raw).fold()
     numbers = await statistics(world, period(zone, "2024-03-30", "2024-04-07"), "hour")
     async with platform.database.session() as session:
-        made = (await session.exec(select(col(Message.created_at)).where(Message.project_id == world.project_id))).all()
+        made = (
+            await session.exec(
+                select(col(Message.created_at)).where(Message.project_id == world.project_id)
+            )
+        ).all()
     days: Counter[date] = Counter()
     hours: Counter[str] = Counter()
     for at in made:
@@ -73,7 +87,8 @@ async def test_days_and_hours_are_those_of_the_zone(
         days[local.date()] += 1
         hours[local.strftime("%Y-%m-%d %H %z")] += 1
     assert {day: tally.accepted for day, tally in numbers.by_day} == {
-        date(2024, 3, 30) + timedelta(days=n): days[date(2024, 3, 30) + timedelta(days=n)] for n in range(9)
+        date(2024, 3, 30) + timedelta(days=n): days[date(2024, 3, 30) + timedelta(days=n)]
+        for n in range(9)
     }
     for hour, tally in numbers.by_hour:
         assert tally.accepted == hours[hour.strftime("%Y-%m-%d %H %z")], hour
@@ -112,7 +127,10 @@ async def test_times_and_reasons_are_reported(world: World) -> None:
         )
         for n in range(1, 101)
     ]
-    failed = [row(world, at=NOW, status="failed", error_code=code) for code in ("400", "400", "21211", None)]
+    failed = [
+        row(world, at=NOW, status="failed", error_code=code)
+        for code in ("400", "400", "21211", None)
+    ]
     await save(world, *sent, *failed, row(world, at=NOW, status="queued", error_code="TRY_LATER"))
     totals = (await statistics(world, period("UTC", "2024-04-20", "2024-04-20"))).totals
     assert totals.to_provider.p50_ms == pytest.approx(5_000, rel=0.05)
@@ -157,10 +175,22 @@ async def test_connectors_are_there_without_messages_and_after_they_are_gone(wor
     async with world.platform.database.session() as session:
         scope, day = Scope(world.project_id), period("UTC", "2024-04-20", "2024-04-20")
         first, second, third = await connector_statistics(session, scope=scope, period=day)
-        only = await connector_statistics(session, scope=Scope(world.project_id, connector=idle.id), period=day)
+        only = await connector_statistics(
+            session, scope=Scope(world.project_id, connector=idle.id), period=day
+        )
         used = await usage(session, scope=scope, period=day, user_id=world.user_id)
-    assert (first.id, first.name, first.tally.sent, first.tally.failures) == (busy.id, "sandbox", 2, {"400": 1})
-    assert (second.id, second.type, second.name, second.is_active) == (gone, "telegram", None, False)
+    assert (first.id, first.name, first.tally.sent, first.tally.failures) == (
+        busy.id,
+        "sandbox",
+        2,
+        {"400": 1},
+    )
+    assert (second.id, second.type, second.name, second.is_active) == (
+        gone,
+        "telegram",
+        None,
+        False,
+    )
     assert (third.id, third.tally.accepted) == (idle.id, 0)
     assert [one.id for one in only] == [idle.id]
     assert (used.totals.accepted, used.total_projects, used.total_connectors) == (3, 1, 2)

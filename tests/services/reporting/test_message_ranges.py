@@ -47,7 +47,9 @@ def made(world: World, dice: random.Random) -> Message:
     """Some messages stand at the edges of quarter hours, and ids are made a little before their rows."""
     at = NOW - timedelta(seconds=dice.uniform(0, 48 * 3600))
     if dice.random() < 0.3:
-        at = at.replace(minute=at.minute // 15 * 15, second=0, microsecond=0) + timedelta(seconds=dice.uniform(-2, 2))
+        at = at.replace(minute=at.minute // 15 * 15, second=0, microsecond=0) + timedelta(
+            seconds=dice.uniform(-2, 2)
+        )
     connector_id, connector_type = dice.choice(CONNECTORS)
     id_at = at - timedelta(milliseconds=dice.uniform(0, 3000))
     return row(
@@ -94,7 +96,9 @@ async def test_every_filter_finds_the_same_rows_and_total_as_looking_everywhere(
             seen: list[UUID] = []
             page = PageRequest(limit=7)
             while True:
-                got = await list_messages(session, project_id=world.project_id, filters=filters, page=page)
+                got = await list_messages(
+                    session, project_id=world.project_id, filters=filters, page=page
+                )
                 assert (got.total, got.is_total_estimate) == (len(wanted), False), fields
                 seen += [item.id for item in got.items]
                 if got.next_cursor is None:
@@ -103,7 +107,9 @@ async def test_every_filter_finds_the_same_rows_and_total_as_looking_everywhere(
             assert seen == wanted, fields
             for offset in (5, 33):
                 page = PageRequest(limit=9, offset=offset)
-                got = await list_messages(session, project_id=world.project_id, filters=filters, page=page)
+                got = await list_messages(
+                    session, project_id=world.project_id, filters=filters, page=page
+                )
                 assert [item.id for item in got.items] == wanted[offset : offset + 9], fields
 
 
@@ -114,15 +120,21 @@ async def test_what_changed_since_the_fold_is_found_where_it_is_now(
     oldest = history[-1]
     async with platform.database.transaction() as session:
         connection = await session.connection()
-        await connection.execute(text("UPDATE messages SET status = 'expired' WHERE id = :id"), {"id": oldest.id})
         await connection.execute(
-            text("UPDATE messages SET status = 'delivered' WHERE project_id = :p AND status = 'failed'"),
+            text("UPDATE messages SET status = 'expired' WHERE id = :id"), {"id": oldest.id}
+        )
+        await connection.execute(
+            text(
+                "UPDATE messages SET status = 'delivered' WHERE project_id = :p AND status = 'failed'"
+            ),
             {"p": world.project_id},
         )
     async with platform.database.session() as session:
         for status, wanted in (("expired", [oldest.id]), ("failed", [])):
             filters = MessageFilter(status=status)
-            page = await list_messages(session, project_id=world.project_id, filters=filters, page=PageRequest(limit=3))
+            page = await list_messages(
+                session, project_id=world.project_id, filters=filters, page=PageRequest(limit=3)
+            )
             assert ([item.id for item in page.items], page.total) == (wanted, len(wanted))
 
 
@@ -140,8 +152,12 @@ async def test_more_places_than_are_worth_it_are_not_named(
         assert ranges.is_cut
 
 
-async def test_a_status_that_never_was_is_not_searched_for(world: World, history: list[Message]) -> None:
+async def test_a_status_that_never_was_is_not_searched_for(
+    world: World, history: list[Message]
+) -> None:
     async with world.platform.database.session() as session:
-        ranges = await find_ranges(session, world.project_id, MessageFilter(status="blocked"), wanted=51)
+        ranges = await find_ranges(
+            session, world.project_id, MessageFilter(status="blocked"), wanted=51
+        )
     assert ranges is not None
     assert (ranges.bounds, ranges.is_cut) == ([], False)

@@ -59,7 +59,9 @@ async def save(world: World, *rows: Any) -> None:
         session.add_all(rows)
 
 
-async def listed(world: World, page: PageRequest | None = None, **conditions: Any) -> Page[MessageSummary]:
+async def listed(
+    world: World, page: PageRequest | None = None, **conditions: Any
+) -> Page[MessageSummary]:
     async with world.platform.database.session() as session:
         return await list_messages(
             session,
@@ -84,7 +86,9 @@ def queued(message: Message, state: int) -> SendQueueRow:
     )
 
 
-async def test_the_newest_comes_first_and_other_projects_stay_out(world: World, platform: Platform) -> None:
+async def test_the_newest_comes_first_and_other_projects_stay_out(
+    world: World, platform: Platform
+) -> None:
     other = await World.make(platform)
     rows = [row(world, at=NOW - timedelta(minutes=n)) for n in range(3)]
     await save(world, *rows, row(other))
@@ -120,7 +124,12 @@ async def test_in_flight_messages_show_as_sending_and_are_found_as_such(world: W
     later = row(world, status="scheduled", send_at=NOW + timedelta(days=1))
     late = row(world, status="scheduled", send_at=NOW)
     done = row(world, status="sent")
-    states = [queued(due, DUE), queued(claimed, CLAIMED), queued(flying, IN_FLIGHT), queued(later, DUE)]
+    states = [
+        queued(due, DUE),
+        queued(claimed, CLAIMED),
+        queued(flying, IN_FLIGHT),
+        queued(later, DUE),
+    ]
     await save(world, due, claimed, flying, later, late, done, *states, queued(late, IN_FLIGHT))
     shown = {item.id: item.status for item in (await listed(world)).items}
     assert shown == {
@@ -164,7 +173,9 @@ async def test_every_filter_finds_its_own(world: World) -> None:
         assert await ids_of(world, **conditions) == {wanted.id}, conditions
 
 
-@pytest.mark.parametrize("written", ["+14155550100", "14155550100", " +1 (415) 555-0100 ", "1415.555.0100"])
+@pytest.mark.parametrize(
+    "written", ["+14155550100", "14155550100", " +1 (415) 555-0100 ", "1415.555.0100"]
+)
 async def test_a_phone_number_is_found_however_it_is_written(world: World, written: str) -> None:
     message = row(world)
     await save(world, message, row(world, recipient="+14155550101"))
@@ -175,12 +186,15 @@ async def test_dates_include_their_whole_day_and_instants_their_millisecond(worl
     day = NOW.replace(hour=0, minute=0, second=0) - timedelta(days=2)
     last_moment = day + timedelta(days=1) - timedelta(microseconds=1)
     before, first, last, after = (
-        row(world, at=at) for at in (day - timedelta(microseconds=1), day, last_moment, day + timedelta(days=1))
+        row(world, at=at)
+        for at in (day - timedelta(microseconds=1), day, last_moment, day + timedelta(days=1))
     )
     await save(world, before, first, last, after)
     date = f"{day:%Y-%m-%d}"
     found = await ids_of(
-        world, from_=parse_instant(date, field="from"), to=parse_instant(date, field="to", end_of_day=True)
+        world,
+        from_=parse_instant(date, field="from"),
+        to=parse_instant(date, field="to", end_of_day=True),
     )
     assert found == {first.id, last.id}
     assert await ids_of(world, from_=day, to=day) == {first.id}
@@ -201,14 +215,19 @@ async def test_an_id_made_a_little_before_its_row_does_not_lose_the_row(world: W
         ("2024-01-31T10:00:00Z", "2024-01-31T10:00:00+00:00"),
         ("2024-01-31T10:00:00", "2024-01-31T10:00:00+00:00"),
         ("2024-01-31T10:00:00.5+02:00", "2024-01-31T08:00:00.500000+00:00"),
-        ("2024-01-31T10:00:00 02:00", "2024-01-31T08:00:00+00:00"),  # a "+" that a URL turned into a space
+        (
+            "2024-01-31T10:00:00 02:00",
+            "2024-01-31T08:00:00+00:00",
+        ),  # a "+" that a URL turned into a space
     ],
 )
 def test_instants_are_read_as_people_write_them(text: str, expected: str) -> None:
     assert parse_instant(text, field="from").isoformat() == expected
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2024-13-01", "31.01.2024", "", "9999-12-31T23:59:59-14:00"])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "2024-13-01", "31.01.2024", "", "9999-12-31T23:59:59-14:00"]
+)
 def test_what_is_no_instant_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValidationFailed) as caught:
         parse_instant(text, field="to")
@@ -216,7 +235,8 @@ def test_what_is_no_instant_is_refused_by_name(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "instant", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)]
+    "instant",
+    [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)],
 )
 async def test_the_ends_of_time_are_ordinary_bounds(world: World, instant: datetime) -> None:
     await save(world, row(world))
@@ -226,9 +246,12 @@ async def test_the_ends_of_time_are_ordinary_bounds(world: World, instant: datet
 
 
 @pytest.mark.parametrize(
-    ("conditions", "field"), [({"status": "lost"}, "status"), ({"from_": NOW, "to": NOW - timedelta(days=1)}, "from")]
+    ("conditions", "field"),
+    [({"status": "lost"}, "status"), ({"from_": NOW, "to": NOW - timedelta(days=1)}, "from")],
 )
-async def test_a_filter_that_cannot_be_is_refused(world: World, conditions: dict[str, Any], field: str) -> None:
+async def test_a_filter_that_cannot_be_is_refused(
+    world: World, conditions: dict[str, Any], field: str
+) -> None:
     with pytest.raises(ValidationFailed) as caught:
         await listed(world, **conditions)
     assert caught.value.errors[0].field == field
@@ -270,7 +293,9 @@ async def test_a_total_past_ten_thousand_is_an_estimate(world: World) -> None:
             """),
             {"id": first.id},
         )
-    page = await listed(world, PageRequest(limit=2), recipient="it's:5%", status="delivered", connector="sandbox")
+    page = await listed(
+        world, PageRequest(limit=2), recipient="it's:5%", status="delivered", connector="sandbox"
+    )
     assert page.is_total_estimate
     assert page.total >= 10_001  # never less than what was counted
     assert not (await listed(world, id=first.id)).is_total_estimate
@@ -282,13 +307,21 @@ async def test_dates_keep_other_partitions_untouched(world: World) -> None:
     query = select(col(Message.id)).where(*conditions)
     async with world.platform.database.session() as session:
         connection = await session.connection()
-        compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
-        plan = (await connection.exec_driver_sql(f"EXPLAIN {compiled}", compiled.params)).scalars().all()
+        compiled = query.compile(
+            dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
+        )
+        plan = (
+            (await connection.exec_driver_sql(f"EXPLAIN {compiled}", compiled.params))
+            .scalars()
+            .all()
+        )
         tables = (await connection.execute(text("SELECT count(*) FROM pg_inherits"))).scalar_one()
     touched = [line for line in plan if "Scan" in line and "messages" in line]
     assert touched
     assert tables > len(touched)
-    assert all(f"p{NOW:%Y%m}" in line or "default" in line for line in touched if "messages_" in line)
+    assert all(
+        f"p{NOW:%Y%m}" in line or "default" in line for line in touched if "messages_" in line
+    )
 
 
 async def test_the_detail_has_attempts_and_a_timeline_in_order(world: World) -> None:
@@ -330,8 +363,16 @@ async def test_the_detail_has_attempts_and_a_timeline_in_order(world: World) -> 
     async with world.platform.database.session() as session:
         detail = await message_detail(session, project_id=world.project_id, message_id=message.id)
     assert detail.summary.id == message.id
-    assert (detail.html, detail.provider_template, detail.template_version) == ("<p>", {"name": "t"}, 3)
-    assert (detail.connector_name, detail.template_name, detail.key_name) == ("sandbox", "Welcome", None)
+    assert (detail.html, detail.provider_template, detail.template_version) == (
+        "<p>",
+        {"name": "t"},
+        3,
+    )
+    assert (detail.connector_name, detail.template_name, detail.key_name) == (
+        "sandbox",
+        "Welcome",
+        None,
+    )
     assert [attempt.number for attempt in detail.attempts] == [1, 2]
     assert [entry.status for entry in detail.timeline] == ["queued", "sent", "delivered"]
     assert detail.timeline[1].attempt_id == attempts[1].id
@@ -360,7 +401,9 @@ async def test_what_waits_comes_in_pages_too(world: World, status: str) -> None:
     rows = [row(world, at=NOW - timedelta(minutes=n), status="queued") for n in range(5)]
     ended = [row(world, at=NOW - timedelta(minutes=n), status="sent") for n in range(5)]
     # A sent one may be watched for its receipt: it has a queue row, and does not wait.
-    await save(world, *rows, *ended, *(queued(message, DUE) for message in rows), queued(ended[0], 3))
+    await save(
+        world, *rows, *ended, *(queued(message, DUE) for message in rows), queued(ended[0], 3)
+    )
     seen = []
     page = await listed(world, PageRequest(limit=2), status=status)
     while page.next_cursor is not None:

@@ -21,11 +21,25 @@ async def seen(world: World, **options: Any) -> Overview:
         return await overview(session, project_id=world.project_id, **{"now": NOON, **options})
 
 
-async def test_messages_are_counted_by_what_became_of_them(world: World, platform: Platform) -> None:
+async def test_messages_are_counted_by_what_became_of_them(
+    world: World, platform: Platform
+) -> None:
     at = NOON - timedelta(hours=1)
-    statuses = ["queued", "sent", "delivered", "read", "failed", "undelivered", "expired", "canceled", "uncertain"]
+    statuses = [
+        "queued",
+        "sent",
+        "delivered",
+        "read",
+        "failed",
+        "undelivered",
+        "expired",
+        "canceled",
+        "uncertain",
+    ]
     await save(
-        world, *(row(world, at=at, status=status) for status in statuses), row(await World.make(platform), at=at)
+        world,
+        *(row(world, at=at, status=status) for status in statuses),
+        row(await World.make(platform), at=at),
     )
     numbers = await seen(world)
     assert numbers.accepted == 9
@@ -37,7 +51,12 @@ async def test_messages_are_counted_by_what_became_of_them(world: World, platfor
 
 async def test_an_empty_project_has_zeros_and_all_its_hours(world: World) -> None:
     numbers = await seen(world)
-    assert (numbers.accepted, numbers.failed, numbers.p95_ms, list(numbers.failures)) == (0, 0, None, [])
+    assert (numbers.accepted, numbers.failed, numbers.p95_ms, list(numbers.failures)) == (
+        0,
+        0,
+        None,
+        [],
+    )
     assert [bucket.total for bucket in numbers.buckets] == [0] * 24
 
 
@@ -46,7 +65,9 @@ async def test_hours_end_with_the_current_one(world: World) -> None:
         world,
         row(world, at=NOON),
         row(world, at=NOON - timedelta(minutes=31)),  # 11:59
-        row(world, at=NOON - timedelta(hours=23, minutes=30)),  # 13:00 of the day before: the first hour
+        row(
+            world, at=NOON - timedelta(hours=23, minutes=30)
+        ),  # 13:00 of the day before: the first hour
         row(world, at=NOON - timedelta(hours=23, minutes=31)),  # 12:59: before it
     )
     numbers = await seen(world)
@@ -73,7 +94,9 @@ async def test_hours_follow_a_half_hour_zone(world: World) -> None:
 
 async def test_live_and_test_do_not_mix(world: World) -> None:
     at = NOON - timedelta(hours=1)
-    await save(world, row(world, at=at), row(world, at=at, mode="test"), row(world, at=at, mode="test"))
+    await save(
+        world, row(world, at=at), row(world, at=at, mode="test"), row(world, at=at, mode="test")
+    )
     assert (await seen(world)).accepted == 1
     assert (await seen(world, mode="test")).accepted == 2
 
@@ -96,7 +119,10 @@ async def test_the_95th_percentile_counts_from_when_a_message_was_due(world: Wor
 
 
 async def test_each_connector_has_its_numbers_and_its_health(world: World) -> None:
-    busy, idle = await world.connector(), await world.connector("telegram", {"botToken": "123456:" + "A" * 35})
+    busy, idle = (
+        await world.connector(),
+        await world.connector("telegram", {"botToken": "123456:" + "A" * 35}),
+    )
     at = NOON - timedelta(hours=2)
     await save(
         world,
@@ -106,15 +132,31 @@ async def test_each_connector_has_its_numbers_and_its_health(world: World) -> No
         row(world, at=at, connector_id=busy.id, status="queued"),
     )
     first, second = (await seen(world)).connectors
-    assert (first.id, first.accepted, first.handed_over, first.delivered, first.failed) == (busy.id, 4, 2, 1, 1)
+    assert (first.id, first.accepted, first.handed_over, first.delivered, first.failed) == (
+        busy.id,
+        4,
+        2,
+        1,
+        1,
+    )
     assert first.error_rate == pytest.approx(1 / 3)
     assert first.last_sent_at == at + timedelta(seconds=1)
-    assert (second.id, second.accepted, second.error_rate, second.last_sent_at) == (idle.id, 0, None, None)
+    assert (second.id, second.accepted, second.error_rate, second.last_sent_at) == (
+        idle.id,
+        0,
+        None,
+        None,
+    )
 
 
 async def test_the_latest_failures_come_with_their_reason(world: World) -> None:
     for n in range(7):
         at = NOON - timedelta(minutes=n)
-        await save(world, row(world, at=at, status="failed", error_code=str(n), error_reason=f"r{n}", failed_at=at))
+        await save(
+            world,
+            row(
+                world, at=at, status="failed", error_code=str(n), error_reason=f"r{n}", failed_at=at
+            ),
+        )
     failures = (await seen(world)).failures
     assert [(f.code, f.reason) for f in failures] == [(str(n), f"r{n}") for n in range(5)]

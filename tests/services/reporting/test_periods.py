@@ -10,7 +10,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from backend.errors import ValidationFailed
-from backend.services.reporting.periods import Period, Span, check_length, midnight, parse_period, parse_zone
+from backend.services.reporting.periods import (
+    Period,
+    Span,
+    check_length,
+    midnight,
+    parse_period,
+    parse_zone,
+)
 
 NOW = datetime(2024, 2, 10, 12, 7, tzinfo=UTC)
 
@@ -59,11 +66,15 @@ def test_a_day_is_as_long_as_its_clock_says(zone: str, day: str, length_h: float
     ],
 )
 def test_a_day_begins_at_its_own_midnight(zone: str, begins: str) -> None:
-    assert midnight(date(2024, 1, 31), ZoneInfo(zone)) == datetime.fromisoformat(begins).replace(tzinfo=UTC)
+    assert midnight(date(2024, 1, 31), ZoneInfo(zone)) == datetime.fromisoformat(begins).replace(
+        tzinfo=UTC
+    )
 
 
 def test_a_day_that_a_country_skipped_is_not_there() -> None:
-    days = [day.isoformat() for day, _ in _period("Pacific/Apia", "2011-12-28", "2012-01-01").days()]
+    days = [
+        day.isoformat() for day, _ in _period("Pacific/Apia", "2011-12-28", "2012-01-01").days()
+    ]
     assert days == ["2011-12-28", "2011-12-29", "2011-12-31", "2012-01-01"]
 
 
@@ -77,7 +88,9 @@ def test_pieces_make_up_their_span_exactly() -> None:
         assert (pieces[0][1], pieces[-1][2]) == (span.start, span.end)
         assert all(before[2] == after[1] for before, after in pairwise(pieces))
         for grain, begins, ends in pieces:
-            assert (begins - datetime(2000, 1, 1, tzinfo=UTC)) % timedelta(minutes=grain) == timedelta()
+            assert (begins - datetime(2000, 1, 1, tzinfo=UTC)) % timedelta(
+                minutes=grain
+            ) == timedelta()
             assert (ends - begins) % timedelta(minutes=grain) == timedelta()
 
 
@@ -90,12 +103,18 @@ def test_without_dates_it_is_the_last_thirty_days_with_today() -> None:
 
 def test_date_times_are_rounded_outwards_to_the_quarter_hour() -> None:
     span = _period("UTC", "2024-01-01T10:01:00Z", "2024-01-01T12:16:00+01:00").span
-    assert span == Span(datetime(2024, 1, 1, 10, tzinfo=UTC), datetime(2024, 1, 1, 11, 30, tzinfo=UTC))
+    assert span == Span(
+        datetime(2024, 1, 1, 10, tzinfo=UTC), datetime(2024, 1, 1, 11, 30, tzinfo=UTC)
+    )
     exact = _period("UTC", "2024-01-01T10:15:00Z", "2024-01-01T10:30:00Z").span
-    assert exact == Span(datetime(2024, 1, 1, 10, 15, tzinfo=UTC), datetime(2024, 1, 1, 10, 30, tzinfo=UTC))
+    assert exact == Span(
+        datetime(2024, 1, 1, 10, 15, tzinfo=UTC), datetime(2024, 1, 1, 10, 30, tzinfo=UTC)
+    )
 
 
-@pytest.mark.parametrize("name", ["Mars/Olympus", "", "../../etc/passwd", "Europe", "Europe/Berlin\x00", "berlin"])
+@pytest.mark.parametrize(
+    "name", ["Mars/Olympus", "", "../../etc/passwd", "Europe", "Europe/Berlin\x00", "berlin"]
+)
 def test_an_unknown_zone_is_refused(name: str) -> None:
     with pytest.raises(ValidationFailed, match="IANA"):
         parse_zone(name)

@@ -46,12 +46,18 @@ async def counted(world: World, ask: Ask, scope: Scope | None = None) -> Counted
 async def expected(world: World, ask: Ask, scope: Scope | None = None) -> Counted:
     """The same from the messages themselves, in another language."""
     async with world.platform.database.session() as session:
-        messages = (await session.exec(select(Message).where(col(Message.project_id) == world.project_id))).all()
+        messages = (
+            await session.exec(select(Message).where(col(Message.project_id) == world.project_id))
+        ).all()
     counts: Counted = Counter()
     for message in messages:
         if scope is not None and scope.mode not in (None, message.mode):
             continue
-        if scope is not None and scope.connector not in (None, message.connector_id, message.connector_type):
+        if scope is not None and scope.connector not in (
+            None,
+            message.connector_id,
+            message.connector_type,
+        ):
             continue
         for measure, value in _facts(message):
             if measure in ask.measures and message.created_at in ask.span_of(measure):
@@ -71,7 +77,9 @@ def _facts(message: Message) -> list[tuple[str, str]]:
     return facts
 
 
-def _random_message(world: World, dice: random.Random, connectors: list[tuple[UUID, str]]) -> Message:
+def _random_message(
+    world: World, dice: random.Random, connectors: list[tuple[UUID, str]]
+) -> Message:
     at = START + timedelta(seconds=dice.randrange(3 * 86_400))
     connector_id, type_ = dice.choice(connectors)
     return row(
@@ -113,7 +121,9 @@ async def _change_some(world: World, dice: random.Random, ids: list[UUID]) -> No
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_counts_equal_the_messages_whatever_happens_to_them(world: World, platform: Platform, seed: int) -> None:
+async def test_counts_equal_the_messages_whatever_happens_to_them(
+    world: World, platform: Platform, seed: int
+) -> None:
     dice = random.Random(seed)  # noqa: S311 (a repeatable test)
     folder = RollupFolder(platform.database.raw)
     connectors = [(new_id(), type_) for type_ in ("sandbox", "sandbox", "telegram")]
@@ -127,7 +137,9 @@ async def test_counts_equal_the_messages_whatever_happens_to_them(world: World, 
         if dice.random() < 0.5:
             await folder.fold()
         begin = START + timedelta(minutes=dice.randrange(-600, 3000))
-        span = Span(floor_quarter(begin), ceil_quarter(begin + timedelta(minutes=dice.randrange(15, 5000))))
+        span = Span(
+            floor_quarter(begin), ceil_quarter(begin + timedelta(minutes=dice.randrange(15, 5000)))
+        )
         scope = Scope(
             world.project_id,
             dice.choice([None, "live", "test"]),
@@ -141,7 +153,9 @@ async def test_counts_equal_the_messages_whatever_happens_to_them(world: World, 
     assert await counted(world, everything) == before == await expected(world, everything)
 
 
-async def test_real_sends_failures_retries_and_uncertain_ones_are_counted(world: World, platform: Platform) -> None:
+async def test_real_sends_failures_retries_and_uncertain_ones_are_counted(
+    world: World, platform: Platform
+) -> None:
     connector = await world.connector()
     recipients = ["ada", "sandbox:failed", "sandbox:uncertain", "sandbox:retry", "grace"]
     await asyncio.gather(
@@ -152,29 +166,45 @@ async def test_real_sends_failures_retries_and_uncertain_ones_are_counted(world:
         )
     )
     await world.send(
-        SendRequest(to="ada", text="hi", connector_id=connector.id, expires_at=datetime.now(UTC) + timedelta(days=1))
+        SendRequest(
+            to="ada",
+            text="hi",
+            connector_id=connector.id,
+            expires_at=datetime.now(UTC) + timedelta(days=1),
+        )
     )
     await platform.doorbell.drain()
     engine = make_engine(platform)
     folder = RollupFolder(platform.database.raw)
-    today = Span(floor_quarter(datetime.now(UTC) - timedelta(hours=1)), ceil_quarter(datetime.now(UTC) + QUARTER))
+    today = Span(
+        floor_quarter(datetime.now(UTC) - timedelta(hours=1)),
+        ceil_quarter(datetime.now(UTC) + QUARTER),
+    )
     ask = Ask(today, MEASURES, by_connector=True)
     ends = {"failed": 3, "uncertain": 3, "delivered": 7}
     counts: Counted = Counter()
     for _ in range(20):
         await asyncio.gather(engine.drain_slice(0.4), folder.fold())
         counts = await counted(world, ask)
-        if all(counts[STATUS, connector.id, status] >= messages for status, messages in ends.items()):
+        if all(
+            counts[STATUS, connector.id, status] >= messages for status, messages in ends.items()
+        ):
             break
     await engine.close(2)
     counts = await counted(world, ask)
     assert counts == await expected(world, ask)
-    assert counts[STATUS, connector.id, "failed"] == counts[FAILURE, connector.id, "sandbox_failed"] == 3
+    assert (
+        counts[STATUS, connector.id, "failed"]
+        == counts[FAILURE, connector.id, "sandbox_failed"]
+        == 3
+    )
     assert counts[STATUS, connector.id, "uncertain"] == 3
     assert counts.total() > 16  # beside a status, those that were delivered have their times
 
 
-async def test_readers_see_every_message_once_while_others_write_and_fold(world: World, platform: Platform) -> None:
+async def test_readers_see_every_message_once_while_others_write_and_fold(
+    world: World, platform: Platform
+) -> None:
     """A fold moves deltas into counters: a reader in between must see them in one place exactly."""
     folders = [RollupFolder(platform.database.raw) for _ in range(2)]
     ask = Ask(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)))
@@ -203,11 +233,17 @@ async def test_readers_see_every_message_once_while_others_write_and_fold(world:
     assert (await counted(world, ask)).total() == 100
 
 
-async def test_counting_anew_does_not_mind_that_messages_change_meanwhile(world: World, platform: Platform) -> None:
+async def test_counting_anew_does_not_mind_that_messages_change_meanwhile(
+    world: World, platform: Platform
+) -> None:
     ask = Ask(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)), MEASURES)
     await save(world, row(world, at=START, status="failed"))
     pool = platform.database.raw
-    async with pool.connection() as connection, asyncio.TaskGroup() as tasks, connection.transaction():
+    async with (
+        pool.connection() as connection,
+        asyncio.TaskGroup() as tasks,
+        connection.transaction(),
+    ):
         # It waits for this lock after it has taken the deltas and before it counts.
         await connection.execute("LOCK TABLE message_rollups IN SHARE MODE")
         tasks.create_task(rebuild_rollups(pool))
@@ -217,7 +253,9 @@ async def test_counting_anew_does_not_mind_that_messages_change_meanwhile(world:
 
 
 async def _until_one_waits(platform: Platform) -> None:
-    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'message_rollups'::regclass"
+    query = (
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'message_rollups'::regclass"
+    )
     for _ in range(500):
         async with platform.database.raw.connection() as connection:
             if await (await connection.execute(query)).fetchone() == (1,):
@@ -230,7 +268,9 @@ async def test_the_last_hand_over_never_goes_back(world: World, platform: Platfo
     ask = Ask(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)), (TO_PROVIDER,))
     latest, connector_id = START + timedelta(seconds=65.4), new_id()
     for sent_at in (latest, START + timedelta(seconds=65)):
-        await save(world, row(world, at=START, connector_id=connector_id, status="sent", sent_at=sent_at))
+        await save(
+            world, row(world, at=START, connector_id=connector_id, status="sent", sent_at=sent_at)
+        )
         await RollupFolder(platform.database.raw).fold()
     async with platform.database.session() as session:
         ((count,),) = await count_messages(session, Scope(world.project_id), [ask])
@@ -241,7 +281,10 @@ async def test_a_fold_that_dies_changes_nothing(world: World, platform: Platform
     await save(world, *(row(world, at=START) for _ in range(5)))
     ask = Ask(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)), MEASURES)
     before = await counted(world, ask)
-    async with platform.database.raw.connection() as connection, connection.transaction(force_rollback=True):
+    async with (
+        platform.database.raw.connection() as connection,
+        connection.transaction(force_rollback=True),
+    ):
         assert await RollupFolder(platform.database.raw)._fold_batch(connection) > 0
     assert await counted(world, ask) == before == await expected(world, ask)
 
@@ -261,7 +304,9 @@ async def test_a_busy_folder_cleans_up_behind_itself(world: World, platform: Pla
     assert folder._folded_since_vacuum == 0
 
 
-async def test_nothing_is_left_of_a_status_that_messages_have_passed(world: World, platform: Platform) -> None:
+async def test_nothing_is_left_of_a_status_that_messages_have_passed(
+    world: World, platform: Platform
+) -> None:
     message = row(world, at=START, status="queued")
     await save(world, message)
     folder = RollupFolder(platform.database.raw)
@@ -284,7 +329,9 @@ async def test_nothing_is_left_of_a_status_that_messages_have_passed(world: Worl
         ([float(n) for n in range(1, 1001)], 0.95, 950.0),
     ],
 )
-def test_a_percentile_is_within_its_bin(times_ms: list[float], share: float, wanted_ms: float) -> None:
+def test_a_percentile_is_within_its_bin(
+    times_ms: list[float], share: float, wanted_ms: float
+) -> None:
     bins = Counter(str(math.floor(8 * math.log2(time_ms))) for time_ms in times_ms)
     assert percentile_ms(bins, share) == pytest.approx(wanted_ms, rel=0.045)
 
@@ -293,20 +340,27 @@ def test_no_messages_have_no_percentile() -> None:
     assert percentile_ms({}, 0.5) is None
 
 
-async def test_counters_that_overflow_keep_no_other_projects_from_being_folded(platform: Platform) -> None:
+async def test_counters_that_overflow_keep_no_other_projects_from_being_folded(
+    platform: Platform,
+) -> None:
     bad, good = await World.make(platform), await World.make(platform)
     folder = RollupFolder(platform.database.raw)
     await save(bad, row(bad, at=START, connector_id=bad.project_id))
     await folder.fold()
     async with platform.database.raw.connection() as connection:
         await connection.execute(
-            "UPDATE message_rollups SET messages = 9223372036854775807 WHERE project_id = %s", (bad.project_id,)
+            "UPDATE message_rollups SET messages = 9223372036854775807 WHERE project_id = %s",
+            (bad.project_id,),
         )
         await save(bad, row(bad, at=START, connector_id=bad.project_id))
         await save(good, row(good, at=START))
         await folder.fold()
-        query = "SELECT project_id, count(*) FROM rollup_deltas WHERE project_id = ANY(%s) GROUP BY 1"
+        query = (
+            "SELECT project_id, count(*) FROM rollup_deltas WHERE project_id = ANY(%s) GROUP BY 1"
+        )
         cursor = await connection.execute(query, ([bad.project_id, good.project_id],))
         left = [project_id for project_id, _ in await cursor.fetchall()]
-        await connection.execute("DELETE FROM rollup_deltas WHERE project_id = %s", (bad.project_id,))
+        await connection.execute(
+            "DELETE FROM rollup_deltas WHERE project_id = %s", (bad.project_id,)
+        )
     assert left == [bad.project_id]

@@ -26,7 +26,10 @@ from tests.world import World
 Connection = psycopg.AsyncConnection[Any]
 EARLIER = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
 KEEP = Defaults(content_days=0, retention_days=0)
-ROUTE = {"steps": [{"recipient": "ada@example.com", "content": {"text": "Code 4711"}, "on": "failure"}] * 2}
+ROUTE = {
+    "steps": [{"recipient": "ada@example.com", "content": {"text": "Code 4711"}, "on": "failure"}]
+    * 2
+}
 
 
 async def redact(connection: Connection, defaults: Defaults = KEEP) -> None:
@@ -35,14 +38,20 @@ async def redact(connection: Connection, defaults: Defaults = KEEP) -> None:
 
 async def look_again(connection: Connection, message: Message) -> None:
     """Redact as if the hold's time had come."""
-    done = await connection.execute("UPDATE content_holds SET check_at = now() WHERE message_id = %s", (message.id,))
+    done = await connection.execute(
+        "UPDATE content_holds SET check_at = now() WHERE message_id = %s", (message.id,)
+    )
     assert done.rowcount == 1
     await redact(connection)
 
 
 def secret(world: World, **fields: Any) -> Message:
     """A message with something to hide."""
-    defaults: dict[str, Any] = {"content": {"text": "Code 4711"}, "metadata_": {"order": 7}, "at": EARLIER}
+    defaults: dict[str, Any] = {
+        "content": {"text": "Code 4711"},
+        "metadata_": {"order": 7},
+        "at": EARLIER,
+    }
     return row(world, **{**defaults, **fields})
 
 
@@ -50,7 +59,9 @@ async def texts(world: World, *messages: Message) -> list[str | None]:
     return [(await world.message(message.id)).content.get("text") for message in messages]
 
 
-async def test_nothing_is_stored_of_what_has_come_to_its_end(world: World, connection: Connection) -> None:
+async def test_nothing_is_stored_of_what_has_come_to_its_end(
+    world: World, connection: Connection
+) -> None:
     await retain(world, content_retention="nothing")
     message = secret(world, route=ROUTE)
     attempt = Attempt(
@@ -67,14 +78,21 @@ async def test_nothing_is_stored_of_what_has_come_to_its_end(world: World, conne
     await save(world, message, attempt)
     await redact(connection)
     stored = await world.message(message.id)
-    assert (stored.content, stored.metadata_, stored.route, stored.recipient) == ({}, None, None, "+1•••00")
+    assert (stored.content, stored.metadata_, stored.route, stored.recipient) == (
+        {},
+        None,
+        None,
+        "+1•••00",
+    )
     assert stored.redacted_at is not None
     assert (await world.attempts(message.id))[0].answer is None
     (shown,) = (await listed(world)).items
     assert (shown.text, shown.redacted_at, shown.status) == (None, stored.redacted_at, "delivered")
 
 
-async def test_what_a_project_keeps_is_not_touched(world: World, platform: Platform, connection: Connection) -> None:
+async def test_what_a_project_keeps_is_not_touched(
+    world: World, platform: Platform, connection: Connection
+) -> None:
     other = await World.make(platform)
     await retain(other, content_retention="nothing")
     message, explicit = secret(world), secret(other)
@@ -84,17 +102,24 @@ async def test_what_a_project_keeps_is_not_touched(world: World, platform: Platf
     assert await texts(other, explicit) == [None]
 
 
-async def test_a_mask_keeps_the_template_and_the_shape_of_a_text(world: World, connection: Connection) -> None:
+async def test_a_mask_keeps_the_template_and_the_shape_of_a_text(
+    world: World, connection: Connection
+) -> None:
     await retain(world, content_retention="mask")
     template = await world.template("Your code is {{code}}", variables=["code"])
     version = TemplateVersion(
-        project_id=world.project_id, template_id=template.id, version=1, content="Your code is {{code}}"
+        project_id=world.project_id,
+        template_id=template.id,
+        version=1,
+        content="Your code is {{code}}",
     )
     await save(world, version)
     plain = secret(world, content={"text": "Hi Ada\n4711", "subject": "Hé", "html": "<b>4711</b>"})
     filled = secret(world, template_id=template.id, template_version=1)
     parameters = {"name": "otp", "language": "en", "parameters": ["4711"]}
-    whatsapp = secret(world, content={"text": "x", "template": parameters}, connector_type="whatsapp")
+    whatsapp = secret(
+        world, content={"text": "x", "template": parameters}, connector_type="whatsapp"
+    )
     await save(world, plain, filled, whatsapp)
     await redact(connection)
     assert (await world.message(plain.id)).content == {"text": "•• •••\n••••", "subject": "••"}
@@ -105,7 +130,9 @@ async def test_a_mask_keeps_the_template_and_the_shape_of_a_text(world: World, c
     assert (kept.recipient, kept.metadata_) == ("+14155550100", {"order": 7})
 
 
-async def test_content_is_kept_for_as_many_days_as_the_project_says(world: World, connection: Connection) -> None:
+async def test_content_is_kept_for_as_many_days_as_the_project_says(
+    world: World, connection: Connection
+) -> None:
     await retain(world, content_retention="days", content_retention_days=7)
     old = secret(world, at=EARLIER - timedelta(days=7))
     new = secret(world, at=EARLIER - timedelta(days=6))
@@ -127,7 +154,9 @@ async def test_the_server_says_how_long_where_the_project_does_not(
     assert await texts(keeper, kept) == ["Code 4711"]
 
 
-async def test_content_that_is_still_needed_stays_until_it_is_not(world: World, connection: Connection) -> None:
+async def test_content_that_is_still_needed_stays_until_it_is_not(
+    world: World, connection: Connection
+) -> None:
     await retain(world, content_retention="nothing")
     waiting = secret(world, status="scheduled", send_at=EARLIER + timedelta(days=300))
     watched = secret(world, status="sent", sent_at=EARLIER)
@@ -141,7 +170,8 @@ async def test_content_that_is_still_needed_stays_until_it_is_not(world: World, 
     assert await texts(world, *messages) == ["Code 4711"] * 5
     # A day later nobody decides any more; the queue still knows the first two.
     await connection.execute(
-        "UPDATE messages SET updated_at = now() - interval '25 hours' WHERE id = ANY(%s)", ([m.id for m in messages],)
+        "UPDATE messages SET updated_at = now() - interval '25 hours' WHERE id = ANY(%s)",
+        ([m.id for m in messages],),
     )
     for message in messages:
         await look_again(connection, message)
@@ -151,11 +181,15 @@ async def test_content_that_is_still_needed_stays_until_it_is_not(world: World, 
     for message in (waiting, watched):
         await look_again(connection, message)
     assert await texts(world, *messages) == [None] * 5
-    holds = await connection.execute("SELECT FROM content_holds WHERE project_id = %s", (world.project_id,))
+    holds = await connection.execute(
+        "SELECT FROM content_holds WHERE project_id = %s", (world.project_id,)
+    )
     assert holds.rowcount == 0
 
 
-async def test_what_was_accepted_a_moment_ago_waits_for_the_next_rounds(world: World, connection: Connection) -> None:
+async def test_what_was_accepted_a_moment_ago_waits_for_the_next_rounds(
+    world: World, connection: Connection
+) -> None:
     """Its id may be older than others that are committed later: the cursor must not pass them."""
     await retain(world, content_retention="nothing")
     message = secret(world, at=datetime.now(UTC) - timedelta(seconds=30))
@@ -164,7 +198,9 @@ async def test_what_was_accepted_a_moment_ago_waits_for_the_next_rounds(world: W
     assert await texts(world, message) == ["Code 4711"]
 
 
-async def test_more_messages_than_a_step_takes_are_all_redacted(world: World, connection: Connection) -> None:
+async def test_more_messages_than_a_step_takes_are_all_redacted(
+    world: World, connection: Connection
+) -> None:
     await retain(world, content_retention="nothing")
     messages = [secret(world, at=EARLIER + timedelta(milliseconds=n)) for n in range(1203)]
     await save(world, *messages)
@@ -175,24 +211,32 @@ async def test_more_messages_than_a_step_takes_are_all_redacted(world: World, co
     assert left.rowcount == 0
 
 
-async def test_a_stricter_setting_reaches_what_the_milder_one_left(world: World, connection: Connection) -> None:
+async def test_a_stricter_setting_reaches_what_the_milder_one_left(
+    world: World, connection: Connection
+) -> None:
     me = UserPrincipal(user_id=world.user_id, session_id=world.user_id, email="ada@example.com")
     message = secret(world)
     await save(world, message)
     for setting, text in (("keep", "Code 4711"), ("mask", "•••• ••••"), ("nothing", None)):
         async with world.platform.database.transaction() as session:
-            await projects.update_project(session, me, world.project_id, {"content_retention": setting})
+            await projects.update_project(
+                session, me, world.project_id, {"content_retention": setting}
+            )
         await redact(connection)
         assert await texts(world, message) == [text]
 
 
-async def test_a_redacted_message_cannot_be_sent_once_more(world: World, connection: Connection) -> None:
+async def test_a_redacted_message_cannot_be_sent_once_more(
+    world: World, connection: Connection
+) -> None:
     await retain(world, content_retention="mask")
     message = secret(world, connector_id=(await world.connector()).id)
     await save(world, message)
     await redact(connection)
     with pytest.raises(MessageRedacted, match="contentRetention"):
-        await resend_message(world.platform, Caller(world.project_id, "live"), message_id=message.id)
+        await resend_message(
+            world.platform, Caller(world.project_id, "live"), message_id=message.id
+        )
 
 
 @pytest.mark.parametrize(
@@ -209,7 +253,9 @@ def test_a_masked_recipient_cannot_be_written_to(recipient: str, masked: str) ->
     assert masked_recipient(recipient) == masked
 
 
-@pytest.mark.parametrize("content", ["5", '{"text": "Code 4711", "template": 7}', "[" * 1500 + "]" * 1500])
+@pytest.mark.parametrize(
+    "content", ["5", '{"text": "Code 4711", "template": 7}', "[" * 1500 + "]" * 1500]
+)
 async def test_content_that_cannot_be_masked_goes_all_the_same_and_keeps_no_others(
     platform: Platform, connection: Connection, content: str
 ) -> None:
@@ -229,7 +275,9 @@ async def test_days_that_nobody_can_subtract_keep_no_other_project_from_its_rete
     platform: Platform, connection: Connection
 ) -> None:
     bad, good = await World.make(platform), await World.make(platform)
-    await retain(bad, content_retention="days", content_retention_days=2**31 - 1, retention_days=2**31 - 1)
+    await retain(
+        bad, content_retention="days", content_retention_days=2**31 - 1, retention_days=2**31 - 1
+    )
     await retain(good, content_retention="nothing")
     other = secret(good)
     await save(good, other)

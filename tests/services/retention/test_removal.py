@@ -43,7 +43,11 @@ async def remove(connection: Connection) -> None:
 def details(message: Message, *, at: datetime | None = None) -> list[Any]:
     """An attempt, an event, a provider's id and the dead letter of the message."""
     unique = new_id()
-    own_id = UUID(int=first_id(at).int | (unique.int & ((1 << 80) - 1))) if at is not None else message.id
+    own_id = (
+        UUID(int=first_id(at).int | (unique.int & ((1 << 80) - 1)))
+        if at is not None
+        else message.id
+    )
     about: dict[str, Any] = {"project_id": message.project_id, "message_id": message.id}
     return [
         Attempt(
@@ -69,7 +73,9 @@ def details(message: Message, *, at: datetime | None = None) -> list[Any]:
 async def left_of(connection: Connection, table: str, messages: Sequence[Message]) -> int:
     column = "id" if table == "messages" else "message_id"
     ids = [message.id for message in messages]
-    return (await connection.execute(f"SELECT FROM {table} WHERE {column} = ANY(%s)", (ids,))).rowcount
+    return (
+        await connection.execute(f"SELECT FROM {table} WHERE {column} = ANY(%s)", (ids,))
+    ).rowcount
 
 
 @pytest_asyncio.fixture
@@ -78,7 +84,9 @@ async def partitions(connection: Connection) -> AsyncIterator[None]:
     low, high = first_id(MONTH), first_id(month_start(MONTH, 1))
     for table in PARTITIONED:
         name = f"{table}_p{MONTH:%Y%m}"
-        await connection.execute(f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{low}') TO ('{high}')")
+        await connection.execute(
+            f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{low}') TO ('{high}')"
+        )
     yield
     await connection.execute("DELETE FROM send_queue WHERE message_id < %s", (high,))
     for table in PARTITIONED:
@@ -86,16 +94,25 @@ async def partitions(connection: Connection) -> AsyncIterator[None]:
 
 
 async def remaining(connection: Connection) -> set[str]:
-    cursor = await connection.execute("SELECT relname FROM pg_class WHERE relname LIKE %s", (f"%_p{MONTH:%Y%m}",))
+    cursor = await connection.execute(
+        "SELECT relname FROM pg_class WHERE relname LIKE %s", (f"%_p{MONTH:%Y%m}",)
+    )
     return {row[0].rpartition("_")[0] for row in await cursor.fetchall()}
 
 
-async def test_old_messages_go_with_all_that_hangs_on_them(world: World, connection: Connection) -> None:
+async def test_old_messages_go_with_all_that_hangs_on_them(
+    world: World, connection: Connection
+) -> None:
     await retain(world, retention_days=30)
     old, waiting, new = (row(world, at=NOW - timedelta(days=days)) for days in (31, 40, 29))
     waiting.status = "scheduled"
     everything = [old, waiting, new]
-    await save(world, *everything, queued(waiting, DUE), *(d for message in everything for d in details(message)))
+    await save(
+        world,
+        *everything,
+        queued(waiting, DUE),
+        *(d for message in everything for d in details(message)),
+    )
     await remove(connection)
     for table in ("messages", "attempts", "events", "provider_refs", "dead_letters"):
         assert await left_of(connection, table, [old]) == 0, table
@@ -137,7 +154,10 @@ async def test_totals_follow_and_analytics_stay(
 ) -> None:
     await retain(world, retention_days=30)
     old = [row(world, at=NOW - timedelta(days=40, minutes=n), status="failed") for n in range(70)]
-    new = [row(world, at=NOW - timedelta(minutes=n), status=("failed", "delivered")[n % 2]) for n in range(120)]
+    new = [
+        row(world, at=NOW - timedelta(minutes=n), status=("failed", "delivered")[n % 2])
+        for n in range(120)
+    ]
     waiting = row(world, at=NOW - timedelta(days=35), status="scheduled")
     await save(world, *old, *new, waiting, queued(waiting, DUE))
     folder = RollupFolder(platform.database.raw)
@@ -162,7 +182,9 @@ async def test_a_filter_finds_the_old_ones_behind_those_that_are_gone(
     """The counters still know of the messages between: the list must not end there."""
     await retain(world, retention_days=30)
     oldest = row(world, at=NOW - timedelta(days=50), status="canceled")
-    between = [row(world, at=NOW - timedelta(days=40, minutes=n), status="canceled") for n in range(80)]
+    between = [
+        row(world, at=NOW - timedelta(days=40, minutes=n), status="canceled") for n in range(80)
+    ]
     await save(world, oldest, *between, queued(oldest, DUE))
     await RollupFolder(platform.database.raw).fold()
     await remove(connection)
@@ -179,22 +201,32 @@ async def test_a_month_that_is_over_for_everybody_is_dropped(
     other = await World.make(platform)
     await retain(world, retention_days=30)
     await retain(other, retention_days=3650)
-    mine = [row(world, at=WITHIN + timedelta(minutes=n), status=("failed", "sent")[n % 2]) for n in range(30)]
+    mine = [
+        row(world, at=WITHIN + timedelta(minutes=n), status=("failed", "sent")[n % 2])
+        for n in range(30)
+    ]
     theirs = [row(other, at=WITHIN)]
-    await save(world, *mine, *theirs, *(d for message in (*mine, *theirs) for d in details(message)))
+    await save(
+        world, *mine, *theirs, *(d for message in (*mine, *theirs) for d in details(message))
+    )
     await RollupFolder(platform.database.raw).fold()
     await remove(connection)
     assert await remaining(connection) == set()
     assert await left_of(connection, "provider_refs", [*mine, *theirs]) == 0
     assert await left_of(connection, "dead_letters", [*mine, *theirs]) == 0
     assert ((await listed(world)).total, (await listed(world, status="failed")).total) == (0, 0)
-    assert ((await listed(other)).total, await accepted(other, MONTH + timedelta(days=4400))) == (0, 0)
+    assert ((await listed(other)).total, await accepted(other, MONTH + timedelta(days=4400))) == (
+        0,
+        0,
+    )
     await save(world, row(world))
     assert (await listed(world)).total == 1
 
 
 @pytest.mark.usefixtures("partitions")
-async def test_a_month_with_a_message_that_still_waits_is_not_dropped(world: World, connection: Connection) -> None:
+async def test_a_month_with_a_message_that_still_waits_is_not_dropped(
+    world: World, connection: Connection
+) -> None:
     await retain(world, retention_days=30)
     ended, waiting = (row(world, at=WITHIN + timedelta(hours=n)) for n in range(2))
     waiting.status = "scheduled"
@@ -206,7 +238,9 @@ async def test_a_month_with_a_message_that_still_waits_is_not_dropped(world: Wor
     assert (await world.message(waiting.id)).status == "scheduled"
     # When it has gone out, nothing holds the month any longer.
     await connection.execute("DELETE FROM send_queue WHERE message_id = %s", (waiting.id,))
-    await connection.execute("UPDATE messages SET status = 'delivered' WHERE id = %s", (waiting.id,))
+    await connection.execute(
+        "UPDATE messages SET status = 'delivered' WHERE id = %s", (waiting.id,)
+    )
     await remove(connection)
     assert await remaining(connection) == set()
 
@@ -227,7 +261,9 @@ async def test_a_month_that_one_project_keeps_is_not_dropped(
 
 
 @pytest.mark.usefixtures("partitions")
-async def test_attempts_made_in_a_later_month_go_when_that_is_over(world: World, connection: Connection) -> None:
+async def test_attempts_made_in_a_later_month_go_when_that_is_over(
+    world: World, connection: Connection
+) -> None:
     """A message of the month before, tried in this one, must not lose its attempts while it is there."""
     keeper = await World.make(world.platform)
     await retain(world, retention_days=30)

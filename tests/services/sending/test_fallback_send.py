@@ -19,7 +19,9 @@ async def test_what_the_first_channel_refuses_the_next_one_sends_in_its_own_word
 ) -> None:
     await world.connector()
     sms = await world.connector("twilio", TWILIO)
-    template = await world.template("Long {{name}}", variants={"sms": {"content": "Short {{name}}"}})
+    template = await world.template(
+        "Long {{name}}", variants={"sms": {"content": "Short {{name}}"}}
+    )
     accepted = await world.send(
         SendRequest(
             to="",

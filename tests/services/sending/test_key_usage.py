@@ -17,7 +17,9 @@ from tests.world import World
 async def _made_key(world: World) -> UUID:
     await world.key()
     async with world.platform.database.session() as session:
-        return (await session.exec(select(ApiKey.id).where(col(ApiKey.project_id) == world.project_id))).one()
+        return (
+            await session.exec(select(ApiKey.id).where(col(ApiKey.project_id) == world.project_id))
+        ).one()
 
 
 async def _counts(platform: Platform, world: World, key_id: UUID) -> tuple[int, int]:
@@ -45,7 +47,11 @@ async def test_what_the_database_did_not_take_is_written_later(platform: Platfor
     world = await World.make(platform)
     key_id = await _made_key(world)
     pool: RawPool = AsyncConnectionPool(
-        platform.settings.require_database_url(), min_size=1, max_size=1, open=False, kwargs={"autocommit": True}
+        platform.settings.require_database_url(),
+        min_size=1,
+        max_size=1,
+        open=False,
+        kwargs={"autocommit": True},
     )
     usage = KeyUsage(pool)
     usage.note(key_id, is_failed=True)

@@ -17,7 +17,12 @@ from tests.world import World
 
 def _writer(platform: Platform) -> AcceptWriter:
     """As another process has one: with a connection of its own, and nothing shared but the database."""
-    return AcceptWriter(platform.database.raw, waiting_limit=1000, idempotency_ttl_s=60, on_commit=lambda _turns: None)
+    return AcceptWriter(
+        platform.database.raw,
+        waiting_limit=1000,
+        idempotency_ttl_s=60,
+        on_commit=lambda _turns: None,
+    )
 
 
 def _repeat(world: World, dead: UUID, connector_id: UUID) -> NewMessage:
@@ -28,7 +33,9 @@ def _repeat(world: World, dead: UUID, connector_id: UUID) -> NewMessage:
     return NewMessage(new_id(), world.project_id, connector_id, 1, columns, redrives=True)
 
 
-async def test_of_two_processes_one_sends_each_whatever_their_order(platform: Platform, world: World) -> None:
+async def test_of_two_processes_one_sends_each_whatever_their_order(
+    platform: Platform, world: World
+) -> None:
     box = await world.connector()
     dead = [await accept_routed(world, way(box)) for _ in range(20)]
     await change(platform, "UPDATE messages SET status = 'failed' WHERE id = ANY(%s)", dead)
@@ -41,22 +48,29 @@ async def test_of_two_processes_one_sends_each_whatever_their_order(platform: Pl
     writes += [other.write(_repeat(world, message_id, box.id)) for message_id in reversed(dead)]
     answers = await asyncio.gather(*writes, return_exceptions=True)
     assert Counter(type(answer) for answer in answers) == {Written: 20, NotADeadLetter: 20}
-    assert [await event_types(platform, message_id) for message_id in dead] == [["message.redriven"]] * 20
+    assert [await event_types(platform, message_id) for message_id in dead] == [
+        ["message.redriven"]
+    ] * 20
     async with platform.database.raw.connection() as connection:
         cursor = await connection.execute(
-            "SELECT count(*), count(DISTINCT resent_from) FROM messages WHERE resent_from = ANY(%s)", (dead,)
+            "SELECT count(*), count(DISTINCT resent_from) FROM messages WHERE resent_from = ANY(%s)",
+            (dead,),
         )
         assert await cursor.fetchone() == (20, 20)
     await one.drain()
     await other.drain()
 
 
-async def test_a_late_receipt_of_delivery_comes_before_a_redrive(platform: Platform, world: World) -> None:
+async def test_a_late_receipt_of_delivery_comes_before_a_redrive(
+    platform: Platform, world: World
+) -> None:
     box = await world.connector()
     message_id = await accept_routed(world, way(box))
     await change(platform, "INSERT INTO dead_letters VALUES (%s, %s)", message_id, world.project_id)
     await change(platform, "UPDATE messages SET status = 'delivered' WHERE id = %s", message_id)
     writer = _writer(platform)
-    [answer] = await asyncio.gather(writer.write(_repeat(world, message_id, box.id)), return_exceptions=True)
+    [answer] = await asyncio.gather(
+        writer.write(_repeat(world, message_id, box.id)), return_exceptions=True
+    )
     assert isinstance(answer, NotADeadLetter)
     await writer.drain()

@@ -50,10 +50,14 @@ async def _accepted(world: World, **fields: Any) -> Message:
 
 def _steps(message: Message) -> list[tuple[str, str, str]]:
     assert message.route is not None
-    return [(step["connectorType"], step["recipient"], step["on"]) for step in message.route["steps"]]
+    return [
+        (step["connectorType"], step["recipient"], step["on"]) for step in message.route["steps"]
+    ]
 
 
-async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(world: World) -> None:
+async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(
+    world: World,
+) -> None:
     own = await _chain(world)
     template = await world.template(
         "Code {{code}}",
@@ -86,20 +90,32 @@ async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(w
     assert whatsapp["template"] == {"name": "otp", "language": "en", "parameters": ["42"]}
     assert sms == {"text": "SMS 42"}
     assert email == {"text": "Code 42", "subject": "Your code", "html": "<b>42</b>"}
-    first = (message.connector_id, message.connector_type, message.recipient, message.content, message.step)
+    first = (
+        message.connector_id,
+        message.connector_type,
+        message.recipient,
+        message.content,
+        message.step,
+    )
     assert first == (own["whatsapp"].id, "whatsapp", PHONE, whatsapp, 0)
 
 
 async def test_a_message_with_one_way_has_no_route(world: World) -> None:
     await _chain(world)
-    for fields in ({"channels": ["sms"]}, {"connector_type": "twilio"}, {"channels": ["sms"], "fallback_after_s": 5}):
+    for fields in (
+        {"channels": ["sms"]},
+        {"connector_type": "twilio"},
+        {"channels": ["sms"], "fallback_after_s": 5},
+    ):
         message = await _accepted(world, **fields)
         assert (message.route, message.recipient) == (None, PHONE)
 
 
 async def test_one_address_serves_every_channel_that_can_have_it(world: World) -> None:
     await _chain(world)
-    message = await _accepted(world, to="14155550123", recipients=None, channels=["whatsapp", "sms"])
+    message = await _accepted(
+        world, to="14155550123", recipients=None, channels=["whatsapp", "sms"]
+    )
     assert [recipient for _, recipient, _ in _steps(message)] == [PHONE, PHONE]
     with pytest.raises(InvalidTo, match="email"):
         await _accepted(world, to=PHONE, recipients=None, channels=["sms", "email"])
@@ -117,9 +133,17 @@ async def test_the_most_particular_address_counts(world: World) -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "words"),
     [
-        ({"channels": ["sms", "pigeon"]}, InvalidConnectorType, "'pigeon' is not a channel; use one of: email"),
+        (
+            {"channels": ["sms", "pigeon"]},
+            InvalidConnectorType,
+            "'pigeon' is not a channel; use one of: email",
+        ),
         ({"channels": ["sms", "telegram"]}, ConnectorNotFound, "'telegram' has no connector"),
-        ({"channels": ["sms", "email"], "recipients": {"phone": PHONE}}, InvalidTo, "no recipient for .*'email'"),
+        (
+            {"channels": ["sms", "email"], "recipients": {"phone": PHONE}},
+            InvalidTo,
+            "no recipient for .*'email'",
+        ),
         ({"channels": ["sms", "email"], "recipients": {**BOTH, "email": "x"}}, InvalidTo, "'x'"),
         ({"route": "none"}, RouteNotFound, "'none'"),
         ({"route": encode(ROUTE, new_id())}, RouteNotFound, "rte_"),
@@ -142,7 +166,9 @@ async def test_a_paused_channel_is_passed_over_as_long_as_there_is_another(world
         await _accepted(world, channels=["sms"])
 
 
-async def test_a_test_key_reaches_the_sandbox_by_every_channel(platform: Platform, world: World) -> None:
+async def test_a_test_key_reaches_the_sandbox_by_every_channel(
+    platform: Platform, world: World
+) -> None:
     sandbox = await world.connector()
     caller = Caller(world.project_id, "test")
     request = SendRequest(to="", recipients=BOTH, text="hi", channels=["email", "sms"])
@@ -150,11 +176,15 @@ async def test_a_test_key_reaches_the_sandbox_by_every_channel(platform: Platfor
     assert (message.connector_id, message.recipient, message.route) == (sandbox.id, EMAIL, None)
     with pytest.raises(InvalidTo, match="sms"):
         await accept_message(
-            platform, caller, SendRequest(to="", recipients={"email": EMAIL}, text="hi", channels=["email", "sms"])
+            platform,
+            caller,
+            SendRequest(to="", recipients={"email": EMAIL}, text="hi", channels=["email", "sms"]),
         )
 
 
-async def test_a_suppressed_recipient_is_reached_by_the_next_channel(platform: Platform, world: World) -> None:
+async def test_a_suppressed_recipient_is_reached_by_the_next_channel(
+    platform: Platform, world: World
+) -> None:
     await _chain(world)
     await _suppress(platform, world, "whatsapp", PHONE)
     message = await _accepted(world, channels=["whatsapp", "sms", "email"])
@@ -192,7 +222,10 @@ async def test_a_saved_route_is_sent_by_name_and_by_id_and_its_change_counts_at_
     assert overridden.route["fallbackAfterS"] == 5
     async with platform.database.transaction() as session:
         await update_route(
-            session, project_id=world.project_id, route_id=route.id, changes={"steps": list(reversed(steps))}
+            session,
+            project_id=world.project_id,
+            route_id=route.id,
+            changes={"steps": list(reversed(steps))},
         )
     changed = await _accepted(world, route="urgent")
     assert [kind for kind, _, _ in _steps(changed)] == ["smtp", "twilio"]
@@ -208,7 +241,9 @@ async def _change(platform: Platform, connector: Connector, **fields: Any) -> No
         announce(session, Change("connector", connector.id))
 
 
-async def test_a_pool_shares_its_sends_by_weight_and_the_others_stand_by(platform: Platform, world: World) -> None:
+async def test_a_pool_shares_its_sends_by_weight_and_the_others_stand_by(
+    platform: Platform, world: World
+) -> None:
     """A third against two thirds of 300 recipients: 100, give or take 4 standard deviations of 8.2."""
     outside = await world.connector("twilio", TWILIO)  # the default, which has no weight
     light = await world.connector("twilio", TWILIO, weight=1)
@@ -255,7 +290,14 @@ def test_a_member_that_cannot_send_now_comes_last_and_moves_nobody_else() -> Non
 
 def _member(**fields: Any) -> CatalogConnector:
     return CatalogConnector(
-        **{"id": new_id(), "project_id": new_id(), "type": "twilio", "name": "", "is_active": True, **fields}
+        **{
+            "id": new_id(),
+            "project_id": new_id(),
+            "type": "twilio",
+            "name": "",
+            "is_active": True,
+            **fields,
+        }
     )
 
 
@@ -270,9 +312,17 @@ async def test_a_resend_begins_with_the_first_way_again(platform: Platform, worl
             (own["smtp"].id, EMAIL, message.id),
         )
     caller = Caller(world.project_id, "live")
-    repeated = await world.message((await resend_message(platform, caller, message_id=message.id)).message_id)
-    assert (repeated.connector_id, repeated.recipient, repeated.step) == (own["twilio"].id, PHONE, 0)
+    repeated = await world.message(
+        (await resend_message(platform, caller, message_id=message.id)).message_id
+    )
+    assert (repeated.connector_id, repeated.recipient, repeated.step) == (
+        own["twilio"].id,
+        PHONE,
+        0,
+    )
     assert repeated.route == message.route
     await _change(platform, own["twilio"], is_active=False)
-    without = await world.message((await resend_message(platform, caller, message_id=message.id)).message_id)
+    without = await world.message(
+        (await resend_message(platform, caller, message_id=message.id)).message_id
+    )
     assert (without.connector_id, without.route) == (own["smtp"].id, None)

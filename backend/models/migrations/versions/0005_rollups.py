@@ -64,9 +64,7 @@ WHERE sent_at IS NOT NULL OR delivered_at IS NOT NULL OR status IN ('failed', 'u
 GROUP BY 1, 2, 3, 5, 6, 7 HAVING sum(n) <> 0
 """  # noqa: S608 (made of constants)
 
-_COLUMNS = (
-    "project_id, connector_id, connector_type, mode, status, error_code, created_at, send_at, sent_at, delivered_at"
-)
+_COLUMNS = "project_id, connector_id, connector_type, mode, status, error_code, created_at, send_at, sent_at, delivered_at"
 
 
 def _rows(source: str, n: int) -> str:
@@ -82,7 +80,9 @@ def upgrade() -> None:
     for statement in _TABLES:
         op.execute(statement)
     op.execute(_function("count_new_messages", _rows("added", 1)))
-    op.execute(_function("count_changed_messages", f"{_rows('added', 1)} UNION ALL {_rows('removed', -1)}"))
+    op.execute(
+        _function("count_changed_messages", f"{_rows('added', 1)} UNION ALL {_rows('removed', -1)}")
+    )
     # Creating a trigger keeps writers out until the commit, so what is there now is counted once.
     op.execute(
         "CREATE TRIGGER count_new_messages AFTER INSERT ON messages REFERENCING NEW TABLE AS added "
