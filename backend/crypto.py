@@ -42,7 +42,8 @@ class Vault:
             ) from exc
         if len(key) != 32:
             raise ValueError(
-                f"ENCRYPTION_KEY has {len(key)} bytes, it needs 32; make one with 'openssl rand -hex 32'"
+                f"ENCRYPTION_KEY has {len(key)} bytes, it needs 32; make one with 'openssl rand"
+                " -hex 32'"
             )
         key_id = hashlib.sha256(key).hexdigest()[:8]
         self._ciphers[key_id] = AESGCM(key)

@@ -17,7 +17,8 @@ def parse_duration_s(value: object) -> int:
         match = _PATTERN.fullmatch(str(value))
         if match is None:
             raise ValueError(
-                f"'{value}' is not a duration; write seconds or a number with s, m, h, d or w ('15m')"
+                f"'{value}' is not a duration; write seconds or a number with s, m, h, d or w"
+                " ('15m')"
             )
         seconds = int(match[1]) * _UNIT_S[match[2] or "s"]
     if seconds <= 0:

@@ -1,19 +1,29 @@
 """The one error tree; each leaf owns its HTTP status and its code.
 
 AppError
-├── BadRequest (400): ValidationFailed (VALIDATION_ERROR, MISSING_REQUIRED_FIELD ...), MalformedBody, InvalidCsv,
+├── BadRequest (400): ValidationFailed (VALIDATION_ERROR, MISSING_REQUIRED_FIELD ...),
+  MalformedBody, InvalidCsv,
 │       InvalidTo / InvalidPhone, InvalidConnectorType, InvalidConnectorCredentials, InvalidLink,
 │       ConnectorNotActive, TemplateNotActive
-├── Unauthenticated (401): InvalidCredentials, TokenExpired, InvalidToken, MissingApiKey, InvalidApiKey, ApiKeyExpired
-├── Forbidden (403): KeyScope, OriginNotAllowed, ProjectNotActive, SendBlocked, RecipientSuppressed, RegistrationClosed
-├── NotFound (404): ProjectNotFound, ConnectorNotFound, TemplateNotFound, TemplateVersionNotFound, MessageNotFound,
-│       KeyNotFound, RouteNotFound, CampaignNotFound, UserNotFound, SessionNotFound, MemberNotFound, InvitationNotFound
-├── Conflict (409): EmailTaken, IdempotencyInFlight, LastOwner, AlreadyMember, TooManyKeys, RouteNameTaken,
-│       MessageNotCancelable, MessageNotResendable, MessageRedacted, NotADeadLetter, CampaignStateConflict
-├── MethodNotAllowed (405), PreconditionFailed (412), PayloadTooLarge (413), UnsupportedMediaType (415),
+├── Unauthenticated (401): InvalidCredentials, TokenExpired, InvalidToken, MissingApiKey,
+  InvalidApiKey, ApiKeyExpired
+├── Forbidden (403): KeyScope, OriginNotAllowed, ProjectNotActive, SendBlocked, RecipientSuppressed,
+  RegistrationClosed
+├── NotFound (404): ProjectNotFound, ConnectorNotFound, TemplateNotFound, TemplateVersionNotFound,
+  MessageNotFound,
+│       KeyNotFound, RouteNotFound, CampaignNotFound, UserNotFound, SessionNotFound, MemberNotFound,
+  InvitationNotFound
+├── Conflict (409): EmailTaken, IdempotencyInFlight, LastOwner, AlreadyMember, TooManyKeys,
+  RouteNameTaken,
+│       MessageNotCancelable, MessageNotResendable, MessageRedacted, NotADeadLetter,
+  CampaignStateConflict
+├── MethodNotAllowed (405), PreconditionFailed (412), PayloadTooLarge (413), UnsupportedMediaType
+  (415),
 │       IdempotencyConflict (422)
-├── RateLimitExceeded (services.rendering.fuel: RenderingLimitExceeded, TemplatePaused), QuotaExceeded (429)
-└── ServerError (500): ConnectorFailed, DatabaseError; ThirdPartyError (502), ServiceUnavailable (503)
+├── RateLimitExceeded (services.rendering.fuel: RenderingLimitExceeded, TemplatePaused),
+  QuotaExceeded (429)
+└── ServerError (500): ConnectorFailed, DatabaseError; ThirdPartyError (502), ServiceUnavailable
+  (503)
 """
 
 from __future__ import annotations
@@ -22,13 +32,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from backend.field_error import MOST_ERRORS, cut_message
-from backend.field_error import FieldError as FieldError  # noqa: PLC0414 (passed on: most take it from here)
+from backend.field_error import (
+    FieldError as FieldError,  # noqa: PLC0414
+)
 
 
 class AppError(Exception):
     """An error a client may see. `details` must hold no secrets.
 
-    Of its `errors` the first MOST_ERRORS are told, and how many more there are; `more_errors`: beyond those given.
+    Of its `errors` the first MOST_ERRORS are told, and how many more there are; `more_errors`:
+    beyond those given.
     """
 
     status: ClassVar[int] = 500

@@ -14,7 +14,10 @@ _LONGEST_MESSAGE_CHARS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One wrong field: its path as the client wrote it, a code, and a remedy. Long texts are cut."""
+    """One wrong field: its path as the client wrote it, a code, and a remedy.
+
+    Long texts are cut.
+    """
 
     field: str
     code: str

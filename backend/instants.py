@@ -1,6 +1,7 @@
 """The instants that the product takes, wherever they come from: the years 2000 to 2199, in UTC.
 
-Postgres and Python hold others, but not the same ones, and arithmetic near the ends of either fails.
+Postgres and Python hold others, but not the same ones, and arithmetic near the ends of either
+fails.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ _MOST_DIGITS: Final = 15
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number of ASCII digits, 0 to 10¹⁵ - 1; None for anything else: '', '²', '-1', '1e3', '1' * 5000."""
+    """Return the number of ASCII digits, 0 to 10¹⁵ - 1; None for anything else: '', '²', '-1',
+    '1e3', '1' * 5000.
+    """
     is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
     return int(text) if is_number else None

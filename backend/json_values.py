@@ -1,4 +1,5 @@
-"""What a JSON value from outside may be: what Postgres, orjson and JSON can hold, and no larger than anyone needs.
+"""What a JSON value from outside may be: what Postgres, orjson and JSON can hold, and no larger
+than anyone needs.
 
 Checked at every door, so that no query and no answer fails on it later.
 """

@@ -92,7 +92,8 @@ def configure_from(settings: Settings) -> None:
         sentry_sdk.init(
             dsn=settings.sentry_dsn.get_secret_value(),
             release=f"messagejs@{__version__}",
-            # No integrations of Sentry's choosing: those of HTTP clients note URLs, and Telegram's hold the token.
+            # No integrations of Sentry's choosing: those of HTTP clients note URLs, and Telegram's
+            # hold the token.
             default_integrations=False,
             auto_enabling_integrations=False,
             send_default_pii=False,
@@ -103,14 +104,18 @@ def configure_from(settings: Settings) -> None:
 
 
 def redact(text: str) -> str:
-    """Take out what a library may have put into its own words: tokens, cookies, passwords, a page's event."""
+    """Take out what a library may have put into its own words: tokens, cookies, passwords, a page's
+    event.
+    """
     for pattern in _SECRETS:
         text = pattern.sub(rf"\g<kept>{_REDACTED}", text)
     return text
 
 
 def _redacting(render: list[Processor]) -> list[Processor]:
-    """Redact what becomes JSON before it does; a console's line has its traceback only once it is made."""
+    """Redact what becomes JSON before it does; a console's line has its traceback only once it is
+    made.
+    """
     *before, last = render
     return [*before, _redact_any, last] if before else [last, _redact_line]
 
@@ -176,7 +181,9 @@ class _Escaped:
 
 
 def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Keep line ends, colours and changes of direction that others wrote from forging or hiding lines of the log."""
+    """Keep line ends, colours and changes of direction that others wrote from forging or hiding
+    lines of the log.
+    """
     for name, value in event.items():
         if name in {"exc_info", "exception", "stack", "event"} or isinstance(
             value, bool | int | float
@@ -200,7 +207,9 @@ def _printable(text: str, *, keep: str = "\n") -> str:
 
 
 def _traceback(out: TextIO, exc_info: ExcInfo) -> None:
-    """Write a traceback without local variables, which hold credentials; indented, as an error's text is anyone's."""
+    """Write a traceback without local variables, which hold credentials; indented, as an error's
+    text is anyone's.
+    """
     lines = StringIO()
     structlog.dev.plain_traceback(lines, exc_info)
     out.write(_printable(lines.getvalue()).replace("\n", "\n  "))

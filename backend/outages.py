@@ -1,8 +1,8 @@
 """Servers that are away: which errors say so, and how often the log does.
 
-Three answers to an error while many items are worked on. A server is away (`is_outage`): all of them wait, and
-nothing is wrong with any. It is about the item (`is_about_the_item`): only that one is stopped, for good. Neither
-(a missing table, a bug): only that one is put off.
+Three answers to an error while many items are worked on. A server is away (`is_outage`): all of
+them wait, and nothing is wrong with any. It is about the item (`is_about_the_item`): only that one
+is stopped, for good. Neither (a missing table, a bug): only that one is put off.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ import structlog
 
 log = structlog.get_logger()
 
-# Not errors of operation by their class in psycopg: sessions ended for idling, and a server that only reads.
+# Not errors of operation by their class in psycopg: sessions ended for idling, and a server that
+# only reads.
 _AWAY_STATES: Final = ("25",)
-# The other way round: a row that is too large for an index, or nested too deep, will be so the next time.
+# The other way round: a row that is too large for an index, or nested too deep, will be so the next
+# time.
 _LIMITS: Final = "54"
 _EVERY_S: Final = 10.0
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether Postgres or Redis is away, or will not serve anybody now; the same thing may work later."""
+    """Whether Postgres or Redis is away, or will not serve anybody now; the same thing may work
+    later.
+    """
     cause = _cause(error)
     if isinstance(cause, psycopg.Error):
         if isinstance(cause, psycopg.errors.PipelineAborted):
@@ -48,7 +52,9 @@ def is_about_the_item(error: BaseException) -> bool:
 
 
 class OutageLog:
-    """Warns when an outage is met first, then every ten seconds, with the number of times in between."""
+    """Warns when an outage is met first, then every ten seconds, with the number of times in
+    between.
+    """
 
     def __init__(self, event: str) -> None:
         self._event = event

@@ -19,7 +19,8 @@ from rq.serializers import JSONSerializer
 
 from backend.outages import OutageLog
 
-# Jobs are JSON: who can write to Redis gets no code run. Versions whose jobs were pickles listen to "deliver".
+# Jobs are JSON: who can write to Redis gets no code run. Versions whose jobs were pickles listen to
+# "deliver".
 QUEUE: Final = "wake"
 DRAIN_JOB: Final = "workers.jobs.drain"
 INVALIDATION_CHANNEL: Final = "messagejs:changes"
@@ -27,7 +28,8 @@ LANE_COUNT: Final = 3
 
 _BELL: Final = "bell"
 _BELL_MS: Final = 2000
-# How long a probe may take before somebody else may try another: longer than a claim's lease by default.
+# How long a probe may take before somebody else may try another: longer than a claim's lease by
+# default.
 PROBE_MS: Final = 40_000
 # The sweeper rings for what is due every second; a delay up to this is worth a ring on time.
 _ALARM_MS: Final = 6000
@@ -50,10 +52,10 @@ return 0
 # Of the turns of a pop, what the lanes under the high one may count on while somebody waits there.
 _SHARES: Final = (0.0, 1 / 4, 1 / 8)
 
-# ARGV: most connectors to pop, bell ms (0: leave the bell), probe ms, turns kept for the normal and for the bulk lane,
-# then connectors whose turns are left to others. What a lane leaves goes to the others, high first. A connector on hold
-# goes back with the rest of its hold. One whose circuit is open and whose pause is over is on hold again at once: this
-# turn is its only probe.
+# ARGV: most connectors to pop, bell ms (0: leave the bell), probe ms, turns kept for the normal and
+# for the bulk lane, then connectors whose turns are left to others. What a lane leaves goes to the
+# others, high first. A connector on hold goes back with the rest of its hold. One whose circuit is
+# open and whose pause is over is on hold again at once: this turn is its only probe.
 _POP_SCRIPT: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -97,7 +99,9 @@ Turn = tuple[int, UUID]  # (lane, connector id)
 
 
 class Popped(NamedTuple):
-    """`probes`: connectors with an open circuit, which may send one message to find out whether they can."""
+    """`probes`: connectors with an open circuit, which may send one message to find out whether
+    they can.
+    """
 
     turns: list[Turn]
     probes: frozenset[UUID]
@@ -198,14 +202,15 @@ class ReadySet:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._redis = client
         self._pop_script = client.register_script(_POP_SCRIPT)
-        # By lane, in turns. Bulk begins ahead, so that in pops of one it does not fall due together with normal.
+        # By lane, in turns. Bulk begins ahead, so that in pops of one it does not fall due together
+        # with normal.
         self._owed = [0.0, 0.0, 1 / 8]
 
     async def pop(self, most: int, *, keep_bell: bool = True, avoid: Iterable[UUID] = ()) -> Popped:
         """Take up to `most` connectors whose turn it is, high lane first, and none of `avoid`.
 
-        A backlog in the high lane leaves the others their shares. `keep_bell`: this worker will look again, so a
-        ring need not enqueue a job.
+        A backlog in the high lane leaves the others their shares. `keep_bell`: this worker will
+        look again, so a ring need not enqueue a job.
         """
         owed = [self._owed[lane] + most * share for lane, share in enumerate(_SHARES)]
         normal = int(owed[1])
@@ -229,7 +234,9 @@ class ReadySet:
         return Popped(sorted(turns, key=lambda turn: turn[0]), probes)
 
     async def waited_s(self, connector_id: UUID) -> float:
-        """Return for how long it has been this connector's turn without anybody taking it; 0 when it is not."""
+        """Return for how long it has been this connector's turn without anybody taking it; 0 when
+        it is not.
+        """
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for ready in _READY:

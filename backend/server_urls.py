@@ -1,4 +1,6 @@
-"""Whether an address in a setting can be used, said without repeating a piece of the password that may be in it."""
+"""Whether an address in a setting can be used, said without repeating a piece of the password that
+may be in it.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,17 @@ _STRAY_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def check_server_url(url: str, schemes: tuple[str, ...], example: str) -> None:
-    """Raise ValueError with the remedy unless `url` is `scheme://[user:password@]host[:port][,...][/path][?query]`."""
+    """Raise ValueError with the remedy unless `url` is
+    `scheme://[user:password@]host[:port][,...][/path][?query]`.
+    """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in schemes:
         raise ValueError(
-            f"must start with {' or '.join(f'{known}://' for known in schemes)}, for example {example}"
+            f"must start with {' or '.join(f'{known}://' for known in schemes)}, for example"
+            f" {example}"
         )
-    # A character that ends the address too early leaves the @ in the path, or half a password for a port.
+    # A character that ends the address too early leaves the @ in the path, or half a password for a
+    # port.
     address = re.split(r"[/?#]", rest, maxsplit=1)[0]
     path, _, query = rest[len(address) :].partition("?")
     if "@" in path or "#" in rest or not all("=" in part for part in query.split("&") if part):
@@ -43,7 +49,9 @@ def check_postgres_url(url: str) -> None:
 
 
 def check_redis_url(url: str) -> None:
-    """Raise ValueError unless redis-py would connect to what `url` says, its database number included."""
+    """Raise ValueError unless redis-py would connect to what `url` says, its database number
+    included.
+    """
     check_server_url(url, ("redis", "rediss", "unix"), "redis://host:6379/0")
     parts = urlsplit(url)
     database = "" if parts.scheme == "unix" else parts.path.strip("/")
@@ -63,7 +71,8 @@ def check_public_url(url: str) -> None:
         raise ValueError("must be a URL with its scheme, for example https://messages.example.com")
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(
-            "must be a URL without user, query or fragment, for example https://messages.example.com"
+            "must be a URL without user, query or fragment, for example"
+            " https://messages.example.com"
         )
 
 
@@ -87,7 +96,10 @@ def _is_host(host: str, *, needs_name: bool = False) -> bool:
 
 
 def check_proxies(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `names`. Raises ValueError for what is neither an address nor a network, nor *: it would trust nobody."""
+    """Return `names`.
+
+    Raises ValueError for what is neither an address nor a network, nor *: it would trust nobody.
+    """
     for name in names:
         try:
             ipaddress.ip_network("0.0.0.0/0" if name == "*" else name, strict=False)

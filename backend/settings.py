@@ -20,7 +20,9 @@ _LONGEST_S: Final = 3650 * _DAY_S
 
 
 class Settings(BaseSettings):
-    """Names follow the reference documents' environment lists; `.env` in the working directory is read."""
+    """Names follow the reference documents' environment lists; `.env` in the working directory is
+    read.
+    """
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -49,7 +51,8 @@ class Settings(BaseSettings):
         description="Where the embedded servers and generated secrets live",
     )
 
-    # --- Secrets. Generated into the data directory by `messagejs up` when it runs the embedded servers.
+    # --- Secrets. Generated into the data directory by `messagejs up` when it runs the embedded
+    # servers.
     jwt_secret: SecretStr | None = Field(
         None, description="Signs access tokens; at least 32 characters"
     )
@@ -76,13 +79,17 @@ class Settings(BaseSettings):
     )
     registration: Literal["open", "invite", "closed"] = Field(
         "open",
-        description="Who may register. Unset: open where only this machine reaches the server, else invite, "
-        "which lets the first account be made",
+        description=(
+            "Who may register. Unset: open where only this machine reaches the server, else invite,"
+            " which lets the first account be made"
+        ),
     )
     login_attempts_per_account: int = Field(
         10,
         ge=1,
-        description="Failed logins per account, address and 15 minutes; ten times as many an hour over all",
+        description=(
+            "Failed logins per account, address and 15 minutes; ten times as many an hour over all"
+        ),
     )
     login_attempts_per_address: int = Field(
         50, ge=1, description="Failed logins per address and 15 minutes"
@@ -93,8 +100,11 @@ class Settings(BaseSettings):
     )
     platform_smtp_url: SecretStr | None = Field(
         None,
-        description="Mail server for password resets and invitations: "
-        "smtp[s]://user:password@host:587?from=hello@example.com[&security=none]; empty: links go to the log",
+        description=(
+            "Mail server for password resets and invitations:"
+            " smtp[s]://user:password@host:587?from=hello@example.com[&security=none]; empty: links"
+            " go to the log"
+        ),
     )
 
     # --- The web server.
@@ -108,15 +118,19 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Comma-separated addresses and networks whose X-Forwarded-* headers are believed; "
-        "*: those of whoever connects, and nobody behind",
+        description=(
+            "Comma-separated addresses and networks whose X-Forwarded-* headers are believed; "
+            "*: those of whoever connects, and nobody behind"
+        ),
     )
     body_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest JSON body")
     body_timeout_s: float = Field(
         20.0,
         ge=0,
-        description="How long a body may take to arrive, or an answer to be read, "
-        "beyond what BODY_BYTES_PER_S gives it; 0: for ever",
+        description=(
+            "How long a body may take to arrive, or an answer to be read, "
+            "beyond what BODY_BYTES_PER_S gives it; 0: for ever"
+        ),
     )
     body_bytes_per_s: int = Field(
         4096, ge=0, description="Slowest upload or reader after BODY_TIMEOUT_S; 0: any byte will do"
@@ -124,17 +138,24 @@ class Settings(BaseSettings):
     slow_bodies_per_address: int = Field(
         100,
         ge=0,
-        description="Bodies, and answers, an address may have on their way for over two seconds, a web process; 0: any",
+        description=(
+            "Bodies, and answers, an address may have on their way for over two seconds, a web"
+            " process; 0: any"
+        ),
     )
     connections_per_address: int = Field(
         1000,
         ge=0,
-        description="Connections an address may hold to a web process, trusted proxies aside; 0: any",
+        description=(
+            "Connections an address may hold to a web process, trusted proxies aside; 0: any"
+        ),
     )
     sockets_per_address: int = Field(
         500,
         ge=1,
-        description="Web sockets (dashboard tabs) an address (IPv6: a /64) may hold in a web process",
+        description=(
+            "Web sockets (dashboard tabs) an address (IPv6: a /64) may hold in a web process"
+        ),
     )
     web_memory_mb: int = Field(
         2048, ge=0, description="Above it silent web sockets are closed; 0: never"
@@ -145,7 +166,9 @@ class Settings(BaseSettings):
     global_rate_limit_per_minute: int = Field(
         6000,
         ge=0,
-        description="Requests an address may make to one web process, sends with a key aside; 0: off",
+        description=(
+            "Requests an address may make to one web process, sends with a key aside; 0: off"
+        ),
     )
     campaign_body_limit_bytes: int = Field(
         50 * 1024 * 1024, ge=1024, description="Largest upload of a campaign"
@@ -205,7 +228,9 @@ class Settings(BaseSettings):
     campaign_ahead: int = Field(
         5000,
         ge=1,
-        description="Messages of campaigns that may wait for one connector, before more are accepted",
+        description=(
+            "Messages of campaigns that may wait for one connector, before more are accepted"
+        ),
     )
     delivery_concurrency: int = Field(
         400, ge=1, le=5000, description="Sends in flight in one worker"
@@ -259,7 +284,9 @@ class Settings(BaseSettings):
         5.0,
         gt=0,
         le=_DAY_S,
-        description="Pause of a connector that only fails, before one message finds out; doubles each time",
+        description=(
+            "Pause of a connector that only fails, before one message finds out; doubles each time"
+        ),
     )
     circuit_longest_pause_s: float = Field(300.0, gt=0, le=_DAY_S, description="Longest such pause")
     shutdown_grace_s: float = Field(
@@ -298,7 +325,9 @@ class Settings(BaseSettings):
     watchdog_s: float = Field(
         30.0,
         ge=0,
-        description="A web or worker process whose event loop is silent for so long is ended; 0: never",
+        description=(
+            "A web or worker process whose event loop is silent for so long is ended; 0: never"
+        ),
     )
     sentry_dsn: SecretStr | None = Field(None, description="Report unexpected errors to Sentry")
 
@@ -367,7 +396,8 @@ class Settings(BaseSettings):
     def _are_aes_256_keys(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not all(_is_key(key) for key in _parts(value.get_secret_value())):
             raise ValueError(
-                "needs old values of ENCRYPTION_KEY, each 64 hexadecimal digits, separated by commas"
+                "needs old values of ENCRYPTION_KEY, each 64 hexadecimal digits, separated by"
+                " commas"
             )
         return value
 
@@ -418,8 +448,8 @@ class Settings(BaseSettings):
     def _lease_outlives_the_exchange(self) -> Settings:
         if self.provider_timeout_s >= self.lease_s:
             raise ValueError(
-                f"PROVIDER_TIMEOUT_S ({self.provider_timeout_s:g}) must be under LEASE_S ({self.lease_s:g}); "
-                "otherwise a slow send outlives its claim"
+                f"PROVIDER_TIMEOUT_S ({self.provider_timeout_s:g}) must be under LEASE_S"
+                f" ({self.lease_s:g}); otherwise a slow send outlives its claim"
             )
         return self
 
@@ -431,7 +461,9 @@ class Settings(BaseSettings):
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine reaches the server, as far as the settings tell: no public URL, no proxy."""
+        """Whether only this machine reaches the server, as far as the settings tell: no public URL,
+        no proxy.
+        """
         if self.api_base_url is not None or self.trusted_proxies:
             return False
         try:

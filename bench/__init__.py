@@ -1,1 +1,3 @@
-"""Benchmarks: each number beside a limit taken in the same run, so that ratios travel between machines."""
+"""Benchmarks: each number beside a limit taken in the same run, so that ratios travel between
+machines.
+"""

@@ -1,4 +1,6 @@
-"""`python -m bench accept|deliver|end_to_end|tenants|hostile|growth`: a table for a person, or JSON for a script."""
+"""`python -m bench accept|deliver|end_to_end|tenants|hostile|growth`: a table for a person, or JSON
+for a script.
+"""
 
 from __future__ import annotations
 

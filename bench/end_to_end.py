@@ -1,4 +1,6 @@
-"""end_to_end: accept and deliver at once; the time from the 202 to the provider, idle and sustained."""
+"""end_to_end: accept and deliver at once; the time from the 202 to the provider, idle and
+sustained.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,8 @@ def _row(
     name: str, rate: float, report: dict[str, Any], arrived: list[tuple[float, str]]
 ) -> dict[str, Any]:
     by_text = {text: instant for instant, text in arrived}
-    # A message may reach the provider before its 202 reaches the client: that counts as no time at all.
+    # A message may reach the provider before its 202 reaches the client: that counts as no time at
+    # all.
     waits = [
         max(0.0, by_text[text] - instant)
         for serial, instant in report["accepted"]

@@ -1,4 +1,5 @@
-"""A fake Telegram for benchmarks: a bare HTTP/1.1 server in its own process, as quick as asyncio allows.
+"""A fake Telegram for benchmarks: a bare HTTP/1.1 server in its own process, as quick as asyncio
+allows.
 
 POST anything: recorded with its time and answered after the latency. GET /arrivals: what arrived.
 """

@@ -1,4 +1,5 @@
-"""growth: lists, analytics, accept and claim with many messages in the table, beside a database without any.
+"""growth: lists, analytics, accept and claim with many messages in the table, beside a database
+without any.
 
 Both databases are on one server, and their calls take turns: what else the machine does meets both.
 """
@@ -177,7 +178,8 @@ class _Side:
         percent = min(100.0, 30_000 / rows)  # a few hundred rows, from everywhere
         async with raw.connection() as connection:
             cursor = await connection.execute(
-                "SELECT id, recipient FROM messages TABLESAMPLE SYSTEM (%s) WHERE project_id = %s LIMIT 300",
+                "SELECT id, recipient FROM messages TABLESAMPLE SYSTEM (%s) WHERE project_id = %s"
+                " LIMIT 300",
                 (percent, tenant.project_id),
             )
             sample = await cursor.fetchall()

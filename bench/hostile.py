@@ -1,6 +1,7 @@
 """hostile: what a tenant's sends take alone, and beside a hostile tenant that does all it can.
 
-The attacker is a process of its own, but on the same machine: what it takes to attack counts against us.
+The attacker is a process of its own, but on the same machine: what it takes to attack counts
+against us.
 """
 
 from __future__ import annotations

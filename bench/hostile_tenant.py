@@ -1,6 +1,8 @@
-"""A hostile tenant: a registered user who does, in random order, whatever might stop, slow or read the others.
+"""A hostile tenant: a registered user who does, in random order, whatever might stop, slow or read
+the others.
 
-It stays on loopback and stops by itself. Every answer is kept as text, so that a test can look for what is not its own.
+It stays on loopback and stops by itself. Every answer is kept as text, so that a test can look for
+what is not its own.
 """
 
 from __future__ import annotations
@@ -48,7 +50,10 @@ Attack = Callable[[], Awaitable[None]]
 
 @dataclass
 class Report:
-    """What was done and answered. `texts` are all answers' bodies; `failures` are statuses of 500 and above."""
+    """What was done and answered.
+
+    `texts` are all answers' bodies; `failures` are statuses of 500 and above.
+    """
 
     actions: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -57,7 +62,10 @@ class Report:
 
 
 class HostileTenant:
-    """Register with `enter`, then `rage`. `victim` is a project id of somebody else; `has_pages`: a dashboard runs."""
+    """Register with `enter`, then `rage`.
+
+    `victim` is a project id of somebody else; `has_pages`: a dashboard runs.
+    """
 
     def __init__(self, base_url: str, *, seed: int, victim: str, has_pages: bool) -> None:
         self.base_url = base_url
@@ -88,7 +96,9 @@ class HostileTenant:
             self._cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
 
     async def rage(self, seconds: float, *, at_once: int = 3) -> Report:
-        """Attack for `seconds`, several at a time, in random order: every attack comes once before any comes again."""
+        """Attack for `seconds`, several at a time, in random order: every attack comes once before
+        any comes again.
+        """
         attacks = [
             (name.removeprefix("_attack_"), method)
             for name, method in inspect.getmembers(self, inspect.ismethod)
@@ -390,7 +400,8 @@ async def _main(base_url: str, seconds: float) -> None:
     await tenant.enter()
     report = await tenant.rage(seconds)
     print(
-        f"attacks: {dict(report.actions)}; answers: {dict(report.statuses)}; failures: {dict(report.failures)}"
+        f"attacks: {dict(report.actions)}; answers: {dict(report.statuses)}; failures:"
+        f" {dict(report.failures)}"
     )
 
 

@@ -63,7 +63,9 @@ def free_port() -> int:
 
 @contextmanager
 def servers() -> Iterator[None]:
-    """Export DATABASE_URL and REDIS_URL of embedded servers (durable, as in production), or use the given ones."""
+    """Export DATABASE_URL and REDIS_URL of embedded servers (durable, as in production), or use the
+    given ones.
+    """
     if "DATABASE_URL" in os.environ and "REDIS_URL" in os.environ:
         _export_secrets()
         upgrade(os.environ["DATABASE_URL"])

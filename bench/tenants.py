@@ -1,4 +1,6 @@
-"""tenants: does a small tenant wait? Ten thousand connectors with one message each; then one with a million."""
+"""tenants: does a small tenant wait? Ten thousand connectors with one message each; then one with a
+million.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,12 @@ WITH rows AS MATERIALIZED (
     SELECT r.id, r.connector_id, r.serial
     FROM json_to_recordset(%(rows)s::json) AS r(id uuid, connector_id uuid, serial int)
 ), written AS (
-    INSERT INTO messages (id, project_id, connector_id, connector_type, mode, recipient, content, status, priority,
+    INSERT INTO messages (id, project_id, connector_id, connector_type, mode, recipient, content,
+        status, priority,
         on_uncertain, attempts, created_at, updated_at)
     SELECT id, %(project)s, connector_id, 'telegram', 'live', '42',
-        jsonb_build_object('text', %(text)s || ' ' || lpad(serial::text, 10, '0')), 'queued', 'normal', 'hold', 0,
+        jsonb_build_object('text', %(text)s || ' ' || lpad(serial::text, 10, '0')), 'queued',
+            'normal', 'hold', 0,
         now(), now()
     FROM rows
 )
@@ -55,8 +59,9 @@ def _many(count: int) -> dict[str, Any]:
 
 
 def _one_large(backlog: int, seconds: float) -> Iterator[dict[str, Any]]:
-    """One connector has `backlog` messages queued in the normal lane; another's go through the API one at a time by
-    each lane, and at last some of its own by the high one."""
+    """One connector has `backlog` messages queued in the normal lane; another's go through the API
+    one at a time by each lane, and at last some of its own by the high one.
+    """
     with stage.fake_provider(0) as provider_port, stage.web() as port:
         small, large = stage.seed(), asyncio.run(_queue_backlog(backlog))
         with stage.worker(provider_port) as worker:

@@ -1,4 +1,6 @@
-"""What a websocket's request says of who sent it: the log-in's cookie, and the address the API would see."""
+"""What a websocket's request says of who sent it: the log-in's cookie, and the address the API
+would see.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Typed doors to Reflex's events: its decorator and its built-in events are `Any` to a type checker."""
+"""Typed doors to Reflex's events: its decorator and its built-in events are `Any` to a type
+checker.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ def event(handler: Callable[Concatenate[StateT, P], Awaitable[Events] | Steps]) 
 
 
 def background(handler: Callable[Concatenate[StateT, P], Awaitable[Events]]) -> Handler[P]:
-    """A handler beside the tab's queue. A newer call of it, a navigation or a closed tab ends the older."""
+    """A handler beside the tab's queue.
+
+    A newer call of it, a navigation or a closed tab ends the older.
+    """
     decorate = cast("Callable[..., Any]", rx.event)
     return cast("Handler[P]", decorate(handler, background=True, supersedes=True))
 
@@ -57,7 +62,9 @@ def complain(text: str) -> EventSpec:
 
 
 def sign_in() -> EventSpec:
-    """The log-in page by a full page load, and from there back: the websocket holds the cookie it was opened with."""
+    """The log-in page by a full page load, and from there back: the websocket holds the cookie it
+    was opened with.
+    """
     return _command("sign-in")
 
 
@@ -72,14 +79,19 @@ def open_page(path: Any) -> EventSpec:
 
 
 def _command(name: str, **details: Any) -> EventSpec:
-    """One of the commands in assets/dashboard.js; Reflex sets the value of the element that carries them out."""
+    """One of the commands in assets/dashboard.js; Reflex sets the value of the element that carries
+    them out.
+    """
     return _in_browser("_set_value", {"ref": f"ref_{COMMAND_ID}", "value": {"do": name, **details}})
 
 
 def _in_browser(name: str, payload: dict[str, Any]) -> EventSpec:
-    """An event that Reflex sends as it is. Its own functions would read the payload's texts as code, twice:
+    """An event that Reflex sends as it is.
 
-    here, where they make a Var of each, and in the browser, where a script from the server is evaluated.
+    Its own functions would read the payload's texts as code, twice:
+
+    here, where they make a Var of each, and in the browser, where a script from the server is
+    evaluated.
     """
     return cast("EventSpec", Event(name=name, payload=payload))
 

@@ -1,4 +1,6 @@
-"""The one port's front door: the API's paths to the API, everything else to the pages, by origin and by path."""
+"""The one port's front door: the API's paths to the API, everything else to the pages, by origin
+and by path.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,8 @@ def _refusal(scope: Scope, allowed_origins: frozenset[str]) -> _Refusal | None:
     if host is None:
         return _Refusal(
             400,
-            "The Origin header is not an origin; it has a scheme and a host, as https://example.com.",
+            "The Origin header is not an origin; it has a scheme and a host, as"
+            " https://example.com.",
         )
     # The page's own, whatever name or port it came by, or a listed one.
     if host == headers.get(b"host", b"").decode("latin-1").lower() or origin in allowed_origins:
@@ -91,7 +94,9 @@ async def _refuse(refusal: _Refusal, scope: Scope, receive: Receive, send: Send)
 
 
 def _without_origin(scope: Scope) -> Scope:
-    """Drop the checked header: Reflex knows a fixed list only, and would refuse our own other names."""
+    """Drop the checked header: Reflex knows a fixed list only, and would refuse our own other
+    names.
+    """
     return {**scope, "headers": [header for header in scope["headers"] if header[0] != b"origin"]}
 
 

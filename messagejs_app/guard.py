@@ -1,7 +1,7 @@
 """The guard of the dashboard's socket: no event reaches a State before its log-in has been checked.
 
-At the door for what a browser sends, so that nothing of a stranger is stored; and again before each handler,
-for what other handlers have queued. The entrance pages alone are for everybody.
+At the door for what a browser sends, so that nothing of a stranger is stored; and again before each
+handler, for what other handlers have queued. The entrance pages alone are for everybody.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Guard:
     def __init__(
         self, tabs: Tabs, session_of: SessionOf, public: Iterable[type[BaseState]]
     ) -> None:
-        """`session_of` returns the log-in that a cookie's value belongs to, None for one that has ended."""
+        """`session_of` returns the log-in that a cookie's value belongs to, None for one that has
+        ended.
+        """
         self.tabs = tabs
         self.session_of = session_of
         self._public = {state.get_full_name() for state in public}
@@ -110,13 +112,18 @@ class GuardedNamespace(EventNamespace):
     guard: Guard
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
-        """Called for what Socket.IO tells and for what browsers send: the names of both are in one space."""
+        """Called for what Socket.IO tells and for what browsers send: the names of both are in one
+        space.
+        """
         if not self._is_genuine(event, args):
             log.debug("dashboard.event_refused", reason="not an event of a browser")
             return None
         try:
             return await super().trigger_event(event, *args)
-        except Exception as exc:  # whatever one event did, the socket goes on, and its contents stay out of the log
+        except (
+            Exception
+            # whatever one event did, the socket goes on, and its contents stay out of the log
+        ) as exc:
             if event == "connect":
                 if not isinstance(exc, ConnectionRefusedError):
                     log.warning("dashboard.connect_failed", error=type(exc).__name__)
@@ -163,7 +170,10 @@ class GuardedNamespace(EventNamespace):
         except Refused as exc:
             log.debug("dashboard.event_refused", reason=str(exc))
             if isinstance(exc, TooLong) and tab.session_id is not None:
-                told = f"That text is too long: {exc.longest:,} characters are the most. Nothing was saved or sent."
+                told = (
+                    f"That text is too long: {exc.longest:,} characters are the most. Nothing was"
+                    " saved or sent."
+                )
                 await self._emit(sid, Event.from_event_type(complain(told)))
             return
         if not await self.guard.may(tab, event, self.app):
@@ -173,7 +183,9 @@ class GuardedNamespace(EventNamespace):
         await super().on_event(sid, event)
 
     async def _wait_for_room(self, tab: Tab) -> None:
-        """Read no further while a tab's handlers are behind: what waits is its sender's, not our memory's."""
+        """Read no further while a tab's handlers are behind: what waits is its sender's, not our
+        memory's.
+        """
         waiting = self.app.event_processor._token_queues  # noqa: SLF001 (Reflex shows its queues nowhere else)
         while len(waiting.get(tab.key, ())) >= _MOST_WAITING:  # noqa: ASYNC110 (Reflex tells nobody)
             await asyncio.sleep(_LOOK_AGAIN_S)
@@ -184,7 +196,10 @@ class GuardedNamespace(EventNamespace):
             await super().on_client_error(sid, data)
 
     async def link_token_to_sid(self, sid: str, token: str, *, update_state: bool = True) -> None:
-        """Link the socket with its tab's key: `token` is only half of it. A copied tab gets a name of its own."""
+        """Link the socket with its tab's key: `token` is only half of it.
+
+        A copied tab gets a name of its own.
+        """
         del token, update_state
         tab = self.guard.tabs.of_socket(sid)
         if tab is None:

@@ -94,7 +94,9 @@ class Frame(Session):
 
     @event
     async def fill_palette(self) -> Events:
-        """Add the project's keys, templates and connectors by name; asked for when the palette opens."""
+        """Add the project's keys, templates and connectors by name; asked for when the palette
+        opens.
+        """
         async with self._desk(Action.VIEW_PROJECT) as desk:
             own_keys = (await keys.list_keys(desk.session, project_id=desk.project_id))[
                 :_NAMED_LIMIT

@@ -43,7 +43,8 @@ from messagejs_app.tabs import Tabs
 class Dashboard(rx.App):
     """The Reflex app with the API in front: what the web server calls to get its ASGI application.
 
-    Not through `api_transformer`: Reflex would answer the API's CORS preflights by the dashboard's rules.
+    Not through `api_transformer`: Reflex would answer the API's CORS preflights by the dashboard's
+    rules.
     """
 
     tabs: Tabs

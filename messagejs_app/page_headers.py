@@ -1,4 +1,5 @@
-"""What every answer of the pages carries: a content security policy made for this build, and how long it keeps.
+"""What every answer of the pages carries: a content security policy made for this build, and how
+long it keeps.
 
 The API's answers have headers of their own (backend/api/middleware.py).
 """
@@ -16,19 +17,20 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _INLINE_SCRIPT: Final = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
-# Radix, emotion and sonner write <style> elements while the page runs, and holding their hashes would break with
-# any of their versions. Attributes with styles nobody writes.
+# Radix, emotion and sonner write <style> elements while the page runs, and holding their hashes
+# would break with any of their versions. Attributes with styles nobody writes.
 _PAGE: Final = (
-    "default-src 'none'; script-src 'self' {hashes}; "
-    "style-src 'self' 'unsafe-inline'; style-src-attr 'none'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; manifest-src 'self'; frame-src 'self'; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline';"
+    " style-src-attr 'none'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
+    " manifest-src 'self'; frame-src 'self'; object-src 'none'; base-uri 'none'; form-action"
+    " 'self'; frame-ancestors 'none'"
 )
 _NO_PAGE: Final = "default-src 'none'; frame-ancestors 'none'"
-# Somebody's mail, as a mail program shows it: styles and pictures from anywhere, and nothing that runs.
+# Somebody's mail, as a mail program shows it: styles and pictures from anywhere, and nothing that
+# runs.
 _PREVIEW: Final = (
-    "default-src 'none'; style-src * 'unsafe-inline'; img-src * data:; font-src * data:; media-src *; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    "default-src 'none'; style-src * 'unsafe-inline'; img-src * data:; font-src * data:; media-src"
+    " *; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 _YEAR_S: Final = 31_536_000
 # Their names hold a hash of what is in them.
@@ -49,7 +51,9 @@ def inline_scripts(site: Path) -> frozenset[str]:
 
 
 class PageHeaders:
-    """ASGI middleware. `scripts`: the CSP sources of inline scripts; `is_https`: browsers reach us by TLS only.
+    """ASGI middleware.
+
+    `scripts`: the CSP sources of inline scripts; `is_https`: browsers reach us by TLS only.
 
     `preview_path`: the page that may stand in a frame of ours, without scripts.
     """
@@ -75,7 +79,8 @@ class PageHeaders:
         await self.app(scope, receive, send_framed)
 
     def _policy(self, status: int, headers: MutableHeaders) -> str:
-        # "Not modified" names no type, and its headers replace those that the browser keeps with the page.
+        # "Not modified" names no type, and its headers replace those that the browser keeps with
+        # the page.
         is_page = status == 304 or headers.get("content-type", "").startswith("text/html")
         return self._page_policy if is_page else _NO_PAGE
 
@@ -95,5 +100,6 @@ class PageHeaders:
         if scope["path"].startswith(_HASHED) and message["status"] in {200, 206, 304}:
             headers["cache-control"] = f"public, max-age={_YEAR_S}, immutable"
         else:
-            # Asked for again each time (an ETag makes that short): a page names the assets of its own build.
+            # Asked for again each time (an ETag makes that short): a page names the assets of its
+            # own build.
             headers.setdefault("cache-control", "no-cache")

@@ -1,4 +1,5 @@
-"""What a browser may send as an event: a known handler, its arguments in their types, a page's own address.
+"""What a browser may send as an event: a known handler, its arguments in their types, a page's own
+address.
 
 Everything else is refused before Reflex sees it, and nothing of it is logged but why.
 """
@@ -21,7 +22,8 @@ UPDATE_VARS: Final = f"{_ROOT}.reflex___state____update_vars_internal_state.upda
 PAGE_FAILED: Final = (
     f"{_ROOT}.reflex___state____frontend_event_exception_state.handle_frontend_exception"
 )
-# What Reflex's own frontend sends. Its other handlers are for the server, or let the browser set any field.
+# What Reflex's own frontend sends. Its other handlers are for the server, or let the browser set
+# any field.
 FRAMEWORK: Final = frozenset({HYDRATE, ON_LOAD, UPDATE_VARS, PAGE_FAILED})
 
 _OURS: Final = "messagejs_app."

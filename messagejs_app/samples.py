@@ -1,4 +1,6 @@
-"""Values to try a template with: what a variable of this name most likely holds; others show their own name."""
+"""Values to try a template with: what a variable of this name most likely holds; others show their
+own name.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who is at the desk: the signed-in user, their project and mode. Every handler that reads or changes asks `_desk`."""
+"""Who is at the desk: the signed-in user, their project and mode.
+
+Every handler that reads or changes asks `_desk`.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,9 @@ class Desk:
 
 
 class Session(rx.State):
-    """The base of every page's State. What the browser remembers (project, mode) is checked on every use.
+    """The base of every page's State.
+
+    What the browser remembers (project, mode) is checked on every use.
 
     What is no event starts with an underscore: Reflex lets the browser call every other method.
     """
@@ -72,7 +77,9 @@ class Session(rx.State):
         super().__init_subclass__(**options)
 
     def _forget(self) -> None:
-        """Show nothing: every field of this page's own is as in a new tab, but what the browser remembers."""
+        """Show nothing: every field of this page's own is as in a new tab, but what the browser
+        remembers.
+        """
         own = type(self)
         for name, one in own.get_fields().items():
             if one._owner is own and not own._is_client_storage(one):  # noqa: SLF001 (as Reflex's own reset)
@@ -82,7 +89,8 @@ class Session(rx.State):
     async def _desk(self, action: Action) -> AsyncIterator[Desk]:
         """Open a transaction for `action`; it commits at the end.
 
-        Raises Unauthenticated, ProjectNotFound, Forbidden, which `explain` turns into a log-in page or a toast.
+        Raises Unauthenticated, ProjectNotFound, Forbidden, which `explain` turns into a log-in page
+        or a toast.
         """
         platform = current_platform()
         async with platform.database.transaction() as session:
@@ -117,7 +125,9 @@ class Session(rx.State):
 
     @property
     def _address(self) -> str:
-        """The open page's path and query, put together by us: what the browser says of itself is only read."""
+        """The open page's path and query, put together by us: what the browser says of itself is
+        only read.
+        """
         if not is_page(self._path):
             return "/"
         query = urlencode(self.router.url.query_parameters)

@@ -1,6 +1,8 @@
-"""The websockets' door: how many an address and the process may hold, how big a message is, and how fast they come.
+"""The websockets' door: how many an address and the process may hold, how big a message is, and how
+fast they come.
 
-It stands before everything that reads a message. What is over a limit costs its sender the socket, or waits.
+It stands before everything that reads a message. What is over a limit costs its sender the socket,
+or waits.
 """
 
 from __future__ import annotations
@@ -71,10 +73,12 @@ class SocketLimits:
 
 
 class SocketDoor:
-    """An ASGI application before another. `address_in` says where a socket comes from, `login_in` whose it is.
+    """An ASGI application before another.
 
-    The web server puts a message together before it shows us any of it, up to 64 MiB a socket. So who sends none
-    that ends does not stay, and `watch` has to run.
+    `address_in` says where a socket comes from, `login_in` whose it is.
+
+    The web server puts a message together before it shows us any of it, up to 64 MiB a socket. So
+    who sends none that ends does not stay, and `watch` has to run.
     """
 
     def __init__(
@@ -146,7 +150,9 @@ class SocketDoor:
                 del counter[key]
 
     async def watch(self) -> None:
-        """End once a second who never connects or falls silent, and on short memory whoever is silent just now."""
+        """End once a second who never connects or falls silent, and on short memory whoever is
+        silent just now.
+        """
         while True:
             await asyncio.sleep(_WATCH_EVERY_S)
             await self.look()
@@ -166,7 +172,8 @@ class SocketDoor:
             await socket.end()
 
     def _silent(self, now: float) -> list[_Socket]:
-        """Return whose sockets make room: strangers' first; of who is signed in at the next look, if that was not it.
+        """Return whose sockets make room: strangers' first; of who is signed in at the next look,
+        if that was not it.
 
         Not again and again: it may be something else that takes the memory.
         """

@@ -1,7 +1,9 @@
-"""The open tabs, and what is kept of closed ones. A tab's state belongs to one log-in, and ends with it.
+"""The open tabs, and what is kept of closed ones.
 
-A state is kept under a name made of the tab and the log-in. The same tab with another cookie, or with
-none, has another state: whatever the cookie's owner saw is out of its reach.
+A tab's state belongs to one log-in, and ends with it.
+
+A state is kept under a name made of the tab and the log-in. The same tab with another cookie, or
+with none, has another state: whatever the cookie's owner saw is out of its reach.
 """
 
 from __future__ import annotations
@@ -63,7 +65,10 @@ class _Left:
 
 
 class Tabs:
-    """Of this process. `drop` forgets a state, or says that it is in use; `alive` says which log-ins still hold."""
+    """Of this process.
+
+    `drop` forgets a state, or says that it is in use; `alive` says which log-ins still hold.
+    """
 
     def __init__(
         self,
@@ -112,7 +117,9 @@ class Tabs:
         self._enter(tab)
 
     def leave(self, sid: str) -> None:
-        """The tab's socket is closed: a stranger's state goes at once, another one is kept for a while."""
+        """The tab's socket is closed: a stranger's state goes at once, another one is kept for a
+        while.
+        """
         tab = self._open.pop(sid, None)
         if tab is None:
             return

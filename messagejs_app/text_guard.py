@@ -1,4 +1,5 @@
-"""Keep text from being read as code: Reflex looks for `<reflex.Var>` marks in every text it makes a Var of.
+"""Keep text from being read as code: Reflex looks for `<reflex.Var>` marks in every text it makes a
+Var of.
 
 Unguarded, a made-up mark (in a name, an address, a mail server's greeting) loops forever or raises.
 """
@@ -11,7 +12,8 @@ from typing import Any, Final
 
 from reflex_base.vars import VarData, base, sequence
 
-# What `Var.__format__` writes in front of its JavaScript: the hash of a Var that exists in this process.
+# What `Var.__format__` writes in front of its JavaScript: the hash of a Var that exists in this
+# process.
 _MARK: Final = re.compile(r"<reflex\.Var>(-?[0-9]{1,20})</reflex\.Var>")
 _create_unguarded: Final = sequence.LiteralStringVar.create
 
@@ -20,9 +22,8 @@ class _RealMarks:
     """In place of Reflex's pattern: finds the marks of Vars that exist, and no others."""
 
     def search(self, text: str) -> re.Match[str] | None:
-        return next(
-            (found for found in _MARK.finditer(text) if int(found[1]) in base._global_vars), None
-        )  # noqa: SLF001
+        known = base._global_vars  # noqa: SLF001
+        return next((mark for mark in _MARK.finditer(text) if int(mark[1]) in known), None)
 
 
 _REAL_MARKS: Final = _RealMarks()

@@ -1,4 +1,7 @@
-"""How the dashboard looks before any page is drawn: theme, fonts, stylesheets, head. Colours stand in assets/*.css."""
+"""How the dashboard looks before any page is drawn: theme, fonts, stylesheets, head.
+
+Colours stand in assets/*.css.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ _STYLESHEETS: Final = ["/visual.css", "/pages.css"]
 
 
 class BundledFonts(Plugin):
-    """Adds the font packages to the frontend's dependencies and their styles to the root stylesheet."""
+    """Adds the font packages to the frontend's dependencies and their styles to the root
+    stylesheet.
+    """
 
     def get_stylesheet_paths(self, **_context: Any) -> tuple[str, ...]:
         return tuple(f"{package}/index.css" for package in _FONTS)

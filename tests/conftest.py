@@ -1,4 +1,6 @@
-"""One embedded Postgres and Valkey for the whole run; tests isolate by making their own users and projects."""
+"""One embedded Postgres and Valkey for the whole run; tests isolate by making their own users and
+projects.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ _FIRST: Final = (
 # Directories whose files share what is slow to start.
 _TOGETHER: Final = ("tests/e2e/",)
 
-# The products and workers that tests start keep what they compile, whatever the machine's habit: 1 s a start.
+# The products and workers that tests start keep what they compile, whatever the machine's habit: 1
+# s a start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
@@ -66,7 +69,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_logs() -> None:
-    """Else structlog draws each traceback with every local variable, which takes longer than the test."""
+    """Else structlog draws each traceback with every local variable, which takes longer than the
+    test.
+    """
     structlog.configure(
         processors=[
             structlog.stdlib.add_log_level,
@@ -97,7 +102,9 @@ def servers(data_dir: Path) -> Iterator[EmbeddedServers]:
 
 @pytest.fixture(scope="session")
 def settings(servers: EmbeddedServers) -> Iterator[Settings]:
-    """Settings of the embedded servers, migrated to head; `get_settings()` and child processes agree."""
+    """Settings of the embedded servers, migrated to head; `get_settings()` and child processes
+    agree.
+    """
     values = {
         "DATABASE_URL": servers.database_url,
         "REDIS_URL": servers.redis_url,

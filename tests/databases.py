@@ -13,7 +13,9 @@ from backend.ids import new_id
 
 @contextmanager
 def database_maker(server_url: str) -> Iterator[Callable[[], str]]:
-    """Yield a function that makes an empty database and returns its URL; all are dropped at the end."""
+    """Yield a function that makes an empty database and returns its URL; all are dropped at the
+    end.
+    """
     names: list[str] = []
 
     def make() -> str:

@@ -91,7 +91,8 @@ def test_a_traceback_never_shows_local_variables(
     assert "hunter2" not in out
 
 
-# Line ends of several kinds, an escape sequence, what turns text around, and half of a surrogate pair.
+# Line ends of several kinds, an escape sequence, what turns text around, and half of a surrogate
+# pair.
 CONTROLS = (
     "a\r\nb\u2028c\u2029d\x85e\x0bf\x0cg\x1b[2Jh\u202ei\u200bj\u2066k\x00l\x9bm\ufeffn\ud800o\x7fp"
 )
@@ -130,7 +131,10 @@ def test_a_console_line_is_for_people(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_errors_reach_sentry_without_local_variables() -> None:
-    """A process of its own: Sentry is set up once for a process. The DSN's server is on loopback."""
+    """A process of its own: Sentry is set up once for a process.
+
+    The DSN's server is on loopback.
+    """
     received: list[bytes] = []
 
     class Sentry(BaseHTTPRequestHandler):
@@ -179,8 +183,9 @@ sentry_sdk.flush(5)
 
 
 _EVENT = (
-    "Error processing event queue entry for Event(name='no.such', router_data={'headers': {'cookie': "
-    "'mjs_session=cs_abcdefghijklmnopqrstuvwxyz'}}, payload={'data': {'password': 'hunter2-hunter2'}})"
+    "Error processing event queue entry for Event(name='no.such', router_data={'headers':"
+    " {'cookie': 'mjs_session=cs_abcdefghijklmnopqrstuvwxyz'}}, payload={'data': {'password':"
+    " 'hunter2-hunter2'}})"
 )
 
 

@@ -8,7 +8,9 @@ from backend.status import FAILURES, IN_PROGRESS, PENDING, RANK, Status, may_fol
 
 # From the left column, a message may go to what stands right; to nothing else.
 _MAY_GO_TO = {
-    "scheduled": "queued sending uncertain sent undelivered failed canceled expired blocked delivered read",
+    "scheduled": (
+        "queued sending uncertain sent undelivered failed canceled expired blocked delivered read"
+    ),
     "queued": "sending uncertain sent undelivered failed canceled expired blocked delivered read",
     "sending": "uncertain sent undelivered failed canceled expired blocked delivered read",
     "uncertain": "sent undelivered failed canceled expired blocked delivered read",

@@ -1,6 +1,8 @@
-"""Campaigns are fed on a thread of their own, beside the loop that delivers: texts may take long to render.
+"""Campaigns are fed on a thread of their own, beside the loop that delivers: texts may take long to
+render.
 
-The thread has an event loop, and a platform with its own few connections: nothing that is bound to a loop is shared.
+The thread has an event loop, and a platform with its own few connections: nothing that is bound to
+a loop is shared.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ _LOOK_S: Final = 0.05
 
 
 async def feed_campaigns(settings: Settings, supervised: list[BackgroundTasks]) -> None:
-    """Feed until cancelled, on a platform of this loop's own. `supervised`: the process's background tasks."""
+    """Feed until cancelled, on a platform of this loop's own.
+
+    `supervised`: the process's background tasks.
+    """
     size = min(_POOL_SIZE, settings.database_pool_size)
     settings = settings.model_copy(update={"database_pool_size": size})
     platform = await Platform.open(settings, role="worker", reports=False)
@@ -69,7 +74,9 @@ class _Thread:
             self._loop.call_soon_threadsafe(self._cancel_task)
 
     async def wait(self, seconds: float) -> None:
-        """Wait for the end, whoever cancels meanwhile (background.end_tasks does so again and again)."""
+        """Wait for the end, whoever cancels meanwhile (background.end_tasks does so again and
+        again).
+        """
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + seconds
         while not self.outcome.done():

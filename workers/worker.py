@@ -36,7 +36,8 @@ _outage = OutageLog("worker.redis_away")
 # RQ waits for a job for fifteen seconds less, and says then that it lives.
 _RQ_TTL_S: Final = 60
 _BEAT_EVERY_S: Final = 1.0
-# RQ's thread has hung when it has said nothing for so many beats: its longest waits take less than a minute.
+# RQ's thread has hung when it has said nothing for so many beats: its longest waits take less than
+# a minute.
 _RQ_SILENCE_BEATS: Final = 180
 
 
@@ -49,7 +50,9 @@ class NoDeathPenalty(BaseDeathPenalty):
 
 
 class SayOnce(logging.Filter):
-    """RQ tells of Redis being away at each of its tries, with tracebacks: once in ten seconds is enough."""
+    """RQ tells of Redis being away at each of its tries, with tracebacks: once in ten seconds is
+    enough.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +108,9 @@ class Liveness:
 
 
 class DrainWorker(SimpleWorker):
-    """A SimpleWorker that is back within two seconds of Redis, and stops without waiting for a slice."""
+    """A SimpleWorker that is back within two seconds of Redis, and stops without waiting for a
+    slice.
+    """
 
     death_penalty_class = NoDeathPenalty
     max_connection_wait_time = 2
@@ -113,7 +118,9 @@ class DrainWorker(SimpleWorker):
     liveness: Liveness
 
     def subscribe(self) -> None:
-        """Take no commands through Redis: nobody gives any, and the thread for them would outlive each outage."""
+        """Take no commands through Redis: nobody gives any, and the thread for them would outlive
+        each outage.
+        """
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         self.delivery.request_stop()
@@ -133,7 +140,11 @@ class DrainWorker(SimpleWorker):
 
 def is_drain(job: Job) -> bool:
     """Tell whether a job is ours; imports nothing."""
-    named = job._success_callback_name, job._failure_callback_name, job._stopped_callback_name  # noqa: SLF001 (the properties import)
+    named = (
+        job._success_callback_name,  # noqa: SLF001 (the properties import)
+        job._failure_callback_name,  # noqa: SLF001 (the properties import)
+        job._stopped_callback_name,  # noqa: SLF001 (the properties import)
+    )
     if any(named) or job.webhooks:
         return False
     try:
@@ -150,7 +161,9 @@ def _function(job: Job) -> str:
 
 
 def main(settings: Settings | None = None, *, beat: Callable[[], None] = lambda: None) -> None:
-    """Work until SIGTERM or SIGINT, then let sends under way end; `beat` is called while the process is well."""
+    """Work until SIGTERM or SIGINT, then let sends under way end; `beat` is called while the
+    process is well.
+    """
     settings = settings or get_settings()
     _end_on_signals()
     delivery = DeliveryProcess(settings)
@@ -169,7 +182,9 @@ def main(settings: Settings | None = None, *, beat: Callable[[], None] = lambda:
 
 
 def _end_on_signals() -> None:
-    """Until RQ sets its handlers, and while Redis is away, a request to stop ends the process in order too."""
+    """Until RQ sets its handlers, and while Redis is away, a request to stop ends the process in
+    order too.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit())
 
@@ -177,7 +192,8 @@ def _end_on_signals() -> None:
 def _work(settings: Settings, delivery: DeliveryProcess, liveness: Liveness) -> bool:
     """Return whether the work should be taken up again: always, but after a request to stop.
 
-    RQ gives up after whatever it does not know, a job that cannot be read or a Redis that does not answer.
+    RQ gives up after whatever it does not know, a job that cannot be read or a Redis that does not
+    answer.
     """
     liveness.moved()
     connection: Any = redis.Redis.from_url(settings.require_redis_url(), socket_connect_timeout=2)

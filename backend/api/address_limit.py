@@ -2,9 +2,9 @@
 
 Without Redis, because it stands before everything: a flood must cost nothing. With several web
 processes an address may make the limit's number in each. Three things are let through. Sends with a
-key are limited by their key, and one backend may send thousands a second. Providers' callbacks come as
-fast; their route counts those that are no provider's. Loopback is this machine: the operator, or a
-proxy that TRUSTED_PROXIES does not name, behind which everybody is one address.
+key are limited by their key, and one backend may send thousands a second. Providers' callbacks come
+as fast; their route counts those that are no provider's. Loopback is this machine: the operator, or
+a proxy that TRUSTED_PROXIES does not name, behind which everybody is one address.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class AddressLimit:
         if used + self._before.get(network, 0) * (1 - elapsed / _WINDOW_S) > self._limit:
             wait_s = max(1, round(_WINDOW_S - elapsed))
             raise RateLimitExceeded(
-                f"Your address has made {self._limit} requests in a minute, the limit; try again in {wait_s} s.",
+                f"Your address has made {self._limit} requests in a minute, the limit; try again in"
+                f" {wait_s} s.",
                 headers={
                     "RateLimit-Policy": f'"address";q={self._limit};w={_WINDOW_S:.0f}',
                     "RateLimit": f'"address";r=0;t={wait_s}',

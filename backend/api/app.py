@@ -29,7 +29,10 @@ _GZIP_FROM_BYTES: Final = 1024
 
 
 def create_api(settings: Settings | None = None) -> FastAPI:
-    """Return the application. Its lifespan opens the Platform, unless one is in `app.state.platform`."""
+    """Return the application.
+
+    Its lifespan opens the Platform, unless one is in `app.state.platform`.
+    """
     settings = settings or get_settings()
 
     @asynccontextmanager
@@ -60,7 +63,8 @@ def create_api(settings: Settings | None = None) -> FastAPI:
     app.state.export_places = ExportPlaces()
     # The routes' sessions take half of the process's connections to Postgres.
     app.state.read_places = ReadPlaces(settings.database_pool_size // 2)
-    # The first added is the innermost. Inside the shortcut: a send's answer is a line and has no HEAD.
+    # The first added is the innermost. Inside the shortcut: a send's answer is a line and has no
+    # HEAD.
     app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
     app.add_middleware(HeadMiddleware)
     frame = partial(

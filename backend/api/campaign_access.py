@@ -1,4 +1,6 @@
-"""Who may see and steer a campaign: a member of its project by role, or one of the project's secret keys by scope."""
+"""Who may see and steer a campaign: a member of its project by role, or one of the project's secret
+keys by scope.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ async def reach_of_project(
     request: Request,
     project_id: str | None,
 ) -> Reach:
-    """For reading. Raises ValidationFailed, ProjectNotFound, Forbidden, KeyScope or OriginNotAllowed."""
+    """For reading.
+
+    Raises ValidationFailed, ProjectNotFound, Forbidden, KeyScope or OriginNotAllowed.
+    """
     if isinstance(principal, UserPrincipal):
         return Reach(await project_of_user(session, principal, project_id), None, principal)
     return Reach(project_of_key(principal, request, project_id), _mode_of(principal), None)
@@ -84,7 +89,8 @@ def of_mode(caller: Caller, mode: Literal["live", "test"] | None) -> Caller:
         return caller
     if caller.key is not None:
         raise KeyScope(
-            f"Key '{caller.key.name}' makes {caller.mode} campaigns; leave out \"mode\", or use another key."
+            f"Key '{caller.key.name}' makes {caller.mode} campaigns; leave out \"mode\", or use"
+            " another key."
         )
     return replace(caller, mode=mode)
 

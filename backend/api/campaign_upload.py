@@ -50,7 +50,8 @@ def check_media_type(request: Request) -> str:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in {_JSON, _FORM}:
         raise UnsupportedMediaType(
-            f"'{content_type[:80]}' is not read here; send 'multipart/form-data' with a file, or 'application/json'."
+            f"'{content_type[:80]}' is not read here; send 'multipart/form-data' with a file, or"
+            " 'application/json'."
         )
     return media_type
 
@@ -127,7 +128,10 @@ def _missing(part: str, what: str) -> ValidationFailed:
 
 
 def plan_of(fields: CampaignFields, columns: list[str]) -> Plan:
-    """Return what the campaign sends, as far as it is said. Raises what is wrong with ids and exclusive fields."""
+    """Return what the campaign sends, as far as it is said.
+
+    Raises what is wrong with ids and exclusive fields.
+    """
     template_id = connector_id = None
     if fields.template_id is not None:
         template_id = ids.decode(ids.TEMPLATE, fields.template_id)

@@ -41,7 +41,9 @@ class IfMatch:
         self._tags = tags
 
     async def check(self, session: AsyncSession, row: Versioned) -> None:
-        """Lock the row for the rest of the transaction. Raises PreconditionFailed when it has changed.
+        """Lock the row for the rest of the transaction.
+
+        Raises PreconditionFailed when it has changed.
 
         Locked and read again, so that of two changes made from one reading the second is refused.
         """

@@ -14,7 +14,10 @@ Headers = list[tuple[bytes, bytes]]
 _PUBLIC_PATHS: Final = ("/api/v1/messages", "/api/v1/verifications")
 # By itself: what makes send tokens needs a secret key, which is in no page.
 _PUBLIC_SEND: Final = "/api/v1/send"
-_EXPOSED: Final = b"RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Idempotency-Replayed, ETag, Deprecation, Sunset"
+_EXPOSED: Final = (
+    b"RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Idempotency-Replayed, ETag,"
+    b" Deprecation, Sunset"
+)
 _PREFLIGHT: Final[Headers] = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
     (

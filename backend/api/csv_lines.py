@@ -9,8 +9,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-# A spreadsheet takes a cell that begins so for a formula, and runs it; some take the wide forms too. Where the list
-# separator is another, a cell also begins behind that one, and behind an end of line: the quotes mean nothing there.
+# A spreadsheet takes a cell that begins so for a formula, and runs it; some take the wide forms
+# too. Where the list separator is another, a cell also begins behind that one, and behind an end of
+# line: the quotes mean nothing there.
 _FORMULA: Final = re.compile(
     r"(?:\A|(?<=[;\t\r\n]))(?=[ \u00a0]*[=+\-@\uff1d\uff0b\uff0d\uff20])|\A(?=[\t\r\n])"
 )
@@ -24,10 +25,13 @@ def line_of(cells: Sequence[str]) -> bytes:
 
 
 def cell_of(value: Any) -> str:
-    """Return the value as a cell that no spreadsheet runs: before what would be a formula stands `'`."""
+    """Return the value as a cell that no spreadsheet runs: before what would be a formula stands
+    `'`.
+    """
     if value is None:
         return ""
-    # Not orjson, which refuses numbers of more than 64 bits: rows from before they were bounded may have them.
+    # Not orjson, which refuses numbers of more than 64 bits: rows from before they were bounded may
+    # have them.
     text = (
         json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         if isinstance(value, dict)

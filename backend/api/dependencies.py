@@ -168,8 +168,8 @@ async def _invitation_id(
     return decoded(ids.INVITATION, invitation_id, InvitationNotFound)
 
 
-# Path parameters: write them as {projectId}, {keyId}, {connectorId}, {templateId}, {campaignId}, {messageId},
-# {userId}, {sessionId}, {invitationId}.
+# Path parameters: write them as {projectId}, {keyId}, {connectorId}, {templateId}, {campaignId},
+# {messageId}, {userId}, {sessionId}, {invitationId}.
 ProjectId = Annotated[UUID, Depends(_project_id)]
 KeyId = Annotated[UUID, Depends(_key_id)]
 ConnectorId = Annotated[UUID, Depends(_connector_id)]

@@ -13,7 +13,10 @@ from fastapi import Depends, Request
 
 
 def deprecated(since: datetime, *, sunset: datetime | None = None, link: str | None = None) -> Any:
-    """Return the dependency that puts the headers on every answer of a route, errors too. Instants in UTC."""
+    """Return the dependency that puts the headers on every answer of a route, errors too.
+
+    Instants in UTC.
+    """
     headers = [(b"deprecation", f"@{int(since.timestamp())}".encode())]
     if sunset is not None:
         headers.append((b"sunset", format_datetime(sunset, usegmt=True).encode()))

@@ -1,4 +1,6 @@
-"""What narrows a project's lists: query parameters, and the texts that a filter of messages is made of."""
+"""What narrows a project's lists: query parameters, and the texts that a filter of messages is made
+of.
+"""
 
 from __future__ import annotations
 

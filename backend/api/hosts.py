@@ -1,7 +1,10 @@
-"""Which names a local server answers to: its own. Else a web page could point its name at this machine.
+"""Which names a local server answers to: its own.
 
-A browser lets a page talk to whatever its own name leads to. Once that is 127.0.0.1 (DNS rebinding), the page could
-register at a developer's server and reach the network that its connectors may reach.
+Else a web page could point its name at this machine.
+
+A browser lets a page talk to whatever its own name leads to. Once that is 127.0.0.1 (DNS
+rebinding), the page could register at a developer's server and reach the network that its
+connectors may reach.
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _FOR_EVERYBODY: Final = frozenset({"/healthz", "/readyz"})
 _REFUSAL: Final = {
-    "error": "This server is local and answers to localhost only; set API_BASE_URL to reach it by another name.",
+    "error": (
+        "This server is local and answers to localhost only; set API_BASE_URL to reach it by"
+        " another name."
+    ),
     "code": "MISDIRECTED_REQUEST",
     "details": {},
 }

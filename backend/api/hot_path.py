@@ -1,4 +1,5 @@
-"""A shortcut for the send: past routing and FastAPI's layers, which cost as much as all that a send does in Python.
+"""A shortcut for the send: past routing and FastAPI's layers, which cost as much as all that a send
+does in Python.
 
 The same endpoint stands in the router, for its documentation and for every other method; a request
 that does not match exactly goes there.
@@ -18,7 +19,9 @@ Frame = Callable[[ASGIApp], ASGIApp]
 
 
 class HotPath:
-    """`endpoints`: (method, exact path) -> what answers it, inside a frame of its own that the errors go up to."""
+    """`endpoints`: (method, exact path) -> what answers it, inside a frame of its own that the
+    errors go up to.
+    """
 
     def __init__(self, frame: Frame, endpoints: Mapping[tuple[str, str], Endpoint]) -> None:
         self._apps = {place: frame(_plain(endpoint)) for place, endpoint in endpoints.items()}

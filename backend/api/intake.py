@@ -1,9 +1,9 @@
 """What one address may keep open of bodies that do not arrive. Outermost, around API and pages.
 
-The rule: a body comes at least as fast as BODY_BYTES_PER_S, after BODY_TIMEOUT_S in which it may do as it
-likes; what is slow is counted by address, and over SLOW_BODIES_PER_ADDRESS the latest are turned away. A
-body that is here at once costs a set's entry and nothing else: whatever is still waiting is looked at twice
-a second, and no request has a timer of its own.
+The rule: a body comes at least as fast as BODY_BYTES_PER_S, after BODY_TIMEOUT_S in which it may do
+as it likes; what is slow is counted by address, and over SLOW_BODIES_PER_ADDRESS the latest are
+turned away. A body that is here at once costs a set's entry and nothing else: whatever is still
+waiting is looked at twice a second, and no request has a timer of its own.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class Intake:
         slow: dict[str, list[_Body]] = {}
         refused: Counter[str] = Counter()
         for body in list(self._bodies):
-            # By looks, not by the clock: while the loop is held up or the machine asleep nobody reads what came.
+            # By looks, not by the clock: while the loop is held up or the machine asleep nobody
+            # reads what came.
             body.age_s += self._look_every_s
             if body.is_late(limits):
                 body.refuse(_late(body))
@@ -168,12 +169,18 @@ class _Body:
 
 
 def _late(body: _Body) -> _Refusal:
-    error = f"The body did not arrive in time: {body.received} bytes in {body.age_s:g} s. Send it again, faster."
+    error = (
+        f"The body did not arrive in time: {body.received} bytes in {body.age_s:g} s. Send it"
+        " again, faster."
+    )
     return _Refusal(408, "REQUEST_TIMEOUT", error)
 
 
 def _too_many(most: int) -> _Refusal:
-    error = f"Your address has more than {most} requests open whose bodies do not arrive; let those end first."
+    error = (
+        f"Your address has more than {most} requests open whose bodies do not arrive; let those end"
+        " first."
+    )
     return _Refusal(429, "RATE_LIMIT_EXCEEDED", error)
 
 

@@ -1,6 +1,8 @@
-"""The door that every JSON body comes through: parsed, and checked for what cannot be stored and for its size.
+"""The door that every JSON body comes through: parsed, and checked for what cannot be stored and
+for its size.
 
-Routes made by `api_router` have it; those that read their bodies themselves ask `needs_check` first.
+Routes made by `api_router` have it; those that read their bodies themselves ask `needs_check`
+first.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from backend.api.validation import malformed_body
 from backend.errors import FieldError, MalformedBody, ValidationFailed
 from backend.json_values import MOST_DEPTH, MOST_FIELDS, Flaw, find_excess, find_flaw
 
-# Every send is looked through, so it is to be quick: with each digit a 0, numbers that are too large are plain to find.
+# Every send is looked through, so it is to be quick: with each digit a 0, numbers that are too
+# large are plain to find.
 _DIGITS_ALIKE: Final = bytes.maketrans(b"123456789E-", b"000000000e+")
 _LARGE: Final = (b"0" * 19, b"0e000", b"0e+000")
 _ODD: Final = (b"\\u0000", b"NaN", b"Infinity")
@@ -53,7 +56,9 @@ def read_json(body: bytes) -> Any:
 
 
 def _whole(digits: str) -> int:
-    """Python reads no number of thousands of digits, and takes long over one of hundreds: too large is too large."""
+    """Python reads no number of thousands of digits, and takes long over one of hundreds: too large
+    is too large.
+    """
     return int(digits[:_LONGEST_INT_CHARS])
 
 

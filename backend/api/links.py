@@ -1,4 +1,6 @@
-"""OpenAPI links: what an answer's id is good for, so that tools and tests can follow one request by another."""
+"""OpenAPI links: what an answer's id is good for, so that tools and tests can follow one request by
+another.
+"""
 
 from __future__ import annotations
 

@@ -37,7 +37,10 @@ async def project_of_user(
 async def project_of_message(
     session: AsyncSession, user: UserPrincipal, message_id: UUID, action: Action
 ) -> UUID:
-    """Return the message's project. To someone who isn't a member it doesn't exist: MessageNotFound; else Forbidden."""
+    """Return the message's project.
+
+    To someone who isn't a member it doesn't exist: MessageNotFound; else Forbidden.
+    """
     project_id = await find_project_of(session, message_id)
     try:
         await require_project(session, user, project_id, action)
@@ -47,7 +50,10 @@ async def project_of_message(
 
 
 def project_of_key(key: CatalogKey, request: Request, project_id: str | None = None) -> UUID:
-    """Return the project whose messages the key reads. Raises KeyScope, OriginNotAllowed or ProjectNotFound."""
+    """Return the project whose messages the key reads.
+
+    Raises KeyScope, OriginNotAllowed or ProjectNotFound.
+    """
     check_origin(key, request.headers.get("origin"))
     require_scope(key, "messages:read")
     if project_id and decoded(ids.PROJECT, project_id, ProjectNotFound) != key.project_id:
@@ -56,7 +62,9 @@ def project_of_key(key: CatalogKey, request: Request, project_id: str | None = N
 
 
 def require_sending_key(key: CatalogKey, request: Request) -> None:
-    """A publishable key stands in a web page: it sends templates, and touches nothing that was sent."""
+    """A publishable key stands in a web page: it sends templates, and touches nothing that was
+    sent.
+    """
     check_origin(key, request.headers.get("origin"))
     require_scope(key, "messages:send")
     if key.kind == "publishable":
@@ -66,7 +74,10 @@ def require_sending_key(key: CatalogKey, request: Request) -> None:
 async def resender(
     platform: Platform, principal: UserPrincipal | CatalogKey, request: Request, message_id: UUID
 ) -> Caller:
-    """Return who sends a message once more. Raises as project_of_message does, or KeyScope or OriginNotAllowed."""
+    """Return who sends a message once more.
+
+    Raises as project_of_message does, or KeyScope or OriginNotAllowed.
+    """
     if not isinstance(principal, UserPrincipal):
         require_sending_key(principal, request)
         return Caller.of_key(principal)

@@ -66,7 +66,8 @@ TAGS: Final = [
     {"name": "Health", "description": "For supervisors and load balancers."},
 ]
 
-# An explicit "default" also keeps FastAPI from documenting its own 422, which this API never answers.
+# An explicit "default" also keeps FastAPI from documenting its own 422, which this API never
+# answers.
 DEFAULT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     "default": {"model": ErrorBody, "description": "What went wrong, and what to do about it"}
 }
@@ -124,7 +125,9 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _without_null(document: dict[str, Any]) -> dict[str, Any]:
-    """Describe an optional parameter by its type alone: a query and a header can leave out, not say null."""
+    """Describe an optional parameter by its type alone: a query and a header can leave out, not say
+    null.
+    """
     operations = [one for described in document["paths"].values() for one in described.values()]
     for parameter in (one for operation in operations for one in operation.get("parameters", ())):
         schema = parameter["schema"]
@@ -136,7 +139,9 @@ def _without_null(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _errors_as_json(document: dict[str, Any]) -> dict[str, Any]:
-    """Describe errors as JSON where the right answer is something else, a type that FastAPI gives to both."""
+    """Describe errors as JSON where the right answer is something else, a type that FastAPI gives
+    to both.
+    """
     operations = [one for described in document["paths"].values() for one in described.values()]
     for status, response in (
         item for operation in operations for item in operation["responses"].items()

@@ -1,4 +1,6 @@
-"""This process's sockets, seen from a thread beside the web server, which has no hook for its connections."""
+"""This process's sockets, seen from a thread beside the web server, which has no hook for its
+connections.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _DESCRIPTORS: Final = next(
 
 class Watcher(Protocol):
     def look(self, descriptors: list[int]) -> None:
-        """`descriptors`: the process's open files, in rising order: the later ones mostly opened later."""
+        """`descriptors`: the process's open files, in rising order: the later ones mostly opened
+        later.
+        """
 
 
 def watch(*watchers: Watcher) -> None:
@@ -50,7 +54,10 @@ def open_descriptors() -> list[int]:
 
 
 def borrowed(descriptor: int) -> socket.socket:
-    """Return a socket on a copy of `descriptor`: closing it leaves the server's own open. Raises OSError."""
+    """Return a socket on a copy of `descriptor`: closing it leaves the server's own open.
+
+    Raises OSError.
+    """
     copy = os.dup(descriptor)
     try:
         return socket.socket(fileno=copy)

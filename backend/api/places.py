@@ -1,4 +1,5 @@
-"""What one caller may have under way at once, in a process: its reads share few database connections with everybody's.
+"""What one caller may have under way at once, in a process: its reads share few database
+connections with everybody's.
 
 Sends have nothing to do with it: they take another pool.
 """
@@ -57,17 +58,24 @@ class _Line:
 
 
 class ReadPlaces:
-    """Reads that hold a database connection: some at a time for each caller, first come, first served."""
+    """Reads that hold a database connection: some at a time for each caller, first come, first
+    served.
+    """
 
     def __init__(self, connections: int, *, wait_s: float = _WAIT_S) -> None:
-        """`connections`: how many such reads there are in all; one caller gets half of them at most."""
+        """`connections`: how many such reads there are in all; one caller gets half of them at
+        most.
+        """
         self._most = max(1, min(_MOST_READS, connections // 2))
         self._wait_s = wait_s
         self._lines: dict[Hashable, _Line] = {}
 
     @asynccontextmanager
     async def place(self, caller: Hashable) -> AsyncIterator[None]:
-        """Hold one of the caller's places. Raises RateLimitExceeded when none comes free in time."""
+        """Hold one of the caller's places.
+
+        Raises RateLimitExceeded when none comes free in time.
+        """
         line = self._lines.setdefault(caller, _Line())
         if line.taken < self._most:
             line.taken += 1
@@ -92,7 +100,8 @@ class ReadPlaces:
         if not turn.done():
             line.waiting.remove(turn)
             raise RateLimitExceeded(
-                f"You have {self._most} reads under way, the most at a time; wait for their answers, and ask again.",
+                f"You have {self._most} reads under way, the most at a time; wait for their"
+                " answers, and ask again.",
                 headers={"Retry-After": "1"},
             )
 

@@ -28,8 +28,8 @@ def api_router(
 def add_routes(app: FastAPI, routers: tuple[APIRouter, ...]) -> None:
     """Put the routes themselves into the application, in order.
 
-    `include_router` would build each of them again (0.2 s at a process's first request) and have every
-    request tried by one router after the other (a fifth of what the framework costs).
+    `include_router` would build each of them again (0.2 s at a process's first request) and have
+    every request tried by one router after the other (a fifth of what the framework costs).
     """
     for router in routers:
         app.router.routes.extend(router.routes)

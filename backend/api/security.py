@@ -1,4 +1,6 @@
-"""Step 2: from a request to who is asking: an access token or the dashboard's cookie is a user, a key a project."""
+"""Step 2: from a request to who is asking: an access token or the dashboard's cookie is a user, a
+key a project.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def client_of(connection: HTTPConnection, trusted: Iterable[str]) -> Client:
 
 @lru_cache(maxsize=8)
 def _warn_of_proxy(address: str) -> None:
-    """Once for each: behind a proxy that is not named everybody has its address, and shares one limit."""
+    """Once for each: behind a proxy that is not named everybody has its address, and shares one
+    limit.
+    """
     try:
         is_near = ipaddress.ip_address(address).is_private
     except ValueError:
@@ -66,7 +70,10 @@ def _warn_of_proxy(address: str) -> None:
         log.warning(
             "proxy.not_trusted",
             address=address,
-            problem="it sends X-Forwarded-For, which is not believed: limits take all of its clients for one",
+            problem=(
+                "it sends X-Forwarded-For, which is not believed: limits take all of its clients"
+                " for one"
+            ),
             remedy=f"set TRUSTED_PROXIES={address} if it is your proxy",
         )
 
@@ -80,7 +87,8 @@ def require_same_origin(request: HTTPConnection) -> None:
     if host and host == request.headers.get("host", "").lower():
         return
     raise OriginNotAllowed(
-        f"This may only be called from a page of this server, not from '{origin[:80] or 'an unknown origin'}'."
+        "This may only be called from a page of this server, not from"
+        f" '{origin[:80] or 'an unknown origin'}'."
     )
 
 
@@ -171,14 +179,15 @@ def check_origin(key: CatalogKey, origin: str | None) -> None:
     """Check the Origin header against the key's own list. Raises OriginNotAllowed.
 
     A publishable key needs an exact match; live ones refuse the developer's machine, test ones take
-    it. A secret key belongs on a server, which sends no Origin: it is held to its list if it has one.
+    it. A secret key belongs on a server, which sends no Origin: it is held to its list if it has
+    one.
     """
     if key.kind != "publishable" and (origin is None or not key.allowed_origins):
         return
     if origin is None:
         raise OriginNotAllowed(
-            f"Publishable key '{key.name}' works in web pages only, and the request has no Origin header; "
-            "use a secret key on a server."
+            f"Publishable key '{key.name}' works in web pages only, and the request has no Origin"
+            " header; use a secret key on a server."
         )
     is_own_machine = key.kind == "publishable" and is_local(origin)
     if is_own_machine and key.mode == "test":

@@ -54,7 +54,10 @@ def parse(model: type[BodyT], body: bytes) -> BodyT:
 
 
 def parse_batch(body: bytes) -> BatchBody:
-    """Like `parse`, but what cannot be stored is left to each message. Raises MalformedBody or ValidationFailed."""
+    """Like `parse`, but what cannot be stored is left to each message.
+
+    Raises MalformedBody or ValidationFailed.
+    """
     try:
         if not needs_check(body):
             return BatchBody.model_validate_json(body)
@@ -127,7 +130,9 @@ def send_request(
 
 
 def _check_route(body: ContentFields) -> None:
-    """Raises BadRequest when another field says the way too, or ValidationFailed when a channel repeats."""
+    """Raises BadRequest when another field says the way too, or ValidationFailed when a channel
+    repeats.
+    """
     own = "channels" if body.channels is not None else "route"
     if body.channels is None and body.route is None:
         remedy = 'Leave out "fallbackAfter", or name "channels" or a "route".'
@@ -180,7 +185,10 @@ def _connector_id(body: SendFields) -> UUID | None:
 def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
     """Raises ValidationFailed for more than a message may carry."""
     if metadata is not None and len(orjson.dumps(metadata)) > _MAX_METADATA_BYTES:
-        message = f"metadata may have {_MAX_METADATA_BYTES} bytes as JSON; keep an id here and the rest with you."
+        message = (
+            f"metadata may have {_MAX_METADATA_BYTES} bytes as JSON; keep an id here and the rest"
+            " with you."
+        )
         raise ValidationFailed(errors=[FieldError("metadata", "VALIDATION_ERROR", message)])
     return metadata
 

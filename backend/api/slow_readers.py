@@ -1,10 +1,11 @@
 """Answers that are not read: what they may hold of this process's memory, and for how long.
 
-The web server takes an answer at once and keeps it until its reader has it, so the application never learns
-of one who does not read. The rule is that of bodies that arrive (`intake`), the other way round: while
-something is queued for a connection, its reader has BODY_TIMEOUT_S, and a second more for each
-BODY_BYTES_PER_S that it acknowledged since; over SLOW_BODIES_PER_ADDRESS connections of one address, the
-latest are shut down. What drains starts afresh. Only Linux tells what is queued; elsewhere nothing is done.
+The web server takes an answer at once and keeps it until its reader has it, so the application
+never learns of one who does not read. The rule is that of bodies that arrive (`intake`), the other
+way round: while something is queued for a connection, its reader has BODY_TIMEOUT_S, and a second
+more for each BODY_BYTES_PER_S that it acknowledged since; over SLOW_BODIES_PER_ADDRESS connections
+of one address, the latest are shut down. What drains starts afresh. Only Linux tells what is
+queued; elsewhere nothing is done.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class _Reader:
 
 
 class SlowReaders:
-    """Shuts down accepted connections to `port` whose readers are too slow, or too many of one address."""
+    """Shuts down accepted connections to `port` whose readers are too slow, or too many of one
+    address.
+    """
 
     def __init__(
         self,
@@ -131,7 +134,10 @@ class SlowReaders:
                 "connections.slow_readers_closed",
                 network=network,
                 count=count,
-                remedy="read answers as they come; else raise BODY_TIMEOUT_S or SLOW_BODIES_PER_ADDRESS",
+                remedy=(
+                    "read answers as they come; else raise BODY_TIMEOUT_S or"
+                    " SLOW_BODIES_PER_ADDRESS"
+                ),
             )
 
 

@@ -17,7 +17,8 @@ from backend.models.session import RawPool
 # Across tenants: the key is what says which tenant calls.
 # A regenerated key is found by its old text too: one scan over both indexes, as cheap as over one.
 _CALLERS: Final = f"""
-SELECT k.key_hash, k.previous_hash, k.previous_expires_at, k.id, k.project_id, k.name, k.kind, k.mode, k.scopes,
+SELECT k.key_hash, k.previous_hash, k.previous_expires_at, k.id, k.project_id, k.name, k.kind,
+    k.mode, k.scopes,
        k.allowed_origins, k.rate_limit, k.expires_at, p.plan, p.quiet_hours,
        {IS_OPEN}
 FROM api_keys k JOIN projects p ON p.id = k.project_id
@@ -27,7 +28,10 @@ WHERE (k.key_hash = ANY(%(hashes)s) OR k.previous_hash = ANY(%(hashes)s))
 
 
 class Caller(NamedTuple):
-    """What the send path needs to know of a valid key. `plan`, `quiet_hours`, `is_project_open`: its project's."""
+    """What the send path needs to know of a valid key.
+
+    `plan`, `quiet_hours`, `is_project_open`: its project's.
+    """
 
     id: UUID
     project_id: UUID
@@ -72,7 +76,8 @@ class ApiKey(TenantRow, table=True):
 
     @staticmethod
     async def callers(pool: RawPool, key_hashes: list[bytes]) -> dict[bytes, Caller]:
-        """Return who calls, by hash, for the keys that are valid; one statement for all, without the ORM.
+        """Return who calls, by hash, for the keys that are valid; one statement for all, without
+        the ORM.
 
         By the hash of a text before the last regeneration the key expires when the overlap ends.
         """

@@ -37,6 +37,9 @@ class Attempt(SQLModel, table=True):
 
     @classmethod
     async def list_for_message(cls, session: AsyncSession, message_id: UUID) -> list[Self]:
-        """Oldest first. An attempt's id is never older than its message's: that prunes partitions."""
+        """Oldest first.
+
+        An attempt's id is never older than its message's: that prunes partitions.
+        """
         query = select(cls).where(col(cls.message_id) == message_id, col(cls.id) >= message_id)
         return list((await session.exec(query.order_by(col(cls.id)))).all())

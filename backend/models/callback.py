@@ -1,4 +1,6 @@
-"""A callback as it came from a provider, kept for some days: what was said, byte for byte, up to a quota."""
+"""A callback as it came from a provider, kept for some days: what was said, byte for byte, up to a
+quota.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,10 @@ from backend.models.base import Timestamp
 
 
 class Callback(SQLModel, table=True):
-    """Written once its signature is verified. `digest` is over connector, query and body: a repeat is no row."""
+    """Written once its signature is verified.
+
+    `digest` is over connector, query and body: a repeat is no row.
+    """
 
     __tablename__ = "callbacks"
     __table_args__ = (Index("ix_callbacks_received_at", "received_at"),)

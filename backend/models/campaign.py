@@ -1,4 +1,7 @@
-"""A campaign: one message to every row of a table. Its rows wait here until they are accepted, a few at a time."""
+"""A campaign: one message to every row of a table.
+
+Its rows wait here until they are accepted, a few at a time.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,10 @@ class Campaign(MutableRow, table=True):
 
 
 class CampaignRow(SQLModel, table=True):
-    """`state`: pending, accepted or failed. An accepted row's text is the message's: `cells` are dropped."""
+    """`state`: pending, accepted or failed.
+
+    An accepted row's text is the message's: `cells` are dropped.
+    """
 
     __tablename__ = "campaign_rows"
     __table_args__ = (Index("ix_campaign_rows_state", "campaign_id", "state", "line"),)

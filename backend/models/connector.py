@@ -48,16 +48,20 @@ class Connector(TenantRow, table=True):
     credentials_encrypted: str
     config: JsonObject = Field(default_factory=dict, sa_type=Json)
     is_default: bool = False
-    # Its share of the sends that name only the type; 0: only when the others cannot. None: not in the type's pool.
+    # Its share of the sends that name only the type; 0: only when the others cannot. None: not in
+    # the type's pool.
     weight: int | None = Field(default=None, sa_type=SmallInteger)
-    # Set when the provider refused the credentials: messages wait until a test or new ones clear it.
+    # Set when the provider refused the credentials: messages wait until a test or new ones clear
+    # it.
     broken_at: datetime | None = Field(default=None, sa_type=Timestamp)
     broken_reason: str | None = Field(default=None)
-    # Set while the circuit breaker keeps messages back; probed with one message from `circuit_probe_at` on.
+    # Set while the circuit breaker keeps messages back; probed with one message from
+    # `circuit_probe_at` on.
     circuit_opened_at: datetime | None = Field(default=None, sa_type=Timestamp)
     circuit_reason: str | None = Field(default=None)
     circuit_probe_at: datetime | None = Field(default=None, sa_type=Timestamp)
-    # When a callback of this connector was verified first: from then on its receipts are known to arrive.
+    # When a callback of this connector was verified first: from then on its receipts are known to
+    # arrive.
     callback_verified_at: datetime | None = Field(default=None, sa_type=Timestamp)
     last_tested_at: datetime | None = Field(default=None, sa_type=Timestamp)
 

@@ -9,7 +9,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 
 class ContentCursor(SQLModel, table=True):
-    """Every message up to `walked_to` is redacted or has a ContentHold. No row: nothing was walked yet."""
+    """Every message up to `walked_to` is redacted or has a ContentHold.
+
+    No row: nothing was walked yet.
+    """
 
     __tablename__ = "content_cursors"
 

@@ -1,4 +1,7 @@
-"""Messages that were given up although another try may help. What happened to each stands in its own row."""
+"""Messages that were given up although another try may help.
+
+What happened to each stands in its own row.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from sqlmodel import Field, SQLModel
 
 
 class DeadLetter(SQLModel, table=True):
-    """Gone once it is redriven or discarded. A late receipt of delivery leaves it: only `failed` messages are dead."""
+    """Gone once it is redriven or discarded.
+
+    A late receipt of delivery leaves it: only `failed` messages are dead.
+    """
 
     __tablename__ = "dead_letters"
     __table_args__ = (Index("ix_dead_letters_project", "project_id", "message_id"),)

@@ -21,10 +21,11 @@ _TIMESTAMPTZ: Final = psycopg.adapters.types["timestamptz"].oid
 
 
 def read_what_is_there(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Have this connection read every value: instants within EARLIEST and LATEST, and JSON as None where it is none.
+    """Have this connection read every value: instants within EARLIEST and LATEST, and JSON as None
+    where it is none.
 
-    Postgres keeps instants from 4714 BC to the year 294276, and infinite ones; JSON deeper nested and with longer
-    numbers than Python reads.
+    Postgres keeps instants from 4714 BC to the year 294276, and infinite ones; JSON deeper nested
+    and with longer numbers than Python reads.
     """
     connection.adapters.register_loader("timestamptz", _TextInstant)
     connection.adapters.register_loader("timestamptz", _BinaryInstant)
@@ -49,7 +50,9 @@ class _Instant(adapt.Loader):
 
     @staticmethod
     def _is_past(data: bytes) -> bool:
-        """Tell whether the instant is before the earliest; each of Postgres's formats says so in its own way."""
+        """Tell whether the instant is before the earliest; each of Postgres's formats says so in
+        its own way.
+        """
         raise NotImplementedError
 
 
@@ -58,7 +61,8 @@ class _TextInstant(_Instant):
 
     @staticmethod
     def _is_past(data: bytes) -> bool:
-        # "0044-03-15 12:00:00+00 BC", "-infinity"; years without BC from 10000 on, "infinity". Zones shift across.
+        # "0044-03-15 12:00:00+00 BC", "-infinity"; years without BC from 10000 on, "infinity".
+        # Zones shift across.
         return data.endswith(b"BC") or data.startswith((b"-", b"0"))
 
 

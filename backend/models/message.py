@@ -64,7 +64,8 @@ class Message(SQLModel, table=True):
     error_reason: str | None = None
     resent_from: UUID | None = None  # the message this one repeats
     campaign_id: UUID | None = None
-    # The ways that are left when this one fails: {steps: [...], fallbackAfterS}; `step` counts those taken.
+    # The ways that are left when this one fails: {steps: [...], fallbackAfterS}; `step` counts
+    # those taken.
     route: JsonObject | None = Field(default=None, sa_type=Json)
     step: int = Field(
         default=0, sa_type=SmallInteger, sa_column_kwargs={"server_default": text("0")}

@@ -1,6 +1,7 @@
 """Counters of messages by quarter hour, hour and day: what analytics sum instead of the messages.
 
-A counter is folded from rollup_deltas by a worker; counters and deltas together are exact at any moment.
+A counter is folded from rollup_deltas by a worker; counters and deltas together are exact at any
+moment.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ REMOVED: Final = (
     "removed"  # the last status of messages that retention removed; STATUS counts them still
 )
 
-# `grain`, beside 15, 60 and 1440 minutes: hours that begin 15 or 30 minutes past the full one (UTC), as those of
-# zones such as Asia/Kathmandu and Asia/Kolkata do. Of statuses only.
+# `grain`, beside 15, 60 and 1440 minutes: hours that begin 15 or 30 minutes past the full one
+# (UTC), as those of zones such as Asia/Kathmandu and Asia/Kolkata do. Of statuses only.
 QUARTER_PAST: Final = 75
 HALF_PAST: Final = 90
 
 
 class MessageRollup(SQLModel, table=True):
-    """How many messages accepted within `grain` minutes from `slot` (UTC) have `value` as their `measure`."""
+    """How many messages accepted within `grain` minutes from `slot` (UTC) have `value` as their
+    `measure`.
+    """
 
     __tablename__ = "message_rollups"
 

@@ -1,7 +1,9 @@
-"""Brings a database to the schema of this version. Safe to run from many processes at once, and beside sends.
+"""Brings a database to the schema of this version.
 
-A migration waits at most two seconds for a lock, because everything that comes after it waits too; then it lets
-them pass and tries again.
+Safe to run from many processes at once, and beside sends.
+
+A migration waits at most two seconds for a lock, because everything that comes after it waits too;
+then it lets them pass and tries again.
 """
 
 from __future__ import annotations
@@ -31,10 +33,13 @@ _LONGEST_PAUSE_S: Final = 10.0
 
 # Who has held its locks the longest: the one to wait for, or to end.
 _OLDEST_HOLDER: Final = """
-SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed'), extract(epoch FROM now() - a.xact_start)::int
+SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed'), extract(epoch
+    FROM now() - a.xact_start)::int
 FROM pg_stat_activity a
-WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.xact_start < now() - interval '1 second'
-    AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.locktype = 'relation' AND l.granted)
+WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+    AND a.xact_start < now() - interval '1 second'
+    AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.locktype = 'relation'
+        AND l.granted)
 ORDER BY a.xact_start LIMIT 1
 """
 
@@ -65,7 +70,9 @@ def head_revision() -> str | None:
 
 
 def oldest_code(script: ScriptDirectory, heads: Iterable[str]) -> str | None:
-    """Return the oldest revision of code that runs on the schema at `heads`: what the strictest migration says."""
+    """Return the oldest revision of code that runs on the schema at `heads`: what the strictest
+    migration says.
+    """
     revisions = [revision for head in heads for revision in script.iterate_revisions(head, "base")]
     stated = [getattr(revision.module, "oldest_code", None) for revision in revisions]
     return max((oldest for oldest in stated if oldest is not None), default=None)
@@ -77,9 +84,12 @@ def upgrade(
     patience_s: float = _PATIENCE_S,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> bool:
-    """Run what is missing, one process at a time. False: a newer version, compatible with this one, has been here.
+    """Run what is missing, one process at a time.
 
-    `on_wait` is told what is waited for. Raises MigrationBlocked after `patience_s`, and SchemaTooNew.
+    False: a newer version, compatible with this one, has been here.
+
+    `on_wait` is told what is waited for. Raises MigrationBlocked after `patience_s`, and
+    SchemaTooNew.
     """
     engine = create_engine(sqlalchemy_url(database_url), connect_args={"connect_timeout": 10})
     deadline = time.monotonic() + patience_s
@@ -118,7 +128,9 @@ def _take_turn(connection: Connection, deadline: float, on_wait: Callable[[str],
 
 
 def _is_newer(connection: Connection) -> bool:
-    """Tell whether a newer version migrated this database; raises SchemaTooNew when this code cannot run on it."""
+    """Tell whether a newer version migrated this database; raises SchemaTooNew when this code
+    cannot run on it.
+    """
     script = ScriptDirectory.from_config(_config())
     current = _revision(connection)
     known = {revision.revision for revision in script.walk_revisions()}
@@ -134,7 +146,9 @@ def _is_newer(connection: Connection) -> bool:
 
 
 def _run(connection: Connection, deadline: float, on_wait: Callable[[str], None]) -> None:
-    """Upgrade to head, again and again while somebody else holds a lock; each migration is kept once it is done."""
+    """Upgrade to head, again and again while somebody else holds a lock; each migration is kept
+    once it is done.
+    """
     config = _config()
     config.attributes["connection"] = connection
     connection.execute(text(f"SET lock_timeout = '{_LOCK_TIMEOUT}'"))
@@ -151,11 +165,12 @@ def _run(connection: Connection, deadline: float, on_wait: Callable[[str], None]
             holder = _holder(connection)
             if time.monotonic() + pause_s > deadline:
                 raise MigrationBlocked(
-                    f"A table of the migration stays locked{holder}; end that connection or wait for it, "
-                    "and run 'messagejs migrate' again. Nothing is half done."
+                    f"A table of the migration stays locked{holder}; end that connection or wait"
+                    " for it, and run 'messagejs migrate' again. Nothing is half done."
                 ) from exc
             on_wait(
-                f"a table is locked{holder}; letting others pass, then trying again in {pause_s:g} s"
+                f"a table is locked{holder}; letting others pass, then trying again in"
+                f" {pause_s:g} s"
             )
             time.sleep(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 1.5)

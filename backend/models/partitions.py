@@ -15,13 +15,15 @@ PARTITIONED: Final = ("messages", "attempts", "events")
 MONTHS_AHEAD: Final = 3
 # Updates of a message stay on its page (HOT) when the page keeps room for them.
 MESSAGES_FILLFACTOR: Final = 80
-# Rows whose ids say another time than this are no month's: whatever wrote them, they stay in DEFAULT.
+# Rows whose ids say another time than this are no month's: whatever wrote them, they stay in
+# DEFAULT.
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 # Months of one table that are made in one round for rows in DEFAULT; the next round makes more.
 _MOST_MONTHS: Final = 12
 _MONTHS_MADE: Final = """
-SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = %s::regclass
 """
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '2s'"
 _PARTITION_NAME: Final = re.compile(rf"({'|'.join(PARTITIONED)})_(default|p\d{{6}})")
@@ -76,10 +78,13 @@ async def missing_months(
 
 
 async def make_partition(connection: AsyncConnection[Any], table: str, start: datetime) -> int:
-    """Make the partition of the month at `start` with the rows of it that DEFAULT holds; returns how many.
+    """Make the partition of the month at `start` with the rows of it that DEFAULT holds; returns
+    how many.
 
-    Attached rather than made in place, which sends need not wait for. Only when rows move is the whole table
-    locked: whoever waited for one of them would look for it where it was. Raises LockNotAvailable after 2 s.
+    Attached rather than made in place, which sends need not wait for. Only when rows move is the
+    whole table
+    locked: whoever waited for one of them would look for it where it was. Raises LockNotAvailable
+      after 2 s.
     """
     low, high = first_id(start), first_id(month_start(start, 1))
     parent, default = sql.Identifier(table), sql.Identifier(f"{table}_default")
@@ -104,7 +109,8 @@ async def make_partition(connection: AsyncConnection[Any], table: str, start: da
         await connection.execute(create)
         await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(default))
         move = sql.SQL(
-            "WITH moved AS (DELETE FROM {} WHERE id >= %s AND id < %s RETURNING *) INSERT INTO {} SELECT * FROM moved"
+            "WITH moved AS (DELETE FROM {} WHERE id >= %s AND id < %s RETURNING *) INSERT INTO {}"
+            " SELECT * FROM moved"
         ).format(default, partition)
         moved = (await connection.execute(move, (low, high))).rowcount
         attach = sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(

@@ -12,7 +12,9 @@ from backend.models.base import Timestamp
 
 
 class PendingReceipt(SQLModel, table=True):
-    """Stored with its callback and deleted by the transaction that applies it, so that none is lost between."""
+    """Stored with its callback and deleted by the transaction that applies it, so that none is lost
+    between.
+    """
 
     __tablename__ = "pending_receipts"
     __table_args__ = (Index("ix_pending_receipts_due_at", "due_at"),)

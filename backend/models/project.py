@@ -14,8 +14,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.models.base import Json, JsonObject, MutableRow, Timestamp, utc_now
 from backend.models.user import User
 
-# Whether a project `p` accepts, sends and feeds: neither deleted nor switched off, nor have all its owners been. One
-# that has no owner at all (an import, a test) is nobody's to switch off that way.
+# Whether a project `p` accepts, sends and feeds: neither deleted nor switched off, nor have all its
+# owners been. One that has no owner at all (an import, a test) is nobody's to switch off that way.
 IS_OPEN: Final = """
     p.is_active AND p.suspended_at IS NULL AND p.deleted_at IS NULL AND coalesce((
         SELECT bool_or(u.is_active) FROM project_members o JOIN users u ON u.id = o.user_id
@@ -55,7 +55,9 @@ class Project(MutableRow, table=True):
 
     @classmethod
     async def find_open(cls, session: AsyncSession, project_id: UUID) -> tuple[Self, bool] | None:
-        """Return the project, and whether it accepts and sends; None: there is none, or it was deleted."""
+        """Return the project, and whether it accepts and sends; None: there is none, or it was
+        deleted.
+        """
         p = aliased(cls, name="p")
         query = select(p, literal_column(IS_OPEN, Boolean)).where(
             col(p.id) == project_id, col(p.deleted_at).is_(None)
@@ -65,7 +67,10 @@ class Project(MutableRow, table=True):
 
     @classmethod
     async def lock(cls, session: AsyncSession, project_id: UUID) -> bool:
-        """Wait for who else holds it; rows that point at the project may still be inserted. False: there is none."""
+        """Wait for who else holds it; rows that point at the project may still be inserted.
+
+        False: there is none.
+        """
         query = select(cls.id).where(col(cls.id) == project_id).with_for_update(key_share=True)
         return (await session.exec(query)).first() is not None
 

@@ -1,7 +1,8 @@
 """Changes of message counts that are not folded into message_rollups yet.
 
 Written by triggers on `messages` (migration 0005) in the transaction of the change itself, so that
-whoever changes a message is counted without knowing it. Append-only: writers never wait for each other.
+whoever changes a message is counted without knowing it. Append-only: writers never wait for each
+other.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from sqlmodel import SQLModel
 
 from backend.models.base import Timestamp
 
-# No key and no index: rows live for seconds, are read as a whole, and must cost the send path little.
+# No key and no index: rows live for seconds, are read as a whole, and must cost the send path
+# little.
 ROLLUP_DELTAS: Final = Table(
     "rollup_deltas",
     SQLModel.metadata,

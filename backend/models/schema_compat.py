@@ -1,4 +1,6 @@
-"""What the newest migration says of older code: one row, the oldest revision of code that can run here."""
+"""What the newest migration says of older code: one row, the oldest revision of code that can run
+here.
+"""
 
 from __future__ import annotations
 

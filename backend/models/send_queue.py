@@ -15,8 +15,9 @@ from backend.models.base import Timestamp
 DUE: Final = 0
 CLAIMED: Final = 1  # leased to a worker, nothing written to a provider: safe to send again
 IN_FLIGHT: Final = 2  # may have been written to the provider: uncertain after a crash
-# Handed over, or nobody knows: until `due_at` a receipt may settle it (and delete the row), then it is decided
-# what comes next. A worker that decides holds a `claim` and has moved `due_at` on: that is its lease.
+# Handed over, or nobody knows: until `due_at` a receipt may settle it (and delete the row), then it
+# is decided what comes next. A worker that decides holds a `claim` and has moved `due_at` on: that
+# is its lease.
 WATCHED: Final = 3
 
 # `lane`, from the message's priority
@@ -24,7 +25,9 @@ LANES: Final[dict[str, int]] = {"high": 0, "normal": 1, "bulk": 2}
 
 
 class SendQueueRow(SQLModel, table=True):
-    """Deleted when nothing is left to do for the message (settled, failed, canceled), so that claiming stays cheap."""
+    """Deleted when nothing is left to do for the message (settled, failed, canceled), so that
+    claiming stays cheap.
+    """
 
     __tablename__ = "send_queue"
     __table_args__ = (
@@ -61,6 +64,7 @@ class SendQueueRow(SQLModel, table=True):
     due_at: datetime = Field(sa_type=Timestamp)
     claim: UUID | None = None  # the number of the lease; a result that names another is refused
     lease_until: datetime | None = Field(default=None, sa_type=Timestamp)
-    # Another way is left when this connector cannot be used (`messages.route`); some of them may be closed to it.
+    # Another way is left when this connector cannot be used (`messages.route`); some of them may be
+    # closed to it.
     has_next: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     expires_at: datetime | None = Field(default=None, sa_type=Timestamp)

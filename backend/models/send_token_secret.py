@@ -1,4 +1,6 @@
-"""What the send tokens of one secret key are signed with, so that its holder can make some without asking us."""
+"""What the send tokens of one secret key are signed with, so that its holder can make some without
+asking us.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,12 @@ from backend.models.base import Timestamp, utc_now
 from backend.models.project import IS_OPEN
 from backend.models.session import RawPool
 
-# Bound to the key's text, not to its row: after a regeneration each text has its own, as long as it works.
+# Bound to the key's text, not to its row: after a regeneration each text has its own, as long as it
+# works.
 _SIGNER: Final = f"""
 SELECT s.secret_encrypted, k.id, k.project_id, k.name, k.mode, k.scopes,
-       CASE WHEN s.key_hash = k.key_hash THEN k.expires_at ELSE least(k.previous_expires_at, k.expires_at) END
+       CASE WHEN s.key_hash = k.key_hash THEN k.expires_at
+           ELSE least(k.previous_expires_at, k.expires_at) END
 FROM send_token_secrets s
 JOIN api_keys k ON k.id = s.key_id AND (k.key_hash = s.key_hash OR k.previous_hash = s.key_hash)
 JOIN projects p ON p.id = k.project_id
@@ -53,7 +57,10 @@ class SendTokenSecret(SQLModel, table=True):
 
     @staticmethod
     async def signer(pool: RawPool, kid: str) -> Signer | None:
-        """Return who signs under `kid`, None when no valid secret key does. Across tenants, as keys are found."""
+        """Return who signs under `kid`, None when no valid secret key does.
+
+        Across tenants, as keys are found.
+        """
         async with pool.connection() as connection:
             row = await (await connection.execute(_SIGNER, (kid,))).fetchone()
         return Signer(*row) if row is not None else None

@@ -28,8 +28,8 @@ RawPool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 # Names the connections in pg_stat_activity.
 _APPLICATION: Final = "messagejs"
 _CHANGES: Final = "changes"
-# A process that is stopped, or whose machine is gone, in the middle of a transaction must not keep its
-# locks (the sweeper's above all). No transaction of ours waits for anything but the database.
+# A process that is stopped, or whose machine is gone, in the middle of a transaction must not keep
+# its locks (the sweeper's above all). No transaction of ours waits for anything but the database.
 _LIMIT_IDLING: Final = "SET idle_in_transaction_session_timeout = '15s'"
 
 
@@ -47,7 +47,9 @@ def announce(session: AsyncSession, change: Change) -> None:
 
 
 def sqlalchemy_url(database_url: str) -> str:
-    """Return the URL with SQLAlchemy's name of the psycopg driver, and several hosts as it wants them."""
+    """Return the URL with SQLAlchemy's name of the psycopg driver, and several hosts as it wants
+    them.
+    """
     scheme, _, rest = database_url.partition("://")
     if scheme not in {"postgresql", "postgres"}:
         return database_url
@@ -62,7 +64,8 @@ def sqlalchemy_url(database_url: str) -> str:
 
 def _set_up(connection: Any, _record: object) -> None:
     read_what_is_there(connection.driver_connection)
-    # SQLAlchemy's connection has psycopg's cursor; outside a transaction, so that a rollback keeps it.
+    # SQLAlchemy's connection has psycopg's cursor; outside a transaction, so that a rollback keeps
+    # it.
     connection.autocommit = True
     cursor = connection.cursor()
     cursor.execute(_LIMIT_IDLING)
@@ -76,7 +79,10 @@ async def _set_up_of_pool(connection: AsyncConnection[TupleRow]) -> None:
 
 
 def _has_said_something(connection: AsyncConnection[TupleRow]) -> bool:
-    """Whether there is something to read, such as the end of the connection. A system call, no round trip."""
+    """Whether there is something to read, such as the end of the connection.
+
+    A system call, no round trip.
+    """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

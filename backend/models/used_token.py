@@ -1,4 +1,6 @@
-"""Send tokens that were used up; written in the accept transaction, kept until they have expired for certain."""
+"""Send tokens that were used up; written in the accept transaction, kept until they have expired
+for certain.
+"""
 
 from __future__ import annotations
 

@@ -46,9 +46,10 @@ class Credentials(BaseModel):
     Fields that are secret are `SecretStr`; the dashboard's form and the API's check are made from
     this model (title, description, examples and `json_schema_extra` of each field).
 
-    A plain field says in `json_schema_extra={"destination": ...}` whether it decides where, or to whose
-    account, the secrets are sent: when such a field changes, they must be entered again. One that says
-    nothing does. A secret that never leaves this server says `{"is_sent": False}`, and stays.
+    A plain field says in `json_schema_extra={"destination": ...}` whether it decides where, or to
+    whose account, the secrets are sent: when such a field changes, they must be entered again. One
+    that says nothing does. A secret that never leaves this server says `{"is_sent": False}`, and
+    stays.
     """
 
     model_config = ConfigDict(
@@ -94,7 +95,8 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-# A secret that travels in a header or URL: what could break out of either is refused when it is stored.
+# A secret that travels in a header or URL: what could break out of either is refused when it is
+# stored.
 Token = Annotated[SecretStr, AfterValidator(_is_token)]
 
 
@@ -121,7 +123,10 @@ class OutboundMessage:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider took the message. `delivered` only where acceptance is delivery (the sandbox)."""
+    """The provider took the message.
+
+    `delivered` only where acceptance is delivery (the sandbox).
+    """
 
     provider_message_id: str | None
     status: Literal["sent", "delivered"] = "sent"
@@ -139,7 +144,10 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """Most messages a second: by the whole account, to one recipient, and to one group. None: unpaced."""
+    """Most messages a second: by the whole account, to one recipient, and to one group.
+
+    None: unpaced.
+    """
 
     per_second: float | None = None
     per_recipient_per_second: float | None = None
@@ -149,7 +157,10 @@ class Pacing:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often, how long apart and until what age a message is tried again. None: the platform's setting."""
+    """How often, how long apart and until what age a message is tried again.
+
+    None: the platform's setting.
+    """
 
     max_attempts: int | None = None
     base_s: float | None = None
@@ -165,7 +176,8 @@ class ProviderContext:
     base_urls: Mapping[str, str]
     timeout_s: float = 20.0
     allow_private_network: bool = False
-    # This server's address on the internet, and the one for this connector's callbacks. None: it has none.
+    # This server's address on the internet, and the one for this connector's callbacks. None: it
+    # has none.
     public_url: str | None = None
     callback_url: str | None = None
     # Keeps receipts that a provider makes itself (the sandbox), each until its `at`.
@@ -183,14 +195,16 @@ class Provider(ABC, Generic[CredentialsT]):
     capabilities: ClassVar[frozenset[Capability]]
     pacing: ClassVar[Pacing] = Pacing()
     retry: ClassVar[Retry] = Retry()
-    # Whether failures in a row pause the connector; not where recipients choose to fail (the sandbox).
+    # Whether failures in a row pause the connector; not where recipients choose to fail (the
+    # sandbox).
     has_circuit: ClassVar[bool] = True
     text_limit: ClassVar[int | None] = None
     # The media type of its callbacks. None: it sends none.
     callback_type: ClassVar[str | None] = None
     # One sentence for the owner: where the callback's URL is entered at the provider.
     callback_help: ClassVar[str] = ""
-    # Whether its receipts name our own id, so that one of them settles a send whose outcome is unknown.
+    # Whether its receipts name our own id, so that one of them settles a send whose outcome is
+    # unknown.
     receipts_carry_our_id: ClassVar[bool] = False
     # Whether `find_sent` can tell what became of a send whose outcome is unknown.
     can_be_asked: ClassVar[bool] = False
@@ -199,7 +213,8 @@ class Provider(ABC, Generic[CredentialsT]):
     def __init__(self, credentials: CredentialsT, context: ProviderContext) -> None:
         self.credentials = credentials
         self.context = context
-        # Everything a provider's words must be cleared of; adapters add encoded forms of their secrets.
+        # Everything a provider's words must be cleared of; adapters add encoded forms of their
+        # secrets.
         self.hidden: tuple[str, ...] = credentials.secret_values()
 
     @classmethod
@@ -216,7 +231,9 @@ class Provider(ABC, Generic[CredentialsT]):
         """Hand one message over; raises a SendError whose type decides what happens next."""
 
     def account_key(self) -> str | None:
-        """Return what connectors of one account share, made by `digest`; they share its pace. None: nothing.
+        """Return what connectors of one account share, made by `digest`; they share its pace.
+
+        None: nothing.
 
         It must take the account's secret in: nobody who lacks it may use up the account's pace.
         """
@@ -228,7 +245,9 @@ class Provider(ABC, Generic[CredentialsT]):
         return False
 
     def answer_handshake(self, request: CallbackRequest) -> str:  # noqa: ARG002 (for adapters to override)
-        """Return what the provider wants back when its callback is set (a GET); raises CallbackRefused."""
+        """Return what the provider wants back when its callback is set (a GET); raises
+        CallbackRefused.
+        """
         raise CallbackRefused(f"{self.title} asks nothing by GET.")
 
     def verify_callback(self, request: CallbackRequest) -> None:  # noqa: ARG002 (for adapters to override)
@@ -238,15 +257,17 @@ class Provider(ABC, Generic[CredentialsT]):
     def parse_callback(self, request: CallbackRequest) -> list[Receipt]:  # noqa: ARG002 (for adapters to override)
         """Return the receipts of a verified callback.
 
-        An item that cannot be read, or whose status is unknown, is logged and left out: the others count.
+        An item that cannot be read, or whose status is unknown, is logged and left out: the others
+        count.
         """
         return []
 
     async def find_sent(self, message: OutboundMessage) -> Accepted | None:  # noqa: ARG002 (for adapters to override)
         """Ask the provider whether it took a message; None: it did not. Only where `can_be_asked`.
 
-        What it names may be a twin (same recipient and text, sent at the same time): the caller makes sure that
-        no other message has the id. Raises a SendError when the provider cannot say.
+        What it names may be a twin (same recipient and text, sent at the same time): the caller
+        makes sure that no other message has the id. Raises a SendError when the provider cannot
+        say.
         """
         return None
 
@@ -267,7 +288,9 @@ class Provider(ABC, Generic[CredentialsT]):
         return message.text
 
     def quote(self, words: object, text: str = "") -> str:
-        """Return a provider's words as they may be stored: bounded, without secrets or the message's `text`."""
+        """Return a provider's words as they may be stored: bounded, without secrets or the
+        message's `text`.
+        """
         cleaned = str(words)
         for secret in self.hidden:
             if secret:

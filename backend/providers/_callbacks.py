@@ -18,10 +18,13 @@ RECEIPT_STATUSES: tuple[ReceiptStatus, ...] = get_args(ReceiptStatus)
 
 @dataclass(frozen=True, slots=True)
 class CallbackRequest:
-    """One HTTP request of a provider. Nothing in it is believed before `verify_callback` has passed.
+    """One HTTP request of a provider.
 
-    `headers` have lower-case names. `urls` are those under which the provider may have called us: the public
-    one first, then what the request itself says; a signature over the URL fits one of them.
+    Nothing in it is believed before `verify_callback` has passed.
+
+    `headers` have lower-case names. `urls` are those under which the provider may have called us:
+    the public one first, then what the request itself says; a signature over the URL fits one of
+    them.
     """
 
     body: bytes = b""
@@ -44,9 +47,9 @@ class CallbackRequest:
 class Receipt:
     """A provider's later report about one message.
 
-    Named by the provider's id, by ours where the provider echoes it, or by both. `at` is when it happened by the
-    provider's clock; None: when it arrived. `reason` and `code` must have gone through `Provider.quote`.
-    `suppress`: the recipient must not be sent to again.
+    Named by the provider's id, by ours where the provider echoes it, or by both. `at` is when it
+    happened by the provider's clock; None: when it arrived. `reason` and `code` must have gone
+    through `Provider.quote`. `suppress`: the recipient must not be sent to again.
     """
 
     status: ReceiptStatus
@@ -70,7 +73,9 @@ def is_same(given: str, expected: str) -> bool:
 
 
 def unix_instant(value: object) -> datetime | None:
-    """Return the instant of Unix seconds (a number or digits), None for anything else and for one out of range."""
+    """Return the instant of Unix seconds (a number or digits), None for anything else and for one
+    out of range.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -80,5 +85,7 @@ def unix_instant(value: object) -> datetime | None:
 
 
 def objects(value: object) -> Sequence[Mapping[str, object]]:
-    """Return the JSON objects of what should be a list of them; whatever else a stranger sends is left out."""
+    """Return the JSON objects of what should be a list of them; whatever else a stranger sends is
+    left out.
+    """
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -70,7 +70,9 @@ class OutcomeUnknown(SendError):
 
 
 class CallbackRefused(Exception):
-    """A callback that is not the provider's, or cannot be told from a forged one; `reason` is for the log only."""
+    """A callback that is not the provider's, or cannot be told from a forged one; `reason` is for
+    the log only.
+    """
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

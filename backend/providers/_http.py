@@ -42,8 +42,8 @@ from backend.providers._network import TrustingResolver, tls_context
 
 log = structlog.get_logger(__name__)
 
-# Under the shortest keep-alive in common use (Node's 5 s): a POST must not meet a closing connection,
-# for its reset would leave the message uncertain.
+# Under the shortest keep-alive in common use (Node's 5 s): a POST must not meet a closing
+# connection, for its reset would leave the message uncertain.
 _KEEPALIVE_S: Final = 4.0
 _CONNECT_S: Final = 10.0
 _ANSWER_LIMIT_BYTES: Final = 1024 * 1024
@@ -83,8 +83,9 @@ class PooledClient(httpx.AsyncClient):
 def open_http_client(*, limit: int, resolver: AbstractResolver | None = None) -> httpx.AsyncClient:
     """Return the process's pooled client; needs a running loop, and `aclose()` at the end.
 
-    `limit` is the most connections at once, to all hosts together: tenants share few hosts, so a cap
-    per host would be the same cap. `resolver=CheckingResolver()` makes one for tenant-supplied URLs.
+    `limit` is the most connections at once, to all hosts together: tenants share few hosts, so a
+    cap per host would be the same cap. `resolver=CheckingResolver()` makes one for tenant-supplied
+    URLs.
     """
     connector = aiohttp.TCPConnector(
         limit=limit,
@@ -97,7 +98,8 @@ def open_http_client(*, limit: int, resolver: AbstractResolver | None = None) ->
         ttl_dns_cache=30,
     )
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    # The session has its connector; without a context of ours the transport reads all certificates for one of its own.
+    # The session has its connector; without a context of ours the transport reads all certificates
+    # for one of its own.
     return PooledClient(AiohttpTransport(verify=tls_context(), client=session))
 
 
@@ -138,12 +140,15 @@ class Endpoint:
         self._headers = httpx.Headers(dict(headers))
         self._timeout_s = timeout_s
         self._title = title
-        # Shorter than the deadline, so that a host that swallows packets is known to have got nothing.
+        # Shorter than the deadline, so that a host that swallows packets is known to have got
+        # nothing.
         connect_s = min(_CONNECT_S, timeout_s / 2)
         self._extensions = {"timeout": {"connect": connect_s, "pool": connect_s}}
 
     async def call(self, content: bytes = b"", *, timeout_s: float | None = None) -> Answer:
-        """Send `content` and return the answer, whatever its status; raises Unavailable or OutcomeUnknown."""
+        """Send `content` and return the answer, whatever its status; raises Unavailable or
+        OutcomeUnknown.
+        """
         request = httpx.Request(
             self._method,
             self._url,
@@ -187,8 +192,8 @@ async def exchange(
             "it may have taken the message.",
             code="garbled_answer",
         )
-    # Outside the handler, so that nothing is chained: the libraries' texts hold the URL, and with it
-    # Telegram's token.
+    # Outside the handler, so that nothing is chained: the libraries' texts hold the URL, and with
+    # it Telegram's token.
     raise failure
 
 
@@ -226,7 +231,8 @@ def _classify(exc: Exception, title: str, timeout_s: float) -> SendError:
             code="timeout",
         )
     return OutcomeUnknown(
-        f"The connection to {title} broke during the exchange ({type(cause).__name__}); it may have taken the message.",
+        f"The connection to {title} broke during the exchange ({type(cause).__name__}); it may have"
+        " taken the message.",
         code="connection_broken",
     )
 
@@ -261,8 +267,8 @@ def refusal(
 ) -> SendError:
     """Return the error of an answer that is no acceptance: by the provider's code, else by status.
 
-    `reason` and `said` must have gone through `Provider.quote`. An unknown code is logged and decided by the
-    status.
+    `reason` and `said` must have gone through `Provider.quote`. An unknown code is logged and
+    decided by the status.
     """
     make = None if code is None else table.get(code)
     if make is None:
@@ -282,7 +288,9 @@ def refusal(
 
 
 def is_opt_out(table: ErrorTable, code: int | None) -> bool:
-    """Tell whether this code, in an answer or a receipt, means that the recipient must not be sent to again."""
+    """Tell whether this code, in an answer or a receipt, means that the recipient must not be sent
+    to again.
+    """
     make = None if code is None else table.get(code)
     error = make("") if make is not None else None
     return isinstance(error, Rejected) and error.suppress
@@ -305,7 +313,8 @@ def parse_retry_after(value: str | None) -> float | None:
 
 @contextmanager
 def credential_check() -> Iterator[Callable[[], int]]:
-    """Around `validate()`: yields a clock of elapsed milliseconds and maps a send's errors to a check's.
+    """Around `validate()`: yields a clock of elapsed milliseconds and maps a send's errors to a
+    check's.
 
     A check changes nothing at the provider, so an unknown outcome is only an unavailable provider,
     and a request refused for what it names is a connector that cannot work.

@@ -1,8 +1,11 @@
-"""Write one e-mail. A value is only ever its own characters: none of it becomes a header, or part of one.
+"""Write one e-mail.
+
+A value is only ever its own characters: none of it becomes a header, or part of one.
 
 Headers are written here and not by `EmailMessage`, which decodes what looks like an encoded word
-(`=?utf-8?q?=0d=0aBcc:...?=`) and writes the decoded text, line breaks and all, in some Python releases.
-Source of the rules: RFC 5322 section 2.2 (headers), RFC 2047 (encoded words), RFC 6532 (UTF-8 addresses).
+(`=?utf-8?q?=0d=0aBcc:...?=`) and writes the decoded text, line breaks and all, in some Python
+releases. Source of the rules: RFC 5322 section 2.2 (headers), RFC 2047 (encoded words), RFC 6532
+(UTF-8 addresses).
 """
 
 from __future__ import annotations
@@ -90,7 +93,9 @@ def _encoded_words(header: str, value: str) -> str:
 
 
 def _check(names: Sequence[str], mail: bytes) -> None:
-    """Make sure that the mail has these headers, then the body's, each once, and no line break of another's."""
+    """Make sure that the mail has these headers, then the body's, each once, and no line break of
+    another's.
+    """
     head = mail.partition(b"\r\n\r\n")[0]
     lines = head.split(b"\r\n")
     if any(b"\r" in line or b"\n" in line or len(line) > _LONGEST_LINE for line in lines):

@@ -1,7 +1,9 @@
-"""Look up the names that tenants give: a DNS that does not answer holds up nobody but its own names.
+"""Look up the names that tenants give: a DNS that does not answer holds up nobody but its own
+names.
 
-A look-up blocks its thread for as long as the system's resolver likes, half a minute and longer. So they have threads
-of their own, one at most for each name, and names that resolved lately never wait for a thread behind new ones.
+A look-up blocks its thread for as long as the system's resolver likes, half a minute and longer. So
+they have threads of their own, one at most for each name, and names that resolved lately never wait
+for a thread behind new ones.
 """
 
 from __future__ import annotations
@@ -63,7 +65,10 @@ class _UnderWay:
 
 
 class NameLookups:
-    """Usable from any event loop. Half of `threads` are for new names, the others for those that resolved lately."""
+    """Usable from any event loop.
+
+    Half of `threads` are for new names, the others for those that resolved lately.
+    """
 
     def __init__(
         self,
@@ -90,8 +95,9 @@ class NameLookups:
     async def addresses(self, name: str, *, is_trusted: bool = False) -> Sequence[Address]:
         """Return the addresses of `name`, an IP literal's at once.
 
-        `is_trusted`: no tenant chose the name, so it is treated like one that resolved lately. Raises
-        `socket.gaierror`, EAI_AGAIN where another try may help, and UnicodeError for what can be no name.
+        `is_trusted`: no tenant chose the name, so it is treated like one that resolved lately.
+        Raises `socket.gaierror`, EAI_AGAIN where another try may help, and UnicodeError for what
+        can be no name.
         """
         try:
             return system_look_up(name, socket.AI_NUMERICHOST)

@@ -1,7 +1,8 @@
-"""Addresses that a tenant names: resolve once, refuse what is not public, connect to what was checked.
+"""Addresses that a tenant names: resolve once, refuse what is not public, connect to what was
+checked.
 
-Used for SMTP hosts and webhook URLs. Whoever connects by name after a check may be sent elsewhere by
-a second answer of the DNS, so the checked address itself is what gets connected to.
+Used for SMTP hosts and webhook URLs. Whoever connects by name after a check may be sent elsewhere
+by a second answer of the DNS, so the checked address itself is what gets connected to.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def is_host(name: str) -> bool:
 def is_public(address: str) -> bool:
     """Tell whether an IP literal may be reached on a tenant's word.
 
-    IPv4 inside IPv6 (mapped, NAT64, 6to4, Teredo) is judged by the IPv4 address. False for what is no
-    IP literal at all.
+    IPv4 inside IPv6 (mapped, NAT64, 6to4, Teredo) is judged by the IPv4 address. False for what is
+    no IP literal at all.
     """
     try:
         ip: _IpAddress = ipaddress.ip_address(address)
@@ -120,8 +121,9 @@ async def resolve_checked(
 ) -> list[ResolveResult]:
     """Resolve `host` once; raises AddressRefused when any of its addresses is not public.
 
-    One private address among public ones refuses the host: which one is connected to would be chance.
-    Raises `socket.gaierror` when the name does not resolve, or can be none. `is_trusted`: no tenant chose it.
+    One private address among public ones refuses the host: which one is connected to would be
+    chance. Raises `socket.gaierror` when the name does not resolve, or can be none. `is_trusted`:
+    no tenant chose it.
     """
     check_host_literal(host, allow_private=allow_private)
     try:

@@ -15,6 +15,7 @@ def phone_number(to: str) -> str:
     match = _PHONE.fullmatch(to.strip())
     if match is None:
         raise InvalidRecipient(
-            f"'{to[:40]}' is not a phone number; write it with country code and digits only, like '+14155550123'."
+            f"'{to[:40]}' is not a phone number; write it with country code and digits only, like"
+            " '+14155550123'."
         )
     return f"+{match[1]}"

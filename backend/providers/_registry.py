@@ -46,7 +46,9 @@ class UnknownProvider(KeyError):
 
 @lru_cache(maxsize=1)
 def provider_types() -> dict[str, type[AnyProvider]]:
-    """Return every installed provider by type: ours first, in alphabetical order, then third parties'."""
+    """Return every installed provider by type: ours first, in alphabetical order, then third
+    parties'.
+    """
     found: dict[str, type[AnyProvider]] = {}
     for provider in _own_providers():
         found[provider.type] = provider
@@ -143,7 +145,9 @@ def credentials_to_json(credentials: Credentials) -> str:
 
 @lru_cache(maxsize=64)
 def destination_fields(provider: type[AnyProvider]) -> frozenset[str]:
-    """Return the plain fields (camelCase) that decide where the secrets are sent: all that do not deny it."""
+    """Return the plain fields (camelCase) that decide where the secrets are sent: all that do not
+    deny it.
+    """
     return frozenset(
         info.alias or name
         for name, info in provider.credentials_model.model_fields.items()
@@ -184,8 +188,8 @@ def _described(provider: type[AnyProvider]) -> dict[str, Any]:
 def describe(provider_type: str) -> dict[str, Any]:
     """Return what the dashboard's form and the API show of a provider, as plain JSON values.
 
-    `fields`: name (camelCase), label, type (text, secret, number, select, boolean), required, default,
-    placeholder, help, options ([{value, label}], for select).
+    `fields`: name (camelCase), label, type (text, secret, number, select, boolean), required,
+    default, placeholder, help, options ([{value, label}], for select).
     """
     described: dict[str, Any] = orjson.loads(orjson.dumps(_described(get_provider(provider_type))))
     return described

@@ -1,4 +1,6 @@
-"""Open, authenticated SMTP connections of one connector: bounded, checked before reuse, closed when idle."""
+"""Open, authenticated SMTP connections of one connector: bounded, checked before reuse, closed when
+idle.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from backend.providers._errors import Throttled
 
 # Short of the minute after which common servers drop a silent client.
 _IDLE_S: Final = 20.0
-# Longer silences are checked with a NOOP, so that a dropped connection costs no message its certainty.
+# Longer silences are checked with a NOOP, so that a dropped connection costs no message its
+# certainty.
 _FRESH_S: Final = 1.0
 _CHECK_S: Final = 3.0
 
@@ -40,7 +43,10 @@ class SmtpPool:
         """
         async with self._slots:
             if self._is_closed:
-                reason = "The connector was closed while the message waited for a connection; nothing was sent."
+                reason = (
+                    "The connector was closed while the message waited for a connection; nothing"
+                    " was sent."
+                )
                 raise Throttled(reason, code="closed", recipient_only=True)
             client = await self._take_idle() or await self._open()
             try:
@@ -93,7 +99,9 @@ class SmtpPool:
             self._reaper = loop.call_later(_IDLE_S, self._reap)
 
     def _reap(self) -> None:
-        """Close what has been idle too long; the oldest are at the left, for the newest are lent first."""
+        """Close what has been idle too long; the oldest are at the left, for the newest are lent
+        first.
+        """
         loop = asyncio.get_running_loop()
         while self._idle and loop.time() - self._idle[0][1] >= _IDLE_S - 0.01:
             self._idle.popleft()[0].close()

@@ -1,9 +1,9 @@
 """Sandbox: our own provider. Sends nothing anywhere; what test keys and new users write to.
 
 Its recipients choose the outcome, without any state, so that the same message ends the same way in
-every process. `throttled` and `retry` refuse a message until it is three seconds old (a message's id
-tells when it was made) and deliver it then. Those that end in `-late` are sent at once and get the receipt, as
-from a real provider, two seconds later.
+every process. `throttled` and `retry` refuse a message until it is three seconds old (a message's
+id tells when it was made) and deliver it then. Those that end in `-late` are sent at once and get
+the receipt, as from a real provider, two seconds later.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class SandboxProvider(Provider[SandboxCredentials]):
         recipient = to.strip()
         if not recipient or len(recipient) > _LONGEST_RECIPIENT or not recipient.isprintable():
             raise InvalidRecipient(
-                f"'{recipient[:40]}' is not a recipient; the sandbox takes any printable text of 1 to "
-                f"{_LONGEST_RECIPIENT} characters."
+                f"'{recipient[:40]}' is not a recipient; the sandbox takes any printable text of 1"
+                f" to {_LONGEST_RECIPIENT} characters."
             )
         if recipient.startswith(_PREFIX) and recipient.removeprefix(_PREFIX) not in _MAGIC:
             known = ", ".join(_PREFIX + name for name in _MAGIC)
@@ -121,9 +121,11 @@ def _receipts(message_id: str, statuses: tuple[ReceiptStatus, ...]) -> list[Rece
             message_id=message_id,
             at=at,
             code="sandbox_undelivered" if status == "undelivered" else "",
-            reason="The sandbox did not deliver it, as its recipient asks for."
-            if status == "undelivered"
-            else "",
+            reason=(
+                "The sandbox did not deliver it, as its recipient asks for."
+                if status == "undelivered"
+                else ""
+            ),
         )
         for status in statuses
     ]

@@ -1,6 +1,7 @@
 """E-mail over SMTP. Everything before DATA is safe to repeat; what breaks after it is uncertain.
 
-Source of the reply codes: RFC 5321 section 4.2, RFC 4954 section 6 (AUTH), RFC 3463 (enhanced codes).
+Source of the reply codes: RFC 5321 section 4.2, RFC 4954 section 6 (AUTH), RFC 3463 (enhanced
+codes).
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ class SmtpCredentials(Credentials):
     def _login_is_complete(self) -> SmtpCredentials:
         if (self.username is None) != (self.password is None):
             raise ValueError(
-                "username and password go together; give both, or neither for a server without login"
+                "username and password go together; give both, or neither for a server without"
+                " login"
             )
         if not self.sender:
             raise ValueError(
@@ -212,7 +214,8 @@ class SmtpProvider(Provider[SmtpCredentials]):
                 except aiosmtplib.SMTPServerDisconnected:
                     if handover.has_begun:
                         raise
-                    # The pooled connection was being closed by its server, which was told nothing yet.
+                    # The pooled connection was being closed by its server, which was told nothing
+                    # yet.
                     answer = await self._hand_over(message, message_id, handover)
         except TimeoutError:
             # aiosmtplib's own timeouts are TimeoutErrors as well.
@@ -232,7 +235,8 @@ class SmtpProvider(Provider[SmtpCredentials]):
     ) -> aiosmtplib.SMTPResponse:
         to = message.to
         async with self._pool.connection() as client:
-            # Composed with a connection in hand: a millisecond each, and hundreds may be waiting for one.
+            # Composed with a connection in hand: a millisecond each, and hundreds may be waiting
+            # for one.
             content = self._compose(message, message_id)
             if to.isascii() and self._address.isascii():
                 await client.mail(self._address)
@@ -285,7 +289,8 @@ class SmtpProvider(Provider[SmtpCredentials]):
         )
         if handover.has_begun:
             return OutcomeUnknown(
-                f"The connection to {self._server} broke while it was taking the message ({words}).",
+                f"The connection to {self._server} broke while it was taking the message"
+                f" ({words}).",
                 code="connection_broken",
             )
         if isinstance(exc, ValueError):
@@ -385,7 +390,8 @@ class SmtpProvider(Provider[SmtpCredentials]):
             )
         if isinstance(exc, OSError):
             return Unavailable(
-                f"{self._server} cannot be reached: {self.quote(getattr(cause, 'strerror', None) or exc)}.",
+                f"{self._server} cannot be reached:"
+                f" {self.quote(getattr(cause, 'strerror', None) or exc)}.",
                 code="unreachable",
             )
         words = self.quote(
@@ -409,7 +415,8 @@ def _email_address(text: str) -> str:
     """Return the address in its normal form (ASCII where it has one); raises InvalidRecipient."""
     stripped = text.strip()
     try:
-        # `test_environment` lets '.test' through, the domain reserved for trying things out (RFC 2606).
+        # `test_environment` lets '.test' through, the domain reserved for trying things out (RFC
+        # 2606).
         found = validate_email(stripped, check_deliverability=False, test_environment=True)
     except EmailNotValidError as exc:
         raise InvalidRecipient(
@@ -427,7 +434,8 @@ def _check_headers(message: OutboundMessage) -> None:
     ):
         if UNSAFE_IN_HEADER.search(value):
             raise Rejected(
-                f"The {name} holds a line break or control character, which no header can carry; remove it.",
+                f"The {name} holds a line break or control character, which no header can carry;"
+                " remove it.",
                 code="unsafe_header",
             )
 
@@ -441,6 +449,8 @@ async def _greet(client: aiosmtplib.SMTP) -> None:
 
 
 def _own_name() -> str:
-    """Return the name for EHLO; an address literal where this machine has no full name (RFC 5321 4.1.4)."""
+    """Return the name for EHLO; an address literal where this machine has no full name (RFC 5321
+    4.1.4).
+    """
     name = socket.gethostname()
     return name if "." in name and name.isascii() else "[127.0.0.1]"

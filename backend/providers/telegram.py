@@ -136,7 +136,8 @@ class TelegramProvider(Provider[TelegramCredentials]):
         if _CHAT_ID.fullmatch(recipient) or _USERNAME.fullmatch(recipient):
             return recipient
         raise InvalidRecipient(
-            f"'{to[:40]}' is not a Telegram chat; use its numeric id, like '123456789', or the '@name' of a channel."
+            f"'{to[:40]}' is not a Telegram chat; use its numeric id, like '123456789', or the"
+            " '@name' of a channel."
         )
 
     async def validate(self) -> Health:

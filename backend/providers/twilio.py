@@ -130,7 +130,9 @@ class TwilioCredentials(Credentials):
         None,
         max_length=16,
         title="From number",
-        description="A number of the account, or an alphanumeric sender. Or use a messaging service.",
+        description=(
+            "A number of the account, or an alphanumeric sender. Or use a messaging service."
+        ),
         json_schema_extra={"placeholder": "+14155550100", "destination": False},
     )
     messaging_service_sid: str | None = Field(
@@ -150,7 +152,8 @@ class TwilioCredentials(Credentials):
             raise ValueError("fromNumber or messagingServiceSid is needed; give one of them")
         if self.from_number is not None and _SENDER.fullmatch(self.from_number) is None:
             raise ValueError(
-                "fromNumber must be a phone number like '+14155550100' or a sender of up to 11 letters"
+                "fromNumber must be a phone number like '+14155550100' or a sender of up to 11"
+                " letters"
             )
         return self
 
@@ -164,7 +167,10 @@ class TwilioProvider(Provider[TwilioCredentials]):
     capabilities = frozenset({Capability.TEXT, Capability.RECEIPTS})
     text_limit = 1600
     callback_type = "application/x-www-form-urlencoded"
-    callback_help = "Each message names it to Twilio, once the server's API_BASE_URL is set; there is nothing to enter."
+    callback_help = (
+        "Each message names it to Twilio, once the server's API_BASE_URL is set; there is nothing"
+        " to enter."
+    )
     can_be_asked = True
     credentials_model = TwilioCredentials
 

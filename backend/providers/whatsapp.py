@@ -1,7 +1,7 @@
 """WhatsApp Cloud API: text and approved templates.
 
-Our message id travels in `biz_opaque_callback_data` and comes back with every status, which settles a
-callback that overtakes the answer, and a send whose outcome is unknown.
+Our message id travels in `biz_opaque_callback_data` and comes back with every status, which settles
+a callback that overtakes the answer, and a send whose outcome is unknown.
 Source: https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
 """
 
@@ -117,7 +117,9 @@ class WhatsAppCredentials(Credentials):
     phone_number_id: str = Field(
         pattern=r"^[0-9]{1,32}$",
         title="Phone number ID",
-        description="Meta for Developers, your app, WhatsApp, API setup. Not the phone number itself.",
+        description=(
+            "Meta for Developers, your app, WhatsApp, API setup. Not the phone number itself."
+        ),
         json_schema_extra={"placeholder": "123456789012345", "destination": True},
     )
     access_token: Token = Field(
@@ -159,8 +161,8 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
     text_limit = 4096
     callback_type = "application/json"
     callback_help = (
-        "Enter it in Meta for Developers under WhatsApp, Configuration, with the verify token above, and subscribe "
-        "to 'messages'."
+        "Enter it in Meta for Developers under WhatsApp, Configuration, with the verify token"
+        " above, and subscribe to 'messages'."
     )
     receipts_carry_our_id = True
     credentials_model = WhatsAppCredentials
@@ -313,7 +315,9 @@ def _details(error: Mapping[str, object]) -> object:
 
 
 def _statuses(body: bytes, phone_number_id: str) -> Iterator[Mapping[str, Any]]:
-    """Yield `entry[].changes[].value.statuses[]` of this number: an app has one callback for all its numbers."""
+    """Yield `entry[].changes[].value.statuses[]` of this number: an app has one callback for all
+    its numbers.
+    """
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:

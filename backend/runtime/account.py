@@ -40,8 +40,8 @@ class Account:
         if not self.is_shared:
             return ""
         return (
-            f"the database and Valkey run as '{self.name}', as do other services that could read their files; "
-            f"make an account of their own with '{_REMEDY}' and start again"
+            f"the database and Valkey run as '{self.name}', as do other services that could read"
+            f" their files; make an account of their own with '{_REMEDY}' and start again"
         )
 
     def popen_options(self) -> dict[str, Any]:
@@ -51,9 +51,11 @@ class Account:
         os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def take_over(self, path: Path) -> None:
-        """Own a file, or a directory with all that is in it, which belonged to a shared account before.
+        """Own a file, or a directory with all that is in it, which belonged to a shared account
+        before.
 
-        Links are taken as links, and a file with several names is left alone: one of them may be elsewhere.
+        Links are taken as links, and a file with several names is left alone: one of them may be
+        elsewhere.
         """
         owner = _owner(path)
         if owner is None or owner.uid == self.uid or not owner.is_shared:
@@ -83,10 +85,10 @@ class Account:
 def server_account(*made_before: Path, create: bool = False) -> Account | None:
     """Return the account for the servers, None when we are not root and simply run them ourselves.
 
-    One of their own, made now if need be and `create`; who shares theirs could read the database's files and
-    signal its processes. The first of the directories that is neither root's nor a shared account's tells:
-    what was made stays usable for its owner. Postgres refuses root and asks for a passwd entry, so a bare
-    uid will not do.
+    One of their own, made now if need be and `create`; who shares theirs could read the database's
+    files and signal its processes. The first of the directories that is neither root's nor a shared
+    account's tells: what was made stays usable for its owner. Postgres refuses root and asks for a
+    passwd entry, so a bare uid will not do.
     """
     if os.geteuid() != 0:
         return None

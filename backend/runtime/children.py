@@ -41,7 +41,8 @@ class Program(Protocol):
     def repair(self, last_lines: Iterable[str]) -> str:
         """Put right what kept it from becoming ready, so that a new start does not trip over it.
 
-        Called when it died before it was ready; returns a remark, empty when there was nothing to do.
+        Called when it died before it was ready; returns a remark, empty when there was nothing to
+        do.
         """
 
 
@@ -57,7 +58,8 @@ class Output(Protocol):
 class RestartPolicy:
     """A process that lived `instant_s` starts afresh; `deaths` shorter lives in a row are enough.
 
-    One that does not answer has `hung_s` to end in order; Granian gives its own processes eight seconds.
+    One that does not answer has `hung_s` to end in order; Granian gives its own processes eight
+    seconds.
     """
 
     instant_s: float = 10.0
@@ -76,8 +78,8 @@ _POLICY: Final = RestartPolicy()
 class Child:
     """Keeps one program running until `stop`; `run` raises ProcessKeepsDying when it gives up.
 
-    A silent one is heard only through its last words. One that was ready and does not answer its check for
-    `hang_s` is ended, to be started again; 0: nobody asks.
+    A silent one is heard only through its last words. One that was ready and does not answer its
+    check for `hang_s` is ended, to be started again; 0: nobody asks.
     """
 
     def __init__(
@@ -176,7 +178,9 @@ class Child:
         return time.monotonic() - started, code
 
     async def _end_group(self, group: int, pump: asyncio.Task[None]) -> None:
-        """Wait for the rest of a dead process's group (they hold its output open), but not for ever."""
+        """Wait for the rest of a dead process's group (they hold its output open), but not for
+        ever.
+        """
         _, unfinished = await asyncio.wait([pump], timeout=_GROUP_PATIENCE_S)
         if unfinished:
             with suppress(ProcessLookupError, PermissionError):
@@ -199,7 +203,8 @@ class Child:
     async def _await_hang(self) -> None:
         """Return when no check succeeded for `hang_s`.
 
-        Each failure counts for no more than a check takes: a machine that was asleep counts none against it.
+        Each failure counts for no more than a check takes: a machine that was asleep counts none
+        against it.
         """
         silent_s = 0.0
         while silent_s < self._hang_s:

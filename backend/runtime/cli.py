@@ -1,4 +1,7 @@
-"""The `messagejs` command. Heavy imports happen inside the commands, so that `--help` answers at once."""
+"""The `messagejs` command.
+
+Heavy imports happen inside the commands, so that `--help` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -177,7 +180,8 @@ def migrate(
         ) from exc
     if not is_ours:
         typer.echo(
-            f"A newer version has migrated the database, to a schema that this one ({head_revision()}) runs on."
+            "A newer version has migrated the database, to a schema that this one"
+            f" ({head_revision()}) runs on."
         )
     elif not quiet:
         typer.echo(f"The database is at revision {head_revision()}.")
@@ -198,7 +202,8 @@ def create_admin(
     """Make an account that administers the server, or an existing account its administrator."""
     if not password_stdin and not sys.stdin.isatty():
         raise CannotStart(
-            "There is no terminal to ask for the password; pass it on standard input: --password-stdin."
+            "There is no terminal to ask for the password; pass it on standard input:"
+            " --password-stdin."
         )
     environment = _environment(messagejs_data_dir=data_dir)
     _join(environment)
@@ -213,7 +218,8 @@ def create_admin(
         typer.echo(f"{address} administers this server. Log in with the password.")
     else:
         typer.echo(
-            f"{address} had an account and administers this server now. Its password is the one it had."
+            f"{address} had an account and administers this server now. Its password is the one it"
+            " had."
         )
 
 

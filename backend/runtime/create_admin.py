@@ -24,7 +24,8 @@ class NoAdministrator(CannotStart):
 
 
 def create_admin(settings: Settings, *, email: str, password: str) -> bool:
-    """Return whether the account is new; one that was there administers now, with the password it has.
+    """Return whether the account is new; one that was there administers now, with the password it
+    has.
 
     Raises NoAdministrator, which says what to change.
     """

@@ -76,7 +76,8 @@ class DataDir:
             running = self.running()
             where = f" (pid {running.supervisor.pid}, {running.url})" if running else ""
             raise DataDirBusy(
-                f"'messagejs up' already runs on {self.path}{where}. Stop it first, or choose another --data-dir."
+                f"'messagejs up' already runs on {self.path}{where}. Stop it first, or choose"
+                " another --data-dir."
             ) from exc
         self._lock = file
 
@@ -109,9 +110,11 @@ class DataDir:
             return None
 
     def end_orphans(self, patience_s: float = 15.0) -> bool:
-        """Wait for the children of a killed supervisor, having asked them to stop; True if it left any.
+        """Wait for the children of a killed supervisor, having asked them to stop; True if it left
+        any.
 
-        Linux has asked them already (parent-death signal); elsewhere nobody has. The caller holds the lock.
+        Linux has asked them already (parent-death signal); elsewhere nobody has. The caller holds
+        the lock.
         """
         announced = self._announced()
         self.withdraw()

@@ -1,6 +1,7 @@
 """Embedded servers: Postgres 18 and Valkey 9 from wheels, on Unix sockets, in one data directory.
 
-The caller holds the data directory's lock (`DataDir.lock`): two Postgres on one directory destroy it.
+The caller holds the data directory's lock (`DataDir.lock`): two Postgres on one directory destroy
+it.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Server(Protocol):
     def repair(self, last_lines: Iterable[str]) -> str:
         """Put right what kept it from becoming ready, so that a new start does not trip over it.
 
-        Called when it died before it was ready; returns a remark, empty when there was nothing to do.
+        Called when it died before it was ready; returns a remark, empty when there was nothing to
+        do.
         """
 
 
@@ -79,7 +81,8 @@ class EmbeddedPostgres:
         self._data = layout.state / "postgres"
         self._max_connections = max_connections
         self._options = tuple(options)
-        # LOG lines and the ERRORs of statements that the caller handles are noise for who reads along.
+        # LOG lines and the ERRORs of statements that the caller handles are noise for who reads
+        # along.
         self._level = "fatal" if quiet else "warning"
         self._bin = postgres_bin_dir(layout.account)
 
@@ -92,7 +95,8 @@ class EmbeddedPostgres:
         end_leftovers(self._data, signal.SIGINT)
         self._layout.take_over(self._data)
         self._layout.make_sockets()
-        # With nobody working in the directory these are stale, and their pid may be somebody else's by now.
+        # With nobody working in the directory these are stale, and their pid may be somebody else's
+        # by now.
         for stale in (self._data / "postmaster.pid", *self._layout.sockets.glob(".s.PGSQL.*")):
             stale.unlink(missing_ok=True)
         if not (self._data / "PG_VERSION").exists():
@@ -165,8 +169,8 @@ class EmbeddedPostgres:
         return Command(
             argv=tuple(argv), env=minimal_env(), cwd=self._layout.state, account=self._layout.account,
             stop_signal=signal.SIGINT,  # fast shutdown; SIGTERM would wait for every pooled client
-            # That wait is wanted when the supervisor was killed: the workers, told to stop at the same
-            # moment, still have to record what their providers answered.
+            # That wait is wanted when the supervisor was killed: the workers, told to stop at the
+            # same moment, still have to record what their providers answered.
             orphan_signal=signal.SIGTERM,
         )  # fmt: skip
 
@@ -188,8 +192,8 @@ class EmbeddedPostgres:
 class EmbeddedValkey:
     """One server in `<state>/valkey`, with a password: what it holds decides what workers do.
 
-    Its append-only file lets bells and counters survive a restart. Nothing in it is the only copy, so one that
-    cannot be read is put aside.
+    Its append-only file lets bells and counters survive a restart. Nothing in it is the only copy,
+    so one that cannot be read is put aside.
     """
 
     name = "valkey"
@@ -258,8 +262,8 @@ class EmbeddedValkey:
         files.rename(aside)
         reason = (reasons or lines or ["it said nothing"])[-1]
         return (
-            f"valkey could not read its file ({reason}); it is now {aside}, and valkey starts empty: "
-            "counters of limits begin again, messages are not touched"
+            f"valkey could not read its file ({reason}); it is now {aside}, and valkey starts"
+            " empty: counters of limits begin again, messages are not touched"
         )
 
 
@@ -340,7 +344,9 @@ class Layout:
 
 
 class EmbeddedServers:
-    """Both servers, started and stopped together without a supervisor: for tests and one-off commands."""
+    """Both servers, started and stopped together without a supervisor: for tests and one-off
+    commands.
+    """
 
     def __init__(self, data_dir: Path, *, postgres_options: Sequence[str] = ()) -> None:
         layout = Layout(data_dir)

@@ -1,4 +1,6 @@
-"""The effective environment of a process: variables, `.env`, and what a running supervisor announced."""
+"""The effective environment of a process: variables, `.env`, and what a running supervisor
+announced.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def variable(field_name: str) -> str:
 
 
 class Environment:
-    """Reads `.env` into `os.environ`, so that neither the working directory nor a child changes what holds."""
+    """Reads `.env` into `os.environ`, so that neither the working directory nor a child changes
+    what holds.
+    """
 
     def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
         self._sources: dict[str, Source] = {}
@@ -47,7 +51,9 @@ class Environment:
         )
 
     def add(self, values: Mapping[str, str], source: Source, *, replace: bool = False) -> None:
-        """Set variables that are unset (or empty), or all of them, and remember where they came from."""
+        """Set variables that are unset (or empty), or all of them, and remember where they came
+        from.
+        """
         for name, value in values.items():
             if replace or not os.environ.get(name):
                 os.environ[name] = value
@@ -65,7 +71,9 @@ class Environment:
         return DataDir(Path(os.environ["MESSAGEJS_DATA_DIR"]))
 
     def join_running(self) -> Running | None:
-        """Use the embedded servers and secrets of a supervisor on the same data directory, if one runs."""
+        """Use the embedded servers and secrets of a supervisor on the same data directory, if one
+        runs.
+        """
         data_dir = self.data_dir()
         running = data_dir.running()
         if own := os.environ.get("DATABASE_URL"):

@@ -54,12 +54,15 @@ def project_root() -> Path:
         if (candidate / "rxconfig.py").is_file() and (candidate / "messagejs_app").is_dir():
             return candidate
     raise FrontendBuildFailed(
-        "rxconfig.py is not here; run messagejs in its checkout, or use --no-dashboard for the API alone."
+        "rxconfig.py is not here; run messagejs in its checkout, or use --no-dashboard for the API"
+        " alone."
     )
 
 
 class Frontend:
-    """The build of one source tree, beside it, or in the data directory where the tree is read-only."""
+    """The build of one source tree, beside it, or in the data directory where the tree is
+    read-only.
+    """
 
     def __init__(self, root: Path, data_dir: Path) -> None:
         self._root = root
@@ -185,9 +188,9 @@ def _run_reflex(stage: Path, home: Path, progress: Progress) -> None:
     if process.returncode != 0:
         tail = "\n".join(said[-40:])
         raise FrontendBuildFailed(
-            f"The dashboard could not be built (exit code {process.returncode}). It said:\n{tail}\n"
-            "The first build downloads npm packages: check the network, or set NPM_CONFIG_REGISTRY to a mirror. "
-            "'messagejs up --no-dashboard' starts without it."
+            f"The dashboard could not be built (exit code {process.returncode}). It"
+            f" said:\n{tail}\nThe first build downloads npm packages: check the network, or set"
+            " NPM_CONFIG_REGISTRY to a mirror. 'messagejs up --no-dashboard' starts without it."
         )
 
 

@@ -1,4 +1,6 @@
-"""What `messagejs doctor` finds out about the servers and the other processes: what /readyz says, with hosts."""
+"""What `messagejs doctor` finds out about the servers and the other processes: what /readyz says,
+with hosts.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ from backend.settings import Settings
 _STATES: Final[dict[str, State]] = {"ok": "ok", "warning": "note", "failed": "wrong"}
 _TIMEOUT_S: Final = 3.0
 _EMBEDDED: Final = "embedded, not running; 'messagejs up' starts it"
-_HERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 (asked, not bound)
+_HERE: Final = {
+    "0.0.0.0": "127.0.0.1",  # noqa: S104
+    "::": "::1",
+    "": "127.0.0.1",
+}
 
 # What doctor writes is taken back at once.
 _WRITE: Final = """

@@ -1,4 +1,6 @@
-"""What `messagejs up` prints: every process's lines with its name before them, or JSON lines as they are."""
+"""What `messagejs up` prints: every process's lines with its name before them, or JSON lines as
+they are.
+"""
 
 from __future__ import annotations
 

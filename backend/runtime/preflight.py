@@ -1,7 +1,8 @@
-"""What a process would die of, or do harm with: asked by every start, and by `messagejs doctor`, in the same words.
+"""What a process would die of, or do harm with: asked by every start, and by `messagejs doctor`, in
+the same words.
 
-A server that is away stops nobody: processes wait for it. Light on imports, because a web server's main process asks
-too and stays small.
+A server that is away stops nobody: processes wait for it. Light on imports, because a web server's
+main process asks too and stays small.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ def configuration_problems(settings: Settings, part: Part) -> list[Problem]:
         problems.append(
             Problem(
                 "redis",
-                "REDIS_URL is not set: 'messagejs web' and 'messagejs worker' need it beside DATABASE_URL; set it to "
-                "redis://host:6379/0. (Only 'messagejs up' starts a server of its own.)",
+                "REDIS_URL is not set: 'messagejs web' and 'messagejs worker' need it beside"
+                " DATABASE_URL; set it to redis://host:6379/0. (Only 'messagejs up' starts a server"
+                " of its own.)",
             )
         )
     return problems
@@ -82,7 +84,10 @@ async def database_problems(settings: Settings, *, leave_fingerprints: bool) -> 
             settings.require_database_url(), autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S
         )
     except psycopg.ProgrammingError:  # what libpq says of it may hold a piece of the password
-        text = "DATABASE_URL cannot be read by Postgres's client; check the names in its query (after the ?)"
+        text = (
+            "DATABASE_URL cannot be read by Postgres's client; check the names in its query (after"
+            " the ?)"
+        )
         return Flight([Problem("database", text)])
     except (psycopg.Error, OSError) as exc:
         text = f"not reachable: {first_line(exc)}; check DATABASE_URL and the server"
@@ -114,7 +119,8 @@ def require_fit(
 ) -> None:
     """Raise Unfit with all that keeps a process from starting; `remark` is told of what does not.
 
-    `waits_for_database`: ask until the database answers, for a process that can do nothing without it.
+    `waits_for_database`: ask until the database answers, for a process that can do nothing without
+    it.
     """
     if problems := configuration_problems(settings, part):
         raise Unfit(_together(problems))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` at once with mode 0600; whoever owns the directory owns the file, root writing or not."""
+    """Replace `path` at once with mode 0600; whoever owns the directory owns the file, root writing
+    or not.
+    """
     work = path.with_name(f".{path.name}.{os.getpid()}")
     work.unlink(missing_ok=True)
     with os.fdopen(os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -38,7 +38,9 @@ class Command:
 
     @contextmanager
     def input(self) -> Iterator[int]:
-        """Yield the descriptor that its stdin is to be, while it is started; `stdin` must fit into a pipe."""
+        """Yield the descriptor that its stdin is to be, while it is started; `stdin` must fit into
+        a pipe.
+        """
         reading, writing = os.pipe()
         try:
             os.write(writing, self.stdin)
@@ -50,7 +52,8 @@ class Command:
     def popen_options(self) -> dict[str, Any]:
         """Keyword arguments for `subprocess.Popen` and `asyncio.create_subprocess_exec`.
 
-        Start from the main thread: Linux sends the parent-death signal when the starting THREAD ends.
+        Start from the main thread: Linux sends the parent-death signal when the starting THREAD
+        ends.
         """
         options: dict[str, Any] = {
             "env": self.env,
@@ -65,7 +68,9 @@ class Command:
 
 
 def die_with_parent(death_signal: signal.Signals = signal.SIGTERM) -> None:
-    """Have the kernel send this process `death_signal` when its parent ends; Linux only, elsewhere nothing."""
+    """Have the kernel send this process `death_signal` when its parent ends; Linux only, elsewhere
+    nothing.
+    """
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
 
@@ -113,7 +118,9 @@ def send(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 def end_leftovers(directory: Path, stop_signal: signal.Signals, *, patience_s: float = 8.0) -> None:
-    """Wait until no process works in `directory`: ask after a third of the patience, kill at its end."""
+    """Wait until no process works in `directory`: ask after a third of the patience, kill at its
+    end.
+    """
     deadline = time.monotonic() + patience_s
     asked = False
     while pids := processes_in(directory):

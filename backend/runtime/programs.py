@@ -1,4 +1,6 @@
-"""The processes of our own that the supervisor runs: web server and workers, as `messagejs` commands."""
+"""The processes of our own that the supervisor runs: web server and workers, as `messagejs`
+commands.
+"""
 
 from __future__ import annotations
 
@@ -49,16 +51,18 @@ class WebProgram(OwnProgram):
         self, settings: Settings, arguments: tuple[str, ...], environment: dict[str, str]
     ) -> None:
         super().__init__("web", ("web", *arguments), environment)
-        self._host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(
+        self._host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(  # noqa: S104
             settings.host, settings.host
-        )  # noqa: S104 (asking, not binding)
+        )
         self._port = settings.port
 
     def probe(self) -> None:
         self._ask("/readyz")
 
     def check(self) -> None:
-        """Ask whether it answers at all: its watchdog ends the processes that serve, but not their parent."""
+        """Ask whether it answers at all: its watchdog ends the processes that serve, but not their
+        parent.
+        """
         self._ask("/healthz")
 
     def _ask(self, path: str) -> None:

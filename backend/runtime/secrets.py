@@ -1,4 +1,6 @@
-"""Secrets the product cannot do without: generated beside the embedded database, demanded everywhere else."""
+"""Secrets the product cannot do without: generated beside the embedded database, demanded
+everywhere else.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def generated(data_dir: DataDir) -> dict[str, str]:
 
 
 def close_to_others(data_dir: DataDir) -> bool:
-    """Take the rights on the secrets' file from everybody but its owner; True: somebody else had some."""
+    """Take the rights on the secrets' file from everybody but its owner; True: somebody else had
+    some.
+    """
     path = data_dir.secrets_path
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -40,14 +44,15 @@ def close_to_others(data_dir: DataDir) -> bool:
         return False
     except PermissionError as exc:
         raise SecretsOpen(
-            f"{path} can be read by other accounts (mode {mode:03o}), and only its owner may change that; "
-            f"run 'chmod 600 {path}' as the owner."
+            f"{path} can be read by other accounts (mode {mode:03o}), and only its owner may change"
+            f" that; run 'chmod 600 {path}' as the owner."
         ) from exc
     return True
 
 
 def generate_missing(data_dir: DataDir, already_set: set[str]) -> dict[str, str]:
-    """Return the secrets of the data directory, having made those that neither it nor the environment has.
+    """Return the secrets of the data directory, having made those that neither it nor the
+    environment has.
 
     A database without its secrets is not given new ones: its connectors' credentials and keys
     would be lost for good, and silently. Without JWT_SECRET alone people log in again, and no more.
@@ -57,8 +62,9 @@ def generate_missing(data_dir: DataDir, already_set: set[str]) -> dict[str, str]
     lost = [name for name in wanted if name in _IRREPLACEABLE]
     if lost and _has_database(data_dir):
         raise SecretsLost(
-            f"{data_dir.path} holds a database, and {data_dir.secrets_path.name} lacks its {', '.join(lost)}. "
-            "Restore that file from your backup or set what is missing; to begin again, remove the directory."
+            f"{data_dir.path} holds a database, and {data_dir.secrets_path.name} lacks its"
+            f" {', '.join(lost)}. Restore that file from your backup or set what is missing; to"
+            " begin again, remove the directory."
         )
     if wanted:
         kept |= {name: secrets.token_hex(32) for name in wanted}
@@ -73,11 +79,14 @@ def _has_database(data_dir: DataDir) -> bool:
 
 
 def require_all(already_set: set[str], names: Sequence[str] = NAMES) -> None:
-    """Raise SecretMissing unless every secret is set; for a database that is not ours to keep secrets for."""
+    """Raise SecretMissing unless every secret is set; for a database that is not ours to keep
+    secrets for.
+    """
     missing = [name for name in names if name not in already_set]
     if missing:
         recipes = "\n".join(f"  {name}=$(openssl rand -hex 32)" for name in missing)
         raise SecretMissing(
-            f"DATABASE_URL is set, so the secrets must be too; {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} not. Make each once and keep it, for example in .env:\n{recipes}"
+            f"DATABASE_URL is set, so the secrets must be too; {', '.join(missing)}"
+            f" {'is' if len(missing) == 1 else 'are'} not. Make each once and keep it, for example"
+            f" in .env:\n{recipes}"
         )

@@ -1,7 +1,7 @@
 """Runs everything with one command: postgres, valkey, migrations, then web server and workers.
 
-Started in that order, each when the one before is ready; stopped in reverse, within the grace of the
-workers plus three seconds. What dies is started again; what cannot stay alive ends the whole.
+Started in that order, each when the one before is ready; stopped in reverse, within the grace of
+the workers plus three seconds. What dies is started again; what cannot stay alive ends the whole.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ class Supervisor:
         ours = [child for child in self._children if child.name not in servers]
         drain_s = self._settings.shutdown_grace_s + _DRAIN_MARGIN_S
         stops = [child.stop(_WEB_STOP_S if child.name == "web" else drain_s) for child in ours]
-        # One that cannot be stopped must not keep the others, nor the servers, from being stopped in order.
+        # One that cannot be stopped must not keep the others, nor the servers, from being stopped
+        # in order.
         for child, outcome in zip(
             ours, await asyncio.gather(*stops, return_exceptions=True), strict=True
         ):

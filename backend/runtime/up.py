@@ -1,4 +1,6 @@
-"""`messagejs up`: decides what to start from the settings, checks what can be checked before, then supervises."""
+"""`messagejs up`: decides what to start from the settings, checks what can be checked before, then
+supervises.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +71,8 @@ def _prepare_environment(
     if settings.database_url is None and layout is not None:
         if secrets.close_to_others(data_dir):
             printer.remark(
-                f"{data_dir.secrets_path} could be read by other accounts of this machine, and no longer can; "
-                "where others use it, make new secrets"
+                f"{data_dir.secrets_path} could be read by other accounts of this machine, and no"
+                " longer can; where others use it, make new secrets"
             )
         environment.add(secrets.generate_missing(data_dir, already_set), "secrets.env")
         connections = (
@@ -118,7 +120,8 @@ def _build_progress(printer: Printer) -> Callable[[str], None]:
         nonlocal began
         if not began:
             printer.remark(
-                "building the dashboard; this happens once and after changes, and takes half a minute"
+                "building the dashboard; this happens once and after changes, and takes half a"
+                " minute"
             )
             began = True
         printer.line("build", line)

@@ -1,9 +1,9 @@
 """A process that hangs is ended by another one, so that whoever runs it starts it again.
 
-Whoever is watched writes its number into a pipe once a second from its event loop; a loop that hangs, in
-Python or in C with the interpreter's lock held, or a process that was stopped, writes nothing. The watcher
-counts its own seconds, so that a machine that slept or is slow counts none against anybody. Watching begins
-with the first beat: a start takes as long as it takes.
+Whoever is watched writes its number into a pipe once a second from its event loop; a loop that
+hangs, in Python or in C with the interpreter's lock held, or a process that was stopped, writes
+nothing. The watcher counts its own seconds, so that a machine that slept or is slow counts none
+against anybody. Watching begins with the first beat: a start takes as long as it takes.
 """
 
 from __future__ import annotations
@@ -131,9 +131,11 @@ def watch_children(silence_s: float) -> Pulse:
 
 
 def watched(silence_s: float) -> Callable[[], None]:
-    """Have a process of its own watch this one, which begins its threads later; returns what to call each second.
+    """Have a process of its own watch this one, which begins its threads later; returns what to
+    call each second.
 
-    It takes 20 MB, what a fork before the large imports costs, and ends with this process. 0: nobody watches.
+    It takes 20 MB, what a fork before the large imports costs, and ends with this process. 0:
+    nobody watches.
     """
     if not silence_s:
         return lambda: None

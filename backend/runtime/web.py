@@ -56,7 +56,8 @@ def serve(settings: Settings, *, site: Path | None) -> None:
         websockets=True,
         workers=settings.web_workers,
         backlog=2048,
-        # Connections of a process, open dashboards included; an address gets CONNECTIONS_PER_ADDRESS of them.
+        # Connections of a process, open dashboards included; an address gets
+        # CONNECTIONS_PER_ADDRESS of them.
         backpressure=most_connections(raise_file_limit()),
         http1_settings=HTTP1Settings(header_read_timeout=15_000, keep_alive=True),
         log_level=LogLevels.debug if settings.log_level == "debug" else LogLevels.warning,
@@ -71,7 +72,9 @@ def serve(settings: Settings, *, site: Path | None) -> None:
 
 
 def reflex_environment(settings: Settings, site: Path) -> dict[str, str]:
-    """What Reflex needs to serve a finished build without compiling; the double underscores are its own."""
+    """What Reflex needs to serve a finished build without compiling; the double underscores are its
+    own.
+    """
     several = settings.web_workers > 1
     environment = {
         "REFLEX_CHECK_LATEST_VERSION": "false",
@@ -166,7 +169,9 @@ def site_for(settings: Settings, progress: Callable[[str], None]) -> Path:
 
 
 def require_free_port(host: str, port: int, *, patience_s: float = 0.0) -> None:
-    """Raise PortTaken when somebody listens there; wait a little for a server that is about to leave."""
+    """Raise PortTaken when somebody listens there; wait a little for a server that is about to
+    leave.
+    """
     deadline = time.monotonic() + patience_s
     while (problem := _bind_problem(host, port)) is not None and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -181,7 +186,8 @@ def _bind_problem(host: str, port: int) -> CannotStart | None:
         )[0]
     except socket.gaierror as exc:
         return CannotStart(
-            f"HOST={host} is not an address of this machine ({exc.strerror}); use 127.0.0.1 or 0.0.0.0."
+            f"HOST={host} is not an address of this machine ({exc.strerror}); use 127.0.0.1 or"
+            " 0.0.0.0."
         )
     with socket.socket(family, kind, protocol) as probe:
         # As servers do, for connections in TIME_WAIT. A listener refuses us all the same.

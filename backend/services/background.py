@@ -1,4 +1,6 @@
-"""What a process keeps for as long as it runs: its modules, and the tasks beside its work, which never just end."""
+"""What a process keeps for as long as it runs: its modules, and the tasks beside its work, which
+never just end.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,19 @@ _WELL_AFTER_S: Final = 30.0
 
 
 def collect_nothing() -> None:
-    """Until `keep_for_good`: what a start imports and builds is no garbage, and to look for some is a tenth of it."""
+    """Until `keep_for_good`: what a start imports and builds is no garbage, and to look for some is
+    a tenth of it.
+    """
     gc.disable()
 
 
 def keep_for_good() -> None:
-    """Have the garbage collector pass over what is there now, and come by less often; called when a process is set up.
+    """Have the garbage collector pass over what is there now, and come by less often; called when a
+    process is set up.
 
-    A full collection would look at every module, model and route again: 50 ms in which nothing else runs. And
-    one large answer makes more objects than the 700 after which Python would look at the young ones.
+    A full collection would look at every module, model and route again: 50 ms in which nothing else
+    runs. And one large answer makes more objects than the 700 after which Python would look at the
+    young ones.
     """
     gc.collect()
     gc.freeze()
@@ -53,7 +59,9 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 @dataclass(slots=True)
 class TaskState:
-    """What is known of a supervised task: how often it failed in all, and in a row without a healthy run since."""
+    """What is known of a supervised task: how often it failed in all, and in a row without a
+    healthy run since.
+    """
 
     name: str
     failures: int = 0
@@ -68,9 +76,11 @@ class TaskState:
 
 
 class BackgroundTasks:
-    """Keeps tasks running until `aclose`: one that raises or returns is counted, logged and started again.
+    """Keeps tasks running until `aclose`: one that raises or returns is counted, logged and started
+    again.
 
-    The pause between starts doubles from 0.2 s to 10 s while it goes on failing. One task's failure touches no other.
+    The pause between starts doubles from 0.2 s to 10 s while it goes on failing. One task's failure
+    touches no other.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,10 @@
-"""Fingerprints of the secrets: whether this process can read what the others wrote, and be read by them.
+"""Fingerprints of the secrets: whether this process can read what the others wrote, and be read by
+them.
 
-The first process to start leaves those of ENCRYPTION_KEY and KEY_PEPPER in the database. One with another
-ENCRYPTION_KEY could open no connector, one with another KEY_PEPPER would know no API key: they must not work. A
-rotated key follows by itself, because the old one stands in ENCRYPTION_KEY_PREVIOUS.
+The first process to start leaves those of ENCRYPTION_KEY and KEY_PEPPER in the database. One with
+another ENCRYPTION_KEY could open no connector, one with another KEY_PEPPER would know no API key:
+they must not work. A rotated key follows by itself, because the old one stands in
+ENCRYPTION_KEY_PREVIOUS.
 """
 
 from __future__ import annotations
@@ -21,27 +23,32 @@ _BYTES: Final = 8
 
 _REMEDIES: Final = {
     "ENCRYPTION_KEY": (
-        "ENCRYPTION_KEY is not the one that this database's connectors are encrypted with. Set the key that the other "
-        "processes use; after a rotation the old key belongs in ENCRYPTION_KEY_PREVIOUS."
+        "ENCRYPTION_KEY is not the one that this database's connectors are encrypted with. Set the"
+        " key that the other processes use; after a rotation the old key belongs in"
+        " ENCRYPTION_KEY_PREVIOUS."
     ),
     "KEY_PEPPER": (
-        "KEY_PEPPER is not the one that this database's API keys are hashed with. Set the one that the other "
-        "processes use; it cannot be changed without making all keys again."
+        "KEY_PEPPER is not the one that this database's API keys are hashed with. Set the one that"
+        " the other processes use; it cannot be changed without making all keys again."
     ),
 }
 
 _READ: Final = "SELECT name, fingerprint FROM secret_fingerprints"
 _LEAVE: Final = """
-INSERT INTO secret_fingerprints (name, fingerprint, written_at) VALUES (%s, %s, now()) ON CONFLICT (name) DO NOTHING
+INSERT INTO secret_fingerprints (name, fingerprint, written_at) VALUES (%s, %s, now())
+    ON CONFLICT (name) DO NOTHING
 """
 _REPLACE: Final = """
-UPDATE secret_fingerprints SET fingerprint = %s, written_at = now() WHERE name = %s AND fingerprint = %s
+UPDATE secret_fingerprints SET fingerprint = %s, written_at = now() WHERE name = %s
+    AND fingerprint = %s
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """`current` is what belongs in the database; a stored one that is in `readable` was made by an older key."""
+    """`current` is what belongs in the database; a stored one that is in `readable` was made by an
+    older key.
+    """
 
     current: dict[str, str]
     readable: dict[str, frozenset[str]]
@@ -66,7 +73,10 @@ class Fingerprints:
 async def wrong_secrets(
     connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints
 ) -> list[str]:
-    """Return what is wrong with this process's secrets, a sentence with the remedy each. Writes nothing."""
+    """Return what is wrong with this process's secrets, a sentence with the remedy each.
+
+    Writes nothing.
+    """
     stored = await _stored(connection)
     if stored is None:
         return []
@@ -81,7 +91,9 @@ async def wrong_secrets(
 async def settle_secrets(
     connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints
 ) -> list[str]:
-    """Leave or replace the fingerprints where that is for this process to do; returns as `wrong_secrets` does."""
+    """Leave or replace the fingerprints where that is for this process to do; returns as
+    `wrong_secrets` does.
+    """
     stored = await _stored(connection)
     if stored is None:
         return []

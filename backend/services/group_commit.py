@@ -20,8 +20,8 @@ R = TypeVar("R")
 class GroupCommit(Generic[T, R]):
     """Hands items in order, in batches, to `handle`, which answers one result or error for each.
 
-    When `handle` itself raises, every item of the batch gets that exception. With `owner_of`, owners take turns, and
-    no more than `owner_limit` items of one may wait.
+    When `handle` itself raises, every item of the batch gets that exception. With `owner_of`,
+    owners take turns, and no more than `owner_limit` items of one may wait.
     """
 
     def __init__(
@@ -50,7 +50,8 @@ class GroupCommit(Generic[T, R]):
         """Queue one item; raises ServiceUnavailable (503, Retry-After) when too many wait."""
         if self._count >= self._waiting_limit:
             raise ServiceUnavailable(
-                f"{self._waiting_limit} requests wait for the database already; try again in a second."
+                f"{self._waiting_limit} requests wait for the database already; try again in a"
+                " second."
             )
         owner = self._owner_of(item) if self._owner_of is not None else None
         line = self._lines.get(owner)
@@ -59,7 +60,8 @@ class GroupCommit(Generic[T, R]):
             self._turns.append(line)
         elif len(line) >= self._owner_limit:
             raise ServiceUnavailable(
-                f"{self._owner_limit} requests of the project wait for the database already; try again in a second."
+                f"{self._owner_limit} requests of the project wait for the database already; try"
+                " again in a second."
             )
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         line.append((item, future))

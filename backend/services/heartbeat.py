@@ -1,7 +1,8 @@
-"""The heartbeat: every few seconds this process writes that it is there, and which of its tasks fail.
+"""The heartbeat: every few seconds this process writes that it is there, and which of its tasks
+fail.
 
-`/readyz` and `messagejs doctor` of any process read it. At its first beat a process settles whether its secrets are
-those that the database was written with.
+`/readyz` and `messagejs doctor` of any process read it. At its first beat a process settles whether
+its secrets are those that the database was written with.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _CLOSE_S: Final = 1.0
 
 _BEAT: Final = """
 INSERT INTO processes (id, role, host, pid, version, started_at, beat_at, failing, jwt_fingerprint)
-VALUES (%(id)s, %(role)s, %(host)s, %(pid)s, %(version)s, %(started_at)s, now(), %(failing)s, %(jwt)s)
+VALUES (%(id)s, %(role)s, %(host)s, %(pid)s, %(version)s, %(started_at)s, now(), %(failing)s,
+    %(jwt)s)
 ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, failing = excluded.failing
 """
 
@@ -71,19 +73,24 @@ class Heartbeat:
                     await self._settle(connection)
                     await self.beat(connection)
             except psycopg.Error as exc:
-                # Postgres is away, or not migrated yet: /readyz says so, and the next beat tries again.
+                # Postgres is away, or not migrated yet: /readyz says so, and the next beat tries
+                # again.
                 log.info("heartbeat.missed", error=type(exc).__name__)
             await asyncio.sleep(_EVERY_S)
 
     async def beat(self, connection: psycopg.AsyncConnection) -> None:
-        """Write this process's row; a real write, so that a database that only answers is found out."""
+        """Write this process's row; a real write, so that a database that only answers is found
+        out.
+        """
         if self._has_ended:
             return
         failing = [{"name": state.name, "error": state.error} for state in self._failing()]
         await connection.execute(_BEAT, {**self._row, "failing": orjson.dumps(failing).decode()})
 
     async def end(self) -> None:
-        """Take the row away at a clean end; what cannot be taken is forgotten in time by the others."""
+        """Take the row away at a clean end; what cannot be taken is forgotten in time by the
+        others.
+        """
         self._has_ended = True
         try:
             async with (

@@ -1,7 +1,7 @@
 """What the database needs done every minute: partitions ahead, and old rows cleared away.
 
-Each step is a background task of its own, in whichever worker holds the step's advisory lock: one that fails is
-reported by name in /readyz and stops no other.
+Each step is a background task of its own, in whichever worker holds the step's advisory lock: one
+that fails is reported by name in /readyz and stops no other.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ _FORGET_PROCESSES: Final = "DELETE FROM processes WHERE beat_at < now() - interv
 async def keep_partitions(
     table: str, connection: psycopg.AsyncConnection[Any], now: datetime | None = None
 ) -> None:
-    """Make the months ahead, and those of rows that had to go to DEFAULT, with these rows moved to them.
+    """Make the months ahead, and those of rows that had to go to DEFAULT, with these rows moved to
+    them.
 
     A month that cannot be made stops no other; the first error is raised at the end.
     """
@@ -65,7 +66,8 @@ async def keep_partitions(
         try:
             moved = await make_partition(connection, table, start)
         except LockNotAvailable:
-            # A long reader, such as a dump. There are months of time, and sends must not wait behind us.
+            # A long reader, such as a dump. There are months of time, and sends must not wait
+            # behind us.
             log.warning("maintenance.table_locked", table=table, month=f"{start:%Y-%m}")
             break
         except Exception as exc:  # noqa: BLE001 (raised below)

@@ -7,7 +7,8 @@ from typing import Final
 
 from backend.errors import FieldError, ValidationFailed
 
-# Control characters, other line ends, and what turns the direction of the text around it (as in "Trojan Source").
+# Control characters, other line ends, and what turns the direction of the text around it (as in
+# "Trojan Source").
 _UNSHOWABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 

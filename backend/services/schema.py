@@ -1,7 +1,9 @@
-"""Whether this code can run on the schema that the database has: what readiness, doctor and every start ask.
+"""Whether this code can run on the schema that the database has: what readiness, doctor and every
+start ask.
 
-Without Alembic and the models, which a web server's main process need not load. The rule is expand and contract
-(docs/operations.md): a schema may be newer than the code, as long as its migrations say so.
+Without Alembic and the models, which a web server's main process need not load. The rule is expand
+and contract (docs/operations.md): a schema may be newer than the code, as long as its migrations
+say so.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class SchemaFit:
 
 @lru_cache(maxsize=1)
 def code_revisions() -> tuple[str, ...]:
-    """Return the revisions that this code knows, oldest first; the last is the schema it was written for."""
+    """Return the revisions that this code knows, oldest first; the last is the schema it was
+    written for.
+    """
     return tuple(sorted(path.name.partition("_")[0] for path in _VERSIONS.glob("[0-9]*_*.py")))
 
 
@@ -68,9 +72,9 @@ def fit_of(revision: str | None, oldest_code: str | None) -> SchemaFit:
     return SchemaFit(
         "too_new",
         revision,
-        f"The database is newer than this version: its schema is at '{revision}', which needs code of "
-        f"'{oldest_code or revision}' or newer, and this is '{head}'. Start the newer MessageJS version, or restore "
-        "a backup from before its migration.",
+        f"The database is newer than this version: its schema is at '{revision}', which needs code"
+        f" of '{oldest_code or revision}' or newer, and this is '{head}'. Start the newer MessageJS"
+        " version, or restore a backup from before its migration.",
     )
 
 

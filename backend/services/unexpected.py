@@ -1,6 +1,7 @@
 """What a client learns of an exception that is not one of ours: its kind, and nothing from inside.
 
-For the API's last door, and wherever one of many may fail without the others: a message of a batch, a row of a table.
+For the API's last door, and wherever one of many may fail without the others: a message of a batch,
+a row of a table.
 """
 
 from __future__ import annotations

@@ -23,7 +23,10 @@ PROVIDER_ICONS: Final = {
 
 
 def button(*children: Child, look: str = "sec", size: str = "", **props: Any) -> rx.Component:
-    """`look`: pri (once a view), sec, ghost, danger, red (inside a confirm dialog). `size`: "", sm, lg."""
+    """`look`: pri (once a view), sec, ghost, danger, red (inside a confirm dialog).
+
+    `size`: "", sm, lg.
+    """
     props.setdefault("type", "button")
     extra = props.pop("class_name", "")
     return h.button(*children, class_name=f"btn {look} {size} {extra}", **props)

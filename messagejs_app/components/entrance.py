@@ -1,4 +1,6 @@
-"""What stands around the pages outside the frame: sign-in, registration, and the links that arrive by mail."""
+"""What stands around the pages outside the frame: sign-in, registration, and the links that arrive
+by mail.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,9 @@ def email_entry() -> rx.Component:
 
 
 def handed_on(name: str) -> rx.Component:
-    """A hidden field: what the address's query has under `name` goes with the form, from the first moment."""
+    """A hidden field: what the address's query has under `name` goes with the form, from the first
+    moment.
+    """
     return h.input_(type="hidden", name=name, data_query=name)
 
 

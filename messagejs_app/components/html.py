@@ -165,8 +165,9 @@ class _Preview(_CustomElement):
 def preview(html: Any, *, title: str) -> rx.Component:
     """Somebody's HTML in a frame without scripts: what it holds cannot touch the dashboard.
 
-    The frame has a document of its own, into which assets/dashboard.js writes. One made of the HTML alone
-    (`srcdoc`) would be under the dashboard's content security policy: no style of a mail, and no picture.
+    The frame has a document of its own, into which assets/dashboard.js writes. One made of the HTML
+    alone (`srcdoc`) would be under the dashboard's content security policy: no style of a mail, and
+    no picture.
     """
     page = iframe(title=title, custom_attrs={"sandbox": "allow-same-origin", "src": PREVIEW_PATH})
     return _Preview.create(page, custom_attrs={"html": html})
@@ -179,7 +180,8 @@ def command(element_id: str) -> rx.Component:
 def time(at: Any, kind: str = "clock", **props: Any) -> rx.Component:
     """An instant (ISO 8601) in the viewer's zone, exact on hover.
 
-    `kind`: clock 08:59:41, millis 08:59:41.207, short 08:59, stamp "Sat 21 Nov, 08:59:41", day "16 Nov", ago "8 s ago".
+    `kind`: clock 08:59:41, millis 08:59:41.207, short 08:59, stamp "Sat 21 Nov, 08:59:41", day "16
+    Nov", ago "8 s ago".
     """
     return _Time.create(custom_attrs={"at": at, "kind": kind}, **props)
 

@@ -33,9 +33,11 @@ def dialog(
         content["aria_describedby"] = ""
     heading = h.div(
         rx.dialog.title(title, as_child=False, class_name="mj-title", margin="0", size="5"),
-        rx.dialog.description(sentence, class_name="sub", size="2")
-        if sentence is not None
-        else h.fragment(),
+        (
+            rx.dialog.description(sentence, class_name="sub", size="2")
+            if sentence is not None
+            else h.fragment()
+        ),
         class_name="dh",
     )
     body: rx.Component = rx.dialog.content(heading, *children, **content)

@@ -22,7 +22,9 @@ _DEAD_LINK: Final = "The invitation is not valid, has been used or has expired. 
 
 
 class InvitationState(Session):
-    """`stand`: "" not known yet, dead, out (signed out), other (as somebody else), in (as the one invited)."""
+    """`stand`: "" not known yet, dead, out (signed out), other (as somebody else), in (as the one
+    invited).
+    """
 
     stand: str = ""
     invited_project: str = ""

@@ -1,4 +1,7 @@
-"""What mailed links lead to: a new password and a confirmed e-mail address. For everybody, signed in or not."""
+"""What mailed links lead to: a new password and a confirmed e-mail address.
+
+For everybody, signed in or not.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +53,15 @@ class Visit(rx.State, mixin=True):
     is_busy: bool = False
     is_done: bool = False
     errors: dict[str, str] = {}
-    # The websocket that all this is for. A tab keeps its State; its next page load is another visit.
+    # The websocket that all this is for. A tab keeps its State; its next page load is another
+    # visit.
     connection: str = ""
 
     @property
     def _client_address(self) -> str:
-        """As the API reads it, for the limits and the audit log: X-Forwarded-For from trusted proxies only."""
+        """As the API reads it, for the limits and the audit log: X-Forwarded-For from trusted
+        proxies only.
+        """
         forwarded_for = self.router.headers.raw_headers.get("x-forwarded-for", "")
         return address_behind(self.router.session.client_ip, forwarded_for)
 
@@ -75,7 +81,9 @@ class Visit(rx.State, mixin=True):
 
 
 def _of_now(state: type[Any], stands: Any) -> Any:
-    """What `stands` there, but nothing of an earlier visit: the form must stay as it is while somebody types."""
+    """What `stands` there, but nothing of an earlier visit: the form must stay as it is while
+    somebody types.
+    """
     return h.pick(state.connection == state.router.session.session_id, stands, False)
 
 
@@ -198,7 +206,8 @@ def forgot() -> rx.Component:
     logged = success(
         "If ",
         h.span(Forgot.email, class_name="med"),
-        " has an account, a link is in the server’s log. Ask who runs the server for it; it is good once, for an hour.",
+        " has an account, a link is in the server’s log. Ask who runs the server for it; it is good"
+        " once, for an hour.",
     )
     return entrance(
         sheet(
@@ -228,7 +237,8 @@ def reset() -> rx.Component:
     )
     done = h.fragment(
         success(
-            "The password is changed, and every log-in of the account has ended. Sign in with the new one."
+            "The password is changed, and every log-in of the account has ended. Sign in with the"
+            " new one."
         ),
         way_on("Sign in", "/login"),
     )

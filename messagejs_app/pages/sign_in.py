@@ -46,7 +46,10 @@ _PROBLEMS: Final = {
 
 
 class SignIn(rx.State):
-    """What came back with the address: the error, and an invitation. What was typed before, entrance.py keeps."""
+    """What came back with the address: the error, and an invitation.
+
+    What was typed before, entrance.py keeps.
+    """
 
     invitation: str = ""
     sign_in_path: str = "/login"

@@ -1,4 +1,6 @@
-"""Every operation of the OpenAPI document as a door: its body and its parameters, one of them spoiled at a time."""
+"""Every operation of the OpenAPI document as a door: its body and its parameters, one of them
+spoiled at a time.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ class Door:
         return body
 
     def spoiled(self, literal: str) -> Iterator[tuple[Path, bytes]]:
-        """Yield bodies with the JSON `literal` in the place of one value each, or beside those of an object."""
+        """Yield bodies with the JSON `literal` in the place of one value each, or beside those of
+        an object.
+        """
         body = self.body()
         for path, marked in _marked(body) if body is not None else ():
             yield path, json.dumps(marked).replace(f'"{_MARK}"', literal).encode()

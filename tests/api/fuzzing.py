@@ -49,7 +49,8 @@ CALLERS: Final = tuple(
 )
 # What an API key may call; and what nobody here may, so that one refusal is like another.
 WITH_KEY: Final = r"^/api/v1/(messages|send|campaigns|analytics|stats)\b"
-# What takes another operation's body or parameters: other names of it, an export, a preview, a text alone.
+# What takes another operation's body or parameters: other names of it, an export, a preview, a text
+# alone.
 TWINS: Final = (
     r"/(services|logs|refresh-token|messages/(export|text|preview)|send|analytics/(usage|connectors)"
     r"|discard|admin/audit)$"
@@ -70,18 +71,25 @@ CHAINED: Final = ("stateful",)
 REFUSED: Final = ALONE if EXAMPLES > SHORT_RUN else ("fuzzing",)
 # Nobody listens there: providers must not be asked from a test.
 NOWHERE: Final = "http://127.0.0.1:9"
-# Refusals of a well-formed request, by code or words, that a JSON Schema of one request has no way to announce.
+# Refusals of a well-formed request, by code or words, that a JSON Schema of one request has no way
+# to announce.
 UNSAYABLE: Final = {
     r'"code":"INVALID_LINK"': "only a token that was mailed is good",
-    r'"code":"INVALID_CONNECTOR_CREDENTIALS"|"field":"credentials\.': "each connector type has its own credentials",
+    r'"code":"INVALID_CONNECTOR_CREDENTIALS"|"field":"credentials\.': (
+        "each connector type has its own credentials"
+    ),
     r'"code":"INVALID_CONNECTOR_TYPE"': "the list of types is that of the plug-ins installed",
     r'"code":"UNDECLARED_VARIABLE"': "variables are found by reading the content",
-    r'"code":"(INVALID_TO|INVALID_PHONE|INVALID_EMAIL)"': "each channel has its own; some domains take no mail",
+    r'"code":"(INVALID_TO|INVALID_PHONE|INVALID_EMAIL)"': (
+        "each channel has its own; some domains take no mail"
+    ),
     r"is not a variable name": "letters of every script may stand in one",
     r"cannot have the scope": "the kind of the key says which",
     r'projectId\\" is missing': "a key says the project, a person has to",
     r"has passed|is out of range|must lie|in the years 2000": "formats have no bounds",
-    r"more than 64 bits|nested more than|an object may have|values in one request": "every JSON value has these limits",
+    r"more than 64 bits|nested more than|an object may have|values in one request": (
+        "every JSON value has these limits"
+    ),
     r"swap them|the most is": "one instant is judged by another",
     r"is not an IANA time zone": "the list of zones is the operating system's",
     r"Leave out|Name a|'recipient' is missing": "one field stands in for another",
@@ -95,7 +103,9 @@ UNSAYABLE: Final = {
 
 @dataclass(frozen=True)
 class Caller:
-    """The headers of the run, those of calls that end a log-in, and ids of what exists, and of what may be deleted."""
+    """The headers of the run, those of calls that end a log-in, and ids of what exists, and of what
+    may be deleted.
+    """
 
     name: str
     headers: dict[str, str]
@@ -159,7 +169,8 @@ async def _join(api: Api, project_id: str, account: Account, role: str) -> None:
 
 
 def _config(caller: Caller, wanted: Run) -> SchemathesisConfig:
-    # A chain of requests takes its ids from the answers before, and there are fewer requests in it than chains.
+    # A chain of requests takes its ids from the answers before, and there are fewer requests in it
+    # than chains.
     pinned = "stateful" not in wanted.phases
     return SchemathesisConfig.from_dict(
         {
@@ -172,7 +183,8 @@ def _config(caller: Caller, wanted: Run) -> SchemathesisConfig:
             },
             "generation": {"max-examples": EXAMPLES, "deterministic": True, "database": "none"},
             "checks": {
-                # 412: a well-formed If-Match of another version; 413: the body limit is below what all fields may have.
+                # 412: a well-formed If-Match of another version; 413: the body limit is below what
+                # all fields may have.
                 "positive_data_acceptance": {
                     "expected-statuses": [*POSITIVE_DATA_ACCEPTANCE_EXPECTED_STATUSES, "412", "413"]
                 },
@@ -227,7 +239,9 @@ def _left_out(wanted: Run) -> list[dict[str, Any]]:
 
 
 def _boundaries(caller: Caller) -> list[dict[str, Any]]:
-    """In a short run each operation's boundary values come from one caller: a key where one may, else the owner."""
+    """In a short run each operation's boundary values come from one caller: a key where one may,
+    else the owner.
+    """
     if EXAMPLES > SHORT_RUN:
         return []
     off = {"phases": {"coverage": {"enabled": False, "unexpected-methods": ["PATCH"]}}}
@@ -243,7 +257,9 @@ def _boundaries(caller: Caller) -> list[dict[str, Any]]:
 
 
 def _deletions(caller: Caller, pinned: bool) -> list[dict[str, Any]]:
-    """Whoever deletes a thing gets one that nobody else needs; the last id in a path is what is deleted."""
+    """Whoever deletes a thing gets one that nobody else needs; the last id in a path is what is
+    deleted.
+    """
     of_project = (
         "connectors/{connectorId}",
         "templates/{templateId}",
@@ -253,9 +269,11 @@ def _deletions(caller: Caller, pinned: bool) -> list[dict[str, Any]]:
     names = (*of_project, "members/{userId}", "{projectId}")
     return [
         {
-            "include-name": "DELETE /api/v1/projects/"
-            + ("" if name == "{projectId}" else "{projectId}/")
-            + name,
+            "include-name": (
+                "DELETE /api/v1/projects/"
+                + ("" if name == "{projectId}" else "{projectId}/")
+                + name
+            ),
             "parameters": {
                 f"path.{one}": caller.doomed[one] for one in re.findall(r"{(\w+)}", name)
             },

@@ -21,7 +21,9 @@ BLOCKED = (403, "SEND_BLOCKED")
 
 @dataclass
 class Shop:
-    """A project with a `signed` template, a secret key, and the key that stands in the shop's pages."""
+    """A project with a `signed` template, a secret key, and the key that stands in the shop's
+    pages.
+    """
 
     api: Api
     account: Account

@@ -1,4 +1,6 @@
-"""Providers' callbacks over HTTP: signed by the provider or refused, answered at once, shown in the timeline."""
+"""Providers' callbacks over HTTP: signed by the provider or refused, answered at once, shown in the
+timeline.
+"""
 
 from __future__ import annotations
 
@@ -83,8 +85,8 @@ async def sent_message(api: Api, owner: Account, connector_id: str) -> str:
             "DELETE FROM send_queue WHERE message_id = %(message)s", parameters
         )
         await connection.execute(
-            "UPDATE messages SET status = 'sent', sent_at = now(), provider_message_id = %(provider)s "
-            "WHERE id = %(message)s",
+            "UPDATE messages SET status = 'sent', sent_at = now(), provider_message_id ="
+            " %(provider)s WHERE id = %(message)s",
             parameters,
         )
         await connection.execute(
@@ -259,7 +261,8 @@ async def test_a_callback_may_be_larger_than_a_request(api: Api, whatsapp: str) 
     many = META.request(*(Reported(f"wamid.{number}", "delivered") for number in range(1200)))
     assert 256 * 1024 < len(many.body) < 3 * 1024 * 1024
     assert (await call(api, whatsapp, many)).status_code == 200
-    # Unknown ids: they are kept for the answers they may have overtaken, and cost no later test its time.
+    # Unknown ids: they are kept for the answers they may have overtaken, and cost no later test its
+    # time.
     async with api.platform.database.raw.connection() as connection:
         await connection.execute(
             "DELETE FROM pending_receipts WHERE connector_id = %s", (_uuid(whatsapp),)

@@ -89,7 +89,10 @@ async def test_a_dry_run_says_what_a_real_one_would_do_and_does_nothing(tenant: 
     async with tenant.api.platform.database.transaction() as session:
         session.add(Suppression(project_id=project_id, channel="sandbox", recipient="gone"))
     before = await tenant.rows()
-    table = "recipient,first name\nada,Ada\n,Nobody\nbob,\nada,Ada again\ngone,Gone\ncy,Cy,more\neve,Eve\n"
+    table = (
+        "recipient,first name\nada,Ada\n,Nobody\nbob,\nada,Ada"
+        " again\ngone,Gone\ncy,Cy,more\neve,Eve\n"
+    )
     answer = await _post(tenant, table, dryRun=True)
     assert answer.status_code == 200, answer.text
     found = answer.json()

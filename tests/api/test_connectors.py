@@ -387,7 +387,10 @@ async def test_a_connectors_health_is_its_circuit(api: Api, ada: Account) -> Non
     closed = {"state": "closed", "reason": None, "since": None, "nextProbeAt": None}
     assert answer["health"] == closed
     connector_id = (await stored(api, answer["id"])).id
-    statement = "UPDATE connectors SET circuit_opened_at = now(), circuit_reason = 'No answer.', circuit_probe_at = {}"
+    statement = (
+        "UPDATE connectors SET circuit_opened_at = now(), circuit_reason = 'No answer.',"
+        " circuit_probe_at = {}"
+    )
     for probe_at, state in (("now() + interval '1 minute'", "open"), ("now()", "half_open")):
         async with api.platform.database.raw.connection() as connection:
             await connection.execute(f"{statement.format(probe_at)} WHERE id = %s", (connector_id,))

@@ -1,4 +1,6 @@
-"""What holds on every route: ETags, HEAD, OPTIONS, gzip, content types, limits by address, deprecation."""
+"""What holds on every route: ETags, HEAD, OPTIONS, gzip, content types, limits by address,
+deprecation.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Dead letters over HTTP: listed with their reason, sent once more exactly once, discarded; each by who may."""
+"""Dead letters over HTTP: listed with their reason, sent once more exactly once, discarded; each by
+who may.
+"""
 
 from __future__ import annotations
 
@@ -54,12 +56,13 @@ class Office:
         ended = {"id": row_id(message_id), "code": code}
         await self.execute("DELETE FROM send_queue WHERE message_id = :id", id=ended["id"])
         await self.execute(
-            "UPDATE messages SET status = 'failed', error_code = :code, error_reason = 'The last: away', "
-            "failed_at = now() WHERE id = :id",
+            "UPDATE messages SET status = 'failed', error_code = :code, error_reason = 'The last:"
+            " away', failed_at = now() WHERE id = :id",
             **ended,
         )
         await self.execute(
-            "INSERT INTO dead_letters (message_id, project_id) SELECT id, project_id FROM messages WHERE id = :id",
+            "INSERT INTO dead_letters (message_id, project_id) SELECT id, project_id FROM messages"
+            " WHERE id = :id",
             id=ended["id"],
         )
         return message_id
@@ -264,9 +267,10 @@ async def test_one_of_both_says_which(office: Office) -> None:
     for body in ({}, {"messageIds": [ids.encode(ids.MESSAGE, new_id())], "filter": {}}):
         for path in ("/redrive", "/discard"):
             answer = await office.call(path, body)
-            assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR"), (
-                answer.text
-            )
+            assert (answer.status_code, answer.json()["code"]) == (
+                400,
+                "VALIDATION_ERROR",
+            ), answer.text
 
 
 async def test_a_test_key_reaches_test_messages_only(office: Office) -> None:

@@ -38,9 +38,11 @@ async def fill(api: Api, account: Account, rows: int) -> None:
         connection = await session.connection()
         await connection.execute(
             text("""
-            INSERT INTO messages (id, project_id, connector_id, connector_type, mode, recipient, content, status,
+            INSERT INTO messages (id, project_id, connector_id, connector_type, mode, recipient,
+                content, status,
                 priority, on_uncertain, attempts, created_at, updated_at)
-            SELECT (left(id::text, 24) || lpad(to_hex(n), 12, '0'))::uuid, project_id, connector_id, connector_type,
+            SELECT (left(id::text, 24) || lpad(to_hex(n), 12, '0'))::uuid, project_id, connector_id,
+                connector_type,
                 mode, recipient, content, status, priority, on_uncertain, 0, created_at, updated_at
             FROM messages CROSS JOIN generate_series(1, CAST(:more AS int)) n WHERE id = :id
             """),

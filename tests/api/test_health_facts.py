@@ -1,4 +1,6 @@
-"""What readiness knows of the whole installation: processes, queue, secrets, clocks, partitions, schema."""
+"""What readiness knows of the whole installation: processes, queue, secrets, clocks, partitions,
+schema.
+"""
 
 from __future__ import annotations
 
@@ -144,8 +146,8 @@ async def test_the_oldest_message_that_is_due_is_known(
         async with platform.database.raw.connection() as connection:
             await connection.execute(f"UPDATE connectors SET {connector}")
             await connection.execute(
-                "UPDATE send_queue SET state = %(state)s, due_at = now() - make_interval(secs => %(seconds)s),"
-                " lease_until = now() - make_interval(secs => %(seconds)s)",
+                "UPDATE send_queue SET state = %(state)s, due_at = now() - make_interval(secs =>"
+                " %(seconds)s), lease_until = now() - make_interval(secs => %(seconds)s)",
                 {"state": state, "seconds": seconds},
             )
         check = (await checks_of(platform))["queue"]

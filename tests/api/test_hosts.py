@@ -1,4 +1,6 @@
-"""A local server answers to its own names: another site's page cannot reach it under that site's name."""
+"""A local server answers to its own names: another site's page cannot reach it under that site's
+name.
+"""
 
 from __future__ import annotations
 

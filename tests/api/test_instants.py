@@ -16,7 +16,8 @@ from tests.api.conftest import Account, Api
 from tests.api.doors import BATCH, DOCUMENT, NAMES, Door, errors_in
 from tests.api.sample_bodies import json_schema
 
-# Both can be written, and neither in UTC: the one lies in the year 0 there, the other in the year 10000.
+# Both can be written, and neither in UTC: the one lies in the year 0 there, the other in the year
+# 10000.
 OUT_OF_RANGE: Final = (
     "0001-01-01T00:00:00+14:00",
     "9999-12-31T23:59:59-14:00",
@@ -103,9 +104,10 @@ async def test_a_body_with_an_instant_out_of_range_is_refused(
         )
         told = {(error["field"], error["code"]) for error in errors_in(answer)}
         # A filter is read as in a query, where its fields stand alone.
-        assert {(_written(path), "VALIDATION_ERROR"), (path[-1], "VALIDATION_ERROR")} & told, (
-            answer.text
-        )
+        assert {
+            (_written(path), "VALIDATION_ERROR"),
+            (path[-1], "VALIDATION_ERROR"),
+        } & told, answer.text
 
 
 @pytest.mark.parametrize(("name", "parameter"), QUERIES)

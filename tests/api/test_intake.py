@@ -38,7 +38,9 @@ def _intake(app: Callable[..., Awaitable[None]] = _reading_app, **limits: float)
 
 
 class Upload:
-    """One request, whose body comes as `pieces` says: (seconds before it, bytes); unless `is_whole` it never ends."""
+    """One request, whose body comes as `pieces` says: (seconds before it, bytes); unless `is_whole`
+    it never ends.
+    """
 
     def __init__(
         self,

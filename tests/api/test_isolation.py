@@ -65,7 +65,10 @@ OPERATIONS: Final = [
 
 @pytest_asyncio.fixture(scope="module")
 async def tenants(api: Api, ada: Account) -> AsyncIterator[tuple[Tenant, Tenant]]:
-    """The tenant whose ids are tried, and the stranger who tries them. Neither is the server's administrator."""
+    """The tenant whose ids are tried, and the stranger who tries them.
+
+    Neither is the server's administrator.
+    """
     del ada  # registered first, which makes an administrator
     yield Tenant(api, await api.register()), Tenant(api, await api.register())
 
@@ -108,7 +111,10 @@ async def test_another_tenants_id_is_not_found_and_changes_nothing(
 
 def _check_refused(operation: Operation, by_person: httpx.Response, by_key: httpx.Response) -> None:
     answers = {by_person.status_code, by_key.status_code}
-    detail = f"by person {by_person.status_code} {by_person.text}; by key {by_key.status_code} {by_key.text}"
+    detail = (
+        f"by person {by_person.status_code} {by_person.text}; by key {by_key.status_code}"
+        f" {by_key.text}"
+    )
     if operation.path.startswith(ADMINISTRATION):
         assert (by_person.status_code, by_key.status_code) == (403, 401), detail
         return

@@ -35,7 +35,12 @@ async def test_a_new_key_has_the_shape_of_the_reference(api: Api, ada: Account) 
     key = response.json()
     assert (
         key.items()
-        >= {"name": "Production Key", "rateLimit": 1000, "isActive": True, "lastUsed": None}.items()
+        >= {
+            "name": "Production Key",
+            "rateLimit": 1000,
+            "isActive": True,
+            "lastUsed": None,
+        }.items()
     )
     assert re.fullmatch(r"key_[0-9a-z]{26}", key["id"])
     assert re.fullmatch(r"sk_live_[0-9A-Za-z]{32}", key["key"])

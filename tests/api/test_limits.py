@@ -34,9 +34,11 @@ async def free(sender: Sender) -> Sender:
         )
         await connection.execute(
             text("""
-            INSERT INTO messages (id, project_id, connector_id, connector_type, mode, recipient, content, status,
+            INSERT INTO messages (id, project_id, connector_id, connector_type, mode, recipient,
+                content, status,
                 priority, on_uncertain, attempts, created_at, updated_at)
-            SELECT uuidv7(), :id, :id, 'sandbox', CASE WHEN n > 3 THEN 'live' ELSE 'test' END, 'ada', '{}',
+            SELECT uuidv7(), :id, :id, 'sandbox', CASE WHEN n > 3 THEN 'live' ELSE 'test' END,
+                'ada', '{}',
                 'delivered', 'normal', 'hold', 1, now(), now()
             FROM generate_series(1, CAST(:quota AS int)) n
             """),

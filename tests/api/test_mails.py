@@ -58,9 +58,10 @@ async def test_names_are_one_line(api: Api, name: str) -> None:
         await api.put(account, f"{base}/connectors/{sandbox}", {"name": name}),
         await api.client.post("/api/v1/auth/register", json=register),
     ):
-        assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR"), (
-            response.text
-        )
+        assert (response.status_code, response.json()["code"]) == (
+            400,
+            "VALIDATION_ERROR",
+        ), response.text
         assert response.json()["details"]["errors"][0]["field"] == "name"
 
 

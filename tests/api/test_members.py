@@ -1,4 +1,6 @@
-"""Members and invitations: there is always an owner, and an invitation is good once, for one address."""
+"""Members and invitations: there is always an owner, and an invitation is good once, for one
+address.
+"""
 
 from __future__ import annotations
 

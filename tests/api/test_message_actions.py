@@ -1,4 +1,6 @@
-"""What can be done beside sending one: batch, preview, cancel, resend; and the other names of a send."""
+"""What can be done beside sending one: batch, preview, cancel, resend; and the other names of a
+send.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A NUL character, which Postgres stores in no text, ends in a clear refusal wherever it stands, and never in a 500."""
+"""A NUL character, which Postgres stores in no text, ends in a clear refusal wherever it stands,
+and never in a 500.
+"""
 
 from __future__ import annotations
 

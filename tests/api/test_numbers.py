@@ -1,4 +1,6 @@
-"""A number that 64 bits do not hold, or that is none, is refused by its name wherever it stands, and is never a 500."""
+"""A number that 64 bits do not hold, or that is none, is refused by its name wherever it stands,
+and is never a 500.
+"""
 
 from __future__ import annotations
 

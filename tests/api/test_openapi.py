@@ -37,7 +37,10 @@ async def test_user_routes_ask_for_a_bearer_token(api: Api) -> None:
     document = (await api.client.get("/api/openapi.json")).json()
     assert (
         document["components"]["securitySchemes"]["bearer"].items()
-        >= {"type": "http", "scheme": "bearer"}.items()
+        >= {
+            "type": "http",
+            "scheme": "bearer",
+        }.items()
     )
     assert document["paths"]["/api/v1/auth/me"]["get"]["security"] == [{"bearer": []}]
     assert document["paths"]["/api/v1/messages"]["post"]["security"] == [{"bearer": []}]

@@ -1,5 +1,8 @@
-"""Every route of a project, called by every role. A new route is covered by itself: reading is for all
-members, changing for developers and up, unless EXCEPTIONS says otherwise."""
+"""Every route of a project, called by every role.
+
+A new route is covered by itself: reading is for all members, changing for developers and up, unless
+EXCEPTIONS says otherwise.
+"""
 
 from __future__ import annotations
 

@@ -72,7 +72,12 @@ async def test_the_list_comes_in_pages(api: Api) -> None:
     assert [project["name"] for project in first["projects"]] == ["P3", "P2"]
     assert (
         first["pagination"].items()
-        >= {"limit": 2, "offset": 0, "total": 5, "hasMore": True}.items()
+        >= {
+            "limit": 2,
+            "offset": 0,
+            "total": 5,
+            "hasMore": True,
+        }.items()
     )
 
     # A project made meanwhile moves offsets, not cursors.
@@ -124,7 +129,7 @@ async def test_a_project_says_how_long_content_and_messages_are_kept(api: Api) -
     assert await change(contentRetention="nothing", retentionDays=0) == ("nothing", None, 0)
     assert await change(contentRetention=None, retentionDays=None) == (None, None, None)
     entries = (await api.get(account, f"{path}/audit")).json()["entries"]
-    (latest, *_) = [entry for entry in entries if entry["action"] == "project.updated"]
+    latest, *_ = [entry for entry in entries if entry["action"] == "project.updated"]
     assert (latest["before"]["content_retention"], latest["after"]["content_retention"]) == (
         "nothing",
         None,

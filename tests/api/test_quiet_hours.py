@@ -1,4 +1,6 @@
-"""Quiet hours over HTTP: what falls into them waits for their end, whoever sends it and by whatever way."""
+"""Quiet hours over HTTP: what falls into them waits for their end, whoever sends it and by whatever
+way.
+"""
 
 from __future__ import annotations
 

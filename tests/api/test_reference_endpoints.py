@@ -1,4 +1,6 @@
-"""Reference 002, every endpoint: its example request, and its answer's status, field names and types."""
+"""Reference 002, every endpoint: its example request, and its answer's status, field names and
+types.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ from tests.api.conftest import PASSWORD, Account, Api
 from tests.api.tenant import Tenant
 from tests.providers.fakes import refused_port
 
-# All of them, as the reference lists them. api.md gives a connector's INVALID_CREDENTIALS a name of its own.
+# All of them, as the reference lists them. api.md gives a connector's INVALID_CREDENTIALS a name of
+# its own.
 CODES: Final = """
 INVALID_CREDENTIALS 401
 TOKEN_EXPIRED 401

@@ -1,4 +1,6 @@
-"""Reference 002 (and 000, 003) on messages: every request as it stands there, its answer's shape, its error codes."""
+"""Reference 002 (and 000, 003) on messages: every request as it stands there, its answer's shape,
+its error codes.
+"""
 
 from __future__ import annotations
 
@@ -186,7 +188,8 @@ async def test_lists_take_the_references_parameters(api: Api) -> None:
         connection = await session.connection()
         await connection.execute(
             text("""
-            INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at)
+            INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries,
+                due_at)
             VALUES (:id, :project, :id, 1, 0, 0, now() + interval '1 h')
             """),
             {

@@ -1,4 +1,6 @@
-"""What schemathesis finds wrong between the OpenAPI document and the answers: nothing, for every kind of caller."""
+"""What schemathesis finds wrong between the OpenAPI document and the answers: nothing, for every
+kind of caller.
+"""
 
 from __future__ import annotations
 

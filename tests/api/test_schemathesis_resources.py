@@ -1,4 +1,6 @@
-"""The owner's run with schemathesis on what a project has: half of it, so that two workers share it."""
+"""The owner's run with schemathesis on what a project has: half of it, so that two workers share
+it.
+"""
 
 from __future__ import annotations
 

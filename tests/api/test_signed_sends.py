@@ -1,4 +1,6 @@
-"""What a web page sends with a token: one message, of one template, to one recipient; and nothing else with a `pk_`."""
+"""What a web page sends with a token: one message, of one template, to one recipient; and nothing
+else with a `pk_`.
+"""
 
 from __future__ import annotations
 

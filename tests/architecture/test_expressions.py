@@ -41,7 +41,9 @@ _SOURCE: Final = "\n".join(path.read_text() for path in Path(backend.__path__[0]
 
 
 def _methods(name: str) -> set[str]:
-    """Return how the expression is used: a search begins anywhere, a full match only where the text does."""
+    """Return how the expression is used: a search begins anywhere, a full match only where the text
+    does.
+    """
     return set(
         re.findall(
             rf"\b{name.rpartition('.')[2]}\.(search|match|fullmatch|sub|finditer|split)\(", _SOURCE

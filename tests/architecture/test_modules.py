@@ -50,7 +50,9 @@ def test_a_module_is_named_for_what_is_in_it() -> None:
 
 
 def test_every_folder_of_code_is_a_package() -> None:
-    """import-linter does not look into folders without `__init__.py`: their imports would go unseen."""
+    """import-linter does not look into folders without `__init__.py`: their imports would go
+    unseen.
+    """
     folders = {path.parent for path in MODULES}
     assert [
         str(folder.relative_to(ROOT))
@@ -60,7 +62,10 @@ def test_every_folder_of_code_is_a_package() -> None:
 
 
 def test_the_environment_is_read_in_the_settings_only() -> None:
-    """Services get values. The runtime sets variables for its children; logs look at the terminal's."""
+    """Services get values.
+
+    The runtime sets variables for its children; logs look at the terminal's.
+    """
     readers = {
         _name(path)
         for path in MODULES

@@ -1,4 +1,6 @@
-"""The repository's papers agree with each other: what is imported is declared, what CI runs is documented."""
+"""The repository's papers agree with each other: what is imported is declared, what CI runs is
+documented.
+"""
 
 from __future__ import annotations
 
@@ -115,9 +117,14 @@ def test_every_dependency_is_pinned_to_a_version_it_allows() -> None:
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
-    """Its install and its test half stand apart there, for the checks between them need the install."""
+    """Its install and its test half stand apart there, for the checks between them need the
+    install.
+    """
     readme = (ROOT / "README.md").read_text()
-    command = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[test]' && .venv/bin/pytest"
+    command = (
+        "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[test]' &&"
+        " .venv/bin/pytest"
+    )
     assert command in readme
     install, _, test = command.rpartition(" && ")
     lines = [line.strip() for line in (ROOT / ".ci" / "run").read_text().splitlines()]

@@ -33,7 +33,8 @@ _BUILD_PATIENCE_S: Final = 180.0
 _PASSWORD: Final = "correct horse battery"
 _numbers = itertools.count(1)
 
-# Not the sandbox, which needs what a container or root does not give it; no pages of Chromium's own beside ours.
+# Not the sandbox, which needs what a container or root does not give it; no pages of Chromium's own
+# beside ours.
 _ARGUMENTS: Final = (
     "--no-sandbox",
     "--disable-gpu",
@@ -98,7 +99,9 @@ class Visitor:
         return page
 
     async def enter(self, path: str, context: BrowserContext | None = None, **fields: str) -> None:
-        """Post one of the forms without its page; the cookie is this browser's, or that of another context."""
+        """Post one of the forms without its page; the cookie is this browser's, or that of another
+        context.
+        """
         form: dict[str, str | float | bool] = {
             "email": self.email,
             "password": self.password,
@@ -139,7 +142,9 @@ class Visitor:
 
 
 async def look_at(page: Page, name: str) -> None:
-    """Light and dark, 390 and 1440 px wide: screenshots to look at in tests/shots, and nothing that sticks out."""
+    """Light and dark, 390 and 1440 px wide: screenshots to look at in tests/shots, and nothing that
+    sticks out.
+    """
     SHOTS.mkdir(exist_ok=True)
     for width, scheme, background in _LOOKS:
         await page.set_viewport_size({"width": width, "height": 900})
@@ -196,7 +201,9 @@ async def warm_context(browser: Browser) -> AsyncIterator[BrowserContext]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visitor(warm_context: BrowserContext, site: Site) -> AsyncIterator[Visitor]:
-    """Somebody whom nothing in the browser knows; at the end nothing may have gone wrong behind the pages."""
+    """Somebody whom nothing in the browser knows; at the end nothing may have gone wrong behind the
+    pages.
+    """
     visitor = Visitor(warm_context, site)
     yield visitor
     for page in warm_context.pages:

@@ -1,4 +1,6 @@
-"""Text from outside that looks like Reflex's code is shown as those characters, and is run by nobody."""
+"""Text from outside that looks like Reflex's code is shown as those characters, and is run by
+nobody.
+"""
 
 from __future__ import annotations
 

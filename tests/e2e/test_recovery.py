@@ -1,4 +1,6 @@
-"""Who forgot the password, who was invited, and whose address it is: each gets in by a link, and only they do."""
+"""Who forgot the password, who was invited, and whose address it is: each gets in by a link, and
+only they do.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _NEW_PASSWORD: Final = "an entirely new one"
 
 
 async def _link_in_log(visitor: Visitor, page: str, *, after: int) -> str:
-    """The path of the first link to `page` that the server has printed past `after` characters of its log."""
+    """The path of the first link to `page` that the server has printed past `after` characters of
+    its log.
+    """
     for _ in range(100):
         found = re.search(rf"/{page}\?token=[\w-]+", visitor.site.log()[after:])
         if found:

@@ -1,4 +1,6 @@
-"""The dashboard's socket at a real server: what a log-out ends, and what the log keeps of hostile events."""
+"""The dashboard's socket at a real server: what a log-out ends, and what the log keeps of hostile
+events.
+"""
 
 from __future__ import annotations
 

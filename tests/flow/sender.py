@@ -11,7 +11,8 @@ from typing import Any, Final
 import httpx
 
 SENDERS: Final = 16
-# Nothing here is encrypted; reading all certificates for each client takes longer than its requests.
+# Nothing here is encrypted; reading all certificates for each client takes longer than its
+# requests.
 _NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _STATUSES: Final = ("pending", "sent", "delivered", "uncertain", "failed")
 
@@ -65,7 +66,9 @@ class Sender:
     async def send_all(
         self, connector_id: str, count: int, body: Mapping[str, Any] | None = None
     ) -> None:
-        """Send serials 0 .. count-1 as "serial N", each under an Idempotency-Key of its own, until all are accepted."""
+        """Send serials 0 .. count-1 as "serial N", each under an Idempotency-Key of its own, until
+        all are accepted.
+        """
         serials = iter(range(count))
         fields = {"to": "42", "connectorId": connector_id, **(body or {})}
         async with httpx.AsyncClient(base_url=self.base_url, timeout=10) as client:

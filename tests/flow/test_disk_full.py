@@ -1,4 +1,6 @@
-"""A full disk: the API says so with 503, no 202 is without its row, and with room again everything goes on."""
+"""A full disk: the API says so with 503, no 202 is without its row, and with room again everything
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ def _fill(disk: Path) -> Path:
 
 
 async def _send_until_full(sender: Sender, connector_id: str, disk: Path) -> Counter[int]:
-    """Send large messages while the disk fills; returns the answers' statuses once several were refused."""
+    """Send large messages while the disk fills; returns the answers' statuses once several were
+    refused.
+    """
     answers: Counter[int] = Counter()
     headers = {"Authorization": f"Bearer {sender.key}"}
     ends_at = time.monotonic() + 40
@@ -106,7 +110,8 @@ async def test_a_full_disk_is_a_clear_503_and_no_202_is_without_its_row(
     await asyncio.to_thread(up.until, up.is_ready, "ready again with room on the disk", 40.0)
     async with asyncio.timeout(40):
         counts = await sender.settled(connector_id)
-    # Whatever was answered 202 is there; a refused one may have been written before the answer was lost.
+    # Whatever was answered 202 is there; a refused one may have been written before the answer was
+    # lost.
     assert counts.total() >= answers[202]
     for message_id in sender.accepted.values():
         assert (await sender.message(message_id))["status"] in {"sent", "uncertain"}

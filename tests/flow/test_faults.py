@@ -1,7 +1,8 @@
-"""What was accepted is accounted for, whatever the provider, the servers and the machine do meanwhile.
+"""What was accepted is accounted for, whatever the provider, the servers and the machine do
+meanwhile.
 
-accepted = delivered + still queued + failed with a reason + uncertain, counted at the fake provider, and
-nothing arrives twice where the template does not say `onUncertain: resend`.
+accepted = delivered + still queued + failed with a reason + uncertain, counted at the fake
+provider, and nothing arrives twice where the template does not say `onUncertain: resend`.
 """
 
 from __future__ import annotations
@@ -174,7 +175,9 @@ async def test_a_restarted_postgres_loses_nothing(
 async def test_a_crashed_backend_of_postgres_loses_nothing(
     sender: Sender, telegram: HostileTelegram, up: Up
 ) -> None:
-    """As the kernel does when memory is short: Postgres ends all connections and recovers, its process stays."""
+    """As the kernel does when memory is short: Postgres ends all connections and recovers, its
+    process stays.
+    """
     connector_id = await sender.connector("crashed")
 
     async def crash() -> None:

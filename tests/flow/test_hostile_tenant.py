@@ -23,7 +23,8 @@ from tests.providers.fakes import FakeTelegram
 from tests.runtime.conftest import Up
 
 RAGE_S: Final = 60.0
-# A bound on "gets through": far above what it takes alone (some 20 ms), far below a queue that stands still.
+# A bound on "gets through": far above what it takes alone (some 20 ms), far below a queue that
+# stands still.
 _WITHIN_S: Final = 10.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(360)]

@@ -88,5 +88,6 @@ async def test_what_was_accepted_arrives_once_whatever_is_killed(
     for serial, message_id in sender.accepted.items():
         if f"serial {serial}" not in arrived:
             assert (await sender.message(message_id))["status"] == "uncertain"
-    # Two workers die with their sends; more than a handful of unclear ones means something else is wrong.
+    # Two workers die with their sends; more than a handful of unclear ones means something else is
+    # wrong.
     assert counts["uncertain"] <= 4 * SENDERS

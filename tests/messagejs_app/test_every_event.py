@@ -1,4 +1,6 @@
-"""Every event of every State, called by whom it is not for, with whatever a browser could be made to send."""
+"""Every event of every State, called by whom it is not for, with whatever a browser could be made
+to send.
+"""
 
 from __future__ import annotations
 
@@ -103,9 +105,9 @@ async def _call(desk: Desk, victim: Victim, name: str, person: Person | None) ->
     handler = handlers()[name].handler
     tab = desk.tab(person)
     stored = {
-        "reflex___state____state.messagejs_app___session____session.project_id_rx_state_": victim.ids[
-            "project"
-        ]
+        "reflex___state____state.messagejs_app___session____session.project_id_rx_state_": (
+            victim.ids["project"]
+        )
     }
     is_public = name.rpartition(".")[0] in _PUBLIC
     await tab.open("/login" if is_public or person is None else "/", **stored)

@@ -1,4 +1,6 @@
-"""Nothing reaches a State before its log-in has been checked, and nothing of an event reaches the log."""
+"""Nothing reaches a State before its log-in has been checked, and nothing of an event reaches the
+log.
+"""
 
 from __future__ import annotations
 
@@ -167,7 +169,10 @@ _MADE_UP = "203.0.113.77"
 
 
 async def _entries(desk: Desk, project_id: str) -> list[tuple[str, Any, str]]:
-    query = "SELECT action, actor_id, address FROM audit_entries WHERE project_id = :project ORDER BY id"
+    query = (
+        "SELECT action, actor_id, address FROM audit_entries WHERE project_id = :project ORDER"
+        " BY id"
+    )
     async with desk.platform.database.engine.connect() as connection:
         found = await connection.execute(
             text(query), {"project": ids.decode(ids.PROJECT, project_id)}

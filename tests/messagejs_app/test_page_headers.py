@@ -63,7 +63,9 @@ def test_a_page_allows_its_own_scripts_and_nothing_that_is_made_up() -> None:
 
 
 def test_not_modified_keeps_the_page_the_policy_it_has() -> None:
-    """A browser puts the headers of a 304 over those it has kept: a narrower policy would stop the page."""
+    """A browser puts the headers of a 304 over those it has kept: a narrower policy would stop the
+    page.
+    """
     client = _client()
     again = client.get("/", headers={"if-none-match": '"1"'})
     assert again.status_code == 304

@@ -1,4 +1,6 @@
-"""No text is read as code: whatever stands in it, it arrives in the browser as those characters, in no time."""
+"""No text is read as code: whatever stands in it, it arrives in the browser as those characters, in
+no time.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from reflex_base.vars.base import LiteralVar
 from messagejs_app.events import complain, go_to, say, sign_in
 
 _APP = Path(__file__).parents[2] / "messagejs_app"
-# Unguarded, each of these loops forever or raises in Reflex. In a process of its own: a test that hangs ends there.
+# Unguarded, each of these loops forever or raises in Reflex. In a process of its own: a test that
+# hangs ends there.
 _SCRIPT = r"""
 import messagejs_app
 import reflex as rx

@@ -55,7 +55,10 @@ def test_the_charts_lines_fall_on_round_numbers(largest: int, top: int) -> None:
     ("user_agent", "shown"),
     [
         (
-            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0",
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0"
+                " Safari/537.36 Edg/140.0"
+            ),
             "Edge on Windows",
         ),
         (

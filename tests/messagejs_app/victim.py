@@ -1,4 +1,6 @@
-"""A tenant whose every text holds a mark, so that it is found wherever it leaks to; and whose rows can be compared."""
+"""A tenant whose every text holds a mark, so that it is found wherever it leaks to; and whose rows
+can be compared.
+"""
 
 from __future__ import annotations
 

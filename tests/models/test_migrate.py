@@ -80,14 +80,16 @@ def test_storage_and_partitioning_are_those_of_the_models(migrated: str) -> None
         partitioned: dict[str, str] = dict(
             connection.execute(
                 text(
-                    "SELECT partrelid::regclass::text, pg_get_partkeydef(partrelid) FROM pg_partitioned_table"
+                    "SELECT partrelid::regclass::text, pg_get_partkeydef(partrelid) FROM"
+                    " pg_partitioned_table"
                 )
             ).all()
         )
         options: dict[str, list[str]] = dict(
             connection.execute(
                 text(
-                    "SELECT relname, reloptions FROM pg_class WHERE relkind = 'r' AND relname = 'send_queue'"
+                    "SELECT relname, reloptions FROM pg_class WHERE relkind = 'r' AND relname ="
+                    " 'send_queue'"
                 )
             ).all()
         )
@@ -104,7 +106,8 @@ def test_upgrading_again_changes_nothing(migrated: str) -> None:
     with _engine(migrated).begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO users VALUES (gen_random_uuid(), now(), now(), 'a@b.c', 'x', '', true, false)"
+                "INSERT INTO users VALUES (gen_random_uuid(), now(), now(), 'a@b.c', 'x', '', true,"
+                " false)"
             )
         )
     upgrade(migrated)
@@ -167,7 +170,8 @@ def test_a_failed_migration_leaves_nothing_and_frees_the_lock(empty_database: st
 
 
 _SEND = """
-INSERT INTO messages (id, project_id, connector_id, connector_type, mode, recipient, content, status, priority,
+INSERT INTO messages (id, project_id, connector_id, connector_type, mode, recipient, content,
+    status, priority,
     on_uncertain, attempts, created_at, updated_at)
 SELECT id, id, id, 'sandbox', 'live', 'ada', '{}', 'queued', 'normal', 'hold', 0, now(), now()
 FROM (VALUES (%s::uuid)) AS new (id)
@@ -175,7 +179,9 @@ FROM (VALUES (%s::uuid)) AS new (id)
 
 
 def test_sends_go_on_while_a_migration_waits_for_a_reader(empty_database: str) -> None:
-    """A dump or an export holds `messages`; whoever comes after the migration must not wait for that, too."""
+    """A dump or an export holds `messages`; whoever comes after the migration must not wait for
+    that, too.
+    """
     config = migrate._config()
     with _engine(empty_database).connect() as connection:
         config.attributes["connection"] = connection
@@ -258,7 +264,9 @@ def test_the_schema_says_which_code_can_run_on_it(migrated: str) -> None:
 
 
 def test_each_migration_states_the_oldest_code_that_runs_on_its_schema() -> None:
-    """docs/operations.md, "Upgrades": add `oldest_code`, which is the one before's as long as you only add."""
+    """docs/operations.md, "Upgrades": add `oldest_code`, which is the one before's as long as you
+    only add.
+    """
     script = ScriptDirectory.from_config(migrate._config())
     stated = {r.revision: getattr(r.module, "oldest_code", None) for r in script.walk_revisions()}
     known = set(stated)

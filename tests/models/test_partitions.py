@@ -112,7 +112,8 @@ def _insert_event(connection: psycopg.Connection, event_id: UUID) -> str:
 
 def _partitions(connection: psycopg.Connection) -> set[str]:
     rows = connection.execute(
-        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relkind = 'r'"
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relkind"
+        " = 'r'"
     ).fetchall()
     return {row[0] for row in rows}
 

@@ -125,7 +125,9 @@ def test_sqlalchemy_is_told_which_driver(url: str, expected: str) -> None:
 async def test_a_process_that_stops_inside_a_transaction_does_not_keep_its_locks(
     database: Database,
 ) -> None:
-    """Postgres ends such a connection after the time it shows; a rollback does not take the limit back."""
+    """Postgres ends such a connection after the time it shows; a rollback does not take the limit
+    back.
+    """
     show = "SHOW idle_in_transaction_session_timeout"
     for _ in range(2):
         async with database.session() as session:

@@ -1,4 +1,7 @@
-"""What every provider with receipts promises of its callbacks. Having the capability is enough to be tested."""
+"""What every provider with receipts promises of its callbacks.
+
+Having the capability is enough to be tested.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +133,10 @@ def test_an_unknown_status_says_nothing(
         b"{",
         b"\xff\xfe",
         b'{"entry": 1}',
-        b'{"entry": [1, {"changes": [null, {"value": {"statuses": [1, {}, {"id": 7, "status": "sent"}]}}]}]}',
+        (
+            b'{"entry": [1, {"changes": [null, {"value": {"statuses": [1, {}, {"id": 7, "status":'
+            b' "sent"}]}}]}]}'
+        ),
         b"MessageStatus=delivered",
         b"MessageSid=SM1&MessageStatus=",
         b"=&&&=",

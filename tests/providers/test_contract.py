@@ -1,4 +1,7 @@
-"""What every provider promises, ours and third parties'. Being registered is enough to be tested."""
+"""What every provider promises, ours and third parties'.
+
+Being registered is enough to be tested.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Mail as it is written: a value is its own characters, and the headers are ours, whatever the value."""
+"""Mail as it is written: a value is its own characters, and the headers are ours, whatever the
+value.
+"""
 
 from __future__ import annotations
 

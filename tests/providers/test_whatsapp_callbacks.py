@@ -1,4 +1,6 @@
-"""WhatsApp's callbacks: the handshake, batches with bad items, opt-outs, other numbers of the same app."""
+"""WhatsApp's callbacks: the handshake, batches with bad items, opt-outs, other numbers of the same
+app.
+"""
 
 from __future__ import annotations
 

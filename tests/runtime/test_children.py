@@ -118,7 +118,10 @@ async def test_ready_means_that_the_probe_said_so(tmp_path: Path) -> None:
 async def test_a_program_that_ignores_the_request_to_stop_is_killed_after_its_patience(
     tmp_path: Path,
 ) -> None:
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf',"
+        " flush=True); time.sleep(60)"
+    )
     output = Lines()
     child = _child(Script(code, tmp_path), output)
     running = asyncio.create_task(child.run())
@@ -199,15 +202,11 @@ async def test_a_line_is_passed_on_whole_however_it_arrives(tmp_path: Path) -> N
 
 async def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
     code = (
-        "import asyncio, sys\n"
-        "from pathlib import Path\n"
-        "from backend.runtime.process import Command\n"
-        "command = Command(argv=(sys.executable, '-c', 'import time; time.sleep(60)'), env={}, cwd=Path('/'))\n"
-        "async def main():\n"
-        "    process = await asyncio.create_subprocess_exec(*command.argv, **command.popen_options())\n"
-        "    print(process.pid, flush=True)\n"
-        "    await process.wait()\n"
-        "asyncio.run(main())\n"
+        "import asyncio, sys\nfrom pathlib import Path\nfrom backend.runtime.process import"
+        " Command\ncommand = Command(argv=(sys.executable, '-c', 'import time; time.sleep(60)'),"
+        " env={}, cwd=Path('/'))\nasync def main():\n    process = await"
+        " asyncio.create_subprocess_exec(*command.argv, **command.popen_options())\n   "
+        " print(process.pid, flush=True)\n    await process.wait()\nasyncio.run(main())\n"
     )
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE

@@ -1,4 +1,6 @@
-"""The product beside clients that send slowly and processes of its own that hang: it goes on for everybody else."""
+"""The product beside clients that send slowly and processes of its own that hang: it goes on for
+everybody else.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,8 @@ def test_thousands_of_slow_bodies_leave_health_quick_for_others(
         clients = _slow_bodies(product.port, stack)
         times = sorted(_probe_s(product.port) for _ in range(100))
         assert times[94] < 0.25
-        # They do not stay: over the connections of an address closed, over its slow bodies refused, the rest too late.
+        # They do not stay: over the connections of an address closed, over its slow bodies refused,
+        # the rest too late.
         product.until(
             lambda: _what_came(clients)["waits"] <= _KEPT, f"at most {_KEPT} slow bodies wait"
         )

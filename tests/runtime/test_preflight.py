@@ -1,4 +1,6 @@
-"""What a process would die of is told by `messagejs doctor` and by the start itself, in the same words."""
+"""What a process would die of is told by `messagejs doctor` and by the start itself, in the same
+words.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def make_database(servers: EmbeddedServers) -> Iterator[Callable[[], str]]:
 
 @pytest.fixture(scope="module")
 def good(servers: EmbeddedServers, make_database: Callable[[], str]) -> dict[str, str]:
-    """Variables with which everything starts: a database written with these secrets, and a free port."""
+    """Variables with which everything starts: a database written with these secrets, and a free
+    port.
+    """
     url = make_database()
     upgrade(url)
     return {
@@ -57,7 +61,9 @@ def good(servers: EmbeddedServers, make_database: Callable[[], str]) -> dict[str
 def start(
     good: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Callable[..., str]]:
-    """Return a function that does what a start does first, and returns what it says; empty: it goes on."""
+    """Return a function that does what a start does first, and returns what it says; empty: it goes
+    on.
+    """
     before = dict(os.environ)
     monkeypatch.chdir(tmp_path)
 

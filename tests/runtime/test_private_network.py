@@ -1,4 +1,6 @@
-"""What `messagejs up` lets connectors name by itself: private hosts on a server that only this machine reaches."""
+"""What `messagejs up` lets connectors name by itself: private hosts on a server that only this
+machine reaches.
+"""
 
 from __future__ import annotations
 

@@ -105,7 +105,9 @@ def test_a_start_takes_as_long_as_it_takes(watched: Watched) -> None:
 
 
 def test_a_machine_that_slept_ends_nobody(watched: Watched) -> None:
-    """All stop together and go on together: as long as the watcher did not count, nobody was silent."""
+    """All stop together and go on together: as long as the watcher did not count, nobody was
+    silent.
+    """
     process = watched.start("live(30)")
     watched.look_for(2)
     process.send_signal(signal.SIGSTOP)

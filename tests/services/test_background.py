@@ -1,4 +1,6 @@
-"""What lives as long as a process, and how its tasks end, also when a library loses the first request."""
+"""What lives as long as a process, and how its tasks end, also when a library loses the first
+request.
+"""
 
 from __future__ import annotations
 

@@ -114,7 +114,9 @@ async def test_a_waiter_that_gives_up_does_not_harm_the_others() -> None:
 
 
 async def test_a_given_up_item_is_handled_all_the_same() -> None:
-    """Its request was cut off, but the client may have been promised nothing else: it is not half done."""
+    """Its request was cut off, but the client may have been promised nothing else: it is not half
+    done.
+    """
     handler = Handler()
     group = _group(handler)
     group.submit(7).cancel()

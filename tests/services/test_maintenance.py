@@ -1,4 +1,6 @@
-"""What is done every minute: each step on its own, whatever another one does, and what must not be cleared yet."""
+"""What is done every minute: each step on its own, whatever another one does, and what must not be
+cleared yet.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ async def test_a_used_token_is_forgotten_when_no_clock_can_take_it_for_valid(
     platform: Platform, world: World
 ) -> None:
     now = datetime.now(UTC)
-    # A web server whose clock is behind still takes a token that the database knows to have expired.
+    # A web server whose clock is behind still takes a token that the database knows to have
+    # expired.
     ages = {
         "long-expired": timedelta(hours=-2),
         "just-expired": timedelta(minutes=-30),
@@ -138,7 +141,8 @@ async def test_a_partition_made_later_is_like_the_others(apart: Platform) -> Non
     """Attached, not made in place: indexes, defaults and storage must come along all the same."""
     query = """
     SELECT c.relname, c.reloptions, (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid),
-        (SELECT array_agg(a.attname::text || a.attnotnull::text || a.atthasdef::text ORDER BY a.attnum)
+        (SELECT array_agg(a.attname::text || a.attnotnull::text || a.atthasdef::text
+            ORDER BY a.attnum)
          FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0),
         (SELECT count(*) FROM pg_trigger t WHERE t.tgrelid = c.oid)
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -179,7 +183,8 @@ async def test_a_step_that_fails_is_named_and_stops_no_other(apart: Platform) ->
         await connection.execute("ALTER TABLE idempotency_records RENAME TO elsewhere")
         await connection.execute("DROP TABLE messages_default")
         await connection.execute(
-            "INSERT INTO used_tokens (project_id, jti, message_id, expires_at) VALUES (%s, 'x', %s, %s)",
+            "INSERT INTO used_tokens (project_id, jti, message_id, expires_at) VALUES (%s, 'x',"
+            " %s, %s)",
             (new_id(), new_id(), now - timedelta(days=1)),
         )
         await connection.execute(f"DROP TABLE events_p{month_start(now, 3):%Y%m}")
@@ -219,7 +224,7 @@ async def test_processes_that_were_killed_are_forgotten(apart: Platform) -> None
 
 
 async def test_two_workers_do_not_do_the_same_step_at_once(apart: Platform) -> None:
-    (name, place) = ("maintain-sessions", list(STEPS).index("maintain-sessions"))
+    name, place = ("maintain-sessions", list(STEPS).index("maintain-sessions"))
     async with apart.database.raw.connection() as connection:
         await connection.execute("SELECT pg_advisory_lock(7262017, %s)", (place,))
         assert not await Maintenance(apart.database.raw).run_step(name)

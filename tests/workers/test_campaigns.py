@@ -1,4 +1,6 @@
-"""Campaigns as workers feed them: each row once, whoever dies meanwhile; pause and cancel act at once."""
+"""Campaigns as workers feed them: each row once, whoever dies meanwhile; pause and cancel act at
+once.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,10 @@ async def test_every_row_becomes_one_message_although_workers_are_killed(
     assert await _messages(world, campaign_id) == ROWS
     recipients = "SELECT count(DISTINCT recipient) FROM messages WHERE campaign_id = %s"
     assert await _count(world, recipients, campaign_id) == ROWS
-    named = "SELECT count(*) FROM campaign_rows r JOIN messages m ON m.id = r.message_id WHERE r.campaign_id = %s"
+    named = (
+        "SELECT count(*) FROM campaign_rows r JOIN messages m ON m.id = r.message_id WHERE"
+        " r.campaign_id = %s"
+    )
     assert await _count(world, named, campaign_id) == ROWS
 
 
@@ -162,7 +167,13 @@ async def test_a_canceled_campaign_sends_nothing_more(
     assert await _count(world, by_status + "'canceled'", campaign_id) == accepted - sent
     assert await _messages(world, campaign_id) == accepted
     assert await _count(world, by_status + "'sent'", campaign_id) == sent
-    left = "SELECT count(*) FROM send_queue q JOIN messages m ON m.id = q.message_id WHERE m.campaign_id = %s"
+    left = (
+        "SELECT count(*) FROM send_queue q JOIN messages m ON m.id = q.message_id WHERE"
+        " m.campaign_id = %s"
+    )
     assert await _count(world, left, campaign_id) == 0
-    told = "SELECT count(*) FROM events e JOIN messages m ON m.id = e.message_id WHERE m.campaign_id = %s AND e.type = "
+    told = (
+        "SELECT count(*) FROM events e JOIN messages m ON m.id = e.message_id WHERE m.campaign_id ="
+        " %s AND e.type = "
+    )
     assert await _count(world, told + "'message.canceled'", campaign_id) == accepted - sent

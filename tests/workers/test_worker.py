@@ -103,9 +103,11 @@ async def test_a_job_that_is_not_ours_is_dropped_unread_and_the_worker_goes_on(
     )
     worker = await _start(start_worker, PYTHONPATH=str(tmp_path))
     fields = {
-        name: (value.encode() if isinstance(value, str) else value)
-        .replace(b"{target}", str(target).encode())
-        .replace(b"{module}", b"planted")
+        name: (
+            (value.encode() if isinstance(value, str) else value)
+            .replace(b"{target}", str(target).encode())
+            .replace(b"{module}", b"planted")
+        )
         for name, value in job.items()
     }
     if fields.get("data", b"").startswith(b"\x80"):  # a pickle counts the bytes of its text
@@ -173,7 +175,8 @@ async def test_outages_of_valkey_leave_no_connection_and_no_flood_of_log_lines_b
     def connections() -> int:
         client = Redis.from_url(own_settings.require_redis_url())
         try:
-            # Those that wait for messages: this test's platform has one of them, the worker the others.
+            # Those that wait for messages: this test's platform has one of them, the worker the
+            # others.
             clients: Any = client.client_list(_type="pubsub")
             return len(clients)
         finally:

@@ -1,4 +1,7 @@
-"""For the server's administrators: users and projects. What a project holds stays its members' own."""
+"""For the server's administrators: users and projects.
+
+What a project holds stays its members' own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Reference 000's names for what a project has: its connectors are `services` there, its messages `logs`."""
+"""Reference 000's names for what a project has: its connectors are `services` there, its messages
+`logs`.
+"""
 
 from __future__ import annotations
 

@@ -82,7 +82,10 @@ async def _reader(
     wanted = _connector(connector) if connector else None
     if isinstance(principal, UserPrincipal):
         if not project_id:
-            message = 'The query parameter "projectId" is missing; add it, or use an API key of the project.'
+            message = (
+                'The query parameter "projectId" is missing; add it, or use an API key of the'
+                " project."
+            )
             raise ValidationFailed(
                 errors=[FieldError("projectId", "MISSING_REQUIRED_FIELD", message)]
             )
@@ -139,7 +142,9 @@ async def message_statistics(
         Literal["hour", "day"], Query(description="`hour` adds byHour; 32 days at most")
     ] = "day",
 ) -> MessageStatisticsBody:
-    """What became of the messages accepted in the period, by connector and day, how fast, and why some failed."""
+    """What became of the messages accepted in the period, by connector and day, how fast, and why
+    some failed.
+    """
     statistics = await analytics.message_statistics(
         session, scope=reader.scope, period=period, interval=interval
     )

@@ -34,8 +34,10 @@ router = api_router(prefix="/api/v1/auth", tags=["Auth"])
     "/register",
     status_code=201,
     summary="Register a user",
-    description="Makes the account, a first project with a Sandbox connector, and logs in. "
-    "The first user of a server is its administrator.",
+    description=(
+        "Makes the account, a first project with a Sandbox connector, and logs in. "
+        "The first user of a server is its administrator."
+    ),
     responses=error_responses(400, 403, 409, 429),
 )
 async def register(body: RegisterBody, request: Request, platform: PlatformDep) -> Registered:
@@ -93,8 +95,10 @@ async def login(body: LoginBody, request: Request, platform: PlatformDep) -> Log
 @router.post(
     "/refresh",
     summary="Get a new access token",
-    description="Each refresh token is good for one call and comes back renewed. "
-    "Using one twice ends the log-in: somebody else has a copy.",
+    description=(
+        "Each refresh token is good for one call and comes back renewed. "
+        "Using one twice ends the log-in: somebody else has a copy."
+    ),
     responses=error_responses(400, 401),
 )
 async def refresh(body: RefreshBody, platform: PlatformDep) -> LoggedIn:
@@ -157,7 +161,10 @@ async def change_password(
     "/password-reset",
     status_code=202,
     summary="Ask for a new password",
-    description="Mails a link that is good once, for an hour. The answer is the same for an unknown address.",
+    description=(
+        "Mails a link that is good once, for an hour. The answer is the same for an unknown"
+        " address."
+    ),
     responses=error_responses(400, 429),
 )
 async def request_password_reset(
@@ -198,7 +205,9 @@ async def confirm_password_reset(
     "/email-confirmation",
     status_code=202,
     summary="Ask for another confirmation mail",
-    description="Registering sends the first. Nothing is sent where the address is confirmed already.",
+    description=(
+        "Registering sends the first. Nothing is sent where the address is confirmed already."
+    ),
     responses=error_responses(401, 429),
 )
 async def request_email_confirmation(user: CurrentUser, platform: PlatformDep) -> Requested:

@@ -1,4 +1,7 @@
-"""Providers' callbacks, whatever the provider. No session and no key: the provider's signature is the proof."""
+"""Providers' callbacks, whatever the provider.
+
+No session and no key: the provider's signature is the proof.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,9 @@ _BODIES: Final[dict[str, Any]] = {
 async def answer_handshake(
     connector_id: ConnectorId, request: Request, platform: PlatformDep
 ) -> PlainTextResponse:
-    """What a provider asks when the callback's URL is set (WhatsApp: `hub.verify_token`, `hub.challenge`)."""
+    """What a provider asks when the callback's URL is set (WhatsApp: `hub.verify_token`,
+    `hub.challenge`).
+    """
     _limit_strangers(request, platform, connector_id)
     said = CallbackRequest(
         query=_query(request), headers=_headers(request), urls=_urls(request, platform)
@@ -57,8 +62,11 @@ async def answer_handshake(
 async def receive_callback(
     connector_id: ConnectorId, request: Request, platform: PlatformDep
 ) -> Response:
-    """Delivery receipts. Verified by the provider's signature, stored, and answered at once; the same one twice
-    counts once. Receipts move a message's status by rank, in whatever order they come."""
+    """Delivery receipts.
+
+    Verified by the provider's signature, stored, and answered at once; the same one twice counts
+    once. Receipts move a message's status by rank, in whatever order they come.
+    """
     _limit_strangers(request, platform, connector_id)
     said = CallbackRequest(
         body=await request.body(),
@@ -95,7 +103,9 @@ def _headers(request: Request) -> dict[str, str]:
 
 
 def _urls(request: Request, platform: Platform) -> tuple[str, ...]:
-    """Return what the provider may have called and signed: a proxy hides the scheme, and may change the host."""
+    """Return what the provider may have called and signed: a proxy hides the scheme, and may change
+    the host.
+    """
     path = request.url.path
     tail = f"{path}?{query}" if (query := _query(request)) else path
     origins = [

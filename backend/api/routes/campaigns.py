@@ -1,4 +1,6 @@
-"""Campaigns: one message to every row of a CSV table, checked first, accepted at the pace of what sends it."""
+"""Campaigns: one message to every row of a CSV table, checked first, accepted at the pace of what
+sends it.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ async def create(
     platform: PlatformDep,
     project_id: ProjectIdQuery = None,
 ) -> Response:
-    """Upload a CSV table and say which column holds what. Workers accept its rows one after another.
+    """Upload a CSV table and say which column holds what.
+
+    Workers accept its rows one after another.
 
     As `multipart/form-data` with the parts `file` and `campaign` (JSON), or as JSON with `csv`.
     """

@@ -67,7 +67,10 @@ async def create_connector(
     platform: PlatformDep,
     verify: Verify = False,
 ) -> ConnectorBody:
-    """Credentials are checked for form, encrypted, and never returned. A type's first connector is its default."""
+    """Credentials are checked for form, encrypted, and never returned.
+
+    A type's first connector is its default.
+    """
     async with platform.database.session() as session:
         await require_project(session, user, project_id, Action.MANAGE_CONNECTORS)
         if verify:

@@ -1,4 +1,6 @@
-"""Dead letters: messages that were given up after their retries; to be sent once more, or discarded."""
+"""Dead letters: messages that were given up after their retries; to be sent once more, or
+discarded.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,8 @@ async def list_route(
     page: PageDep,
     project_id: ProjectIdQuery = None,
 ) -> DeadLetterListBody:
-    """Messages that failed because their retries were used up or their connector was gone, the newest first.
+    """Messages that failed because their retries were used up or their connector was gone, the
+    newest first.
 
     What a provider refused for good is none. `error` and `errorCode` say why.
     """
@@ -120,9 +123,12 @@ async def redrive_many(
     platform: PlatformDep,
     project_id: ProjectIdQuery = None,
 ) -> RedriveAnswer:
-    """Up to 500 by their ids, or by a filter, the oldest first. Each is a new message with `resentFrom`.
+    """Up to 500 by their ids, or by a filter, the oldest first.
 
-    With a filter, go on with `nextCursor` until it is left out. What could not be sent again stays a dead letter.
+    Each is a new message with `resentFrom`.
+
+    With a filter, go on with `nextCursor` until it is left out. What could not be sent again stays
+    a dead letter.
     """
     body.check()
     after = None if body.cursor is None else decode_cursor(body.cursor)
@@ -166,7 +172,10 @@ async def discard_many(
     session: SessionDep,
     project_id: ProjectIdQuery = None,
 ) -> DiscardAnswer:
-    """Up to 500 by their ids, or up to 10,000 by a filter. They leave the list, and stay failed messages."""
+    """Up to 500 by their ids, or up to 10,000 by a filter.
+
+    They leave the list, and stay failed messages.
+    """
     body.check()
     caller = await sender(session, principal, request, project_id=project_id)
     if body.filter is None:
@@ -197,7 +206,9 @@ async def discard_many(
 async def redrive_one(
     request: Request, message_id: MessageId, principal: CurrentPrincipal, platform: PlatformDep
 ) -> Response:
-    """A new message with the same content, recipient and ways takes its place. Safe to repeat: it is sent once.
+    """A new message with the same content, recipient and ways takes its place.
+
+    Safe to repeat: it is sent once.
 
     409 `NOT_A_DEAD_LETTER` once it was redriven or discarded.
     """

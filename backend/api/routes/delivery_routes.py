@@ -33,7 +33,9 @@ async def list_routes(
 async def create_route(
     project_id: ProjectId, body: CreateRouteBody, user: CurrentUser, session: SessionDep
 ) -> RouteBody:
-    """A send names it in `route`: each step is tried when the one before has failed, or not delivered in time."""
+    """A send names it in `route`: each step is tried when the one before has failed, or not
+    delivered in time.
+    """
     await require_project(session, user, project_id, Action.MANAGE_ROUTES)
     new = body.to_new_route()
     return RouteBody.of(

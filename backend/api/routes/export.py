@@ -53,7 +53,10 @@ async def export_messages(
     format_: Annotated[Literal["csv", "jsonl"], Query(alias="format")] = "csv",
     project_id: ProjectIdQuery = None,
 ) -> StreamingResponse:
-    """Every message the filters match, newest first. In CSV, cells that a spreadsheet would run begin with `'`."""
+    """Every message the filters match, newest first.
+
+    In CSV, cells that a spreadsheet would run begin with `'`.
+    """
     if isinstance(principal, UserPrincipal):
         async with platform.database.session() as session:
             readable = await project_of_user(session, principal, project_id)
@@ -72,7 +75,9 @@ async def export_messages(
             head=line_of(COLUMNS) if format_ == "csv" else b"",
         ),
         headers={
-            "Content-Disposition": f'attachment; filename="messages-{datetime.now(UTC):%Y-%m-%d}.{format_}"'
+            "Content-Disposition": (
+                f'attachment; filename="messages-{datetime.now(UTC):%Y-%m-%d}.{format_}"'
+            )
         },
         media_type=_MEDIA_TYPES[format_],
     )

@@ -142,10 +142,14 @@ def _page_code(error: AppError) -> str:
 
 
 def safe_next(target: str) -> str:
-    """Return `target` if it is a path on this server, else the home page: a redirect must not lead away."""
+    """Return `target` if it is a path on this server, else the home page: a redirect must not lead
+    away.
+    """
     return target if is_local_path(target) else _HOME
 
 
 def _is_https(request: Request) -> bool:
-    """The Origin has been checked, and a browser knows better than a proxy's back end how it got here."""
+    """The Origin has been checked, and a browser knows better than a proxy's back end how it got
+    here.
+    """
     return request.headers.get("origin", "").startswith("https://") or request.url.scheme == "https"

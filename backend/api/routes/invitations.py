@@ -41,7 +41,10 @@ async def list_invitations(
     _OF_PROJECT,
     status_code=201,
     summary="Invite somebody",
-    description="Mails a link that is good once, for a week. Inviting the same address again replaces the invitation.",
+    description=(
+        "Mails a link that is good once, for a week. Inviting the same address again replaces the"
+        " invitation."
+    ),
     responses=error_responses(400, 401, 403, 404, 409, 429),
 )
 async def invite(
@@ -77,7 +80,9 @@ async def revoke_invitation(
 @router.post(
     "/invitations/accept",
     summary="Accept an invitation",
-    description="With the account of the address that was invited. Without one, register with `invitation`.",
+    description=(
+        "With the account of the address that was invited. Without one, register with `invitation`."
+    ),
     responses=error_responses(400, 401, 403, 409),
 )
 async def accept_invitation(

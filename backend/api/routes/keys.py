@@ -145,7 +145,9 @@ async def regenerate_key(
     session: SessionDep,
     body: Annotated[RegenerateKey | None, Body()] = None,
 ) -> CreatedKey:
-    """The key gets another text, shown in this answer only. The old one works until the overlap's end.
+    """The key gets another text, shown in this answer only.
+
+    The old one works until the overlap's end.
 
     A key has one old text: regenerating again ends the overlap before.
     """

@@ -1,4 +1,6 @@
-"""Beside sending one: many at once, a look before sending, and what can be done with a message afterwards."""
+"""Beside sending one: many at once, a look before sending, and what can be done with a message
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,10 @@ _RESEND_ROUTE: Final = "POST /messages/resend"
     },
 )
 async def send_batch(request: Request, platform: PlatformDep) -> Response:
-    """Up to 500, each with its own result. An Idempotency-Key stands for the whole batch: repeating it is safe."""
+    """Up to 500, each with its own result.
+
+    An Idempotency-Key stands for the whole batch: repeating it is safe.
+    """
     key = await platform.catalog.key(bearer_token(request))
     origin = request.headers.get("origin")
     caller = Caller.of_key(key, origin)
@@ -123,7 +128,9 @@ def _batch_answer(results: list[Accepted | AppError]) -> Response:
 
 
 class _Told:
-    """What is wrong with the messages of one batch: each one's first field, and all of them up to MOST_ERRORS."""
+    """What is wrong with the messages of one batch: each one's first field, and all of them up to
+    MOST_ERRORS.
+    """
 
     def __init__(self) -> None:
         self._left = MOST_ERRORS
@@ -156,7 +163,10 @@ def _batch_result(index: int, result: Accepted | AppError, told: _Told) -> dict[
 async def preview(
     request: Request, body: PreviewSendBody, principal: CurrentPrincipal, platform: PlatformDep
 ) -> MessagePreviewBody:
-    """What `POST /messages` would send, without sending it. With an access token, name the `projectId`."""
+    """What `POST /messages` would send, without sending it.
+
+    With an access token, name the `projectId`.
+    """
     if isinstance(principal, UserPrincipal):
         async with platform.database.session() as session:
             project_id = await project_of_user(
@@ -200,7 +210,8 @@ async def cancel(
 async def resend(
     request: Request, message_id: MessageId, principal: CurrentPrincipal, platform: PlatformDep
 ) -> Response:
-    """A new message with the same content, recipient and connector, when the old one has come to its end.
+    """A new message with the same content, recipient and connector, when the old one has come to
+    its end.
 
     `uncertain` is an end too: sending it again is your decision.
     """

@@ -1,4 +1,7 @@
-"""Step 1 of a message: `POST /messages` and its aliases. They read their bodies themselves: this is the hot path."""
+"""Step 1 of a message: `POST /messages` and its aliases.
+
+They read their bodies themselves: this is the hot path.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ _REFUSALS: Final = error_responses(400, 401, 403, 404, 413, 415, 422, 429, 503)
     responses=_REFUSALS,
 )
 async def send_message(request: Request) -> Response:
-    """Accept one message for delivery. `202` means it is stored: it survives a crash of any part."""
+    """Accept one message for delivery.
+
+    `202` means it is stored: it survives a crash of any part.
+    """
     platform: Platform = request.app.state.platform
     key = await platform.catalog.key(bearer_token(request))
     origin = request.headers.get("origin")

@@ -25,10 +25,13 @@ router = api_router(prefix="/api/v1/send-tokens", tags=["Messages"])
 async def make_send_token(
     request: Request, body: SendTokenBody, key: CurrentKey, platform: PlatformDep
 ) -> SendTokenAnswer:
-    """For a secret key. The page sends the token with its publishable key: `POST /messages` with `sendToken`.
+    """For a secret key.
 
-    The token is good once, for one template, one recipient and ten minutes at most; the page says no more
-    than the variables that are not locked. A backend with the Python client signs tokens without this call.
+    The page sends the token with its publishable key: `POST /messages` with `sendToken`.
+
+    The token is good once, for one template, one recipient and ten minutes at most; the page says
+    no more than the variables that are not locked. A backend with the Python client signs tokens
+    without this call.
     """
     require_sending_key(key, request)
     token = await create_send_token(

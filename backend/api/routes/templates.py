@@ -146,7 +146,10 @@ async def preview_template(
     user: CurrentUser,
     session: ReadSessionDep,
 ) -> PreviewBody:
-    """Renders without sending or saving. Missing values and wrong content are reported, not refused."""
+    """Renders without sending or saving.
+
+    Missing values and wrong content are reported, not refused.
+    """
     await require_project(session, user, project_id, Action.VIEW_TEMPLATES)
     template = await templates.get_template(session, project_id=project_id, template_id=template_id)
     shown = preview(

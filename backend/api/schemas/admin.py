@@ -21,7 +21,10 @@ class UpdateUser(RequestBody):
 
     is_active: StrictBool | None = Field(
         default=None,
-        description="false: every log-in is ended and no new one opened; projects without another active owner stop",
+        description=(
+            "false: every log-in is ended and no new one opened; projects without another active"
+            " owner stop"
+        ),
     )
     is_platform_admin: StrictBool | None = Field(default=None, description="May use /admin")
 
@@ -67,7 +70,10 @@ class UpdateAnyProject(RequestBody):
     plan: Plan | None = None
     is_active: StrictBool | None = Field(
         default=None,
-        description="false: it accepts and sends nothing, and its owners cannot switch it on; what waits goes on later",
+        description=(
+            "false: it accepts and sends nothing, and its owners cannot switch it on; what waits"
+            " goes on later"
+        ),
     )
 
 

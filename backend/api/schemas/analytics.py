@@ -131,9 +131,11 @@ class MessageStatisticsBody(ResponseBody):
             },
             by_status=dict(sorted(totals.by_status.items())),
             by_day=[DayBody(date=day, **_counts(tally)) for day, tally in statistics.by_day],
-            by_hour=[HourBody(hour=hour, **_counts(tally)) for hour, tally in statistics.by_hour]
-            if interval == "hour"
-            else None,
+            by_hour=(
+                [HourBody(hour=hour, **_counts(tally)) for hour, tally in statistics.by_hour]
+                if interval == "hour"
+                else None
+            ),
             time_to_provider=LatencyBody.of(totals.to_provider),
             time_to_delivery=LatencyBody.of(totals.to_delivery),
             failures_by_reason=FailureReasonBody.list_of(totals),

@@ -73,9 +73,9 @@ class AuditEntryBody(ResponseBody):
         return cls(
             id=ids.encode(ids.AUDIT, entry.id),
             created_at=entry.created_at,
-            project_id=ids.encode(ids.PROJECT, entry.project_id)
-            if entry.project_id is not None
-            else None,
+            project_id=(
+                ids.encode(ids.PROJECT, entry.project_id) if entry.project_id is not None else None
+            ),
             actor=ActorBody.of(line.actor) if line.actor is not None else None,
             action=entry.action,
             subject=ids.encode(prefix, entry.subject_id) if entry.subject_id is not None else None,

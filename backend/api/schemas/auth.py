@@ -24,8 +24,10 @@ class RegisterBody(RequestBody):
     invitation: str | None = Field(
         default=None,
         max_length=255,
-        description="The token of an invitation to this address: you join its project. Needed where "
-        "registration is by invitation.",
+        description=(
+            "The token of an invitation to this address: you join its project. Needed where "
+            "registration is by invitation."
+        ),
         examples=["iv_..."],
     )
 

@@ -73,8 +73,8 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# For a strict int: JSON has one kind of number, and 5.0 is a whole one; true is none. It stands after the Field, so
-# that the bounds are in the schema.
+# For a strict int: JSON has one kind of number, and 5.0 is a whole one; true is none. It stands
+# after the Field, so that the bounds are in the schema.
 WHOLE: Final = BeforeValidator(_whole)
 
 

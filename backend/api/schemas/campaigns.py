@@ -52,8 +52,10 @@ class CampaignFields(RequestBody):
         dict[str, str] | None,
         Field(
             max_length=100,
-            description='Column -> "to", or the variable it fills in; other columns are passed over. '
-            "Left out: by the columns' names",
+            description=(
+                'Column -> "to", or the variable it fills in; other columns are passed over. '
+                "Left out: by the columns' names"
+            ),
         ),
     ] = None
     priority: Annotated[
@@ -237,12 +239,12 @@ def _fields(progress: Progress) -> dict[str, Any]:
         "state": one.state,
         "mode": one.mode,
         "key_id": ids.encode(ids.KEY, one.key_id) if one.key_id is not None else None,
-        "template_id": ids.encode(ids.TEMPLATE, one.template_id)
-        if one.template_id is not None
-        else None,
-        "connector_id": ids.encode(ids.CONNECTOR, one.connector_id)
-        if one.connector_id is not None
-        else None,
+        "template_id": (
+            ids.encode(ids.TEMPLATE, one.template_id) if one.template_id is not None else None
+        ),
+        "connector_id": (
+            ids.encode(ids.CONNECTOR, one.connector_id) if one.connector_id is not None else None
+        ),
         "connector": one.connector_type,
         "priority": one.priority,
         "mapping": one.mapping,

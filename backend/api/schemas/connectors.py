@@ -73,9 +73,11 @@ _CONFIG_FIELDS: Final[JsonDict] = {
 Config = Annotated[
     dict[str, JsonValue],
     Field(
-        description="`pacing: {perSecond, perRecipientPerSecond}` overrides the provider's defaults; null: unpaced. "
-        "`retry: {maxAttempts, baseS, capS, maxAgeS}` overrides how often, how long apart and until what age "
-        "a message is tried again",
+        description=(
+            "`pacing: {perSecond, perRecipientPerSecond}` overrides the provider's defaults; null:"
+            " unpaced. `retry: {maxAttempts, baseS, capS, maxAgeS}` overrides how often, how long"
+            " apart and until what age a message is tried again"
+        ),
         examples=[
             {
                 "pacing": {"perSecond": 10, "perRecipientPerSecond": None},
@@ -93,8 +95,10 @@ Weight = Annotated[
         ge=0,
         le=HEAVIEST,
         strict=True,
-        description="Its share of the sends that name only the type, beside other connectors with a weight; "
-        "0: only when those cannot be used. null: not in the type's pool",
+        description=(
+            "Its share of the sends that name only the type, beside other connectors with a weight;"
+            " 0: only when those cannot be used. null: not in the type's pool"
+        ),
         examples=[100],
     ),
     WHOLE,
@@ -128,10 +132,12 @@ class CreateConnectorBody(RequestBody):
 
 
 class UpdateConnectorBody(RequestBody):
-    """Only what is sent changes. Credentials too: fields left out keep their value, null clears one.
+    """Only what is sent changes.
 
-    A field that decides where secrets are sent (host, port, security, username, account) changes only together with
-    the secrets: without them the answer is a 400 with the code SECRET_REQUIRED.
+    Credentials too: fields left out keep their value, null clears one.
+
+    A field that decides where secrets are sent (host, port, security, username, account) changes
+    only together with the secrets: without them the answer is a 400 with the code SECRET_REQUIRED.
 
     `weight: null` takes the connector out of its pool.
     """
@@ -145,7 +151,9 @@ class UpdateConnectorBody(RequestBody):
 
 
 class ConnectorHealthBody(ResponseBody):
-    """The circuit breaker: open after failures in a row; half_open when the next message may find out."""
+    """The circuit breaker: open after failures in a row; half_open when the next message may find
+    out.
+    """
 
     state: Literal["closed", "open", "half_open"]
     reason: str | None = Field(description="The failure that opened it")
@@ -179,7 +187,9 @@ class ConnectorBody(ResponseBody):
     broken_reason: str | None
     health: ConnectorHealthBody
     callback_path: str | None = Field(
-        description="Where its provider's callbacks go, below the server's public URL; null: it sends none",
+        description=(
+            "Where its provider's callbacks go, below the server's public URL; null: it sends none"
+        ),
         examples=["/api/v1/callbacks/conn_01h455vb4pex5vsknk084sn02q"],
     )
     callback_verified_at: Instant | None = Field(description="When a callback was verified first")

@@ -108,7 +108,9 @@ class DeadLetterListBody(ResponseBody):
 
 
 class RedrivenBody(ResponseBody):
-    """`newMessageId` and `status` of one that was accepted; `error`, `code` and `details` of one that was not."""
+    """`newMessageId` and `status` of one that was accepted; `error`, `code` and `details` of one
+    that was not.
+    """
 
     message_id: str = Field(description="The dead letter", examples=[_EXAMPLE])
     new_message_id: str | None = None

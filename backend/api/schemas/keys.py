@@ -59,7 +59,9 @@ class CreateKey(RequestBody):
     )
     expires_at: GivenInstant | None = Field(
         default=None,
-        description="Left out: the server's KEY_EXPIRY_DAYS from now, never where that is 0; null: never",
+        description=(
+            "Left out: the server's KEY_EXPIRY_DAYS from now, never where that is 0; null: never"
+        ),
         examples=["2030-01-15T10:00:00Z"],
     )
 
@@ -108,7 +110,10 @@ _OVERLAP_SCHEMA: Final[dict[str, object]] = {
     ],
     "default": "24h",
     "examples": ["24h"],
-    "description": "How long the old key goes on working: seconds, or 30m, 24h, 7d (the longest); 0: not at all",
+    "description": (
+        "How long the old key goes on working: seconds, or 30m, 24h, 7d (the longest); 0: not"
+        " at all"
+    ),
 }
 
 
@@ -155,7 +160,9 @@ class CreatedKey(KeyBody):
 
 
 class KeyUsageBody(ResponseBody):
-    """Counted by each process and written every 5 s: a killed one loses what it had not yet written."""
+    """Counted by each process and written every 5 s: a killed one loses what it had not yet
+    written.
+    """
 
     total_requests: int = Field(description="Messages asked for with this key", examples=[1250])
     successful_requests: int = Field(description="Accepted", examples=[1200])

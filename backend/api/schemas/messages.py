@@ -129,10 +129,15 @@ class WayBody(ResponseBody):
     connector_type: str = Field(examples=["twilio"])
     to: str = Field(examples=["+1234567890"])
     on: Literal["failure", "unavailable"] = Field(
-        description="What of the way before it answers: any failure, or only that its connector could not be used"
+        description=(
+            "What of the way before it answers: any failure, or only that its connector could not"
+            " be used"
+        )
     )
     state: Literal["current", "left", "skipped", "waiting", "unused"] = Field(
-        description="current: `status` is this way's; left: tried and given up; skipped: could not be used"
+        description=(
+            "current: `status` is this way's; left: tried and given up; skipped: could not be used"
+        )
     )
 
 
@@ -212,9 +217,11 @@ class MessagePreviewBody(ResponseBody):
             subject=rendered.subject,
             html=rendered.html,
             provider_template=rendered.provider_template,
-            sms=SmsSizeBody(encoding=sms.encoding, units=sms.units, segments=sms.segments)
-            if sms is not None
-            else None,
+            sms=(
+                SmsSizeBody(encoding=sms.encoding, units=sms.units, segments=sms.segments)
+                if sms is not None
+                else None
+            ),
             fallbacks=[cls.of_preview(one) for one in preview.fallbacks],
         )
 

@@ -24,9 +24,12 @@ Description = Annotated[str | None, Field(max_length=2000, examples=["Project de
 ContentRetention = Annotated[
     Literal["keep", "nothing", "mask", "days"] | None,
     Field(
-        description="What stays of a message's content once nothing is left to do for it. `keep`: all of it; "
-        "`nothing`: no content, no metadata, a masked recipient; `mask`: its shape, with the variables unfilled; "
-        "`days`: as `nothing`, after `contentRetentionDays`. null: as the server is set. It takes about two minutes.",
+        description=(
+            "What stays of a message's content once nothing is left to do for it. `keep`: all of"
+            " it; `nothing`: no content, no metadata, a masked recipient; `mask`: its shape, with"
+            " the variables unfilled; `days`: as `nothing`, after `contentRetentionDays`. null: as"
+            " the server is set. It takes about two minutes."
+        ),
         examples=["days"],
     ),
 ]
@@ -40,8 +43,10 @@ RetentionDays = Annotated[
     Field(
         ge=0,
         le=3650,
-        description="Days after which messages are removed; 0: never; null: as the server is set. What still waits "
-        "stays until it has ended, and analytics keep their counts.",
+        description=(
+            "Days after which messages are removed; 0: never; null: as the server is set. What"
+            " still waits stays until it has ended, and analytics keep their counts."
+        ),
         examples=[90],
     ),
     WHOLE,
@@ -54,7 +59,8 @@ ClockTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5]
 class QuietHoursBody(RequestBody):
     """From `start` to before `end` on the recipient's clock, past midnight where `end` comes first.
 
-    Messages wait for their end as `scheduled`, those of the priority `high` excepted. Retries are not put off.
+    Messages wait for their end as `scheduled`, those of the priority `high` excepted. Retries are
+    not put off.
     """
 
     start: Annotated[ClockTime, Field(examples=["21:00"])]
@@ -62,7 +68,10 @@ class QuietHoursBody(RequestBody):
     timezone: Annotated[
         TimeZone | None,
         Field(
-            description="Of recipients whose own is not known: no `timezone` in the send, nor one by the number"
+            description=(
+                "Of recipients whose own is not known: no `timezone` in the send, nor one by the"
+                " number"
+            )
         ),
     ] = None
 
@@ -92,7 +101,9 @@ class UpdateProject(RequestBody):
     description: Description = None
     is_active: StrictBool | None = Field(
         default=None,
-        description="false: it accepts and sends nothing; what waits goes on when it is active again",
+        description=(
+            "false: it accepts and sends nothing; what waits goes on when it is active again"
+        ),
     )
     content_retention: ContentRetention = None
     content_retention_days: ContentDays = None
@@ -132,9 +143,11 @@ class ProjectBody(ResponseBody):
             content_retention=project.content_retention,
             content_retention_days=project.content_retention_days,
             retention_days=project.retention_days,
-            quiet_hours=None
-            if project.quiet_hours is None
-            else QuietHoursBody.model_validate(project.quiet_hours),
+            quiet_hours=(
+                None
+                if project.quiet_hours is None
+                else QuietHoursBody.model_validate(project.quiet_hours)
+            ),
         )
 
 

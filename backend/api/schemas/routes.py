@@ -30,7 +30,10 @@ FallbackAfterS = Annotated[
         ge=1,
         le=LONGEST_FALLBACK_S,
         strict=True,
-        description="Seconds that a step may take to deliver before the next one is tried; null: only failures count",
+        description=(
+            "Seconds that a step may take to deliver before the next one is tried; null: only"
+            " failures count"
+        ),
         examples=[60],
     ),
     WHOLE,

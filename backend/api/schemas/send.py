@@ -71,8 +71,10 @@ To = Annotated[
     WithJsonSchema(
         {
             "title": "To",
-            "description": "The recipient in the channel's form; or an address for each kind (phone, email) or "
-            "channel, of which each way of sending takes the most particular one",
+            "description": (
+                "The recipient in the channel's form; or an address for each kind (phone, email) or"
+                " channel, of which each way of sending takes the most particular one"
+            ),
             "anyOf": [
                 _ADDRESS,
                 {
@@ -109,7 +111,10 @@ FallbackAfter = Annotated[
     PlainValidator(_fallback_after_s),
     WithJsonSchema(
         {
-            "description": "How long a way may take to deliver before the next is tried: seconds, or '30s', '5m', '2h'",
+            "description": (
+                "How long a way may take to deliver before the next is tried: seconds, or '30s',"
+                " '5m', '2h'"
+            ),
             "anyOf": [
                 {"type": "integer", "minimum": 1, "maximum": LONGEST_FALLBACK_S},
                 {"type": "string", "pattern": "^[1-9][0-9]{0,4}[smhd]?$"},
@@ -126,8 +131,11 @@ Channels = Annotated[
     Field(
         min_length=1,
         max_length=MOST_STEPS,
-        description="Tried in this order, in place of one connector: each goes through the project's pool or default "
-        "of its type, when the one before has failed or has not delivered within `fallbackAfter`",
+        description=(
+            "Tried in this order, in place of one connector: each goes through the project's pool"
+            " or default of its type, when the one before has failed or has not delivered within"
+            " `fallbackAfter`"
+        ),
         json_schema_extra={"uniqueItems": True},
     ),
 ]
@@ -157,7 +165,9 @@ class SendFields(BaseModel):
     send_at: Annotated[
         GivenInstant | None,
         Field(
-            description="Not before this instant (with a time zone), nor in the project's quiet hours"
+            description=(
+                "Not before this instant (with a time zone), nor in the project's quiet hours"
+            )
         ),
     ] = None
     expires_at: Annotated[
@@ -166,8 +176,10 @@ class SendFields(BaseModel):
     timezone: Annotated[
         TimeZone | None,
         Field(
-            description="The recipient's, for the project's quiet hours. Left out: that of the phone number where it "
-            "has only one, else the project's"
+            description=(
+                "The recipient's, for the project's quiet hours. Left out: that of the phone number"
+                " where it has only one, else the project's"
+            )
         ),
     ] = None
 
@@ -206,7 +218,9 @@ SendToken = Annotated[
     Field(
         min_length=1,
         max_length=LONGEST_CHARS,
-        description="What lets a publishable key send this template (`POST /send-tokens`); good once",
+        description=(
+            "What lets a publishable key send this template (`POST /send-tokens`); good once"
+        ),
     ),
 ]
 
@@ -288,7 +302,9 @@ class AliasSendBody(ContentFields):
 
 
 class BatchBody(BaseModel):
-    """Up to 500 messages; each is checked for itself, so one that is wrong does not keep the others."""
+    """Up to 500 messages; each is checked for itself, so one that is wrong does not keep the
+    others.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -316,7 +332,9 @@ class CancelAnswer(ResponseBody):
 
 
 class BatchResult(BaseModel):
-    """`messageId` and `status` of one that was accepted; `error`, `code` and `details` of one that was not."""
+    """`messageId` and `status` of one that was accepted; `error`, `code` and `details` of one that
+    was not.
+    """
 
     index: Annotated[int, Field(description="Its place in `messages`")]
     message_id: Annotated[str | None, Field(alias="messageId")] = None

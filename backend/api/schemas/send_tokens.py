@@ -45,8 +45,10 @@ class SendTokenBody(RequestBody):
         str | None,
         Field(
             pattern="^[0-9a-f]{64}$",
-            description="In place of `to`: hex SHA-256 of the recipient in its normal form (`+14155550123`). "
-            "The page names the recipient itself",
+            description=(
+                "In place of `to`: hex SHA-256 of the recipient in its normal form"
+                " (`+14155550123`). The page names the recipient itself"
+            ),
         ),
     ] = None
     connector_id: Annotated[

@@ -58,11 +58,15 @@ Variables = Annotated[
         examples=[["name", "company", "code"]],
     ),
 ]
-# The other policies open a template to publishable keys without the backend's word and need rules of their own.
+# The other policies open a template to publishable keys without the backend's word and need rules
+# of their own.
 Access = Annotated[
     Literal["secret_only", "signed"],
     Field(
-        description="Who may send it: secret keys only, or a web page too, with a send token of your backend"
+        description=(
+            "Who may send it: secret keys only, or a web page too, with a send token of your"
+            " backend"
+        )
     ),
 ]
 OnUncertain = Annotated[
@@ -225,9 +229,9 @@ class VersionBody(ResponseBody):
             variables=version.variables,
             variants=version.variants,
             restored_from=version.restored_from,
-            created_by=ids.encode(ids.USER, version.created_by)
-            if version.created_by is not None
-            else None,
+            created_by=(
+                ids.encode(ids.USER, version.created_by) if version.created_by is not None else None
+            ),
             created_at=version.created_at,
         )
 
@@ -303,9 +307,11 @@ class PreviewBody(ResponseBody):
             variables=preview.variables,
             missing=preview.missing,
             unknown=preview.unknown,
-            sms=SmsSizeBody(encoding=sms.encoding, units=sms.units, segments=sms.segments)
-            if sms is not None
-            else None,
+            sms=(
+                SmsSizeBody(encoding=sms.encoding, units=sms.units, segments=sms.segments)
+                if sms is not None
+                else None
+            ),
             text_limit=preview.text_limit,
             problems=[
                 FieldErrorBody(field=p.field, code=p.code, message=p.message)

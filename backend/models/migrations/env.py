@@ -1,6 +1,7 @@
 """Alembic's entry: runs the migrations on the connection that `backend.models.migrate` lends it.
 
-Each in a transaction of its own, so that none keeps the locks of the one before while it waits for its own.
+Each in a transaction of its own, so that none keeps the locks of the one before while it waits for
+its own.
 """
 
 from __future__ import annotations

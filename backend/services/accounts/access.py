@@ -87,13 +87,17 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
 async def require_project(
     session: AsyncSession, principal: UserPrincipal, project_id: UUID, action: Action
 ) -> Project:
-    """Return the project. To someone who isn't a member it doesn't exist: ProjectNotFound; else Forbidden."""
+    """Return the project.
+
+    To someone who isn't a member it doesn't exist: ProjectNotFound; else Forbidden.
+    """
     member = await ProjectMember.find(session, project_id, principal.user_id)
     project = await Project.find(session, project_id) if member is not None else None
     if member is None or project is None:
         raise ProjectNotFound
     if action not in ALLOWED[Role(member.role)]:
         raise Forbidden(
-            f"Your role '{member.role}' may not {action}; ask an owner of '{project.name}' for another."
+            f"Your role '{member.role}' may not {action}; ask an owner of '{project.name}' for"
+            " another."
         )
     return project

@@ -1,4 +1,6 @@
-"""What the server's administrators do: users and projects switched off and on, plans, the whole audit log."""
+"""What the server's administrators do: users and projects switched off and on, plans, the whole
+audit log.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,8 @@ async def update_user(
 ) -> User:
     """Apply `changes`: is_active, is_platform_admin. Raises UserNotFound and LastOwner.
 
-    The projects that have no other active owner accept and send nothing while the user is switched off.
+    The projects that have no other active owner accept and send nothing while the user is switched
+    off.
     """
     user = await get_user(session, principal, user_id)
     before = {field: getattr(user, field) for field in _AUDITED}
@@ -103,7 +106,9 @@ async def update_project(
     plan: str | None,
     is_active: bool | None,
 ) -> Project:
-    """None leaves as it is. A project switched off here stays so until an administrator switches it on.
+    """None leaves as it is.
+
+    A project switched off here stays so until an administrator switches it on.
 
     Raises ProjectNotFound.
     """
@@ -137,7 +142,9 @@ async def page_of_entries(
 
 
 async def _keep_an_admin(session: AsyncSession, leaving: UUID) -> None:
-    """Locks the administrators, in one order: of two who leave at once the second sees the first gone."""
+    """Locks the administrators, in one order: of two who leave at once the second sees the first
+    gone.
+    """
     query = (
         select(User.id)
         .where(col(User.is_platform_admin).is_(True), col(User.is_active).is_(True))

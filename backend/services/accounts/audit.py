@@ -1,4 +1,7 @@
-"""The audit log: who changed what, from where. Values given here are stored as they are: no secrets."""
+"""The audit log: who changed what, from where.
+
+Values given here are stored as they are: no secrets.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,9 @@ def record(
 
 
 def record_auth(session: AsyncSession, action: str, *, user_id: UUID | None, address: str) -> None:
-    """Add what happened to an account before anybody was logged in: by a link, or by a wrong password."""
+    """Add what happened to an account before anybody was logged in: by a link, or by a wrong
+    password.
+    """
     session.add(AuditEntry(action=action, subject_id=user_id, address=address[:64]))
 
 

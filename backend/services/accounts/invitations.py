@@ -130,7 +130,10 @@ async def describe_invitation(session: AsyncSession, *, token: str) -> Invitatio
 
 
 async def check_invitation(session: AsyncSession, *, token: str, email: str) -> Invitation:
-    """Return the open invitation, locked. Raises InvalidLink, and Forbidden for another's address."""
+    """Return the open invitation, locked.
+
+    Raises InvalidLink, and Forbidden for another's address.
+    """
     invitation, _project = await _find_open(session, token)
     if invitation.email != email.strip().lower():
         raise Forbidden(

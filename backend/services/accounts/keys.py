@@ -69,7 +69,10 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """What a key has done. Counts and `last_used_at` are some seconds old; `remaining` None: no limit, or not known."""
+    """What a key has done.
+
+    Counts and `last_used_at` are some seconds old; `remaining` None: no limit, or not known.
+    """
 
     total: int
     failed: int
@@ -91,7 +94,8 @@ async def create_key(
 ) -> tuple[ApiKey, str]:
     """Return the row and the key's text, which cannot be had again.
 
-    `most_keys`: how many a project may have, 0: any number. Raises TooManyKeys and ValidationFailed.
+    `most_keys`: how many a project may have, 0: any number. Raises TooManyKeys and
+    ValidationFailed.
     """
     if most_keys:
         await _check_room(session, project_id, most_keys)
@@ -194,12 +198,14 @@ async def regenerate_key(
     vault: Vault,
     overlap_s: int,
 ) -> tuple[ApiKey, str]:
-    """Give the key another text; the one it had works for `overlap_s` more, an earlier one not any more.
+    """Give the key another text; the one it had works for `overlap_s` more, an earlier one not any
+    more.
 
     Returns what create_key returns. Everything else about the key stays. Raises KeyNotFound.
     """
     key = await get_key(session, project_id=project_id, key_id=key_id)
-    # Locked: of two at the same time the second replaces the first's text, and keeps it for the overlap.
+    # Locked: of two at the same time the second replaces the first's text, and keeps it for the
+    # overlap.
     await session.refresh(key, with_for_update=True)
     before = _audited(key)
     text = _new_text(key.kind, key.mode)
@@ -268,12 +274,15 @@ async def _check_room(session: AsyncSession, project_id: UUID, most_keys: int) -
     await Project.lock(session, project_id)
     if await ApiKey.count_for_project(session, project_id) >= most_keys:
         raise TooManyKeys(
-            f"The project has {most_keys} API keys, as many as it may have; delete one, or raise MAX_KEYS_PER_PROJECT."
+            f"The project has {most_keys} API keys, as many as it may have; delete one, or raise"
+            " MAX_KEYS_PER_PROJECT."
         )
 
 
 def _keep_signing_secret(session: AsyncSession, vault: Vault, key: ApiKey, text: str) -> None:
-    """What the key's send tokens are checked with: derived from its text, which is known now and never again."""
+    """What the key's send tokens are checked with: derived from its text, which is known now and
+    never again.
+    """
     if key.kind != "secret":
         return
     kid, secret = signing_secret(text)
@@ -327,7 +336,10 @@ def _checked_origins(kind: str, mode: str, origins: tuple[str, ...] | list[str])
             errors.append(_wrong(field, str(exc)))
             continue
         if kind == "publishable" and mode == "live" and is_local(origin):
-            message = f"A live key refuses pages of '{origin}'; make a test key for development, it takes them all."
+            message = (
+                f"A live key refuses pages of '{origin}'; make a test key for development, it takes"
+                " them all."
+            )
             errors.append(_wrong(field, message))
         checked.append(origin)
     if errors:
@@ -346,7 +358,10 @@ def _checked_rate_limit(rate_limit: int | None) -> int | None:
 
 def _checked_expiry(expires_at: datetime | None) -> datetime | None:
     if expires_at is not None and expires_at <= utc_now():
-        message = f"expiresAt {expires_at.isoformat()} has passed; name an instant to come, or null for no expiry."
+        message = (
+            f"expiresAt {expires_at.isoformat()} has passed; name an instant to come, or null for"
+            " no expiry."
+        )
         raise ValidationFailed(errors=[_wrong("expiresAt", message)])
     return expires_at
 

@@ -65,9 +65,10 @@ class Count:
 class LoginAttempts:
     """Counts a try before the password is checked, so that a burst cannot slip through.
 
-    An account is limited at each address, so that a stranger's wrong passwords keep nobody else out; and more
-    widely over all addresses but those where its password was right of late. This machine is no address: it is
-    the operator, or a proxy that TRUSTED_PROXIES does not name, behind which everybody would be one.
+    An account is limited at each address, so that a stranger's wrong passwords keep nobody else
+    out; and more widely over all addresses but those where its password was right of late. This
+    machine is no address: it is the operator, or a proxy that TRUSTED_PROXIES does not name, behind
+    which everybody would be one.
     """
 
     def __init__(
@@ -121,7 +122,9 @@ class LoginAttempts:
 
 
 class PasswordChecks:
-    """Counts how often a log-in asks whether a password is right: wrong ones elsewhere are not its own."""
+    """Counts how often a log-in asks whether a password is right: wrong ones elsewhere are not its
+    own.
+    """
 
     def __init__(
         self, client: redis.asyncio.Redis, settings: Settings, person: UserPrincipal
@@ -151,7 +154,10 @@ async def count_registration(client: redis.asyncio.Redis, address: str, limit: i
 
 
 async def count_mail(client: redis.asyncio.Redis, *, email: str, address: str) -> None:
-    """Count one mail that somebody asks for, whether the account exists or not. Raises RateLimitExceeded."""
+    """Count one mail that somebody asks for, whether the account exists or not.
+
+    Raises RateLimitExceeded.
+    """
     limits = {
         f"limit:mail:account:{_account(email)}": _MAILS_PER_ACCOUNT,
         f"limit:mail:address:{network_of(address)}": _MAILS_PER_ADDRESS,
@@ -162,7 +168,8 @@ async def count_mail(client: redis.asyncio.Redis, *, email: str, address: str) -
 async def count_invitation(
     client: redis.asyncio.Redis, settings: Settings, inviter: UserPrincipal
 ) -> None:
-    """Count one invitation; where mail is sent, who has not confirmed an address of their own may send few.
+    """Count one invitation; where mail is sent, who has not confirmed an address of their own may
+    send few.
 
     Raises RateLimitExceeded.
     """
@@ -195,12 +202,16 @@ async def _take(
 async def count_dashboard_call(
     client: redis.asyncio.Redis, user_id: UUID, limit: int
 ) -> dict[str, str]:
-    """Count one call; return its RateLimit headers (none without Redis). Raises RateLimitExceeded."""
+    """Count one call; return its RateLimit headers (none without Redis).
+
+    Raises RateLimitExceeded.
+    """
     for count in await _count(client, {f"limit:dashboard:{user_id}": limit}, DASHBOARD_WINDOW_S):
         headers = count.headers("dashboard", DASHBOARD_WINDOW_S)
         if count.is_exceeded:
             raise RateLimitExceeded(
-                f"You have made {limit} dashboard API calls in a minute, the limit; try again in {count.reset_s} s.",
+                f"You have made {limit} dashboard API calls in a minute, the limit; try again in"
+                f" {count.reset_s} s.",
                 headers=headers,
             )
         return headers
@@ -249,7 +260,9 @@ def _is_this_machine(address: str) -> bool:
 
 
 def network_of(address: str) -> str:
-    """One person holds a whole IPv6 /64; an IPv4 address inside IPv6, as a server on `::` sees it, is itself."""
+    """One person holds a whole IPv6 /64; an IPv4 address inside IPv6, as a server on `::` sees it,
+    is itself.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,5 @@
-"""The platform's own mail: links for resets, confirmations and invitations, never in a request's time.
+"""The platform's own mail: links for resets, confirmations and invitations, never in a request's
+time.
 
 Sent by the SMTP provider's adapter from PLATFORM_SMTP_URL. Without one the link is printed to the
 log, which is how the operator of a small install hands it on.
@@ -27,7 +28,8 @@ _MAIL_PREFIX: Final = "mail"
 _DEFAULT_PORT: Final = {"smtp": 587, "smtps": 465}
 _LONGEST_NAME: Final = 80
 _NOT_SHOWN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-# What mail programs find links by: a scheme's colon, an address's at sign, a domain's dot (in any script), a path.
+# What mail programs find links by: a scheme's colon, an address's at sign, a domain's dot (in any
+# script), a path.
 _LINKED: Final = re.compile(r"[.:/@\\\u2024\u3002\uff0e\uff61\uff1a\uff0f\uff20](?=\S)")
 _RETRY_AFTER_S: Final = (1.0, 10.0, 60.0)
 _MAX_WAITING: Final = 1000
@@ -65,13 +67,18 @@ def credentials_of(url: str) -> dict[str, Any]:
 
 
 def shown(name: str) -> str:
-    """Return a name that a stranger chose as a mail may show it: one short line that no reader makes a link of."""
+    """Return a name that a stranger chose as a mail may show it: one short line that no reader
+    makes a link of.
+    """
     line = _LINKED.sub(r"\g<0> ", " ".join(_NOT_SHOWN.sub(" ", name).split()))
     return line if len(line) <= _LONGEST_NAME else line[: _LONGEST_NAME - 3].rstrip() + "..."
 
 
 class PlatformMail:
-    """Runs work after the answer. What still waits when the process ends has `_DRAIN_S` to finish."""
+    """Runs work after the answer.
+
+    What still waits when the process ends has `_DRAIN_S` to finish.
+    """
 
     def __init__(
         self,

@@ -120,7 +120,9 @@ async def _member(session: AsyncSession, project_id: UUID, user_id: UUID) -> Mem
 
 
 async def _keep_an_owner(session: AsyncSession, project: Project, leaving: UUID) -> None:
-    """Locks the owners, in one order: of two who leave at once the second waits and sees the first gone."""
+    """Locks the owners, in one order: of two who leave at once the second waits and sees the first
+    gone.
+    """
     query = (
         select(ProjectMember.user_id)
         .join(User, col(User.id) == col(ProjectMember.user_id))

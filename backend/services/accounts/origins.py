@@ -16,7 +16,9 @@ _ORIGIN: Final = re.compile(
 
 
 def origin_host(header: str) -> str | None:
-    """Return the host and port that an Origin header names, "" where it names none; None: it is no origin."""
+    """Return the host and port that an Origin header names, "" where it names none; None: it is no
+    origin.
+    """
     matched = _ORIGIN.fullmatch(header)
     return None if matched is None else (matched["host"] or "").lower()
 
@@ -46,7 +48,8 @@ def normalised_origin(text: str) -> str:
         )
     if "*" in host or parts.username is not None:
         raise InvalidOrigin(
-            f"'{text[:80]}' is not an origin; write each origin out, without wildcards: https://example.com"
+            f"'{text[:80]}' is not an origin; write each origin out, without wildcards:"
+            " https://example.com"
         )
     shown_host = f"[{encoded}]" if ":" in encoded else encoded
     return f"{scheme}://{shown_host}" + (

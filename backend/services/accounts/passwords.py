@@ -27,7 +27,10 @@ _threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="bcrypt")
 
 
 def check_new_password(password: str, field: str = "password") -> None:
-    """Refuse a password that is too short, too long, or one that everybody tries first. Raises ValidationFailed."""
+    """Refuse a password that is too short, too long, or one that everybody tries first.
+
+    Raises ValidationFailed.
+    """
     if not MIN_CHARACTERS <= len(password) <= MAX_CHARACTERS:
         message = f"Use a password of {MIN_CHARACTERS} to {MAX_CHARACTERS} characters."
         raise ValidationFailed(errors=[FieldError(field, "VALIDATION_ERROR", message)])
@@ -49,14 +52,18 @@ async def hash_password(password: str, *, cost: int) -> str:
 
 
 async def verify_password(password: str, password_hash: str | None, *, cost: int) -> bool:
-    """Tell whether the password is right; None (no such account) is wrong after the time of a hash of `cost`."""
+    """Tell whether the password is right; None (no such account) is wrong after the time of a hash
+    of `cost`.
+    """
     wanted = password_hash or _NOBODY.format(cost=cost)
     is_right = await asyncio.get_running_loop().run_in_executor(_threads, _verify, password, wanted)
     return is_right and password_hash is not None
 
 
 def costs(password_hash: str, cost: int) -> bool:
-    """Tell whether it was made with this cost; if not, the next log-in is the time to make it again."""
+    """Tell whether it was made with this cost; if not, the next log-in is the time to make it
+    again.
+    """
     return password_hash.startswith(f"$2b${cost:02d}$")
 
 

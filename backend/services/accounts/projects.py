@@ -1,4 +1,6 @@
-"""Projects: made with their owner and a Sandbox connector, so that the first message needs no account."""
+"""Projects: made with their owner and a Sandbox connector, so that the first message needs no
+account.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ async def create_project(
     description: str | None = None,
     most_projects: int = 0,
 ) -> Project:
-    """`most_projects`: how many a user may have made, 0: any number; administrators may. Raises Conflict."""
+    """`most_projects`: how many a user may have made, 0: any number; administrators may.
+
+    Raises Conflict.
+    """
     check_name(name)
     if most_projects and not principal.is_platform_admin:
         await _check_room(session, principal.user_id, most_projects)
@@ -82,9 +87,12 @@ async def get_project(session: AsyncSession, principal: UserPrincipal, project_i
 async def update_project(
     session: AsyncSession, principal: UserPrincipal, project_id: UUID, changes: Mapping[str, Any]
 ) -> Project:
-    """Apply `changes`: any of _AUDITED. An inactive project accepts and sends nothing; what waits goes on later.
+    """Apply `changes`: any of _AUDITED.
 
-    Raises ValidationFailed for content kept a number of days without the number, and for a name with line breaks.
+    An inactive project accepts and sends nothing; what waits goes on later.
+
+    Raises ValidationFailed for content kept a number of days without the number, and for a name
+    with line breaks.
     """
     project = await require_project(session, principal, project_id, Action.UPDATE_PROJECT)
     if changes.get("name") is not None:
@@ -138,14 +146,15 @@ async def _check_room(session: AsyncSession, user_id: UUID, most_projects: int) 
     await session.exec(
         select(User.id).where(col(User.id) == user_id).with_for_update(key_share=True)
     )
-    # Those the user made, not owns: they count wherever they are given to, and nobody is given others'.
+    # Those the user made, not owns: they count wherever they are given to, and nobody is given
+    # others'.
     mine = select(func.count()).where(
         col(Project.user_id) == user_id, col(Project.deleted_at).is_(None)
     )
     if (await session.exec(mine)).one() >= most_projects:
         raise Conflict(
-            f"You have made {most_projects} projects, as many as a user may; delete one, or have the server's "
-            "operator raise PROJECTS_PER_USER.",
+            f"You have made {most_projects} projects, as many as a user may; delete one, or have"
+            " the server's operator raise PROJECTS_PER_USER.",
             code="TOO_MANY_PROJECTS",
         )
 

@@ -89,7 +89,10 @@ async def send_confirmation_link(
 async def reset_password(
     database: Database, settings: Settings, *, token: str, password: str, address: str
 ) -> None:
-    """Set a new password and end every log-in of the user. Raises InvalidLink and ValidationFailed."""
+    """Set a new password and end every log-in of the user.
+
+    Raises InvalidLink and ValidationFailed.
+    """
     check_new_password(password)
     # Looked at first: a made-up token must not cost a hash.
     async with database.session() as session:
@@ -122,11 +125,12 @@ async def change_password(
     current: str,
     new: str,
 ) -> None:
-    """End the user's other log-ins with the old password. Raises InvalidCredentials, RateLimitExceeded,
-    ValidationFailed.
+    """End the user's other log-ins with the old password.
 
-    Guesses are counted by log-in: a stolen access token finds no open door, and a stranger who is kept out at the
-    log-in keeps nobody from changing the password.
+    Raises InvalidCredentials, RateLimitExceeded, ValidationFailed.
+
+    Guesses are counted by log-in: a stolen access token finds no open door, and a stranger who is
+    kept out at the log-in keeps nobody from changing the password.
     """
     check_new_password(new, "newPassword")
     checks = PasswordChecks(client_redis, settings, principal)

@@ -50,7 +50,10 @@ def ended_in(changes: Iterable[Change]) -> set[UUID]:
 
 
 async def end_session(session: AsyncSession, principal: UserPrincipal, session_id: UUID) -> None:
-    """Its tokens and cookie are refused from the commit on. Raises SessionNotFound for another user's."""
+    """Its tokens and cookie are refused from the commit on.
+
+    Raises SessionNotFound for another user's.
+    """
     auth_session = await AuthSession.find(session, session_id)
     if (
         auth_session is None

@@ -14,7 +14,8 @@ from backend import ids
 from backend.crypto import random_token
 from backend.errors import InvalidToken, TokenExpired
 
-# Prefixes tell the two kinds apart, so that a cookie cannot be refreshed with, nor the other way round.
+# Prefixes tell the two kinds apart, so that a cookie cannot be refreshed with, nor the other way
+# round.
 REFRESH_PREFIX: Final = "rf_"
 COOKIE_PREFIX: Final = "cs_"
 RESET_PREFIX: Final = "pr_"

@@ -84,7 +84,10 @@ class TokenPair:
 
 
 class RefreshTokenReused(InvalidToken):
-    """Somebody has a copy of the token. The edge revokes the session in a transaction of its own."""
+    """Somebody has a copy of the token.
+
+    The edge revokes the session in a transaction of its own.
+    """
 
     def __init__(self, session_id: UUID) -> None:
         super().__init__(
@@ -104,9 +107,12 @@ async def register_user(
     invitation: str | None = None,
     client: Client | None = None,
 ) -> SignedIn:
-    """Make a user, logged in, with a first project or the one invited to. The first user administers.
+    """Make a user, logged in, with a first project or the one invited to.
 
-    `email` is valid. Raises ValidationFailed, RegistrationClosed, EmailTaken, and InvalidLink for the invitation.
+    The first user administers.
+
+    `email` is valid. Raises ValidationFailed, RegistrationClosed, EmailTaken, and InvalidLink for
+    the invitation.
     """
     check_name(name)
     check_new_password(password)
@@ -130,8 +136,9 @@ async def register_user(
         async with session.begin_nested():
             session.add(user)
     except IntegrityError as exc:
-        # It tells that there is an account, as the limit on registrations allows: hiding it would need a mail server,
-        # which a small install has none of, and would leave people without a word who forgot that they registered.
+        # It tells that there is an account, as the limit on registrations allows: hiding it would
+        # need a mail server, which a small install has none of, and would leave people without a
+        # word who forgot that they registered.
         raise EmailTaken from exc
     signed_in = await _open_session(session, user, settings, client or Client())
     audit.record(session, signed_in.principal, "user.registered", subject_id=user.id)
@@ -153,7 +160,8 @@ async def register_user(
 async def make_admin(
     session: AsyncSession, *, settings: Settings, vault: Vault, email: str, password: str
 ) -> bool:
-    """Make the server's administrator, as its operator asks; False: the account was there, and now administers.
+    """Make the server's administrator, as its operator asks; False: the account was there, and now
+    administers.
 
     Its password stays as it was then. `email` is valid. Raises ValidationFailed.
     """
@@ -300,7 +308,10 @@ async def _remember(session: AsyncSession, auth_session: AuthSession, token: str
 async def refresh(
     session: AsyncSession, *, refresh_token: str, settings: Settings
 ) -> tuple[SignedIn, TokenPair]:
-    """Use up a refresh token for a new pair. Raises InvalidToken, TokenExpired, RefreshTokenReused."""
+    """Use up a refresh token for a new pair.
+
+    Raises InvalidToken, TokenExpired, RefreshTokenReused.
+    """
     if not refresh_token.startswith(REFRESH_PREFIX):
         raise InvalidToken("The refresh token is not valid; log in again.")
     stored = await RefreshToken.find_for_update(session, token_hash(refresh_token))

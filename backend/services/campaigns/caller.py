@@ -1,4 +1,6 @@
-"""Who sends a campaign's messages: the key it was made with, whose limits count, or a member of the project."""
+"""Who sends a campaign's messages: the key it was made with, whose limits count, or a member of the
+project.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ async def caller_of(platform: Platform, campaign: Campaign) -> Caller:
         return Caller(campaign.project_id, "test" if campaign.mode == "test" else "live")
     if key is None or not key.is_active:
         raise InvalidApiKey(
-            "The API key that made the campaign was revoked; make the rest a campaign of another key."
+            "The API key that made the campaign was revoked; make the rest a campaign of another"
+            " key."
         )
     if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
         raise ApiKeyExpired(f"The API key '{key.name}', which made the campaign, has expired.")

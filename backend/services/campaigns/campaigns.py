@@ -1,7 +1,9 @@
-"""A project's campaigns: made of a file, paused, resumed, canceled. Whoever changes one holds its row's lock.
+"""A project's campaigns: made of a file, paused, resumed, canceled.
 
-The lock is also what accepting a row waits for (writer.py), so that after a pause or a cancel has been committed no
-row is accepted any more.
+Whoever changes one holds its row's lock.
+
+The lock is also what accepting a row waits for (writer.py), so that after a pause or a cancel has
+been committed no row is accepted any more.
 """
 
 from __future__ import annotations
@@ -71,7 +73,9 @@ class NewCampaign:
 
 @dataclass(slots=True)
 class ReadRows:
-    """A new campaign's rows, read and judged; `connector_type`: of what sends it, None for a draft without a plan."""
+    """A new campaign's rows, read and judged; `connector_type`: of what sends it, None for a draft
+    without a plan.
+    """
 
     spool: RowSpool
     connector_type: str | None
@@ -86,7 +90,10 @@ class ReadRows:
 async def read_rows(
     platform: Platform, caller: Caller, *, new: NewCampaign, file: CsvFile
 ) -> ReadRows:
-    """Check everything that a campaign is made of, outside any transaction. Raises what is wrong with all of it."""
+    """Check everything that a campaign is made of, outside any transaction.
+
+    Raises what is wrong with all of it.
+    """
     _check_times(new)
     is_planned = bool(new.plan.mapping) or not new.is_draft
     connector_type = (await new.plan.check(platform, caller))[0].type if is_planned else None
@@ -151,7 +158,9 @@ async def create_campaign(
 
 @dataclass
 class Judge:
-    """What can be said of a row before it is tried: that it is none, or that its recipient had one already."""
+    """What can be said of a row before it is tried: that it is none, or that its recipient had one
+    already.
+    """
 
     plan: Plan
     connector_type: str | None
@@ -199,7 +208,8 @@ def _check_times(new: NewCampaign) -> None:
 async def find_repeated(
     session: AsyncSession, project_id: UUID, key: IdempotencyKey, *, campaign_id: UUID, ttl_s: int
 ) -> Campaign | None:
-    """Return the campaign that an earlier request under this key made; None: the key is taken for `campaign_id`.
+    """Return the campaign that an earlier request under this key made; None: the key is taken for
+    `campaign_id`.
 
     Raises IdempotencyConflict when the key was used for another request.
     """
@@ -238,7 +248,10 @@ async def get_campaign(
 
 
 async def find_project_of(session: AsyncSession, campaign_id: UUID) -> UUID:
-    """Across tenants: the caller checks membership before showing anything. Raises CampaignNotFound."""
+    """Across tenants: the caller checks membership before showing anything.
+
+    Raises CampaignNotFound.
+    """
     campaign = await Campaign.find_any(session, campaign_id)
     if campaign is None:
         raise CampaignNotFound
@@ -254,7 +267,10 @@ async def plan_draft(
     name: str,
     plan: Plan,
 ) -> Campaign:
-    """Say what a draft sends. Raises CampaignNotFound, CampaignStateConflict, and what is wrong with every row."""
+    """Say what a draft sends.
+
+    Raises CampaignNotFound, CampaignStateConflict, and what is wrong with every row.
+    """
     campaign = await _locked(session, caller.project_id, campaign_id, caller.mode, (DRAFT,))
     connectors = await plan.check(platform, caller)
     campaign.name = name

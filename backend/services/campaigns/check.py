@@ -132,7 +132,10 @@ async def _prepared(
 
 
 async def _message(platform: Platform, caller: Caller, plan: Plan, row: CsvRow) -> NewMessage:
-    """Return what the row would send. A dry run goes as fast as the project may render, like the campaign itself."""
+    """Return what the row would send.
+
+    A dry run goes as fast as the project may render, like the campaign itself.
+    """
     while True:
         try:
             return await prepare_message(platform, caller, plan.request(row.cells), None)

@@ -1,7 +1,8 @@
 """A CSV file as rows: UTF-8, a head, and whichever of comma, semicolon and tab it uses.
 
-Read in steps by one thread, so that however many files come at once, sends share the process with one of them. What
-a file may cost is bounded: the characters and cells of a row, rows, and blank lines.
+Read in steps by one thread, so that however many files come at once, sends share the process with
+one of them. What a file may cost is bounded: the characters and cells of a row, rows, and blank
+lines.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ async def in_reader(run: Callable[[], ReadT]) -> ReadT:
 
 @dataclass(frozen=True, slots=True)
 class CsvRow:
-    """`line`: where it begins in the file; the head is line 1. As many cells as the head has, blanks trimmed."""
+    """`line`: where it begins in the file; the head is line 1.
+
+    As many cells as the head has, blanks trimmed.
+    """
 
     line: int
     cells: list[str]
@@ -67,8 +71,8 @@ class _Lines:
         self.row_chars += len(line)
         if self.row_chars > _LONGEST_ROW_CHARS:
             raise _wrong(
-                f"The row that begins in line {self.row_line} has more than {_LONGEST_ROW_CHARS:,} characters; "
-                "check its quotes and the ends of the lines."
+                f"The row that begins in line {self.row_line} has more than {_LONGEST_ROW_CHARS:,}"
+                " characters; check its quotes and the ends of the lines."
             )
         return line
 
@@ -124,7 +128,8 @@ class CsvFile:
         for place, name in enumerate(names, 1):
             if not name or len(name) > _LONGEST_NAME_CHARS:
                 raise _wrong(
-                    f"Column {place} needs a name of 1 to {_LONGEST_NAME_CHARS} characters in the first line."
+                    f"Column {place} needs a name of 1 to {_LONGEST_NAME_CHARS} characters in the"
+                    " first line."
                 )
             if name in names[: place - 1]:
                 raise _wrong(f"Two columns are called '{name}'; rename one of them.")
@@ -144,8 +149,8 @@ class CsvFile:
             blank += 1
             if blank > _MOST_BLANK_LINES:
                 raise _wrong(
-                    f"The file has more than {_MOST_BLANK_LINES:,} blank lines, up to line {self._lines.row_line}; "
-                    "remove them."
+                    f"The file has more than {_MOST_BLANK_LINES:,} blank lines, up to line"
+                    f" {self._lines.row_line}; remove them."
                 )
 
     def _row(self, line: int, found: list[str]) -> CsvRow:
@@ -153,7 +158,10 @@ class CsvFile:
         cells = [cell.strip() for cell in found[:width]]
         problem = None
         if "".join(found[width:]).strip():
-            problem = f"The row has {len(found)} cells, the head {width}; put quotes around cells that hold the separator."
+            problem = (
+                f"The row has {len(found)} cells, the head {width}; put quotes around cells that"
+                " hold the separator."
+            )
         elif any(len(cell) > _LONGEST_CELL_CHARS for cell in cells):
             problem = f"A cell has more than {_LONGEST_CELL_CHARS:,} characters; shorten it."
         elif any("\0" in cell for cell in cells):
@@ -171,7 +179,8 @@ class CsvFile:
             ) from exc
         if cells is not None and len(cells) > _MOST_CELLS:
             raise _wrong(
-                f"The row in line {line} has {len(cells):,} cells; a file may have at most {_MOST_COLUMNS}."
+                f"The row in line {line} has {len(cells):,} cells; a file may have at most"
+                f" {_MOST_COLUMNS}."
             )
         return cells
 
@@ -180,7 +189,8 @@ class CsvFile:
             return read()
         except UnicodeDecodeError as exc:
             raise _wrong(
-                "The file is not in UTF-8; save it as 'CSV UTF-8' (in Excel: Save as, CSV UTF-8) and upload it again."
+                "The file is not in UTF-8; save it as 'CSV UTF-8' (in Excel: Save as, CSV UTF-8)"
+                " and upload it again."
             ) from exc
 
 

@@ -1,8 +1,9 @@
 """Step 5 for campaigns: rows become messages, a few hundred at a time, as long as few enough wait.
 
-Any worker may feed a campaign. Its turn is a lease in the campaign's row; that a row is accepted once, and only
-while the campaign runs, is settled by the statement that writes the message (writer.py), whoever feeds. A campaign
-that fails is paused, a row that fails is marked; the others go on. A turn is short, however long its texts take.
+Any worker may feed a campaign. Its turn is a lease in the campaign's row; that a row is accepted
+once, and only while the campaign runs, is settled by the statement that writes the message
+(writer.py), whoever feeds. A campaign that fails is paused, a row that fails is marked; the others
+go on. A turn is short, however long its texts take.
 """
 
 from __future__ import annotations
@@ -57,12 +58,14 @@ log = structlog.get_logger()
 _EVERY_S: Final = 0.5
 _LEASE_S: Final = 5.0
 _CHUNK: Final = 500
-# A turn ends after so long, for the next campaign's; its first rows show how many may be rendered before a look.
+# A turn ends after so long, for the next campaign's; its first rows show how many may be rendered
+# before a look.
 _TURN_S: Final = 1.0
 _FIRST_SLICE: Final = 16
 _QUICK_S: Final = 0.2
 _AWAY_S: Final = 1.0
-# While enough of its messages wait, while a limit is used up (at most), and while the last ones are being sent.
+# While enough of its messages wait, while a limit is used up (at most), and while the last ones are
+# being sent.
 _FULL_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 60.0
 _ENDING_S: Final = 1.0
@@ -70,32 +73,38 @@ _ENDING_S: Final = 1.0
 # How many projects a worker remembers to have fed; any other counts as fed longest ago.
 _MOST_FED: Final = 256
 
-# The project that was fed longest ago comes first, and of its campaigns the one that has waited longest. Those of a
-# project that was switched off wait until it is active again.
+# The project that was fed longest ago comes first, and of its campaigns the one that has waited
+# longest. Those of a project that was switched off wait until it is active again.
 _TAKE: Final = f"""
 UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %(lease_s)s)
 WHERE id = (
     SELECT c.id FROM campaigns c JOIN projects p ON p.id = c.project_id
-    LEFT JOIN unnest(%(fed)s::uuid[]) WITH ORDINALITY AS fed(project_id, turn) ON fed.project_id = c.project_id
+    LEFT JOIN unnest(%(fed)s::uuid[]) WITH ORDINALITY AS fed(project_id, turn)
+        ON fed.project_id = c.project_id
     WHERE c.state = 'running' AND c.next_feed_at <= now() AND {IS_OPEN}
     ORDER BY fed.turn NULLS FIRST, c.next_feed_at LIMIT 1 FOR UPDATE OF c SKIP LOCKED
 )
 RETURNING id, project_id
 """  # noqa: S608 (made of constants)
 _PUT_BACK: Final = """
-UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s), reason = %s WHERE id = %s AND state = 'running'
+UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s), reason = %s WHERE id = %s
+    AND state = 'running'
 """
 _WAITING: Final = """
 SELECT count(*) FROM (
-    SELECT 1 FROM send_queue WHERE state = 0 AND lane = %s AND connector_id = ANY(%s) AND due_at <= now() LIMIT %s
+    SELECT 1 FROM send_queue WHERE state = 0 AND lane = %s AND connector_id = ANY(%s)
+        AND due_at <= now() LIMIT %s
 ) waiting
 """
 _ROWS: Final = """
-SELECT line, cells FROM campaign_rows WHERE campaign_id = %s AND state = 'pending' ORDER BY line LIMIT %s
+SELECT line, cells FROM campaign_rows WHERE campaign_id = %s AND state = 'pending' ORDER BY line
+    LIMIT %s
 """
 _REFUSE: Final = """
-WITH running AS MATERIALIZED (SELECT id FROM campaigns WHERE id = %(campaign)s AND state = 'running' FOR SHARE)
-UPDATE campaign_rows r SET state = 'failed', error_field = e.field, error_code = e.code, error_reason = e.message
+WITH running AS MATERIALIZED (SELECT id FROM campaigns WHERE id = %(campaign)s AND state = 'running'
+    FOR SHARE)
+UPDATE campaign_rows r SET state = 'failed', error_field = e.field, error_code = e.code,
+    error_reason = e.message
 FROM running, json_to_recordset(%(errors)s::json) AS e(row int, field text, code text, message text)
 WHERE r.campaign_id = running.id AND r.line = e.row AND r.state = 'pending'
 """
@@ -108,7 +117,8 @@ _COMPLETE: Final = """
 UPDATE campaigns c SET state = 'completed', ended_at = now(), updated_at = now(), reason = NULL,
     accepted_rows = n.accepted, failed_rows = n.failed
 FROM (
-    SELECT count(*) FILTER (WHERE state = 'accepted') AS accepted, count(*) FILTER (WHERE state = 'failed') AS failed
+    SELECT count(*) FILTER (WHERE state = 'accepted') AS accepted,
+        count(*) FILTER (WHERE state = 'failed') AS failed
     FROM campaign_rows WHERE campaign_id = %(campaign)s
 ) n
 WHERE c.id = %(campaign)s AND c.state = 'running'
@@ -200,7 +210,10 @@ class CampaignFeeder:
         else:
             name = ids.encode(ids.CAMPAIGN, campaign_id)
             log.error("campaign.failed", campaign_id=name, exc_info=error)
-            reason = f"MessageJS failed at the campaign ({type(error).__name__}); the server's log says more."
+            reason = (
+                f"MessageJS failed at the campaign ({type(error).__name__}); the server's log says"
+                " more."
+            )
         await pause_failing(self._platform, campaign_id, reason)
         return None
 

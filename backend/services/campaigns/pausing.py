@@ -23,7 +23,8 @@ log = structlog.get_logger()
 
 # For a row that cannot be read: nothing is asked of it.
 _PAUSE_UNREAD: Final = """
-UPDATE campaigns SET state = 'paused', reason = %s, updated_at = now() WHERE id = %s AND state = 'running'
+UPDATE campaigns SET state = 'paused', reason = %s, updated_at = now() WHERE id = %s
+    AND state = 'running'
 """
 _TEXT: Final = """\
 The campaign '{name}' in your MessageJS project '{project}' was paused:
@@ -37,7 +38,8 @@ Its messages wait. It goes on where it stopped when you resume it:
 
 
 async def pause_failing(platform: Platform, campaign_id: UUID, reason: str) -> None:
-    """Whoever comes second, or after a person has paused or canceled it, changes nothing and tells nobody.
+    """Whoever comes second, or after a person has paused or canceled it, changes nothing and tells
+    nobody.
 
     Raises what an outage raises, and nothing else.
     """

@@ -32,7 +32,10 @@ _RECIPIENT_NAMES: Final = (
 
 @dataclass(frozen=True)
 class Plan:
-    """A template, or texts with variables of their own. `mapping`: column -> "to", or the name of a variable."""
+    """A template, or texts with variables of their own.
+
+    `mapping`: column -> "to", or the name of a variable.
+    """
 
     columns: Sequence[str]
     mapping: Mapping[str, str]
@@ -99,7 +102,8 @@ class Plan:
     def request(self, cells: Sequence[str]) -> SendRequest:
         """Return what is sent for a row. An empty cell is a missing value.
 
-        Raises ValidationFailed; RenderingLimitExceeded or TemplatePaused when the project renders too much.
+        Raises ValidationFailed; RenderingLimitExceeded or TemplatePaused when the project renders
+        too much.
         """
         to = self.recipient(cells)
         if not to:
@@ -140,7 +144,10 @@ class Plan:
             ) from exc
 
     async def check(self, platform: Platform, caller: Caller) -> list[CatalogConnector]:
-        """Return what it may go through, at least one. Raises what is wrong with every row: content, way, mapping."""
+        """Return what it may go through, at least one.
+
+        Raises what is wrong with every row: content, way, mapping.
+        """
         await platform.catalog.require_open(caller.project_id)
         template = None
         if self.template_id is not None:
@@ -154,7 +161,10 @@ class Plan:
         return [way.connector for way in ways.steps]
 
     async def variables(self, platform: Platform, caller: Caller) -> list[str]:
-        """Return the names that every row has to fill in. Raises TemplateNotFound or ValidationFailed."""
+        """Return the names that every row has to fill in.
+
+        Raises TemplateNotFound or ValidationFailed.
+        """
         if self.template_id is not None:
             template: TemplateSource = await platform.catalog.template(
                 caller.project_id, self.template_id
@@ -198,7 +208,10 @@ class Plan:
         for name in (TO, *variables):
             if name not in targets:
                 what = "the recipient" if name == TO else f"the variable '{name}'"
-                problem = f'Say in "mapping" which column holds {what}; the file has {_listed(self.columns)}.'
+                problem = (
+                    f'Say in "mapping" which column holds {what}; the file has'
+                    f" {_listed(self.columns)}."
+                )
                 errors.append(FieldError("mapping", "MISSING_REQUIRED_FIELD", problem))
             elif targets.count(name) > 1:
                 errors.append(

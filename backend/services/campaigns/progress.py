@@ -166,7 +166,10 @@ async def walk_rows(
 async def stored_rows(
     database: Database, *, project_id: UUID, campaign_id: UUID
 ) -> AsyncIterator[Sequence[CsvRow]]:
-    """Yield the rows of a draft as its file had them. Raises CampaignNotFound for another project's."""
+    """Yield the rows of a draft as its file had them.
+
+    Raises CampaignNotFound for another project's.
+    """
     async with database.session() as session:
         if await Campaign.find(session, project_id, campaign_id) is None:
             raise CampaignNotFound

@@ -1,4 +1,6 @@
-"""What a campaign has in the queue, and its rows, changed all at once. What a worker has claimed is left alone.
+"""What a campaign has in the queue, and its rows, changed all at once.
+
+What a worker has claimed is left alone.
 
 The locks on queue rows are the ones that a claim takes (SKIP LOCKED), so that never both happen.
 """
@@ -29,11 +31,13 @@ _HOLD: Final = f"""
 WITH held AS MATERIALIZED (
     {_UNCLAIMED} AND q.due_at < now() + interval '50 years' FOR UPDATE OF q SKIP LOCKED
 )
-UPDATE send_queue q SET due_at = due_at + interval '100 years' FROM held WHERE q.message_id = held.message_id
+UPDATE send_queue q SET due_at = due_at + interval '100 years' FROM held
+    WHERE q.message_id = held.message_id
 """  # noqa: S608 (made of constants)
 _RELEASE: Final = f"""
 WITH held AS MATERIALIZED ({_UNCLAIMED} AND q.due_at > now() + interval '50 years' FOR UPDATE OF q)
-UPDATE send_queue q SET due_at = due_at - interval '100 years' FROM held WHERE q.message_id = held.message_id
+UPDATE send_queue q SET due_at = due_at - interval '100 years' FROM held
+    WHERE q.message_id = held.message_id
 """  # noqa: S608 (made of constants)
 _LOCK: Final = f"{_UNCLAIMED} FOR UPDATE OF q SKIP LOCKED"
 # Under the locks, in a statement of its own: what a worker recorded in between is seen.
@@ -49,7 +53,8 @@ FROM json_to_recordset(%(rows)s::json) AS r(id uuid, project_id uuid, message_id
 """
 
 _REFUSE: Final = """
-UPDATE campaign_rows r SET state = 'failed', error_field = e.field, error_code = e.code, error_reason = e.message
+UPDATE campaign_rows r SET state = 'failed', error_field = e.field, error_code = e.code,
+    error_reason = e.message
 FROM json_to_recordset(%(errors)s::json) AS e(row int, field text, code text, message text)
 WHERE r.campaign_id = %(campaign)s AND r.line = e.row AND r.state = 'pending'
 """
@@ -60,9 +65,11 @@ FROM campaign_rows WHERE campaign_id = %(campaign)s
 
 _TAKE_KEY: Final = """
 INSERT INTO idempotency_records AS i (project_id, route, key, request_hash, message_id, expires_at)
-VALUES (%(project)s, %(route)s, %(key)s, %(hash)s, %(campaign)s, now() + make_interval(secs => %(ttl_s)s))
+VALUES (%(project)s, %(route)s, %(key)s, %(hash)s, %(campaign)s, now() + make_interval(secs =>
+    %(ttl_s)s))
 ON CONFLICT (project_id, route, key) DO UPDATE
-    SET request_hash = excluded.request_hash, message_id = excluded.message_id, expires_at = excluded.expires_at
+    SET request_hash = excluded.request_hash, message_id = excluded.message_id,
+        expires_at = excluded.expires_at
     WHERE i.expires_at <= now()
 RETURNING message_id
 """

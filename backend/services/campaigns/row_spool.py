@@ -1,7 +1,8 @@
 """The rows of a table on their way into the database: read and judged first, then stored in one go.
 
-Reading takes as long as the file is large, and a transaction that waits for it holds a connection and locks. So rows
-are written to a temporary file, as COPY takes them, and the transaction only passes that on.
+Reading takes as long as the file is large, and a transaction that waits for it holds a connection
+and locks. So rows are written to a temporary file, as COPY takes them, and the transaction only
+passes that on.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from backend.services.campaigns.check import RowError
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
 
-_COPY: Final = "COPY campaign_rows (campaign_id, line, project_id, cells, state, error_field, error_code, error_reason) FROM STDIN"
+_COPY: Final = (
+    "COPY campaign_rows (campaign_id, line, project_id, cells, state, error_field, error_code,"
+    " error_reason) FROM STDIN"
+)
 _IN_MEMORY_BYTES: Final = 1 << 20
 _CHUNK_BYTES: Final = 1 << 18
 _NULL: Final = r"\N"

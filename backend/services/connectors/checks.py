@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 
 
 async def ask_provider(connector: Connector, *, vault: Vault, context: ProviderContext) -> Health:
-    """Return what the provider says to the stored credentials; a refusal or an outage is a Health that says so.
+    """Return what the provider says to the stored credentials; a refusal or an outage is a Health
+    that says so.
 
     Raises ConnectorFailed when the fault is the adapter's own.
     """
@@ -46,8 +47,9 @@ async def verify_credentials(
 ) -> None:
     """Ask the provider before anything is stored.
 
-    Raises what check_credentials raises, InvalidConnectorCredentials when the provider refuses them,
-    ThirdPartyError when it cannot be asked, ConnectorFailed when the fault is the adapter's own.
+    Raises what check_credentials raises, InvalidConnectorCredentials when the provider refuses
+    them, ThirdPartyError when it cannot be asked, ConnectorFailed when the fault is the adapter's
+    own.
     """
     adapter = provider_of(connector_type)
     credentials = check_credentials(connector_type, values)
@@ -57,8 +59,8 @@ async def verify_credentials(
         raise _refused(exc.reason) from exc
     except SendError as exc:
         raise ThirdPartyError(
-            f"{adapter.title} could not be asked about the credentials: {exc.reason} Try again, or create the "
-            "connector without verify=true."
+            f"{adapter.title} could not be asked about the credentials: {exc.reason} Try again, or"
+            " create the connector without verify=true."
         ) from exc
     if not health.connected:
         raise _refused(health.message)
@@ -73,7 +75,8 @@ async def _validate(connector_type: str, open_it: Callable[[], Provider[Any]]) -
     except (SendError, AppError):
         raise
     except Exception as exc:
-        # An adapter may be a stranger's: it must not look like our own fault, and its words may hold secrets.
+        # An adapter may be a stranger's: it must not look like our own fault, and its words may
+        # hold secrets.
         log.exception("connector.failed", type=connector_type, error=type(exc).__name__)
         title = provider_of(connector_type).title
         raise ConnectorFailed(

@@ -85,9 +85,9 @@ def effective_pacing(config: Mapping[str, Any], default: Pacing) -> Pacing:
             "perRecipientPerSecond", default.per_recipient_per_second
         ),
         # Whoever chooses a pace for recipients chooses it for groups too.
-        per_group_per_second=None
-        if "perRecipientPerSecond" in chosen
-        else default.per_group_per_second,
+        per_group_per_second=(
+            None if "perRecipientPerSecond" in chosen else default.per_group_per_second
+        ),
     )
 
 

@@ -1,4 +1,7 @@
-"""A project's connectors: made, changed, deleted. Credentials come in here and never go out again."""
+"""A project's connectors: made, changed, deleted.
+
+Credentials come in here and never go out again.
+"""
 
 from __future__ import annotations
 
@@ -137,7 +140,8 @@ async def update_connector(
     """Apply `changes`: any of name, is_active, is_default, weight, credentials (merged), config.
 
     New credentials end the connector's being broken, so that its waiting messages go on. Raises
-    ConnectorNotFound, what create_connector raises, and ValidationFailed for secrets to be entered again.
+    ConnectorNotFound, what create_connector raises, and ValidationFailed for secrets to be entered
+    again.
     """
     if changes.get("name") is not None:
         check_name(changes["name"])
@@ -179,7 +183,9 @@ async def delete_connector(
     connector_id: UUID,
     actor: UserPrincipal | None = None,
 ) -> None:
-    """Gone for the API and for sends to come; the project's next connector of its type is the default then."""
+    """Gone for the API and for sends to come; the project's next connector of its type is the
+    default then.
+    """
     await _lock_project(session, project_id)
     connector = await get_connector(session, project_id=project_id, connector_id=connector_id)
     audit.record(
@@ -204,7 +210,9 @@ async def delete_connector(
 
 
 async def check_running(session: AsyncSession, project_id: UUID) -> None:
-    """Raises ProjectNotActive: a project that is switched off makes no connections, and ProjectNotFound."""
+    """Raises ProjectNotActive: a project that is switched off makes no connections, and
+    ProjectNotFound.
+    """
     found = await Project.find_open(session, project_id)
     if found is None:
         raise ProjectNotFound
@@ -223,7 +231,8 @@ async def test_connector(
     """Return what the provider says to the connector's credentials, and note when it was asked.
 
     Opens its own sessions, before and after the call. A passed test ends the connector's being
-    broken. Raises ConnectorNotFound and ProjectNotActive: everything else is a Health that says why.
+    broken. Raises ConnectorNotFound and ProjectNotActive: everything else is a Health that says
+    why.
     """
     async with database.session() as session:
         await check_running(session, project_id)
@@ -247,7 +256,9 @@ async def test_connector(
 
 
 def circuit_state(connector: Connector) -> Literal["closed", "open", "half_open"]:
-    """Return what the circuit breaker does: closed sends, open waits, half_open sends one message to find out."""
+    """Return what the circuit breaker does: closed sends, open waits, half_open sends one message
+    to find out.
+    """
     if connector.circuit_opened_at is None:
         return "closed"
     is_over = connector.circuit_probe_at is None or connector.circuit_probe_at <= utc_now()
@@ -291,7 +302,8 @@ async def _set_default(session: AsyncSession, connector: Connector, *, is_defaul
                 FieldError(
                     "isDefault",
                     "VALIDATION_ERROR",
-                    f"'{connector.name}' is the default of type {connector.type}; make another one the default.",
+                    f"'{connector.name}' is the default of type {connector.type}; make another one"
+                    " the default.",
                 )
             ]
         )

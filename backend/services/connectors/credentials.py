@@ -32,8 +32,9 @@ _AGAIN: Final = "SECRET_REQUIRED"
 def check_credentials(connector_type: str, values: Mapping[str, Any]) -> Credentials:
     """Return the provider's credentials, empty form fields left out.
 
-    Raises InvalidConnectorType; ValidationFailed when fields are missing; InvalidConnectorCredentials
-    when values are wrong. Fields are named as in `credentials.accessToken`.
+    Raises InvalidConnectorType; ValidationFailed when fields are missing;
+    InvalidConnectorCredentials when values are wrong. Fields are named as in
+    `credentials.accessToken`.
     """
     provider_of(connector_type)
     given = {name: value for name, value in values.items() if value is not None and value != ""}
@@ -53,10 +54,12 @@ def merge_credentials(
     """Return `stored` with `changes` put over it, checked.
 
     What is not sent stays: credentials are never returned, so nobody could send them back. An empty
-    secret stays too (a form shows it empty); null clears a field, and so does an empty plain one. But a
-    stored secret stays only with where it is sent: who may change the destination need not know the secret.
+    secret stays too (a form shows it empty); null clears a field, and so does an empty plain one.
+    But a stored secret stays only with where it is sent: who may change the destination need not
+    know the secret.
 
-    Raises what check_credentials raises, and ValidationFailed for secrets that must be entered again.
+    Raises what check_credentials raises, and ValidationFailed for secrets that must be entered
+    again.
     """
     secrets = secret_fields(connector_type)
     given = {
@@ -94,7 +97,10 @@ def _as_dict(credentials: Credentials) -> dict[str, Any]:
 def _needed_again(connector_type: str, secret: str, moved: Sequence[str]) -> FieldError:
     labels = {field["name"]: field["label"] for field in describe(connector_type)["fields"]}
     changed = " and ".join(f"'{labels[name]}'" for name in moved)
-    message = f"Enter the {labels[secret].lower()} again: {changed} changed, which decides where it is sent."
+    message = (
+        f"Enter the {labels[secret].lower()} again: {changed} changed, which decides where it is"
+        " sent."
+    )
     return FieldError(f"credentials.{secret}", _AGAIN, message)
 
 
@@ -115,8 +121,9 @@ def unseal(vault: Vault, connector: Connector) -> dict[str, Any]:
         text = vault.decrypt(connector.credentials_encrypted, context=str(connector.id))
     except DecryptionFailed as exc:
         raise InvalidConnectorCredentials(
-            f"The credentials of connector '{connector.name}' cannot be decrypted with the server's ENCRYPTION_KEY; "
-            "enter all of them again, or add the old key to ENCRYPTION_KEY_PREVIOUS."
+            f"The credentials of connector '{connector.name}' cannot be decrypted with the server's"
+            " ENCRYPTION_KEY; enter all of them again, or add the old key to"
+            " ENCRYPTION_KEY_PREVIOUS."
         ) from exc
     values: dict[str, Any] = orjson.loads(text)
     return values
@@ -140,7 +147,9 @@ def open_provider(connector: Connector, *, vault: Vault, context: ProviderContex
 
 
 def callback_path(connector_id: UUID) -> str:
-    """Return where the provider's callbacks for this connector arrive, below the server's public URL."""
+    """Return where the provider's callbacks for this connector arrive, below the server's public
+    URL.
+    """
     return f"/api/v1/callbacks/{ids.encode(ids.CONNECTOR, connector_id)}"
 
 

@@ -10,7 +10,8 @@ from backend.providers._registry import UnknownProvider, describe, get_provider,
 
 
 def provider_of(connector_type: str, *, field: str = "type") -> type[Provider[Any]]:
-    """Return the adapter of a connector type; raises InvalidConnectorType, which lists the known ones.
+    """Return the adapter of a connector type; raises InvalidConnectorType, which lists the known
+    ones.
 
     `field` is where the client wrote the type.
     """
@@ -25,7 +26,9 @@ def provider_of(connector_type: str, *, field: str = "type") -> type[Provider[An
 
 
 def takes_callbacks(connector_type: str) -> bool:
-    """Tell whether this type's provider reports to us; false for a type that is not installed any more."""
+    """Tell whether this type's provider reports to us; false for a type that is not installed any
+    more.
+    """
     provider = provider_types().get(connector_type)
     return provider is not None and provider.callback_type is not None
 

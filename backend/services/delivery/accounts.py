@@ -37,7 +37,8 @@ _NO_RETRY_OF_ITS_OWN: Final = Retry()
 class Account:
     """`provider` is None when nothing can be sent: `reason` says why, `is_gone` whether for good.
 
-    `is_unopened`: this process cannot open it; another one may. Accounts with one `pace_key` share their pace.
+    `is_unopened`: this process cannot open it; another one may. Accounts with one `pace_key` share
+    their pace.
     """
 
     connector_id: UUID
@@ -74,7 +75,10 @@ class Account:
 
 
 class Accounts:
-    """Opens connectors. One that cannot be opened is an Account that says so: only an outage raises."""
+    """Opens connectors.
+
+    One that cannot be opened is an Account that says so: only an outage raises.
+    """
 
     def __init__(self, database: Database, vault: Vault, context: ProviderContext) -> None:
         self.unopened = UnopenedConnectors()
@@ -203,14 +207,20 @@ def _checked(settings: _Settings) -> _Settings:
 
 
 def _reason(error: BaseException) -> str:
-    """What is told of a connector that cannot be opened. Not the error's text, which may quote a secret."""
+    """What is told of a connector that cannot be opened.
+
+    Not the error's text, which may quote a secret.
+    """
     if isinstance(error, InvalidConnectorCredentials):
         return "The connector's credentials cannot be read; enter them again."
     if isinstance(error, InvalidConnectorType):
-        return "The server has no provider of the connector's type; install it, or delete the connector."
+        return (
+            "The server has no provider of the connector's type; install it, or delete the"
+            " connector."
+        )
     return (
-        f"The connector cannot be opened ({type(error).__name__}); check its settings and credentials, and enter them "
-        "again. The server's log says more."
+        f"The connector cannot be opened ({type(error).__name__}); check its settings and"
+        " credentials, and enter them again. The server's log says more."
     )
 
 

@@ -1,4 +1,5 @@
-"""Step 7: a connector that cannot send until a person acts is paused, and its owners are told, once.
+"""Step 7: a connector that cannot send until a person acts is paused, and its owners are told,
+once.
 
 The provider refuses its credentials, or no worker can open it.
 """
@@ -39,7 +40,9 @@ class BrokenConnectors:
         self._public_url = public_url
 
     async def mark(self, connector_id: UUID, *, title: str, reason: str) -> None:
-        """Pause a connector whose provider, `title`, refuses it. Whoever comes second changes and tells nothing.
+        """Pause a connector whose provider, `title`, refuses it.
+
+        Whoever comes second changes and tells nothing.
 
         Never raises: the attempt's outcome must be recorded all the same.
         """

@@ -1,4 +1,5 @@
-"""Step 7, the circuit breaker: a connector that only fails is paused, and probed with one message at a time.
+"""Step 7, the circuit breaker: a connector that only fails is paused, and probed with one message
+at a time.
 
     closed -> open -> (pause over) half open -> closed | open, paused for twice as long
 
@@ -38,8 +39,8 @@ _STALE_S: Final = 30.0
 _FORGET_AFTER_MS: Final = 24 * 3600 * 1000
 _MOST_KNOWN: Final = 10_000
 
-# KEYS: circuit, hold. ARGV: first pause, longest pause, is it a probe (ms; 1 or 0), ms after which it is forgotten.
-# Returns the new pause, 0 when somebody else has opened it.
+# KEYS: circuit, hold. ARGV: first pause, longest pause, is it a probe (ms; 1 or 0), ms after which
+# it is forgotten. Returns the new pause, 0 when somebody else has opened it.
 _OPEN_SCRIPT: Final = """
 local pause = tonumber(redis.call('GET', KEYS[1]))
 if pause and ARGV[3] == '0' then return 0 end

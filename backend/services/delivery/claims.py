@@ -63,7 +63,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A claim of a message that was handed over, or may have been; `sent_ago_s` since its last attempt ended."""
+    """A claim of a message that was handed over, or may have been; `sent_ago_s` since its last
+    attempt ended.
+    """
 
     claim: Claim
     is_uncertain: bool
@@ -77,10 +79,11 @@ _MESSAGE: Final = (
     "coalesce(m.send_at, m.created_at), m.expires_at, m.route, m.step, clock_timestamp()"
 )
 
-# Driven by the index on (lane, connector_id, due_at, message_id): LATERAL with a limit for each turn, and a
-# MATERIALIZED CTE so that the rows locked are exactly the rows claimed. Messages are fetched one
-# by one through their primary key, which also picks the partition at run time. The planner must know a limit in
-# numbers, or it expects a tenth of the queue and reads all of it; rows beyond the outer limit are not even locked.
+# Driven by the index on (lane, connector_id, due_at, message_id): LATERAL with a limit for each
+# turn, and a MATERIALIZED CTE so that the rows locked are exactly the rows claimed. Messages are
+# fetched one by one through their primary key, which also picks the partition at run time. The
+# planner must know a limit in numbers, or it expects a tenth of the queue and reads all of it; rows
+# beyond the outer limit are not even locked.
 _PICKED: Final = f"""
     SELECT q.message_id
     FROM json_to_recordset(%(turns)s::json) AS t(lane smallint, connector_id uuid, most int)
@@ -101,7 +104,8 @@ _PICKED: Final = f"""
 _CLAIMING: Final = f"""
 WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
     UPDATE send_queue q
-    SET state = 1, claim = %(number)s, tries = tries + 1, lease_until = now() + make_interval(secs => %(lease_s)s)
+    SET state = 1, claim = %(number)s, tries = tries + 1,
+        lease_until = now() + make_interval(secs => %(lease_s)s)
     FROM picked WHERE q.message_id = picked.message_id
     RETURNING q.message_id, q.project_id, q.connector_id, q.lane, q.tries
 )
@@ -112,10 +116,14 @@ CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = c.message_id LIMI
 _CLAIM: Final = _CLAIMING.format(picked=_PICKED)
 
 # One by one, where a statement for all of them is refused because of what one row holds.
-_ONE: Final = "SELECT message_id FROM send_queue WHERE message_id = %(message_id)s AND {state} FOR UPDATE SKIP LOCKED"
+_ONE: Final = (
+    "SELECT message_id FROM send_queue WHERE message_id = %(message_id)s AND {state} FOR UPDATE"
+    " SKIP LOCKED"
+)
 _CLAIM_ONE: Final = _CLAIMING.format(picked=_ONE.format(state="state = 0"))
 _DUE: Final = f"""
-SELECT message_id FROM send_queue WHERE state = 0 AND lane = %s AND connector_id = %s AND due_at <= now()
+SELECT message_id FROM send_queue WHERE state = 0 AND lane = %s AND connector_id = %s
+    AND due_at <= now()
 ORDER BY due_at, message_id LIMIT {MOST_OF_A_TURN}
 """  # noqa: S608 (made of constants)
 
@@ -124,7 +132,8 @@ _DROP: Final = "DELETE FROM send_queue WHERE message_id = ANY(%s) AND claim = %s
 
 # A provider's id says that the last attempt's outcome is known after all.
 _WATCHED: Final = f"""
-    SELECT message_id FROM send_queue WHERE state = 3 AND due_at <= now() ORDER BY due_at LIMIT {MOST_WATCHED}
+    SELECT message_id FROM send_queue WHERE state = 3 AND due_at <= now() ORDER BY due_at
+        LIMIT {MOST_WATCHED}
 """  # noqa: S608 (made of constants)
 _WATCHING: Final = f"""
 WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
@@ -140,14 +149,16 @@ FROM claimed c
 CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = c.message_id LIMIT 1) m
 LEFT JOIN LATERAL (
     SELECT outcome, started_at, duration_ms FROM attempts
-    WHERE attempts.message_id = c.message_id AND attempts.id >= c.message_id ORDER BY id DESC LIMIT 1
+    WHERE attempts.message_id = c.message_id AND attempts.id >= c.message_id ORDER BY id DESC
+        LIMIT 1
 ) a ON true
 """  # noqa: S608 (made of constants)
 _WATCH: Final = _WATCHING.format(picked=f"{_WATCHED} FOR UPDATE SKIP LOCKED")
 _WATCH_ONE: Final = _WATCHING.format(picked=_ONE.format(state="state = 3 AND due_at <= now()"))
 
 _MARK_IN_FLIGHT: Final = """
-UPDATE send_queue SET state = 2 WHERE message_id = ANY(%s) AND claim = %s AND state = 1 RETURNING message_id
+UPDATE send_queue SET state = 2 WHERE message_id = ANY(%s) AND claim = %s AND state = 1
+    RETURNING message_id
 """
 
 # What is locked is being recorded, and needs no lease any more.
@@ -179,9 +190,11 @@ class Claims:
     async def take(
         self, turns: Sequence[Turn], most_each: int, *, at_most: Mapping[Turn, int] | None = None
     ) -> list[Claim]:
-        """Lease up to `most_each` due messages of each turn, oldest first; of some turns `at_most` fewer.
+        """Lease up to `most_each` due messages of each turn, oldest first; of some turns `at_most`
+        fewer.
 
-        A message whose row spoils the statement is set aside. Raises what an outage raises, and nothing else.
+        A message whose row spoils the statement is set aside. Raises what an outage raises, and
+        nothing else.
         """
         fewer = at_most or {}
         rows = [
@@ -200,7 +213,8 @@ class Claims:
         return claims
 
     async def watch(self) -> list[Watched]:
-        """Lease up to MOST_WATCHED watched messages whose time has come; nobody else decides about them meanwhile.
+        """Lease up to MOST_WATCHED watched messages whose time has come; nobody else decides about
+        them meanwhile.
 
         As `take`, it sets aside what spoils the statement.
         """

@@ -2,7 +2,8 @@
 never twice after it: a send cut off in the middle is uncertain, not repeated.
 
 It lives on one long event loop. RQ jobs lend it time to claim (`drain_slice`); sends, recording and
-lease renewal go on between the slices. Whatever fails stops its own message or connector, and no other.
+lease renewal go on between the slices. Whatever fails stops its own message or connector, and no
+other.
 """
 
 from __future__ import annotations
@@ -229,7 +230,9 @@ class DeliveryEngine:
     async def _hold_back(
         self, claims: list[Claim], accounts: Mapping[UUID, Account]
     ) -> list[Claim]:
-        """Give back what would overrun its recipient's pace, each until its place; returns the rest."""
+        """Give back what would overrun its recipient's pace, each until its place; returns the
+        rest.
+        """
         delays_s = await self._pacer.delays_s(claims, accounts)
         if not delays_s:
             return claims

@@ -1,4 +1,7 @@
-"""Step 7, one exchange: a message is shown to its provider. Whatever the adapter does, it ends as an answer."""
+"""Step 7, one exchange: a message is shown to its provider.
+
+Whatever the adapter does, it ends as an answer.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,8 @@ async def _send(
     except TimeoutError:
         return OutcomeUnknown(f"No answer from {provider.title} within {timeout_s:g} s.")
     except BaseException as exc:
-        # An adapter's bug, a SystemExit or a cancellation of its own among them: the request may have gone out.
+        # An adapter's bug, a SystemExit or a cancellation of its own among them: the request may
+        # have gone out.
         if isinstance(exc, asyncio.CancelledError) and is_cancelled():
             return CutOff("The worker was stopped while the provider was still answering.")
         log.exception("attempt.adapter_failed", provider=provider.type, message_id=message.id)
@@ -94,7 +98,9 @@ def is_cancelled() -> bool:
 
 
 def _as_accepted(answer: object) -> Accepted:
-    """Return an answer that can be stored: what says that the provider took the message is not lost for its details."""
+    """Return an answer that can be stored: what says that the provider took the message is not lost
+    for its details.
+    """
     if not isinstance(answer, Accepted):
         raise TypeError("The adapter returned no answer.")
     name: object = answer.provider_message_id
@@ -108,7 +114,9 @@ def _as_accepted(answer: object) -> Accepted:
 
 
 def _as_error(error: SendError) -> SendError:
-    """Return the error with fields that can be computed with and stored, whatever the adapter has put into them."""
+    """Return the error with fields that can be computed with and stored, whatever the adapter has
+    put into them.
+    """
     error.reason = str(getattr(error, "reason", "") or type(error).__name__)
     error.code = str(getattr(error, "code", "") or "")
     answer = getattr(error, "answer", None)

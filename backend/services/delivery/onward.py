@@ -1,8 +1,9 @@
 """Step 7, fallback: takes messages from one way of their route to the next one that is open.
 
-A way is open when it comes later, answers the fault (`on`), its recipient is not suppressed and its connector is
-not deleted; one whose connector can be used now goes before one that cannot. The message keeps its status, which
-never goes back: what was sent stays `sent` while its next way waits.
+A way is open when it comes later, answers the fault (`on`), its recipient is not suppressed and its
+connector is not deleted; one whose connector can be used now goes before one that cannot. The
+message keeps its status, which never goes back: what was sent stays `sent` while its next way
+waits.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ _OVER: Final = ", ".join(
     f"'{status}'" for status in (Status.DELIVERED, Status.READ, Status.CANCELED)
 )
 
-# CTEs that follow `leaving` (message_id, project_id, fault 'failure' | 'unavailable', only_usable, suppress, code,
-# reason, event_id, attempt_id, number), whose queue rows are locked or gone. `next_way` names what goes on. The
-# statement has the parameters %(lowest)s and %(highest)s, the range of the messages' ids.
+# CTEs that follow `leaving` (message_id, project_id, fault 'failure' | 'unavailable', only_usable,
+# suppress, code, reason, event_id, attempt_id, number), whose queue rows are locked or gone.
+# `next_way` names what goes on. The statement has the parameters %(lowest)s and %(highest)s, the
+# range of the messages' ids.
 ONWARD: Final = f"""
 next_way AS MATERIALIZED (
     SELECT l.message_id, l.project_id, l.code, l.reason, l.event_id, l.attempt_id, l.number,
@@ -52,31 +54,39 @@ next_way AS MATERIALIZED (
     FROM leaving l
     CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = l.message_id) m
     CROSS JOIN LATERAL (
-        SELECT (s.place - 1)::smallint AS step, s.connector_id, s.connector_type, s.recipient, s.content
+        SELECT (s.place - 1)::smallint AS step, s.connector_id, s.connector_type, s.recipient,
+            s.content
         FROM (
-            SELECT place, (way ->> 'connectorId')::uuid AS connector_id, way ->> 'connectorType' AS connector_type,
+            SELECT place, (way ->> 'connectorId')::uuid AS connector_id,
+                way ->> 'connectorType' AS connector_type,
                 way ->> 'recipient' AS recipient, way -> 'content' AS content,
                 bool_or(way ->> 'on' = 'failure') OVER (ORDER BY place) AS answers_failure
             FROM jsonb_array_elements(m.route -> 'steps') WITH ORDINALITY AS a (way, place)
             WHERE place - 1 > m.step
         ) s
-        JOIN connectors c ON c.id = s.connector_id AND c.project_id = l.project_id AND c.deleted_at IS NULL
+        JOIN connectors c ON c.id = s.connector_id AND c.project_id = l.project_id
+            AND c.deleted_at IS NULL
         WHERE (s.answers_failure OR l.fault = 'unavailable') AND (({_USABLE}) OR NOT l.only_usable)
-            AND NOT (l.suppress AND s.connector_type = m.connector_type AND s.recipient = m.recipient)
+            AND NOT (l.suppress AND s.connector_type = m.connector_type
+                AND s.recipient = m.recipient)
             AND NOT EXISTS (SELECT FROM suppressions p
-                WHERE p.project_id = l.project_id AND p.channel = s.connector_type AND p.recipient = s.recipient)
+                WHERE p.project_id = l.project_id AND p.channel = s.connector_type
+                    AND p.recipient = s.recipient)
         ORDER BY NOT ({_USABLE}), s.place LIMIT 1
     ) w
     WHERE m.route IS NOT NULL AND m.status NOT IN ({_OVER})
 ), onward AS (
-    INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at, has_next, expires_at)
-    SELECT message_id, project_id, connector_id, lane, 0, 0, now(), has_next, expires_at FROM next_way
+    INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at,
+        has_next, expires_at)
+    SELECT message_id, project_id, connector_id, lane, 0, 0, now(), has_next, expires_at
+        FROM next_way
     ON CONFLICT (message_id) DO UPDATE
         SET connector_id = excluded.connector_id, has_next = excluded.has_next,
             state = 0, tries = 0, due_at = now(), claim = NULL, lease_until = NULL
 ), rerouted AS (
     UPDATE messages m
-    SET step = n.step, connector_id = n.connector_id, connector_type = n.connector_type, recipient = n.recipient,
+    SET step = n.step, connector_id = n.connector_id, connector_type = n.connector_type,
+        recipient = n.recipient,
         content = n.content, provider_message_id = NULL, attempts = coalesce(n.number, m.attempts),
         status = CASE m.status WHEN '{Status.SCHEDULED}' THEN '{Status.QUEUED}' ELSE m.status END,
         error_code = nullif(n.code, ''), error_reason = nullif(n.reason, ''), updated_at = now()
@@ -85,26 +95,33 @@ next_way AS MATERIALIZED (
 ), told_onward AS (
     INSERT INTO events (id, project_id, message_id, type, data, created_at)
     SELECT event_id, project_id, message_id, 'message.fallback',
-        jsonb_strip_nulls(jsonb_build_object('from', left_type, 'to', connector_type, 'fromConnectorId', left_id,
-            'toConnectorId', connector_id, 'step', step, 'attemptId', attempt_id, 'code', nullif(code, ''),
+        jsonb_strip_nulls(jsonb_build_object('from', left_type, 'to', connector_type,
+            'fromConnectorId', left_id,
+            'toConnectorId', connector_id, 'step', step, 'attemptId', attempt_id, 'code',
+                nullif(code, ''),
             'reason', nullif(reason, ''))),
         now()
     FROM next_way
 )
 """  # noqa: S608 (made of constants)
 
-# Of two receipts for one way, the second waits for the message's lock and finds the way left already.
+# Of two receipts for one way, the second waits for the message's lock and finds the way left
+# already.
 _LEAVE_FAILED: Final = f"""
 WITH reported AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid, connector_id uuid,
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid,
+        connector_id uuid,
         code text, reason text, event_id uuid)
 ), queued AS MATERIALIZED (
-    SELECT q.message_id, q.state FROM send_queue q JOIN reported r ON r.message_id = q.message_id FOR UPDATE OF q
+    SELECT q.message_id, q.state FROM send_queue q JOIN reported r ON r.message_id = q.message_id
+        FOR UPDATE OF q
 ), leaving AS MATERIALIZED (
-    SELECT r.message_id, r.project_id, r.code, r.reason, r.event_id, 'failure' AS fault, false AS only_usable,
+    SELECT r.message_id, r.project_id, r.code, r.reason, r.event_id, 'failure' AS fault,
+        false AS only_usable,
         false AS suppress, NULL::uuid AS attempt_id, NULL::int AS number
     FROM reported r LEFT JOIN queued q ON q.message_id = r.message_id
-    JOIN messages m ON m.id = r.message_id AND m.connector_id = r.connector_id AND m.route IS NOT NULL
+    JOIN messages m ON m.id = r.message_id AND m.connector_id = r.connector_id
+        AND m.route IS NOT NULL
         AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
     WHERE coalesce(q.state, 3) = 3
     FOR UPDATE OF m
@@ -140,9 +157,11 @@ ORDER BY due_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED
 
 _LEAVE_UNUSABLE: Final = f"""
 WITH leaving AS MATERIALIZED (
-    SELECT r.*, 'unavailable' AS fault, true AS only_usable, false AS suppress, 'CONNECTOR_UNAVAILABLE' AS code,
+    SELECT r.*, 'unavailable' AS fault, true AS only_usable, false AS suppress,
+        'CONNECTOR_UNAVAILABLE' AS code,
         NULL::uuid AS attempt_id, NULL::int AS number
-    FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid, reason text, event_id uuid)
+    FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid, reason text,
+        event_id uuid)
 ), {ONWARD}
 SELECT lane, connector_id FROM next_way
 """  # noqa: S608 (made of constants)
@@ -163,7 +182,9 @@ class FailedWay:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """`turns`: what goes on, and whose turn to ring after the commit. `busy`: being sent right now; ask again later.
+    """`turns`: what goes on, and whose turn to ring after the commit.
+
+    `busy`: being sent right now; ask again later.
 
     What is in neither has no way left (or was left already): the failure is the message's own.
     """
@@ -175,10 +196,11 @@ class Left:
 async def leave_failed_ways(
     connection: psycopg.AsyncConnection[Any], failures: Sequence[FailedWay]
 ) -> Left:
-    """Take messages whose current way a receipt reports as failed to their next one; one failure a message.
+    """Take messages whose current way a receipt reports as failed to their next one; one failure a
+    message.
 
-    The queue row may be watched or long gone. Commit, then ring the turns. A failed way that is not the
-    message's current one changes nothing.
+    The queue row may be watched or long gone. Commit, then ring the turns. A failed way that is not
+    the message's current one changes nothing.
     """
     if not failures:
         return Left({}, frozenset())
@@ -214,7 +236,9 @@ async def find_unusable(connection: psycopg.AsyncConnection[Any]) -> dict[UUID, 
 async def leave_unusable(
     connection: psycopg.AsyncConnection[Any], connector_id: UUID, why: str
 ) -> list[Turn]:
-    """Take up to BATCH messages that are due at this connector to their next usable way, where they have one."""
+    """Take up to BATCH messages that are due at this connector to their next usable way, where they
+    have one.
+    """
     cursor = await connection.execute(_WAITING, (connector_id,))
     reason = f"The connector cannot be used. {why}".strip()
     rows = [
@@ -230,7 +254,9 @@ async def leave_unusable(
 async def leave_unusable_one_by_one(
     connection: psycopg.AsyncConnection[Any], connector_id: UUID, why: str
 ) -> list[Turn]:
-    """As `leave_unusable`, where one message's ways cannot be read: that one has no further way from now on."""
+    """As `leave_unusable`, where one message's ways cannot be read: that one has no further way
+    from now on.
+    """
     cursor = await connection.execute(_WAITING, (connector_id,))
     reason = f"The connector cannot be used. {why}".strip()
     turns: list[Turn] = []

@@ -30,7 +30,8 @@ Outcome = Literal[
 ]
 # A throttled connector without a wish of its own from the provider waits this long.
 DEFAULT_THROTTLE_S: Final = 1.0
-# How long a connector that cannot send (broken, inactive) is left alone before it is looked at again.
+# How long a connector that cannot send (broken, inactive) is left alone before it is looked at
+# again.
 WAITING_HOLD_S: Final = 30.0
 # The connector was deleted or switched off: nobody refused the message.
 CONNECTOR_GONE: Final = "CONNECTOR_GONE"
@@ -86,7 +87,8 @@ class Result:
     is_attempt: bool = True
     # Set: the message stays in the queue, watched, and is looked at again after this long.
     watch_in_s: float | None = None
-    # Set: the message goes on with the next way of its route that answers this; where none is open, as above.
+    # Set: the message goes on with the next way of its route that answers this; where none is open,
+    # as above.
     fault: Literal["failure", "unavailable"] | None = None
 
     @property
@@ -118,7 +120,9 @@ def failed(
     *,
     counts: bool = True,
 ) -> Result:
-    """Return the result of a refused, impossible or unclear send; `counts`: it is one of the message's tries."""
+    """Return the result of a refused, impossible or unclear send; `counts`: it is one of the
+    message's tries.
+    """
     outcome = _outcome_of(error)
     status: Status | None = None
     retry_in_s: float | None = None

@@ -1,4 +1,5 @@
-"""Step 7: messages that wait in vain: past their `expiresAt`, or too old behind a connector that cannot send.
+"""Step 7: messages that wait in vain: past their `expiresAt`, or too old behind a connector that
+cannot send.
 
 Ended by the sweeper in batches, through the queue's indexes, for nobody may ever claim them.
 """
@@ -35,7 +36,8 @@ ORDER BY expires_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED
 _STUCK: Final = f"""
 WITH unusable AS MATERIALIZED (
     SELECT id, CASE WHEN jsonb_typeof(config #> '{{retry,maxAgeS}}') = 'number'
-        THEN least(greatest((config #> '{{retry,maxAgeS}}')::numeric, 0), {LONGEST_RETRY_S:.0f})::float8
+        THEN least(greatest((config #> '{{retry,maxAgeS}}')::numeric, 0),
+            {LONGEST_RETRY_S:.0f})::float8
         ELSE %(max_age_s)s END AS max_age_s
     FROM connectors WHERE deleted_at IS NULL AND ({UNUSABLE})
 )
@@ -52,15 +54,18 @@ LIMIT {BATCH}
 
 _END: Final = """
 WITH ended AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid, event_id uuid)
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid, event_id
+        uuid)
 ), gone AS (
     DELETE FROM send_queue q USING ended e WHERE q.message_id = e.message_id
 ), moved AS (
     UPDATE messages m
-    SET status = %(status)s::text, error_code = %(code)s, error_reason = %(reason)s, updated_at = now(),
+    SET status = %(status)s::text, error_code = %(code)s, error_reason = %(reason)s,
+        updated_at = now(),
         failed_at = CASE WHEN %(status)s::text = 'uncertain' THEN m.failed_at ELSE now() END
     FROM ended e
-    WHERE m.id = e.message_id AND m.status = ANY(%(of)s) AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
+    WHERE m.id = e.message_id AND m.status = ANY(%(of)s) AND m.id >= %(lowest)s::uuid
+        AND m.id <= %(highest)s::uuid
     RETURNING m.id, m.project_id
 ), dead AS (
     INSERT INTO dead_letters (message_id, project_id)
@@ -78,7 +83,9 @@ UNSENT: Final = (Status.SCHEDULED, Status.QUEUED)
 
 
 async def end_expired(connection: psycopg.AsyncConnection[Any]) -> int:
-    """End up to BATCH messages past their `expiresAt`; one that may have been delivered already only stops."""
+    """End up to BATCH messages past their `expiresAt`; one that may have been delivered already
+    only stops.
+    """
     cursor = await connection.execute(_EXPIRED)
     return await _end_each(
         connection,
@@ -109,7 +116,8 @@ async def _end_each(
     *,
     of: Sequence[Status],
 ) -> int:
-    """End all at once; where the database refuses that, one by one: one that it refuses only leaves the queue.
+    """End all at once; where the database refuses that, one by one: one that it refuses only leaves
+    the queue.
 
     Returns how many are out of the queue.
     """
@@ -158,7 +166,9 @@ async def end_messages(
     *,
     of: Sequence[Status],
 ) -> None:
-    """End messages (id, project) whose queue rows the transaction has locked, with dead letters for failed ones."""
+    """End messages (id, project) whose queue rows the transaction has locked, with dead letters for
+    failed ones.
+    """
     if messages:
         rows = [
             {"message_id": message_id, "project_id": project_id, "event_id": new_id()}

@@ -1,9 +1,10 @@
 """Step 7, pacing: how many messages a connector may send now, shared by all workers through Redis.
 
-Redis's clock decides, and only its; workers' clocks do not matter. Each account (connectors with the same
-bot token or number are one) has the time at which its next message would be on time (GCRA); so has
-each pair of account and recipient. Losing them gives one short burst. When Redis does not answer,
-a tenth of a second's worth goes out, so that a provider's limit is not overrun blindly.
+Redis's clock decides, and only its; workers' clocks do not matter. Each account (connectors with
+the same bot token or number are one) has the time at which its next message would be on time
+(GCRA); so has each pair of account and recipient. Losing them gives one short burst. When Redis
+does not answer, a tenth of a second's worth goes out, so that a provider's limit is not overrun
+blindly.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from backend.queueing import Turn
 from backend.services.delivery.accounts import Account
 from backend.services.delivery.claims import Claim
 
-# How late an account may be without losing anything, and so how much it may send at once beside the message that
-# is on time: small enough to stay near the rate, large enough for few claims.
+# How late an account may be without losing anything, and so how much it may send at once beside the
+# message that is on time: small enough to stay near the rate, large enough for few claims.
 _BURST_US: Final = 100_000
 _LONGEST_INTERVAL_US: Final = 24 * 3600 * 1_000_000
 _AWAY_MS: Final = 100
 
-# ARGV: burst in microseconds, then for each turn: account, connector, microseconds a message, messages wanted. Returns
-# for each: messages granted, ms until a claim is worth while again. A connector that gets none is on hold so long.
+# ARGV: burst in microseconds, then for each turn: account, connector, microseconds a message,
+# messages wanted. Returns for each: messages granted, ms until a claim is worth while again. A
+# connector that gets none is on hold so long.
 _ASK_SCRIPT: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -67,7 +69,8 @@ for i = 1, #ARGV, 2 do
 end
 """
 
-# ARGV: pair, microseconds a message, for each. Returns for each 0, or the ms until its own place in the line.
+# ARGV: pair, microseconds a message, for each. Returns for each 0, or the ms until its own place in
+# the line.
 _PAIRS_SCRIPT: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -147,7 +150,9 @@ class Pacer:
     async def delays_s(
         self, claims: Sequence[Claim], accounts: Mapping[UUID, Account]
     ) -> dict[UUID, float]:
-        """Return the messages that would overrun their recipient's pace, each with the time until its place."""
+        """Return the messages that would overrun their recipient's pace, each with the time until
+        its place.
+        """
         paced: list[UUID] = []
         arguments: list[Any] = []
         for claim in claims:

@@ -1,4 +1,5 @@
-"""Step 7, portions: how many messages each connector whose turn it is may claim, and who has another turn.
+"""Step 7, portions: how many messages each connector whose turn it is may claim, and who has
+another turn.
 
 By its circuit (a half open one: one), its share of this worker's places, and its pace.
 """
@@ -25,7 +26,10 @@ _YIELD_MS: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Portions:
-    """`most`: what each turn may claim. `grants`: what paced turns got from their pace, and when there is more."""
+    """`most`: what each turn may claim.
+
+    `grants`: what paced turns got from their pace, and when there is more.
+    """
 
     most: Mapping[Turn, int]
     grants: Mapping[Turn, Grant]
@@ -44,7 +48,9 @@ class Portioner:
     async def measure(
         self, popped: Popped, accounts: Mapping[UUID, Account], *, most_each: int, now: float
     ) -> Portions:
-        """Only turns whose connector is in `accounts` get a portion; `now` is the event loop's time."""
+        """Only turns whose connector is in `accounts` get a portion; `now` is the event loop's
+        time.
+        """
         most: dict[Turn, int] = {}
         for turn in popped.turns:
             if turn[1] not in accounts:
@@ -92,7 +98,8 @@ class Portioner:
                 # Whoever filled their portion has more, and goes to the back of the line.
                 grant = portions.grants.get(turn)
                 is_used = grant is not None and sends[turn] >= most
-                # A little later than those of its account that got nothing: they are first the next time.
+                # A little later than those of its account that got nothing: they are first the next
+                # time.
                 wait_ms = grant.wait_ms + _YIELD_MS if grant is not None and is_used else 0
                 self._doorbell.ring([turn], delay_ms=wait_ms)
             if turn in portions.grants:

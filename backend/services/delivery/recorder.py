@@ -1,7 +1,7 @@
 """Step 7, recording: outcomes of many sends in one statement, each under its claim.
 
-A result is never dropped while its lease may hold: the database being away only delays it. Messages that go on
-with another way of their route do so in the same statement (onward.py).
+A result is never dropped while its lease may hold: the database being away only delays it. Messages
+that go on with another way of their route do so in the same statement (onward.py).
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ _ROW: Final = """
     event_id uuid, is_attempt bool, fault text, is_given_up bool
 """
 
-# In a statement of its own, in the same transaction: what follows must not meet rows that change under it. Where
-# one does, Postgres 18 sets up the statement's partition pruning twice, and its backend crashes (decision 0016).
+# In a statement of its own, in the same transaction: what follows must not meet rows that change
+# under it. Where one does, Postgres 18 sets up the statement's partition pruning twice, and its
+# backend crashes (decision 0016).
 _LOCK: Final = """
 SELECT count(*) FROM (
     SELECT FROM send_queue WHERE message_id = ANY(%s) ORDER BY message_id FOR UPDATE
@@ -56,14 +57,16 @@ _RANK_SQL: Final = (
     + " ELSE 0 END"
 )
 
-# Messages with further ways, and those that are given up, take the second statement: the others do not pay for it.
+# Messages with further ways, and those that are given up, take the second statement: the others do
+# not pay for it.
 _TEMPLATE: Final = f"""
 WITH held AS MATERIALIZED (
     SELECT r.*, q.project_id, q.connector_id
     FROM json_to_recordset(%(rows)s::json) AS r({_ROW})
     JOIN send_queue q ON q.message_id = r.message_id AND q.claim = r.claim
 ), {{onward}}done AS (
-    DELETE FROM send_queue q USING {{staying}} h WHERE q.message_id = h.message_id AND h.again_in_s IS NULL
+    DELETE FROM send_queue q USING {{staying}} h WHERE q.message_id = h.message_id
+        AND h.again_in_s IS NULL
 ), again AS (
     UPDATE send_queue q
     SET state = h.again_state, claim = NULL, lease_until = NULL,
@@ -71,7 +74,8 @@ WITH held AS MATERIALIZED (
         tries = CASE WHEN h.counts_as_try THEN q.tries ELSE greatest(0, q.tries - 1) END
     FROM {{staying}} h WHERE q.message_id = h.message_id AND h.again_in_s IS NOT NULL
 ), attempted AS (
-    INSERT INTO attempts (id, message_id, project_id, connector_id, number, outcome, provider_code, reason,
+    INSERT INTO attempts (id, message_id, project_id, connector_id, number, outcome, provider_code,
+        reason,
         answer, started_at, duration_ms, retry_at)
     SELECT attempt_id, message_id, project_id, connector_id, number, outcome, code, reason,
         answer, started_at, duration_ms, retry_at
@@ -94,7 +98,8 @@ WITH held AS MATERIALIZED (
     INSERT INTO events (id, project_id, message_id, type, data, created_at)
     SELECT event_id, project_id, message_id, 'message.' || status,
         jsonb_strip_nulls(jsonb_build_object('attemptId', CASE WHEN is_attempt THEN attempt_id END,
-            'code', nullif(code, ''), 'reason', nullif(reason, ''), 'providerMessageId', provider_message_id)),
+            'code', nullif(code, ''), 'reason', nullif(reason, ''), 'providerMessageId',
+                provider_message_id)),
         now()
     FROM {{staying}} h WHERE status IS NOT NULL
 ), known AS (
@@ -118,8 +123,10 @@ _RECORD: Final = _TEMPLATE.format(
 # A connector that will be tried again keeps its message unless another way can be used now.
 _LEAVING: Final = f"""
 leaving AS MATERIALIZED (
-    SELECT message_id, project_id, fault, again_in_s IS NOT NULL AS only_usable, suppress, code, reason, event_id,
-        CASE WHEN is_attempt THEN attempt_id END AS attempt_id, CASE WHEN is_attempt THEN number END AS number
+    SELECT message_id, project_id, fault, again_in_s IS NOT NULL AS only_usable, suppress, code,
+        reason, event_id,
+        CASE WHEN is_attempt THEN attempt_id END AS attempt_id, CASE
+            WHEN is_attempt THEN number END AS number
     FROM held WHERE fault IS NOT NULL
 ), {ONWARD}, staying AS MATERIALIZED (
     SELECT * FROM held h WHERE NOT EXISTS (SELECT FROM next_way n WHERE n.message_id = h.message_id)
@@ -139,7 +146,8 @@ _RECORD_ENDING: Final = _TEMPLATE.format(
     turn="n.lane, n.connector_id FROM held h LEFT JOIN next_way n ON n.message_id = h.message_id",
 )
 
-# The message of a result that was recorded, and whose turn it is now if it goes on with another way.
+# The message of a result that was recorded, and whose turn it is now if it goes on with another
+# way.
 _Held = dict[UUID, Turn | None]
 
 
@@ -151,7 +159,9 @@ class Recorded:
 
 
 class Recorder:
-    """`doorbell` is rung for messages that go on with another connector; without one the sweeper finds them."""
+    """`doorbell` is rung for messages that go on with another connector; without one the sweeper
+    finds them.
+    """
 
     def __init__(self, pool: RawPool, doorbell: Doorbell | None = None) -> None:
         self._pool = pool
@@ -193,7 +203,9 @@ class Recorder:
         return held
 
     async def _write_alone(self, result: Result) -> _Held:
-        """Write a result with as much as can be written of it; in the end only that nobody tries again."""
+        """Write a result with as much as can be written of it; in the end only that nobody tries
+        again.
+        """
         error: Exception | None = None
         for written in (
             result,
@@ -274,9 +286,9 @@ def _row(result: Result) -> dict[str, Any]:
         "retry_at": _retry_at(result),
         "status": result.status,
         "rank": RANK[result.status] if result.status is not None else -1,
-        "provider_message_id": _clean(result.provider_message_id)[:_LONGEST_ID]
-        if result.provider_message_id
-        else None,
+        "provider_message_id": (
+            _clean(result.provider_message_id)[:_LONGEST_ID] if result.provider_message_id else None
+        ),
         "again_in_s": result.retry_in_s if result.watch_in_s is None else result.watch_in_s,
         "again_state": DUE if result.watch_in_s is None else WATCHED,
         "counts_as_try": result.counts_as_try,
@@ -295,7 +307,9 @@ def _retry_at(result: Result) -> datetime | None:
 
 
 def _clean(text: object) -> str:
-    """Postgres text takes no NUL and JSON no lone surrogate; a hostile provider may send them, or no text at all."""
+    """Postgres text takes no NUL and JSON no lone surrogate; a hostile provider may send them, or
+    no text at all.
+    """
     plain = str(text).replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return plain if plain.isascii() else plain.encode("utf-8", "replace").decode()
 

@@ -1,7 +1,8 @@
-"""Step 7, shares: how many of a worker's sends one connector may hold, so that a dead one blocks nobody.
+"""Step 7, shares: how many of a worker's sends one connector may hold, so that a dead one blocks
+nobody.
 
-A connector that answers in good time may take every place. One that nobody has heard of yet, or that
-is slow, gets a quarter; and places that slow ones hold beyond half of all are not counted.
+A connector that answers in good time may take every place. One that nobody has heard of yet, or
+that is slow, gets a quarter; and places that slow ones hold beyond half of all are not counted.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class Shares:
         self._in_flight -= 1
 
     def heard(self, connector_id: UUID, now: float, took_s: float, *, is_failure: bool) -> None:
-        """Note an exchange's end. One that fails is unknown again: what it had in flight may fail as well."""
+        """Note an exchange's end.
+
+        One that fails is unknown again: what it had in flight may fail as well.
+        """
         line = self._lines[connector_id]
         line.heard_at = now
         average_s = line.average_s

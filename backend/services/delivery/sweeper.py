@@ -1,9 +1,9 @@
 """The sweeper: finds what nobody rang for. Needs no bell, so that losing Redis loses nothing.
 
-Every second, in whichever worker holds the advisory lock: expired leases, due retries, schedules, messages past
-their end, and those with another way than the connector they wait for. Every minute: what waited too long for a
-connector that cannot send.
-Each step is for itself: one that fails is undone, logged and tried again the next time; the others go on.
+Every second, in whichever worker holds the advisory lock: expired leases, due retries, schedules,
+messages past their end, and those with another way than the connector they wait for. Every minute:
+what waited too long for a connector that cannot send. Each step is for itself: one that fails is
+undone, logged and tried again the next time; the others go on.
 """
 
 from __future__ import annotations
@@ -43,16 +43,19 @@ _LOST_REASON: Final = (
 )
 
 _FREE_CLAIMED: Final = """
-UPDATE send_queue SET state = 0, claim = NULL, lease_until = NULL, due_at = now(), tries = greatest(0, tries - 1)
+UPDATE send_queue SET state = 0, claim = NULL, lease_until = NULL, due_at = now(),
+    tries = greatest(0, tries - 1)
 WHERE message_id IN (
-    SELECT message_id FROM send_queue WHERE state = 1 AND lease_until < now() LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT message_id FROM send_queue WHERE state = 1 AND lease_until < now() LIMIT %s
+        FOR UPDATE SKIP LOCKED
 )
 RETURNING lane, connector_id
 """
 
 # The worker is gone, so nobody knows what the provider made of it: uncertain.
 _LOST_IN_FLIGHT: Final = """
-SELECT q.message_id, q.project_id, q.connector_id, m.attempts::bigint + 1, m.connector_type, m.on_uncertain, m.route,
+SELECT q.message_id, q.project_id, q.connector_id, m.attempts::bigint + 1, m.connector_type,
+    m.on_uncertain, m.route,
     m.step
 FROM (
     SELECT * FROM send_queue WHERE state = 2 AND lease_until < now() LIMIT %s FOR UPDATE SKIP LOCKED
@@ -62,7 +65,8 @@ CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = q.message_id) m
 
 _SETTLE_LOST: Final = """
 WITH lost AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid, connector_id uuid,
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid,
+        connector_id uuid,
         number int, again_in_s float8, again_state smallint, attempt_id uuid, event_id uuid)
 ), done AS (
     DELETE FROM send_queue q USING lost l WHERE q.message_id = l.message_id AND l.again_in_s IS NULL
@@ -71,20 +75,24 @@ WITH lost AS MATERIALIZED (
         due_at = now() + make_interval(secs => l.again_in_s)
     FROM lost l WHERE q.message_id = l.message_id AND l.again_in_s IS NOT NULL
 ), attempted AS (
-    INSERT INTO attempts (id, message_id, project_id, connector_id, number, outcome, provider_code, reason,
+    INSERT INTO attempts (id, message_id, project_id, connector_id, number, outcome, provider_code,
+        reason,
         started_at, duration_ms)
-    SELECT attempt_id, message_id, project_id, connector_id, number, 'uncertain', '', %(reason)s, now(), 0 FROM lost
+    SELECT attempt_id, message_id, project_id, connector_id, number, 'uncertain', '', %(reason)s,
+        now(), 0 FROM lost
 ), moved AS (
     UPDATE messages m SET attempts = l.number, error_reason = %(reason)s, updated_at = now(),
         status = CASE WHEN m.status IN ('scheduled', 'queued') THEN 'uncertain' ELSE m.status END
     FROM lost l WHERE m.id = l.message_id
 )
 INSERT INTO events (id, project_id, message_id, type, data, created_at)
-SELECT event_id, project_id, message_id, 'message.uncertain', jsonb_build_object('reason', %(reason)s::text), now()
+SELECT event_id, project_id, message_id, 'message.uncertain',
+    jsonb_build_object('reason', %(reason)s::text), now()
 FROM lost
 """
 
-# Jumps from one (lane, connector) to the next through the index, whose first row of each is what is due first.
+# Jumps from one (lane, connector) to the next through the index, whose first row of each is what is
+# due first.
 _TURNS: Final = f"""
 WITH RECURSIVE turns AS (
     (SELECT lane, connector_id, due_at FROM send_queue
@@ -105,7 +113,9 @@ _Step = Callable[[psycopg.AsyncConnection[Any]], Awaitable[set[Turn]]]
 
 
 class Sweeper:
-    """`settle_s`: how long a receipt may settle what is uncertain; `max_age_s`: how long a message may wait."""
+    """`settle_s`: how long a receipt may settle what is uncertain; `max_age_s`: how long a message
+    may wait.
+    """
 
     def __init__(
         self, pool: RawPool, doorbell: Doorbell, *, settle_s: float, max_age_s: float
@@ -122,7 +132,9 @@ class Sweeper:
         self._has_more = False
 
     async def run(self) -> None:
-        """Sweep every second until cancelled; a failed round is logged and the next one tries again."""
+        """Sweep every second until cancelled; a failed round is logged and the next one tries
+        again.
+        """
         while True:
             try:
                 await self.sweep()
@@ -211,9 +223,9 @@ class Sweeper:
             if is_outage(exc):
                 raise
             # Not the error's text: Postgres quotes the row in it.
-            log.error(
+            log.error(  # noqa: TRY400
                 "sweep.message_refused", message_id=str(row["message_id"]), sqlstate=exc.sqlstate
-            )  # noqa: TRY400
+            )
             if is_about_the_item(exc):
                 # Nobody may send it again, and nothing can be written about it.
                 await connection.execute(overdue.LEAVE, (row["message_id"],))
@@ -258,16 +270,18 @@ class Sweeper:
     async def _leave(
         self, connection: psycopg.AsyncConnection[Any], connector_id: UUID, why: str
     ) -> list[Turn]:
-        """Messages whose ways cannot be read keep waiting for this one, and no other connector's do."""
+        """Messages whose ways cannot be read keep waiting for this one, and no other connector's
+        do.
+        """
         try:
             async with connection.transaction():
                 return await onward.leave_unusable(connection, connector_id, why)
         except psycopg.Error as exc:
             if is_outage(exc):
                 raise
-            log.error(
+            log.error(  # noqa: TRY400
                 "sweep.ways_unreadable", connector_id=str(connector_id), sqlstate=exc.sqlstate
-            )  # noqa: TRY400
+            )
         async with connection.transaction():
             return await onward.leave_unusable_one_by_one(connection, connector_id, why)
 
@@ -282,7 +296,9 @@ class Sweeper:
                     return
 
     async def _cancel_of_deleted_projects(self) -> None:
-        """What was accepted or given back around the deletion, and what was too much for its request."""
+        """What was accepted or given back around the deletion, and what was too much for its
+        request.
+        """
         async with self._pool.connection() as connection:
             for project_id in await stopping.find_ended(connection):
                 canceled = -1

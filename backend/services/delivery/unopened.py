@@ -1,7 +1,8 @@
-"""Connectors that this process cannot open: their turns are left to workers that may have the key or the adapter.
+"""Connectors that this process cannot open: their turns are left to workers that may have the key
+or the adapter.
 
-Nothing in here holds a connector for anybody else. One whose turn nobody has taken for a minute is broken everywhere:
-only then it is marked, and its owner told.
+Nothing in here holds a connector for anybody else. One whose turn nobody has taken for a minute is
+broken everywhere: only then it is marked, and its owner told.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ class UnopenedConnectors:
         self._known.pop(connector_id, None)
 
     def avoided(self) -> list[UUID]:
-        """Return those whose turns are not to be taken, MOST_AVOIDED at most; costs nothing where there are none."""
+        """Return those whose turns are not to be taken, MOST_AVOIDED at most; costs nothing where
+        there are none.
+        """
         if not self._known:
             return []
         now = time.monotonic()
@@ -139,6 +142,7 @@ class UnopenedWatch:
             return
         if time.monotonic() - one.since < self._broken_after_s:
             return
-        # A turn that somebody takes is set anew; this one waits where it was when this process gave it back.
+        # A turn that somebody takes is set anew; this one waits where it was when this process gave
+        # it back.
         if await self._turns.waited_s(connector_id) >= self._broken_after_s:
             await self._broken.mark_unreadable(connector_id, reason=one.reason)

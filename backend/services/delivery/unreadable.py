@@ -1,4 +1,5 @@
-"""Messages that nothing can be done with, because of what their rows hold: ended one by one, with the reason.
+"""Messages that nothing can be done with, because of what their rows hold: ended one by one, with
+the reason.
 
 So that one of them keeps no other waiting, and is not tried first again and again.
 """
@@ -26,10 +27,12 @@ CODE: Final = "MESSAGE_UNREADABLE"
 _PUT_OFF_S: Final = 60.0
 
 _LOCK: Final = """
-SELECT message_id, project_id FROM send_queue WHERE message_id = %s AND state = ANY(%s) FOR UPDATE SKIP LOCKED
+SELECT message_id, project_id FROM send_queue WHERE message_id = %s AND state = ANY(%s)
+    FOR UPDATE SKIP LOCKED
 """
 _PUT_OFF: Final = """
-UPDATE send_queue SET due_at = now() + make_interval(secs => %s) WHERE message_id = %s AND state IN (0, 3)
+UPDATE send_queue SET due_at = now() + make_interval(secs => %s) WHERE message_id = %s
+    AND state IN (0, 3)
 """
 _REMOVE: Final = "DELETE FROM send_queue WHERE message_id = %s"
 

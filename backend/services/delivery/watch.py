@@ -1,7 +1,9 @@
-"""Step 7, watching: messages that were handed over, or may have been, once the wait for a receipt is over.
+"""Step 7, watching: messages that were handed over, or may have been, once the wait for a receipt
+is over.
 
-Every second, in every worker, under claims: what was not delivered goes on with its next way; what is uncertain is
-asked about, where the provider can be asked, outside any transaction; else the template's `onUncertain` decides.
+Every second, in every worker, under claims: what was not delivered goes on with its next way; what
+is uncertain is asked about, where the provider can be asked, outside any transaction; else the
+template's `onUncertain` decides.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ log = structlog.get_logger()
 _EVERY_S: Final = 1.0
 _MOST_ASKED: Final = 50
 
-# Finds out whose a provider's id is: a twin (same recipient and text) may have been given it before.
+# Finds out whose a provider's id is: a twin (same recipient and text) may have been given it
+# before.
 _CLAIM_ID: Final = """
 WITH mine AS (
     INSERT INTO provider_refs (connector_id, provider_message_id, message_id, created_at)
@@ -91,7 +94,10 @@ class Watcher:
                 task.cancel()
 
     async def round(self) -> int:
-        """Decide about all whose time has come; returns how many. Questions to providers go on afterwards."""
+        """Decide about all whose time has come; returns how many.
+
+        Questions to providers go on afterwards.
+        """
         count = 0
         while True:
             batch = await self._claims.watch()

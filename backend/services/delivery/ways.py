@@ -1,8 +1,10 @@
-"""Step 7: what comes after a try on one way of a message: nothing, a look at it later, or its next way.
+"""Step 7: what comes after a try on one way of a message: nothing, a look at it later, or its next
+way.
 
-A route is {steps: [{connectorId, connectorType, recipient, content, on}], fallbackAfterS}. A step `on: failure` is
-entered when the way before refused the message, gave up, cannot be used, or did not deliver within fallbackAfterS;
-one `on: unavailable` (another connector of the same pool) only when the connector before it cannot be used.
+A route is {steps: [{connectorId, connectorType, recipient, content, on}], fallbackAfterS}. A step
+`on: failure` is entered when the way before refused the message, gave up, cannot be used, or did
+not deliver within fallbackAfterS; one `on: unavailable` (another connector of the same pool) only
+when the connector before it cannot be used.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from backend.services.delivery.claims import SETTLED, Claim, Watched
 from backend.services.delivery.outcomes import Result, RetryPolicy
 from backend.status import Status
 
-# Asking a provider that does not answer goes on this many settle times before a message that may be resent is.
+# Asking a provider that does not answer goes on this many settle times before a message that may be
+# resent is.
 _PATIENCE: Final = 4
 
 
@@ -33,7 +36,8 @@ def after_try(result: Result, account: Account, *, settle_s: float) -> Result:
     if result.status == Status.SENT:
         return replace(result, watch_in_s=fallback_after_s(claim.route, claim.step))
     if result.outcome == "broken" or result.status == Status.FAILED:
-        # What is refused is not offered to another connector of the pool; what could not be sent is.
+        # What is refused is not offered to another connector of the pool; what could not be sent
+        # is.
         is_refused = result.outcome == "rejected" and account.provider is not None
         return replace(result, fault="failure" if is_refused else "unavailable")
     return result
@@ -79,7 +83,9 @@ def is_open_question(watched: Watched) -> bool:
 
 
 def after_no_answer(watched: Watched, policy: RetryPolicy, *, settle_s: float) -> Result:
-    """Return the result of a question that the provider did not answer: asked again, or decided without it."""
+    """Return the result of a question that the provider did not answer: asked again, or decided
+    without it.
+    """
     claim = watched.claim
     patience_s = _PATIENCE * settle_s if claim.on_uncertain == "resend" else policy.max_age_s
     fallback_s = fallback_after_s(claim.route, claim.step)
@@ -123,7 +129,9 @@ def _after_uncertain(result: Result, provider: AnyProvider | None, settle_s: flo
 
 
 def _expired(result: Result) -> Result:
-    """A message that an earlier way or try may have delivered did not expire unsent: it keeps its status."""
+    """A message that an earlier way or try may have delivered did not expire unsent: it keeps its
+    status.
+    """
     if result.claim.status in {Status.SCHEDULED, Status.QUEUED}:
         return result
     return replace(result, status=None)

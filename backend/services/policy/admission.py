@@ -1,4 +1,6 @@
-"""Step 2: may this caller send one more message now? The key's scope, its window, and the project's month."""
+"""Step 2: may this caller send one more message now? The key's scope, its window, and the project's
+month.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ if TYPE_CHECKING:
 
 
 async def demand_of(platform: Platform, caller: Caller) -> Demand:
-    """Return what a message of this caller counts against. Test messages cost nothing, so no month is asked."""
+    """Return what a message of this caller counts against.
+
+    Test messages cost nothing, so no month is asked.
+    """
     key = caller.key
     if key is not None:
         return Demand(
@@ -29,7 +34,8 @@ async def demand_of(platform: Platform, caller: Caller) -> Demand:
 
 
 async def admit(platform: Platform, caller: Caller, demand: Demand) -> Allowance | None:
-    """Count one message; return what is left, None where nothing limits or nothing could be counted.
+    """Count one message; return what is left, None where nothing limits or nothing could be
+    counted.
 
     Raises KeyScope, RateLimitExceeded or QuotaExceeded.
     """
@@ -54,7 +60,9 @@ async def admit(platform: Platform, caller: Caller, demand: Demand) -> Allowance
 
 
 async def note_refusal(platform: Platform, caller: Caller, error: AppError) -> None:
-    """Count a refused send as the key's, and have it say where the limits stand, as an accepted one does."""
+    """Count a refused send as the key's, and have it say where the limits stand, as an accepted one
+    does.
+    """
     if caller.key is not None:
         platform.key_usage.note(caller.key.id, is_failed=True)
     if "RateLimit" in error.headers:
@@ -75,7 +83,7 @@ def _refusal(allowance: Allowance, key_name: str) -> AppError:
             headers=allowance.headers(),
         )
     return RateLimitExceeded(
-        f"API key '{key_name}' has sent {bucket.limit} messages within {bucket.window_s} s, its limit; "
-        f"try again in {bucket.reset_s} s or raise its rateLimit.",
+        f"API key '{key_name}' has sent {bucket.limit} messages within {bucket.window_s} s, its"
+        f" limit; try again in {bucket.reset_s} s or raise its rateLimit.",
         headers=allowance.headers(),
     )

@@ -1,4 +1,6 @@
-"""Step 3: when a project does not send. What falls into its quiet hours waits for their end, in the recipient's zone.
+"""Step 3: when a project does not send.
+
+What falls into its quiet hours waits for their end, in the recipient's zone.
 
 A moment is quiet when the wall clock there shows a time from `start` to before `end`. No database.
 """
@@ -27,7 +29,10 @@ _CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """`zone`: of recipients whose own is not known. Past midnight where `end` is not after `start`."""
+    """`zone`: of recipients whose own is not known.
+
+    Past midnight where `end` is not after `start`.
+    """
 
     start: time
     end: time
@@ -57,7 +62,9 @@ class QuietHours:
     def over_for(
         self, at: datetime, *, timezone: str | None, phones: Iterable[str]
     ) -> datetime | None:
-        """As `over_at`, where the recipient is: as the sender says, as a phone number tells, or as the project says."""
+        """As `over_at`, where the recipient is: as the sender says, as a phone number tells, or as
+        the project says.
+        """
         zone = (
             ZoneInfo(timezone)
             if timezone is not None
@@ -67,7 +74,10 @@ class QuietHours:
 
 
 def check_quiet_hours(written: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return {start, end, timezone} as a project keeps it. Raises ValidationFailed, which names the fields."""
+    """Return {start, end, timezone} as a project keeps it.
+
+    Raises ValidationFailed, which names the fields.
+    """
     errors = [
         FieldError(
             name,
@@ -102,11 +112,14 @@ def zone_of_phone(number: str) -> ZoneInfo | None:
 
 
 def _first_after(end: datetime, at: datetime) -> datetime:
-    """Return the first instant after `at` at which the clock shows `end`, or is put forward past it."""
+    """Return the first instant after `at` at which the clock shows `end`, or is put forward past
+    it.
+    """
     before, after = (end.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
     if after < before:
         return _transition(after, before, end)
-    # The clock shows it twice when it is put back: someone who waits since the first time waits for the second.
+    # The clock shows it twice when it is put back: someone who waits since the first time waits for
+    # the second.
     return before if before > at else after
 
 

@@ -12,7 +12,9 @@ from backend.services.reporting.rollups import Ask, Scope, count_messages
 
 
 async def count_month(database: Database, project_id: UUID, start: datetime) -> int:
-    """Return the number of live messages accepted in the month that begins at `start`; exact at any moment."""
+    """Return the number of live messages accepted in the month that begins at `start`; exact at any
+    moment.
+    """
     span = Span(start, month_start(start, 1))
     async with database.session() as session:
         (counts,) = await count_messages(session, Scope(project_id, mode="live"), [Ask(span)])

@@ -1,9 +1,10 @@
-"""Step 3: a key's messages in a sliding window and a project's in a calendar month, counted in Redis.
+"""Step 3: a key's messages in a sliding window and a project's in a calendar month, counted in
+Redis.
 
 The window's count is the current one's plus the part of the last one's that still overlaps
-(Cloudflare's sliding window counter: two counters a key, error under 1 % on real traffic). A month's
-counter that Redis does not have is counted from Postgres first. All requests that wait at the same
-time share one round trip.
+(Cloudflare's sliding window counter: two counters a key, error under 1 % on real traffic). A
+month's counter that Redis does not have is counted from Postgres first. All requests that wait at
+the same time share one round trip.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from backend.services.group_commit import GroupCommit
 
 log = structlog.get_logger()
 
-# ARGV: window s, month, then (key, limit, project, quota, wanted) for each; a limit or quota of -1 counts
-# nothing. Returns ms into the window, then (granted, used in the window, used in the month) for each; only
-# what is granted is counted, so that a blocked client is not blocked for longer. Granted is -1 when the
-# month's counter is not here: nothing was counted, and it must be seeded.
+# ARGV: window s, month, then (key, limit, project, quota, wanted) for each; a limit or quota of -1
+# counts nothing. Returns ms into the window, then (granted, used in the window, used in the month)
+# for each; only what is granted is counted, so that a blocked client is not blocked for longer.
+# Granted is -1 when the month's counter is not here: nothing was counted, and it must be seeded.
 _TAKE_SCRIPT: Final = """
 local t = redis.call('TIME')
 local window = tonumber(ARGV[1])
@@ -78,7 +79,10 @@ _MONTH_TTL_S: Final = 32 * 24 * 3600
 
 
 class Demand(NamedTuple):
-    """Whose limits one message counts against. `limit` a window of the key, `quota` a month; None: none."""
+    """Whose limits one message counts against.
+
+    `limit` a window of the key, `quota` a month; None: none.
+    """
 
     key_id: UUID | None
     limit: int | None
@@ -92,7 +96,10 @@ class Demand(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One limit after this message. `reset_s` is when the window's oldest part, or the month, has passed."""
+    """One limit after this message.
+
+    `reset_s` is when the window's oldest part, or the month, has passed.
+    """
 
     policy: str  # key | project
     limit: int
@@ -162,7 +169,9 @@ class RateLimiter:
         return await self._group.submit((demand, 0))
 
     async def give_back(self, demand: Demand) -> None:
-        """A message that was not accepted after all does not use up the month; it was a try within the hour."""
+        """A message that was not accepted after all does not use up the month; it was a try within
+        the hour.
+        """
         if demand.quota is None:
             return
         try:
@@ -215,7 +224,8 @@ class RateLimiter:
         if lost:
             await self._seed({demand.project_id for demand in lost}, now)
             into_ms, again = await self._run_script(lost, now)
-            # Lost once more in between: nothing was counted, so nothing is granted; the next request seeds again.
+            # Lost once more in between: nothing was counted, so nothing is granted; the next
+            # request seeds again.
             taken.update(
                 {
                     demand: (max(0, granted), used, sent)

@@ -1,1 +1,3 @@
-"""Step 9: callbacks are verified, stored raw and answered at once; their receipts move messages by rank."""
+"""Step 9: callbacks are verified, stored raw and answered at once; their receipts move messages by
+rank.
+"""

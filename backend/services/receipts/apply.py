@@ -1,8 +1,8 @@
 """Step 9, applying: receipts move their messages by rank, each once, whatever order they come in.
 
-One transaction takes receipts, locks their messages, decides (settle.py) and writes. A receipt is deleted by the
-transaction that applies it; one whose message is not known yet, or is being handed over right now, stays. Queue
-rows are locked before messages, as the recorder does.
+One transaction takes receipts, locks their messages, decides (settle.py) and writes. A receipt is
+deleted by the transaction that applies it; one whose message is not known yet, or is being handed
+over right now, stays. Queue rows are locked before messages, as the recorder does.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ log = structlog.get_logger()
 
 BATCH: Final = 500
 _WAITING_LIMIT: Final = 1_000_000
-# How long a receipt whose message nobody knows is kept: it may be of a send whose answer is still to come, or of
-# another system that sends through the same account.
+# How long a receipt whose message nobody knows is kept: it may be of a send whose answer is still
+# to come, or of another system that sends through the same account.
 _PENDING_FOR_S: Final = 24 * 3600.0
 _AGAIN_S: Final = 1.0
 
@@ -52,18 +52,22 @@ WHERE r.due_at <= now() ORDER BY r.due_at LIMIT %s FOR UPDATE OF r SKIP LOCKED
 _DUE: Final = "SELECT id FROM pending_receipts WHERE due_at <= now() ORDER BY due_at LIMIT %s"
 
 _LOCK_QUEUE: Final = """
-SELECT message_id, state FROM send_queue WHERE message_id = ANY(%(ids)s) ORDER BY message_id FOR UPDATE
+SELECT message_id, state FROM send_queue WHERE message_id = ANY(%(ids)s) ORDER BY message_id
+    FOR UPDATE
 """
 _LOCK_MESSAGES: Final = """
 SELECT id, project_id, connector_id, connector_type, recipient, provider_message_id, created_at,
-    jsonb_array_length(route -> 'steps') - 1 > step, (route ->> 'fallbackAfterS')::float8, route -> 'steps',
+    jsonb_array_length(route -> 'steps') - 1 > step, (route ->> 'fallbackAfterS')::float8,
+        route -> 'steps',
     status, sent_at, delivered_at, read_at, failed_at, error_code, error_reason
 FROM messages
-WHERE id = ANY(%(ids)s) AND id >= %(lowest)s::uuid AND id <= %(highest)s::uuid ORDER BY id FOR UPDATE
+WHERE id = ANY(%(ids)s) AND id >= %(lowest)s::uuid AND id <= %(highest)s::uuid ORDER BY id
+    FOR UPDATE
 """
 
 _DROP: Final = "DELETE FROM pending_receipts WHERE id = ANY(%s)"
-# Looked at again after half its age, so that strangers' receipts cost little; a known message's after a second.
+# Looked at again after half its age, so that strangers' receipts cost little; a known message's
+# after a second.
 _POSTPONE: Final = """
 UPDATE pending_receipts
 SET due_at = now() + make_interval(secs => CASE WHEN id = ANY(%(busy)s) THEN %(again_s)s
@@ -71,7 +75,8 @@ SET due_at = now() + make_interval(secs => CASE WHEN id = ANY(%(busy)s) THEN %(a
 WHERE id = ANY(%(ids)s)
 """
 _EXPIRE: Final = """
-DELETE FROM pending_receipts WHERE id = ANY(%(ids)s) AND created_at < now() - make_interval(secs => %(kept_s)s)
+DELETE FROM pending_receipts WHERE id = ANY(%(ids)s)
+    AND created_at < now() - make_interval(secs => %(kept_s)s)
 """
 
 
@@ -136,7 +141,8 @@ class ReceiptApplier:
 async def _apply(connection: psycopg.AsyncConnection[Any], told: Sequence[Told]) -> list[Turn]:
     """Apply what can be applied, keep what cannot yet; returns the turns to ring after the commit."""
     unknown = [one.id for one in told if one.message_id is None]
-    # A message that is not there (another project's, or dropped by retention) takes its receipts with it.
+    # A message that is not there (another project's, or dropped by retention) takes its receipts
+    # with it.
     changes = await _locked(connection, [one for one in told if one.message_id is not None])
     await suppress(connection, changes)
     left = await leave_failed_ways(

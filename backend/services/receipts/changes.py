@@ -1,7 +1,9 @@
-"""Step 9, one message's share of a batch: which of its receipts count, what they change, and what is written.
+"""Step 9, one message's share of a batch: which of its receipts count, what they change, and what
+is written.
 
-A receipt of the message's current way may end it; one of a way that was left says only that the message arrived.
-While the current way is being handed over right now, its receipts wait for the answer to the send.
+A receipt of the message's current way may end it; one of a way that was left says only that the
+message arrived. While the current way is being handed over right now, its receipts wait for the
+answer to the send.
 """
 
 from __future__ import annotations
@@ -24,16 +26,21 @@ from backend.status import FAILURES, Status
 # Rows whose message is not before a provider right now.
 _AT_REST: Final = f"({DUE}, {CLAIMED}, {WATCHED})"
 
-# A settled message has nothing left in the queue; one that was sent after all goes on waiting for its delivery.
+# A settled message has nothing left in the queue; one that was sent after all goes on waiting for
+# its delivery.
 _WRITE: Final = f"""
 WITH changed AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(changed)s::json) AS r(message_id uuid, connector_id uuid, status text,
-        provider_message_id text, sent_at timestamptz, delivered_at timestamptz, read_at timestamptz,
-        failed_at timestamptz, error_code text, error_reason text, keeps_error bool, ends bool, watch_in_s float8)
+    SELECT * FROM json_to_recordset(%(changed)s::json) AS r(message_id uuid, connector_id uuid,
+        status text,
+        provider_message_id text, sent_at timestamptz, delivered_at timestamptz,
+            read_at timestamptz,
+        failed_at timestamptz, error_code text, error_reason text, keeps_error bool, ends bool,
+            watch_in_s float8)
 ), moved AS (
     UPDATE messages m
     SET status = r.status, sent_at = r.sent_at, delivered_at = r.delivered_at, read_at = r.read_at,
-        failed_at = r.failed_at, provider_message_id = coalesce(m.provider_message_id, r.provider_message_id),
+        failed_at = r.failed_at, provider_message_id = coalesce(m.provider_message_id,
+            r.provider_message_id),
         error_code = CASE WHEN r.keeps_error THEN m.error_code ELSE r.error_code END,
         error_reason = CASE WHEN r.keeps_error THEN m.error_reason ELSE r.error_reason END,
         updated_at = now()
@@ -41,26 +48,31 @@ WITH changed AS MATERIALIZED (
     WHERE m.id = r.message_id AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
 ), known AS (
     INSERT INTO provider_refs (connector_id, provider_message_id, message_id, created_at)
-    SELECT connector_id, provider_message_id, message_id, now() FROM changed WHERE provider_message_id IS NOT NULL
+    SELECT connector_id, provider_message_id, message_id, now() FROM changed
+        WHERE provider_message_id IS NOT NULL
     ON CONFLICT DO NOTHING
 ), ended AS (
     DELETE FROM send_queue q USING changed r
     WHERE r.ends AND r.watch_in_s IS NULL AND q.message_id = r.message_id AND q.state IN {_AT_REST}
 ), watched AS (
     UPDATE send_queue q
-    SET state = {WATCHED}, claim = NULL, lease_until = NULL, due_at = now() + make_interval(secs => r.watch_in_s)
+    SET state = {WATCHED}, claim = NULL, lease_until = NULL,
+        due_at = now() + make_interval(secs => r.watch_in_s)
     FROM changed r
-    WHERE r.ends AND r.watch_in_s IS NOT NULL AND q.message_id = r.message_id AND q.state IN {_AT_REST}
+    WHERE r.ends AND r.watch_in_s IS NOT NULL AND q.message_id = r.message_id
+        AND q.state IN {_AT_REST}
 )
 INSERT INTO events (id, project_id, message_id, type, data, created_at)
 SELECT e.id, e.project_id, e.message_id, 'message.' || e.status, jsonb_strip_nulls(e.data), now()
-FROM json_to_recordset(%(events)s::json) AS e(id uuid, project_id uuid, message_id uuid, status text, data jsonb)
+FROM json_to_recordset(%(events)s::json) AS e(id uuid, project_id uuid, message_id uuid, status
+    text, data jsonb)
 """  # noqa: S608 (made of constants)
 
 _SUPPRESS: Final = """
 INSERT INTO suppressions (id, created_at, project_id, channel, recipient, reason, message_id)
 SELECT id, now(), project_id, channel, recipient, reason, message_id
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, project_id uuid, channel text, recipient text, reason text,
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, project_id uuid, channel text, recipient text,
+    reason text,
     message_id uuid)
 ON CONFLICT DO NOTHING
 """
@@ -85,9 +97,11 @@ class Told:
 
 @dataclass(slots=True)
 class Change:
-    """`counted` are the receipts that count now, `deferred` those that wait for the answer to the send.
+    """`counted` are the receipts that count now, `deferred` those that wait for the answer to the
+    send.
 
-    `opted_out` says why the current way's recipient must not be sent to again, where a receipt reports that.
+    `opted_out` says why the current way's recipient must not be sent to again, where a receipt
+    reports that.
     """
 
     message_id: UUID
@@ -199,7 +213,9 @@ def change_of(row: Sequence[Any], state: int | None, told: Sequence[Told]) -> Ch
 
 
 async def suppress(connection: psycopg.AsyncConnection[Any], changes: Iterable[Change]) -> None:
-    """Remember recipients that opted out: before the next way is chosen, which must not lead to them."""
+    """Remember recipients that opted out: before the next way is chosen, which must not lead to
+    them.
+    """
     rows = [
         {
             "id": new_id(),
@@ -246,8 +262,9 @@ def _changed_row(change: Change) -> dict[str, Any]:
         "error_code": after.error_code,
         "error_reason": after.error_reason,
         # Leaving a failed way has written its own.
-        "keeps_error": (after.error_code, after.error_reason)
-        == (before.error_code, before.error_reason),
+        "keeps_error": (
+            (after.error_code, after.error_reason) == (before.error_code, before.error_reason)
+        ),
         "ends": change.ends,
         "watch_in_s": change.watch_in_s,
     }
@@ -272,6 +289,7 @@ def _event_rows(change: Change) -> list[dict[str, Any]]:
 
 
 def _report(one: Told, message_created_at: datetime) -> Report:
-    # A provider's clock may be wrong; what it reports happened after the message was made and before it told us.
+    # A provider's clock may be wrong; what it reports happened after the message was made and
+    # before it told us.
     at = max(message_created_at, min(one.happened_at, one.created_at))
     return Report(Status(one.status), at, one.code, one.reason)

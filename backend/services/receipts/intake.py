@@ -1,7 +1,8 @@
 """Step 9, the door: a provider's callback is verified, stored with its receipts, and answered.
 
-Its receipts are applied right after the answer, by the process that took them: at once for the customer, and without
-the provider waiting for a message's lock. Should that process die in between, the workers find them (rounds.py).
+Its receipts are applied right after the answer, by the process that took them: at once for the
+customer, and without the provider waiting for a message's lock. Should that process die in between,
+the workers find them (rounds.py).
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class CallbackIntake:
         )
 
     def knows(self, connector_id: UUID) -> bool:
-        """Whether a callback of this connector was asked for a moment ago, so that looking it up costs nothing."""
+        """Whether a callback of this connector was asked for a moment ago, so that looking it up
+        costs nothing.
+        """
         return self._senders.peek(connector_id) is not None
 
     def forget(self, changes: Iterable[Change]) -> None:

@@ -1,7 +1,9 @@
-"""Step 9, catching up: every second, in every worker, the receipts that were not applied when they came.
+"""Step 9, catching up: every second, in every worker, the receipts that were not applied when they
+came.
 
-Those whose message was not known yet or was just being sent, those a web process stored and did not live to apply,
-and the sandbox's own. Each is taken by one worker only; with nothing to do a round is one look into an index.
+Those whose message was not known yet or was just being sent, those a web process stored and did not
+live to apply, and the sandbox's own. Each is taken by one worker only; with nothing to do a round
+is one look into an index.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Step 9, the rule: what receipts make of a message. No database; the same receipts in any order end the same.
+"""Step 9, the rule: what receipts make of a message.
 
-A status only rises by rank (backend/status.py). Instants are the earliest ones reported. A handset that has the
-message settles the question: a failure reported before is forgotten.
+No database; the same receipts in any order end the same.
+
+A status only rises by rank (backend/status.py). Instants are the earliest ones reported. A handset
+that has the message settles the question: a failure reported before is forgotten.
 """
 
 from __future__ import annotations

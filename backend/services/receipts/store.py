@@ -1,7 +1,9 @@
-"""Step 9, keeping: verified callbacks as they came, and their receipts, in one statement for all that wait.
+"""Step 9, keeping: verified callbacks as they came, and their receipts, in one statement for all
+that wait.
 
-A receipt is stored before anybody looks for its message: one that beats the answer to its own send is found again
-when that answer is recorded. Nothing here waits for a message's lock, so a provider is answered at once.
+A receipt is stored before anybody looks for its message: one that beats the answer to its own send
+is found again when that answer is recorded. Nothing here waits for a message's lock, so a provider
+is answered at once.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ log = structlog.get_logger()
 
 _WAITING_LIMIT: Final = 5000
 _BATCH: Final = 200
-# Whoever stored receipts applies them; after this long the workers do, for that process may be gone.
+# Whoever stored receipts applies them; after this long the workers do, for that process may be
+# gone.
 _GRACE_S: Final = 2.0
 _LONGEST_ID: Final = 255
 _LONGEST_WORDS: Final = 1000
@@ -45,8 +48,10 @@ _PENDING_COLUMNS: Final = """
 _STORE: Final = f"""
 WITH stored AS (
     INSERT INTO callbacks (digest, connector_id, project_id, received_at, query, body, receipts)
-    SELECT decode(c.digest, 'hex'), c.connector_id, c.project_id, now(), c.query, decode(c.body, 'hex'), c.receipts
-    FROM json_to_recordset(%(callbacks)s::json) AS c(digest text, connector_id uuid, project_id uuid, query text,
+    SELECT decode(c.digest, 'hex'), c.connector_id, c.project_id, now(), c.query,
+        decode(c.body, 'hex'), c.receipts
+    FROM json_to_recordset(%(callbacks)s::json) AS c(digest text, connector_id uuid, project_id
+        uuid, query text,
         body text, receipts int)
     ORDER BY 1
     ON CONFLICT DO NOTHING
@@ -62,7 +67,8 @@ RETURNING id
 # A receipt of our own making names a message of ours, and arrives when it says.
 _STORE_OWN: Final = f"""
 INSERT INTO pending_receipts ({_PENDING_COLUMNS}, created_at, due_at)
-SELECT r.id, m.connector_id, m.project_id, NULL, m.id, r.status, r.code, r.reason, r.suppress, r.happened_at,
+SELECT r.id, m.connector_id, m.project_id, NULL, m.id, r.status, r.code, r.reason, r.suppress,
+    r.happened_at,
     greatest(now(), r.happened_at), now() + make_interval(secs => r.due_in_s)
 FROM json_to_recordset(%(receipts)s::json) AS r({_PENDING})
 CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = r.message_id) m
@@ -99,7 +105,9 @@ class ReceiptStore:
         )
 
     async def store(self, incoming: Incoming) -> list[UUID]:
-        """Return the new receipts' ids once they are committed; raises ServiceUnavailable when too many wait."""
+        """Return the new receipts' ids once they are committed; raises ServiceUnavailable when too
+        many wait.
+        """
         return await self._group.submit(incoming)
 
     async def report(self, receipts: Sequence[Receipt]) -> None:
@@ -117,7 +125,9 @@ class ReceiptStore:
         await self._group.drain()
 
     async def _store_batch(self, batch: Sequence[Incoming]) -> Sequence[list[UUID] | BaseException]:
-        """One callback that cannot be stored must not keep the others' providers from their answers."""
+        """One callback that cannot be stored must not keep the others' providers from their
+        answers.
+        """
         try:
             return await self._store_all(batch)
         except Exception as exc:
@@ -131,9 +141,9 @@ class ReceiptStore:
             return (await self._store_all([one]))[0]
         except Exception as exc:  # noqa: BLE001 (whoever waits for this one gets it)
             # Not the error's text: Postgres quotes the row in it.
-            log.error(
+            log.error(  # noqa: TRY400
                 "callbacks.refused", connector_id=str(one.connector_id), error=type(exc).__name__
-            )  # noqa: TRY400
+            )
             return exc
 
     async def _store_all(self, batch: Sequence[Incoming]) -> Sequence[list[UUID]]:
@@ -203,7 +213,9 @@ def _told(receipt: Receipt) -> dict[str, Any]:
 
 
 def _instant(at: datetime | None) -> datetime:
-    """Return when it happened; now, where the adapter does not say or the provider's clock cannot be right."""
+    """Return when it happened; now, where the adapter does not say or the provider's clock cannot
+    be right.
+    """
     if at is not None and at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     return at if at is not None and is_in_range(at) else datetime.now(UTC)

@@ -97,7 +97,9 @@ def search_price(length: int, sought: int) -> int:
 
 
 def item_of(run: Run, value: Any, key: Any) -> Any:
-    """Return what `key` names in `value`; raises KeyError, IndexError or TypeError where there is nothing."""
+    """Return what `key` names in `value`; raises KeyError, IndexError or TypeError where there is
+    nothing.
+    """
     if type(value) is dict and type(key) is str and key not in _SPECIAL:
         return value[key]
     if is_undefined(key):

@@ -1,4 +1,6 @@
-"""Liquid's tags as Python closures: python-liquid reads the grammar, this renders it under a budget."""
+"""Liquid's tags as Python closures: python-liquid reads the grammar, this renders it under a
+budget.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ class Compiler:
         return steps
 
     def _block(self, block: BlockNode) -> Render:
-        """Return what renders a block; one without anything to show does not show its white space either."""
+        """Return what renders a block; one without anything to show does not show its white space
+        either.
+        """
         nodes = block.nodes
         if block.blank:
             nodes = [node for node in nodes if not isinstance(node, ContentNode)]
@@ -319,7 +323,9 @@ def _count(identifier: str, step: int) -> Render:
 
 
 def _captured(run: Run, body: Render) -> str:
-    """Return what `body` puts out instead of putting it out; it is paid for, and has the same limit."""
+    """Return what `body` puts out instead of putting it out; it is paid for, and has the same
+    limit.
+    """
     run.spend(1)
     out, size = run.out, run.size
     run.out = []

@@ -90,7 +90,8 @@ def check_content(
                 FieldError(
                     "variables",
                     "UNDECLARED_VARIABLE",
-                    f"'{field_name}' uses the variable '{name}', which is not declared; add it to \"variables\".",
+                    f"'{field_name}' uses the variable '{name}', which is not declared; add it to"
+                    ' "variables".',
                 )
                 for name, field_name in sorted(missing.items())
             ]

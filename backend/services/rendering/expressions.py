@@ -60,7 +60,9 @@ _KEYWORDS: Final = {"default": frozenset({"allow_false"})}
 
 
 class Expressions:
-    """Compiles the expressions of one environment; an unknown kind or filter is a LiquidSyntaxError."""
+    """Compiles the expressions of one environment; an unknown kind or filter is a
+    LiquidSyntaxError.
+    """
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment

@@ -1,12 +1,14 @@
 """What a project may spend on rendering in one process: many small bombs are one.
 
-Two buckets, refilled all the time: one for rendering, one for reading texts that are not in the cache.
-They hold what a process can spare for one tenant without the others noticing, which is far more than
-ordinary templates use: a one-time code costs some 10 units, a mail of 20 KB some 1,000. They are in
-memory and of this process alone: what they guard is its time.
+Two buckets, refilled all the time: one for rendering, one for reading texts that are not in the
+cache. They hold what a process can spare for one tenant without the others noticing, which is far
+more than ordinary templates use: a one-time code costs some 10 units, a mail of 20 KB some 1,000.
+They are in memory and of this process alone: what they guard is its time.
 
-A tenant may have many projects. So all projects together share two more buckets, of which one may take
-half: what is expensive is taken from them, and waits while they are empty; what is cheap always goes.
+A tenant may have many projects. So all projects together share two more buckets, of which one may
+take
+half: what is expensive is taken from them, and waits while they are empty; what is cheap always
+  goes.
 """
 
 from __future__ import annotations
@@ -40,11 +42,13 @@ EXPENSIVE_PER_S: Final = 150_000
 EXPENSIVE_BURST: Final = 500_000
 EXPENSIVE_READING_PER_S: Final = 60_000
 EXPENSIVE_READING_BURST: Final = 300_000
-# About what the request costs by itself: such renderings and readings are not taken from the process's buckets.
+# About what the request costs by itself: such renderings and readings are not taken from the
+# process's buckets.
 CHEAP: Final = 2_000
 CHEAP_READING: Final = 500
 _EXPENSIVE_FOR_S: Final = 60.0
-# An expensive rendering counts for more than many cheap ones: it holds up what else the process does.
+# An expensive rendering counts for more than many cheap ones: it holds up what else the process
+# does.
 _SURCHARGE: Final = 2_000
 
 RUNS_OUT_BEFORE_PAUSE: Final = 3
@@ -123,7 +127,8 @@ class ProjectFuel:
         self._clock = clock
         self._process = process or ProcessFuel(now)
         self._share = ProcessFuel(now, parts=2)
-        # When a text was last found to be expensive, by its hash. Of the project: nobody marks the text of another.
+        # When a text was last found to be expensive, by its hash. Of the project: nobody marks the
+        # text of another.
         self._expensive: OrderedDict[int, float] = OrderedDict()
         self._rendering = _Bucket(RENDERING_PER_S, RENDERING_BURST, now)
         self._reading = _Bucket(READING_PER_S, READING_BURST, now)
@@ -132,20 +137,26 @@ class ProjectFuel:
         self._paused_until: dict[Hashable, float] = {}
 
     def admit(self, version: Hashable) -> None:
-        """Raises RenderingLimitExceeded or TemplatePaused: now nothing of the project, or of this text, is rendered."""
+        """Raises RenderingLimitExceeded or TemplatePaused: now nothing of the project, or of this
+        text, is rendered.
+        """
         now = self._clock()
         self._wait(self._rendering.wait_s(now))
         if self._paused_until:
             left = self._paused_until.get(version, now) - now
             if left > 0:
                 raise TemplatePaused(
-                    f"The template needed more work than a message may {RUNS_OUT_BEFORE_PAUSE} times; make its loops "
-                    f"and filters shorter, or try again in {math.ceil(left)} s with shorter variables.",
+                    f"The template needed more work than a message may {RUNS_OUT_BEFORE_PAUSE}"
+                    f" times; make its loops and filters shorter, or try again in {math.ceil(left)}"
+                    " s with shorter variables.",
                     headers={"Retry-After": str(math.ceil(left))},
                 )
 
     def read(self, text: str, *, html: bool = False) -> CompiledTemplate:
-        """Return the compiled text; who is the first to need it pays. Raises TemplateSyntaxError."""
+        """Return the compiled text; who is the first to need it pays.
+
+        Raises TemplateSyntaxError.
+        """
         now = self._clock()
         self._wait(self._reading.wait_s(now))
         if (
@@ -170,7 +181,10 @@ class ProjectFuel:
     def fill(
         self, text: str, values: Mapping[str, Any], *, html: bool = False, version: Hashable = None
     ) -> str:
-        """Return `text` with `values` put in, and pay for it. Raises what `read` does, and TemplateRenderError."""
+        """Return `text` with `values` put in, and pay for it.
+
+        Raises what `read` does, and TemplateRenderError.
+        """
         compiled = self.read(text, html=html)
         meter = Meter()
         limit = self._limit(text)
@@ -187,7 +201,10 @@ class ProjectFuel:
             self._pay_rendering(meter.fuel, text)
 
     def _limit(self, text: str) -> int:
-        """Return the fuel that the text may need now. Raises RenderingLimitExceeded where that is known to be less."""
+        """Return the fuel that the text may need now.
+
+        Raises RenderingLimitExceeded where that is known to be less.
+        """
         process, share = self._process.rendering, self._share.rendering
         if not (process.is_empty(self._clock) or share.is_empty(self._clock)):
             return FUEL_LIMIT
@@ -220,8 +237,8 @@ class ProjectFuel:
         now = self._clock()
         seconds = max(1, process.wait_s(now), share.wait_s(now))
         raise RenderingLimitExceeded(
-            f"The server renders as many expensive templates as it may now; try again in {seconds} s, or make the "
-            "template's loops and filters shorter.",
+            f"The server renders as many expensive templates as it may now; try again in {seconds}"
+            " s, or make the template's loops and filters shorter.",
             headers={"Retry-After": str(seconds)},
         )
 
@@ -276,5 +293,7 @@ FUEL: Final = FuelBook()
 
 
 def fuel_of(project_id: UUID | None) -> ProjectFuel:
-    """Return the project's fuel; without a project, a fresh one that only bounds this one use, and the process's."""
+    """Return the project's fuel; without a project, a fresh one that only bounds this one use, and
+    the process's.
+    """
     return ProjectFuel(process=FUEL.process) if project_id is None else FUEL.project(project_id)

@@ -1,7 +1,7 @@
 """Split a Liquid text into python-liquid's tokens, in one pass and within limits.
 
-This is the tokenizer that the parser reads, not a check before another one, so the two cannot disagree
-about where a tag ends. Each character is looked at a fixed number of times.
+This is the tokenizer that the parser reads, not a check before another one, so the two cannot
+disagree about where a tag ends. Each character is looked at a fixed number of times.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class _Lexer:
             return
         value = self._text[start:end]
         if self._strips:
-            # python-liquid reads a line break at the very end as a text of its own, and strips that too.
+            # python-liquid reads a line break at the very end as a text of its own, and strips that
+            # too.
             if end == len(self._text):
                 value = value.removesuffix("\n")
             value = value.lstrip()
@@ -143,7 +144,9 @@ class _Lexer:
                 yield Token(TOKEN_TAG, name, at, self._text)
 
     def _verbatim(self, start: int) -> Iterator[Token] | None:
-        """Read {% raw %} or {% doc %} up to its end; None where it is something else, or has no end."""
+        """Read {% raw %} or {% doc %} up to its end; None where it is something else, or has no
+        end.
+        """
         opening = _VERBATIM.match(self._text, start)
         if opening is None or opening.group(1) in self._unclosed:
             return None
@@ -164,7 +167,9 @@ class _Lexer:
         return self._text.find(mark, start + 2, start + 2 + most + len(mark))
 
     def _body(self, start: int, end: int) -> tuple[int, str]:
-        """Return where the expression of a markup begins, and the expression; go on behind the markup."""
+        """Return where the expression of a markup begins, and the expression; go on behind the
+        markup.
+        """
         body = self._text[start:end]
         self._strips = body.endswith("-")
         if self._strips:
@@ -192,7 +197,9 @@ class _Lexer:
             self._check(line.group(), at + line.start())
 
     def _check(self, expression: str, at: int) -> None:
-        """What the expression's own lexer and parser cost grows with these, for some as their square."""
+        """What the expression's own lexer and parser cost grows with these, for some as their
+        square.
+        """
         if len(expression) > MARKUP_CHARS:
             raise self._error(
                 f"an output, or a line of a tag, may have {MARKUP_CHARS} characters", at

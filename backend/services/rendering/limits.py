@@ -1,7 +1,8 @@
 """What a Liquid text may cost, to read and to render, and the errors that say so.
 
-Fuel is counted, never timed: the same text and values cost the same on every machine. One unit is at
-most some 1.6 microseconds on a small server, so a rendering that uses all of it ends within 80 ms.
+Fuel is counted, never timed: the same text and values cost the same on every machine. One unit is
+at most some 1.6 microseconds on a small server, so a rendering that uses all of it ends within 80
+ms.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ RANGE_BOUND: Final = 10**9
 INTEGER_LIMIT: Final = 10**18
 DATE_CHARS: Final = 100
 
-# One unit of fuel pays for this many characters read or written; an item of a list counts as 16 of them.
+# One unit of fuel pays for this many characters read or written; an item of a list counts as 16 of
+# them.
 CHARS_SHIFT: Final = 6
 ITEM_CHARS: Final = 16
 

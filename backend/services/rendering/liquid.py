@@ -1,8 +1,8 @@
 """Liquid, compiled once and bounded: a tenant's template may not read files or eat the process.
 
-python-liquid reads the grammar; the tokens (lexer.py) and the rendering (compiler.py) are ours, under the
-limits of limits.py. Most templates only substitute names; those become a list of literals and names that
-renders in microseconds, with exactly the text that Liquid would give.
+python-liquid reads the grammar; the tokens (lexer.py) and the rendering (compiler.py) are ours,
+under the limits of limits.py. Most templates only substitute names; those become a list of literals
+and names that renders in microseconds, with exactly the text that Liquid would give.
 """
 
 from __future__ import annotations
@@ -131,9 +131,11 @@ class CompiledTemplate:
     def render(
         self, values: Mapping[str, Any], meter: Meter | None = None, limit: int = FUEL_LIMIT
     ) -> str:
-        """Return the text with `values` put in, its fuel added to `meter`; raises TemplateRenderError.
+        """Return the text with `values` put in, its fuel added to `meter`; raises
+        TemplateRenderError.
 
-        `limit`: the fuel that it may need; a plain text with plain values takes next to no time, and heeds none.
+        `limit`: the fuel that it may need; a plain text with plain values takes next to no time,
+        and heeds none.
         """
         if self._pieces is None:
             return self._render_liquid(values, meter, limit)
@@ -184,7 +186,8 @@ class CompiledTemplate:
 
 
 def compile_template(text: str, *, html: bool = False) -> CompiledTemplate:
-    """Return the compiled text, from the cache where it was seen lately; raises TemplateSyntaxError.
+    """Return the compiled text, from the cache where it was seen lately; raises
+    TemplateSyntaxError.
 
     `html`: values are escaped on their way in.
     """

@@ -43,11 +43,9 @@ class _Placeholder(str):
     __slots__ = ()
 
     def __getitem__(self, key: object) -> str:
-        return (
-            _Placeholder(f"{self[:-2]}.{key}}}}}")
-            if isinstance(key, str)
-            else super().__getitem__(key)
-        )  # type: ignore[index]
+        if isinstance(key, str):
+            return _Placeholder(f"{self[:-2]}.{key}}}}}")
+        return super().__getitem__(key)  # type: ignore[index]
 
 
 def preview(

@@ -1,7 +1,8 @@
 """What each filter costs, paid before it is called. The filters themselves are python-liquid's.
 
-A price is what the call may take at worst, in units of fuel; the numbers were measured on the values
-that are worst for each filter. A filter that is not listed here has no price and does not exist.
+A price is what the call may take at worst, in units of fuel; the numbers were measured on the
+values that are worst for each filter. A filter that is not listed here has no price and does not
+exist.
 """
 
 from __future__ import annotations

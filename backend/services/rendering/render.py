@@ -55,7 +55,9 @@ class TemplateSource:
 
     @cached_property
     def stored_version(self) -> tuple[UUID, int] | None:
-        """What is paused when it keeps running out of fuel; None: a text that is still being written."""
+        """What is paused when it keeps running out of fuel; None: a text that is still being
+        written.
+        """
         return (self.id, self.version) if self.version else None
 
     @cached_property
@@ -79,8 +81,8 @@ def render_template(
     """Return the message for a connector of `connector_type`.
 
     Raises ValidationFailed with one FieldError for each missing, unknown or unusable variable, and
-    when the result is empty or longer than the provider takes; RenderingLimitExceeded or TemplatePaused
-    when the project renders too much.
+    when the result is empty or longer than the provider takes; RenderingLimitExceeded or
+    TemplatePaused when the project renders too much.
     """
     values = check_variables(source.name, source.variable_set, variables)
     type_ = channel_type(connector_type, source.connector_type)
@@ -133,7 +135,8 @@ def _subject(
                 FieldError(
                     "subject",
                     "VALIDATION_ERROR",
-                    f"The subject of template '{source.name}' has a line break; remove it from the variables it uses.",
+                    f"The subject of template '{source.name}' has a line break; remove it from the"
+                    " variables it uses.",
                 )
             ]
         )
@@ -178,8 +181,8 @@ def _check_text(template_name: str, connector_type: str, rendered: Rendered) -> 
                 FieldError(
                     "variables",
                     "VALIDATION_ERROR",
-                    f"Template '{template_name}' makes a text of {length} characters; {connector_type} takes at most "
-                    f"{limit}. Shorten its variables.",
+                    f"Template '{template_name}' makes a text of {length} characters;"
+                    f" {connector_type} takes at most {limit}. Shorten its variables.",
                 )
             ]
         )
@@ -189,7 +192,8 @@ def _check_text(template_name: str, connector_type: str, rendered: Rendered) -> 
                 FieldError(
                     "variables",
                     "VALIDATION_ERROR",
-                    f"Template '{template_name}' makes an empty text with these variables; give it something to say.",
+                    f"Template '{template_name}' makes an empty text with these variables; give it"
+                    " something to say.",
                 )
             ]
         )

@@ -34,7 +34,9 @@ Loop = ForLoop | TableRow
 
 
 class Run:
-    """`fuel` goes down; `scopes` are searched from the front: loops, what was assigned, what was given."""
+    """`fuel` goes down; `scopes` are searched from the front: loops, what was assigned, what was
+    given.
+    """
 
     __slots__ = (
         "changed", "counters", "cycles", "fuel", "html", "iterations", "locals", "loops", "out", "scopes", "size",
@@ -82,7 +84,9 @@ class Run:
         return FalsyStrictUndefined(name, hint=hint, token=token)
 
     def weigh(self, value: Any) -> int:
-        """Pay for reading `value` once, all that is in it included; return its weight in characters."""
+        """Pay for reading `value` once, all that is in it included; return its weight in
+        characters.
+        """
         kind = type(value)
         if kind is str or kind is Markup:
             weight: int = len(value)

@@ -1,4 +1,7 @@
-"""How many SMS a text costs, in linear time. The phone network counts septets or UTF-16 units, not characters."""
+"""How many SMS a text costs, in linear time.
+
+The phone network counts septets or UTF-16 units, not characters.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Which stored templates are over the limits of this version: `python -m backend.services.rendering.stored`.
+"""Which stored templates are over the limits of this version: `python -m
+backend.services.rendering.stored`.
 
-Run it with the new version's environment before its first send; a template that it names is refused when it is
-sent, until its text is changed.
+Run it with the new version's environment before its first send; a template that it names is refused
+when it is sent, until its text is changed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A project's templates. Content that cannot be rendered is refused when it is written; each text is a version."""
+"""A project's templates.
+
+Content that cannot be rendered is refused when it is written; each text is a version.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +142,9 @@ def _variables_after(
 
 
 def _used_names(template: Template) -> set[str]:
-    """Return the names that the stored texts use; all declared ones where they are over a limit of today."""
+    """Return the names that the stored texts use; all declared ones where they are over a limit of
+    today.
+    """
     try:
         return set(detect_variables(TemplateContent.of(template), template.project_id))
     except ValidationFailed:
@@ -177,9 +182,12 @@ async def roll_back_template(
     version: int,
     actor: UserPrincipal | None = None,
 ) -> Template:
-    """Make an earlier version's texts the template's again, as a new version. The current one changes nothing.
+    """Make an earlier version's texts the template's again, as a new version.
 
-    Name, access and being active stay. Raises TemplateNotFound, TemplateVersionNotFound, ValidationFailed.
+    The current one changes nothing.
+
+    Name, access and being active stay. Raises TemplateNotFound, TemplateVersionNotFound,
+    ValidationFailed.
     """
     template = await _locked_template(session, project_id, template_id)
     earlier = await get_version(

@@ -1,4 +1,6 @@
-"""Which values a template may be given: the declared names, all of them, nothing else, of bounded size."""
+"""Which values a template may be given: the declared names, all of them, nothing else, of bounded
+size.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def check_variables(
 
 
 def check_values(values: Mapping[str, Any]) -> None:
-    """Check the sizes of values for an unfinished template, whatever their names; raises ValidationFailed."""
+    """Check the sizes of values for an unfinished template, whatever their names; raises
+    ValidationFailed.
+    """
     wrong = [_invalid(name, reason) for name, value in values.items() if (reason := _wrong(value))]
     if wrong:
         raise ValidationFailed(errors=wrong)
@@ -66,7 +70,8 @@ def _unknown(template_name: str, name: str) -> FieldError:
     return FieldError(
         f"variables.{shown}",
         "UNKNOWN_VARIABLE",
-        f"Template '{template_name}' has no variable '{shown}'; remove it or declare it in the template.",
+        f"Template '{template_name}' has no variable '{shown}'; remove it or declare it in the"
+        " template.",
     )
 
 

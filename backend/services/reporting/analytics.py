@@ -1,4 +1,5 @@
-"""Analytics: what became of a project's messages, in whose hours and days, how fast, and why some failed.
+"""Analytics: what became of a project's messages, in whose hours and days, how fast, and why some
+failed.
 
 Every number comes from the rollups (rollups.py) and equals a count over the messages themselves.
 """
@@ -60,7 +61,8 @@ _FIELDS: Final = {
     TO_PROVIDER: "to_provider_bins",
     TO_DELIVERY: "to_delivery_bins",
 }
-# One for all that count nothing of their kind: a series has hundreds of tallies. Nobody writes into it.
+# One for all that count nothing of their kind: a series has hundreds of tallies. Nobody writes into
+# it.
 _NOTHING: Final[Counter[str]] = Counter()
 
 
@@ -119,7 +121,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class MessageStatistics:
-    """`by_hour` is empty unless hours were asked for. Days and hours without messages are there with zeros."""
+    """`by_hour` is empty unless hours were asked for.
+
+    Days and hours without messages are there with zeros.
+    """
 
     period: Period
     totals: Tally
@@ -195,7 +200,9 @@ async def message_statistics(
 
 
 def _series(spans: Sequence[Span], interval: Interval) -> list[Ask]:
-    """Return an ask for each span; hours between the first and the last are one, unless clocks were changed oddly."""
+    """Return an ask for each span; hours between the first and the last are one, unless clocks were
+    changed oddly.
+    """
     between = spans[1:-1]
     if interval == "day" or not between or any(span.end - span.start != _HOUR for span in between):
         return [Ask(span) for span in spans]

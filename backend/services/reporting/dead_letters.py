@@ -25,7 +25,10 @@ _MOST_COUNTED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """`code`: why they were given up. Of `messages`, times are those of acceptance, and a status is not asked for."""
+    """`code`: why they were given up.
+
+    Of `messages`, times are those of acceptance, and a status is not asked for.
+    """
 
     messages: MessageFilter
     code: str | None = None

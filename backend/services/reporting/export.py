@@ -1,7 +1,8 @@
 """All messages that a filter matches, in small steps: memory stays the same however many there are.
 
-Each step is a short read of its own. A reader may take an hour for its download, and must hold neither a
-connection nor a snapshot that long; new messages have larger ids, so that they do not disturb a walk downwards.
+Each step is a short read of its own. A reader may take an hour for its download, and must hold
+neither a connection nor a snapshot that long; new messages have larger ids, so that they do not
+disturb a walk downwards.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ _STEP: Final = 500
 async def walk_messages(
     database: Database, *, project_id: UUID, filters: MessageFilter
 ) -> AsyncIterator[list[MessageSummary]]:
-    """Yield the messages, newest first, some at a time; at least one list. Raises ValidationFailed."""
+    """Yield the messages, newest first, some at a time; at least one list.
+
+    Raises ValidationFailed.
+    """
     cursor: UUID | None = None
     while True:
         async with database.session() as session:

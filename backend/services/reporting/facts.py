@@ -1,6 +1,8 @@
-"""What a database says about the health of the installation: each check asks one thing, by index, and says what to do.
+"""What a database says about the health of the installation: each check asks one thing, by index,
+and says what to do.
 
-`/readyz` and `messagejs doctor` ask the same. A detail of `/readyz` is public, so it names no host and no secret.
+`/readyz` and `messagejs doctor` ask the same. A detail of `/readyz` is public, so it names no host
+and no secret.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ _CLOCK_FAILED_S: Final = 180.0
 _MONTHS_WARNING: Final = 2
 _DUE_WARNING_S: Final = 60.0
 
-# Through the index from one (lane, connector) to the next, whose first row is what is due first. Connectors that
-# cannot be used are known to wait. A lease that has run out for long: nobody sweeps.
+# Through the index from one (lane, connector) to the next, whose first row is what is due first.
+# Connectors that cannot be used are known to wait. A lease that has run out for long: nobody
+# sweeps.
 _OLDEST_DUE: Final = f"""
 WITH RECURSIVE turns AS (
     (SELECT lane, connector_id, due_at FROM send_queue WHERE state = 0
@@ -41,13 +44,15 @@ WITH RECURSIVE turns AS (
 ), looked_at AS (SELECT connector_id, due_at FROM turns LIMIT 500)
 SELECT extract(epoch FROM now() - least(
     (SELECT min(due_at) FROM looked_at l WHERE NOT EXISTS (
-        SELECT FROM connectors c WHERE c.id = l.connector_id AND (c.deleted_at IS NOT NULL OR {UNUSABLE}))),
+        SELECT FROM connectors c WHERE c.id = l.connector_id AND (c.deleted_at IS NOT NULL
+            OR {UNUSABLE}))),
     (SELECT min(lease_until) FROM send_queue WHERE state IN (1, 2))
 ))::float8
 """  # noqa: S608 (made of constants)
 
 _PROCESSES: Final = f"""
-SELECT role, failing, jwt_fingerprint FROM processes WHERE beat_at > now() - interval '{ALIVE_S} seconds'
+SELECT role, failing, jwt_fingerprint FROM processes
+    WHERE beat_at > now() - interval '{ALIVE_S} seconds'
 ORDER BY started_at
 """  # noqa: S608 (made of constants)
 
@@ -62,7 +67,9 @@ Ask = Callable[[psycopg.AsyncConnection[Any]], Awaitable[Check]]
 
 
 async def check_write(writing: Awaitable[None]) -> Check:
-    """Say what keeps Postgres from taking a write, where that has a remedy; raises what else it may be."""
+    """Say what keeps Postgres from taking a write, where that has a remedy; raises what else it may
+    be.
+    """
     try:
         await writing
     except psycopg.errors.ReadOnlySqlTransaction:
@@ -85,7 +92,9 @@ async def _migrations(connection: psycopg.AsyncConnection[Any]) -> Check:
 async def check_secrets(
     connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints
 ) -> Check:
-    """Compare this process's secrets with those that the database was written with, and with other processes'."""
+    """Compare this process's secrets with those that the database was written with, and with other
+    processes'.
+    """
     if wrong := await wrong_secrets(connection, fingerprints):
         return Check("failed", " ".join(wrong))
     cursor = await connection.execute(_PROCESSES)
@@ -93,7 +102,8 @@ async def check_secrets(
     if fingerprints.jwt_secret is not None and others - {fingerprints.jwt_secret}:
         return Check(
             "warning",
-            "Web processes run with different JWT_SECRETs, so log-ins at one are refused at another; set the same.",
+            "Web processes run with different JWT_SECRETs, so log-ins at one are refused at"
+            " another; set the same.",
         )
     return Check("ok", "The secrets are those that the database was written with.")
 
@@ -109,7 +119,9 @@ async def _clock(connection: psycopg.AsyncConnection[Any]) -> Check:
 
 
 def clock_check(*, there: float, asked_at: float, answered_at: float) -> Check:
-    """Compare the database's clock with this machine's; what lies between asking and the answer is no difference."""
+    """Compare the database's clock with this machine's; what lies between asking and the answer is
+    no difference.
+    """
     off_s = there - min(max(there, asked_at), answered_at)
     if abs(off_s) <= _CLOCK_WARNING_S:
         return Check("ok", "The clock agrees with the database's.")
@@ -134,14 +146,14 @@ async def _partitions(connection: psycopg.AsyncConnection[Any]) -> Check:
     if min(ahead) < _MONTHS_WARNING:
         return Check(
             "warning",
-            f"Partitions are made for {max(0, min(ahead))} months ahead, of 3; a worker makes them, so see that one "
-            "runs, and its log for 'maintenance'.",
+            f"Partitions are made for {max(0, min(ahead))} months ahead, of 3; a worker makes them,"
+            " so see that one runs, and its log for 'maintenance'.",
         )
     if filled:
         return Check(
             "warning",
-            f"Rows in the default partition of {', '.join(filled)}; a worker moves them to their month within "
-            "a minute. If they stay, see its log for 'maintenance'.",
+            f"Rows in the default partition of {', '.join(filled)}; a worker moves them to their"
+            " month within a minute. If they stay, see its log for 'maintenance'.",
         )
     return Check(
         "ok", f"Partitions are made for {min(ahead)} months ahead; the default ones are empty."
@@ -163,7 +175,8 @@ async def _queue(connection: psycopg.AsyncConnection[Any]) -> Check:
     if age_s > _DUE_WARNING_S:
         return Check(
             "warning",
-            f"The oldest message that is due has waited for {age_s:.0f} s; see that workers run and keep up.",
+            f"The oldest message that is due has waited for {age_s:.0f} s; see that workers run and"
+            " keep up.",
         )
     return Check("ok", "Nothing that is due waits.")
 
@@ -173,7 +186,10 @@ async def _workers(connection: psycopg.AsyncConnection[Any]) -> Check:
     counted = f"{roles.count('web')} web and {roles.count('worker')} worker processes run"
     if "worker" in roles:
         return Check("ok", f"{counted}.")
-    query = "SELECT extract(epoch FROM now() - max(beat_at))::float8 FROM processes WHERE role = 'worker'"
+    query = (
+        "SELECT extract(epoch FROM now() - max(beat_at))::float8 FROM processes WHERE role ="
+        " 'worker'"
+    )
     row = await (await connection.execute(query)).fetchone()
     last = (
         f"; the last was heard {row[0]:.0f} s ago" if row is not None and row[0] is not None else ""

@@ -1,7 +1,8 @@
-"""Readiness: whether this process accepts sends, what is wrong when it does not, and what to look at when it does.
+"""Readiness: whether this process accepts sends, what is wrong when it does not, and what to look
+at when it does.
 
-Checks write where sends would write: a server that only answers is not enough. An answer holds for a second, so that
-a flood of questions costs nothing.
+Checks write where sends would write: a server that only answers is not enough. An answer holds for
+a second, so that a flood of questions costs nothing.
 """
 
 from __future__ import annotations
@@ -83,7 +84,10 @@ def is_ready(checks: dict[str, Check]) -> bool:
 
 
 async def check_redis(client: redis.asyncio.Redis, *, is_needed: bool) -> Check:
-    """Write to Redis. Without it messages are accepted and wait; `is_needed`: they are not even accepted."""
+    """Write to Redis.
+
+    Without it messages are accepted and wait; `is_needed`: they are not even accepted.
+    """
     problem = await _problem_of_redis(client)
     if problem is None:
         return Check("ok", "Redis takes writes.")
@@ -112,7 +116,9 @@ async def _problem_of_redis(client: redis.asyncio.Redis) -> str | None:
 
 
 async def _of_database(platform: Platform) -> dict[str, Check]:
-    """One connection for all: a process that is asked every second must not keep one open for each check."""
+    """One connection for all: a process that is asked every second must not keep one open for each
+    check.
+    """
     checks: dict[str, Check] = {}
     problem = _NO_ANSWER
     try:
@@ -156,7 +162,9 @@ async def _ask_all(platform: Platform, checks: dict[str, Check]) -> None:
 async def _answer(
     asking: Awaitable[Check], name: str, otherwise: Literal["warning", "failed"]
 ) -> Check:
-    """One check that cannot be asked (its table is not there yet, say) keeps no other from being asked."""
+    """One check that cannot be asked (its table is not there yet, say) keeps no other from being
+    asked.
+    """
     try:
         return await asking
     except psycopg.OperationalError:

@@ -15,7 +15,8 @@ _MS: Final = timedelta(milliseconds=1)
 
 
 def parse_instant(text: str, *, field: str, end_of_day: bool = False) -> datetime:
-    """Return an ISO 8601 date or date-time as an instant in UTC, which it is read in without a zone.
+    """Return an ISO 8601 date or date-time as an instant in UTC, which it is read in without a
+    zone.
 
     `end_of_day`: a date alone means its last millisecond. Raises ValidationFailed naming `field`,
     for an instant out of range too.
@@ -37,7 +38,8 @@ def parse_instant(text: str, *, field: str, end_of_day: bool = False) -> datetim
                 FieldError(
                     field,
                     "VALIDATION_ERROR",
-                    f"'{text[:40]}' is not an ISO 8601 date or time; write 2024-01-31 or 2024-01-31T10:00:00Z.",
+                    f"'{text[:40]}' is not an ISO 8601 date or time; write 2024-01-31 or"
+                    " 2024-01-31T10:00:00Z.",
                 )
             ]
         ) from exc

@@ -55,8 +55,8 @@ def filter_conditions(
 ) -> list[ColumnElement[bool]]:
     """Raises ValidationFailed.
 
-    `is_exact` False: what the planner needs for an estimate. It takes an id and its time for independent.
-    `queue_state`: of the message's queue row, where the query begins with that.
+    `is_exact` False: what the planner needs for an estimate. It takes an id and its time for
+    independent. `queue_state`: of the message's queue row, where the query begins with that.
     """
     conditions = [col(Message.project_id) == project_id, *_id_range(filters)]
     if is_exact:

@@ -1,7 +1,9 @@
-"""Where to look for the messages of a filtered list: the quarter hours that have some, by their counters.
+"""Where to look for the messages of a filtered list: the quarter hours that have some, by their
+counters.
 
-A list walks the index (project_id, id) from the newest down. Where few messages match, most of what it
-would see does not; the rollups know which quarter hours do have some, down to the last committed change.
+A list walks the index (project_id, id) from the newest down. Where few messages match, most of what
+it would see does not; the rollups know which quarter hours do have some, down to the last committed
+change.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ async def find_ranges(
     before: UUID | None = None,
     most_slots: int = MOST_SLOTS,
 ) -> Ranges | None:
-    """Return where the newest `wanted` matching messages stand; None when that cannot be narrowed down.
+    """Return where the newest `wanted` matching messages stand; None when that cannot be narrowed
+    down.
 
     `before`: of those with a smaller id.
     """
@@ -80,7 +83,9 @@ async def find_ranges(
 def newest(
     conditions: Sequence[ColumnElement[bool]], ranges: Ranges | None, *, most: int
 ) -> Select[Any]:
-    """Return the query for messages in the ranges, newest first; `most` are needed from any one of them."""
+    """Return the query for messages in the ranges, newest first; `most` are needed from any one of
+    them.
+    """
     if ranges is None or not ranges.bounds:
         nowhere = [] if ranges is None else [~true()]
         return select(Message).where(*conditions, *nowhere).order_by(col(Message.id).desc())
@@ -112,7 +117,8 @@ def is_driven_by_queue(filters: MessageFilter) -> bool:
 
 
 def waiting(project_id: UUID, filters: MessageFilter, *, before: UUID | None = None) -> Select[Any]:
-    """Return the query for messages that wait, newest first: from the queue, whatever the planner thinks of its size.
+    """Return the query for messages that wait, newest first: from the queue, whatever the planner
+    thinks of its size.
 
     `before`: of those with a smaller id.
     """
@@ -134,7 +140,9 @@ def waiting(project_id: UUID, filters: MessageFilter, *, before: UUID | None = N
 
 
 def _is_counted(filters: MessageFilter) -> bool:
-    """What waits is found through the queue, a recipient, a campaign or an id through its index; they are few."""
+    """What waits is found through the queue, a recipient, a campaign or an id through its index;
+    they are few.
+    """
     if filters.id is not None or filters.recipient is not None or filters.campaign_id is not None:
         return False
     if filters.is_waiting:
@@ -149,7 +157,9 @@ async def _slots(
     cursor_at: datetime | None,
     most: int,
 ) -> list[tuple[datetime, int]]:
-    """Return (quarter hour, messages), newest first; what is not folded yet counts as none, but is there."""
+    """Return (quarter hour, messages), newest first; what is not folded yet counts as none, but is
+    there.
+    """
     connection = await session.connection()
     rollup = MessageRollup
     counted = (

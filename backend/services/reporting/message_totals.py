@@ -1,4 +1,6 @@
-"""How many messages a filter matches: exact from the counters where they know, counted where it is cheap."""
+"""How many messages a filter matches: exact from the counters where they know, counted where it is
+cheap.
+"""
 
 from __future__ import annotations
 

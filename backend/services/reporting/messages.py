@@ -1,6 +1,8 @@
-"""Messages as people look at them: a page of a project's list, and one with all that happened to it.
+"""Messages as people look at them: a page of a project's list, and one with all that happened to
+it.
 
-Lists walk an index from the newest down, and only where something matching stands: see message_ranges.py.
+Lists walk an index from the newest down, and only where something matching stands: see
+message_ranges.py.
 """
 
 from __future__ import annotations
@@ -107,8 +109,8 @@ class TimelineEntry:
 class WaySummary:
     """One way of a message that has several.
 
-    `state`: current (the message's status is its), left (tried, and given up), skipped (could not be used), waiting
-    (its turn may come) or unused.
+    `state`: current (the message's status is its), left (tried, and given up), skipped (could not
+    be used), waiting (its turn may come) or unused.
     """
 
     connector_id: UUID
@@ -146,7 +148,9 @@ class MessageDetail:
 async def list_messages(
     session: AsyncSession, *, project_id: UUID, filters: MessageFilter, page: PageRequest
 ) -> Page[MessageSummary]:
-    """Newest first; raises ValidationFailed for a status that does not exist or a range upside down."""
+    """Newest first; raises ValidationFailed for a status that does not exist or a range upside
+    down.
+    """
     rows = await page_of_rows(session, project_id=project_id, filters=filters, page=page)
     items = rows[: page.limit]
     has_more = len(rows) > page.limit
@@ -166,7 +170,9 @@ async def list_messages(
 async def page_of_rows(
     session: AsyncSession, *, project_id: UUID, filters: MessageFilter, page: PageRequest
 ) -> list[MessageSummary]:
-    """Like list_messages, without a total: one row more than asked for tells whether there is a next page."""
+    """Like list_messages, without a total: one row more than asked for tells whether there is a
+    next page.
+    """
     filter_conditions(project_id, filters)  # what cannot be is refused before it is looked for
     wanted = page.offset + page.limit + 1
     ranges = await find_ranges(session, project_id, filters, wanted=wanted, before=page.cursor)
@@ -222,9 +228,9 @@ async def message_detail(
         key_name=key,
         attempts=attempts,
         timeline=_timeline(summary, events),
-        route=_route(message, events)
-        if message is not None and message.route is not None
-        else None,
+        route=(
+            _route(message, events) if message is not None and message.route is not None else None
+        ),
     )
 
 
@@ -237,7 +243,9 @@ async def find_project_of(session: AsyncSession, message_id: UUID) -> UUID:
 
 
 async def summaries_of(session: AsyncSession, matching: Select[Any]) -> list[MessageSummary]:
-    """Return the rows of `matching` with the status a person sees; the queue is asked for these only."""
+    """Return the rows of `matching` with the status a person sees; the queue is asked for these
+    only.
+    """
     page = matching.subquery("page")
     computed: dict[str, ColumnElement[Any]] = {
         "text": page.c.content["text"].astext,

@@ -43,22 +43,26 @@ _CLOCK_SLACK: Final = timedelta(minutes=1)
 _FAILED_IN: Final = text("""
 SELECT slot FROM (
     (SELECT slot FROM message_rollups
-    WHERE project_id = :project_id AND measure = 'failure' AND grain = 15 AND slot >= :start AND mode = :mode
+    WHERE project_id = :project_id AND measure = 'failure' AND grain = 15 AND slot >= :start
+        AND mode = :mode
     GROUP BY slot ORDER BY slot DESC LIMIT :latest)
     UNION
     SELECT slot FROM rollup_deltas
-    WHERE project_id = :project_id AND measure = 'failure' AND slot >= :start AND mode = :mode AND messages > 0
+    WHERE project_id = :project_id AND measure = 'failure' AND slot >= :start AND mode = :mode
+        AND messages > 0
 ) slots
 ORDER BY slot DESC LIMIT :latest
 """)
 
 _FAILED: Final = text("""
-SELECT DISTINCT m.* FROM unnest(CAST(:first_ids AS uuid[]), CAST(:last_ids AS uuid[])) AS s (first_id, last_id)
+SELECT DISTINCT m.* FROM unnest(CAST(:first_ids AS uuid[]), CAST(:last_ids AS uuid[])) AS s
+    (first_id, last_id)
 CROSS JOIN LATERAL (
     SELECT id, recipient, connector_id, connector_type, status, error_code, error_reason,
         coalesce(failed_at, updated_at) AS at
     FROM messages
-    WHERE project_id = :project_id AND id >= s.first_id AND id < s.last_id AND created_at >= :start AND mode = :mode
+    WHERE project_id = :project_id AND id >= s.first_id AND id < s.last_id AND created_at >= :start
+        AND mode = :mode
         AND status = ANY(:failures)
     ORDER BY id DESC LIMIT :latest
 ) m
@@ -68,7 +72,9 @@ ORDER BY m.id DESC LIMIT :latest
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """An hour or a day in the viewer's zone; `counts` by status, statuses without messages left out."""
+    """An hour or a day in the viewer's zone; `counts` by status, statuses without messages left
+    out.
+    """
 
     start: datetime
     counts: dict[str, int]
@@ -80,7 +86,10 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class ConnectorNumbers:
-    """A connector's window. `last_sent_at`: the last hand-over within it; `broken_reason` says what to mend."""
+    """A connector's window.
+
+    `last_sent_at`: the last hand-over within it; `broken_reason` says what to mend.
+    """
 
     id: UUID
     type: str
@@ -118,7 +127,10 @@ class LatestFailure:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """`handed_over`: taken by a provider, delivered ones included. `p95_ms`: due to provider, at most 4.5 % off."""
+    """`handed_over`: taken by a provider, delivered ones included.
+
+    `p95_ms`: due to provider, at most 4.5 % off.
+    """
 
     window: Window
     start: datetime
@@ -179,7 +191,9 @@ async def overview(
 
 
 def _start(now: datetime, width: timedelta, count: int, offset: timedelta) -> datetime:
-    """Return the first bucket's start: the current one begins at the viewer's full hour or midnight."""
+    """Return the first bucket's start: the current one begins at the viewer's full hour or
+    midnight.
+    """
     epoch = datetime(1970, 1, 1, tzinfo=UTC) - offset
     current = epoch + (now - epoch) // width * width
     return floor_quarter(current - (count - 1) * width)

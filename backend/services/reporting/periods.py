@@ -1,4 +1,5 @@
-"""Stretches of time that analytics count: a period, its hours and days in a time zone, and their pieces.
+"""Stretches of time that analytics count: a period, its hours and days in a time zone, and their
+pieces.
 
 Everything begins and ends on a full quarter hour, because every zone's hours and days do.
 """
@@ -45,7 +46,9 @@ class Span:
         )
 
     def pieces(self) -> Iterator[tuple[int, datetime, datetime]]:
-        """Yield (grain, start, end) that make up the span exactly, each as coarse as it can be: at most five."""
+        """Yield (grain, start, end) that make up the span exactly, each as coarse as it can be: at
+        most five.
+        """
         yield from _pieces(self.start, self.end, GRAINS)
 
 
@@ -73,7 +76,9 @@ class Period:
         return days
 
     def hours(self) -> list[Span]:
-        """Return the zone's clock hours within the period, each begun where the clock shows a full hour."""
+        """Return the zone's clock hours within the period, each begun where the clock shows a full
+        hour.
+        """
         hours: list[Span] = []
         start = self.span.start
         while start < self.span.end:
@@ -126,7 +131,10 @@ def parse_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as exc:
-        message = f"'{name[:60]}' is not an IANA time zone; write one such as Europe/Berlin, Asia/Kolkata or UTC."
+        message = (
+            f"'{name[:60]}' is not an IANA time zone; write one such as Europe/Berlin, Asia/Kolkata"
+            " or UTC."
+        )
         raise ValidationFailed(
             errors=[FieldError("timezone", "VALIDATION_ERROR", message)]
         ) from exc
@@ -153,7 +161,10 @@ def parse_period(
         else midnight(last_day - timedelta(days=DEFAULT_DAYS - 1), zone)
     )
     if start > end:
-        message = f"'{names[0]}' ({(from_ or '')[:40]}) is after '{names[1]}' ({(to or 'now')[:40]}); swap them."
+        message = (
+            f"'{names[0]}' ({(from_ or '')[:40]}) is after '{names[1]}' ({(to or 'now')[:40]});"
+            " swap them."
+        )
         raise ValidationFailed(errors=[FieldError(names[0], "VALIDATION_ERROR", message)])
     return Period(Span(start, max(end, start + QUARTER)), zone)
 

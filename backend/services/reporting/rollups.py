@@ -1,7 +1,9 @@
-"""Counters of messages, kept up to date: deltas are folded in the background, and reading adds the rest.
+"""Counters of messages, kept up to date: deltas are folded in the background, and reading adds the
+rest.
 
-Every change of a message writes its delta in its own transaction (triggers, migration 0005). A fold moves
-deltas into counters in one transaction, and a reader sees both in one snapshot: exact at any moment.
+Every change of a message writes its delta in its own transaction (triggers, migration 0005). A fold
+moves deltas into counters in one transaction, and a reader sees both in one snapshot: exact at any
+moment.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ _HOUR: Final = timedelta(hours=1)
 _HOURS_FROM: Final = {0: 60, 15: QUARTER_PAST, 30: HALF_PAST}
 _EVERY_S: Final = 2.0
 _BATCH: Final = 20_000
-# Deltas come and go; what they leave behind would slow down reading them long before autovacuum looks.
+# Deltas come and go; what they leave behind would slow down reading them long before autovacuum
+# looks.
 _VACUUM_AFTER: Final = 50_000
 _FOLD_LOCK: Final = 7_262_003
 # Bins of times grow by 2^(1/8) (migration 0005), so that a percentile is at most 4.5 % off.
@@ -47,32 +50,39 @@ _BINS_PER_OCTAVE: Final = 8
 _COLUMNS: Final = (
     "project_id, measure, grain, slot, connector_id, mode, value, connector_type, messages, last_at"
 )
-# Times are not kept by the quarter: their many bins would take more room than the messages. Hours that begin off
-# the full one are for series, which are of statuses.
+# Times are not kept by the quarter: their many bins would take more room than the messages. Hours
+# that begin off the full one are for series, which are of statuses.
 _SUMMED: Final = f"""
 SELECT d.project_id, d.measure, g.grain,
-    date_bin(make_interval(mins => g.minutes), d.slot, '2000-01-01+00'::timestamptz + make_interval(mins => g.past))
+    date_bin(make_interval(mins => g.minutes), d.slot, '2000-01-01+00'::timestamptz +
+        make_interval(mins => g.past))
         AS slot,
-    d.connector_id, d.mode, d.value, min(d.connector_type) AS connector_type, sum(d.messages) AS messages,
+    d.connector_id, d.mode, d.value, min(d.connector_type) AS connector_type,
+        sum(d.messages) AS messages,
     max(d.last_at) AS last_at
 FROM {{deltas}} d
-JOIN (VALUES (15, 15, 0), (60, 60, 0), (1440, 1440, 0), ({QUARTER_PAST}, 60, 15), ({HALF_PAST}, 60, 30))
+JOIN (VALUES (15, 15, 0), (60, 60, 0), (1440, 1440, 0), ({QUARTER_PAST}, 60, 15), ({HALF_PAST}, 60,
+    30))
     AS g (grain, minutes, past)
     ON CASE g.grain WHEN 15 THEN d.measure NOT IN ('{TO_PROVIDER}', '{TO_DELIVERY}')
-        WHEN {HALF_PAST} THEN d.measure = '{STATUS}' WHEN {QUARTER_PAST} THEN d.measure = '{STATUS}' ELSE true END
+        WHEN {HALF_PAST} THEN d.measure = '{STATUS}' WHEN {QUARTER_PAST} THEN d.measure = '{STATUS}'
+            ELSE true END
 GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(d.messages) <> 0
 """  # noqa: S608 (made of constants)
 _MERGING: Final = f"""
 WITH taken AS (
-    DELETE FROM rollup_deltas WHERE ctid = ANY(ARRAY(SELECT ctid FROM rollup_deltas {{of}}LIMIT %(most)s)) RETURNING *
+    DELETE FROM rollup_deltas WHERE ctid = ANY(ARRAY(SELECT ctid
+        FROM rollup_deltas {{of}}LIMIT %(most)s)) RETURNING *
 )
 MERGE INTO message_rollups r USING ({_SUMMED.format(deltas="taken")}) s
 ON r.project_id = s.project_id AND r.measure = s.measure AND r.grain = s.grain AND r.slot = s.slot
     AND r.connector_id = s.connector_id AND r.mode = s.mode AND r.value = s.value
 WHEN MATCHED AND r.messages + s.messages = 0 THEN DELETE
-WHEN MATCHED THEN UPDATE SET messages = r.messages + s.messages, last_at = greatest(r.last_at, s.last_at)
+WHEN MATCHED THEN UPDATE SET messages = r.messages + s.messages,
+    last_at = greatest(r.last_at, s.last_at)
 WHEN NOT MATCHED THEN INSERT ({_COLUMNS})
-VALUES (s.project_id, s.measure, s.grain, s.slot, s.connector_id, s.mode, s.value, s.connector_type, s.messages,
+VALUES (s.project_id, s.measure, s.grain, s.slot, s.connector_id, s.mode, s.value, s.connector_type,
+    s.messages,
     s.last_at)
 """  # noqa: S608 (made of constants)
 _MERGE: Final = _MERGING.format(of="")
@@ -88,14 +98,17 @@ _BIN: Final = (
 _COUNT_ALL: Final = f"""
 INSERT INTO message_rollups ({_COLUMNS})
 WITH counted AS MATERIALIZED (
-    SELECT project_id, date_bin('15 minutes', created_at, '2000-01-01+00') AS slot, connector_id, connector_type, mode,
+    SELECT project_id, date_bin('15 minutes', created_at, '2000-01-01+00') AS slot, connector_id,
+        connector_type, mode,
         f.measure, f.value, count(*) AS messages, max(f.last_at) AS last_at
     FROM messages CROSS JOIN LATERAL (
         SELECT '{STATUS}', status, NULL::timestamptz
         UNION ALL SELECT '{FAILURE}', coalesce(error_code, ''), NULL
             WHERE status IN ('failed', 'undelivered', 'expired')
-        UNION ALL SELECT '{TO_PROVIDER}', {_BIN.format(end="sent_at")}, sent_at WHERE sent_at IS NOT NULL
-        UNION ALL SELECT '{TO_DELIVERY}', {_BIN.format(end="delivered_at")}, NULL WHERE delivered_at IS NOT NULL
+        UNION ALL SELECT '{TO_PROVIDER}', {_BIN.format(end="sent_at")}, sent_at
+            WHERE sent_at IS NOT NULL
+        UNION ALL SELECT '{TO_DELIVERY}', {_BIN.format(end="delivered_at")}, NULL
+            WHERE delivered_at IS NOT NULL
     ) f (measure, value, last_at)
     GROUP BY 1, 2, 3, 4, 5, 6, 7
 )
@@ -107,12 +120,14 @@ _SCOPED: Final = """
     AND (CAST(:connector_id AS uuid) IS NULL OR {row}.connector_id = :connector_id)
     AND (CAST(:connector_type AS text) IS NULL OR {row}.connector_type = :connector_type)
 """
-# One statement, so that counters and deltas are of one snapshot. LATERAL with its own GROUP BY walks the
-# primary key once for each piece, whatever the planner thinks of arrays.
+# One statement, so that counters and deltas are of one snapshot. LATERAL with its own GROUP BY
+# walks the primary key once for each piece, whatever the planner thinks of arrays.
 _READ: Final = text(f"""
-SELECT p.ask, c.slot, NULL::timestamptz AS waiting_in, p.measure, c.connector_id, c.connector_type, c.value,
+SELECT p.ask, c.slot, NULL::timestamptz AS waiting_in, p.measure, c.connector_id, c.connector_type,
+    c.value,
     sum(c.messages)::bigint AS messages, max(c.last_at) AS last_at
-FROM unnest(CAST(:asks AS int[]), CAST(:measures AS text[]), CAST(:by_connector AS bool[]), CAST(:by_hour AS bool[]),
+FROM unnest(CAST(:asks AS int[]), CAST(:measures AS text[]), CAST(:by_connector AS bool[]),
+    CAST(:by_hour AS bool[]),
     CAST(:grains AS int[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
     AS p (ask, measure, by_connector, by_hour, grain, starts_at, ends_at)
 CROSS JOIN LATERAL (
@@ -127,9 +142,11 @@ CROSS JOIN LATERAL (
 ) c
 GROUP BY 1, 2, 4, 5, 6, 7
 UNION ALL
-SELECT NULL, NULL, d.slot, d.measure, d.connector_id, d.connector_type, d.value, sum(d.messages)::bigint, max(d.last_at)
+SELECT NULL, NULL, d.slot, d.measure, d.connector_id, d.connector_type, d.value,
+    sum(d.messages)::bigint, max(d.last_at)
 FROM rollup_deltas d
-WHERE d.project_id = :project_id AND d.measure = ANY(CAST(:measures AS text[])) {_SCOPED.format(row="d")}
+WHERE d.project_id = :project_id
+    AND d.measure = ANY(CAST(:measures AS text[])) {_SCOPED.format(row="d")}
 GROUP BY 3, 4, 5, 6, 7
 """)  # noqa: S608 (made of constants)
 
@@ -157,7 +174,9 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is wanted of a span. Not `by_connector`: all connectors in one, which is quicker to hand over.
+    """What is wanted of a span.
+
+    Not `by_connector`: all connectors in one, which is quicker to hand over.
 
     `by_hour`: counts for each 60 minutes from the span's start.
     """
@@ -198,7 +217,10 @@ class Count:
 async def count_messages(
     session: AsyncSession, scope: Scope, asks: Sequence[Ask]
 ) -> list[list[Count]]:
-    """Return the counts of each ask, in its order. One snapshot: the answers agree with each other."""
+    """Return the counts of each ask, in its order.
+
+    One snapshot: the answers agree with each other.
+    """
     connection = await session.connection()
     rows = (await connection.execute(_READ, {**scope.parameters(), **_pieces(asks)})).all()
     counted: list[list[Count]] = [[] for _ in asks]
@@ -291,14 +313,19 @@ def percentile_ms(bins: Mapping[str, int], share: float) -> float | None:
 
 
 class RollupFolder:
-    """Moves deltas into counters, in whichever worker holds the lock. A crash leaves them as they were."""
+    """Moves deltas into counters, in whichever worker holds the lock.
+
+    A crash leaves them as they were.
+    """
 
     def __init__(self, pool: RawPool) -> None:
         self._pool = pool
         self._folded_since_vacuum = 0
 
     async def run(self) -> None:
-        """Fold every two seconds until cancelled; a failed round is logged and the next one tries again."""
+        """Fold every two seconds until cancelled; a failed round is logged and the next one tries
+        again.
+        """
         while True:
             try:
                 await self.fold()
@@ -337,7 +364,8 @@ class RollupFolder:
             return 0
 
     async def _merge(self, connection: psycopg.AsyncConnection[Any]) -> bool:
-        """Fold all together; where that fails, project by project, so that one's deltas keep no other's.
+        """Fold all together; where that fails, project by project, so that one's deltas keep no
+        other's.
 
         Returns whether there is nothing left of what was seen.
         """
@@ -359,19 +387,21 @@ class RollupFolder:
             except psycopg.Error as exc:
                 if is_outage(exc):
                     raise
-                log.error(
+                log.error(  # noqa: TRY400
                     "rollups.project_refused", project_id=str(project_id), sqlstate=exc.sqlstate
-                )  # noqa: TRY400
+                )
         return False
 
 
 async def rebuild_rollups(pool: RawPool) -> None:
-    """Count all messages anew, while they go on changing: after a repair, or rows made with triggers disabled.
+    """Count all messages anew, while they go on changing: after a repair, or rows made with
+    triggers disabled.
 
     Forgets what was counted of messages that retention has removed since.
     """
     async with pool.connection() as connection:
-        # Before the snapshot is taken: a fold in between would move what the snapshot still sees as a delta.
+        # Before the snapshot is taken: a fold in between would move what the snapshot still sees as
+        # a delta.
         await connection.execute("SELECT pg_advisory_lock(%s)", (_FOLD_LOCK,))
         try:
             async with connection.transaction():

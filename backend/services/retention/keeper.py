@@ -1,7 +1,7 @@
 """The keeper: forgets in the background, in whichever worker holds the advisory lock.
 
-Content every quarter of a minute, messages every hour: a project that stores nothing has a message's content
-gone about two minutes after it was handed over.
+Content every quarter of a minute, messages every hour: a project that stores nothing has a
+message's content gone about two minutes after it was handed over.
 """
 
 from __future__ import annotations

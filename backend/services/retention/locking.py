@@ -13,7 +13,8 @@ from backend.services.delivery.onward import id_range
 _LOCK: Final = """
 SELECT count(*) FROM (
     SELECT FROM messages
-    WHERE id = ANY(%(ids)s) AND id >= %(lowest)s::uuid AND id <= %(highest)s::uuid ORDER BY id FOR UPDATE
+    WHERE id = ANY(%(ids)s) AND id >= %(lowest)s::uuid AND id <= %(highest)s::uuid ORDER BY id
+        FOR UPDATE
 ) locked
 """
 

@@ -28,7 +28,9 @@ class Unfilled:
 def masked_content(
     content: Mapping[str, Any], connector_type: str, template: Unfilled | None
 ) -> dict[str, Any]:
-    """Return the content with variables unfilled; without a template, as many bullets as it had characters."""
+    """Return the content with variables unfilled; without a template, as many bullets as it had
+    characters.
+    """
     masked: dict[str, Any] = {"text": _masked(content.get("text"))}
     if content.get("subject") is not None:
         masked["subject"] = _masked(content["subject"])
@@ -52,7 +54,8 @@ def masked_content(
 def masked_recipient(recipient: str) -> str:
     """Return enough to tell recipients of a support case apart, and too little to write to one.
 
-    A mail address keeps its first character and domain, anything else two at each end, a short one nothing.
+    A mail address keeps its first character and domain, anything else two at each end, a short one
+    nothing.
     """
     name, at, domain = recipient.rpartition("@")
     if at and name:

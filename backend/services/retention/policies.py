@@ -1,7 +1,7 @@
 """What each project wants forgotten, and up to which message that is due now.
 
-A project that says nothing gets the server's settings. Limits are ids, because an id is a time; the database's
-clock decides.
+A project that says nothing gets the server's settings. Limits are ids, because an id is a time; the
+database's clock decides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import psycopg
 
 from backend.models.partitions import first_id
 
-# Longer than anything has been kept: a day count that Python cannot subtract would spoil every project's retention.
+# Longer than anything has been kept: a day count that Python cannot subtract would spoil every
+# project's retention.
 _LONGEST_DAYS: Final = 100 * 366
 # Ids count from here.
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,7 +27,8 @@ _CONTENT: Final = """
 SELECT id, now(), content_retention,
     CASE WHEN content_retention = 'days' THEN content_retention_days ELSE %(default)s::int END
 FROM projects
-WHERE content_retention IN ('nothing', 'mask', 'days') OR (content_retention IS NULL AND %(default)s::int > 0)
+WHERE content_retention IN ('nothing', 'mask', 'days') OR (content_retention IS NULL
+    AND %(default)s::int > 0)
 """
 _REMOVAL: Final = """
 SELECT id, now(), coalesce(retention_days, %(default)s::int) FROM projects
@@ -44,7 +46,9 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class ContentPolicy:
-    """`nothing`: content, metadata and the recipient's middle go; `mask`: values go, their shape stays."""
+    """`nothing`: content, metadata and the recipient's middle go; `mask`: values go, their shape
+    stays.
+    """
 
     project_id: UUID
     mode: Literal["nothing", "mask"]

@@ -1,7 +1,8 @@
 """Redaction: content goes when it is no longer needed, or old enough, as each project wants it.
 
-A cursor walks through each project's messages. What is still being worked on when it comes by gets a hold, and is
-looked at again. All of it runs in one worker at a time (keeper.py); a crash repeats a step that changes nothing.
+A cursor walks through each project's messages. What is still being worked on when it comes by gets
+a hold, and is looked at again. All of it runs in one worker at a time (keeper.py); a crash repeats
+a step that changes nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ _STEP: Final = 500
 _PROJECTS_AT_ONCE: Final = 200
 _PAUSE_S: Final = 0.02
 
-# Nothing waits for the message, and nobody will decide about it any more: an uncertain one can be resent and a dead
-# letter redriven for a day, and a sent one can go on to its next way until its receipt is overdue by far.
+# Nothing waits for the message, and nobody will decide about it any more: an uncertain one can be
+# resent and a dead letter redriven for a day, and a sent one can go on to its next way until its
+# receipt is overdue by far.
 _IS_DONE: Final = """
     q.message_id IS NULL AND m.status NOT IN ('queued', 'scheduled') AND NOT (
         m.updated_at > now() - interval '1 day'
         AND (
             m.status = 'uncertain' OR (m.status = 'sent' AND m.route IS NOT NULL)
-            OR (m.status = 'failed' AND EXISTS (SELECT FROM dead_letters d WHERE d.message_id = m.id))
+            OR (m.status = 'failed' AND EXISTS (SELECT FROM dead_letters d
+                WHERE d.message_id = m.id))
         )
     )
 """
@@ -57,7 +60,8 @@ _HELD: Final = f"""
 SELECT h.project_id, m.*
 FROM content_holds h
 CROSS JOIN LATERAL (
-    SELECT {_NEEDED} FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id WHERE m.id = h.message_id
+    SELECT {_NEEDED} FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id
+        WHERE m.id = h.message_id
 ) m
 WHERE h.message_id = ANY(%(ids)s)
 """  # noqa: S608 (made of constants)
@@ -85,12 +89,13 @@ FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id
 WHERE m.id = ANY(%(ids)s) AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
 ON CONFLICT (message_id) DO UPDATE SET check_at = excluded.check_at
 """
-# The conditions once more: a message may have been put back into the queue since it was looked at. Who does that
-# changes its status in the same transaction, and the lock on the row shows it here.
+# The conditions once more: a message may have been put back into the queue since it was looked at.
+# Who does that changes its status in the same transaction, and the lock on the row shows it here.
 _REDACT: Final = """
 WITH redacted AS (
     UPDATE messages m
-    SET content = r.content, redacted_at = now(), route = NULL, recipient = coalesce(r.recipient, m.recipient),
+    SET content = r.content, redacted_at = now(), route = NULL,
+        recipient = coalesce(r.recipient, m.recipient),
         metadata = CASE WHEN r.recipient IS NULL THEN m.metadata END
     FROM json_to_recordset(%(rows)s::json) AS r(id uuid, content jsonb, recipient text)
     WHERE m.id = r.id AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
@@ -144,7 +149,9 @@ class Redaction:
     async def _walk_isolated(
         self, connection: psycopg.AsyncConnection[Any], policies: Sequence[ContentPolicy]
     ) -> int:
-        """Walk through all together; where that fails, one project after the other, and through the others."""
+        """Walk through all together; where that fails, one project after the other, and through the
+        others.
+        """
         try:
             return await self._walk(connection, policies)
         except Exception as exc:
@@ -152,9 +159,9 @@ class Redaction:
                 raise
             # Not the error's text: Postgres quotes the row in it.
             name = {"project_id": str(policies[0].project_id)} if len(policies) == 1 else {}
-            log.error(
+            log.error(  # noqa: TRY400
                 "retention.walk_failed", error=type(exc).__name__, projects=len(policies), **name
-            )  # noqa: TRY400
+            )
         return (
             0
             if len(policies) == 1
@@ -222,16 +229,18 @@ class Redaction:
         message_id: UUID,
         policies: dict[UUID, ContentPolicy],
     ) -> int:
-        """One message that cannot be redacted is looked at again in an hour; the others are not kept waiting."""
+        """One message that cannot be redacted is looked at again in an hour; the others are not
+        kept waiting.
+        """
         try:
             return await self._look_at(connection, [message_id], policies)
         except Exception as exc:
             if is_outage(exc):
                 raise
             # Not the error's text: Postgres quotes the row in it.
-            log.error(
+            log.error(  # noqa: TRY400
                 "retention.not_redacted", message_id=str(message_id), error=type(exc).__name__
-            )  # noqa: TRY400
+            )
             await connection.execute(_PUT_OFF, (message_id,))
             return 0
 

@@ -1,7 +1,9 @@
-"""Removal: messages past their project's retention go, with their attempts, events and provider ids.
+"""Removal: messages past their project's retention go, with their attempts, events and provider
+ids.
 
-A month's partition is dropped when every project in it is past its retention and the queue knows none of its
-messages; otherwise rows go in batches, except those that the queue knows. What analytics have counted stays.
+A month's partition is dropped when every project in it is past its retention and the queue knows
+none of its messages; otherwise rows go in batches, except those that the queue knows. What
+analytics have counted stays.
 """
 
 from __future__ import annotations
@@ -59,24 +61,29 @@ _IS_ALIVE: Final = (
 )
 # As the trigger on DELETE counts (migration 0013).
 _COUNT: Final = """
-INSERT INTO rollup_deltas (project_id, slot, connector_id, connector_type, mode, measure, value, messages, last_at)
-SELECT project_id, date_bin('15 minutes', created_at, '2000-01-01+00'), connector_id, min(connector_type), mode,
+INSERT INTO rollup_deltas (project_id, slot, connector_id, connector_type, mode, measure, value,
+    messages, last_at)
+SELECT project_id, date_bin('15 minutes', created_at, '2000-01-01+00'), connector_id,
+    min(connector_type), mode,
     'removed', status, count(*), NULL
 FROM {table} GROUP BY 1, 2, 3, 5, 7
 """
 # From the messages that there are still: few, or the first of them has a row in it.
 _IS_NEEDED: Final = """
 SELECT EXISTS (
-    SELECT FROM messages m CROSS JOIN LATERAL (SELECT FROM {table} r WHERE r.message_id = m.id LIMIT 1) r
+    SELECT FROM messages m CROSS JOIN LATERAL (SELECT FROM {table} r WHERE r.message_id = m.id
+        LIMIT 1) r
     WHERE m.id < %s
 )
 """
 
 _EXPIRED: Final = f"""
 SELECT m.id, q.message_id IS NULL FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id
-WHERE m.project_id = %(project_id)s AND m.id > %(after)s::uuid AND m.id < %(before)s::uuid ORDER BY m.id LIMIT {_STEP}
+WHERE m.project_id = %(project_id)s AND m.id > %(after)s::uuid AND m.id < %(before)s::uuid
+    ORDER BY m.id LIMIT {_STEP}
 """  # noqa: S608 (made of constants)
-# Who puts a message back into the queue changes its status in the same transaction: the row's lock shows it here.
+# Who puts a message back into the queue changes its status in the same transaction: the row's lock
+# shows it here.
 _DELETE: Final = """
 WITH gone AS (
     DELETE FROM messages m
@@ -97,7 +104,8 @@ SELECT count(*) FROM gone
 _REFS: Final = f"""
 WITH page AS MATERIALIZED (
     SELECT connector_id, provider_message_id, message_id, created_at FROM provider_refs
-    WHERE (connector_id, provider_message_id) > (%(connector_id)s::uuid, %(provider_message_id)s::text)
+    WHERE (connector_id, provider_message_id) > (%(connector_id)s::uuid,
+        %(provider_message_id)s::text)
     ORDER BY connector_id, provider_message_id LIMIT {_STEP}
 ), gone AS (
     DELETE FROM provider_refs r USING page p

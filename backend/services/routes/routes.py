@@ -1,4 +1,7 @@
-"""A project's saved routes: made, changed, deleted. A step that nothing can be sent through is refused."""
+"""A project's saved routes: made, changed, deleted.
+
+A step that nothing can be sent through is refused.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,10 @@ async def update_route(
     changes: Mapping[str, Any],
     actor: UserPrincipal | None = None,
 ) -> Route:
-    """Apply `changes`: any of name, steps, fallback_after_s. Messages accepted before keep their ways."""
+    """Apply `changes`: any of name, steps, fallback_after_s.
+
+    Messages accepted before keep their ways.
+    """
     route = await get_route(session, project_id=project_id, route_id=route_id)
     before = _audited(route)
     if changes.get("name", route.name) != route.name:

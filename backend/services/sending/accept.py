@@ -56,7 +56,10 @@ async def accept(
     *,
     idempotency: IdempotencyKey | None = None,
 ) -> Accepted:
-    """Accept what `prepare` makes, under the caller's limits. What is not accepted anew leaves the month as it was."""
+    """Accept what `prepare` makes, under the caller's limits.
+
+    What is not accepted anew leaves the month as it was.
+    """
     await platform.catalog.require_open(caller.project_id)
     demand = await demand_of(platform, caller)
     allowance = None

@@ -39,7 +39,9 @@ _CANCELABLE: Final = (Status.SCHEDULED, Status.QUEUED)
 async def cancel_message(
     session: AsyncSession, *, project_id: UUID, message_id: UUID, mode: str | None = None
 ) -> None:
-    """Keep a message from being sent, as long as no worker has claimed it. `mode`: the only one to be touched.
+    """Keep a message from being sent, as long as no worker has claimed it.
+
+    `mode`: the only one to be touched.
 
     The lock on its queue row is the one a claim takes (SKIP LOCKED), so that never both happen.
     Raises MessageNotFound or MessageNotCancelable.
@@ -91,7 +93,8 @@ async def resend_message(
     message_id: UUID,
     idempotency: IdempotencyKey | None = None,
 ) -> Accepted:
-    """Accept a new message with the content, recipient and connector of one that has come to its end.
+    """Accept a new message with the content, recipient and connector of one that has come to its
+    end.
 
     `uncertain` counts as an end: this is how a person decides it. Raises MessageNotFound,
     MessageNotResendable, and what a send raises.
@@ -105,7 +108,8 @@ async def resend_message(
             status = await _shown_status(session, message)
         if waits or message.status in IN_PROGRESS:
             raise MessageNotResendable(
-                f"The message is '{status}' and still being worked on; it can be resent when that has ended.",
+                f"The message is '{status}' and still being worked on; it can be resent when that"
+                " has ended.",
                 details={"status": status},
             )
         return await repetition(platform, caller, message, idempotency)
@@ -121,14 +125,16 @@ async def repetition(
     *,
     replaces_gone: bool = False,
 ) -> NewMessage:
-    """Return the new message that sends `message` once more, by the first of its ways that can be used.
+    """Return the new message that sends `message` once more, by the first of its ways that can be
+    used.
 
     `replaces_gone`: the project's default of its type stands in for a connector that was deleted.
     Raises MessageRedacted, ConnectorNotFound or ConnectorNotActive.
     """
     if message.redacted_at is not None:
         raise MessageRedacted(
-            "The message's content was removed, as the project's contentRetention says; send a new message.",
+            "The message's content was removed, as the project's contentRetention says; send a new"
+            " message.",
             details={"redactedAt": message.redacted_at.isoformat()},
         )
     if message.route is None:

@@ -1,4 +1,6 @@
-"""Many messages in one request: each accepted or refused for itself, all of them sharing the group commits."""
+"""Many messages in one request: each accepted or refused for itself, all of them sharing the group
+commits.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,13 @@ async def accept_batch(
     *,
     idempotency: IdempotencyKey | None = None,
 ) -> list[Accepted | AppError]:
-    """Return what became of each, in order. Whatever a request or its message raises is that one's own error.
+    """Return what became of each, in order.
 
-    Under an Idempotency-Key a repeat gets the original answers. Raises IdempotencyConflict when the key was
-    used for another batch, and the error itself when nothing was accepted because of limits or a full queue.
+    Whatever a request or its message raises is that one's own error.
+
+    Under an Idempotency-Key a repeat gets the original answers. Raises IdempotencyConflict when the
+    key was used for another batch, and the error itself when nothing was accepted because of limits
+    or a full queue.
     """
     keys = [_item_key(idempotency, index) for index in range(len(requests))]
     if idempotency is not None:

@@ -11,7 +11,10 @@ from backend.services.sending.catalog import CatalogKey
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A key, or a member of the project through the dashboard (`key` is None). `origin`: the page's, as it says."""
+    """A key, or a member of the project through the dashboard (`key` is None).
+
+    `origin`: the page's, as it says.
+    """
 
     project_id: UUID
     mode: Literal["live", "test"]

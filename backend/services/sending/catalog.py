@@ -139,7 +139,8 @@ class Catalog:
         key = self._keys.peek(token) or await self._keys.get(token)
         if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
             raise ApiKeyExpired(
-                f"API key '{key.name}' expired at {key.expires_at:%Y-%m-%d %H:%M} UTC; create a new one."
+                f"API key '{key.name}' expired at {key.expires_at:%Y-%m-%d %H:%M} UTC; create a new"
+                " one."
             )
         if not key.is_project_open and not only_reads:
             raise ProjectNotActive
@@ -150,7 +151,9 @@ class Catalog:
         return self._connectors.peek(key) or await self._connectors.get(key)
 
     async def pool(self, project_id: UUID, type_: str) -> tuple[CatalogConnector, ...]:
-        """Return the connectors of a type's pool, the heaviest first; without a pool, the type's default alone."""
+        """Return the connectors of a type's pool, the heaviest first; without a pool, the type's
+        default alone.
+        """
         key = (project_id, type_)
         return self._pools.peek(key) or await self._pools.get(key)
 
@@ -164,11 +167,16 @@ class Catalog:
         return self._templates.peek(key) or await self._templates.get(key)
 
     async def signer(self, kid: str) -> Signer:
-        """Return whose send tokens `kid` names; raises KeyNotFound when that is no valid secret key."""
+        """Return whose send tokens `kid` names; raises KeyNotFound when that is no valid secret
+        key.
+        """
         return self._signers.peek(kid) or await self._signers.get(kid)
 
     async def monthly_quota(self, project_id: UUID) -> int | None:
-        """Return the messages a calendar month of the project's plan, None: unlimited. Raises ProjectNotFound."""
+        """Return the messages a calendar month of the project's plan, None: unlimited.
+
+        Raises ProjectNotFound.
+        """
         return (await self._projects.get(project_id)).monthly_quota
 
     async def require_open(self, project_id: UUID) -> None:
@@ -183,7 +191,9 @@ class Catalog:
         return project.quiet_hours
 
     def rate_limit_of(self, own: int | None, plan: str) -> int | None:
-        """Return the messages a window that count for a key: its own limit, the server's, its project's plan's."""
+        """Return the messages a window that count for a key: its own limit, the server's, its
+        project's plan's.
+        """
         return own or self._default_rate_limit or PLAN_RATE_LIMITS.get(plan)
 
     def forget(self, changes: Iterable[Change]) -> None:
@@ -242,7 +252,8 @@ class Catalog:
             members = [default]
         if not members:
             raise ConnectorNotFound(
-                f"The project has no connector of type '{key[1]}'; add one, or name another in \"connector\"."
+                f"The project has no connector of type '{key[1]}'; add one, or name another in"
+                ' "connector".'
             )
         return tuple(_catalog_connector(member) for member in members)
 

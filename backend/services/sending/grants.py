@@ -1,4 +1,7 @@
-"""What a send token lets a web page send: one template to one recipient, once. Everything else is refused."""
+"""What a send token lets a web page send: one template to one recipient, once.
+
+Everything else is refused.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# What a page says itself, under the token's rules. Anything else that a request may have is the backend's to say.
+# What a page says itself, under the token's rules. Anything else that a request may have is the
+# backend's to say.
 _FOR_PAGES: Final = frozenset(
     {"to", "connector_id", "connector_type", "template_id", "variables", "send_token", "grant"}
 )
 _LONGEST_VALUE_CHARS: Final = 200
-# A link in disguise is one that a phone makes of it: bare domains too. A domain's dot may be an ideographic full stop,
-# which also ends sentences: there only what looks like a Latin domain counts.
+# A link in disguise is one that a phone makes of it: bare domains too. A domain's dot may be an
+# ideographic full stop, which also ends sentences: there only what looks like a Latin domain
+# counts.
 _LINK: Final = re.compile(
     r"://|\bwww[.\u3002]|[^\s.@/]\.[^\W\d_]{2,24}\b|[^\s.@/]\u3002(?:[a-z]{2,24}|xn--[a-z0-9-]{1,59})\b",
     re.IGNORECASE,
@@ -42,7 +47,10 @@ _UNSEEN: Final = frozenset({"Cf", "Mn", "Me", "Mc"})
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A token that was checked. `jti` is used up when the message is written, and may be forgotten at `expires_at`."""
+    """A token that was checked.
+
+    `jti` is used up when the message is written, and may be forgotten at `expires_at`.
+    """
 
     jti: str
     expires_at: datetime
@@ -50,7 +58,9 @@ class Grant:
     to_hash: str | None
 
     def allows(self, recipient: str, granted: str | None) -> bool:
-        """Tell whether it may go to `recipient`; both in their channel's form, `granted` None: by its hash."""
+        """Tell whether it may go to `recipient`; both in their channel's form, `granted` None: by
+        its hash.
+        """
         if granted is not None:
             return hmac.compare_digest(recipient.encode(), granted.encode())
         return self.to_hash is not None and hmac.compare_digest(
@@ -61,7 +71,10 @@ class Grant:
 async def redeem(
     platform: Platform, caller: Caller, request: SendRequest, token: str
 ) -> SendRequest:
-    """Return the request as its send token allows it, with a grant. Raises SendBlocked or BadRequest."""
+    """Return the request as its send token allows it, with a grant.
+
+    Raises SendBlocked or BadRequest.
+    """
     if caller.key is None or caller.key.kind != "publishable":
         remedy = 'Leave out "sendToken": a secret key needs none.'
         raise BadRequest(
@@ -176,7 +189,9 @@ def _variables(own: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, A
 
 
 def _as_domains_are_read(text: str) -> str:
-    """Return the text in the form that names of hosts are looked up in: wide letters plain, unseen ones left out."""
+    """Return the text in the form that names of hosts are looked up in: wide letters plain, unseen
+    ones left out.
+    """
     if text.isascii():
         return text
     shown = "".join(
@@ -188,12 +203,23 @@ def _as_domains_are_read(text: str) -> str:
 
 
 def _problem(name: str, value: Any) -> str | None:
-    """Return what keeps a page from setting a variable to `value`: what it sends must stay plain and short."""
+    """Return what keeps a page from setting a variable to `value`: what it sends must stay plain
+    and short.
+    """
     remedy = "have your backend set it in the send token"
     if isinstance(value, dict | list):
-        return f"A page sets the variable '{name}' to a text, a number or a boolean; for more, {remedy}."
+        return (
+            f"A page sets the variable '{name}' to a text, a number or a boolean; for more,"
+            f" {remedy}."
+        )
     if isinstance(value, str) and len(value) > _LONGEST_VALUE_CHARS:
-        return f"The variable '{name}' has {len(value)} characters, a page may send {_LONGEST_VALUE_CHARS}; or {remedy}."
+        return (
+            f"The variable '{name}' has {len(value)} characters, a page may send"
+            f" {_LONGEST_VALUE_CHARS}; or {remedy}."
+        )
     if isinstance(value, str) and _LINK.search(_as_domains_are_read(value)):
-        return f"The variable '{name}' holds a link or an address, which a page may not send; {remedy}."
+        return (
+            f"The variable '{name}' holds a link or an address, which a page may not send;"
+            f" {remedy}."
+        )
     return None

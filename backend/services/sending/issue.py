@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """What the token is to allow. `variables` are those that the page may not choose; one of `to` and `to_hash`."""
+    """What the token is to allow.
+
+    `variables` are those that the page may not choose; one of `to` and `to_hash`.
+    """
 
     template_id: UUID
     to: str | None = None
@@ -48,7 +51,10 @@ class NewToken:
 async def create_send_token(
     platform: Platform, caller: Caller, key_text: str, new: NewToken
 ) -> SignedToken:
-    """Return a token signed as the holder of `key_text` could. Raises what a send of it would be refused for."""
+    """Return a token signed as the holder of `key_text` could.
+
+    Raises what a send of it would be refused for.
+    """
     template = await _template(platform, caller, new)
     request = SendRequest(to="", connector_id=new.connector_id, connector_type=new.connector_type)
     connector = (await find_ways(platform, caller, request, template)).steps[0].connector
@@ -56,9 +62,9 @@ async def create_send_token(
         "templateId": ids.encode(ids.TEMPLATE, template.id),
         "to": normalised_recipient(connector.type, new.to) if new.to is not None else None,
         "toHash": new.to_hash,
-        "connectorId": ids.encode(ids.CONNECTOR, new.connector_id)
-        if new.connector_id is not None
-        else None,
+        "connectorId": (
+            ids.encode(ids.CONNECTOR, new.connector_id) if new.connector_id is not None else None
+        ),
         "connector": new.connector_type,
         "variables": dict(new.variables) if new.variables else None,
         "origin": _origin(new.origin),
@@ -67,7 +73,10 @@ async def create_send_token(
     await _keep(platform, caller, key_text, signing)
     token = sign(signing, restrictions, life_s=new.life_s, now=datetime.now(UTC))
     if len(token.text) > LONGEST_CHARS:
-        message = f"The token would have {len(token.text)} characters, the most is {LONGEST_CHARS}; lock less text."
+        message = (
+            f"The token would have {len(token.text)} characters, the most is {LONGEST_CHARS}; lock"
+            " less text."
+        )
         raise ValidationFailed(errors=[FieldError("variables", "VALIDATION_ERROR", message)])
     return token
 

@@ -1,7 +1,8 @@
-"""What each key did and when it was last used: counted in memory, written every few seconds, never on the send path.
+"""What each key did and when it was last used: counted in memory, written every few seconds, never
+on the send path.
 
-A process that is killed loses what it counted since the last flush: up to five seconds of its traffic.
-Nothing is decided by these numbers; limits have counters of their own.
+A process that is killed loses what it counted since the last flush: up to five seconds of its
+traffic. Nothing is decided by these numbers; limits have counters of their own.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ SET last_used_at = greatest(k.last_used_at, u.used_at),
     total_requests = k.total_requests + u.total,
     failed_requests = k.failed_requests + u.failed
 FROM (
-    SELECT * FROM json_to_recordset(%s::json) AS r(id uuid, used_at timestamptz, total bigint, failed bigint)
+    SELECT * FROM json_to_recordset(%s::json) AS r(id uuid, used_at timestamptz, total bigint,
+        failed bigint)
     ORDER BY id
 ) u
 WHERE k.id = u.id
@@ -63,7 +65,9 @@ class KeyUsage:
             await self.flush()
 
     async def flush(self) -> None:
-        """Add what was counted to the rows; what the database does not take is kept for the next time."""
+        """Add what was counted to the rows; what the database does not take is kept for the next
+        time.
+        """
         if not self._counts:
             return
         counts, self._counts = self._counts, {}

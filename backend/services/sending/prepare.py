@@ -1,4 +1,6 @@
-"""Step 4: a send becomes what is written: template and ways found, recipients checked, text rendered for each."""
+"""Step 4: a send becomes what is written: template and ways found, recipients checked, text
+rendered for each.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,11 @@ _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True)
 class SendRequest:
-    """What is to be sent: a template with variables, or a text; through a connector, a type, channels or a route.
+    """What is to be sent: a template with variables, or a text; through a connector, a type,
+    channels or a route.
 
-    `recipients` (an address for each kind) or `to`; the other one is empty. `route`: the name or id of a saved one.
+    `recipients` (an address for each kind) or `to`; the other one is empty. `route`: the name or id
+    of a saved one.
     """
 
     to: str
@@ -215,7 +219,10 @@ def _content(rendered: Rendered) -> dict[str, Any]:
 
 def _check_subject(subject: str) -> None:
     if not subject.isprintable() and _CONTROLS.search(subject):
-        problem = "The subject has a line break or another control character, its own or a variable's; leave it out."
+        problem = (
+            "The subject has a line break or another control character, its own or a variable's;"
+            " leave it out."
+        )
         raise ValidationFailed(errors=[FieldError("subject", "VALIDATION_ERROR", problem)])
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MessagePreview:
-    """`to` is the recipient as it would be stored, None when none was given. `sms` is set on SMS channels.
+    """`to` is the recipient as it would be stored, None when none was given.
+
+    `sms` is set on SMS channels.
 
     `fallbacks`: the ways that follow, in order.
     """
@@ -37,7 +39,10 @@ class MessagePreview:
 async def preview_message(
     platform: Platform, caller: Caller, request: SendRequest
 ) -> MessagePreview:
-    """Raises what a send of this request would raise, limits aside. An empty `to` is not checked."""
+    """Raises what a send of this request would raise, limits aside.
+
+    An empty `to` is not checked.
+    """
     composed = await compose(platform, caller, request)
     first, *others = [
         _preview(way, composed.rendered[way.connector.type]) for way in composed.ways.steps

@@ -42,7 +42,8 @@ def normalised_recipient(connector_type: str, to: str) -> str:
 
 
 def given_recipient(request: SendRequest, connector_type: str) -> str:
-    """Return the address as it was written for a type, the most particular one: by type, by channel, by kind.
+    """Return the address as it was written for a type, the most particular one: by type, by
+    channel, by kind.
 
     "" when the request names nobody at all. Raises InvalidTo when it names others only.
     """

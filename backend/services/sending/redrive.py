@@ -1,7 +1,8 @@
 """Dead letters: sent once more as new messages, or discarded.
 
-A status never goes back: the failed message stays failed, and a new one with `resentFrom` takes its place. Whoever
-deletes the dead letter sends it, in the statement that writes the new message (writer.py): two redrives send once.
+A status never goes back: the failed message stays failed, and a new one with `resentFrom` takes its
+place. Whoever deletes the dead letter sends it, in the statement that writes the new message
+(writer.py): two redrives send once.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ async def redrive_matching(
     after: UUID | None = None,
     limit: int,
 ) -> Redrive:
-    """Redrive up to `limit` of those that match, the oldest first, beginning behind `after`. Raises as redrive_many."""
+    """Redrive up to `limit` of those that match, the oldest first, beginning behind `after`.
+
+    Raises as redrive_many.
+    """
     async with platform.database.session() as session:
         message_ids = await _matching(
             session, caller.project_id, filters, after=after, limit=limit + 1
@@ -176,8 +180,8 @@ async def _find(
             found[message_id] = MessageNotFound()
         elif message_id not in dead or message.status != Status.FAILED:
             found[message_id] = NotADeadLetter(
-                f"The message is '{message.status}' and no dead letter: nobody gave it up, or it was redriven "
-                "or discarded already.",
+                f"The message is '{message.status}' and no dead letter: nobody gave it up, or it"
+                " was redriven or discarded already.",
                 details={"status": message.status},
             )
         else:

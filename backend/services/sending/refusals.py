@@ -1,4 +1,6 @@
-"""What the sender of a message learns that was not written: why not, and whether it may be tried again."""
+"""What the sender of a message learns that was not written: why not, and whether it may be tried
+again.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ def away(cause: Exception) -> ServiceUnavailable:
         else "The database is away"
     )
     error = ServiceUnavailable(
-        f"{what}; it isn't certain that nothing was accepted. Send it again with the same Idempotency-Key."
+        f"{what}; it isn't certain that nothing was accepted. Send it again with the same"
+        " Idempotency-Key."
     )
     error.__cause__ = cause
     return error

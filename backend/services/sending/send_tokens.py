@@ -1,7 +1,10 @@
-"""Send tokens: one send that a customer's backend allows a web page. A JWT, HS256 only, good for ten minutes at most.
+"""Send tokens: one send that a customer's backend allows a web page.
 
-What one is signed with, and the `kid` that names it, follow from a secret key's text alone: its holder
-can sign without asking us, and neither gives the key away. The server keeps the first, encrypted.
+A JWT, HS256 only, good for ten minutes at most.
+
+What one is signed with, and the `kid` that names it, follow from a secret key's text alone: its
+holder can sign without asking us, and neither gives the key away. The server keeps the first,
+encrypted.
 """
 
 from __future__ import annotations
@@ -112,7 +115,8 @@ def read(token: str, secret: bytes, *, now: datetime) -> Claims:
             secret,
             algorithms=[_ALGORITHM],
             audience=AUDIENCE,
-            # One audience, written as a text; issued-at is checked below, with the clocks' difference allowed for.
+            # One audience, written as a text; issued-at is checked below, with the clocks'
+            # difference allowed for.
             options={
                 "require": ["aud", "exp", "iat", "jti"],
                 "strict_aud": True,
@@ -144,7 +148,8 @@ def _check_life(claims: Claims, now: float) -> None:
     latest = now + LONGEST_LIFE_S + _CLOCK_SKEW_S
     if claims.exp - claims.iat > LONGEST_LIFE_S or claims.exp > latest:
         raise SendBlocked(
-            f"The send token is good for more than {LONGEST_LIFE_S} s, the most there is; make a new one."
+            f"The send token is good for more than {LONGEST_LIFE_S} s, the most there is; make a"
+            " new one."
         )
     if claims.iat > now + _CLOCK_SKEW_S:
         raise SendBlocked(

@@ -1,4 +1,6 @@
-"""Step 4: when a message may go out first: now, at its `sendAt`, or when its recipient's quiet hours are over."""
+"""Step 4: when a message may go out first: now, at its `sendAt`, or when its recipient's quiet
+hours are over.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +42,18 @@ def first_time(
     timezone: str | None = None,
     phones: Iterable[str] = (),
 ) -> tuple[datetime | None, Status]:
-    """Return the message's `send_at` and first status. Raises BadRequest when it could never go out."""
+    """Return the message's `send_at` and first status.
+
+    Raises BadRequest when it could never go out.
+    """
     if send_at is None and expires_at is None and quiet_hours is None:
         return None, Status.QUEUED
     now = datetime.now(UTC)
     earliest = max(now, send_at or now)
     if expires_at is not None and expires_at <= earliest:
         raise BadRequest(
-            f"expiresAt {expires_at.isoformat()} is not after the time of sending; the message would never go out.",
+            f"expiresAt {expires_at.isoformat()} is not after the time of sending; the message"
+            " would never go out.",
             errors=[
                 FieldError(
                     "expiresAt",
@@ -94,9 +100,12 @@ async def put_off(platform: Platform, caller: Caller, message: NewMessage) -> Ne
 
 
 def _expires_in_quiet(expires_at: datetime, over: datetime) -> BadRequest:
-    remedy = "expiresAt must lie after the quiet hours; only messages of the priority 'high' are sent within them."
+    remedy = (
+        "expiresAt must lie after the quiet hours; only messages of the priority 'high' are sent"
+        " within them."
+    )
     return BadRequest(
-        f"expiresAt {expires_at.isoformat()} lies in the recipient's quiet hours, which end at {over.isoformat()}; "
-        "the message would never go out.",
+        f"expiresAt {expires_at.isoformat()} lies in the recipient's quiet hours, which end at"
+        f" {over.isoformat()}; the message would never go out.",
         errors=[FieldError("expiresAt", "VALIDATION_ERROR", remedy)],
     )

@@ -1,4 +1,5 @@
-"""Step 3: the ways a send may go: a connector, a pool of one type, or a chain of channels with a fallback.
+"""Step 3: the ways a send may go: a connector, a pool of one type, or a chain of channels with a
+fallback.
 
 The first way is taken at once, the others wait in the message's route for what they answer (`on`).
 """
@@ -42,10 +43,11 @@ _DIGEST_VALUES: Final = 2**64
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`recipient` is in its channel's form, "" when the request names nobody (a look before sending).
+    """`recipient` is in its channel's form, "" when the request names nobody (a look before
+    sending).
 
-    A way on `failure` follows any failure of the one before; one on `unavailable`, another connector of the
-    same pool, only when the connector before it cannot be used.
+    A way on `failure` follows any failure of the one before; one on `unavailable`, another
+    connector of the same pool, only when the connector before it cannot be used.
     """
 
     connector: CatalogConnector
@@ -55,7 +57,10 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """At least one, in order. `fallback_after_s`: how long one may take to deliver before the next is tried."""
+    """At least one, in order.
+
+    `fallback_after_s`: how long one may take to deliver before the next is tried.
+    """
 
     steps: Sequence[Way]
     fallback_after_s: int | None = None
@@ -104,10 +109,12 @@ def active(connector: CatalogConnector) -> CatalogConnector:
 
 
 def spread(pool: Sequence[CatalogConnector], recipient: str) -> list[CatalogConnector]:
-    """Return the pool in the order in which it is tried: first by weight, the others the heaviest first.
+    """Return the pool in the order in which it is tried: first by weight, the others the heaviest
+    first.
 
-    The same recipient gets the same connector, and so the same sender, as long as that is healthy; a change
-    of weights moves as few recipients as it can. Source: weighted rendezvous hashing (Thaler, Ravishankar 1998).
+    The same recipient gets the same connector, and so the same sender, as long as that is healthy;
+    a change of weights moves as few recipients as it can. Source: weighted rendezvous hashing
+    (Thaler, Ravishankar 1998).
     """
     healthy = [member for member in pool if member.is_healthy] or list(pool)
     first = max(healthy, key=lambda member: _score(member, recipient))
@@ -124,12 +131,16 @@ def _score(member: CatalogConnector, recipient: str) -> float:
 async def _sandbox(
     platform: Platform, caller: Caller, request: SendRequest, named_type: str
 ) -> Way:
-    """A test key reaches nothing else. Its recipient is the sandbox's own, or that of the channel it plays."""
+    """A test key reaches nothing else.
+
+    Its recipient is the sandbox's own, or that of the channel it plays.
+    """
     try:
         connector = active((await platform.catalog.pool(caller.project_id, SANDBOX))[0])
     except ConnectorNotFound as exc:
         raise ConnectorNotFound(
-            "A test key sends to the Sandbox only, and this project has no Sandbox connector; add one."
+            "A test key sends to the Sandbox only, and this project has no Sandbox connector; add"
+            " one."
         ) from exc
     type_ = SANDBOX if SANDBOX in (request.recipients or ()) else named_type
     to = given_recipient(request, type_)
@@ -193,7 +204,9 @@ async def _chain(
 async def _pool_of(
     platform: Platform, caller: Caller, step: Mapping[str, str]
 ) -> tuple[str, Sequence[CatalogConnector]]:
-    """Return the connector type of a step, and which connectors it stands for (none with a test key)."""
+    """Return the connector type of a step, and which connectors it stands for (none with a test
+    key).
+    """
     if "connectorId" in step:
         connector = await platform.catalog.connector(caller.project_id, UUID(step["connectorId"]))
         return connector.type, [connector]
@@ -213,7 +226,9 @@ async def _pool_of(
 
 
 def known_channel(channel: str, field: str = "channels") -> str:
-    """Return the connector type of a channel; raises InvalidConnectorType, which lists the channels there are."""
+    """Return the connector type of a channel; raises InvalidConnectorType, which lists the channels
+    there are.
+    """
     names = channel_names()
     if channel not in names:
         message = f"'{channel[:50]}' is not a channel; use one of: {', '.join(names)}."
@@ -233,7 +248,10 @@ def _recipient_in_chain(request: SendRequest, connector_type: str) -> str:
 
 
 def _unfit(error: AppError, channel: str) -> AppError:
-    remedy = f"The channel '{channel}' cannot have it; write \"to\" as an object, with one address for each kind."
+    remedy = (
+        f"The channel '{channel}' cannot have it; write \"to\" as an object, with one address for"
+        " each kind."
+    )
     message = f"{error.message} {remedy}"
     return type(error)(message, errors=[FieldError("to", error.code, message)])
 
@@ -246,7 +264,8 @@ def _of_step(members: Sequence[CatalogConnector], recipient: str) -> list[Way]:
 async def first_usable(
     platform: Platform, project_id: UUID, steps: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Return a stored route's steps whose connectors are still there and active, from the first that is not suppressed.
+    """Return a stored route's steps whose connectors are still there and active, from the first
+    that is not suppressed.
 
     Raises ConnectorNotFound or ConnectorNotActive when no step is left.
     """
@@ -273,7 +292,10 @@ async def first_usable(
 
 
 async def without_suppressed(platform: Platform, project_id: UUID, ways: Ways) -> Ways:
-    """Begin at the first way whose recipient may be sent to. Where there is none, nothing changes."""
+    """Begin at the first way whose recipient may be sent to.
+
+    Where there is none, nothing changes.
+    """
     skipped = await _suppressed(
         platform, project_id, [(way.connector.type, way.recipient) for way in ways.steps]
     )
@@ -283,7 +305,9 @@ async def without_suppressed(platform: Platform, project_id: UUID, ways: Ways) -
 async def _suppressed(
     platform: Platform, project_id: UUID, addresses: Sequence[tuple[str, str]]
 ) -> int:
-    """Return how many (channel, recipient) at the front must not be sent to, 0 when that is all of them."""
+    """Return how many (channel, recipient) at the front must not be sent to, 0 when that is all of
+    them.
+    """
     distinct = set(addresses)
     if len(distinct) == 1:
         return 0  # a pool: the writer refuses its one recipient by itself

@@ -1,8 +1,8 @@
 """Step 4: one statement makes all waiting messages ours; when it commits, they survive anything.
 
-Keys and send tokens are settled by their unique constraints, messages written only for the winners, rows
-sorted so that two processes cannot deadlock. When a batch fails, its rows go one by one: each gets its own
-error.
+Keys and send tokens are settled by their unique constraints, messages written only for the winners,
+rows sorted so that two processes cannot deadlock. When a batch fails, its rows go one by one: each
+gets its own error.
 """
 
 from __future__ import annotations
@@ -86,9 +86,11 @@ WITH batch AS MATERIALIZED (
     SELECT r.*, s.id IS NOT NULL AS is_suppressed
     FROM json_to_recordset(%(rows)s::json) AS r({_ROW}{{columns}})
     LEFT JOIN suppressions s
-        ON s.project_id = r.project_id AND s.channel = r.connector_type AND s.recipient = r.recipient
+        ON s.project_id = r.project_id AND s.channel = r.connector_type
+            AND s.recipient = r.recipient
 ){{spent}}, keyed AS (
-    INSERT INTO idempotency_records AS i (project_id, route, key, request_hash, message_id, expires_at)
+    INSERT INTO idempotency_records AS i (project_id, route, key, request_hash, message_id,
+        expires_at)
     SELECT project_id, idem_route, idem_key, decode(idem_hash, 'hex'), id,
            now() + make_interval(secs => %(idempotency_ttl_s)s)
     FROM {{source}} WHERE idem_key IS NOT NULL AND NOT is_suppressed
@@ -103,45 +105,54 @@ WITH batch AS MATERIALIZED (
     WHERE NOT is_suppressed AND (idem_key IS NULL OR id IN (SELECT message_id FROM keyed))
 ), written AS (
     INSERT INTO messages (id, project_id, key_id, connector_id, connector_type, template_id,
-        template_version, mode, recipient, content, status, priority, on_uncertain, metadata, attempts,
+        template_version, mode, recipient, content, status, priority, on_uncertain, metadata,
+            attempts,
         send_at, expires_at, resent_from, campaign_id, route, created_at, updated_at)
-    SELECT id, project_id, key_id, connector_id, connector_type, template_id, template_version, mode,
-        recipient, content, status, priority, on_uncertain, metadata, 0, send_at, expires_at, resent_from,
+    SELECT id, project_id, key_id, connector_id, connector_type, template_id, template_version,
+        mode,
+        recipient, content, status, priority, on_uncertain, metadata, 0, send_at, expires_at,
+            resent_from,
         campaign_id, route, now(), now()
     FROM fresh
 ), queued AS (
-    INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at, has_next, expires_at)
-    SELECT id, project_id, connector_id, lane, 0, 0, coalesce(due_at, send_at, now()), route IS NOT NULL, expires_at
+    INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at,
+        has_next, expires_at)
+    SELECT id, project_id, connector_id, lane, 0, 0, coalesce(due_at, send_at, now()),
+        route IS NOT NULL, expires_at
     FROM fresh
 )
 SELECT b.id, b.is_suppressed FROM batch b WHERE NOT EXISTS (SELECT 1 FROM fresh f WHERE f.id = b.id)
 """  # noqa: S608 (made of constants)
 
-# Before the keys, in every process: two cannot wait for each other. A repeat under its Idempotency-Key, which
-# gets the first answer, uses up nothing.
+# Before the keys, in every process: two cannot wait for each other. A repeat under its
+# Idempotency-Key, which gets the first answer, uses up nothing.
 _SPENT: Final = """, spent AS (
     INSERT INTO used_tokens (project_id, jti, message_id, expires_at)
     SELECT project_id, token_jti, id, token_expires_at FROM batch b
     WHERE token_jti IS NOT NULL AND NOT is_suppressed AND NOT EXISTS (
         SELECT 1 FROM idempotency_records i
-        WHERE i.project_id = b.project_id AND i.route = b.idem_route AND i.key = b.idem_key AND i.expires_at > now()
+        WHERE i.project_id = b.project_id AND i.route = b.idem_route AND i.key = b.idem_key
+            AND i.expires_at > now()
     )
     ORDER BY project_id, token_jti
     ON CONFLICT DO NOTHING
     RETURNING message_id
 )"""
 _IS_SPENT: Final = "(token_jti IS NULL OR id IN (SELECT message_id FROM spent))"
-# Whoever deletes a dead letter sends it, once, in the same statement. Locked in order, as everything is.
+# Whoever deletes a dead letter sends it, once, in the same statement. Locked in order, as
+# everything is.
 _REVIVED: Final = """, locked AS MATERIALIZED (
     SELECT d.message_id FROM dead_letters d
     WHERE d.message_id IN (SELECT resent_from FROM batch WHERE redrives AND NOT is_suppressed)
       AND EXISTS (SELECT FROM messages m WHERE m.id = d.message_id AND m.status = 'failed')
     ORDER BY d.message_id FOR UPDATE
 ), revived AS (
-    DELETE FROM dead_letters d USING locked l WHERE d.message_id = l.message_id RETURNING d.message_id
+    DELETE FROM dead_letters d USING locked l WHERE d.message_id = l.message_id
+        RETURNING d.message_id
 ), chosen AS MATERIALIZED (
     SELECT DISTINCT ON (resent_from) id, project_id, resent_from, event_id, event_data
-    FROM batch WHERE redrives AND resent_from IN (SELECT message_id FROM revived) ORDER BY resent_from, id
+    FROM batch WHERE redrives AND resent_from IN (SELECT message_id FROM revived)
+        ORDER BY resent_from, id
 ), told AS (
     INSERT INTO events (id, project_id, message_id, type, data, created_at)
     SELECT event_id, project_id, resent_from, 'message.redriven', event_data, now() FROM chosen
@@ -150,13 +161,16 @@ _IS_REVIVED: Final = "(redrives IS NULL OR id IN (SELECT id FROM chosen))"
 _GRANTED: Final = """, granted AS MATERIALIZED (
     SELECT * FROM batch WHERE {condition}
 )"""
-# A campaign's row is accepted once, and only while the campaign runs: its lock is what pausing and canceling wait for.
+# A campaign's row is accepted once, and only while the campaign runs: its lock is what pausing and
+# canceling wait for.
 _OF_CAMPAIGN: Final = """, running AS MATERIALIZED (
-    SELECT id FROM campaigns WHERE state = 'running' AND id IN (SELECT campaign_id FROM batch) FOR SHARE
+    SELECT id FROM campaigns WHERE state = 'running' AND id IN (SELECT campaign_id FROM batch)
+        FOR SHARE
 ), taken AS (
     UPDATE campaign_rows r SET state = 'accepted', message_id = b.id, cells = NULL
     FROM batch b
-    WHERE r.campaign_id = b.campaign_id AND r.line = b.campaign_line AND r.state = 'pending' AND NOT b.is_suppressed
+    WHERE r.campaign_id = b.campaign_id AND r.line = b.campaign_line AND r.state = 'pending'
+        AND NOT b.is_suppressed
       AND b.campaign_id IN (SELECT id FROM running)
     RETURNING b.id AS message_id
 ), granted AS MATERIALIZED (
@@ -179,7 +193,8 @@ _ACCEPT_OF_CAMPAIGN: Final = _STATEMENT.format(
 
 _EARLIER: Final = """
 SELECT r.id, i.message_id, i.request_hash, coalesce(m.status, 'queued')
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, project_id uuid, idem_route text, idem_key text)
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, project_id uuid, idem_route text, idem_key
+    text)
 JOIN idempotency_records i
     ON i.project_id = r.project_id AND i.route = r.idem_route AND i.key = r.idem_key
 LEFT JOIN LATERAL (
@@ -221,8 +236,8 @@ class AcceptWriter:
     async def write(self, message: NewMessage) -> Written:
         """Return when the message is committed.
 
-        Raises IdempotencyConflict, RecipientSuppressed, ServiceUnavailable (database away or too many
-        waiting), BadRequest (a value that cannot be stored) or DatabaseError.
+        Raises IdempotencyConflict, RecipientSuppressed, ServiceUnavailable (database away or too
+        many waiting), BadRequest (a value that cannot be stored) or DatabaseError.
         """
         return await self._group.submit(message)
 
@@ -283,7 +298,9 @@ class AcceptWriter:
         return answers
 
     async def _commit(self, batch: Sequence[NewMessage]) -> dict[UUID, Answer]:
-        """Raises what keeps the rows from being written; afterwards they are ours, whatever else goes wrong."""
+        """Raises what keeps the rows from being written; afterwards they are ours, whatever else
+        goes wrong.
+        """
         rows = orjson.dumps([_row(message) for message in batch]).decode()
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
@@ -308,7 +325,9 @@ class AcceptWriter:
         batch: Sequence[NewMessage],
         left_out: Sequence[Any],
     ) -> dict[UUID, Answer]:
-        """Return what those get that were not written: the earlier answer under their key, or why not."""
+        """Return what those get that were not written: the earlier answer under their key, or why
+        not.
+        """
         losers = {message_id for message_id, is_suppressed in left_out if not is_suppressed}
         lost = [m for m in batch if m.id in losers]
         answers: dict[UUID, Answer] = {

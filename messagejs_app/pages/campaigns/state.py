@@ -1,4 +1,6 @@
-"""The list, and the open campaign: a draft is given what it sends and checked, another one is watched and steered."""
+"""The list, and the open campaign: a draft is given what it sends and checked, another one is
+watched and steered.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""Connectors: the list and gallery, and one form for every provider, made from its credential schema."""
+"""Connectors: the list and gallery, and one form for every provider, made from its credential
+schema.
+"""

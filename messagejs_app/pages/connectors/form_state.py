@@ -1,4 +1,7 @@
-"""One connector's form. Fields come from the provider's schema; secrets go in and never come out."""
+"""One connector's form.
+
+Fields come from the provider's schema; secrets go in and never come out.
+"""
 
 from __future__ import annotations
 
@@ -215,7 +218,9 @@ class ConnectorFormState(Session):
             )
 
     def _credentials(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The form's texts as the schema's types; a number that is none stays a text, for the schema to refuse."""
+        """The form's texts as the schema's types; a number that is none stays a text, for the
+        schema to refuse.
+        """
         values: dict[str, Any] = {}
         for one in self.fields:
             text = data.get(one.name)

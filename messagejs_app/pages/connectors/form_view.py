@@ -159,7 +159,10 @@ def _weight() -> rx.Component:
             input_mode="numeric",
             max_length=4,
         ),
-        hint="Sends that name only the type are shared between connectors with a weight. 0: only when the others fail.",
+        hint=(
+            "Sends that name only the type are shared between connectors with a weight. 0: only"
+            " when the others fail."
+        ),
         error=_STATE.errors["weight"],
         optional="optional",
     )
@@ -256,7 +259,10 @@ def _foot() -> rx.Component:
 
 
 def _about_new() -> rx.Component:
-    sentence = "Secrets are encrypted with this server's key before they are stored, and never shown again."
+    sentence = (
+        "Secrets are encrypted with this server's key before they are stored, and never shown"
+        " again."
+    )
     return card(
         h.div(
             h.span(sentence, class_name="muted"),

@@ -15,7 +15,8 @@ _STATE = RoutesState
 def routes() -> rx.Component:
     add = button(h.icon("plus", 14), "Add route", size="sm", on_click=_STATE.add)
     none = h.div(
-        "A route tries one channel after the other: WhatsApp first, SMS when it was not delivered in time.",
+        "A route tries one channel after the other: WhatsApp first, SMS when it was not delivered"
+        " in time.",
         class_name="cb muted",
     )
     return h.fragment(

@@ -247,7 +247,9 @@ class DeadLettersState(Session):
             rows=[_row(one, names) for one in page.items],
             connector_choices=choices,
             shown_filters={name: shown.get(value, value) for name, value in self.filters.items()},
-            total=f"{'more than ' if page.is_total_estimate else ''}{plural(page.total, 'dead letter')}",
+            total=(
+                f"{'more than ' if page.is_total_estimate else ''}{plural(page.total, 'dead letter')}"
+            ),
             older=f"{PATH}?{urlencode(merged)}" if page.next_cursor is not None else "",
             is_first_page=before is None,
         )

@@ -143,10 +143,10 @@ def _table() -> rx.Component:
     widths = ("44px", "196px", "", "188px", "124px", "56px")
     columns = [h.col(style={"width": width}) if width else h.col() for width in widths]
     box = _box(
-        _STATE.chosen.length() == _STATE.rows.length(),
+        _STATE.chosen.length() == _STATE.rows.length(),  # type: ignore[attr-defined]
         "Choose all on this page",
         _STATE.choose_page,
-    )  # type: ignore[attr-defined]
+    )
     head = h.tr(
         h.th(box),
         h.th("Recipient"),
@@ -171,9 +171,8 @@ def _box(is_on: Any, label: Any, on_change: Any) -> rx.Component:
 
 
 def _row(row: Row) -> rx.Component:
-    box = _box(
-        _STATE.chosen.contains(row.id), h.join("Choose ", row.address), _STATE.choose(row.id)
-    )  # type: ignore[attr-defined]
+    is_chosen = _STATE.chosen.contains(row.id)  # type: ignore[attr-defined]
+    box = _box(is_chosen, h.join("Choose ", row.address), _STATE.choose(row.id))
     reason = h.fragment(
         h.span(row.code, class_name="med"), h.span(" ", row.reason, class_name="muted")
     )

@@ -158,9 +158,11 @@ class KeysState(Session):
                 mode=key.mode.capitalize(),
                 scopes=" ".join(key.scopes),
                 origins=" ".join(key.allowed_origins),
-                limit=f"{number(key.rate_limit)} messages an hour"
-                if key.rate_limit
-                else "The project's",
+                limit=(
+                    f"{number(key.rate_limit)} messages an hour"
+                    if key.rate_limit
+                    else "The project's"
+                ),
                 expires=instant(key.expires_at),
             )
         await self._look()
@@ -175,7 +177,8 @@ class KeysState(Session):
         limit = str(data.get("rateLimit") or "").strip().replace(",", "")
         if limit and not whole_number(limit):
             errors["rateLimit"] = (
-                f"'{limit[:20]}' is not a number of messages; write one such as 1000, or leave it empty."
+                f"'{limit[:20]}' is not a number of messages; write one such as 1000, or leave it"
+                " empty."
             )
         scopes = tuple(scope for scope in SCOPES if data.get(f"scope.{scope}"))
         if self.kind == "secret" and not scopes:

@@ -247,7 +247,10 @@ def _made_dialog() -> rx.Component:
     secret = h.div(
         h.span(_MADE.text, class_name="mono grow wrap", id="new-key"), copy, class_name="secret"
     )
-    warning = "Do not put a secret key in a web page or a mobile app. Lost it? Revoke it and create another."
+    warning = (
+        "Do not put a secret key in a web page or a mobile app. Lost it? Revoke it and create"
+        " another."
+    )
     stored = h.label(
         h.input_(
             type="checkbox",

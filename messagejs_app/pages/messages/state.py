@@ -150,9 +150,11 @@ class MessagesState(Session):
             is_first_page=before is None,
             total=f"{about}{plural(page.total, 'message')}",
             extent=f"{'1–' if before is None else ''}{len(rows)} of {about}{number(page.total)}",
-            older=self._url(before=ids.encode(ids.MESSAGE, page.next_cursor), id="")
-            if page.next_cursor
-            else "",
+            older=(
+                self._url(before=ids.encode(ids.MESSAGE, page.next_cursor), id="")
+                if page.next_cursor
+                else ""
+            ),
         )
         await self._look_at_open(desk)
 

@@ -95,7 +95,8 @@ def _make_template() -> rx.Component:
 def _send() -> rx.Component:
     return _open_step(
         "Send it",
-        "From here, or run the call beside this. The step ticks itself when the message is accepted.",
+        "From here, or run the call beside this. The step ticks itself when the message is"
+        " accepted.",
         h.pick(OverviewState.has_template, "step now", "step later"),
         h.when(
             OverviewState.has_template,

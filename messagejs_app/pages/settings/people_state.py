@@ -1,4 +1,7 @@
-"""The project's members and open invitations. What a role may do is asked on every use, not only shown."""
+"""The project's members and open invitations.
+
+What a role may do is asked on every use, not only shown.
+"""
 
 from __future__ import annotations
 

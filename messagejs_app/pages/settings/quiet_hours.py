@@ -103,11 +103,15 @@ def _form() -> rx.Component:
         "Time zone",
         text_input("timezone", default_value=state.timezone, placeholder="UTC"),
         optional="Of recipients whose own is not known",
-        hint="An IANA name such as Europe/Berlin. The send's own time zone, or that of the phone number, goes first.",
+        hint=(
+            "An IANA name such as Europe/Berlin. The send's own time zone, or that of the phone"
+            " number, goes first."
+        ),
         error=state.errors["timezone"],
     )
     told = h.span(
-        "Messages wait for the end, on the recipient’s clock. Those of high priority, such as one-time codes, do not.",
+        "Messages wait for the end, on the recipient’s clock. Those of high priority, such as"
+        " one-time codes, do not.",
         class_name="muted small",
     )
     asked = h.when(state.is_on, h.fragment(h.div(start, end, class_name="grid2"), zone))

@@ -122,7 +122,10 @@ def _form() -> rx.Component:
             placeholder=h.join("As the server is set: ", RetentionState.message_default),
         ),
         optional="Days",
-        hint="0: never. Messages that wait stay until they have ended, and analytics keep their counts.",
+        hint=(
+            "0: never. Messages that wait stay until they have ended, and analytics keep their"
+            " counts."
+        ),
         error=RetentionState.errors["retentionDays"],
     )
     save = busy_button("Save", busy=RetentionState.is_saving, type="submit", data_submit="")

@@ -269,8 +269,8 @@ class EditorState(Session):
         self._put(
             segments=plural(count, "segment"),
             segment_note=f"{number(units)} of {number(room)} · {drawn.sms.encoding}",
-            segment_hint=f"{plural(over, 'character')} shorter would make it {fewer}."
-            if count > 1
-            else "",
+            segment_hint=(
+                f"{plural(over, 'character')} shorter would make it {fewer}." if count > 1 else ""
+            ),
             segment_fills=[f"{fill}%" for fill in fills],
         )

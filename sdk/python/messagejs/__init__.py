@@ -10,8 +10,9 @@ A web page sends with a publishable key and a token that your backend makes, goo
 
     from messagejs import create_send_token
 
-    token = create_send_token("sk_live_...", template_id="tpl_...", to="+1234567890", variables={"code": "12345"})
-    # hand token.send_token to the page; client.send_tokens.create(...) asks the server for one instead
+    token = create_send_token("sk_live_...", template_id="tpl_...", to="+1234567890",
+    variables={"code": "12345"}) # hand token.send_token to the page; client.send_tokens.create(...)
+    asks the server for one instead
 
 `AsyncClient` is the same with `await`. A request that may have been lost is repeated under an
 Idempotency-Key of its own, so a message is never sent twice.

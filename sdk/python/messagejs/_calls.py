@@ -1,4 +1,7 @@
-"""Every call of the API, once: what to send and how to read the answer. The clients only carry it."""
+"""Every call of the API, once: what to send and how to read the answer.
+
+The clients only carry it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """`creates`: it goes out under an Idempotency-Key, so that repeating it is safe. `repeatable`: it is anyway."""
+    """`creates`: it goes out under an Idempotency-Key, so that repeating it is safe.
+
+    `repeatable`: it is anyway.
+    """
 
     method: str
     path: str
@@ -56,9 +62,10 @@ def send(
 ) -> Call[Sent]:
     """Send one message: a template with variables, or a text. Instants need a time zone.
 
-    `channels` (`["whatsapp", "sms"]`) or a saved `route` are tried in order: the next one when the one before
-    has failed, or has not delivered within `fallback_after` (seconds, "5m", or a timedelta). `to` may name an
-    address for each kind: `{"phone": "+14155550123", "email": "ada@example.com"}`.
+    `channels` (`["whatsapp", "sms"]`) or a saved `route` are tried in order: the next one when the
+    one before has failed, or has not delivered within `fallback_after` (seconds, "5m", or a
+    timedelta). `to` may name an address for each kind: `{"phone": "+14155550123", "email":
+    "ada@example.com"}`.
     """
     body = _body(
         to=to,
@@ -85,7 +92,9 @@ def send(
 def send_batch(
     messages: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None
 ) -> Call[BatchResult]:
-    """Send up to 500 messages, each as the API's JSON names its fields; every one gets its own result."""
+    """Send up to 500 messages, each as the API's JSON names its fields; every one gets its own
+    result.
+    """
     body = {"messages": [_body(**message) for message in messages]}
     return Call(
         "POST",
@@ -163,8 +172,8 @@ def create_send_token(
 ) -> Call[SendToken]:
     """Have the server make a send token: one send that a web page may make with a publishable key.
 
-    Template, recipient and variables are checked now. `variables` are those that the page may not choose.
-    `messagejs.create_send_token` makes the same without a request, and checks nothing.
+    Template, recipient and variables are checked now. `variables` are those that the page may not
+    choose. `messagejs.create_send_token` makes the same without a request, and checks nothing.
     """
     body = _body(
         templateId=template_id,
@@ -200,7 +209,8 @@ def _json(value: Any) -> Any:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(
-                f"{value.isoformat()} has no time zone; use datetime.now(timezone.utc), for example."
+                f"{value.isoformat()} has no time zone; use datetime.now(timezone.utc), for"
+                " example."
             )
         return value.isoformat()
     if isinstance(value, timedelta):

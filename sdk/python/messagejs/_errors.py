@@ -27,7 +27,9 @@ class ConnectionFailed(MessageJSError):
 
 
 class ApiError(MessageJSError):
-    """`code` is the server's (VALIDATION_ERROR ...), `errors` the wrong fields, `request_id` for its log."""
+    """`code` is the server's (VALIDATION_ERROR ...), `errors` the wrong fields, `request_id` for
+    its log.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,7 @@
-"""What the server answers, typed. Fields that a newer server adds are kept out of the way, not refused."""
+"""What the server answers, typed.
+
+Fields that a newer server adds are kept out of the way, not refused.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ class _Answer(BaseModel):
 
 
 class Sent(_Answer):
-    """The message is stored: it survives whatever happens next. `is_replay`: an earlier call made it."""
+    """The message is stored: it survives whatever happens next.
+
+    `is_replay`: an earlier call made it.
+    """
 
     message_id: str
     status: str
@@ -24,7 +30,10 @@ class Sent(_Answer):
 
 
 class SendToken(_Answer):
-    """What lets a web page send one message: hand `send_token` to the page. Its repr shows no token."""
+    """What lets a web page send one message: hand `send_token` to the page.
+
+    Its repr shows no token.
+    """
 
     send_token: str = Field(repr=False)
     expires_at: datetime

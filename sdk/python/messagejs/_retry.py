@@ -1,4 +1,6 @@
-"""When a call is repeated: no answer, 429 and 5xx, waiting longer each time, never twice the message."""
+"""When a call is repeated: no answer, 429 and 5xx, waiting longer each time, never twice the
+message.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Signing a send token without asking the server. The JWT's claims are the fields of `POST /send-tokens`."""
+"""Signing a send token without asking the server.
+
+The JWT's claims are the fields of `POST /send-tokens`.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,13 @@ def create_send_token(
     origin: str | None = None,
     expires_in_s: int = 300,
 ) -> SendToken:
-    """Return what lets a web page send one message with a publishable key, signed with a secret `api_key`.
+    """Return what lets a web page send one message with a publishable key, signed with a secret
+    `api_key`.
 
-    The page may send `template_id` (its access must be `signed`) to `to` once, within `expires_in_s`
-    (at most 600), and set the variables that are not among `variables`. In place of `to`, `to_hash` is the
-    hex SHA-256 of the recipient in its normal form ("+14155550123"). Nothing is checked before the page
-    sends it. Raises ValueError for what the server would refuse anyway.
+    The page may send `template_id` (its access must be `signed`) to `to` once, within
+    `expires_in_s` (at most 600), and set the variables that are not among `variables`. In place of
+    `to`, `to_hash` is the hex SHA-256 of the recipient in its normal form ("+14155550123"). Nothing
+    is checked before the page sends it. Raises ValueError for what the server would refuse anyway.
     """
     if not api_key.startswith("sk_"):
         raise ValueError("Send tokens are signed with a secret key (sk_live_... or sk_test_...).")

@@ -1,4 +1,7 @@
-"""Verifying a webhook. Source: Standard Webhooks 1.0 (webhook-id, webhook-timestamp, webhook-signature)."""
+"""Verifying a webhook.
+
+Source: Standard Webhooks 1.0 (webhook-id, webhook-timestamp, webhook-signature).
+"""
 
 from __future__ import annotations
 

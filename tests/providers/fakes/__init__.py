@@ -1,7 +1,7 @@
 """Real loopback servers that stand in for providers, for the tests and the benchmarks.
 
-Every one is an async context manager with `host` and `port` (port 0 until entered) and needs nothing
-but an event loop.
+Every one is an async context manager with `host` and `port` (port 0 until entered) and needs
+nothing but an event loop.
 """
 
 from __future__ import annotations

@@ -31,7 +31,10 @@ class Reported:
 
 
 class CallbackMaker(Protocol):
-    """`words`: each of our statuses in the provider's word. `request` signs; `signed` signs any body."""
+    """`words`: each of our statuses in the provider's word.
+
+    `request` signs; `signed` signs any body.
+    """
 
     secret: str
     words: Mapping[str, str]

@@ -16,8 +16,8 @@ FaultMaker = Callable[[Fault], FaultServer | SmtpFaultServer]
 class Case:
     """How to point a provider at a loopback server.
 
-    `credentials(host, port)` and `base_url(host, port)` lead it there; `nonsense` are recipients it must
-    refuse; `fault_server` is None for a provider that uses no network.
+    `credentials(host, port)` and `base_url(host, port)` lead it there; `nonsense` are recipients it
+    must refuse; `fault_server` is None for a provider that uses no network.
     """
 
     credentials: Callable[[str, int], Mapping[str, Any]]

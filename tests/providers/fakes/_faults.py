@@ -71,7 +71,9 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 class FaultServer(RawServer):
-    """An HTTP server with one fault; `bodies` holds the request bodies it read, `was_read` is set by the first."""
+    """An HTTP server with one fault; `bodies` holds the request bodies it read, `was_read` is set
+    by the first.
+    """
 
     def __init__(self, fault: Fault) -> None:
         super().__init__()
@@ -127,7 +129,9 @@ async def _read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 
 class SmtpFaultServer(RawServer):
-    """An SMTP server without login whose fault strikes once it has read the message; `data` holds those."""
+    """An SMTP server without login whose fault strikes once it has read the message; `data` holds
+    those.
+    """
 
     def __init__(self, fault: Fault) -> None:
         super().__init__()

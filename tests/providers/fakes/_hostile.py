@@ -1,4 +1,6 @@
-"""A Telegram that misbehaves by plan: the bot's token names the fault, each third text meets it once."""
+"""A Telegram that misbehaves by plan: the bot's token names the fault, each third text meets it
+once.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ _ANSWERS: Final[dict[str, tuple[int, bytes]]] = {
     "429": (429, b'{"ok":false,"error_code":429,"description":"Too Many Requests"}'),
     "429-after": (
         429,
-        b'{"ok":false,"error_code":429,"description":"Too Many Requests","parameters":{"retry_after":1}}',
+        (
+            b'{"ok":false,"error_code":429,"description":"Too Many'
+            b' Requests","parameters":{"retry_after":1}}'
+        ),
     ),
     "garbage": (200, b"<html>hello</html>"),
 }
@@ -46,7 +51,8 @@ def meets_fault(text: str) -> bool:
 class HostileTelegram(RawServer):
     """Counts texts by the bot's name.
 
-    `taken`: read and not refused, so that a provider may act on them; `answered`: got a yes; `refused`: got a clear no.
+    `taken`: read and not refused, so that a provider may act on them; `answered`: got a yes;
+    `refused`: got a clear no.
     """
 
     def __init__(self, *, latency_s: float = 0.0) -> None:

@@ -1,4 +1,6 @@
-"""Loopback stand-ins for the HTTP providers: they record what they got and answer what they are told."""
+"""Loopback stand-ins for the HTTP providers: they record what they got and answer what they are
+told.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +140,9 @@ class FakeTelegram(FakeHttpProvider):
 
 
 class FakeWhatsApp(FakeHttpProvider):
-    """`base_url` goes where WHATSAPP_API_URL and version together go; the URL setting alone is `root_url`."""
+    """`base_url` goes where WHATSAPP_API_URL and version together go; the URL setting alone is
+    `root_url`.
+    """
 
     @property
     def root_url(self) -> str:

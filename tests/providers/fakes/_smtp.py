@@ -27,7 +27,8 @@ class ReceivedMail:
 
 
 class FakeSmtp:
-    """Records mail; `refuse` maps MAIL, RCPT, DATA (after the text) or NOOP to a reply like '450 4.2.0 later'.
+    """Records mail; `refuse` maps MAIL, RCPT, DATA (after the text) or NOOP to a reply like '450
+    4.2.0 later'.
 
     With `username` and `password` a login is required; with `tls` STARTTLS is offered.
     """
@@ -99,9 +100,9 @@ class FakeSmtp:
         expected = LoginPassword(self._username.encode(), self._password.encode())
         return AuthResult(success=data == expected, handled=False)
 
-    async def handle_NOOP(
+    async def handle_NOOP(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, arg: str
-    ) -> str:  # noqa: N802
+    ) -> str:
         return self.refuse.get("NOOP", "250 OK")
 
     async def handle_MAIL(  # noqa: N802

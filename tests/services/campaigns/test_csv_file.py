@@ -1,4 +1,6 @@
-"""What a file may cost: refused early where it is no table, read in bounded steps, and never in a transaction."""
+"""What a file may cost: refused early where it is no table, read in bounded steps, and never in a
+transaction.
+"""
 
 from __future__ import annotations
 
@@ -128,8 +130,8 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
         assert not reading.done()
         async with platform.database.raw.connection() as connection:
             cursor = await connection.execute(
-                "SELECT count(*) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND"
+                " xact_start IS NOT NULL AND pid <> pg_backend_pid()"
             )
             assert await cursor.fetchone() == (0,)
     finally:

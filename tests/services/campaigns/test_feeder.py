@@ -1,4 +1,6 @@
-"""Feeding: a campaign that fails is paused and its owners are told, once; the other campaigns are fed."""
+"""Feeding: a campaign that fails is paused and its owners are told, once; the other campaigns are
+fed.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,8 @@ async def test_a_campaign_whose_row_holds_anything_keeps_no_other_from_being_fed
     first = await _campaign(bad)
     await _execute(
         platform,
-        f"UPDATE campaigns SET {SPOILT[spoilt]}, next_feed_at = now() - interval '1 day' WHERE id = %s",
+        f"UPDATE campaigns SET {SPOILT[spoilt]}, next_feed_at = now() - interval '1 day' WHERE id"
+        " = %s",
         (first,),
     )
     second = await _campaign(good)

@@ -1,4 +1,6 @@
-"""Connectors below the API: encryption is bound to the row, changes reach the caches and the audit log."""
+"""Connectors below the API: encryption is bound to the row, changes reach the caches and the audit
+log.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from backend.providers._registry import (
 from backend.services.connectors.credentials import merge_credentials
 from tests.providers.fakes import CASES
 
-# Fields that a change of leaves the secrets where they were; any other plain field asks for them again.
+# Fields that a change of leaves the secrets where they were; any other plain field asks for them
+# again.
 HARMLESS: Final = {
     "sandbox": set(),
     "smtp": {"fromAddress", "fromName"},

@@ -47,9 +47,9 @@ async def accept_routed(
             "status": "queued",
             "priority": "normal",
             "on_uncertain": "hold",
-            "route": {"steps": list(ways), "fallbackAfterS": fallback_after_s}
-            if len(ways) > 1
-            else None,
+            "route": (
+                {"steps": list(ways), "fallbackAfterS": fallback_after_s} if len(ways) > 1 else None
+            ),
             **columns,
         },
     )

@@ -73,7 +73,8 @@ async def _work(platform: Platform, engine: DeliveryEngine) -> None:
     while True:
         async with platform.database.raw.connection() as connection:
             cursor = await connection.execute(
-                "SELECT DISTINCT lane, connector_id FROM send_queue WHERE state = 0 AND due_at <= now()"
+                "SELECT DISTINCT lane, connector_id FROM send_queue WHERE state = 0 AND due_at <="
+                " now()"
             )
             platform.doorbell.ring(
                 [(lane, connector_id) for lane, connector_id in await cursor.fetchall()]
@@ -120,7 +121,8 @@ async def test_a_dead_connector_burns_few_attempts_and_goes_on_when_its_provider
         )
         work = asyncio.create_task(_work(platform, engine), name=_WORK)
         await asyncio.sleep(2.5)
-        # What was on its way when the circuit opened (a portion of 100), and a probe at 0.2, 0.6, 1.4 and 2.4 s.
+        # What was on its way when the circuit opened (a portion of 100), and a probe at 0.2, 0.6,
+        # 1.4 and 2.4 s.
         burnt = len(telegram.messages)
         assert 5 <= burnt <= 110
         row = await _row(platform, connector)

@@ -1,4 +1,6 @@
-"""Which messages become dead letters: those that were given up although another try may help, and no others."""
+"""Which messages become dead letters: those that were given up although another try may help, and
+no others.
+"""
 
 from __future__ import annotations
 

@@ -303,7 +303,9 @@ async def test_a_bulk_backlog_does_not_hold_up_a_high_message_or_another_tenant(
 async def test_a_ring_at_any_moment_of_a_slice_is_heard(
     platform: Platform, world: World, engine: DeliveryEngine
 ) -> None:
-    """Each message comes a little later in the life of the slice before; none may wait for the sweeper."""
+    """Each message comes a little later in the life of the slice before; none may wait for the
+    sweeper.
+    """
     connector = await world.connector()
     await _drain(platform, engine)
     for step in range(30):

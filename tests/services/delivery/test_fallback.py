@@ -1,4 +1,6 @@
-"""Fallback: a message goes on with its next way exactly when its route says so, and is never on two ways at once."""
+"""Fallback: a message goes on with its next way exactly when its route says so, and is never on two
+ways at once.
+"""
 
 from __future__ import annotations
 
@@ -257,8 +259,9 @@ async def test_what_waits_for_a_connector_that_cannot_be_used_moves_on(
     assert (1, other.id) in turns
     async with platform.database.raw.connection() as connection:
         cursor = await connection.execute(
-            "SELECT q.connector_id, m.connector_id, m.step, count(*) FROM send_queue q "
-            "JOIN messages m ON m.id = q.message_id WHERE q.project_id = %s GROUP BY 1, 2, 3 ORDER BY 3",
+            "SELECT q.connector_id, m.connector_id, m.step, count(*) FROM send_queue q JOIN"
+            " messages m ON m.id = q.message_id WHERE q.project_id = %s GROUP BY 1, 2, 3 ORDER"
+            " BY 3",
             (world.project_id,),
         )
         assert await cursor.fetchall() == [
@@ -306,7 +309,8 @@ async def test_a_thousand_rejections_in_two_workers_make_one_sms_each(
         await engine.close(5)
     async with platform.database.raw.connection() as connection:
         cursor = await connection.execute(
-            "SELECT status, step, attempts, count(*) FROM messages WHERE project_id = %s GROUP BY 1, 2, 3",
+            "SELECT status, step, attempts, count(*) FROM messages WHERE project_id = %s GROUP BY"
+            " 1, 2, 3",
             (world.project_id,),
         )
         assert await cursor.fetchall() == [("delivered", 1, 2, len(ids))]

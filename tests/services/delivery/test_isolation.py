@@ -1,4 +1,6 @@
-"""One bad thing stops only itself: whatever an adapter does or a row holds, the others' messages go on."""
+"""One bad thing stops only itself: whatever an adapter does or a row holds, the others' messages go
+on.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +123,8 @@ async def _forget(platform: Platform, project_id: UUID) -> None:
     await _execute(platform, "DELETE FROM send_queue WHERE project_id = %s", (project_id,))
 
 
-# -- adapters ---------------------------------------------------------------------------------------
+# -- adapters
+# ---------------------------------------------------------------------------------------
 
 FAULTS: Final = [(where, what) for where in hostile.CALLS for what in hostile.ERRORS] + [
     ("answer", what) for what in hostile.ANSWERS
@@ -197,7 +200,8 @@ async def test_credentials_are_changed_although_the_adapter_does_not_let_go(
     await bad.wait_for(again, "sent")
 
 
-# -- workers that lack the key ------------------------------------------------------------------------
+# -- workers that lack the key
+# ------------------------------------------------------------------------
 
 
 def _keyless(platform: Platform, telegram: FakeTelegram) -> DeliveryEngine:
@@ -305,7 +309,8 @@ async def test_owners_are_told_when_nobody_can_open_a_connector_and_only_then(
     await keyless.close(1)
 
 
-# -- rows ---------------------------------------------------------------------------------------------
+# -- rows
+# ---------------------------------------------------------------------------------------------
 
 _INSTANTS: Final = (
     "infinity", "-infinity", "0044-03-15 12:00:00 BC", "4713-11-24 00:00:00+00 BC", "0001-01-01 00:00:00+00",
@@ -344,8 +349,13 @@ def _columns() -> list[tuple[str, str]]:
 
 
 async def _spoil(platform: Platform, table: str, column: str, key: UUID, pick: int) -> str | None:
-    """Write one of the values that the column's type has; rejects the example where Postgres refuses it."""
-    query = "SELECT data_type FROM information_schema.columns WHERE table_name = %s AND column_name = %s"
+    """Write one of the values that the column's type has; rejects the example where Postgres
+    refuses it.
+    """
+    query = (
+        "SELECT data_type FROM information_schema.columns WHERE table_name = %s AND column_name"
+        " = %s"
+    )
     ((type_,),) = await _execute(platform, query, (table, column))
     values = (None, *_VALUES[type_])
     value = values[pick % len(values)]

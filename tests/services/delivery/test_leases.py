@@ -127,9 +127,10 @@ async def test_rounds_that_follow_each_other_find_every_connector(
 ) -> None:
     async with platform.database.raw.connection() as connection:
         await connection.execute(
-            "INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at) "
-            "SELECT gen_random_uuid(), %s, gen_random_uuid(), n %% 3, 0, 0, "
-            "now() + CASE WHEN n > 4500 THEN interval '1 hour' ELSE interval '0' END FROM generate_series(1, 5000) n",
+            "INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries,"
+            " due_at) SELECT gen_random_uuid(), %s, gen_random_uuid(), n %% 3, 0, 0, now() + CASE"
+            " WHEN n > 4500 THEN interval '1 hour' ELSE interval '0' END FROM generate_series(1,"
+            " 5000) n",
             (world.project_id,),
         )
     sweeper = make_sweeper(platform)
@@ -173,7 +174,9 @@ PLANS = {
 async def test_a_result_that_waits_for_a_renewal_is_recorded_by_a_database_that_lives(
     platform: Platform, world: World, settings: Settings
 ) -> None:
-    """Postgres 18 crashes where a row changes under a prepared statement that prunes partitions (decision 0016)."""
+    """Postgres 18 crashes where a row changes under a prepared statement that prunes partitions
+    (decision 0016).
+    """
     general_plans = "?options=" + "%20".join(
         f"-c%20{name}%3D{value}" for name, value in PLANS.items()
     )

@@ -1,4 +1,6 @@
-"""What an error means for its message: capped in number and in age, never tried after its expiresAt."""
+"""What an error means for its message: capped in number and in age, never tried after its
+expiresAt.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +141,9 @@ def test_a_connectors_own_settings_count() -> None:
 
 @pytest.mark.parametrize("worker_ahead_s", [0, 7200, -7200])
 def test_the_databases_clock_decides_whatever_the_workers_says(worker_ahead_s: float) -> None:
-    """A message of now, by the database, is neither too old nor expired for a worker hours ahead or behind."""
+    """A message of now, by the database, is neither too old nor expired for a worker hours ahead or
+    behind.
+    """
     skew = timedelta(seconds=-worker_ahead_s)
     by_database = datetime.now(UTC) + skew
     claim = _claim(

@@ -99,8 +99,8 @@ async def _waits(platform: Platform, world: World, connector_id: UUID, *, hours:
     message_id = await accept_routed(world, way(await world.connector()))
     await change(
         platform,
-        "UPDATE send_queue SET connector_id = %s, due_at = now() - 3600 * make_interval(secs => %s) "
-        "WHERE message_id = %s",
+        "UPDATE send_queue SET connector_id = %s, due_at = now() - 3600 * make_interval(secs => %s)"
+        " WHERE message_id = %s",
         connector_id,
         hours,
         message_id,
@@ -129,7 +129,8 @@ async def test_a_connectors_own_age_counts(platform: Platform, world: World) -> 
     message_id = await _waits(platform, world, box.id, hours=2)
     await change(
         platform,
-        'UPDATE connectors SET is_active = false, config = \'{"retry": {"maxAgeS": 3600}}\' WHERE id = %s',
+        'UPDATE connectors SET is_active = false, config = \'{"retry": {"maxAgeS": 3600}}\' WHERE'
+        " id = %s",
         box.id,
     )
     await make_sweeper(platform).sweep()

@@ -1,4 +1,6 @@
-"""Pacing through Redis: the rate holds whoever sends, and a paced connector costs the others nothing."""
+"""Pacing through Redis: the rate holds whoever sends, and a paced connector costs the others
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -151,7 +153,8 @@ async def test_a_burst_to_one_recipient_spreads_out_and_the_others_go_on(
         assert len(telegram.times_of("many")) == len(others)
         assert max(telegram.times_of("many")) - one[0] < 0.5
     assert len(one) == len(ids)
-    # 4/s by Redis' clock: seven quarters of a second; their ways to the provider take differently long.
+    # 4/s by Redis' clock: seven quarters of a second; their ways to the provider take differently
+    # long.
     assert one[-1] - one[0] > 7 * 0.25 - 0.4
     assert one[-1] - one[0] < 7 * 0.25 + 0.5
     # Waiting for the recipient's turn is not a try.
@@ -191,7 +194,8 @@ async def test_redis_flushed_in_the_middle_costs_a_burst_at_most(
     )
 
 
-# -- the scripts -------------------------------------------------------------------------------------
+# -- the scripts
+# -------------------------------------------------------------------------------------
 
 
 def _account(pacing: Pacing, key: str = "") -> Account:

@@ -1,8 +1,9 @@
 """Claims, leases and statuses against a real Postgres, in whatever order hypothesis thinks of.
 
-Two workers claim, send and record; leases run out at any point; messages are called off; providers take what they
-get, refuse it, or are cut off. Whatever the order: nothing accepted is lost, one worker at a time holds a message,
-no status goes back, and what is not to be repeated blindly reaches the provider once.
+Two workers claim, send and record; leases run out at any point; messages are called off; providers
+take what they get, refuse it, or are cut off. Whatever the order: nothing accepted is lost, one
+worker at a time holds a message, no status goes back, and what is not to be repeated blindly
+reaches the provider once.
 """
 
 from __future__ import annotations
@@ -120,9 +121,11 @@ class Delivery(RuleBasedStateMachine):
         self.world = self._run(World.make(self.stage.platform))
         self.connectors = [self._run(self.world.connector("telegram", TOKEN)).id for _ in range(2)]
         self.templates = {
-            policy: self._run(
-                self.world.template("hi", variables=[], name=policy, on_uncertain=policy)
-            ).id
+            policy: (
+                self._run(
+                    self.world.template("hi", variables=[], name=policy, on_uncertain=policy)
+                ).id
+            )
             for policy in ("hold", "resend")
         }
         self.messages: dict[UUID, Known] = {}
@@ -136,7 +139,8 @@ class Delivery(RuleBasedStateMachine):
             cursor = await connection.execute(statement, values)
             return await cursor.fetchall() if cursor.description else []
 
-    # -- what happens --------------------------------------------------------------------------------
+    # -- what happens
+    # --------------------------------------------------------------------------------
 
     @rule(policy=st.sampled_from(["hold", "resend"]), is_routed=st.booleans())
     def accept(self, policy: str, is_routed: bool) -> None:
@@ -149,11 +153,11 @@ class Delivery(RuleBasedStateMachine):
 
     async def _give_a_second_way(self, message_id: UUID, second: UUID) -> None:
         await self._fetch(
-            "UPDATE messages SET route = jsonb_build_object('fallbackAfterS', NULL, 'steps', jsonb_build_array("
-            "jsonb_build_object('connectorId', connector_id, 'connectorType', connector_type, 'recipient', recipient,"
-            " 'content', content, 'on', 'failure'), "
-            "jsonb_build_object('connectorId', %s::uuid, 'connectorType', connector_type, 'recipient', recipient,"
-            " 'content', content, 'on', 'failure'))) WHERE id = %s",
+            "UPDATE messages SET route = jsonb_build_object('fallbackAfterS', NULL, 'steps',"
+            " jsonb_build_array(jsonb_build_object('connectorId', connector_id, 'connectorType',"
+            " connector_type, 'recipient', recipient, 'content', content, 'on', 'failure'),"
+            " jsonb_build_object('connectorId', %s::uuid, 'connectorType', connector_type,"
+            " 'recipient', recipient, 'content', content, 'on', 'failure'))) WHERE id = %s",
             second,
             message_id,
         )
@@ -227,14 +231,15 @@ class Delivery(RuleBasedStateMachine):
             return False
         return True
 
-    # -- what must hold ------------------------------------------------------------------------------
+    # -- what must hold
+    # ------------------------------------------------------------------------------
 
     @invariant()
     def nothing_is_lost_repeated_or_taken_back(self) -> None:
         rows = self._run(
             self._fetch(
-                "SELECT m.id, m.status, q.state FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id "
-                "WHERE m.project_id = %s",
+                "SELECT m.id, m.status, q.state FROM messages m LEFT JOIN send_queue q ON"
+                " q.message_id = m.id WHERE m.project_id = %s",
                 self.world.project_id,
             )
         )
@@ -277,7 +282,8 @@ class Delivery(RuleBasedStateMachine):
         )
         assert not left
 
-    # -- hands ---------------------------------------------------------------------------------------
+    # -- hands
+    # ---------------------------------------------------------------------------------------
 
     def _end(self, held: Held, end: str) -> None:
         is_taken, error = ENDS[end]

@@ -1,4 +1,6 @@
-"""Stopping a tenant: from the answer on nothing of it is sent; switched off it waits, deleted it is canceled."""
+"""Stopping a tenant: from the answer on nothing of it is sent; switched off it waits, deleted it is
+canceled.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the sweeper, the watcher and the recorder cannot work with keeps no other project's messages waiting."""
+"""What the sweeper, the watcher and the recorder cannot work with keeps no other project's messages
+waiting.
+"""
 
 from __future__ import annotations
 

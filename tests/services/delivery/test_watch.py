@@ -1,4 +1,6 @@
-"""Watching: what is uncertain is never repeated blindly, and what is not delivered in time falls back once."""
+"""Watching: what is uncertain is never repeated blindly, and what is not delivered in time falls
+back once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Quiet hours: nothing is sent while the recipient's clock shows them, and nothing waits longer than that."""
+"""Quiet hours: nothing is sent while the recipient's clock shows them, and nothing waits longer
+than that.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Receipt tests start with no receipts waiting and nothing queued: rounds would take what other tests left."""
+"""Receipt tests start with no receipts waiting and nothing queued: rounds would take what other
+tests left.
+"""
 
 from __future__ import annotations
 

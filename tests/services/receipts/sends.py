@@ -88,7 +88,8 @@ async def catch_up(platform: Platform, *, every: bool = True) -> None:
     """What a worker's round does; `every`: as if the time of all had come."""
     if every:
         async with platform.database.raw.connection() as connection:
-            # Two of these at once, or one beside an applier, must not wait for each other crosswise.
+            # Two of these at once, or one beside an applier, must not wait for each other
+            # crosswise.
             free = "SELECT id FROM pending_receipts FOR UPDATE SKIP LOCKED"
             await connection.execute(
                 f"UPDATE pending_receipts SET due_at = now() WHERE id IN ({free})"

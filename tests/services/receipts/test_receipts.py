@@ -1,4 +1,6 @@
-"""Receipts against the database: by rank, once each, before or after the answer to the send, and never lost."""
+"""Receipts against the database: by rank, once each, before or after the answer to the send, and
+never lost.
+"""
 
 from __future__ import annotations
 
@@ -177,8 +179,9 @@ async def test_a_receipt_settles_what_is_uncertain(
     if on_uncertain == "hold":
         await change(
             platform,
-            "INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at) "
-            "VALUES (%s, %s, %s, 1, 3, 1, now() + interval '1 minute') ON CONFLICT DO NOTHING",
+            "INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries,"
+            " due_at) VALUES (%s, %s, %s, 1, 3, 1, now() + interval '1 minute') ON CONFLICT DO"
+            " NOTHING",
             message_id,
             box.project_id,
             box.id,
@@ -314,7 +317,8 @@ async def test_raw_callbacks_are_kept_for_days(platform: Platform, box: Connecto
     await tell(platform, box, body=b"old")
     await change(
         platform,
-        "UPDATE callbacks SET received_at = now() - interval '8 days' WHERE body = %s AND connector_id = %s",
+        "UPDATE callbacks SET received_at = now() - interval '8 days' WHERE body = %s AND"
+        " connector_id = %s",
         b"old",
         box.id,
     )
@@ -402,10 +406,10 @@ async def test_time_to_delivery_follows_receipts(
     async def bins() -> dict[str, int]:
         async with platform.database.raw.connection() as connection:
             cursor = await connection.execute(
-                "SELECT value, sum(messages) FROM (SELECT value, messages FROM rollup_deltas WHERE project_id = %(p)s "
-                "AND measure = %(m)s UNION ALL SELECT value, messages FROM message_rollups "
-                "WHERE project_id = %(p)s AND measure = %(m)s AND grain = 15) d "
-                "GROUP BY value HAVING sum(messages) <> 0",
+                "SELECT value, sum(messages) FROM (SELECT value, messages FROM rollup_deltas WHERE"
+                " project_id = %(p)s AND measure = %(m)s UNION ALL SELECT value, messages FROM"
+                " message_rollups WHERE project_id = %(p)s AND measure = %(m)s AND grain = 15) d"
+                " GROUP BY value HAVING sum(messages) <> 0",
                 {"p": world.project_id, "m": TO_DELIVERY},
             )
             return {value: int(count) for value, count in await cursor.fetchall()}

@@ -1,4 +1,6 @@
-"""The rule of receipts, without a database: any order and any repetition end in one and the same standing."""
+"""The rule of receipts, without a database: any order and any repetition end in one and the same
+standing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Templates written to eat the process, by what they attack. Each was, or would be, minutes of work or memory."""
+"""Templates written to eat the process, by what they attack.
+
+Each was, or would be, minutes of work or memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Random Liquid, valid or nearly so, and the values to put into it: ordinary ones, and the largest there may be."""
+"""Random Liquid, valid or nearly so, and the values to put into it: ordinary ones, and the largest
+there may be.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +118,10 @@ class Grammar:
     def _condition(self) -> str:
         one = self._value()
         if self.random.random() < 0.7:
-            one += f" {self.random.choice(('==', '!=', '<', '>', '<=', '>=', 'contains', '<>'))} {self._value()}"
+            one += (
+                f" {self.random.choice(('==', '!=', '<', '>', '<=', '>=', 'contains', '<>'))}"
+                f" {self._value()}"
+            )
         if self.random.random() < 0.3:
             one += f" {self.random.choice(('and', 'or'))} {self._value()}"
         return one

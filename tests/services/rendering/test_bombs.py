@@ -1,4 +1,6 @@
-"""A template that was written to eat the process is refused when it is saved, or stops when its fuel is used up."""
+"""A template that was written to eat the process is refused when it is saved, or stops when its
+fuel is used up.
+"""
 
 from __future__ import annotations
 

@@ -92,7 +92,8 @@ def _compare(seeds: range) -> None:
     for seed in seeds:
         text = Grammar(Random(seed)).template()  # noqa: S311
         if "in forloop" in text:
-            continue  # python-liquid goes through the items that the loop itself still has to go through
+            # python-liquid goes through the items that the loop itself still has to go through
+            continue
         ours = _ours(text, bool(seed % 2))
         if ours[0] == "stopped":
             continue

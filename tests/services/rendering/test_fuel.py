@@ -30,7 +30,10 @@ from backend.services.rendering.limits import (
 
 OTP = "Your code is {{code}}. It ends in {{minutes}} minutes."
 OTP_VALUES = {"code": "123456", "minutes": 5}
-ENDLESS = "{% for i in (1..2000) %}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{% endfor %}"
+ENDLESS = (
+    "{% for i in (1..2000) %}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{%"
+    " endfor %}"
+)
 # Nearly all the fuel of one rendering, and it ends.
 HEAVY = "{% for i in (1..2000) %}{% if i == 0 or i == -1 or i == -2 %}{% endif %}{% endfor %}"
 

@@ -75,8 +75,8 @@ def test_html_values_are_escaped_and_text_values_are_not() -> None:
 
 def test_variables_are_found_in_order_of_first_appearance_without_local_names() -> None:
     text = (
-        "{{ b }}{% if a %}{{ c | default: d }}{% endif %}{% for x in xs %}{{ x.y }}{{ forloop.index }}{% endfor %}"
-        "{% assign z = q %}{{ z }}{{ user.name }}{{ b }}"
+        "{{ b }}{% if a %}{{ c | default: d }}{% endif %}{% for x in xs %}{{ x.y }}{{ forloop.index"
+        " }}{% endfor %}{% assign z = q %}{{ z }}{{ user.name }}{{ b }}"
     )
     assert variables_of(text) == ["b", "a", "c", "d", "xs", "q", "user"]
 
@@ -112,7 +112,10 @@ def test_a_syntax_error_names_its_line(text: str, line: int) -> None:
         "{% assign x = 99999999 %}" + "{% assign x = x | times: x %}" * 30 + "{{ x }}",
         "{% for i in (1..1000) %}{{ big | upcase }}{% endfor %}",
         "{{ big }}" * 40,
-        "{% for i in (1..1000) %}{% capture c %}{{ c }}{{ big }}{% endcapture %}{% endfor %}{{ c }}",
+        (
+            "{% for i in (1..1000) %}{% capture c %}{{ c }}{{ big }}{% endcapture %}{% endfor %}{{"
+            " c }}"
+        ),
     ],
 )
 def test_no_template_renders_without_bounds(text: str) -> None:
@@ -168,7 +171,10 @@ def test_what_can_be_known_before_is_refused_with_its_line(
 def test_ordinary_templates_use_little_of_their_fuel() -> None:
     """The buckets of a project and the limit of a rendering are measured by these."""
     rows = [{"name": f"Item {n}", "qty": n, "price": 1.5 * n} for n in range(333)]
-    order = "{% for r in rows %}{{ r.name }}: {% if r.qty > 9 %}{{ r.price | round: 1 }}{% endif %}{% endfor %}"
+    order = (
+        "{% for r in rows %}{{ r.name }}: {% if r.qty > 9 %}{{ r.price | round: 1 }}{% endif %}{%"
+        " endfor %}"
+    )
     html = (
         "<table>"
         + "<tr><td>{{ user.name | escape }}</td></tr>"

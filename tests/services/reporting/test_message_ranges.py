@@ -1,4 +1,6 @@
-"""Lists that look only where the counters say: always the same rows and totals as looking everywhere."""
+"""Lists that look only where the counters say: always the same rows and totals as looking
+everywhere.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ FILTERS: list[dict[str, Any]] = [
 
 
 def made(world: World, dice: random.Random) -> Message:
-    """Some messages stand at the edges of quarter hours, and ids are made a little before their rows."""
+    """Some messages stand at the edges of quarter hours, and ids are made a little before their
+    rows.
+    """
     at = NOW - timedelta(seconds=dice.uniform(0, 48 * 3600))
     if dice.random() < 0.3:
         at = at.replace(minute=at.minute // 15 * 15, second=0, microsecond=0) + timedelta(
@@ -66,7 +70,9 @@ def made(world: World, dice: random.Random) -> Message:
 
 @pytest.fixture
 async def history(world: World, platform: Platform) -> list[Message]:
-    """Three hundred messages; the counters have folded some of them, and know the rest from their deltas."""
+    """Three hundred messages; the counters have folded some of them, and know the rest from their
+    deltas.
+    """
     dice = random.Random(7)  # noqa: S311 (the same messages in every run)
     messages = [made(world, dice) for _ in range(300)]
     await save(world, *messages[:200])
@@ -125,7 +131,8 @@ async def test_what_changed_since_the_fold_is_found_where_it_is_now(
         )
         await connection.execute(
             text(
-                "UPDATE messages SET status = 'delivered' WHERE project_id = :p AND status = 'failed'"
+                "UPDATE messages SET status = 'delivered' WHERE project_id = :p AND status ="
+                " 'failed'"
             ),
             {"p": world.project_id},
         )

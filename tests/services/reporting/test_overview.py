@@ -114,7 +114,8 @@ async def test_the_95th_percentile_counts_from_when_a_message_was_due(world: Wor
             sent_at=at + timedelta(minutes=30, milliseconds=5),
         ),
     )
-    # 5, 10, 20 ... 200 ms: the 95th percentile of 21 values is the 20th (index 0.95 * 20 = 19): 190 ms.
+    # 5, 10, 20 ... 200 ms: the 95th percentile of 21 values is the 20th (index 0.95 * 20 = 19): 190
+    # ms.
     assert (await seen(world)).p95_ms == pytest.approx(190, rel=0.045)
 
 

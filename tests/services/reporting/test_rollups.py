@@ -1,4 +1,6 @@
-"""Rollups: at any moment, whatever happens to messages and whoever folds, they equal a count over the rows."""
+"""Rollups: at any moment, whatever happens to messages and whoever folds, they equal a count over
+the rows.
+"""
 
 from __future__ import annotations
 
@@ -93,11 +95,14 @@ def _random_message(
     )
 
 
-# What can become of messages, the unusual included: uncertain ones sent again, delivered ones that fail.
+# What can become of messages, the unusual included: uncertain ones sent again, delivered ones that
+# fail.
 _CHANGE = """
 UPDATE messages SET status = %s, error_code = %s, updated_at = now(),
-    sent_at = CASE WHEN %s THEN greatest(created_at, send_at) + make_interval(secs => %s) ELSE sent_at END,
-    delivered_at = CASE WHEN %s THEN greatest(created_at, send_at) + make_interval(secs => %s) ELSE delivered_at END
+    sent_at = CASE WHEN %s THEN greatest(created_at, send_at) + make_interval(secs => %s)
+        ELSE sent_at END,
+    delivered_at = CASE WHEN %s THEN greatest(created_at, send_at) + make_interval(secs => %s)
+        ELSE delivered_at END
 WHERE id = ANY(%s)
 """
 

@@ -27,8 +27,9 @@ Connection = psycopg.AsyncConnection[Any]
 EARLIER = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
 KEEP = Defaults(content_days=0, retention_days=0)
 ROUTE = {
-    "steps": [{"recipient": "ada@example.com", "content": {"text": "Code 4711"}, "on": "failure"}]
-    * 2
+    "steps": (
+        [{"recipient": "ada@example.com", "content": {"text": "Code 4711"}, "on": "failure"}] * 2
+    )
 }
 
 

@@ -132,7 +132,8 @@ async def test_a_project_without_a_limit_keeps_its_messages(
     await retain(other, retention_days=1)
     kept, gone = (row(own, at=datetime(2013, 2, 3, tzinfo=UTC)) for own in (world, other))
     await save(world, kept, gone)
-    # The server's default reaches neither: both have said what they want, and nobody else is that old.
+    # The server's default reaches neither: both have said what they want, and nobody else is that
+    # old.
     await Removal(Defaults(content_days=0, retention_days=3650)).run_once(connection)
     assert await left_of(connection, "messages", [kept]) == 1
     assert await left_of(connection, "messages", [gone]) == 0
@@ -264,7 +265,9 @@ async def test_a_month_that_one_project_keeps_is_not_dropped(
 async def test_attempts_made_in_a_later_month_go_when_that_is_over(
     world: World, connection: Connection
 ) -> None:
-    """A message of the month before, tried in this one, must not lose its attempts while it is there."""
+    """A message of the month before, tried in this one, must not lose its attempts while it is
+    there.
+    """
     keeper = await World.make(world.platform)
     await retain(world, retention_days=30)
     kept = row(keeper, at=MONTH - timedelta(days=2))

@@ -1,4 +1,6 @@
-"""What keys have done: added to the rows by any number of processes, kept while the database is away."""
+"""What keys have done: added to the rows by any number of processes, kept while the database is
+away.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ from tests.world import World
 
 
 def _writer(platform: Platform) -> AcceptWriter:
-    """As another process has one: with a connection of its own, and nothing shared but the database."""
+    """As another process has one: with a connection of its own, and nothing shared but the
+    database.
+    """
     return AcceptWriter(
         platform.database.raw,
         waiting_limit=1000,
@@ -53,7 +55,8 @@ async def test_of_two_processes_one_sends_each_whatever_their_order(
     ] * 20
     async with platform.database.raw.connection() as connection:
         cursor = await connection.execute(
-            "SELECT count(*), count(DISTINCT resent_from) FROM messages WHERE resent_from = ANY(%s)",
+            "SELECT count(*), count(DISTINCT resent_from) FROM messages WHERE resent_from ="
+            " ANY(%s)",
             (dead,),
         )
         assert await cursor.fetchone() == (20, 20)

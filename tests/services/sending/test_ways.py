@@ -1,4 +1,6 @@
-"""Which ways a send may go: chains of channels, saved routes, pools; what is stored of them, and what is refused."""
+"""Which ways a send may go: chains of channels, saved routes, pools; what is stored of them, and
+what is refused.
+"""
 
 from __future__ import annotations
 
@@ -307,8 +309,8 @@ async def test_a_resend_begins_with_the_first_way_again(platform: Platform, worl
     async with platform.database.raw.connection() as connection:
         await connection.execute("DELETE FROM send_queue WHERE message_id = %s", (message.id,))
         await connection.execute(
-            "UPDATE messages SET status = 'failed', step = 1, connector_id = %s, connector_type = 'smtp',"
-            " recipient = %s WHERE id = %s",
+            "UPDATE messages SET status = 'failed', step = 1, connector_id = %s, connector_type ="
+            " 'smtp', recipient = %s WHERE id = %s",
             (own["smtp"].id, EMAIL, message.id),
         )
     caller = Caller(world.project_id, "live")

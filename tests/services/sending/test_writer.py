@@ -122,7 +122,8 @@ async def test_a_key_is_forgotten_after_its_time(platform: Platform, world: Worl
     first = await platform.writer.write(_message(world, connector.id, key=_key("old")))
     async with platform.database.raw.connection() as connection:
         await connection.execute(
-            "UPDATE idempotency_records SET expires_at = now() - interval '1 second' WHERE project_id = %s",
+            "UPDATE idempotency_records SET expires_at = now() - interval '1 second' WHERE"
+            " project_id = %s",
             (world.project_id,),
         )
     second = await platform.writer.write(
@@ -250,7 +251,9 @@ def _writers(platform: Platform, count: int) -> list[AcceptWriter]:
 async def test_a_token_makes_one_message_whatever_comes_with_it(
     platform: Platform, world: World
 ) -> None:
-    """Two servers, tokens and keys in every order and mixture: one message a token, and nobody waits for ever."""
+    """Two servers, tokens and keys in every order and mixture: one message a token, and nobody
+    waits for ever.
+    """
     connector = await world.connector()
     tokens = [f"token-{number:02}" for number in range(20)]
     writers = _writers(platform, 2)

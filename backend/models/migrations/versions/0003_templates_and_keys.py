@@ -16,7 +16,8 @@ ALTER TABLE api_keys
     ADD COLUMN total_requests BIGINT NOT NULL DEFAULT 0,
     ADD COLUMN failed_requests BIGINT NOT NULL DEFAULT 0,
     ADD UNIQUE (previous_hash);
-ALTER TABLE api_keys ALTER COLUMN total_requests DROP DEFAULT, ALTER COLUMN failed_requests DROP DEFAULT;
+ALTER TABLE api_keys ALTER COLUMN total_requests DROP DEFAULT,
+    ALTER COLUMN failed_requests DROP DEFAULT;
 CREATE TABLE template_versions (
     id UUID NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -40,7 +41,8 @@ CREATE TABLE template_versions (
 _STORE_CURRENT = """
 INSERT INTO template_versions
     (id, created_at, project_id, template_id, version, content, subject, html, variables, variants)
-SELECT id, updated_at, project_id, id, version, content, subject, html, variables, variants FROM templates
+SELECT id, updated_at, project_id, id, version, content, subject, html, variables, variants
+    FROM templates
 """
 
 

@@ -15,7 +15,8 @@ def upgrade() -> None:
     op.execute("CREATE INDEX ix_messages_recipient ON messages (project_id, recipient, id)")
     op.execute("CREATE INDEX ix_messages_key ON messages (project_id, key_id, id)")
     op.execute(
-        "CREATE INDEX ix_messages_template ON messages (project_id, template_id, id) WHERE template_id IS NOT NULL"
+        "CREATE INDEX ix_messages_template ON messages (project_id, template_id, id) WHERE"
+        " template_id IS NOT NULL"
     )
 
 

@@ -40,7 +40,8 @@ CREATE TABLE rollup_deltas (
 """,
 )
 
-# Times are counted from when a message was due, in bins that grow by 2^(1/8): 11.54... is 8 / ln(2).
+# Times are counted from when a message was due, in bins that grow by 2^(1/8): 11.54... is 8 /
+# ln(2).
 _BIN = (
     "floor(11.541560327111707 * ln(greatest(1.0::float8, "
     "1000 * extract(epoch FROM {end} - greatest(created_at, send_at))::float8)))::int::text"
@@ -50,21 +51,29 @@ _SLOT = "date_bin('15 minutes', created_at, '2000-01-01+00')"
 
 # Most changes are of statuses only: these are grouped without looking at the other measures.
 _COUNT = f"""
-INSERT INTO rollup_deltas (project_id, slot, connector_id, connector_type, mode, measure, value, messages, last_at)
+INSERT INTO rollup_deltas (project_id, slot, connector_id, connector_type, mode, measure, value,
+    messages, last_at)
 SELECT project_id, {_SLOT}, connector_id, min(connector_type), mode, 'status', status, sum(n), NULL
 FROM ({{rows}}) m GROUP BY 1, 2, 3, 5, 7 HAVING sum(n) <> 0
 UNION ALL
-SELECT project_id, {_SLOT}, connector_id, min(connector_type), mode, f.measure, f.value, sum(n), max(f.last_at)
+SELECT project_id, {_SLOT}, connector_id, min(connector_type), mode, f.measure, f.value, sum(n),
+    max(f.last_at)
 FROM ({{rows}}) m CROSS JOIN LATERAL (
-    SELECT 'failure', coalesce(error_code, ''), NULL::timestamptz WHERE status IN ('failed', 'undelivered', 'expired')
+    SELECT 'failure', coalesce(error_code, ''), NULL::timestamptz
+        WHERE status IN ('failed', 'undelivered', 'expired')
     UNION ALL SELECT 'provider', {_BIN.format(end="sent_at")}, sent_at WHERE sent_at IS NOT NULL
-    UNION ALL SELECT 'delivery', {_BIN.format(end="delivered_at")}, NULL WHERE delivered_at IS NOT NULL
+    UNION ALL SELECT 'delivery', {_BIN.format(end="delivered_at")}, NULL
+        WHERE delivered_at IS NOT NULL
 ) f (measure, value, last_at)
-WHERE sent_at IS NOT NULL OR delivered_at IS NOT NULL OR status IN ('failed', 'undelivered', 'expired')
+WHERE sent_at IS NOT NULL OR delivered_at IS NOT NULL
+    OR status IN ('failed', 'undelivered', 'expired')
 GROUP BY 1, 2, 3, 5, 6, 7 HAVING sum(n) <> 0
 """  # noqa: S608 (made of constants)
 
-_COLUMNS = "project_id, connector_id, connector_type, mode, status, error_code, created_at, send_at, sent_at, delivered_at"
+_COLUMNS = (
+    "project_id, connector_id, connector_type, mode, status, error_code, created_at, send_at,"
+    " sent_at, delivered_at"
+)
 
 
 def _rows(source: str, n: int) -> str:
@@ -73,7 +82,10 @@ def _rows(source: str, n: int) -> str:
 
 def _function(name: str, rows: str) -> str:
     count = _COUNT.format(rows=rows)
-    return f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {count}; RETURN NULL; END $$"
+    return (
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {count}; RETURN"
+        " NULL; END $$"
+    )
 
 
 def upgrade() -> None:

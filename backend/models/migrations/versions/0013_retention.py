@@ -1,4 +1,6 @@
-"""How long a project keeps content and messages, and how many messages of a count are there no more."""
+"""How long a project keeps content and messages, and how many messages of a count are there no
+more.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,10 @@ CREATE INDEX ix_content_holds_check_at ON content_holds (check_at)
 # Beside the status counts, which analytics keep: lists subtract these.
 _COUNT_REMOVED = """
 CREATE FUNCTION count_removed_messages() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-INSERT INTO rollup_deltas (project_id, slot, connector_id, connector_type, mode, measure, value, messages, last_at)
-SELECT project_id, date_bin('15 minutes', created_at, '2000-01-01+00'), connector_id, min(connector_type), mode,
+INSERT INTO rollup_deltas (project_id, slot, connector_id, connector_type, mode, measure, value,
+    messages, last_at)
+SELECT project_id, date_bin('15 minutes', created_at, '2000-01-01+00'), connector_id,
+    min(connector_type), mode,
     'removed', status, count(*), NULL
 FROM removed GROUP BY 1, 2, 3, 5, 7;
 RETURN NULL; END $$
@@ -41,7 +45,8 @@ RETURN NULL; END $$
 
 # Hours that begin 15 or 30 minutes past the full one; folding keeps them up to date from now on.
 _HOURS_OF_OTHER_ZONES = """
-INSERT INTO message_rollups (project_id, measure, grain, slot, connector_id, mode, value, connector_type, messages,
+INSERT INTO message_rollups (project_id, measure, grain, slot, connector_id, mode, value,
+    connector_type, messages,
     last_at)
 SELECT project_id, measure, 60 + past,
     date_bin('1 hour', slot, '2000-01-01+00'::timestamptz + make_interval(mins => past)),
@@ -58,8 +63,8 @@ def upgrade() -> None:
     op.execute(_HOURS_OF_OTHER_ZONES)
     op.execute(_COUNT_REMOVED)
     op.execute(
-        "CREATE TRIGGER count_removed_messages AFTER DELETE ON messages REFERENCING OLD TABLE AS removed "
-        "FOR EACH STATEMENT EXECUTE FUNCTION count_removed_messages()"
+        "CREATE TRIGGER count_removed_messages AFTER DELETE ON messages REFERENCING OLD TABLE AS"
+        " removed FOR EACH STATEMENT EXECUTE FUNCTION count_removed_messages()"
     )
 
 

@@ -1,4 +1,6 @@
-"""What the queue knows of a message's further ways and of its end, so that nobody has to look for it."""
+"""What the queue knows of a message's further ways and of its end, so that nobody has to look for
+it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ DROP INDEX ix_send_queue_lease;
 CREATE INDEX ix_send_queue_lease ON send_queue (lease_until) WHERE state IN (1, 2);
 CREATE INDEX ix_send_queue_watched ON send_queue (due_at) WHERE state = 3;
 CREATE INDEX ix_send_queue_routed ON send_queue (connector_id, due_at) WHERE state = 0 AND has_next;
-CREATE INDEX ix_send_queue_expires ON send_queue (expires_at) WHERE state = 0 AND expires_at IS NOT NULL;
+CREATE INDEX ix_send_queue_expires ON send_queue (expires_at) WHERE state = 0
+    AND expires_at IS NOT NULL;
 UPDATE send_queue q SET expires_at = m.expires_at, has_next = m.route IS NOT NULL
 FROM messages m WHERE m.id = q.message_id AND (m.expires_at IS NOT NULL OR m.route IS NOT NULL)
 """

@@ -1,4 +1,6 @@
-"""Processes that report themselves, fingerprints of the secrets, and which code the schema is good for."""
+"""Processes that report themselves, fingerprints of the secrets, and which code the schema is good
+for.
+"""
 
 from __future__ import annotations
 
