@@ -7,7 +7,7 @@ import random
 import time
 from typing import Any
 
-from backend.services.platform import Platform
+from backend.platform import Platform
 from backend.settings import Settings
 from bench import stage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from backend.api.schemas.send import SendBody
+from backend.api.resources.messages.send_bodies import SendBody
 
 
 class Answer(BaseModel):

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from backend.ids import new_id
-from backend.providers._http import open_http_client
-from backend.services.platform import Platform
-from backend.services.sending.writer import NewMessage
+from backend.ledger.accept import NewMessage
+from backend.platform import Platform
+from backend.providers.frame.http import open_http_client
 from backend.settings import Settings
 from bench import stage
 

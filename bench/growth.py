@@ -25,12 +25,12 @@ from sqlalchemy import text
 
 from backend import ids
 from backend.api.app import create_api
+from backend.ledger.claims import Claim, Claims
+from backend.ledger.recorder import Recorder
 from backend.models.migrate import upgrade
-from backend.services.background import keep_for_good
-from backend.services.delivery.claims import Claim, Claims
+from backend.platform import Platform
+from backend.process.background import keep_for_good
 from backend.services.delivery.outcomes import Result
-from backend.services.delivery.recorder import Recorder
-from backend.services.platform import Platform
 from backend.services.sending.accept import Caller, SendRequest, accept_message
 from backend.settings import Settings
 from backend.status import Status

@@ -28,9 +28,9 @@ from backend.crypto import keyed_hash, random_token
 from backend.ids import new_id
 from backend.models import ApiKey, Connector, Project, ProjectMember, Template, User
 from backend.models.migrate import upgrade
+from backend.platform import Platform
 from backend.runtime.embedded import EmbeddedServers
 from backend.services.connectors.connectors import NewConnector, create_connector
-from backend.services.platform import Platform
 from backend.settings import Settings, get_settings
 
 

@@ -14,8 +14,8 @@ import orjson
 
 from backend.ids import new_id
 from backend.models import Connector
+from backend.platform import Platform
 from backend.services.connectors.credentials import check_credentials, seal
-from backend.services.platform import Platform
 from backend.settings import Settings
 from bench import stage
 

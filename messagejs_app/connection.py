@@ -10,8 +10,8 @@ from typing import Final
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from backend.api.security import client_of
-from backend.services.platform import current_platform
+from backend.api.inputs.access import client_of
+from backend.platform import current_platform
 
 COOKIE: Final = "mjs_session"
 

@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.services.accounts.local_paths import is_local_path
-from backend.services.accounts.origins import origin_host
+from backend.services.keys.origins import origin_host
 
 _API_TREES: Final = ("/api", "/auth", "/docs", "/sdk")
 _API_PATHS: Final = frozenset({"/metrics", "/healthz", "/readyz"})

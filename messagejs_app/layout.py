@@ -9,10 +9,10 @@ from typing import Final
 import reflex as rx
 
 from backend import ids
-from backend.services.accounts import keys
-from backend.services.accounts.access import Action
+from backend.services.access.access import Action
 from backend.services.connectors import connectors
-from backend.services.rendering import templates
+from backend.services.keys import keys
+from backend.services.templates import templates
 from messagejs_app.components import html as h
 from messagejs_app.components.brand import mark
 from messagejs_app.components.controls import button

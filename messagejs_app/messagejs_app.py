@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Scope
 
 from backend.api.app import create_api
 from backend.errors import Unauthenticated
+from backend.platform import current_platform
 from backend.services.accounts import sessions, users
-from backend.services.platform import current_platform
 from backend.settings import get_settings
 from messagejs_app import theme
 from messagejs_app.components.html import PREVIEW_PATH

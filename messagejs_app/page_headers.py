@@ -1,7 +1,7 @@
 """What every answer of the pages carries: a content security policy made for this build, and how
 long it keeps.
 
-The API's answers have headers of their own (backend/api/middleware.py).
+The API's answers have headers of their own (backend/api/frame/middleware.py).
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
 from backend.errors import AppError, ProjectNotFound, Unauthenticated
+from backend.platform import Platform, current_platform
+from backend.services.access.access import Action, UserPrincipal, require_project
 from backend.services.accounts import projects, users
-from backend.services.accounts.access import Action, UserPrincipal, require_project
 from backend.services.accounts.local_paths import is_local_path
-from backend.services.platform import Platform, current_platform
 from messagejs_app.connection import address_behind, session_cookie
 from messagejs_app.events import Events, complain, event, go_to, sign_in
 from messagejs_app.states import TabClosed

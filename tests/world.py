@@ -11,6 +11,7 @@ from uuid import UUID
 
 from backend.crypto import keyed_hash, random_token
 from backend.ids import new_id
+from backend.ledger.accept import IdempotencyKey
 from backend.models import (
     ApiKey,
     Attempt,
@@ -21,18 +22,17 @@ from backend.models import (
     Template,
     User,
 )
+from backend.platform import Platform
 from backend.queueing import ReadySet
 from backend.services.connectors.connectors import NewConnector, create_connector
-from backend.services.delivery.accounts import Accounts
 from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.circuit import Circuits
 from backend.services.delivery.engine import DeliveryEngine
+from backend.services.delivery.open_connectors import Accounts
 from backend.services.delivery.outcomes import RetryPolicy
 from backend.services.delivery.pacing import Pacer
 from backend.services.delivery.sweeper import Sweeper
-from backend.services.platform import Platform
 from backend.services.sending.accept import Accepted, Caller, SendRequest, accept_message
-from backend.services.sending.writer import IdempotencyKey
 
 ALL_SCOPES = ["messages:send", "messages:read"]
 

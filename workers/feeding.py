@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import structlog
 
-from backend.services.background import BackgroundTasks
+from backend.platform import Platform
+from backend.process.background import BackgroundTasks
 from backend.services.campaigns.feeder import CampaignFeeder
-from backend.services.platform import Platform
 from backend.settings import Settings
 from workers.event_loop import new_event_loop
 

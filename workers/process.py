@@ -11,22 +11,22 @@ from typing import Final
 
 import structlog
 
+from backend.platform import Platform
+from backend.process.background import BackgroundTasks, keep_for_good
 from backend.queueing import ReadySet
-from backend.services.background import BackgroundTasks, keep_for_good
-from backend.services.delivery.accounts import Accounts
 from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.circuit import Circuits
 from backend.services.delivery.engine import DeliveryEngine
+from backend.services.delivery.open_connectors import Accounts
 from backend.services.delivery.outcomes import RetryPolicy
 from backend.services.delivery.pacing import Pacer
 from backend.services.delivery.sweeper import Sweeper
 from backend.services.delivery.unopened import UnopenedWatch
 from backend.services.delivery.watch import Watcher
-from backend.services.maintenance import Maintenance
-from backend.services.platform import Platform
 from backend.services.receipts.rounds import ReceiptRounds
 from backend.services.reporting.rollups import RollupFolder
 from backend.services.retention.keeper import Keeper
+from backend.services.retention.maintenance import Maintenance
 from backend.services.retention.policies import Defaults
 from backend.settings import Settings
 from workers.event_loop import new_event_loop

@@ -11,18 +11,19 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from backend import __version__
-from backend.api import errors, openapi
-from backend.api.address_limit import CALLBACKS, AddressLimit
-from backend.api.campaign_upload import PATH as CAMPAIGNS
-from backend.api.cors import CorsPolicy
-from backend.api.head import HeadMiddleware
-from backend.api.hot_path import Api, HotPath
-from backend.api.middleware import FrameMiddleware
-from backend.api.places import ExportPlaces, ReadPlaces
-from backend.api.routes import ROUTERS
-from backend.api.routes.messages import send_message
-from backend.api.routing import add_routes
-from backend.services.platform import Platform
+from backend.api.frame import errors
+from backend.api.frame.address_limit import CALLBACKS, AddressLimit
+from backend.api.frame.concurrent_reads import ExportPlaces, ReadPlaces
+from backend.api.frame.cors import CorsPolicy
+from backend.api.frame.head import HeadMiddleware
+from backend.api.frame.hot_path import Api, HotPath
+from backend.api.frame.middleware import FrameMiddleware
+from backend.api.frame.routers import add_routes
+from backend.api.openapi import document
+from backend.api.resources import ROUTERS
+from backend.api.resources.campaigns.upload import PATH as CAMPAIGNS
+from backend.api.resources.messages.send import send_message
+from backend.platform import Platform
 from backend.settings import Settings, get_settings
 
 _GZIP_FROM_BYTES: Final = 1024
@@ -50,7 +51,7 @@ def create_api(settings: Settings | None = None) -> FastAPI:
     app = Api(
         title="MessageJS API",
         version=__version__,
-        openapi_url=openapi.OPENAPI_PATH,
+        openapi_url=document.OPENAPI_PATH,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -81,5 +82,5 @@ def create_api(settings: Settings | None = None) -> FastAPI:
     app.shortcut = HotPath(frame, {("POST", "/api/v1/messages"): send_message})
     errors.install(app)
     add_routes(app, ROUTERS)
-    openapi.install(app)
+    document.install(app)
     return app

@@ -15,21 +15,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from backend import ids
-from backend.providers._base import (
+from backend.providers.frame.callbacks import Receipt, ReceiptStatus
+from backend.providers.frame.errors import (
+    InvalidRecipient,
+    OutcomeUnknown,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
+from backend.providers.frame.provider import (
     Accepted,
     Capability,
     Credentials,
     Health,
     OutboundMessage,
     Provider,
-)
-from backend.providers._callbacks import Receipt, ReceiptStatus
-from backend.providers._errors import (
-    InvalidRecipient,
-    OutcomeUnknown,
-    Rejected,
-    Throttled,
-    Unavailable,
 )
 
 _REFUSED_FOR_S: Final = 3.0

@@ -18,16 +18,7 @@ import structlog
 from email_validator import EmailNotValidError, validate_email
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from backend.providers._base import (
-    Accepted,
-    Capability,
-    Credentials,
-    Health,
-    OutboundMessage,
-    Provider,
-    ProviderContext,
-)
-from backend.providers._errors import (
+from backend.providers.frame.errors import (
     InvalidRecipient,
     OutcomeUnknown,
     Rejected,
@@ -36,10 +27,19 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers._http import credential_check
-from backend.providers._mail import UNSAFE_IN_HEADER, compose, mailbox
-from backend.providers._network import AddressRefused, connect_checked, is_host, tls_context
-from backend.providers._smtp_pool import SmtpPool, quit_politely
+from backend.providers.frame.http import credential_check
+from backend.providers.frame.mail import UNSAFE_IN_HEADER, compose, mailbox
+from backend.providers.frame.network import AddressRefused, connect_checked, is_host, tls_context
+from backend.providers.frame.provider import (
+    Accepted,
+    Capability,
+    Credentials,
+    Health,
+    OutboundMessage,
+    Provider,
+    ProviderContext,
+)
+from backend.providers.frame.smtp_pool import SmtpPool, quit_politely
 
 log = structlog.get_logger(__name__)
 

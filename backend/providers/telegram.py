@@ -15,7 +15,24 @@ import orjson
 from pydantic import Field, SecretStr, field_validator
 
 from backend.crypto import random_token
-from backend.providers._base import (
+from backend.providers.frame.errors import (
+    InvalidRecipient,
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
+from backend.providers.frame.http import (
+    JSON_HEADERS,
+    Answer,
+    Endpoint,
+    ErrorTable,
+    credential_check,
+    refusal,
+)
+from backend.providers.frame.provider import (
     Accepted,
     Capability,
     Credentials,
@@ -26,23 +43,6 @@ from backend.providers._base import (
     ProviderContext,
     Token,
     digest,
-)
-from backend.providers._errors import (
-    InvalidRecipient,
-    OutcomeUnknown,
-    Rejected,
-    SendError,
-    Throttled,
-    Unauthorized,
-    Unavailable,
-)
-from backend.providers._http import (
-    JSON_HEADERS,
-    Answer,
-    Endpoint,
-    ErrorTable,
-    credential_check,
-    refusal,
 )
 
 _TOKEN: Final = re.compile(r"[0-9]+:[A-Za-z0-9_.-]+")

@@ -27,7 +27,26 @@ from twilio.rest import Client  # type: ignore[import-untyped]  # the package sh
 
 from backend import ids
 from backend.integers import whole_number
-from backend.providers._base import (
+from backend.providers.frame.callbacks import CallbackRequest, Receipt, ReceiptStatus
+from backend.providers.frame.errors import (
+    CallbackRefused,
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
+from backend.providers.frame.http import (
+    JSON_HEADERS,
+    Answer,
+    Endpoint,
+    ErrorTable,
+    credential_check,
+    is_opt_out,
+    refusal,
+)
+from backend.providers.frame.provider import (
     Accepted,
     Capability,
     Credentials,
@@ -38,26 +57,7 @@ from backend.providers._base import (
     Token,
     digest,
 )
-from backend.providers._callbacks import CallbackRequest, Receipt, ReceiptStatus
-from backend.providers._errors import (
-    CallbackRefused,
-    OutcomeUnknown,
-    Rejected,
-    SendError,
-    Throttled,
-    Unauthorized,
-    Unavailable,
-)
-from backend.providers._http import (
-    JSON_HEADERS,
-    Answer,
-    Endpoint,
-    ErrorTable,
-    credential_check,
-    is_opt_out,
-    refusal,
-)
-from backend.providers._recipients import phone_number
+from backend.providers.frame.recipients import phone_number
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,34 @@ import orjson
 import structlog
 from pydantic import Field
 
-from backend.providers._base import (
+from backend.providers.frame.callbacks import (
+    CallbackRequest,
+    Receipt,
+    ReceiptStatus,
+    is_same,
+    is_signed,
+    objects,
+    unix_instant,
+)
+from backend.providers.frame.errors import (
+    CallbackRefused,
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
+from backend.providers.frame.http import (
+    JSON_HEADERS,
+    Answer,
+    Endpoint,
+    ErrorTable,
+    credential_check,
+    is_opt_out,
+    refusal,
+)
+from backend.providers.frame.provider import (
     Accepted,
     Capability,
     Credentials,
@@ -28,34 +55,7 @@ from backend.providers._base import (
     Token,
     digest,
 )
-from backend.providers._callbacks import (
-    CallbackRequest,
-    Receipt,
-    ReceiptStatus,
-    is_same,
-    is_signed,
-    objects,
-    unix_instant,
-)
-from backend.providers._errors import (
-    CallbackRefused,
-    OutcomeUnknown,
-    Rejected,
-    SendError,
-    Throttled,
-    Unauthorized,
-    Unavailable,
-)
-from backend.providers._http import (
-    JSON_HEADERS,
-    Answer,
-    Endpoint,
-    ErrorTable,
-    credential_check,
-    is_opt_out,
-    refusal,
-)
-from backend.providers._recipients import phone_number
+from backend.providers.frame.recipients import phone_number
 
 log = structlog.get_logger(__name__)
 

@@ -131,10 +131,10 @@ def worker(data_dir: DataDirOption = None) -> None:
     _join(environment)
     settings = environment.settings()
     from backend import logs
+    from backend.process.background import collect_nothing
     from backend.runtime.open_files import raise_file_limit
     from backend.runtime.preflight import require_fit
     from backend.runtime.watchdog import watched
-    from backend.services.background import collect_nothing
 
     logs.configure_from(settings)
     raise_file_limit()
@@ -159,7 +159,7 @@ def migrate(
 
     from backend import logs
     from backend.models.migrate import MigrationBlocked, SchemaTooNew, head_revision, upgrade
-    from backend.services.schema import fit_of
+    from backend.services.health.schema_fit import fit_of
 
     environment = _environment(messagejs_data_dir=data_dir)
     _join(environment)

@@ -16,9 +16,9 @@ from backend.runtime.errors import CannotStart
 from backend.runtime.finding import Finding, State
 from backend.runtime.preflight import Problem, configuration_problems, database_problems, first_line
 from backend.runtime.web import require_free_port
-from backend.services.heartbeat import ALIVE_S
-from backend.services.reporting.facts import DECIDING, WARNING, Check, check_write
-from backend.services.reporting.health import check_redis
+from backend.services.health.facts import DECIDING, WARNING, Check, check_write
+from backend.services.health.heartbeat import ALIVE_S
+from backend.services.health.readiness import check_redis
 from backend.settings import Settings
 
 _STATES: Final[dict[str, State]] = {"ok": "ok", "warning": "note", "failed": "wrong"}
@@ -110,7 +110,7 @@ async def redis(settings: Settings) -> Finding:
     try:
         info = await client.info()
         check = await check_redis(client, is_needed=False)
-    except Exception as exc:  # noqa: BLE001 (whatever keeps us from it is the finding)
+    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
         return Finding(
             "redis", "wrong", f"not reachable: {first_line(exc)}; check REDIS_URL and the server"
         )
@@ -141,7 +141,7 @@ async def _facts(settings: Settings) -> list[Finding]:
         for name, ask in asks.items():
             checks[name] = await ask(connection)
         rows = await (await connection.execute(_PROCESSES)).fetchall()
-    except Exception as exc:  # noqa: BLE001 (whatever keeps us from it is the finding)
+    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
         return [Finding("database", "wrong", f"does not answer: {first_line(exc)}")]
     finally:
         await connection.close()

@@ -75,8 +75,8 @@ async def database_problems(settings: Settings, *, leave_fingerprints: bool) -> 
     """
     import psycopg
 
-    from backend.services.fingerprints import Fingerprints, settle_secrets, wrong_secrets
-    from backend.services.schema import read_schema_fit
+    from backend.services.health.fingerprints import Fingerprints, settle_secrets, wrong_secrets
+    from backend.services.health.schema_fit import read_schema_fit
 
     has_secrets = settings.encryption_key is not None and settings.key_pepper is not None
     try:

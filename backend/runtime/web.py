@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from backend import logs
+from backend.process.background import BackgroundTasks, collect_nothing, keep_for_good
 from backend.runtime.errors import CannotStart, PortTaken
 from backend.runtime.frontend import Frontend, project_root
 from backend.runtime.open_files import most_connections, raise_file_limit
 from backend.runtime.process import die_with_parent
 from backend.runtime.watchdog import Pulse, watch_children
-from backend.services.background import BackgroundTasks, collect_nothing, keep_for_good
 from backend.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from backend.api.intake import IntakeLimits
+    from backend.api.frame.slow_bodies import IntakeLimits
 
 _DASHBOARD: Final = "messagejs_app.messagejs_app:app"
 _API: Final = "backend.api.app:create_api"
@@ -97,10 +97,10 @@ def _load(target: str, pulse: Pulse | None) -> ASGIApp:
     """Make the application in a worker process, which must not outlive Granian's main process."""
     from granian._internal import load_target
 
-    from backend.api import own_sockets
-    from backend.api.connection_limit import ConnectionLimit
-    from backend.api.proxies import TrustedProxies
-    from backend.api.slow_readers import SlowReaders
+    from backend.api.frame import sockets
+    from backend.api.frame.connection_limit import ConnectionLimit
+    from backend.api.frame.proxies import TrustedProxies
+    from backend.api.frame.slow_readers import SlowReaders
 
     collect_nothing()
     die_with_parent(signal.SIGTERM)
@@ -111,7 +111,7 @@ def _load(target: str, pulse: Pulse | None) -> ASGIApp:
         pulse.prepare()
         application = _with_pulse(application, pulse)
     proxies = TrustedProxies(settings.trusted_proxies)
-    own_sockets.watch(
+    sockets.watch(
         ConnectionLimit(settings.port, settings.connections_per_address, proxies),
         SlowReaders(settings.port, intake_limits(settings), proxies),
     )
@@ -121,9 +121,9 @@ def _load(target: str, pulse: Pulse | None) -> ASGIApp:
 
 def guarded(application: ASGIApp, settings: Settings) -> ASGIApp:
     """Put what a stranger may take up, and who a stranger is, around an application."""
-    from backend.api.hosts import LocalHosts
-    from backend.api.intake import Intake
-    from backend.api.proxies import ProxyHeaders, TrustedProxies
+    from backend.api.frame.hosts import LocalHosts
+    from backend.api.frame.proxies import ProxyHeaders, TrustedProxies
+    from backend.api.frame.slow_bodies import Intake
 
     application = Intake(application, intake_limits(settings))
     if settings.is_local:
@@ -133,7 +133,7 @@ def guarded(application: ASGIApp, settings: Settings) -> ASGIApp:
 
 
 def intake_limits(settings: Settings) -> IntakeLimits:
-    from backend.api.intake import IntakeLimits
+    from backend.api.frame.slow_bodies import IntakeLimits
 
     return IntakeLimits(
         body_timeout_s=settings.body_timeout_s,

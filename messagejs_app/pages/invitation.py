@@ -9,8 +9,8 @@ import reflex as rx
 
 from backend import ids
 from backend.errors import AlreadyMember, Forbidden, InvalidLink, Unauthenticated
+from backend.platform import current_platform
 from backend.services.accounts import invitations
-from backend.services.platform import current_platform
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import busy_button, button
 from messagejs_app.components.entrance import entrance, heading, problem, sheet, way_on

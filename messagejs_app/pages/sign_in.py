@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 import reflex as rx
 
-from backend.services.accounts.origins import origin_host
+from backend.platform import current_platform
 from backend.services.accounts.passwords import MIN_CHARACTERS
-from backend.services.platform import current_platform
+from backend.services.keys.origins import origin_host
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import button, field
 from messagejs_app.components.entrance import (

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from backend.api.app import create_api
 from backend.ids import new_id
-from backend.services.platform import Platform
+from backend.platform import Platform
 from backend.settings import Settings
 
 PASSWORD = "correct horse battery"

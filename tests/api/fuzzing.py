@@ -34,7 +34,7 @@ from schemathesis.schemas import BaseSchema
 
 from backend import ids
 from backend.api.app import create_api
-from backend.api.openapi import OPENAPI_PATH
+from backend.api.openapi.document import OPENAPI_PATH
 from backend.models import ProjectMember
 from backend.settings import Settings
 from tests.api.apps import make_admin

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 
 from backend.api.app import create_api
 from backend.models.migrate import upgrade
-from backend.services.platform import Platform
-from backend.services.reporting.facts import Check
-from backend.services.reporting.health import Health
+from backend.platform import Platform
+from backend.services.health.facts import Check
+from backend.services.health.readiness import Health
 from backend.settings import Settings
 
 MakeDatabase = Callable[[], str]

@@ -10,7 +10,7 @@ import httpx
 import jwt
 
 from backend import ids
-from backend.services.sending.send_tokens import AUDIENCE, signing_secret
+from backend.services.policy.send_tokens import AUDIENCE, signing_secret
 from tests.api.conftest import Account, Api
 
 MESSAGES = "/api/v1/messages"

@@ -14,10 +14,10 @@ import pytest_asyncio
 
 from backend import ids
 from backend.models import Connector, Message
-from backend.providers._callbacks import CallbackRequest
+from backend.providers.frame.callbacks import CallbackRequest
+from backend.services.callbacks.body_quota import LONGEST_BODY_BYTES
+from backend.services.callbacks.intake import MOST_RECEIPTS
 from backend.services.connectors.connectors import delete_connector
-from backend.services.receipts.body_quota import LONGEST_BODY_BYTES
-from backend.services.receipts.intake import MOST_RECEIPTS
 from backend.settings import Settings
 from tests.api.apps import another_api
 from tests.api.conftest import Account, Api

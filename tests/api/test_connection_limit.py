@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from backend.api.connection_limit import ConnectionLimit
-from backend.api.own_sockets import open_descriptors
-from backend.api.proxies import TrustedProxies
+from backend.api.frame.connection_limit import ConnectionLimit
+from backend.api.frame.proxies import TrustedProxies
+from backend.api.frame.sockets import open_descriptors
 
 HELD = 40
 

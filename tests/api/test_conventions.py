@@ -12,11 +12,11 @@ import pytest
 from fastapi import FastAPI
 
 from backend import ids
-from backend.api import errors
-from backend.api.address_limit import AddressLimit
-from backend.api.cors import CorsPolicy
-from backend.api.deprecation import deprecated
-from backend.api.middleware import FrameMiddleware
+from backend.api.frame import errors
+from backend.api.frame.address_limit import AddressLimit
+from backend.api.frame.cors import CorsPolicy
+from backend.api.frame.middleware import FrameMiddleware
+from backend.api.openapi.deprecation import deprecated
 from backend.errors import RateLimitExceeded, Unauthenticated
 from backend.ids import new_id
 from backend.settings import Settings

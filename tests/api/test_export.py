@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import text
 
 from backend import ids
-from backend.api.csv_lines import cell_of, line_of
+from backend.api.resources.csv_lines import cell_of, line_of
 from tests.api.conftest import Account, Api
 from tests.api.test_message_reads import save
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from backend.api.routes.forms import safe_next
+from backend.api.resources.forms import safe_next
 from backend.ids import new_id
 from tests.api.conftest import PASSWORD, Account, Api
 

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from backend.ids import new_id
 from backend.models import Event
 from backend.models.partitions import first_id, month_start
+from backend.platform import Platform
 from backend.runtime.embedded import EmbeddedServers
-from backend.services.platform import Platform
-from backend.services.reporting.facts import Check, clock_check
+from backend.services.health.facts import Check, clock_check
 from backend.services.sending.accept import Caller, SendRequest, accept_message
 from backend.settings import Settings
 from tests.api.servers import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend.api.hosts import LocalHosts
+from backend.api.frame.hosts import LocalHosts
 
 
 async def _app(scope: Any, receive: Any, send: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from backend.api.intake import Intake, IntakeLimits
+from backend.api.frame.slow_bodies import Intake, IntakeLimits
 
 # Bodies are looked at ten times a second, and slow after four looks.
 LOOK_EVERY_S = 0.1

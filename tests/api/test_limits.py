@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from backend import ids
 from backend.models.session import Change
-from backend.services.policy.rate_limit import RateLimiter
+from backend.services.limits.rate_limit import RateLimiter
 from tests.api.conftest import Api
 from tests.api.test_message_actions import call, set_status
 from tests.api.test_send import Sender, sender

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from backend import ids
 from backend.ids import new_id
-from backend.services.delivery.claims import Claims
+from backend.ledger.claims import Claims
 from tests.api.conftest import Account, Api
 from tests.api.test_send import PATH, Sender, fields_of, sender
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from backend.api.places import ReadPlaces
+from backend.api.frame.concurrent_reads import ReadPlaces
 from backend.errors import RateLimitExceeded
 
 

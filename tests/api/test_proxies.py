@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from backend.api.proxies import ProxyHeaders, TrustedProxies
+from backend.api.frame.proxies import ProxyHeaders, TrustedProxies
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from sqlalchemy import text
 from backend import ids
 from backend.models import ProjectMember
 from backend.models.session import Change
-from backend.providers._registry import provider_types
+from backend.providers.frame.registry import provider_types
 from backend.services.accounts.tokens import AccessClaims, sign_access_token
 from backend.settings import Settings
 from tests.api.apps import another_api
@@ -69,7 +69,7 @@ TEMPLATE: Final = {
 }
 # A provider that somebody else wrote, and got wrong.
 RAVEN: Final = """
-from backend.providers._base import Accepted, Credentials, Health, Provider
+from backend.providers.frame.provider import Accepted, Credentials, Health, Provider
 
 class NoCredentials(Credentials): ...
 

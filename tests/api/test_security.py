@@ -8,11 +8,11 @@ import pytest
 from starlette.requests import Request
 from structlog.testing import capture_logs
 
-from backend.api.cors import CorsPolicy
-from backend.api.security import check_origin, client_of, require_scope
+from backend.api.frame.cors import CorsPolicy
+from backend.api.inputs.access import check_origin, client_of, require_scope
 from backend.errors import KeyScope, OriginNotAllowed
 from backend.ids import new_id
-from backend.services.sending.catalog import CatalogKey
+from backend.services.routing.catalog import CatalogKey
 from tests.api.conftest import Account, Api
 
 

@@ -10,10 +10,10 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from backend.api.intake import IntakeLimits
-from backend.api.own_sockets import open_descriptors
-from backend.api.proxies import TrustedProxies
-from backend.api.slow_readers import SlowReaders
+from backend.api.frame.proxies import TrustedProxies
+from backend.api.frame.slow_bodies import IntakeLimits
+from backend.api.frame.slow_readers import SlowReaders
+from backend.api.frame.sockets import open_descriptors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is queued")
 

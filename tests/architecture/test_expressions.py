@@ -52,8 +52,8 @@ def _methods(name: str) -> set[str]:
 
 
 def test_the_walk_finds_expressions_and_their_use() -> None:
-    assert _methods("backend.services.sending.grants._LINK") == {"search"}
-    assert _methods("backend.api.csv_lines._FORMULA") == {"sub"}
+    assert _methods("backend.services.policy.grants._LINK") == {"search"}
+    assert _methods("backend.api.resources.csv_lines._FORMULA") == {"sub"}
     assert len(EXPRESSIONS) > 15
 
 

@@ -16,7 +16,7 @@ import pytest_asyncio
 from reflex_base.registry import RegistrationContext
 from starlette.types import ASGIApp
 
-from backend.services.platform import Platform, current_platform
+from backend.platform import Platform, current_platform
 from backend.settings import Settings
 
 PASSWORD: Final = "correct horse battery"

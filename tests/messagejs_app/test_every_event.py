@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from backend import ids
 from backend.models import ProjectMember
-from backend.services.accounts.access import Role
+from backend.services.access.access import Role
 from messagejs_app import payloads
 from messagejs_app.pages import PUBLIC
 from tests.messagejs_app.conftest import Desk, Person, handlers

@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from backend.providers._base import OutboundMessage, Provider, ProviderContext
-from backend.providers._http import open_http_client
-from backend.providers._registry import get_provider, parse_credentials
+from backend.providers.frame.http import open_http_client
+from backend.providers.frame.provider import OutboundMessage, Provider, ProviderContext
+from backend.providers.frame.registry import get_provider, parse_credentials
 
 MakeProvider = Callable[..., Provider[Any]]
 

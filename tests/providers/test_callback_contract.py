@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from backend.providers._base import Capability, Provider
-from backend.providers._callbacks import CallbackRequest
-from backend.providers._errors import CallbackRefused
-from backend.providers._registry import get_provider, provider_types
+from backend.providers.frame.callbacks import CallbackRequest
+from backend.providers.frame.errors import CallbackRefused
+from backend.providers.frame.provider import Capability, Provider
+from backend.providers.frame.registry import get_provider, provider_types
 from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import CASES, CallbackMaker, Reported
 

@@ -15,8 +15,7 @@ import orjson
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from backend.providers._base import OutboundMessage, Provider
-from backend.providers._errors import (
+from backend.providers.frame.errors import (
     InvalidRecipient,
     OutcomeUnknown,
     Rejected,
@@ -25,7 +24,8 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers._registry import (
+from backend.providers.frame.provider import OutboundMessage, Provider
+from backend.providers.frame.registry import (
     _plain_type,
     credentials_to_json,
     describe,

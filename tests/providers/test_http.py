@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from backend.providers._errors import (
+from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
     SendError,
@@ -21,7 +21,7 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers._http import (
+from backend.providers.frame.http import (
     Answer,
     Endpoint,
     credential_check,
@@ -29,7 +29,7 @@ from backend.providers._http import (
     parse_retry_after,
     refusal,
 )
-from backend.providers._network import CheckingResolver
+from backend.providers.frame.network import CheckingResolver
 from tests.providers.fakes import FakeTelegram, FaultServer
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from backend.providers._names import Address, NameLookups
-from backend.providers._network import AddressRefused, resolve_checked
+from backend.providers.frame.names import Address, NameLookups
+from backend.providers.frame.network import AddressRefused, resolve_checked
 
 ADDRESS = Address(socket.AF_INET, socket.IPPROTO_TCP, "192.0.2.1")
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from backend.providers._network import (
+from backend.providers.frame.network import (
     AddressRefused,
     check_host_literal,
     connect_checked,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.providers._registry import (
+from backend.providers.frame.registry import (
     UnknownProvider,
     describe,
     frame_problem,
@@ -19,8 +19,8 @@ from backend.providers._registry import (
 OURS = ["sandbox", "smtp", "telegram", "twilio", "whatsapp"]
 
 THIRD_PARTY = """
-from backend.providers._base import *
-from backend.providers._base import Accepted, Credentials, Health, Provider
+from backend.providers.frame.provider import *
+from backend.providers.frame.provider import Accepted, Credentials, Health, Provider
 from pydantic import Field, SecretStr
 
 class PigeonCredentials(Credentials):

@@ -11,9 +11,15 @@ from uuid import UUID
 import pytest
 
 from backend import ids
-from backend.providers._base import OutboundMessage
-from backend.providers._callbacks import Receipt
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unavailable
+from backend.providers.frame.callbacks import Receipt
+from backend.providers.frame.errors import (
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unavailable,
+)
+from backend.providers.frame.provider import OutboundMessage
 from tests.providers.conftest import MakeProvider
 
 Message = Callable[..., OutboundMessage]

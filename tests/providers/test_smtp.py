@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from backend.providers._base import OutboundMessage
-from backend.providers._errors import (
+from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
     SendError,
@@ -23,8 +22,9 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers._network import tls_context
-from backend.providers._registry import parse_credentials
+from backend.providers.frame.network import tls_context
+from backend.providers.frame.provider import OutboundMessage
+from backend.providers.frame.registry import parse_credentials
 from backend.providers.smtp import SmtpCredentials, SmtpProvider
 from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import FakeSmtp, SmtpFaultServer

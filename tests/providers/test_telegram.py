@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from backend.providers._base import OutboundMessage
-from backend.providers._errors import (
+from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
     SendError,
@@ -15,7 +14,8 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers._registry import parse_credentials
+from backend.providers.frame.provider import OutboundMessage
+from backend.providers.frame.registry import parse_credentials
 from backend.providers.telegram import TelegramProvider
 from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import FakeTelegram

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend.providers._base import OutboundMessage
-from backend.providers._errors import (
+from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
     SendError,
@@ -17,7 +16,8 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers._registry import parse_credentials
+from backend.providers.frame.provider import OutboundMessage
+from backend.providers.frame.registry import parse_credentials
 from backend.providers.twilio import TwilioProvider
 from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import FakeTwilio

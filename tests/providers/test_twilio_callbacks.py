@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from backend import ids
-from backend.providers._base import OutboundMessage, Provider
-from backend.providers._errors import CallbackRefused, Unavailable
+from backend.providers.frame.errors import CallbackRefused, Unavailable
+from backend.providers.frame.provider import OutboundMessage, Provider
 from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import FakeTwilio, Reported, TwilioCallbacks
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from backend.providers._base import OutboundMessage, ProviderTemplate
-from backend.providers._errors import (
+from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
     SendError,
@@ -16,6 +15,7 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
+from backend.providers.frame.provider import OutboundMessage, ProviderTemplate
 from backend.providers.whatsapp import WhatsAppProvider
 from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import FakeWhatsApp

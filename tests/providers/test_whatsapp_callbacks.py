@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from backend.providers._callbacks import CallbackRequest
-from backend.providers._errors import CallbackRefused
+from backend.providers.frame.callbacks import CallbackRequest
+from backend.providers.frame.errors import CallbackRefused
 from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import Reported, WhatsAppCallbacks
 

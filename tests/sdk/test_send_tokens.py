@@ -11,7 +11,7 @@ import messagejs
 import pytest
 from messagejs import SendToken, create_send_token
 
-from backend.services.sending.send_tokens import AUDIENCE, LONGEST_LIFE_S, read, signing_secret
+from backend.services.policy.send_tokens import AUDIENCE, LONGEST_LIFE_S, read, signing_secret
 
 KEY = "sk_live_" + "a" * 32
 

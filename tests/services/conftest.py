@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from backend.services.platform import Platform
+from backend.platform import Platform
 from backend.settings import Settings
 from tests.world import World
 

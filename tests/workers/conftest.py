@@ -17,8 +17,8 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from backend.models.migrate import upgrade
+from backend.platform import Platform
 from backend.runtime.embedded import EmbeddedServers, EmbeddedValkey, Layout, NotReady
-from backend.services.platform import Platform
 from backend.settings import Settings
 from tests.databases import database_maker
 from tests.providers.fakes import FakeTelegram

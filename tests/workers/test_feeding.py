@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from backend.services.background import BackgroundTasks
+from backend.process.background import BackgroundTasks
 from workers.feeding import run_on_thread
 
 

@@ -16,10 +16,10 @@ from backend.errors import Forbidden, LastOwner, ProjectNotFound, UserNotFound
 from backend.models import AuthSession, Project, User
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
-from backend.services.accounts import audit
-from backend.services.accounts.access import UserPrincipal
+from backend.services.access import audit
+from backend.services.access.access import UserPrincipal
 from backend.services.accounts.stopping import hold_project, hold_projects_of
-from backend.services.paging import Page, PageRequest, fetch_page
+from backend.services.lists.paging import Page, PageRequest, fetch_page
 
 _AUDITED: Final = ("is_active", "is_platform_admin")
 

@@ -13,12 +13,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.errors import AlreadyMember, Forbidden, InvalidLink, InvitationNotFound
 from backend.models import Invitation, Project, ProjectMember, User
 from backend.models.base import utc_now
-from backend.services.accounts import audit
-from backend.services.accounts.access import ALLOWED, Action, Role, UserPrincipal, require_project
+from backend.services.access import audit
+from backend.services.access.access import ALLOWED, Action, Role, UserPrincipal, require_project
 from backend.services.accounts.mail import Mail, shown
 from backend.services.accounts.members import check_may_grant
 from backend.services.accounts.tokens import INVITATION_PREFIX, new_opaque_token, token_hash
-from backend.services.paging import Page, PageRequest, fetch_page
+from backend.services.lists.paging import Page, PageRequest, fetch_page
 from backend.settings import Settings
 
 _LIFE: Final = timedelta(days=7)

@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import structlog
 
 from backend import ids
-from backend.providers._base import OutboundMessage, Provider, ProviderContext
-from backend.providers._errors import SendError, Throttled, Unavailable
+from backend.providers.frame.errors import SendError, Throttled, Unavailable
+from backend.providers.frame.provider import OutboundMessage, Provider, ProviderContext
 from backend.services.connectors.types import provider_of
 from backend.settings import Settings
 

@@ -12,9 +12,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.errors import Forbidden, LastOwner, MemberNotFound
 from backend.models import Project, ProjectMember, User
 from backend.models.base import utc_now
-from backend.services.accounts import audit
-from backend.services.accounts.access import Action, Role, UserPrincipal, require_project
-from backend.services.paging import Page, PageRequest
+from backend.services.access import audit
+from backend.services.access.access import Action, Role, UserPrincipal, require_project
+from backend.services.lists.paging import Page, PageRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from backend.errors import Conflict, FieldError, ProjectNotActive, ValidationFai
 from backend.models import ContentCursor, Project, ProjectMember, User
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
-from backend.services.accounts import audit
-from backend.services.accounts.access import Action, Role, UserPrincipal, require_project
+from backend.names import check_name
+from backend.services.access import audit
+from backend.services.access.access import Action, Role, UserPrincipal, require_project
 from backend.services.accounts.stopping import end_project, hold_project
 from backend.services.connectors.connectors import NewConnector, create_connector
-from backend.services.names import check_name
-from backend.services.paging import Page, PageRequest, fetch_page
+from backend.services.lists.paging import Page, PageRequest, fetch_page
 
 _CONTENT: Final = ("content_retention", "content_retention_days")
 _AUDITED: Final = ("name", "description", "is_active", *_CONTENT, "retention_days", "quiet_hours")

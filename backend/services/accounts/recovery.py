@@ -14,9 +14,8 @@ from backend.errors import InvalidCredentials, InvalidLink
 from backend.models import AccountToken, AuthSession, User
 from backend.models.base import utc_now
 from backend.models.session import Database
-from backend.services.accounts import audit
-from backend.services.accounts.access import UserPrincipal
-from backend.services.accounts.limits import PasswordChecks
+from backend.services.access import audit
+from backend.services.access.access import UserPrincipal
 from backend.services.accounts.mail import Mail, PlatformMail
 from backend.services.accounts.passwords import check_new_password, hash_password, verify_password
 from backend.services.accounts.tokens import (
@@ -25,6 +24,7 @@ from backend.services.accounts.tokens import (
     new_opaque_token,
     token_hash,
 )
+from backend.services.limits.logins import PasswordChecks
 from backend.settings import Settings
 
 log = structlog.get_logger()

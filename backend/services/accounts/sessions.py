@@ -12,9 +12,9 @@ from backend.errors import SessionNotFound
 from backend.models import AuthSession, User
 from backend.models.base import utc_now
 from backend.models.session import Change
-from backend.services.accounts import audit
-from backend.services.accounts.access import UserPrincipal
-from backend.services.paging import Page, PageRequest, fetch_page
+from backend.services.access import audit
+from backend.services.access.access import UserPrincipal
+from backend.services.lists.paging import Page, PageRequest, fetch_page
 
 
 async def page_of_sessions(

@@ -28,10 +28,10 @@ from backend.errors import (
 from backend.models import AuthSession, RefreshToken, User
 from backend.models.base import utc_now
 from backend.models.session import Database
-from backend.services.accounts import audit
-from backend.services.accounts.access import UserPrincipal
+from backend.names import check_name
+from backend.services.access import audit
+from backend.services.access.access import UserPrincipal
 from backend.services.accounts.invitations import accept_invitation, check_invitation
-from backend.services.accounts.limits import LoginAttempts
 from backend.services.accounts.passwords import (
     check_new_password,
     costs,
@@ -48,7 +48,7 @@ from backend.services.accounts.tokens import (
     sign_access_token,
     token_hash,
 )
-from backend.services.names import check_name
+from backend.services.limits.logins import LoginAttempts
 from backend.settings import Settings
 
 log = structlog.get_logger()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from backend.errors import ApiKeyExpired, InvalidApiKey, ProjectNotFound
 from backend.models import ApiKey, Campaign, Project
+from backend.services.policy.caller import Caller
 from backend.services.policy.quiet_hours import QuietHours
-from backend.services.sending.caller import Caller
-from backend.services.sending.catalog import CatalogKey
+from backend.services.routing.catalog import CatalogKey
 
 if TYPE_CHECKING:
-    from backend.services.platform import Platform
+    from backend.platform import Platform
 
 
 async def caller_of(platform: Platform, campaign: Campaign) -> Caller:

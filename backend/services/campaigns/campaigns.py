@@ -29,21 +29,21 @@ from backend.errors import (
 from backend.ids import new_id
 from backend.models import Campaign
 from backend.models.base import utc_now
-from backend.services.accounts import audit
+from backend.services.access import audit
 from backend.services.campaigns import queued
 from backend.services.campaigns.check import BAD_ROW, RowError, duplicate
 from backend.services.campaigns.csv_file import in_reader
 from backend.services.campaigns.progress import stored_rows
 from backend.services.campaigns.row_spool import RowSpool
-from backend.services.sending.recipients import normalised_recipient
+from backend.services.routing.recipients import normalised_recipient
 
 if TYPE_CHECKING:
-    from backend.services.accounts.access import UserPrincipal
+    from backend.ledger.accept import IdempotencyKey
+    from backend.platform import Platform
+    from backend.services.access.access import UserPrincipal
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
     from backend.services.campaigns.plan import Plan
-    from backend.services.platform import Platform
-    from backend.services.sending.caller import Caller
-    from backend.services.sending.writer import IdempotencyKey
+    from backend.services.policy.caller import Caller
 
 DRAFT: Final = "draft"
 RUNNING: Final = "running"

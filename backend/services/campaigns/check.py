@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backend.errors import AppError, RecipientSuppressed
 from backend.models import Suppression
+from backend.process.unexpected import as_app_error
 from backend.services.campaigns.csv_file import CsvRow
-from backend.services.rendering.fuel import RenderingLimitExceeded
-from backend.services.sending.prepare import prepare_message
-from backend.services.unexpected import as_app_error
+from backend.services.sending.compose import prepare_message
+from backend.services.templates.liquid.fuel import RenderingLimitExceeded
 
 if TYPE_CHECKING:
+    from backend.ledger.accept import NewMessage
+    from backend.platform import Platform
     from backend.services.campaigns.plan import Plan
-    from backend.services.platform import Platform
-    from backend.services.sending.caller import Caller
-    from backend.services.sending.writer import NewMessage
+    from backend.services.policy.caller import Caller
 
 MOST_ERRORS: Final = 100
 _PREVIEWS: Final = 3
@@ -124,7 +124,7 @@ async def _prepared(
         return None
     try:
         message = await _message(platform, caller, plan, row)
-    except Exception as exc:  # noqa: BLE001 (whatever it is, it is this row's)
+    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
         result.refuse(*errors_of(row.line, as_app_error(exc)))
         return None
     columns = message.columns

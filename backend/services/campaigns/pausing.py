@@ -17,7 +17,7 @@ from backend.services.campaigns.campaigns import find_project_of, pause_campaign
 
 if TYPE_CHECKING:
     from backend.models import Campaign
-    from backend.services.platform import Platform
+    from backend.platform import Platform
 
 log = structlog.get_logger()
 

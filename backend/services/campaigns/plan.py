@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from backend.errors import FieldError, TemplateNotActive, ValidationFailed
-from backend.services.rendering.content import TemplateContent, detect_variables
-from backend.services.rendering.fuel import fuel_of
-from backend.services.rendering.liquid import TemplateRenderError, TemplateSyntaxError
-from backend.services.sending.prepare import SendRequest
-from backend.services.sending.ways import find_ways
+from backend.services.routing.ways import find_ways
+from backend.services.sending.compose import SendRequest
+from backend.services.templates.content import TemplateContent, detect_variables
+from backend.services.templates.liquid.engine import TemplateRenderError, TemplateSyntaxError
+from backend.services.templates.liquid.fuel import fuel_of
 
 if TYPE_CHECKING:
     from backend.models import Campaign
-    from backend.services.platform import Platform
-    from backend.services.rendering.render import TemplateSource
-    from backend.services.sending.caller import Caller
-    from backend.services.sending.catalog import CatalogConnector
+    from backend.platform import Platform
+    from backend.services.policy.caller import Caller
+    from backend.services.routing.catalog import CatalogConnector
+    from backend.services.templates.render import TemplateSource
 
 TO: Final = "to"
 # Heads that say who gets it, however they are written.

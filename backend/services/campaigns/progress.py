@@ -16,7 +16,7 @@ from backend.models import Campaign, CampaignRow, Message
 from backend.models.partitions import first_id
 from backend.models.session import Database
 from backend.services.campaigns.csv_file import CsvRow
-from backend.services.paging import Page, PageRequest, fetch_page
+from backend.services.lists.paging import Page, PageRequest, fetch_page
 
 PENDING: Final = "pending"
 ACCEPTED: Final = "accepted"

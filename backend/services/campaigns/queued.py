@@ -19,8 +19,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.ids import new_id
 
 if TYPE_CHECKING:
+    from backend.ledger.accept import IdempotencyKey
     from backend.services.campaigns.check import RowError
-    from backend.services.sending.writer import IdempotencyKey
 
 _UNCLAIMED: Final = """
     SELECT q.message_id FROM campaign_rows r JOIN send_queue q ON q.message_id = r.message_id

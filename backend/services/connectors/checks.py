@@ -16,8 +16,8 @@ from backend.errors import (
     ThirdPartyError,
 )
 from backend.models import Connector
-from backend.providers._base import Health, Provider, ProviderContext
-from backend.providers._errors import SendError, Unauthorized
+from backend.providers.frame.errors import SendError, Unauthorized
+from backend.providers.frame.provider import Health, Provider, ProviderContext
 from backend.services.connectors.credentials import check_credentials, open_provider
 from backend.services.connectors.types import provider_of
 

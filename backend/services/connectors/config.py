@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from backend.errors import FieldError, ValidationFailed
-from backend.providers._base import Pacing, Retry
+from backend.providers.frame.provider import Pacing, Retry
 
 MOST_PER_SECOND: Final = 100_000
 MOST_ATTEMPTS: Final = 100

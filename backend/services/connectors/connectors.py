@@ -26,9 +26,10 @@ from backend.errors import (
 from backend.models import Connector, Project
 from backend.models.base import utc_now
 from backend.models.session import Change, Database, announce
-from backend.providers._base import Health, ProviderContext
-from backend.services.accounts import audit
-from backend.services.accounts.access import UserPrincipal
+from backend.names import check_name
+from backend.providers.frame.provider import Health, ProviderContext
+from backend.services.access import audit
+from backend.services.access.access import UserPrincipal
 from backend.services.connectors.checks import ask_provider
 from backend.services.connectors.config import check_config
 from backend.services.connectors.credentials import (
@@ -37,9 +38,8 @@ from backend.services.connectors.credentials import (
     seal,
     unseal,
 )
-from backend.services.filters import EVERYTHING, Wanted, select_wanted
-from backend.services.names import check_name
-from backend.services.paging import Page, PageRequest, fetch_page
+from backend.services.lists.filters import EVERYTHING, Wanted, select_wanted
+from backend.services.lists.paging import Page, PageRequest, fetch_page
 
 log = structlog.get_logger(__name__)
 

@@ -15,8 +15,8 @@ from backend import ids
 from backend.crypto import DecryptionFailed, Vault
 from backend.errors import FieldError, InvalidConnectorCredentials, ValidationFailed
 from backend.models import Connector
-from backend.providers._base import Credentials, Provider, ProviderContext
-from backend.providers._registry import (
+from backend.providers.frame.provider import Credentials, Provider, ProviderContext
+from backend.providers.frame.registry import (
     credentials_to_json,
     describe,
     destination_fields,

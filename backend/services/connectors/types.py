@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from backend.errors import FieldError, InvalidConnectorType
-from backend.providers._base import Provider
-from backend.providers._registry import UnknownProvider, describe, get_provider, provider_types
+from backend.providers.frame.provider import Provider
+from backend.providers.frame.registry import UnknownProvider, describe, get_provider, provider_types
 
 
 def provider_of(connector_type: str, *, field: str = "type") -> type[Provider[Any]]:

@@ -17,7 +17,7 @@ from backend import ids
 from backend.models import Connector, Project, ProjectMember
 from backend.models.base import utc_now
 from backend.models.session import Change, Database, announce
-from backend.services.accounts import audit
+from backend.services.access import audit
 from backend.services.accounts.mail import Mail, PlatformMail, shown
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class BrokenConnectors:
     async def _guarded(self, connector_id: UUID, what: str, reason: str) -> None:
         try:
             mails = await self._mark(connector_id, what, reason)
-        except Exception as exc:  # noqa: BLE001
+        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
             log.warning("connector.mark_failed", error=type(exc).__name__)
             return
         for mail in mails:

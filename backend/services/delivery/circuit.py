@@ -21,13 +21,13 @@ import redis
 import redis.asyncio
 import structlog
 
+from backend.ledger.claims import Claim
 from backend.models.session import RawPool
 from backend.outages import OutageLog
-from backend.providers._base import Accepted
-from backend.providers._errors import OutcomeUnknown, SendError, Throttled, Unavailable
+from backend.providers.frame.errors import OutcomeUnknown, SendError, Throttled, Unavailable
+from backend.providers.frame.provider import Accepted
 from backend.queueing import LANE_COUNT, Doorbell, Turn
-from backend.services.delivery.accounts import Account, Accounts
-from backend.services.delivery.claims import Claim
+from backend.services.delivery.open_connectors import Account, Accounts
 
 log = structlog.get_logger()
 

@@ -18,21 +18,21 @@ from uuid import UUID
 import structlog
 
 from backend import ids
+from backend.ledger.claims import MOST_OF_A_TURN, Claim, Claims
+from backend.ledger.recorder import Recorder
 from backend.models.session import Database
 from backend.outages import OutageLog, is_outage
-from backend.providers._base import Accepted
-from backend.providers._errors import SendError
+from backend.providers.frame.errors import SendError
+from backend.providers.frame.provider import Accepted
 from backend.queueing import Doorbell, Popped, ReadySet, Turn
-from backend.services.delivery import outcomes, ways
-from backend.services.delivery.accounts import Account, Accounts
+from backend.services.delivery import next_step, outcomes
 from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.circuit import Circuits, is_failure
-from backend.services.delivery.claims import MOST_OF_A_TURN, Claim, Claims
 from backend.services.delivery.exchange import ask_provider
+from backend.services.delivery.open_connectors import Account, Accounts
 from backend.services.delivery.outcomes import Result, RetryPolicy
 from backend.services.delivery.pacing import Pacer
 from backend.services.delivery.portions import Portioner
-from backend.services.delivery.recorder import Recorder
 from backend.services.delivery.shares import SLOW_S, Shares
 
 log = structlog.get_logger()
@@ -169,7 +169,7 @@ class DeliveryEngine:
             return False
         try:
             await self._work_off(popped, room)
-        except Exception as exc:  # noqa: BLE001 (of these turns; the next ones are others')
+        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
             await self._recover(popped, room, exc)
         return True
 
@@ -209,7 +209,7 @@ class DeliveryEngine:
                 alone = Popped([turn], popped.probes & {turn[1]})
                 try:
                     await self._work_off(alone, room)
-                except Exception as exc:  # noqa: BLE001 (of this turn)
+                except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
                     await self._recover(alone, room, exc)
         else:
             (turn,) = popped.turns
@@ -288,7 +288,7 @@ class DeliveryEngine:
             self._shares.start(claim.connector_id, now)
         try:
             mine = await self._claims.mark_in_flight(claims)
-        except Exception as exc:  # noqa: BLE001 (whatever it was, nothing was sent)
+        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
             # Whether the mark was committed is unknown.
             log.warning("claim.not_marked", error=type(exc).__name__, claims=len(claims))
             self._spawn(self._release(list(claims)))
@@ -349,7 +349,7 @@ class DeliveryEngine:
     async def settle(self, result: Result, account: Account) -> None:
         """Record what became of a claim, and ring for its message when it is to be tried again."""
         try:
-            result = ways.after_try(result, account, settle_s=self._settle_s)
+            result = next_step.after_try(result, account, settle_s=self._settle_s)
         except Exception:
             # A route that nobody can read: then the message has no further way.
             log.exception(
@@ -357,7 +357,9 @@ class DeliveryEngine:
                 message_id=ids.encode(ids.MESSAGE, result.claim.message_id),
             )
             claim = replace(result.claim, route=None)
-            result = ways.after_try(replace(result, claim=claim), account, settle_s=self._settle_s)
+            result = next_step.after_try(
+                replace(result, claim=claim), account, settle_s=self._settle_s
+            )
         await self._slow_down(result, account)
         recorded = await self._recorder.record(result)
         if result.retry_in_s is not None and recorded.is_ours:
@@ -410,5 +412,5 @@ class DeliveryEngine:
         if result.hold_s > 0:
             try:
                 await self._ready.hold(claim.connector_id, result.hold_s)
-            except Exception as exc:  # noqa: BLE001 (what the provider has said must be recorded all the same)
+            except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
                 self._outage.warn(exc)

@@ -13,13 +13,19 @@ from typing import Any, Final
 import structlog
 
 from backend import ids
-from backend.providers._base import Accepted, OutboundMessage, ProviderTemplate
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Throttled, Unavailable
-from backend.providers._registry import AnyProvider
+from backend.ledger.claims import Claim
+from backend.providers.frame.errors import (
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unavailable,
+)
+from backend.providers.frame.provider import Accepted, OutboundMessage, ProviderTemplate
+from backend.providers.frame.registry import AnyProvider
 from backend.services.delivery import outcomes, unreadable
-from backend.services.delivery.accounts import Account
 from backend.services.delivery.circuit import CutOff
-from backend.services.delivery.claims import Claim
+from backend.services.delivery.open_connectors import Account
 
 log = structlog.get_logger()
 

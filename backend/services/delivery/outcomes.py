@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from backend.providers._base import Accepted, Retry
-from backend.providers._errors import (
+from backend.ledger.claims import Claim
+from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
     SendError,
@@ -21,7 +21,7 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.services.delivery.claims import Claim
+from backend.providers.frame.provider import Accepted, Retry
 from backend.status import Status
 
 # `watched` is no try of its own: what came of waiting for a receipt (ways.py).

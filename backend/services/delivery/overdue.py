@@ -15,11 +15,11 @@ import psycopg
 import structlog
 
 from backend.ids import new_id
+from backend.ledger.onward import id_range
 from backend.models.connector import UNUSABLE
 from backend.outages import is_about_the_item, is_outage
 from backend.queueing import LANE_COUNT
 from backend.services.connectors.config import LONGEST_RETRY_S
-from backend.services.delivery.onward import id_range
 from backend.status import Status
 
 log = structlog.get_logger()

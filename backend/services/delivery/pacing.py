@@ -18,10 +18,10 @@ from uuid import UUID
 import redis
 import redis.asyncio
 
+from backend.ledger.claims import Claim
 from backend.outages import OutageLog
 from backend.queueing import Turn
-from backend.services.delivery.accounts import Account
-from backend.services.delivery.claims import Claim
+from backend.services.delivery.open_connectors import Account
 
 # How late an account may be without losing anything, and so how much it may send at once beside the
 # message that is on time: small enough to stay near the rate, large enough for few claims.

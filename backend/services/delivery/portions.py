@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from backend.ledger.claims import Claim
 from backend.queueing import LANE_COUNT, Doorbell, Popped, Turn
-from backend.services.delivery.accounts import Account
 from backend.services.delivery.circuit import Circuits
-from backend.services.delivery.claims import Claim
+from backend.services.delivery.open_connectors import Account
 from backend.services.delivery.pacing import Grant, Pacer
 from backend.services.delivery.shares import Shares
 

@@ -19,13 +19,14 @@ import psycopg
 import structlog
 
 from backend.ids import new_id
+from backend.ledger import onward
 from backend.models.send_queue import DUE, WATCHED
 from backend.models.session import RawPool
 from backend.outages import is_about_the_item, is_outage
-from backend.providers._registry import provider_types
+from backend.providers.frame.registry import provider_types
 from backend.queueing import Doorbell, Turn
 from backend.services.accounts import stopping
-from backend.services.delivery import onward, overdue, ways
+from backend.services.delivery import next_step, overdue
 
 log = structlog.get_logger()
 
@@ -310,8 +311,8 @@ class Sweeper:
 def _lost_row(row: Sequence[Any], settle_s: float) -> dict[str, Any]:
     message_id, project_id, connector_id, number, connector_type, on_uncertain, route, step = row
     is_resent = on_uncertain == "resend"
-    watch_in_s = ways.watch_in_s(
-        settles=ways.settles_later(provider_types().get(connector_type)),
+    watch_in_s = next_step.watch_in_s(
+        settles=next_step.settles_later(provider_types().get(connector_type)),
         is_resent=is_resent,
         fallback_s=_fallback_after_s(message_id, route, step),
         settle_s=settle_s,
@@ -330,7 +331,7 @@ def _lost_row(row: Sequence[Any], settle_s: float) -> dict[str, Any]:
 
 def _fallback_after_s(message_id: UUID, route: Any, step: int) -> float | None:
     try:
-        return ways.fallback_after_s(route, step)
+        return next_step.fallback_after_s(route, step)
     except Exception:  # a route that nobody can read leads nowhere
         log.exception("sweep.route_unreadable", message_id=str(message_id))
         return None

@@ -17,18 +17,18 @@ from uuid import UUID
 import structlog
 
 from backend import ids
+from backend.ledger.claims import MOST_WATCHED, Claims, Watched
+from backend.ledger.recorder import Recorder
 from backend.models.session import RawPool
 from backend.outages import is_outage
-from backend.providers._base import Accepted
-from backend.providers._errors import SendError, Unavailable
-from backend.providers._registry import AnyProvider
+from backend.providers.frame.errors import SendError, Unavailable
+from backend.providers.frame.provider import Accepted
+from backend.providers.frame.registry import AnyProvider
 from backend.queueing import Doorbell
-from backend.services.delivery import outcomes, ways
-from backend.services.delivery.accounts import Account
-from backend.services.delivery.claims import MOST_WATCHED, Claims, Watched
+from backend.services.delivery import next_step, outcomes
 from backend.services.delivery.exchange import is_cancelled, outbound
+from backend.services.delivery.open_connectors import Account
 from backend.services.delivery.outcomes import Result, RetryPolicy
-from backend.services.delivery.recorder import Recorder
 from backend.status import Status
 
 log = structlog.get_logger()
@@ -122,17 +122,17 @@ class Watcher:
                 log.warning("watch.database_away", error=type(exc).__name__, message_id=name)
                 return
             log.exception("watch.undecidable", message_id=name)
-            await self._record_guarded(ways.stop_watching(watched))
+            await self._record_guarded(next_step.stop_watching(watched))
 
     async def _decide(self, watched: Watched) -> None:
         account = await self._accounts.get(watched.claim.connector_id)
         provider = account.provider
-        if provider is None or not provider.can_be_asked or not ways.is_open_question(watched):
-            await self._record(ways.after_waiting(watched, self._policy(account)))
+        if provider is None or not provider.can_be_asked or not next_step.is_open_question(watched):
+            await self._record(next_step.after_waiting(watched, self._policy(account)))
         elif len(self._asking) < _MOST_ASKED:
             self._spawn(self._ask_guarded(watched, account, provider))
         else:
-            await self._record(ways.ask_later(watched, settle_s=self._settle_s))
+            await self._record(next_step.ask_later(watched, settle_s=self._settle_s))
 
     async def _ask(self, watched: Watched, account: Account, provider: AnyProvider) -> None:
         claim = watched.claim
@@ -148,14 +148,18 @@ class Watcher:
                 provider=provider.type,
                 reason=str(exc),
             )
-            result = ways.after_no_answer(watched, self._policy(account), settle_s=self._settle_s)
+            result = next_step.after_no_answer(
+                watched, self._policy(account), settle_s=self._settle_s
+            )
         except BaseException as exc:  # an adapter's bug must not end the watching
             if isinstance(exc, asyncio.CancelledError) and is_cancelled():
                 raise
             log.exception(
                 "watch.adapter_failed", message_id=str(claim.message_id), provider=provider.type
             )
-            result = ways.after_no_answer(watched, self._policy(account), settle_s=self._settle_s)
+            result = next_step.after_no_answer(
+                watched, self._policy(account), settle_s=self._settle_s
+            )
         else:
             result = await self._after_answer(watched, account, found)
         await self._record(result)
@@ -193,10 +197,12 @@ class Watcher:
             if result.status == Status.EXPIRED and claim.step == 0:
                 return result
         elif await self._is_a_twins(watched, found):
-            return ways.after_waiting(watched, self._policy(account))
+            return next_step.after_waiting(watched, self._policy(account))
         else:
             result = outcomes.accepted(claim, found, now, 0.0)
-        return ways.after_try(replace(result, is_attempt=False), account, settle_s=self._settle_s)
+        return next_step.after_try(
+            replace(result, is_attempt=False), account, settle_s=self._settle_s
+        )
 
     async def _is_a_twins(self, watched: Watched, found: Accepted) -> bool:
         if found.provider_message_id is None:

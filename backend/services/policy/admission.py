@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backend.errors import AppError, KeyScope, QuotaExceeded, RateLimitExceeded
-from backend.services.policy.rate_limit import Allowance, Demand
+from backend.services.limits.rate_limit import Allowance, Demand
 
 if TYPE_CHECKING:
-    from backend.services.platform import Platform
-    from backend.services.sending.caller import Caller
+    from backend.platform import Platform
+    from backend.services.policy.caller import Caller
 
 
 async def demand_of(platform: Platform, caller: Caller) -> Demand:

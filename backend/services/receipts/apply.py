@@ -15,12 +15,12 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from backend.ledger.onward import FailedWay, id_range, leave_failed_ways
+from backend.ledger.receipt_changes import Change, Told, change_of, suppress, write_changes
 from backend.models.session import RawPool
 from backend.outages import is_outage
+from backend.process.group_commit import GroupCommit
 from backend.queueing import Doorbell, Turn
-from backend.services.delivery.onward import FailedWay, id_range, leave_failed_ways
-from backend.services.group_commit import GroupCommit
-from backend.services.receipts.changes import Change, Told, change_of, suppress, write_changes
 from backend.status import FAILURES
 
 log = structlog.get_logger()

@@ -15,8 +15,8 @@ from typing import Final
 import structlog
 
 from backend.outages import is_outage
+from backend.services.callbacks.store import ReceiptStore
 from backend.services.receipts.apply import BATCH, ReceiptApplier
-from backend.services.receipts.store import ReceiptStore
 
 log = structlog.get_logger()
 

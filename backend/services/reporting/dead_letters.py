@@ -14,7 +14,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import DeadLetter, Message
-from backend.services.paging import Page, PageRequest
+from backend.services.lists.paging import Page, PageRequest
 from backend.services.reporting.message_filters import MessageFilter, filter_conditions
 from backend.services.reporting.messages import MessageSummary, summaries_of
 from backend.status import Status

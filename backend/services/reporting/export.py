@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from backend.models.session import Database
-from backend.services.paging import PageRequest
+from backend.services.lists.paging import PageRequest
 from backend.services.reporting.message_filters import MessageFilter
 from backend.services.reporting.messages import MessageSummary, page_of_rows
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from backend.services.rendering.channels import EMAIL, SMS, channel_of, channel_type
+from backend.services.templates.channels import EMAIL, SMS, channel_of, channel_type
 
 MASK: Final = "\N{BULLET}"
 _VISIBLE: Final = re.compile(r"\S")

@@ -17,8 +17,8 @@ import orjson
 import psycopg
 import structlog
 
+from backend.ledger.locking import lock_messages
 from backend.outages import is_outage
-from backend.services.retention.locking import lock_messages
 from backend.services.retention.masks import Unfilled, masked_content, masked_recipient
 from backend.services.retention.policies import ContentPolicy, Defaults, content_policies
 
@@ -299,7 +299,7 @@ def _redacted(one: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled]
         return {"id": one.id, "content": {}, "recipient": masked_recipient(one.recipient)}
     try:
         return _masked(one, templates)
-    except Exception as exc:  # noqa: BLE001 (what cannot be masked must go all the same)
+    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
         log.warning(
             "retention.content_unreadable", message_id=str(one.id), error=type(exc).__name__
         )

@@ -20,9 +20,9 @@ import psycopg
 import structlog
 from psycopg import sql
 
+from backend.ledger.locking import lock_messages
 from backend.models.partitions import first_id, month_start
 from backend.outages import is_outage
-from backend.services.retention.locking import lock_messages
 from backend.services.retention.policies import (
     SETTLED_AFTER,
     Defaults,

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from backend.ledger.accept import IdempotencyKey, NewMessage, Written
+from backend.services.limits.rate_limit import Allowance
 from backend.services.policy.admission import admit, demand_of
-from backend.services.policy.rate_limit import Allowance
-from backend.services.sending.caller import Caller
-from backend.services.sending.prepare import SendRequest, prepare_message
-from backend.services.sending.writer import IdempotencyKey, NewMessage, Written
+from backend.services.policy.caller import Caller
+from backend.services.sending.compose import SendRequest, prepare_message
 
 if TYPE_CHECKING:
-    from backend.services.platform import Platform
+    from backend.platform import Platform
 
 __all__ = ["Accepted", "Caller", "SendRequest", "accept", "accept_message"]
 

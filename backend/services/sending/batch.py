@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from backend.errors import AppError
+from backend.ledger.accept import IdempotencyKey
+from backend.process.unexpected import as_app_error
 from backend.services.sending.accept import Accepted, SendRequest, accept_message
-from backend.services.sending.writer import IdempotencyKey
-from backend.services.unexpected import as_app_error
 
 if TYPE_CHECKING:
-    from backend.services.platform import Platform
-    from backend.services.sending.caller import Caller
+    from backend.platform import Platform
+    from backend.services.policy.caller import Caller
 
 # Room for "#499" in the column.
 _LONGEST_KEY: Final = 250
@@ -65,7 +65,7 @@ async def _accept_one(
 ) -> Accepted | AppError:
     try:
         return await accept_message(platform, caller, request(), idempotency=idempotency)
-    except Exception as exc:  # noqa: BLE001 (whatever it is, the others answer for themselves)
+    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
         return as_app_error(exc)
 
 

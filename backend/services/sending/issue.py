@@ -12,23 +12,23 @@ from backend import ids
 from backend.crypto import keyed_hash
 from backend.errors import BadRequest, FieldError, KeyNotFound, TemplateNotActive, ValidationFailed
 from backend.models import SendTokenSecret
-from backend.services.accounts.origins import InvalidOrigin, normalised_origin
-from backend.services.rendering.variables import check_variables
-from backend.services.sending.prepare import SIGNED, SendRequest
-from backend.services.sending.recipients import normalised_recipient
-from backend.services.sending.send_tokens import (
+from backend.services.keys.origins import InvalidOrigin, normalised_origin
+from backend.services.policy.send_tokens import (
     LONGEST_CHARS,
     SignedToken,
     SigningSecret,
     sign,
     signing_secret,
 )
-from backend.services.sending.ways import find_ways
+from backend.services.routing.recipients import normalised_recipient
+from backend.services.routing.ways import find_ways
+from backend.services.sending.compose import SIGNED, SendRequest
+from backend.services.templates.variables import check_variables
 
 if TYPE_CHECKING:
-    from backend.services.platform import Platform
-    from backend.services.rendering.render import TemplateSource
-    from backend.services.sending.caller import Caller
+    from backend.platform import Platform
+    from backend.services.policy.caller import Caller
+    from backend.services.templates.render import TemplateSource
 
 
 @dataclass(frozen=True, slots=True)

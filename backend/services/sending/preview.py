@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from backend.services.rendering.channels import SMS, channel_of
-from backend.services.rendering.render import Rendered
-from backend.services.rendering.sms_segments import SmsSize, measure
-from backend.services.sending.prepare import SendRequest, compose
+from backend.services.sending.compose import SendRequest, compose
+from backend.services.templates.channels import SMS, channel_of
+from backend.services.templates.render import Rendered
+from backend.services.templates.sms_segments import SmsSize, measure
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from backend.services.platform import Platform
-    from backend.services.sending.caller import Caller
-    from backend.services.sending.ways import Way
+    from backend.platform import Platform
+    from backend.services.policy.caller import Caller
+    from backend.services.routing.ways import Way
 
 
 @dataclass(frozen=True, slots=True)

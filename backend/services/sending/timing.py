@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from backend.errors import BadRequest, FieldError
 from backend.services.policy.quiet_hours import EXEMPT_PRIORITY, QuietHours
-from backend.services.sending.recipients import known_provider
+from backend.services.routing.recipients import known_provider
 from backend.status import Status
 
 if TYPE_CHECKING:
-    from backend.services.platform import Platform
-    from backend.services.sending.caller import Caller
-    from backend.services.sending.writer import NewMessage
+    from backend.ledger.accept import NewMessage
+    from backend.platform import Platform
+    from backend.services.policy.caller import Caller
 
 # "Up to a year ahead" (issue of the engine); a typo in the year should not wait for decades.
 _FURTHEST_SEND_AT: Final = timedelta(days=366)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError, CampaignNotFound
-from backend.services.accounts.access import Action
+from backend.services.access.access import Action
 from backend.services.campaigns import campaigns
 from backend.services.campaigns.check import DryRun, dry_run
 from backend.services.campaigns.plan import TO, Plan, guess_mapping
@@ -23,9 +23,9 @@ from backend.services.campaigns.progress import (
     stored_rows,
 )
 from backend.services.connectors import connectors
-from backend.services.paging import PageRequest
-from backend.services.rendering import templates
-from backend.services.sending.caller import Caller
+from backend.services.lists.paging import PageRequest
+from backend.services.policy.caller import Caller
+from backend.services.templates import templates
 from messagejs_app.components.statuses import dot, word
 from messagejs_app.events import Events, Steps, background, event, go_to, say
 from messagejs_app.session import Desk, Session, field_errors

@@ -11,7 +11,7 @@ from typing import Any, Final
 from backend import ids
 from backend.errors import AppError, BadRequest
 from backend.integers import whole_number
-from backend.services.accounts.access import Action
+from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.connectors import NewConnector
 from backend.services.connectors.credentials import callback_path, visible_credentials

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError, ConnectorNotFound
-from backend.providers._base import Health
-from backend.services.accounts.access import Action
+from backend.providers.frame.provider import Health
+from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.credentials import visible_credentials
 from backend.services.connectors.types import describe_connector_types

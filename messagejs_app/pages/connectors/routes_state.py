@@ -9,12 +9,12 @@ from uuid import UUID
 from backend import ids
 from backend.durations import parse_duration_s
 from backend.errors import BadRequest, RouteNameTaken, RouteNotFound
-from backend.services.accounts.access import Action
+from backend.services.access.access import Action
 from backend.services.connectors import connectors
-from backend.services.paging import PageRequest
-from backend.services.rendering.channels import channel_of
-from backend.services.routes import routes
-from backend.services.routes.routes import LONGEST_FALLBACK_S, MOST_STEPS, NewRoute
+from backend.services.lists.paging import PageRequest
+from backend.services.routing import saved_routes
+from backend.services.routing.saved_routes import LONGEST_FALLBACK_S, MOST_STEPS, NewRoute
+from backend.services.templates.channels import channel_of
 from messagejs_app.events import Events, event, say
 from messagejs_app.session import Session, field_errors
 
@@ -72,7 +72,7 @@ class RoutesState(Session):
     @event
     async def edit(self, route_id: str) -> Events:
         async with self._desk(Action.VIEW_ROUTES) as desk:
-            route = await routes.get_route(
+            route = await saved_routes.get_route(
                 desk.session, project_id=desk.project_id, route_id=_route_id(route_id)
             )
         self._open(
@@ -130,7 +130,7 @@ class RoutesState(Session):
     @event
     async def delete(self) -> Events:
         async with self._desk(Action.MANAGE_ROUTES) as desk:
-            await routes.delete_route(
+            await saved_routes.delete_route(
                 desk.session,
                 project_id=desk.project_id,
                 route_id=_route_id(self.deleting),
@@ -153,17 +153,19 @@ class RoutesState(Session):
         async with self._desk(Action.MANAGE_ROUTES) as desk:
             place: dict[str, Any] = {"project_id": desk.project_id, "actor": desk.principal}
             if self.editing == "new":
-                await routes.create_route(desk.session, new=NewRoute(name, steps, after_s), **place)
+                await saved_routes.create_route(
+                    desk.session, new=NewRoute(name, steps, after_s), **place
+                )
             else:
                 changes = {"name": name, "steps": steps, "fallback_after_s": after_s}
-                await routes.update_route(
+                await saved_routes.update_route(
                     desk.session, route_id=_route_id(self.editing), changes=changes, **place
                 )
 
     async def _look(self) -> None:
         async with self._desk(Action.VIEW_ROUTES) as desk:
             own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
-            page = await routes.page_of_routes(
+            page = await saved_routes.page_of_routes(
                 desk.session, project_id=desk.project_id, page=PageRequest(limit=_MOST_SHOWN)
             )
         names = {str(one.id): one.name for one in own}

@@ -10,15 +10,15 @@ from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError
-from backend.services.accounts import audit
-from backend.services.accounts.access import Action
+from backend.services.access import audit
+from backend.services.access.access import Action
 from backend.services.connectors import connectors
-from backend.services.paging import PageRequest
+from backend.services.lists.paging import PageRequest
+from backend.services.messages import redrive
+from backend.services.policy.caller import Caller
 from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
 from backend.services.reporting.message_filters import MessageFilter
 from backend.services.reporting.messages import MessageSummary
-from backend.services.sending import redrive
-from backend.services.sending.caller import Caller
 from messagejs_app.events import Events, Steps, complain, event, go_to, say
 from messagejs_app.session import Session
 from messagejs_app.wording import instant, number, plural, recipient

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal, cast
 from backend import ids
 from backend.errors import BadRequest, KeyNotFound
 from backend.integers import whole_number
-from backend.services.accounts import keys
-from backend.services.accounts.access import Action
-from backend.services.accounts.keys import PUBLISHABLE_SCOPES, SCOPES, NewKey
+from backend.services.access.access import Action
+from backend.services.keys import keys
+from backend.services.keys.keys import PUBLISHABLE_SCOPES, SCOPES, NewKey
 from messagejs_app.events import Events, Steps, event, go_to, say
 from messagejs_app.session import Session, field_errors
 from messagejs_app.wording import instant, number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reflex as rx
 
-from backend.services.accounts.keys import SCOPES
+from backend.services.keys.keys import SCOPES
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import (
     badge,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from backend import ids
-from backend.services.rendering.sms_segments import measure
 from backend.services.reporting.messages import MessageDetail, MessageSummary
+from backend.services.templates.sms_segments import measure
 from messagejs_app import snippets
 from messagejs_app.components.statuses import OUTCOMES, dot, word
 from messagejs_app.snippets import Piece

@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 from backend import ids
 from backend.errors import MessageNotFound
 from backend.instants import is_in_range
-from backend.services.accounts import keys
-from backend.services.accounts.access import Action
+from backend.services.access.access import Action
 from backend.services.connectors import connectors
-from backend.services.paging import PageRequest
-from backend.services.rendering import templates
+from backend.services.keys import keys
+from backend.services.lists.paging import PageRequest
 from backend.services.reporting.messages import MessageFilter, list_messages, message_detail
+from backend.services.templates import templates
 from backend.status import Status
 from messagejs_app.events import Events, background, event, go_to
 from messagejs_app.pages.messages.rows import Names, Row, Shown, row_of, shown_of

@@ -12,11 +12,9 @@ import reflex as rx
 
 from backend import ids
 from backend.integers import whole_number
-from backend.services.accounts.access import Action
+from backend.services.access.access import Action
 from backend.services.connectors import connectors
-from backend.services.paging import PageRequest
-from backend.services.rendering import templates
-from backend.services.rendering.templates import NewTemplate
+from backend.services.lists.paging import PageRequest
 from backend.services.reporting.messages import MessageFilter, list_messages
 from backend.services.reporting.overview import (
     Bucket,
@@ -27,6 +25,8 @@ from backend.services.reporting.overview import (
     overview,
 )
 from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.templates import templates
+from backend.services.templates.templates import NewTemplate
 from messagejs_app import snippets
 from messagejs_app.components.statuses import SERIES, dot, word
 from messagejs_app.events import Events, Steps, background, event, say

@@ -11,15 +11,15 @@ from typing import Any, Final, cast
 
 from backend import ids
 from backend.errors import AppError
-from backend.services.accounts.access import Action
+from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.types import describe_connector_types
-from backend.services.paging import PageRequest
-from backend.services.rendering import templates
-from backend.services.rendering.channels import type_of_channel
+from backend.services.lists.paging import PageRequest
 from backend.services.reporting.messages import MessageDetail, message_detail
-from backend.services.routes import routes
+from backend.services.routing import saved_routes
 from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.templates import templates
+from backend.services.templates.channels import type_of_channel
 from backend.status import IN_PROGRESS, Status
 from messagejs_app import snippets
 from messagejs_app.components.statuses import dot, word
@@ -95,7 +95,7 @@ class PlaygroundState(Session):
         async with self._desk(Action.VIEW_PROJECT) as desk:
             own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
             made = await templates.list_templates(desk.session, project_id=desk.project_id)
-            saved = await routes.page_of_routes(
+            saved = await saved_routes.page_of_routes(
                 desk.session, project_id=desk.project_id, page=PageRequest(limit=_MOST_ROUTES)
             )
         usable = [one for one in own if one.is_active]

@@ -9,9 +9,9 @@ import reflex as rx
 
 from backend import ids
 from backend.errors import SessionNotFound
+from backend.services.access.access import Action
 from backend.services.accounts import sessions
-from backend.services.accounts.access import Action
-from backend.services.paging import PageRequest
+from backend.services.lists.paging import PageRequest
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import badge, button, card, skeleton_rows
 from messagejs_app.events import Events, event, say

@@ -7,8 +7,8 @@ from typing import Any
 import reflex as rx
 
 from backend.errors import InvalidCredentials, RateLimitExceeded, ValidationFailed
+from backend.services.access.access import Action
 from backend.services.accounts import recovery
-from backend.services.accounts.access import Action
 from backend.services.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import busy_button, card, field, text_input

@@ -18,10 +18,10 @@ from backend.errors import (
     MemberNotFound,
     RateLimitExceeded,
 )
+from backend.services.access.access import ALLOWED, Action, Role
 from backend.services.accounts import invitations, members
-from backend.services.accounts.access import ALLOWED, Action, Role
-from backend.services.accounts.limits import count_invitation
-from backend.services.paging import PageRequest
+from backend.services.limits.logins import count_invitation
+from backend.services.lists.paging import PageRequest
 from messagejs_app.events import Events, Steps, event, go_to, say
 from messagejs_app.pages.recovery import NO_EMAIL, email_of
 from messagejs_app.session import Desk, Session

@@ -6,7 +6,7 @@ from typing import Final
 
 import reflex as rx
 
-from backend.services.accounts.access import Role
+from backend.services.access.access import Role
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import (
     badge,

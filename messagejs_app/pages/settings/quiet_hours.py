@@ -7,8 +7,8 @@ from typing import Any
 import reflex as rx
 
 from backend.errors import ValidationFailed
+from backend.services.access.access import Action
 from backend.services.accounts import projects
-from backend.services.accounts.access import Action
 from backend.services.policy.quiet_hours import check_quiet_hours
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import (

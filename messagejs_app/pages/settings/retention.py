@@ -8,8 +8,8 @@ import reflex as rx
 
 from backend.errors import ValidationFailed
 from backend.integers import whole_number
+from backend.services.access.access import Action
 from backend.services.accounts import projects
-from backend.services.accounts.access import Action
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import busy_button, card, field, skeleton_rows, text_input
 from messagejs_app.events import Events, Steps, event, say

@@ -8,13 +8,13 @@ from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError, BadRequest
-from backend.services.accounts.access import Action
+from backend.services.access.access import Action
 from backend.services.connectors.types import describe_connector_types
-from backend.services.rendering import templates
-from backend.services.rendering.content import TemplateContent
-from backend.services.rendering.preview import Preview, preview
-from backend.services.rendering.templates import NewTemplate
 from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.templates import templates
+from backend.services.templates.content import TemplateContent
+from backend.services.templates.preview import Preview, preview
+from backend.services.templates.templates import NewTemplate
 from messagejs_app.events import Events, Steps, event, go_to, say
 from messagejs_app.pages.templates.list_page import PATH, template_id_of
 from messagejs_app.samples import sample_of

@@ -10,8 +10,8 @@ import reflex as rx
 
 from backend import ids
 from backend.errors import TemplateNotFound
-from backend.services.accounts.access import Action
-from backend.services.rendering import templates
+from backend.services.access.access import Action
+from backend.services.templates import templates
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import (
     badge,

@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus, urlencode
 
 import orjson
 
-from backend.providers._callbacks import CallbackRequest
+from backend.providers.frame.callbacks import CallbackRequest
 
 URL = "https://msg.example.com/api/v1/callbacks/conn_01h455vb4pex5vsknk084sn02q"
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from backend.providers._base import ProviderContext
-from backend.providers._http import open_http_client
+from backend.providers.frame.http import open_http_client
+from backend.providers.frame.provider import ProviderContext
 from backend.services.accounts.mail import Mail, PlatformMail, credentials_of
 from backend.settings import Settings
 from tests.providers.fakes._smtp import FakeSmtp

@@ -17,10 +17,10 @@ from backend.ids import new_id
 from backend.models import AuditEntry, AuthSession, Connector, Project, ProjectMember, User
 from backend.models.base import utc_now
 from backend.models.migrate import upgrade
+from backend.platform import Platform
 from backend.runtime.embedded import EmbeddedServers
 from backend.services.accounts import users
 from backend.services.accounts.users import Client, SignedIn
-from backend.services.platform import Platform
 from backend.settings import Settings
 
 PASSWORD = "correct horse battery"

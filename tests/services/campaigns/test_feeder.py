@@ -18,13 +18,13 @@ from pydantic import SecretStr
 
 from backend import ids
 from backend.models import Campaign, ProjectMember
+from backend.platform import Platform
 from backend.services.accounts.mail import PlatformMail
 from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.campaigns.plan import Plan
-from backend.services.platform import Platform
-from backend.services.sending.caller import Caller
+from backend.services.policy.caller import Caller
 from tests.providers.fakes import FakeSmtp
 from tests.world import World
 

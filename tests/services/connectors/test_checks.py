@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from backend.errors import ConnectorFailed
-from backend.providers._base import Health, ProviderContext
-from backend.providers._registry import provider_types
+from backend.platform import Platform
+from backend.providers.frame.provider import Health, ProviderContext
+from backend.providers.frame.registry import provider_types
 from backend.providers.sandbox import SandboxProvider
 from backend.services.connectors import connectors
 from backend.services.connectors.checks import verify_credentials
-from backend.services.platform import Platform
 from tests.world import World
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backend.errors import ValidationFailed
-from backend.providers._base import Pacing, Retry
+from backend.providers.frame.provider import Pacing, Retry
 from backend.services.connectors.config import check_config, effective_pacing, effective_retry
 
 DEFAULT = Pacing(per_second=80, per_recipient_per_second=0.5)

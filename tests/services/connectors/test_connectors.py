@@ -12,9 +12,9 @@ from sqlmodel import col, select
 from backend.crypto import Vault
 from backend.errors import ConnectorNotFound, InvalidConnectorCredentials
 from backend.models import AuditEntry
+from backend.platform import Platform
 from backend.services.connectors import connectors
 from backend.services.connectors.credentials import open_provider, unseal
-from backend.services.platform import Platform
 from tests.world import World
 
 TOKEN = "123456:ABC-DEF"

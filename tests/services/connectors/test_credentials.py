@@ -7,8 +7,8 @@ from typing import Any, Final
 import pytest
 
 from backend.errors import ValidationFailed
-from backend.providers._base import Credentials
-from backend.providers._registry import (
+from backend.providers.frame.provider import Credentials
+from backend.providers.frame.registry import (
     describe,
     destination_fields,
     get_provider,

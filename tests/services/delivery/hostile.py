@@ -13,7 +13,15 @@ import psycopg
 import pytest
 import redis
 
-from backend.providers._base import (
+from backend.providers.frame.errors import (
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
+from backend.providers.frame.provider import (
     Accepted,
     Capability,
     Credentials,
@@ -23,15 +31,7 @@ from backend.providers._base import (
     Provider,
     ProviderContext,
 )
-from backend.providers._errors import (
-    OutcomeUnknown,
-    Rejected,
-    SendError,
-    Throttled,
-    Unauthorized,
-    Unavailable,
-)
-from backend.providers._registry import provider_types
+from backend.providers.frame.registry import provider_types
 
 
 class Panic(BaseException):

@@ -6,10 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from backend.ids import new_id
+from backend.ledger.accept import NewMessage
 from backend.models import Connector, Event
 from backend.models.send_queue import LANES
-from backend.services.platform import Platform
-from backend.services.sending.writer import NewMessage
+from backend.platform import Platform
 from tests.world import World
 
 TELEGRAM = {"botToken": "123456:test-token-0123456789abcdefghijklm"}

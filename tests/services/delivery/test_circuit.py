@@ -16,13 +16,13 @@ from sqlmodel import col, select
 
 from backend import ids
 from backend.models import AuditEntry, Connector, ProjectMember
+from backend.platform import Platform
 from backend.services.accounts.mail import PlatformMail
 from backend.services.connectors.connectors import circuit_state
-from backend.services.delivery.accounts import Accounts
 from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.engine import DeliveryEngine
+from backend.services.delivery.open_connectors import Accounts
 from backend.services.delivery.outcomes import RetryPolicy
-from backend.services.platform import Platform
 from backend.services.sending.accept import SendRequest
 from backend.settings import Settings
 from tests.providers.fakes import FakeSmtp, FakeTelegram, FaultServer, Received

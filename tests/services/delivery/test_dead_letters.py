@@ -8,17 +8,17 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
+from backend.ledger.claims import Claims
+from backend.ledger.recorder import Recorder
 from backend.models import Connector
-from backend.providers._base import Accepted
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Unavailable
+from backend.platform import Platform
+from backend.providers.frame.errors import OutcomeUnknown, Rejected, SendError, Unavailable
+from backend.providers.frame.provider import Accepted
 from backend.services.delivery import outcomes
-from backend.services.delivery.accounts import Account
-from backend.services.delivery.claims import Claims
+from backend.services.delivery.next_step import after_try
+from backend.services.delivery.open_connectors import Account
 from backend.services.delivery.outcomes import CONNECTOR_GONE, Result, RetryPolicy
-from backend.services.delivery.recorder import Recorder
-from backend.services.delivery.ways import after_try
-from backend.services.paging import PageRequest
-from backend.services.platform import Platform
+from backend.services.lists.paging import PageRequest
 from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
 from backend.services.reporting.message_filters import MessageFilter
 from tests.services.delivery.routed import accept_routed, change, queue_row, way

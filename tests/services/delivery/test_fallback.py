@@ -15,21 +15,21 @@ import pytest_asyncio
 
 from backend.errors import MessageNotCancelable, MessageNotResendable
 from backend.ids import new_id
+from backend.ledger.claims import Claims
+from backend.ledger.onward import FailedWay, Left, leave_failed_ways
+from backend.ledger.recorder import Recorder
 from backend.models.base import utc_now
 from backend.models.send_queue import DUE, IN_FLIGHT, WATCHED
-from backend.providers._base import Accepted
-from backend.providers._errors import Rejected
+from backend.platform import Platform
+from backend.providers.frame.errors import Rejected
+from backend.providers.frame.provider import Accepted
 from backend.services.delivery import outcomes
-from backend.services.delivery.accounts import Account
-from backend.services.delivery.claims import Claims
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.delivery.onward import FailedWay, Left, leave_failed_ways
+from backend.services.delivery.next_step import after_try
+from backend.services.delivery.open_connectors import Account
 from backend.services.delivery.outcomes import RetryPolicy
-from backend.services.delivery.recorder import Recorder
-from backend.services.delivery.ways import after_try
-from backend.services.platform import Platform
-from backend.services.sending.actions import cancel_message, resend_message
-from backend.services.sending.caller import Caller
+from backend.services.messages.actions import cancel_message, resend_message
+from backend.services.policy.caller import Caller
 from tests.providers.fakes import FakeTelegram, FakeTwilio
 from tests.services.delivery.routed import (
     TELEGRAM,

@@ -26,14 +26,14 @@ from sqlmodel import col, select
 from backend.crypto import Vault
 from backend.ids import new_id
 from backend.models import AuditEntry, Connector, Message, ProjectMember
+from backend.platform import Platform
 from backend.queueing import ReadySet
 from backend.services.accounts.mail import PlatformMail
-from backend.services.delivery.accounts import Accounts
 from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.engine import DeliveryEngine
+from backend.services.delivery.open_connectors import Accounts
 from backend.services.delivery.unopened import UnopenedWatch
 from backend.services.delivery.watch import Watcher
-from backend.services.platform import Platform
 from backend.services.sending.accept import SendRequest
 from backend.settings import Settings
 from tests.providers.fakes import FakeSmtp, FakeTelegram

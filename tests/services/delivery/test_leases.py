@@ -7,13 +7,13 @@ from uuid import UUID
 
 import pytest
 
+from backend.ledger.claims import Claim, Claims
+from backend.ledger.recorder import Recorder
 from backend.models.base import utc_now
 from backend.models.session import Database
-from backend.providers._base import Accepted
-from backend.services.delivery.claims import Claim, Claims
+from backend.platform import Platform
+from backend.providers.frame.provider import Accepted
 from backend.services.delivery.outcomes import accepted
-from backend.services.delivery.recorder import Recorder
-from backend.services.platform import Platform
 from backend.services.sending.accept import SendRequest
 from backend.settings import Settings
 from tests.world import World, make_sweeper

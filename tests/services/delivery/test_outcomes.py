@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from backend.ids import new_id
-from backend.providers._base import Retry
-from backend.providers._errors import (
+from backend.ledger.claims import Claim
+from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
     SendError,
@@ -19,7 +19,7 @@ from backend.providers._errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.services.delivery.claims import Claim
+from backend.providers.frame.provider import Retry
 from backend.services.delivery.outcomes import Result, RetryPolicy, failed
 from backend.status import Status
 

@@ -10,7 +10,7 @@ import pytest
 
 from backend.models.base import utc_now
 from backend.models.send_queue import DUE
-from backend.services.platform import Platform
+from backend.platform import Platform
 from tests.services.delivery.routed import accept_routed, change, event_types, queue_row, way
 from tests.world import World, make_sweeper
 

@@ -18,11 +18,11 @@ from redis.backoff import NoBackoff
 
 from backend.ids import new_id
 from backend.models import Connector
-from backend.providers._base import Pacing
-from backend.services.delivery.accounts import Account
+from backend.platform import Platform
+from backend.providers.frame.provider import Pacing
 from backend.services.delivery.engine import DeliveryEngine
+from backend.services.delivery.open_connectors import Account
 from backend.services.delivery.pacing import Pacer
-from backend.services.platform import Platform
 from backend.services.sending.accept import SendRequest
 from tests.providers.fakes import FakeTelegram, Received, refused_port
 from tests.world import World, make_engine

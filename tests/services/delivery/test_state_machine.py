@@ -27,18 +27,18 @@ from hypothesis.stateful import (
 )
 
 from backend.errors import MessageNotCancelable
+from backend.ledger.claims import Claim, Claims
+from backend.ledger.recorder import Recorder
 from backend.models.base import utc_now
-from backend.providers._base import Accepted
-from backend.providers._errors import OutcomeUnknown, Rejected, SendError, Unavailable
-from backend.services.delivery import outcomes, ways
-from backend.services.delivery.accounts import Accounts
-from backend.services.delivery.claims import Claim, Claims
+from backend.platform import Platform
+from backend.providers.frame.errors import OutcomeUnknown, Rejected, SendError, Unavailable
+from backend.providers.frame.provider import Accepted
+from backend.services.delivery import next_step, outcomes
+from backend.services.delivery.open_connectors import Accounts
 from backend.services.delivery.outcomes import Result, RetryPolicy
-from backend.services.delivery.recorder import Recorder
 from backend.services.delivery.sweeper import Sweeper
-from backend.services.platform import Platform
+from backend.services.messages.actions import cancel_message
 from backend.services.sending.accept import SendRequest
-from backend.services.sending.actions import cancel_message
 from backend.settings import Settings
 from backend.status import RANK, Status
 from tests.world import World
@@ -299,7 +299,7 @@ class Delivery(RuleBasedStateMachine):
             if error is None
             else outcomes.failed(claim, error, POLICY, now, 1.0)
         )
-        result = ways.after_try(replace(result, suppress=False), account, settle_s=0.0)
+        result = next_step.after_try(replace(result, suppress=False), account, settle_s=0.0)
         recorded = self._run(self.stage.recorder.record(result))
         assert recorded.is_ours is not held.is_lost
         if held in self.held:

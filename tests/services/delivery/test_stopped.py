@@ -15,17 +15,17 @@ import pytest_asyncio
 
 from backend.errors import LastOwner, ProjectNotActive, ProjectNotFound
 from backend.models import Campaign, Connector, Event
+from backend.platform import Platform
+from backend.services.access.access import Role, UserPrincipal
 from backend.services.accounts import administration, members, projects
-from backend.services.accounts.access import Role, UserPrincipal
 from backend.services.accounts.stopping import DELETED_REASON
 from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.campaigns.plan import Plan
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.platform import Platform
+from backend.services.policy.caller import Caller
 from backend.services.sending.accept import SendRequest
-from backend.services.sending.caller import Caller
 from tests.providers.fakes import FakeSmtp, FakeTelegram
 from tests.world import World, make_engine, make_sweeper
 

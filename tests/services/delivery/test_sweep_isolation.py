@@ -13,15 +13,15 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
+from backend.ledger.recorder import Recorder
 from backend.models import Connector
 from backend.models.base import utc_now
 from backend.models.send_queue import WATCHED
-from backend.providers._base import Accepted
-from backend.providers._errors import OutcomeUnknown
+from backend.platform import Platform
+from backend.providers.frame.errors import OutcomeUnknown
+from backend.providers.frame.provider import Accepted
 from backend.services.delivery import outcomes
 from backend.services.delivery.outcomes import RetryPolicy
-from backend.services.delivery.recorder import Recorder
-from backend.services.platform import Platform
 from tests.services.delivery.routed import accept_routed, change, queue_row, way
 from tests.services.delivery.test_watch import make_watcher, reporting, take
 from tests.world import World, make_sweeper

@@ -12,20 +12,20 @@ import pytest
 import pytest_asyncio
 
 from backend.ids import new_id
+from backend.ledger.claims import Claim, Claims
+from backend.ledger.recorder import Recorder
 from backend.models import Connector
 from backend.models.base import utc_now
 from backend.models.send_queue import DUE, WATCHED
-from backend.providers._base import Accepted, OutboundMessage, ProviderContext
-from backend.providers._errors import OutcomeUnknown, SendError, Throttled
+from backend.platform import Platform
+from backend.providers.frame.errors import OutcomeUnknown, SendError, Throttled
+from backend.providers.frame.provider import Accepted, OutboundMessage, ProviderContext
 from backend.providers.sandbox import SandboxCredentials, SandboxProvider
 from backend.services.delivery import outcomes
-from backend.services.delivery.accounts import Account
-from backend.services.delivery.claims import Claim, Claims
+from backend.services.delivery.next_step import after_try
+from backend.services.delivery.open_connectors import Account
 from backend.services.delivery.outcomes import RetryPolicy
-from backend.services.delivery.recorder import Recorder
 from backend.services.delivery.watch import Watcher
-from backend.services.delivery.ways import after_try
-from backend.services.platform import Platform
 from tests.services.delivery.routed import accept_routed, change, event_types, queue_row, way
 from tests.world import World, make_sweeper
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest_asyncio
 
-from backend.services.platform import Platform
+from backend.platform import Platform
 
 
 @pytest_asyncio.fixture(autouse=True)

@@ -8,19 +8,19 @@ from uuid import UUID
 
 from backend import ids
 from backend.ids import new_id
+from backend.ledger.claims import Claim, Claims
+from backend.ledger.recorder import Recorder
 from backend.models import Connector
 from backend.models.base import utc_now
-from backend.providers._base import Accepted
-from backend.providers._callbacks import Receipt, ReceiptStatus
-from backend.providers._errors import OutcomeUnknown
+from backend.platform import Platform
+from backend.providers.frame.callbacks import Receipt, ReceiptStatus
+from backend.providers.frame.errors import OutcomeUnknown
+from backend.providers.frame.provider import Accepted
+from backend.services.callbacks.store import Incoming
 from backend.services.delivery import outcomes
-from backend.services.delivery.accounts import Account
-from backend.services.delivery.claims import Claim, Claims
+from backend.services.delivery.next_step import after_try
+from backend.services.delivery.open_connectors import Account
 from backend.services.delivery.outcomes import RetryPolicy
-from backend.services.delivery.recorder import Recorder
-from backend.services.delivery.ways import after_try
-from backend.services.platform import Platform
-from backend.services.receipts.store import Incoming
 
 POLICY = RetryPolicy(max_attempts=3, base_s=60, cap_s=60, max_age_s=3600)
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from backend import ids
 from backend.ids import new_id
+from backend.ledger.recorder import Recorder
 from backend.models import Connector, Suppression
 from backend.models.message_rollup import TO_DELIVERY
-from backend.providers._callbacks import Receipt
-from backend.services.delivery.recorder import Recorder
-from backend.services.platform import Platform
+from backend.platform import Platform
+from backend.providers.frame.callbacks import Receipt
 from backend.services.receipts.rounds import ReceiptRounds
 from backend.status import RANK, Status
 from tests.services.delivery.routed import accept_routed, change, event_types, queue_row, way

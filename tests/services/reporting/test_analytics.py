@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from backend.errors import ValidationFailed
 from backend.ids import new_id
 from backend.models import Message
-from backend.services.platform import Platform
+from backend.platform import Platform
 from backend.services.reporting.analytics import (
     Interval,
     MessageStatistics,

@@ -15,8 +15,8 @@ from sqlalchemy import text
 from backend.ids import new_id
 from backend.models import Message
 from backend.models.partitions import first_id
-from backend.services.paging import PageRequest
-from backend.services.platform import Platform
+from backend.platform import Platform
+from backend.services.lists.paging import PageRequest
 from backend.services.reporting.message_filters import MessageFilter
 from backend.services.reporting.message_ranges import find_ranges
 from backend.services.reporting.messages import list_messages
@@ -73,7 +73,7 @@ async def history(world: World, platform: Platform) -> list[Message]:
     """Three hundred messages; the counters have folded some of them, and know the rest from their
     deltas.
     """
-    dice = random.Random(7)  # noqa: S311 (the same messages in every run)
+    dice = random.Random(7)  # noqa: S311 (a repeatable test)
     messages = [made(world, dice) for _ in range(300)]
     await save(world, *messages[:200])
     await RollupFolder(platform.database.raw).fold()

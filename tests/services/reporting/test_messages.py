@@ -17,8 +17,8 @@ from backend.ids import new_id
 from backend.models import Attempt, Event, Message, SendQueueRow
 from backend.models.partitions import first_id
 from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT
-from backend.services.paging import Page, PageRequest
-from backend.services.platform import Platform
+from backend.platform import Platform
+from backend.services.lists.paging import Page, PageRequest
 from backend.services.reporting.instants import parse_instant
 from backend.services.reporting.message_filters import filter_conditions
 from backend.services.reporting.messages import (

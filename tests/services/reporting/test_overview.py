@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backend.services.platform import Platform
+from backend.platform import Platform
 from backend.services.reporting.overview import Overview, overview
 from tests.services.reporting.test_messages import row, save
 from tests.world import World

@@ -18,7 +18,7 @@ from sqlmodel import col, select
 from backend.ids import new_id
 from backend.models import Message
 from backend.models.message_rollup import FAILURE, STATUS, TO_DELIVERY, TO_PROVIDER
-from backend.services.platform import Platform
+from backend.platform import Platform
 from backend.services.reporting.periods import QUARTER, Span, ceil_quarter, floor_quarter
 from backend.services.reporting.rollups import (
     MEASURES,

@@ -9,7 +9,7 @@ import psycopg
 import pytest_asyncio
 
 from backend.models import Project
-from backend.services.platform import Platform
+from backend.platform import Platform
 from tests.world import World
 
 

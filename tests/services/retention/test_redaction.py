@@ -11,14 +11,14 @@ import pytest
 from backend.errors import MessageRedacted
 from backend.models import Attempt, DeadLetter, Message, TemplateVersion
 from backend.models.send_queue import DUE
+from backend.platform import Platform
+from backend.services.access.access import UserPrincipal
 from backend.services.accounts import projects
-from backend.services.accounts.access import UserPrincipal
-from backend.services.platform import Platform
+from backend.services.messages.actions import resend_message
+from backend.services.policy.caller import Caller
 from backend.services.retention.masks import masked_recipient
 from backend.services.retention.policies import Defaults
 from backend.services.retention.redaction import Redaction
-from backend.services.sending.actions import resend_message
-from backend.services.sending.caller import Caller
 from tests.services.reporting.test_messages import listed, queued, row, save
 from tests.services.retention.conftest import retain
 from tests.world import World

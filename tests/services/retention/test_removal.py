@@ -16,7 +16,7 @@ from backend.ids import new_id
 from backend.models import Attempt, DeadLetter, Event, Message, ProviderRef
 from backend.models.partitions import PARTITIONED, first_id, month_start
 from backend.models.send_queue import DUE
-from backend.services.platform import Platform
+from backend.platform import Platform
 from backend.services.reporting.analytics import message_statistics
 from backend.services.reporting.periods import Period, Span, ceil_quarter, floor_quarter
 from backend.services.reporting.rollups import RollupFolder, Scope

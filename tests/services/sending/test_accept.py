@@ -23,12 +23,12 @@ from backend.errors import (
     ValidationFailed,
 )
 from backend.ids import new_id
+from backend.ledger.accept import IdempotencyKey
 from backend.models import Template
 from backend.models.session import Change, announce
-from backend.services.platform import Platform
+from backend.platform import Platform
 from backend.services.sending.accept import Accepted, Caller, SendRequest, accept_message
 from backend.services.sending.batch import accept_batch
-from backend.services.sending.writer import IdempotencyKey
 from tests.world import World
 
 

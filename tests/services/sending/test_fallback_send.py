@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from backend.services.platform import Platform
+from backend.platform import Platform
 from backend.services.reporting.messages import message_detail
 from backend.services.sending.accept import SendRequest
 from tests.providers.fakes import FakeTwilio

@@ -1,0 +1,1 @@
+"""The frame around every request: middleware, limits of addresses, errors as answers."""

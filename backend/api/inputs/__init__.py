@@ -1,0 +1,1 @@
+"""What handlers are handed: who asks, ids, paging, filters, conditions."""

@@ -1,0 +1,332 @@
+"""Campaigns: one message to every row of a CSV table, checked first, accepted at the pace of what
+sends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from backend import ids
+from backend.api.frame.routers import api_router
+from backend.api.inputs.access import CurrentPrincipal
+from backend.api.inputs.dependencies import (
+    CampaignId,
+    PageDep,
+    PlatformDep,
+    ReadSessionDep,
+    SessionDep,
+)
+from backend.api.openapi.document import error_responses
+from backend.api.resources.campaigns.access import (
+    of_mode,
+    reach_of_campaign,
+    reach_of_project,
+    sender,
+)
+from backend.api.resources.campaigns.bodies import (
+    CampaignBody,
+    CampaignListBody,
+    CampaignSummary,
+    DryRunBody,
+    RowListBody,
+    RowState,
+    State,
+    upload_operation,
+)
+from backend.api.resources.campaigns.upload import (
+    PATH,
+    Upload,
+    check_media_type,
+    plan_of,
+    read_upload,
+)
+from backend.api.resources.csv_lines import line_of, own_cell
+from backend.api.resources.messages.reads import ProjectIdQuery
+from backend.api.resources.messages.requests import written_key
+from backend.ledger.accept import IdempotencyKey
+from backend.platform import Platform
+from backend.services.access.access import Action, UserPrincipal
+from backend.services.campaigns import campaigns
+from backend.services.campaigns.campaigns import NewCampaign
+from backend.services.campaigns.check import dry_run
+from backend.services.campaigns.csv_file import CsvFile
+from backend.services.campaigns.plan import Plan, guess_mapping
+from backend.services.campaigns.progress import (
+    Progress,
+    list_campaigns,
+    page_of_rows,
+    progress_of,
+    walk_rows,
+)
+from backend.services.policy.caller import Caller
+
+router = api_router(prefix=PATH, tags=["Campaigns"])
+
+_ROUTE = "POST /campaigns"
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=CampaignBody,
+    summary="Make a campaign",
+    openapi_extra=upload_operation(),
+    responses={
+        200: {"model": DryRunBody, "description": "A dry run's findings, with `dryRun: true`"},
+        **error_responses(400, 401, 403, 404, 413, 415, 422, 503),
+    },
+)
+async def create(
+    request: Request,
+    principal: CurrentPrincipal,
+    platform: PlatformDep,
+    project_id: ProjectIdQuery = None,
+) -> Response:
+    """Upload a CSV table and say which column holds what.
+
+    Workers accept its rows one after another.
+
+    As `multipart/form-data` with the parts `file` and `campaign` (JSON), or as JSON with `csv`.
+    """
+    check_media_type(request)
+    async with platform.database.session() as session:
+        caller = await sender(session, principal, request, project_id=project_id)
+    async with read_upload(request, json_limit_bytes=platform.settings.body_limit_bytes) as upload:
+        caller = of_mode(caller, upload.fields.mode)
+        file = await CsvFile.open(upload.file, most_rows=platform.settings.campaign_max_rows)
+        plan = await _plan(platform, caller, upload, file)
+        if upload.fields.dry_run:
+            found = await dry_run(
+                platform, caller, plan, file.steps(), sends_duplicates=upload.fields.send_duplicates
+            )
+            return _json(DryRunBody.of(found), 200)
+        actor = principal if isinstance(principal, UserPrincipal) else None
+        name = written_key(request)
+        return await _store(platform, caller, upload, plan=plan, file=file, actor=actor, name=name)
+
+
+async def _plan(platform: Platform, caller: Caller, upload: Upload, file: CsvFile) -> Plan:
+    """A mapping that was left out is guessed from the columns' names."""
+    plan = plan_of(upload.fields, file.columns)
+    if upload.fields.mapping is not None:
+        return plan
+    return plan.mapped(guess_mapping(file.columns, await plan.variables(platform, caller)))
+
+
+async def _store(
+    platform: Platform,
+    caller: Caller,
+    upload: Upload,
+    *,
+    plan: Plan,
+    file: CsvFile,
+    actor: UserPrincipal | None,
+    name: str | None,
+) -> Response:
+    """`name`: the Idempotency-Key."""
+    fields = upload.fields
+    new = NewCampaign(
+        name=fields.name,
+        plan=plan,
+        send_at=fields.send_at,
+        sends_duplicates=fields.send_duplicates,
+        is_draft=not fields.start,
+    )
+    key = None if name is None else IdempotencyKey(_ROUTE, name, upload.request_hash)
+    if key is not None:
+        async with platform.database.session() as session:
+            earlier = await campaigns.find_earlier(session, caller.project_id, key)
+            if earlier is not None:
+                return _made(await progress_of(session, earlier), is_replay=True)
+    with await campaigns.read_rows(platform, caller, new=new, file=file) as rows:
+        async with platform.database.transaction() as session:
+            earlier = None
+            if key is not None:
+                ttl_s = platform.settings.idempotency_ttl_s
+                earlier = await campaigns.find_repeated(
+                    session, caller.project_id, key, campaign_id=new.id, ttl_s=ttl_s
+                )
+            if earlier is not None:
+                return _made(await progress_of(session, earlier), is_replay=True)
+            campaign = await campaigns.create_campaign(
+                session, caller, new=new, rows=rows, actor=actor
+            )
+            return _made(await progress_of(session, campaign))
+
+
+def _made(progress: Progress, *, is_replay: bool = False) -> Response:
+    return _json(
+        CampaignBody.of_progress(progress),
+        201,
+        {"Idempotency-Replayed": "true"} if is_replay else {},
+    )
+
+
+def _json(
+    body: CampaignBody | DryRunBody, status: int, headers: dict[str, str] | None = None
+) -> Response:
+    return Response(
+        body.model_dump_json(by_alias=True),
+        status_code=status,
+        headers=headers,
+        media_type="application/json",
+    )
+
+
+@router.get("", summary="List campaigns", responses=error_responses(400, 401, 403, 404))
+async def list_route(
+    *,
+    request: Request,
+    principal: CurrentPrincipal,
+    session: ReadSessionDep,
+    page: PageDep,
+    state: Annotated[State | None, Query()] = None,
+    project_id: ProjectIdQuery = None,
+) -> CampaignListBody:
+    """Newest first."""
+    reach = await reach_of_project(session, principal, request, project_id)
+    return CampaignListBody.of(
+        await list_campaigns(
+            session, project_id=reach.project_id, page=page, mode=reach.mode, state=state
+        )
+    )
+
+
+@router.get("/{campaignId}", summary="Get a campaign", responses=error_responses(401, 403, 404))
+async def get(
+    request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, session: ReadSessionDep
+) -> CampaignBody:
+    """With its rows by state, and the messages of its accepted rows by status."""
+    reach = await reach_of_campaign(session, principal, request, campaign_id)
+    campaign = await campaigns.get_campaign(
+        session, project_id=reach.project_id, campaign_id=campaign_id, mode=reach.mode
+    )
+    return CampaignBody.of_progress(await progress_of(session, campaign))
+
+
+@router.get(
+    "/{campaignId}/rows",
+    summary="List a campaign's rows",
+    responses=error_responses(400, 401, 403, 404),
+)
+async def rows(
+    *,
+    request: Request,
+    campaign_id: CampaignId,
+    principal: CurrentPrincipal,
+    session: ReadSessionDep,
+    page: PageDep,
+    state: Annotated[
+        RowState | None, Query(description="`failed`: with what is wrong with each")
+    ] = None,
+) -> RowListBody:
+    """In the file's order."""
+    reach = await reach_of_campaign(session, principal, request, campaign_id)
+    campaign = await campaigns.get_campaign(
+        session, project_id=reach.project_id, campaign_id=campaign_id, mode=reach.mode
+    )
+    found = await page_of_rows(
+        session, project_id=reach.project_id, campaign_id=campaign.id, page=page, state=state
+    )
+    return RowListBody.of(found, campaign.columns)
+
+
+@router.get(
+    "/{campaignId}/errors",
+    summary="Download a campaign's failed rows",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "The rows as CSV",
+            "content": {"text/csv": {"schema": {"type": "string"}}},
+        },
+        **error_responses(401, 403, 404),
+    },
+)
+async def errors(
+    request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, platform: PlatformDep
+) -> StreamingResponse:
+    """The table's own columns, and what is wrong: put it right, and upload it as another campaign."""
+    async with platform.database.session() as session:
+        reach = await reach_of_campaign(session, principal, request, campaign_id)
+        campaign = await campaigns.get_campaign(
+            session, project_id=reach.project_id, campaign_id=campaign_id, mode=reach.mode
+        )
+    name = ids.encode(ids.CAMPAIGN, campaign.id)
+    return StreamingResponse(
+        _error_lines(platform, campaign.project_id, campaign.id, campaign.columns),
+        headers={"Content-Disposition": f'attachment; filename="{name}-errors.csv"'},
+        media_type="text/csv; charset=utf-8",
+    )
+
+
+async def _error_lines(
+    platform: Platform, project_id: UUID, campaign_id: UUID, columns: Sequence[str]
+) -> AsyncIterator[bytes]:
+    yield line_of([*map(own_cell, columns), "row", "field", "code", "error"])
+    async for failed in walk_rows(
+        platform.database, project_id=project_id, campaign_id=campaign_id, state="failed"
+    ):
+        yield b"".join(line_of([*map(own_cell, row.cells or ()), *_told(row)]) for row in failed)
+
+
+def _told(row: Any) -> list[str]:
+    told = (row.line, row.error_field, row.error_code, row.error_reason)
+    return [own_cell("" if one is None else str(one)) for one in told]
+
+
+@router.post(
+    "/{campaignId}/pause", summary="Pause a campaign", responses=error_responses(401, 403, 404, 409)
+)
+async def pause(
+    request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, session: SessionDep
+) -> CampaignSummary:
+    """No more rows are accepted, and messages that no worker has taken yet are held."""
+    return await _steer(campaigns.pause_campaign, request, campaign_id, principal, session)
+
+
+@router.post(
+    "/{campaignId}/resume",
+    summary="Resume a campaign",
+    responses=error_responses(401, 403, 404, 409),
+)
+async def resume(
+    request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, session: SessionDep
+) -> CampaignSummary:
+    """Goes on where a pause stopped, and starts a draft."""
+    return await _steer(campaigns.resume_campaign, request, campaign_id, principal, session)
+
+
+@router.post(
+    "/{campaignId}/cancel",
+    summary="Cancel a campaign",
+    responses=error_responses(401, 403, 404, 409),
+)
+async def cancel(
+    request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, session: SessionDep
+) -> CampaignSummary:
+    """For good. Messages that no worker has taken yet are canceled; what was sent stays sent."""
+    return await _steer(campaigns.cancel_campaign, request, campaign_id, principal, session)
+
+
+async def _steer(
+    change: Any,
+    request: Request,
+    campaign_id: UUID,
+    principal: CurrentPrincipal,
+    session: SessionDep,
+) -> CampaignSummary:
+    reach = await reach_of_campaign(session, principal, request, campaign_id, Action.SEND_MESSAGES)
+    campaign = await change(
+        session,
+        project_id=reach.project_id,
+        campaign_id=campaign_id,
+        mode=reach.mode,
+        actor=reach.actor,
+    )
+    return CampaignSummary.of(await progress_of(session, campaign))

@@ -1,0 +1,20 @@
+"""Which connector types there are, and what each needs: the dashboard's forms are made of this."""
+
+from __future__ import annotations
+
+from backend.api.frame.routers import api_router
+from backend.api.inputs.access import CurrentPrincipal
+from backend.api.openapi.document import error_responses
+from backend.api.resources.connectors.bodies import ConnectorTypeBody, ConnectorTypeListBody
+from backend.services.connectors.types import describe_connector_types
+
+router = api_router(prefix="/api/v1/connector-types", tags=["Connectors"])
+
+
+@router.get("", summary="List connector types", responses=error_responses(401))
+async def list_connector_types(_: CurrentPrincipal) -> ConnectorTypeListBody:
+    return ConnectorTypeListBody(
+        connector_types=[
+            ConnectorTypeBody.model_validate(described) for described in describe_connector_types()
+        ]
+    )

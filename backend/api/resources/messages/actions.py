@@ -1,0 +1,230 @@
+"""Beside sending one: many at once, a look before sending, and what can be done with a message
+afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+from fastapi import Request, Response
+
+from backend import ids
+from backend.api.frame.routers import api_router
+from backend.api.inputs.access import CurrentPrincipal, bearer_token, check_origin
+from backend.api.inputs.dependencies import MessageId, PlatformDep, SessionDep
+from backend.api.openapi.document import error_responses
+from backend.api.resources.messages.access import (
+    project_of_message,
+    project_of_user,
+    require_sending_key,
+    resender,
+)
+from backend.api.resources.messages.bodies import MessagePreviewBody
+from backend.api.resources.messages.requests import (
+    answer,
+    check_project,
+    idempotency_key,
+    limit_headers,
+    parse_batch,
+    parse_object,
+    read_body,
+    recipient_of,
+    send_request,
+    written_key,
+)
+from backend.api.resources.messages.send_bodies import (
+    IDEMPOTENCY_PARAMETER,
+    BatchAnswer,
+    BatchBody,
+    CancelAnswer,
+    PreviewSendBody,
+    ResendAnswer,
+    SendBody,
+    send_operation,
+)
+from backend.errors import AppError
+from backend.field_error import MOST_ERRORS
+from backend.ledger.accept import IdempotencyKey
+from backend.services.access.access import Action, UserPrincipal
+from backend.services.messages.actions import cancel_message, resend_message
+from backend.services.policy.admission import note_refusal
+from backend.services.sending.accept import Accepted, Caller, SendRequest
+from backend.services.sending.batch import accept_batch
+from backend.services.sending.preview import preview_message
+
+router = api_router(prefix="/api/v1/messages", tags=["Messages"])
+
+_BATCH_ROUTE: Final = "POST /messages/batch"
+_RESEND_ROUTE: Final = "POST /messages/resend"
+
+
+@router.post(
+    "/batch",
+    status_code=202,
+    response_model=BatchAnswer,
+    response_model_exclude_none=True,
+    summary="Send many messages",
+    openapi_extra=send_operation(BatchBody),
+    responses={
+        200: {"model": BatchAnswer, "description": "No message was accepted"},
+        **error_responses(400, 401, 403, 413, 415, 422, 429, 503),
+    },
+)
+async def send_batch(request: Request, platform: PlatformDep) -> Response:
+    """Up to 500, each with its own result.
+
+    An Idempotency-Key stands for the whole batch: repeating it is safe.
+    """
+    key = await platform.catalog.key(bearer_token(request))
+    origin = request.headers.get("origin")
+    caller = Caller.of_key(key, origin)
+    try:
+        check_origin(key, origin)
+        body = await read_body(request)
+        batch = parse_batch(body)
+        idempotency = idempotency_key(request, caller, _BATCH_ROUTE, body)
+        requests = [_item(caller, fields) for fields in batch.messages]
+        return _batch_answer(
+            await accept_batch(platform, caller, requests, idempotency=idempotency)
+        )
+    except AppError as error:
+        await note_refusal(platform, caller, error)
+        raise
+
+
+def _item(caller: Caller, fields: dict[str, Any]) -> Callable[[], SendRequest]:
+    def request() -> SendRequest:
+        body = parse_object(SendBody, fields)
+        check_project(caller, body.project_id)
+        return send_request(body, recipient_of(body), body.send_token)
+
+    return request
+
+
+def _batch_answer(results: list[Accepted | AppError]) -> Response:
+    accepted = [result for result in results if isinstance(result, Accepted)]
+    headers = limit_headers(accepted[-1]) if accepted else {}
+    headers.pop("Idempotency-Replayed", None)
+    told = _Told()
+    if accepted and all(result.is_replay for result in accepted):
+        headers["Idempotency-Replayed"] = "true"
+    return Response(
+        orjson.dumps(
+            {
+                "results": [
+                    _batch_result(index, result, told) for index, result in enumerate(results)
+                ],
+                "accepted": len(accepted),
+                "rejected": len(results) - len(accepted),
+            },
+            default=str,
+        ),
+        status_code=202 if accepted else 200,
+        headers=headers,
+        media_type="application/json",
+    )
+
+
+class _Told:
+    """What is wrong with the messages of one batch: each one's first field, and all of them up to
+    MOST_ERRORS.
+    """
+
+    def __init__(self) -> None:
+        self._left = MOST_ERRORS
+
+    def details(self, error: AppError) -> dict[str, Any]:
+        most = max(1, self._left)
+        self._left -= min(most, len(error.errors))
+        if len(error.errors) <= most:
+            return error.details
+        more = error.details.get("moreErrors", 0) + len(error.errors) - most
+        return {**error.details, "errors": error.details["errors"][:most], "moreErrors": more}
+
+
+def _batch_result(index: int, result: Accepted | AppError, told: _Told) -> dict[str, Any]:
+    if isinstance(result, AppError):
+        return {
+            "index": index,
+            "error": result.message,
+            "code": result.error_code,
+            "details": told.details(result),
+        }
+    return {
+        "index": index,
+        "messageId": ids.encode(ids.MESSAGE, result.message_id),
+        "status": result.status,
+    }
+
+
+@router.post("/preview", summary="Preview a message", responses=error_responses(400, 401, 403, 404))
+async def preview(
+    request: Request, body: PreviewSendBody, principal: CurrentPrincipal, platform: PlatformDep
+) -> MessagePreviewBody:
+    """What `POST /messages` would send, without sending it.
+
+    With an access token, name the `projectId`.
+    """
+    if isinstance(principal, UserPrincipal):
+        async with platform.database.session() as session:
+            project_id = await project_of_user(
+                session, principal, body.project_id, Action.SEND_MESSAGES
+            )
+        caller = Caller(project_id, "live")
+    else:
+        require_sending_key(principal, request)
+        caller = Caller.of_key(principal)
+        check_project(caller, body.project_id)
+    return MessagePreviewBody.of_preview(
+        await preview_message(platform, caller, send_request(body, body.to or ""))
+    )
+
+
+@router.post(
+    "/{messageId}/cancel", summary="Cancel a message", responses=error_responses(401, 403, 404, 409)
+)
+async def cancel(
+    request: Request, message_id: MessageId, principal: CurrentPrincipal, session: SessionDep
+) -> CancelAnswer:
+    """Only while it waits: 409 `MESSAGE_NOT_CANCELABLE` with its status once a worker has it."""
+    mode = None
+    if isinstance(principal, UserPrincipal):
+        project_id = await project_of_message(session, principal, message_id, Action.SEND_MESSAGES)
+    else:
+        require_sending_key(principal, request)
+        project_id, mode = principal.project_id, "test" if principal.mode == "test" else None
+    await cancel_message(session, project_id=project_id, message_id=message_id, mode=mode)
+    return CancelAnswer(message_id=ids.encode(ids.MESSAGE, message_id))
+
+
+@router.post(
+    "/{messageId}/resend",
+    status_code=202,
+    response_model=ResendAnswer,
+    summary="Send a message once more",
+    openapi_extra={"parameters": [IDEMPOTENCY_PARAMETER]},
+    responses=error_responses(400, 401, 403, 404, 409, 422, 429, 503),
+)
+async def resend(
+    request: Request, message_id: MessageId, principal: CurrentPrincipal, platform: PlatformDep
+) -> Response:
+    """A new message with the same content, recipient and connector, when the old one has come to
+    its end.
+
+    `uncertain` is an end too: sending it again is your decision.
+    """
+    caller = await resender(platform, principal, request, message_id)
+    name = written_key(request)
+    idempotency = (
+        IdempotencyKey(_RESEND_ROUTE, name, message_id.bytes) if name is not None else None
+    )
+    try:
+        accepted = await resend_message(
+            platform, caller, message_id=message_id, idempotency=idempotency
+        )
+    except AppError as error:
+        await note_refusal(platform, caller, error)
+        raise
+    return answer(accepted, b',"resentFrom":"%b"' % ids.encode(ids.MESSAGE, message_id).encode())

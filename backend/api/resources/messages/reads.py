@@ -1,0 +1,128 @@
+"""Reading messages: for a member of the project, or for its key with `messages:read`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from fastapi import Depends, Query, Request
+
+from backend import ids
+from backend.api.frame.routers import api_router
+from backend.api.inputs.access import CurrentPrincipal
+from backend.api.inputs.dependencies import MessageId, PageDep, ReadSessionDep
+from backend.api.inputs.filters import message_filter
+from backend.api.openapi.document import error_responses
+from backend.api.resources.bodies import ConnectorText, InstantText, StatusText, id_text
+from backend.api.resources.messages.access import (
+    project_of_key,
+    project_of_message,
+    project_of_user,
+)
+from backend.api.resources.messages.bodies import MessageDetailBody, MessageListBody
+from backend.errors import KeyScope, MessageNotFound
+from backend.services.access.access import Action, UserPrincipal
+from backend.services.reporting.messages import (
+    MessageFilter,
+    list_messages,
+    message_detail,
+)
+from backend.services.routing.catalog import CatalogKey
+
+router = api_router(prefix="/api/v1/messages", tags=["Messages"])
+
+_Text = Annotated[str | None, Query(max_length=320)]
+
+
+def _filters(
+    *,
+    status: Annotated[
+        StatusText | None, Query(description="A status; `pending`: queued or sending")
+    ] = None,
+    connector: Annotated[
+        ConnectorText | None, Query(description="A connector's type or id", examples=["whatsapp"])
+    ] = None,
+    from_: Annotated[
+        InstantText | None, Query(alias="from", description="ISO 8601", examples=["2024-01-01"])
+    ] = None,
+    to: Annotated[
+        InstantText | None,
+        Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"]),
+    ] = None,
+    key_id: Annotated[Annotated[str, id_text(ids.KEY)] | None, Query(alias="keyId")] = None,
+    template_id: Annotated[
+        Annotated[str, id_text(ids.TEMPLATE)] | None, Query(alias="templateId")
+    ] = None,
+    campaign_id: Annotated[
+        Annotated[str, id_text(ids.CAMPAIGN)] | None, Query(alias="campaignId")
+    ] = None,
+    recipient: _Text = None,
+    message_id: Annotated[Annotated[str, id_text(ids.MESSAGE)] | None, Query(alias="id")] = None,
+    mode: Annotated[Literal["live", "test"] | None, Query()] = None,
+) -> MessageFilter:
+    return message_filter(
+        status=status,
+        connector=connector,
+        from_=from_,
+        to=to,
+        key_id=key_id,
+        template_id=template_id,
+        campaign_id=campaign_id,
+        recipient=recipient,
+        message_id=message_id,
+        mode=mode,
+    )
+
+
+FilterDep = Annotated[MessageFilter, Depends(_filters)]
+ProjectIdQuery = Annotated[
+    str | None,
+    Query(alias="projectId", description="Required with an access token; a key is its project's"),
+]
+
+
+@router.get("", summary="List messages", responses=error_responses(400, 401, 403, 404))
+async def list_messages_route(
+    *,
+    request: Request,
+    principal: CurrentPrincipal,
+    session: ReadSessionDep,
+    filters: FilterDep,
+    page: PageDep,
+    project_id: ProjectIdQuery = None,
+) -> MessageListBody:
+    """Newest first. Pass `pagination.nextCursor` as `cursor` to walk on while messages arrive."""
+    if isinstance(principal, UserPrincipal):
+        readable = await project_of_user(session, principal, project_id)
+    else:
+        readable = project_of_key(principal, request, project_id)
+        filters = within_mode(principal, filters)
+    return MessageListBody.of(
+        await list_messages(session, project_id=readable, filters=filters, page=page)
+    )
+
+
+@router.get("/{messageId}", summary="Get a message", responses=error_responses(401, 403, 404))
+async def get_message(
+    request: Request, message_id: MessageId, principal: CurrentPrincipal, session: ReadSessionDep
+) -> MessageDetailBody:
+    """With every attempt to hand it over, and every status it took."""
+    if isinstance(principal, UserPrincipal):
+        project_id = await project_of_message(session, principal, message_id, Action.VIEW_MESSAGES)
+        return MessageDetailBody.of_detail(
+            await message_detail(session, project_id=project_id, message_id=message_id)
+        )
+    readable = project_of_key(principal, request)
+    detail = await message_detail(session, project_id=readable, message_id=message_id)
+    if principal.mode == "test" and detail.summary.mode != "test":
+        raise MessageNotFound
+    return MessageDetailBody.of_detail(detail)
+
+
+def within_mode(key: CatalogKey, filters: MessageFilter) -> MessageFilter:
+    """A test key stands in places a live one must not: it sees test messages only."""
+    if key.mode != "test":
+        return filters
+    if filters.mode == "live":
+        raise KeyScope(f"Test key '{key.name}' reads test messages only; use a live key.")
+    return replace(filters, mode="test")

@@ -1,1 +1,0 @@
-"""Request and response bodies: camelCase outside, snake_case inside."""

@@ -1,0 +1,66 @@
+"""People: their accounts, log-ins, memberships and the links we mail them."""
+
+from __future__ import annotations
+
+from backend.errors.base import BadRequest, Conflict, Forbidden, NotFound, Unauthenticated
+
+
+class InvalidCredentials(Unauthenticated):
+    code = "INVALID_CREDENTIALS"
+    title = "Invalid email or password"
+
+
+class TokenExpired(Unauthenticated):
+    code = "TOKEN_EXPIRED"
+    title = "The token has expired; refresh it or log in again"
+
+
+class InvalidToken(Unauthenticated):
+    code = "INVALID_TOKEN"
+    title = "The token is not valid; log in again"
+
+
+class InvalidLink(BadRequest):
+    code = "INVALID_LINK"
+    title = "The link is not valid, has been used or has expired; ask for a new one"
+
+
+class RegistrationClosed(Forbidden):
+    code = "REGISTRATION_CLOSED"
+    title = "Registration is closed on this server"
+
+
+class EmailTaken(Conflict):
+    code = "EMAIL_TAKEN"
+    title = "An account with this email exists; log in instead"
+
+
+class AlreadyMember(Conflict):
+    code = "ALREADY_MEMBER"
+    title = "This person is a member of the project already"
+
+
+class LastOwner(Conflict):
+    # Also for the server's last administrator: something would be left without anybody in charge.
+    code = "LAST_OWNER"
+    title = "The project would have no owner; make somebody else an owner first"
+
+
+class UserNotFound(NotFound):
+    code = "USER_NOT_FOUND"
+    title = "User does not exist"
+
+
+class SessionNotFound(NotFound):
+    code = "SESSION_NOT_FOUND"
+    title = "Session does not exist"
+
+
+class MemberNotFound(NotFound):
+    code = "MEMBER_NOT_FOUND"
+    title = "Member does not exist"
+
+
+class InvitationNotFound(NotFound):
+    code = "INVITATION_NOT_FOUND"
+    title = "Invitation does not exist"

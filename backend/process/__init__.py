@@ -1,0 +1,1 @@
+"""What any process is built of: group commit, caches, background tasks."""

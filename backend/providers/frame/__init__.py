@@ -1,0 +1,1 @@
+"""The public interface of providers: what an adapter gets, returns and declares."""

@@ -1,0 +1,108 @@
+"""The audit log: who changed what, from where.
+
+Values given here are stored as they are: no secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.models import AuditEntry, User
+from backend.services.access.access import UserPrincipal
+from backend.services.lists.paging import Page, PageRequest, fetch_page
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """`action` is a whole action (key.created) or its noun (key). `to` is exclusive."""
+
+    project_id: UUID | None = None
+    actor_id: UUID | None = None
+    action: str | None = None
+    subject_id: UUID | None = None
+    from_: datetime | None = None
+    to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """An entry with its actor; None for the system."""
+
+    entry: AuditEntry
+    actor: User | None
+
+
+def of_project(wanted: AuditFilter, project_id: UUID) -> AuditFilter:
+    return replace(wanted, project_id=project_id)
+
+
+def record(
+    session: AsyncSession,
+    actor: UserPrincipal | None,
+    action: str,
+    *,
+    project_id: UUID | None = None,
+    subject_id: UUID | None = None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """Add an entry to this transaction: it is written if the change is. No actor: the system."""
+    session.add(
+        AuditEntry(
+            project_id=project_id,
+            actor_id=actor.user_id if actor is not None else None,
+            action=action,
+            subject_id=subject_id,
+            address=actor.address[:64] if actor is not None else "",
+            before=dict(before) if before is not None else None,
+            after=dict(after) if after is not None else None,
+        )
+    )
+
+
+def record_auth(session: AsyncSession, action: str, *, user_id: UUID | None, address: str) -> None:
+    """Add what happened to an account before anybody was logged in: by a link, or by a wrong
+    password.
+    """
+    session.add(AuditEntry(action=action, subject_id=user_id, address=address[:64]))
+
+
+async def page_of_entries(
+    session: AsyncSession, wanted: AuditFilter, page: PageRequest
+) -> Page[AuditLine]:
+    """Newest first."""
+    query = select(AuditEntry)
+    if wanted.project_id is not None:
+        query = query.where(col(AuditEntry.project_id) == wanted.project_id)
+    if wanted.actor_id is not None:
+        query = query.where(col(AuditEntry.actor_id) == wanted.actor_id)
+    if wanted.subject_id is not None:
+        query = query.where(col(AuditEntry.subject_id) == wanted.subject_id)
+    if wanted.action is not None:
+        action = col(AuditEntry.action)
+        matches = action == wanted.action
+        query = query.where(
+            matches
+            if "." in wanted.action
+            else matches | action.startswith(f"{wanted.action}.", autoescape=True)
+        )
+    if wanted.from_ is not None:
+        query = query.where(col(AuditEntry.created_at) >= wanted.from_)
+    if wanted.to is not None:
+        query = query.where(col(AuditEntry.created_at) < wanted.to)
+    found: Page[AuditEntry] = await fetch_page(session, query, AuditEntry.id, page)
+    actors = await User.by_ids(
+        session, {entry.actor_id for entry in found.items if entry.actor_id is not None}
+    )
+    lines = [
+        AuditLine(entry, actors.get(entry.actor_id) if entry.actor_id else None)
+        for entry in found.items
+    ]
+    return Page(items=lines, request=page, total=found.total, next_cursor=found.next_cursor)

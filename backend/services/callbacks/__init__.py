@@ -1,0 +1,1 @@
+"""Callbacks from providers: verified, kept as they came, handed on to receipts."""

@@ -1,0 +1,231 @@
+"""Step 9, keeping: verified callbacks as they came, and their receipts, in one statement for all
+that wait.
+
+A receipt is stored before anybody looks for its message: one that beats the answer to its own send
+is found again when that answer is recorded. Nothing here waits for a message's lock, so a provider
+is answered at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+import structlog
+
+from backend import ids
+from backend.instants import is_in_range
+from backend.models.session import RawPool
+from backend.outages import is_outage
+from backend.process.group_commit import GroupCommit
+from backend.providers.frame.callbacks import Receipt
+from backend.services.callbacks.body_quota import BodyQuota
+
+log = structlog.get_logger()
+
+_WAITING_LIMIT: Final = 5000
+_BATCH: Final = 200
+# Whoever stored receipts applies them; after this long the workers do, for that process may be
+# gone.
+_GRACE_S: Final = 2.0
+_LONGEST_ID: Final = 255
+_LONGEST_WORDS: Final = 1000
+
+_PENDING: Final = """
+    id uuid, connector_id uuid, project_id uuid, provider_message_id text, message_id uuid, status text, code text,
+    reason text, suppress bool, happened_at timestamptz, due_in_s float8
+"""
+_PENDING_COLUMNS: Final = """
+    id, connector_id, project_id, provider_message_id, message_id, status, code, reason, suppress, happened_at
+"""
+
+# A provider repeats what it believes was not heard: the same bytes are the same callback.
+_STORE: Final = f"""
+WITH stored AS (
+    INSERT INTO callbacks (digest, connector_id, project_id, received_at, query, body, receipts)
+    SELECT decode(c.digest, 'hex'), c.connector_id, c.project_id, now(), c.query,
+        decode(c.body, 'hex'), c.receipts
+    FROM json_to_recordset(%(callbacks)s::json) AS c(digest text, connector_id uuid, project_id
+        uuid, query text,
+        body text, receipts int)
+    ORDER BY 1
+    ON CONFLICT DO NOTHING
+    RETURNING digest
+)
+INSERT INTO pending_receipts ({_PENDING_COLUMNS}, created_at, due_at)
+SELECT {_PENDING_COLUMNS}, now(), now() + make_interval(secs => r.due_in_s)
+FROM json_to_recordset(%(receipts)s::json) AS r({_PENDING}, digest text)
+WHERE decode(r.digest, 'hex') IN (SELECT digest FROM stored)
+RETURNING id
+"""  # noqa: S608 (made of constants)
+
+# A receipt of our own making names a message of ours, and arrives when it says.
+_STORE_OWN: Final = f"""
+INSERT INTO pending_receipts ({_PENDING_COLUMNS}, created_at, due_at)
+SELECT r.id, m.connector_id, m.project_id, NULL, m.id, r.status, r.code, r.reason, r.suppress,
+    r.happened_at,
+    greatest(now(), r.happened_at), now() + make_interval(secs => r.due_in_s)
+FROM json_to_recordset(%(receipts)s::json) AS r({_PENDING})
+CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = r.message_id) m
+"""  # noqa: S608 (made of constants)
+
+_FORGET: Final = """
+DELETE FROM callbacks WHERE digest = ANY(ARRAY(
+    SELECT digest FROM callbacks WHERE received_at < now() - make_interval(days => %s) LIMIT 5000))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A verified callback and what it says."""
+
+    connector_id: UUID
+    project_id: UUID
+    query: str
+    body: bytes
+    receipts: Sequence[Receipt] = field(default_factory=tuple)
+
+    @property
+    def digest(self) -> str:
+        parts = (self.connector_id.bytes, self.query.encode(), self.body)
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+class ReceiptStore:
+    def __init__(self, pool: RawPool, quota: BodyQuota) -> None:
+        self._pool = pool
+        self._quota = quota
+        self._group: GroupCommit[Incoming, list[UUID]] = GroupCommit(
+            self._store_batch, name="callbacks", waiting_limit=_WAITING_LIMIT, batch_size=_BATCH
+        )
+
+    async def store(self, incoming: Incoming) -> list[UUID]:
+        """Return the new receipts' ids once they are committed; raises ServiceUnavailable when too
+        many wait.
+        """
+        return await self._group.submit(incoming)
+
+    async def report(self, receipts: Sequence[Receipt]) -> None:
+        """Keep receipts that a provider of ours makes itself, each until its `at`."""
+        rows = [row for receipt in receipts if (row := _own_row(receipt)) is not None]
+        async with self._pool.connection() as connection:
+            await connection.execute(_STORE_OWN, {"receipts": _json(rows)})
+
+    async def forget(self, *, older_than_days: int) -> None:
+        """Delete raw callbacks that have been kept long enough, a part of them at a time."""
+        async with self._pool.connection() as connection:
+            await connection.execute(_FORGET, (older_than_days,))
+
+    async def drain(self) -> None:
+        await self._group.drain()
+
+    async def _store_batch(self, batch: Sequence[Incoming]) -> Sequence[list[UUID] | BaseException]:
+        """One callback that cannot be stored must not keep the others' providers from their
+        answers.
+        """
+        try:
+            return await self._store_all(batch)
+        except Exception as exc:
+            if is_outage(exc) or len(batch) == 1:
+                raise
+            log.warning("callbacks.batch_refused", error=type(exc).__name__, callbacks=len(batch))
+        return [await self._store_alone(one) for one in batch]
+
+    async def _store_alone(self, one: Incoming) -> list[UUID] | BaseException:
+        try:
+            return (await self._store_all([one]))[0]
+        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+            # Not the error's text: Postgres quotes the row in it.
+            log.error(  # noqa: TRY400
+                "callbacks.refused", connector_id=str(one.connector_id), error=type(exc).__name__
+            )
+            return exc
+
+    async def _store_all(self, batch: Sequence[Incoming]) -> Sequence[list[UUID]]:
+        callbacks = {one.digest: one for one in batch}
+        # Of the same bytes twice in one batch the second is a repeat like any other.
+        rows = {
+            digest: [_row(one, receipt) for receipt in one.receipts]
+            for digest, one in callbacks.items()
+        }
+        parameters = {
+            "callbacks": _json(
+                [self._callback_row(digest, one) for digest, one in callbacks.items()]
+            ),
+            "receipts": _json(
+                [{**row, "digest": digest} for digest, own in rows.items() for row in own]
+            ),
+        }
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_STORE, parameters, prepare=True)
+            stored = {row[0] for row in await cursor.fetchall()}
+        new = {
+            digest: [row["id"] for row in own if row["id"] in stored]
+            for digest, own in rows.items()
+        }
+        return [new.pop(one.digest, []) for one in batch]
+
+    def _callback_row(self, digest: str, one: Incoming) -> dict[str, Any]:
+        return {
+            "digest": digest,
+            "connector_id": one.connector_id,
+            "project_id": one.project_id,
+            "query": _clean(one.query, 2000),
+            "body": self._quota.kept(one.connector_id, one.body).hex(),
+            "receipts": len(one.receipts),
+        }
+
+
+def _row(one: Incoming, receipt: Receipt) -> dict[str, Any]:
+    provider_id = receipt.provider_message_id
+    return {
+        **_told(receipt),
+        "connector_id": one.connector_id,
+        "project_id": one.project_id,
+        "provider_message_id": _clean(provider_id, _LONGEST_ID) if provider_id else None,
+        "due_in_s": _GRACE_S,
+    }
+
+
+def _own_row(receipt: Receipt) -> dict[str, Any] | None:
+    row = _told(receipt)
+    if row["message_id"] is None:
+        return None
+    wait_s = (row["happened_at"] - datetime.now(UTC)).total_seconds()
+    return {**row, "due_in_s": max(0.0, wait_s)}
+
+
+def _told(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "id": ids.new_id(),
+        "message_id": ids.decode(ids.MESSAGE, receipt.message_id) if receipt.message_id else None,
+        "status": receipt.status,
+        "code": _clean(receipt.code, _LONGEST_ID),
+        "reason": _clean(receipt.reason, _LONGEST_WORDS),
+        "suppress": receipt.suppress,
+        "happened_at": _instant(receipt.at),
+    }
+
+
+def _instant(at: datetime | None) -> datetime:
+    """Return when it happened; now, where the adapter does not say or the provider's clock cannot
+    be right.
+    """
+    if at is not None and at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return at if at is not None and is_in_range(at) else datetime.now(UTC)
+
+
+def _clean(text: str, most: int) -> str:
+    """Postgres text takes no NUL, and JSON no lone surrogate; a stranger may send either."""
+    plain = text[:most].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return plain.encode("utf-8", "replace").decode()
+
+
+def _json(rows: Sequence[dict[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()

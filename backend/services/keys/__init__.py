@@ -1,0 +1,1 @@
+"""API keys: made, limited to scopes and origins, and counted in use."""

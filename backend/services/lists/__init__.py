@@ -1,0 +1,1 @@
+"""Lists of a project's things: one page of them, and what narrows it."""

@@ -1,0 +1,1 @@
+"""What may be done with an accepted message: cancel, resend, redrive."""

@@ -1,0 +1,225 @@
+"""What a send token lets a web page send: one template to one recipient, once.
+
+Everything else is refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import structlog
+
+from backend import ids
+from backend.crypto import DecryptionFailed
+from backend.errors import BadRequest, FieldError, KeyNotFound, SendBlocked, ValidationFailed
+from backend.services.policy.send_tokens import Claims, kid_of, read, recipient_hash
+
+if TYPE_CHECKING:
+    from backend.models.send_token_secret import Signer
+    from backend.platform import Platform
+    from backend.services.policy.caller import Caller
+    from backend.services.sending.compose import SendRequest
+
+log = structlog.get_logger()
+
+# What a page says itself, under the token's rules. Anything else that a request may have is the
+# backend's to say.
+_FOR_PAGES: Final = frozenset(
+    {"to", "connector_id", "connector_type", "template_id", "variables", "send_token", "grant"}
+)
+_LONGEST_VALUE_CHARS: Final = 200
+# A link in disguise is one that a phone makes of it: bare domains too. A domain's dot may be an
+# ideographic full stop, which also ends sentences: there only what looks like a Latin domain
+# counts.
+_LINK: Final = re.compile(
+    r"://|\bwww[.\u3002]|[^\s.@/]\.[^\W\d_]{2,24}\b|[^\s.@/]\u3002(?:[a-z]{2,24}|xn--[a-z0-9-]{1,59})\b",
+    re.IGNORECASE,
+)
+_UNSEEN: Final = frozenset({"Cf", "Mn", "Me", "Mc"})
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A token that was checked.
+
+    `jti` is used up when the message is written, and may be forgotten at `expires_at`.
+    """
+
+    jti: str
+    expires_at: datetime
+    to: str | None
+    to_hash: str | None
+
+    def allows(self, recipient: str, granted: str | None) -> bool:
+        """Tell whether it may go to `recipient`; both in their channel's form, `granted` None: by
+        its hash.
+        """
+        if granted is not None:
+            return hmac.compare_digest(recipient.encode(), granted.encode())
+        return self.to_hash is not None and hmac.compare_digest(
+            recipient_hash(recipient), self.to_hash
+        )
+
+
+async def redeem(
+    platform: Platform, caller: Caller, request: SendRequest, token: str
+) -> SendRequest:
+    """Return the request as its send token allows it, with a grant.
+
+    Raises SendBlocked or BadRequest.
+    """
+    if caller.key is None or caller.key.kind != "publishable":
+        remedy = 'Leave out "sendToken": a secret key needs none.'
+        raise BadRequest(
+            "A send token goes with a publishable key.",
+            errors=[FieldError("sendToken", "VALIDATION_ERROR", remedy)],
+        )
+    claims = await _claims(platform, caller, token)
+    if claims.origin is not None and claims.origin.lower() != (caller.origin or "").lower():
+        raise SendBlocked(f"The send token is for pages of '{claims.origin[:80]}' only.")
+    _check_fields(request)
+    template_id = ids.decode(ids.TEMPLATE, claims.template_id)
+    if template_id is None or request.template_id not in {None, template_id}:
+        raise SendBlocked("The send token is for another template.")
+    connector_id = _connector_id(claims)
+    if request.connector_id not in {None, connector_id} or request.connector_type not in {
+        None,
+        claims.connector,
+    }:
+        raise SendBlocked("The send token is for another connector; leave it out of the request.")
+    return replace(
+        request,
+        to=request.to or claims.to or "",
+        template_id=template_id,
+        connector_id=connector_id,
+        connector_type=claims.connector,
+        variables=_variables(request.variables or {}, claims.variables),
+        grant=Grant(claims.jti, datetime.fromtimestamp(claims.exp, UTC), claims.to, claims.to_hash),
+    )
+
+
+async def _claims(platform: Platform, caller: Caller, token: str) -> Claims:
+    kid = kid_of(token)
+    signer = await _signer(platform, caller, kid)
+    now = datetime.now(UTC)
+    if signer.expires_at is not None and signer.expires_at <= now:
+        raise SendBlocked(
+            f"The send token was made with the API key '{signer.name}', which has expired."
+        )
+    if signer.mode != caller.mode:
+        raise SendBlocked(
+            f"The send token was made with a {signer.mode} key, and this is a {caller.mode} key."
+        )
+    if "messages:send" not in signer.scopes:
+        raise SendBlocked(
+            f"The send token was made with the API key '{signer.name}', which may not send."
+        )
+    claims = read(token, _secret(platform, kid, signer), now=now)
+    if (claims.to is None) == (claims.to_hash is None):
+        raise SendBlocked("The send token must name its recipient: 'to', or 'toHash'.")
+    return claims
+
+
+async def _signer(platform: Platform, caller: Caller, kid: str) -> Signer:
+    stranger = SendBlocked("The send token was not made with a valid secret key of this project.")
+    try:
+        signer = await platform.catalog.signer(kid)
+    except KeyNotFound as exc:
+        raise stranger from exc
+    if signer.project_id != caller.project_id:
+        raise stranger
+    return signer
+
+
+def _secret(platform: Platform, kid: str, signer: Signer) -> bytes:
+    try:
+        return bytes.fromhex(platform.vault.decrypt(signer.secret_encrypted, context=kid))
+    except DecryptionFailed as exc:
+        log.error("send_token.undecryptable", key_id=str(signer.key_id), reason=str(exc))  # noqa: TRY400
+        raise SendBlocked(
+            f"Tokens of the API key '{signer.name}' cannot be checked; regenerate the key."
+        ) from exc
+
+
+def _connector_id(claims: Claims) -> UUID | None:
+    if claims.connector_id is None:
+        return None
+    connector_id = ids.decode(ids.CONNECTOR, claims.connector_id)
+    if connector_id is None or claims.connector is not None:
+        raise SendBlocked(
+            "The send token must name its connector by one of 'connectorId' and 'connector'."
+        )
+    return connector_id
+
+
+def _check_fields(request: SendRequest) -> None:
+    """Fail closed: what a send learns to take later is not for pages until it stands above."""
+    named = [
+        one.name
+        for one in fields(request)
+        if one.name not in _FOR_PAGES and getattr(request, one.name) != one.default
+    ]
+    if named:
+        raise SendBlocked(
+            f"With a send token a page says recipient and variables only, not: {', '.join(named)}."
+        )
+
+
+def _variables(own: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, Any]:
+    errors = [
+        FieldError(f"variables.{name[:64]}", "VALIDATION_ERROR", problem)
+        for name, value in own.items()
+        if name not in locked and (problem := _problem(name[:64], value))
+    ]
+    if errors:
+        raise ValidationFailed(errors=errors)
+    changed = [name for name, value in own.items() if name in locked and value != locked[name]]
+    if changed:
+        raise SendBlocked(
+            f"The send token locks the variable '{changed[0][:64]}'; leave it out of the request."
+        )
+    return {**own, **locked}
+
+
+def _as_domains_are_read(text: str) -> str:
+    """Return the text in the form that names of hosts are looked up in: wide letters plain, unseen
+    ones left out.
+    """
+    if text.isascii():
+        return text
+    shown = "".join(
+        one
+        for one in unicodedata.normalize("NFKC", text)
+        if unicodedata.category(one) not in _UNSEEN
+    )
+    return unicodedata.normalize("NFKC", shown)
+
+
+def _problem(name: str, value: Any) -> str | None:
+    """Return what keeps a page from setting a variable to `value`: what it sends must stay plain
+    and short.
+    """
+    remedy = "have your backend set it in the send token"
+    if isinstance(value, dict | list):
+        return (
+            f"A page sets the variable '{name}' to a text, a number or a boolean; for more,"
+            f" {remedy}."
+        )
+    if isinstance(value, str) and len(value) > _LONGEST_VALUE_CHARS:
+        return (
+            f"The variable '{name}' has {len(value)} characters, a page may send"
+            f" {_LONGEST_VALUE_CHARS}; or {remedy}."
+        )
+    if isinstance(value, str) and _LINK.search(_as_domains_are_read(value)):
+        return (
+            f"The variable '{name}' holds a link or an address, which a page may not send;"
+            f" {remedy}."
+        )
+    return None

@@ -1,0 +1,245 @@
+"""Step 4: a send becomes what is written: template and ways found, recipients checked, text
+rendered for each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from backend.errors import (
+    FieldError,
+    SendBlocked,
+    TemplateNotActive,
+    ValidationFailed,
+)
+from backend.ids import new_id
+from backend.ledger.accept import IdempotencyKey, NewMessage, TokenUse
+from backend.models.send_queue import LANES
+from backend.services.policy.caller import Caller
+from backend.services.policy.grants import Grant, redeem
+from backend.services.routing.recipients import known_provider, normalised_recipient
+from backend.services.routing.ways import Way, Ways, find_ways, without_suppressed
+from backend.services.sending.timing import first_time, phones_among, quiet_hours_of
+from backend.services.templates.render import Rendered, TemplateSource, render_template
+
+if TYPE_CHECKING:
+    from backend.platform import Platform
+
+# The access of a template that a publishable key may send with a send token.
+SIGNED: Final = "signed"
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """What is to be sent: a template with variables, or a text; through a connector, a type,
+    channels or a route.
+
+    `recipients` (an address for each kind) or `to`; the other one is empty. `route`: the name or id
+    of a saved one.
+    """
+
+    to: str
+    connector_id: UUID | None = None
+    connector_type: str | None = None
+    template_id: UUID | None = None
+    variables: Mapping[str, Any] | None = None
+    text: str | None = None
+    subject: str | None = None
+    html: str | None = None
+    priority: str = "normal"
+    metadata: Mapping[str, Any] | None = None
+    send_at: datetime | None = None
+    expires_at: datetime | None = None
+    send_token: str | None = None
+    # Only a checked token makes one.
+    grant: Grant | None = None
+    recipients: Mapping[str, str] | None = None
+    channels: Sequence[str] | None = None
+    route: str | None = None
+    fallback_after_s: int | None = None
+    # The recipient's, an IANA name: what quiet hours are judged by.
+    timezone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """What a request comes to: its ways, and what is sent by each connector type among them."""
+
+    ways: Ways
+    template: TemplateSource | None
+    rendered: Mapping[str, Rendered]
+
+
+async def compose(platform: Platform, caller: Caller, request: SendRequest) -> Composed:
+    """Find template and connector, and render. Raises the AppError that says what is wrong."""
+    template = None
+    if request.template_id is not None:
+        template = await platform.catalog.template(caller.project_id, request.template_id)
+    _check_content(caller, request, template)
+    ways = await find_ways(platform, caller, request, template)
+    rendered: dict[str, Rendered] = {}
+    for way in ways.steps:
+        type_ = way.connector.type
+        if type_ not in rendered:
+            rendered[type_] = _render(request, template, type_)
+    return Composed(ways, template, rendered)
+
+
+def _render(request: SendRequest, template: TemplateSource | None, connector_type: str) -> Rendered:
+    if template is None:
+        return _plain_text(connector_type, request)
+    return render_template(template, connector_type, request.variables or {})
+
+
+async def prepare_message(
+    platform: Platform, caller: Caller, request: SendRequest, idempotency: IdempotencyKey | None
+) -> NewMessage:
+    """Return the message that a send comes to. Raises the AppError that says what is wrong."""
+    if request.send_token is not None:
+        request = await redeem(platform, caller, request, request.send_token)
+    composed = await compose(platform, caller, request)
+    ways = composed.ways
+    if len(ways.steps) > 1:
+        ways = await without_suppressed(platform, caller.project_id, ways)
+    connector = ways.steps[0].connector
+    recipient = ways.steps[0].recipient or normalised_recipient(connector.type, "")
+    columns = _columns(caller, request, composed, ways.steps[0], recipient)
+    quiet_hours = await quiet_hours_of(platform, caller, request.priority)
+    phones = _phones(request, ways) if quiet_hours is not None else ()
+    columns["send_at"], columns["status"] = first_time(
+        request.send_at, request.expires_at, quiet_hours, timezone=request.timezone, phones=phones
+    )
+    if len(ways.steps) > 1:
+        columns["route"] = _route(ways, composed.rendered)
+    return NewMessage(
+        id=new_id(),
+        project_id=caller.project_id,
+        connector_id=connector.id,
+        lane=LANES[request.priority],
+        columns=columns,
+        idempotency=idempotency,
+        token=None if request.grant is None else _token_use(request.grant, ways),
+    )
+
+
+def _phones(request: SendRequest, ways: Ways) -> list[str]:
+    """The first that tells its time zone counts, the first way's before the others'."""
+    own = phones_among((way.connector.type, way.recipient) for way in ways.steps)
+    named = (request.recipients or {}).get("phone")
+    return [*own, named] if named is not None else own
+
+
+def _route(ways: Ways, rendered: Mapping[str, Rendered]) -> dict[str, Any]:
+    """Return the ways as the delivery engine reads them; the first is the message's own."""
+    steps = [
+        {
+            "connectorId": str(way.connector.id),
+            "connectorType": way.connector.type,
+            "recipient": way.recipient,
+            "content": _content(rendered[way.connector.type]),
+            "on": way.on,
+        }
+        for way in ways.steps
+    ]
+    return {"steps": steps, "fallbackAfterS": ways.fallback_after_s}
+
+
+def _token_use(grant: Grant, ways: Ways) -> TokenUse:
+    for way in ways.steps:
+        granted = None if grant.to is None else normalised_recipient(way.connector.type, grant.to)
+        if not grant.allows(way.recipient, granted):
+            raise SendBlocked("The send token is for another recipient.")
+    return TokenUse(grant.jti, grant.expires_at)
+
+
+def _check_content(caller: Caller, request: SendRequest, template: TemplateSource | None) -> None:
+    is_publishable = caller.key is not None and caller.key.kind == "publishable"
+    if template is None:
+        if is_publishable:
+            raise SendBlocked('A publishable key sends templates only; name one in "templateId".')
+        if not request.text:
+            raise ValidationFailed(
+                errors=[
+                    FieldError(
+                        "templateId",
+                        "MISSING_REQUIRED_FIELD",
+                        'Name a "templateId", or write a "message".',
+                    )
+                ]
+            )
+        return
+    if not template.is_active:
+        raise TemplateNotActive(
+            f"Template '{template.name}' is not active; activate it to send it."
+        )
+    if is_publishable and (template.access != SIGNED or request.grant is None):
+        remedy = (
+            'send a "sendToken" of your backend with it'
+            if template.access == SIGNED
+            else "only a secret key may send it"
+        )
+        raise SendBlocked(
+            f"Template '{template.name}' has the access '{template.access}': {remedy}."
+        )
+
+
+def _plain_text(connector_type: str, request: SendRequest) -> Rendered:
+    text = request.text or ""
+    limit = known_provider(connector_type).text_limit
+    if limit is not None and len(text) > limit:
+        raise ValidationFailed(
+            errors=[
+                FieldError(
+                    "message",
+                    "VALIDATION_ERROR",
+                    f"The text has {len(text)} characters; {connector_type} takes {limit}.",
+                )
+            ]
+        )
+    return Rendered(text=text, subject=request.subject, html=request.html, provider_template=None)
+
+
+def _content(rendered: Rendered) -> dict[str, Any]:
+    content: dict[str, Any] = {"text": rendered.text}
+    if rendered.subject is not None:
+        _check_subject(rendered.subject)
+        content["subject"] = rendered.subject
+    if rendered.html is not None:
+        content["html"] = rendered.html
+    if rendered.provider_template is not None:
+        content["template"] = rendered.provider_template
+    return content
+
+
+def _check_subject(subject: str) -> None:
+    if not subject.isprintable() and _CONTROLS.search(subject):
+        problem = (
+            "The subject has a line break or another control character, its own or a variable's;"
+            " leave it out."
+        )
+        raise ValidationFailed(errors=[FieldError("subject", "VALIDATION_ERROR", problem)])
+
+
+def _columns(
+    caller: Caller, request: SendRequest, composed: Composed, first: Way, recipient: str
+) -> dict[str, Any]:
+    template, connector_type = composed.template, first.connector.type
+    return {
+        "key_id": caller.key.id if caller.key is not None else None,
+        "connector_type": connector_type,
+        "template_id": template.id if template is not None else None,
+        "template_version": template.version if template is not None else None,
+        "mode": caller.mode,
+        "recipient": recipient,
+        "content": _content(composed.rendered[connector_type]),
+        "priority": request.priority,
+        "on_uncertain": template.on_uncertain if template is not None else "hold",
+        "metadata": request.metadata or None,
+        "expires_at": request.expires_at,
+    }

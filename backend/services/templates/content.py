@@ -1,0 +1,170 @@
+"""A template's texts: checked before they are stored, so that a send only fails on its values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+from uuid import UUID
+
+from backend.errors import FieldError, ValidationFailed
+from backend.models import Template
+from backend.services.templates.liquid.engine import TemplateSyntaxError
+from backend.services.templates.liquid.fuel import ProjectFuel, fuel_of
+
+CONTENT_LIMIT_CHARS: Final = 65_536
+SUBJECT_LIMIT_CHARS: Final = 998  # RFC 5322, 2.1.1
+VARIABLES_LIMIT: Final = 100
+_NAME: Final = re.compile(r"[^\W\d][\w-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateContent:
+    """`variants`: {whatsapp: {name, language, parameters}, email: {subject, html}, sms: {content}}."""
+
+    content: str
+    subject: str | None = None
+    html: str | None = None
+    variants: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, template: Template) -> Self:
+        return cls(template.content, template.subject, template.html, template.variants)
+
+    def texts(self) -> Iterator[tuple[str, str, bool]]:
+        """Yield (field, text, is HTML) of every Liquid text."""
+        email, sms = self.variants.get("email") or {}, self.variants.get("sms") or {}
+        for name, text, html in (
+            ("content", self.content, False),
+            ("subject", self.subject, False),
+            ("html", self.html, True),
+            ("variants.email.subject", email.get("subject"), False),
+            ("variants.email.html", email.get("html"), True),
+            ("variants.sms.content", sms.get("content"), False),
+        ):
+            if text:
+                yield name, text, html
+
+    def provider_parameters(self) -> list[str]:
+        return list((self.variants.get("whatsapp") or {}).get("parameters") or ())
+
+
+def detect_variables(content: TemplateContent, project_id: UUID | None = None) -> list[str]:
+    """Return the names that any of the texts uses, in order of first appearance.
+
+    Raises ValidationFailed naming field and line of each Liquid error, and each size over a limit;
+    RenderingLimitExceeded when the project has too many texts read.
+    """
+    used = _used(content, fuel_of(project_id))
+    return list(dict.fromkeys(name for names in used.values() for name in names))
+
+
+def check_content(
+    content: TemplateContent, declared: Sequence[str] | None, project_id: UUID | None = None
+) -> list[str]:
+    """Return the template's variables: the declared ones, or those detected when None is given.
+
+    Declaring a name that nothing uses is allowed; using one that is not declared is an error.
+    Raises what `detect_variables` does.
+    """
+    used = _used(content, fuel_of(project_id))
+    if declared is None:
+        names = list(dict.fromkeys(name for names in used.values() for name in names))
+        if len(names) > VARIABLES_LIMIT:
+            raise _invalid(
+                "content",
+                f"The template uses {len(names)} variables; at most {VARIABLES_LIMIT} are allowed.",
+            )
+        return names
+    names = _check_names(declared)
+    missing = {
+        name: field_name
+        for field_name, found in reversed(used.items())
+        for name in found
+        if name not in names
+    }
+    if missing:
+        raise ValidationFailed(
+            errors=[
+                FieldError(
+                    "variables",
+                    "UNDECLARED_VARIABLE",
+                    f"'{field_name}' uses the variable '{name}', which is not declared; add it to"
+                    ' "variables".',
+                )
+                for name, field_name in sorted(missing.items())
+            ]
+        )
+    return names
+
+
+def _used(content: TemplateContent, fuel: ProjectFuel) -> dict[str, list[str]]:
+    used: dict[str, list[str]] = {}
+    problems: list[FieldError] = []
+    for field_name, text, html in content.texts():
+        limit = SUBJECT_LIMIT_CHARS if field_name.endswith("subject") else CONTENT_LIMIT_CHARS
+        if len(text) > limit:
+            problems.append(
+                FieldError(
+                    field_name,
+                    "VALIDATION_ERROR",
+                    f"'{field_name}' has {len(text)} characters; at most {limit}.",
+                )
+            )
+            continue
+        try:
+            used[field_name] = list(fuel.read(text, html=html).variables)
+        except TemplateSyntaxError as exc:
+            problems.append(
+                FieldError(
+                    field_name,
+                    "VALIDATION_ERROR",
+                    f"'{field_name}' is not valid Liquid, line {exc.line}: {exc.reason}.",
+                )
+            )
+        if field_name.endswith("subject") and ("\n" in text or "\r" in text):
+            problems.append(
+                FieldError(
+                    field_name, "VALIDATION_ERROR", f"'{field_name}' has a line break; remove it."
+                )
+            )
+    if not content.content.strip():
+        problems.append(
+            FieldError(
+                "content", "MISSING_REQUIRED_FIELD", "A template needs content; write its text."
+            )
+        )
+    if problems:
+        raise ValidationFailed(errors=problems)
+    parameters = content.provider_parameters()
+    for name in parameters:
+        if not _NAME.fullmatch(name):
+            raise _invalid(
+                "variants.whatsapp.parameters",
+                f"'{name[:64]}' is not a variable name such as first_name.",
+            )
+    used["variants.whatsapp.parameters"] = parameters
+    return used
+
+
+def _check_names(declared: Sequence[str]) -> list[str]:
+    if len(declared) > VARIABLES_LIMIT:
+        raise _invalid(
+            "variables",
+            f"{len(declared)} variables are declared; at most {VARIABLES_LIMIT} are allowed.",
+        )
+    for index, name in enumerate(declared):
+        if not _NAME.fullmatch(name):
+            raise _invalid(
+                f"variables[{index}]", f"'{name[:64]}' is not a variable name such as first_name."
+            )
+        if name in declared[:index]:
+            raise _invalid(
+                f"variables[{index}]", f"The variable '{name}' is declared twice; remove one."
+            )
+    return list(declared)
+
+
+def _invalid(field_name: str, message: str) -> ValidationFailed:
+    return ValidationFailed(errors=[FieldError(field_name, "VALIDATION_ERROR", message)])

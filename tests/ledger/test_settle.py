@@ -1,0 +1,90 @@
+"""The rule of receipts, without a database: any order and any repetition end in one and the same
+standing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.ledger.settle import Report, Standing, settle
+from backend.status import RANK, Status
+
+START = datetime(2026, 11, 21, 12, tzinfo=UTC)
+REPORTED = [Status.SENT, Status.DELIVERED, Status.READ, Status.FAILED, Status.UNDELIVERED]
+
+reports = st.builds(
+    lambda status, second: Report(status, START + timedelta(seconds=second), "131026", "Gone"),
+    st.sampled_from(REPORTED),
+    st.integers(0, 60),
+)
+standings = st.sampled_from(list(Status)).map(Standing)
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> tuple[list[Report], list[list[Report]]]:
+    """Receipts in their own order, and the same ones shuffled, repeated, and split into batches."""
+    told = draw(st.lists(reports, max_size=6))
+    again = draw(
+        st.permutations(
+            told + draw(st.lists(st.sampled_from(told), max_size=4) if told else st.just([]))
+        )
+    )
+    batches: list[list[Report]] = [[]]
+    for report in again:
+        if draw(st.booleans()):
+            batches.append([])
+        batches[-1].append(report)
+    return told, batches
+
+
+@given(standings, orders())
+def test_any_order_ends_in_the_highest_rank(
+    before: Standing, told: tuple[list[Report], list[list[Report]]]
+) -> None:
+    in_order, batches = told
+    at_once, _ = settle(before, in_order)
+    standing = before
+    for batch in batches:
+        after, raised = settle(standing, batch)
+        assert RANK[after.status] >= RANK[standing.status]
+        assert [RANK[one.status] for one in raised] == sorted({RANK[one.status] for one in raised})
+        standing = after
+    highest = max([RANK[before.status], *(RANK[one.status] for one in in_order)])
+    assert RANK[standing.status] == RANK[at_once.status] == highest
+    assert (standing.delivered_at, standing.read_at) == (at_once.delivered_at, at_once.read_at)
+
+
+@given(standings, st.lists(reports, max_size=6))
+def test_the_same_receipts_again_change_nothing(before: Standing, told: list[Report]) -> None:
+    once, _ = settle(before, told)
+    assert settle(once, told) == (once, [])
+
+
+@given(standings, st.lists(reports, max_size=6))
+def test_who_has_the_message_has_no_failure(before: Standing, told: list[Report]) -> None:
+    after, _ = settle(before, told)
+    if any(one.status in {Status.DELIVERED, Status.READ} for one in told):
+        assert after.delivered_at is not None
+        assert (after.failed_at, after.error_code, after.error_reason) == (None, None, None)
+    if after.status in {Status.FAILED, Status.UNDELIVERED} and after.status != before.status:
+        assert after.failed_at is not None
+        assert after.error_code == "131026"
+
+
+def test_a_batch_tells_each_status_it_went_through() -> None:
+    at = START
+    told = [Report(Status.READ, at), Report(Status.SENT, at), Report(Status.DELIVERED, at)]
+    _, raised = settle(Standing(Status.QUEUED), told)
+    assert [one.status for one in raised] == ["sent", "delivered", "read"]
+
+
+def test_the_earliest_instant_counts() -> None:
+    late, early = (
+        Report(Status.DELIVERED, START + timedelta(seconds=9)),
+        Report(Status.DELIVERED, START),
+    )
+    after, _ = settle(Standing(Status.SENT), [late])
+    assert settle(after, [early])[0].delivered_at == START
