@@ -10,7 +10,7 @@ from typing import Final
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from backend.api.inputs.access import client_of
+from backend.api.frame.proxies import client_of
 from backend.platform import current_platform
 
 COOKIE: Final = "mjs_session"

@@ -11,17 +11,20 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import pytest_asyncio
 import structlog
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from backend.models.migrate import upgrade
+from backend.platform import Platform
 from backend.runtime.embedded import EmbeddedServers
 from backend.settings import Settings, get_settings
+from tests.world import World
 
 # What takes longest goes first, so that nothing long is left for the end.
 _FIRST: Final = (
@@ -129,3 +132,15 @@ def settings(servers: EmbeddedServers) -> Iterator[Settings]:
     os.environ.clear()
     os.environ.update(before)
     get_settings.cache_clear()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def platform(settings: Settings) -> AsyncIterator[Platform]:
+    platform = await Platform.open(settings)
+    yield platform
+    await platform.close()
+
+
+@pytest.fixture
+async def world(platform: Platform) -> World:
+    return await World.make(platform)

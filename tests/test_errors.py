@@ -18,7 +18,7 @@ from backend.errors import (
 
 def _tree(root: type[AppError] = AppError) -> Iterator[type[AppError]]:
     for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:  # tests and edges may have their own
+        if child.__module__.startswith(f"{errors.__name__}."):  # tests and edges may have their own
             yield child
             yield from _tree(child)
 

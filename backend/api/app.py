@@ -18,11 +18,11 @@ from backend.api.frame.cors import CorsPolicy
 from backend.api.frame.head import HeadMiddleware
 from backend.api.frame.hot_path import Api, HotPath
 from backend.api.frame.middleware import FrameMiddleware
-from backend.api.frame.routers import add_routes
 from backend.api.openapi import document
 from backend.api.resources import ROUTERS
 from backend.api.resources.campaigns.upload import PATH as CAMPAIGNS
 from backend.api.resources.messages.send import send_message
+from backend.api.resources.routers import add_routes
 from backend.platform import Platform
 from backend.settings import Settings, get_settings
 

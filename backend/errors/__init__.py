@@ -10,7 +10,12 @@ AppError
 │                          keys: MissingApiKey, InvalidApiKey, ApiKeyExpired
 ├── Forbidden (403)        keys: KeyScope, OriginNotAllowed; projects: ProjectNotActive
 │                          messages: SendBlocked, RecipientSuppressed; accounts: RegistrationClosed
-├── NotFound (404)         one for each noun: ProjectNotFound, ConnectorNotFound, ...
+├── NotFound (404)         projects: ProjectNotFound; connectors: ConnectorNotFound
+│                          templates: TemplateNotFound, TemplateVersionNotFound
+│                          messages: MessageNotFound; keys: KeyNotFound; routes: RouteNotFound
+│                          campaigns: CampaignNotFound
+│                          accounts: UserNotFound, SessionNotFound, MemberNotFound,
+│                          InvitationNotFound
 ├── Conflict (409)         accounts: EmailTaken, AlreadyMember, LastOwner; keys: TooManyKeys
 │                          messages: MessageNotCancelable, MessageNotResendable, MessageRedacted,
 │                          NotADeadLetter; campaigns: CampaignStateConflict

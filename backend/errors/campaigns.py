@@ -1,4 +1,4 @@
-"""Campaigns."""
+"""Errors of campaigns."""
 
 from __future__ import annotations
 

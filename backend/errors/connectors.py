@@ -1,4 +1,4 @@
-"""Connectors."""
+"""Errors of connectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API keys."""
+"""Errors of API keys: missing, refused, not found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits: too much in too short a time."""
+"""Errors of limits: too much in too short a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Projects."""
+"""Errors of projects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saved routes."""
+"""Errors of saved routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is not the caller's fault."""
+"""Errors that are not the caller's fault."""
 
 from __future__ import annotations
 

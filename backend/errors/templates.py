@@ -1,4 +1,4 @@
-"""Templates."""
+"""Errors of templates."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from backend.api.resources.bodies import Email
+from backend.api.inputs.bodies import Email
 from backend.crypto import Vault
 from backend.errors import ValidationFailed
 from backend.models.session import Database

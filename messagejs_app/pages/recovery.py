@@ -10,7 +10,7 @@ from typing import Any, Final
 import reflex as rx
 from pydantic import TypeAdapter, ValidationError
 
-from backend.api.resources.bodies import Email
+from backend.api.inputs.bodies import Email
 from backend.errors import InvalidLink, RateLimitExceeded, ValidationFailed
 from backend.platform import current_platform
 from backend.services.accounts import recovery

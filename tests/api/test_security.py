@@ -9,7 +9,8 @@ from starlette.requests import Request
 from structlog.testing import capture_logs
 
 from backend.api.frame.cors import CorsPolicy
-from backend.api.inputs.access import check_origin, client_of, require_scope
+from backend.api.frame.proxies import client_of
+from backend.api.inputs.access import check_origin, require_scope
 from backend.errors import KeyScope, OriginNotAllowed
 from backend.ids import new_id
 from backend.services.routing.catalog import CatalogKey

@@ -18,7 +18,7 @@ from typing import Final
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from backend.api.inputs.access import client_of
+from backend.api.frame.proxies import client_of
 from backend.errors import RateLimitExceeded
 from backend.services.limits.logins import network_of
 

@@ -13,7 +13,13 @@ from collections.abc import Awaitable, Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
+import structlog
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from backend.services.accounts.users import Client
+
+log = structlog.get_logger()
 
 ANYONE: Final = "*"
 _SCHEMES: Final = {b"http": "http", b"https": "https", b"ws": "http", b"wss": "https"}
@@ -103,3 +109,36 @@ class ProxyHeaders:
         if scheme is not None:
             is_socket = scope["type"] == "websocket"
             scope["scheme"] = scheme.replace("http", "ws") if is_socket else scheme
+
+
+def client_of(connection: HTTPConnection, trusted: Iterable[str]) -> Client:
+    """Return who is at the other end; X-Forwarded-For counts only when a trusted proxy sent it."""
+    peer = connection.client.host if connection.client is not None else ""
+    proxies = trusted_proxies(tuple(trusted))
+    if not proxies and connection.headers.get("x-forwarded-for"):
+        _warn_of_proxy(peer)
+    address = (
+        proxies.client_of(peer, connection.headers.getlist("x-forwarded-for")) if proxies else peer
+    )
+    return Client(address=address, user_agent=connection.headers.get("user-agent", ""))
+
+
+@lru_cache(maxsize=8)
+def _warn_of_proxy(address: str) -> None:
+    """Once for each: behind a proxy that is not named everybody has its address, and shares one
+    limit.
+    """
+    try:
+        is_near = ipaddress.ip_address(address).is_private
+    except ValueError:
+        return
+    if is_near:
+        log.warning(
+            "proxy.not_trusted",
+            address=address,
+            problem=(
+                "it sends X-Forwarded-For, which is not believed: limits take all of its clients"
+                " for one"
+            ),
+            remedy=f"set TRUSTED_PROXIES={address} if it is your proxy",
+        )

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import pydantic
 
-from backend.api.resources.bodies import OUT_OF_RANGE
 from backend.errors import AppError, FieldError, MalformedBody, ValidationFailed
 from backend.field_error import MOST_ERRORS
 from backend.instants import RANGE
 from backend.json_values import written_path
 
 MISSING: Final = "MISSING_REQUIRED_FIELD"
+# The type of pydantic's error for an instant that the product does not take.
+OUT_OF_RANGE: Final = "instant_out_of_range"
 UNKNOWN: Final = "UNKNOWN_FIELD"
 _PLACES: Final = frozenset({"body", "query", "path", "header", "cookie"})
 _SECRET_WORDS: Final = ("password", "secret", "token", "key", "credential", "authorization")

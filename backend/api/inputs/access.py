@@ -4,28 +4,22 @@ key a project.
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 from typing import Annotated, Final
 
-import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
-from backend.api.frame.proxies import trusted_proxies
+from backend.api.frame.proxies import client_of
 from backend.api.inputs.dependencies import PlatformDep
 from backend.errors import InvalidToken, KeyScope, MissingApiKey, OriginNotAllowed
 from backend.platform import Platform
 from backend.services.access.access import UserPrincipal
-from backend.services.accounts.users import Client, authenticate_access, authenticate_cookie
+from backend.services.accounts.users import authenticate_access, authenticate_cookie
 from backend.services.keys.origins import is_local, origin_host
 from backend.services.limits.logins import count_dashboard_call
 from backend.services.routing.catalog import CatalogKey
-
-log = structlog.get_logger()
 
 SESSION_COOKIE: Final = "mjs_session"
 KEY_PREFIXES: Final = ("sk_", "pk_")
@@ -43,39 +37,6 @@ def bearer_token(connection: HTTPConnection) -> str:
     """Return the token of `Authorization: Bearer <token>`, "" when there is none."""
     scheme, _, token = connection.headers.get("authorization", "").strip().partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def client_of(connection: HTTPConnection, trusted: Iterable[str]) -> Client:
-    """Return who is at the other end; X-Forwarded-For counts only when a trusted proxy sent it."""
-    peer = connection.client.host if connection.client is not None else ""
-    proxies = trusted_proxies(tuple(trusted))
-    if not proxies and connection.headers.get("x-forwarded-for"):
-        _warn_of_proxy(peer)
-    address = (
-        proxies.client_of(peer, connection.headers.getlist("x-forwarded-for")) if proxies else peer
-    )
-    return Client(address=address, user_agent=connection.headers.get("user-agent", ""))
-
-
-@lru_cache(maxsize=8)
-def _warn_of_proxy(address: str) -> None:
-    """Once for each: behind a proxy that is not named everybody has its address, and shares one
-    limit.
-    """
-    try:
-        is_near = ipaddress.ip_address(address).is_private
-    except ValueError:
-        return
-    if is_near:
-        log.warning(
-            "proxy.not_trusted",
-            address=address,
-            problem=(
-                "it sends X-Forwarded-For, which is not believed: limits take all of its clients"
-                " for one"
-            ),
-            remedy=f"set TRUSTED_PROXIES={address} if it is your proxy",
-        )
 
 
 def require_same_origin(request: HTTPConnection) -> None:

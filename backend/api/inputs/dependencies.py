@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
 from backend.api.frame.concurrent_reads import ExportPlaces, ReadPlaces
-from backend.api.resources.bodies import CursorText, decode_cursor
+from backend.api.inputs.bodies import CursorText, decode_cursor
 from backend.errors import (
     CampaignNotFound,
     ConnectorNotFound,

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from backend.api.inputs.bodies import ErrorBody
 from backend.api.openapi.links import add_links
-from backend.api.resources.bodies import ErrorBody
 
 OPENAPI_PATH: Final = "/api/openapi.json"
 

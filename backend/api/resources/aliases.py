@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentUser
 from backend.api.inputs.dependencies import PageDep, ProjectId, ReadSessionDep
 from backend.api.openapi.document import error_responses
 from backend.api.resources.connectors.handlers import create_connector
 from backend.api.resources.messages.bodies import MessageListBody
 from backend.api.resources.messages.reads import FilterDep
+from backend.api.resources.routers import api_router
 from backend.services.access.access import Action, require_project
 from backend.services.reporting.messages import list_messages
 

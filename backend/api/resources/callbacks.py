@@ -12,9 +12,9 @@ from fastapi import Request, Response
 from starlette.responses import PlainTextResponse
 
 from backend.api.frame.address_limit import AddressLimit
-from backend.api.frame.routers import api_router
 from backend.api.inputs.dependencies import ConnectorId, PlatformDep
 from backend.api.openapi.document import error_responses
+from backend.api.resources.routers import api_router
 from backend.errors import Forbidden
 from backend.platform import Platform
 from backend.providers.frame.callbacks import CallbackRequest

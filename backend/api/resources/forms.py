@@ -13,11 +13,12 @@ from fastapi import Request, Response
 from starlette.responses import RedirectResponse
 
 from backend.api.frame.errors import to_app_error
-from backend.api.frame.routers import api_router
+from backend.api.frame.proxies import client_of
 from backend.api.frame.validation import validation_error
-from backend.api.inputs.access import SESSION_COOKIE, client_of, require_same_origin
+from backend.api.inputs.access import SESSION_COOKIE, require_same_origin
 from backend.api.inputs.dependencies import PlatformDep
 from backend.api.resources.auth.bodies import LoginBody, RegisterBody
+from backend.api.resources.routers import api_router
 from backend.errors import AppError, InvalidToken, TokenExpired, UnsupportedMediaType
 from backend.platform import Platform
 from backend.services.accounts import recovery, users

@@ -7,9 +7,9 @@ from typing import Literal
 from fastapi import Response
 from pydantic import Field
 
-from backend.api.frame.routers import api_router
+from backend.api.inputs.bodies import ResponseBody
 from backend.api.inputs.dependencies import PlatformDep
-from backend.api.resources.bodies import ResponseBody
+from backend.api.resources.routers import api_router
 from backend.services.health.readiness import is_ready
 
 router = api_router(tags=["Health"])

@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from backend import __version__
-from backend.api.frame.routers import api_router
+from backend.api.inputs.bodies import ResponseBody
 from backend.api.inputs.dependencies import PlatformDep
-from backend.api.resources.bodies import ResponseBody
+from backend.api.resources.routers import api_router
 
 router = api_router(prefix="/api/v1", tags=["Instance"])
 

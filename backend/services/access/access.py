@@ -1,15 +1,19 @@
-"""Who may do what in a project: one table of roles and actions, and the one check against it."""
+"""The one door: who asks, in which project, in which mode, and what they may do there.
+
+Every service that reads or changes a project's things takes an `Access`. It is made here and
+nowhere else, from a person's role or a key's scopes, by the tables below.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.errors import Forbidden, ProjectNotFound
+from backend.errors import Forbidden, KeyScope, ProjectNotFound
 from backend.models import Project, ProjectMember
 
 
@@ -82,6 +86,122 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
     Role.ADMIN: _VIEWING | _BUILDING | _ADMINISTERING,
     Role.OWNER: _VIEWING | _BUILDING | _ADMINISTERING | {Action.DELETE_PROJECT},
 }
+
+
+# What a key's scope lets it do. Publishable keys have the first only, and see nothing.
+SCOPES: Final[dict[str, frozenset[Action]]] = {
+    "messages:send": frozenset({Action.SEND_MESSAGES}),
+    "messages:read": frozenset({Action.VIEW_MESSAGES}),
+}
+
+Mode = Literal["live", "test"]
+
+
+class KeyFacts(Protocol):
+    """What access needs to know of a valid API key."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def project_id(self) -> UUID: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def scopes(self) -> frozenset[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, for the audit log: a user or an API key, and from which address; else the system."""
+
+    user_id: UUID | None = None
+    key_id: UUID | None = None
+    address: str = ""
+
+
+SYSTEM: Final = Actor()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What one caller may do in one project.
+
+    `mode`: the one a key sends in; None: a person, who chooses. `holder` names the role or the key
+    for the sentence that refuses.
+    """
+
+    project_id: UUID
+    actor: Actor
+    mode: Mode | None
+    permissions: frozenset[Action]
+    holder: str
+    project_name: str = ""
+
+    @property
+    def only_mode(self) -> Mode | None:
+        """The only mode that may be seen; None: both.
+
+        A test key stands in places where a live key must not, so it sees test messages only.
+        """
+        return "test" if self.mode == "test" else None
+
+    def require(self, action: Action) -> None:
+        """Raises Forbidden (a person's role) or KeyScope (a key's scopes)."""
+        if action in self.permissions:
+            return
+        if self.actor.key_id is None:
+            raise Forbidden(
+                f"Your role '{self.holder}' may not {action}; ask an owner of"
+                f" '{self.project_name}' for another."
+            )
+        scope = next((name for name, actions in SCOPES.items() if action in actions), None)
+        if scope is None:
+            raise KeyScope(f"An API key may not {action}; log in and use the access token instead.")
+        raise KeyScope(
+            f"API key '{self.holder}' lacks the scope '{scope}'; add it or use another key."
+        )
+
+
+def access_of_key(key: KeyFacts, address: str = "") -> Access:
+    """Return what a valid key may do in its project."""
+    granted = [SCOPES[scope] for scope in key.scopes if scope in SCOPES]
+    return Access(
+        project_id=key.project_id,
+        actor=Actor(key_id=key.id, address=address),
+        mode="test" if key.mode == "test" else "live",
+        permissions=frozenset().union(*granted),
+        holder=key.name,
+    )
+
+
+async def access_of_user(
+    session: AsyncSession, user: UserPrincipal, project_id: UUID, action: Action
+) -> Access:
+    """Return what a person may do in a project, `action` included.
+
+    To someone who isn't a member it doesn't exist: ProjectNotFound; else Forbidden.
+    """
+    member = await ProjectMember.find(session, project_id, user.user_id)
+    project = await Project.find(session, project_id) if member is not None else None
+    if member is None or project is None:
+        raise ProjectNotFound
+    access = Access(
+        project_id=project_id,
+        actor=Actor(user_id=user.user_id, address=user.address),
+        mode=None,
+        permissions=ALLOWED[Role(member.role)],
+        holder=member.role,
+        project_name=project.name,
+    )
+    access.require(action)
+    return access
+
+
+def system_access(project_id: UUID, mode: Mode | None = None) -> Access:
+    """Return the access of a background task, which acts for nobody."""
+    return Access(project_id, SYSTEM, mode, frozenset(Action), "system")
 
 
 async def require_project(

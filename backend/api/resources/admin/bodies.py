@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, StrictBool
 
 from backend import ids
-from backend.api.resources.bodies import Instant, Pagination, RequestBody, ResponseBody
+from backend.api.inputs.bodies import Instant, Pagination, RequestBody, ResponseBody
 from backend.api.resources.projects.bodies import ProjectBody
 from backend.models.project import Project
 from backend.models.user import User

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from fastapi import Query, Response
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentUser
 from backend.api.inputs.conditional import IfMatchDep, tagged
 from backend.api.inputs.dependencies import PageDep, ProjectId, ReadSessionDep, SessionDep, UserId
@@ -23,6 +22,7 @@ from backend.api.resources.admin.bodies import (
     UserBody,
     UserList,
 )
+from backend.api.resources.routers import api_router
 from backend.services.accounts import administration
 
 router = api_router(prefix="/api/v1/admin", tags=["Administration"])

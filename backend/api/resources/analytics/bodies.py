@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainSerializer
 
 from backend import ids
-from backend.api.resources.bodies import Instant, ResponseBody
+from backend.api.inputs.bodies import Instant, ResponseBody
 from backend.services.reporting.analytics import (
     ConnectorStatistics,
     Latency,

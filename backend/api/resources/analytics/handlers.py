@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from fastapi import Depends, Query, Request
 
 from backend import ids
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentPrincipal, check_origin, require_scope
+from backend.api.inputs.bodies import ConnectorText, InstantText
 from backend.api.inputs.dependencies import ReadSessionDep, decoded
 from backend.api.openapi.document import error_responses
 from backend.api.resources.analytics.bodies import (
@@ -23,7 +23,7 @@ from backend.api.resources.analytics.bodies import (
     StatsBody,
     UsageBody,
 )
-from backend.api.resources.bodies import ConnectorText, InstantText
+from backend.api.resources.routers import api_router
 from backend.errors import FieldError, KeyScope, ProjectNotFound, ValidationFailed
 from backend.services.access.access import Action, UserPrincipal, require_project
 from backend.services.connectors.types import provider_of

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from backend import ids
-from backend.api.resources.bodies import Instant, Pagination, ResponseBody
+from backend.api.inputs.bodies import Instant, Pagination, ResponseBody
 from backend.models.user import User
 from backend.services.access.audit import AuditLine
 from backend.services.lists.paging import Page

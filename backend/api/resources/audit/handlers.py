@@ -8,13 +8,13 @@ from uuid import UUID
 from fastapi import Depends, Query
 
 from backend import ids
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentUser
+from backend.api.inputs.bodies import InstantText, id_text
 from backend.api.inputs.dependencies import PageDep, ProjectId, ReadSessionDep
 from backend.api.inputs.filters import storable_text
 from backend.api.openapi.document import error_responses
 from backend.api.resources.audit.bodies import SUBJECT_PREFIXES, AuditList, subject_id_of
-from backend.api.resources.bodies import InstantText, id_text
+from backend.api.resources.routers import api_router
 from backend.errors import FieldError, ValidationFailed
 from backend.services.access import audit
 from backend.services.access.access import Action, require_project

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from backend import ids
-from backend.api.resources.bodies import Email, Instant, RequestBody, ResponseBody
+from backend.api.inputs.bodies import Email, Instant, RequestBody, ResponseBody
 from backend.models.user import User
 from backend.services.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
-from backend.api.frame.routers import api_router
-from backend.api.inputs.access import CurrentUser, client_of
+from backend.api.frame.proxies import client_of
+from backend.api.inputs.access import CurrentUser
 from backend.api.inputs.dependencies import PlatformDep, ReadSessionDep, SessionDep
 from backend.api.openapi.document import error_responses
 from backend.api.resources.auth.bodies import (
@@ -24,6 +24,7 @@ from backend.api.resources.auth.bodies import (
     RegisteredUser,
     Requested,
 )
+from backend.api.resources.routers import api_router
 from backend.services.accounts import recovery, users
 from backend.services.limits.logins import count_mail, count_registration
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from backend import ids
-from backend.api.resources.bodies import Instant, Pagination, ResponseBody
+from backend.api.inputs.bodies import Instant, Pagination, ResponseBody
 from backend.models.auth_session import AuthSession
 from backend.services.lists.paging import Page
 

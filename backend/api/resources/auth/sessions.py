@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentUser
 from backend.api.inputs.dependencies import PageDep, ReadSessionDep, SessionDep, SessionId
 from backend.api.openapi.document import error_responses
 from backend.api.resources.auth.session_bodies import SessionList
+from backend.api.resources.routers import api_router
 from backend.services.accounts import sessions
 
 router = api_router(prefix="/api/v1/auth/sessions", tags=["Auth"])

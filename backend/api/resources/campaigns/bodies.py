@@ -7,13 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, JsonValue, StrictBool
 
 from backend import ids
-from backend.api.resources.bodies import (
-    GivenInstant,
-    Instant,
-    Pagination,
-    RequestBody,
-    ResponseBody,
-)
+from backend.api.inputs.bodies import GivenInstant, Instant, Pagination, RequestBody, ResponseBody
 from backend.api.resources.messages.send_bodies import Text
 from backend.models import CampaignRow
 from backend.services.campaigns.check import MOST_ERRORS, DryRun

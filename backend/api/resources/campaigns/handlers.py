@@ -12,7 +12,6 @@ from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from backend import ids
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentPrincipal
 from backend.api.inputs.dependencies import (
     CampaignId,
@@ -48,6 +47,7 @@ from backend.api.resources.campaigns.upload import (
 from backend.api.resources.csv_lines import line_of, own_cell
 from backend.api.resources.messages.reads import ProjectIdQuery
 from backend.api.resources.messages.requests import written_key
+from backend.api.resources.routers import api_router
 from backend.ledger.accept import IdempotencyKey
 from backend.platform import Platform
 from backend.services.access.access import Action, UserPrincipal

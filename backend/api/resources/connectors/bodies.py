@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, StrictBool, StringConstraints
 from pydantic.config import JsonDict
 
 from backend import ids
-from backend.api.resources.bodies import (
+from backend.api.inputs.bodies import (
     ONE_OF_TYPES,
     WHOLE,
     Instant,

@@ -8,7 +8,6 @@ from uuid import UUID
 from fastapi import Query, Response
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentUser
 from backend.api.inputs.conditional import IfMatchDep, tagged
 from backend.api.inputs.dependencies import (
@@ -28,6 +27,7 @@ from backend.api.resources.connectors.bodies import (
     CreateConnectorBody,
     UpdateConnectorBody,
 )
+from backend.api.resources.routers import api_router
 from backend.platform import Platform
 from backend.services.access.access import Action, UserPrincipal, require_project
 from backend.services.connectors import connectors

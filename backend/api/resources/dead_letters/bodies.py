@@ -8,8 +8,7 @@ from pydantic import ConfigDict, Field, StrictInt
 from pydantic.config import JsonDict
 
 from backend import ids
-from backend.api.inputs.filters import message_filter
-from backend.api.resources.bodies import (
+from backend.api.inputs.bodies import (
     WHOLE,
     ConnectorText,
     CursorText,
@@ -20,6 +19,7 @@ from backend.api.resources.bodies import (
     encode_cursor,
     id_text,
 )
+from backend.api.inputs.filters import message_filter
 from backend.api.resources.messages.bodies import MessageBody
 from backend.errors import AppError, BadRequest, FieldError
 from backend.services.lists.paging import Page

@@ -12,8 +12,8 @@ from fastapi import Depends, Query, Request, Response
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentPrincipal
+from backend.api.inputs.bodies import ConnectorText, InstantText, decode_cursor, id_text
 from backend.api.inputs.dependencies import (
     MessageId,
     PageDep,
@@ -24,7 +24,6 @@ from backend.api.inputs.dependencies import (
 )
 from backend.api.inputs.filters import message_filter, storable_text
 from backend.api.openapi.document import error_responses
-from backend.api.resources.bodies import ConnectorText, InstantText, decode_cursor, id_text
 from backend.api.resources.campaigns.access import sender
 from backend.api.resources.dead_letters.bodies import (
     Code,
@@ -38,6 +37,7 @@ from backend.api.resources.messages.access import project_of_key, project_of_use
 from backend.api.resources.messages.reads import ProjectIdQuery, within_mode
 from backend.api.resources.messages.requests import answer
 from backend.api.resources.messages.send_bodies import ResendAnswer
+from backend.api.resources.routers import api_router
 from backend.errors import AppError, FieldError, MessageNotFound, ValidationFailed
 from backend.services.access import audit
 from backend.services.access.access import UserPrincipal

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field, StrictBool, StringConstraints, WithJsonSchema
 
 from backend import ids
-from backend.api.resources.bodies import (
+from backend.api.inputs.bodies import (
     WHOLE,
     GivenInstant,
     Instant,

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import Body, Response
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentUser
 from backend.api.inputs.conditional import IfMatchDep, tagged
 from backend.api.inputs.dependencies import (
@@ -28,6 +27,7 @@ from backend.api.resources.keys.bodies import (
     RegenerateKey,
     UpdateKey,
 )
+from backend.api.resources.routers import api_router
 from backend.services.access.access import Action, require_project
 from backend.services.keys import keys
 

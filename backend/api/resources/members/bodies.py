@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from backend import ids
-from backend.api.resources.bodies import Email, Instant, Pagination, RequestBody, ResponseBody
+from backend.api.inputs.bodies import Email, Instant, Pagination, RequestBody, ResponseBody
 from backend.models.invitation import Invitation
 from backend.models.project import ProjectMember
 from backend.services.access.access import Role

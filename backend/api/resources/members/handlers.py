@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentUser
 from backend.api.inputs.conditional import IfMatchDep, tagged
 from backend.api.inputs.dependencies import PageDep, ProjectId, ReadSessionDep, SessionDep, UserId
 from backend.api.openapi.document import error_responses
 from backend.api.resources.members.bodies import ChangeRole, MemberBody, MemberList
+from backend.api.resources.routers import api_router
 from backend.services.accounts import members
 
 router = api_router(prefix="/api/v1/projects/{projectId}/members", tags=["Members"])

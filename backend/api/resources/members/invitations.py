@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentUser
 from backend.api.inputs.dependencies import (
     InvitationId,
@@ -22,6 +21,7 @@ from backend.api.resources.members.bodies import (
     InvitationList,
     Joined,
 )
+from backend.api.resources.routers import api_router
 from backend.services.accounts import invitations
 from backend.services.limits.logins import count_invitation
 

@@ -11,7 +11,6 @@ import orjson
 from fastapi import Request, Response
 
 from backend import ids
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentPrincipal, bearer_token, check_origin
 from backend.api.inputs.dependencies import MessageId, PlatformDep, SessionDep
 from backend.api.openapi.document import error_responses
@@ -44,6 +43,7 @@ from backend.api.resources.messages.send_bodies import (
     SendBody,
     send_operation,
 )
+from backend.api.resources.routers import api_router
 from backend.errors import AppError
 from backend.field_error import MOST_ERRORS
 from backend.ledger.accept import IdempotencyKey

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from backend import ids
-from backend.api.resources.bodies import Instant, Pagination, ResponseBody
+from backend.api.inputs.bodies import Instant, Pagination, ResponseBody
 from backend.api.resources.templates.bodies import SmsSizeBody
 from backend.models import Attempt
 from backend.services.lists.paging import Page

@@ -9,7 +9,6 @@ from typing import Annotated, Final, Literal
 from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentPrincipal
 from backend.api.inputs.dependencies import ExportPlaceDep, PlatformDep
 from backend.api.openapi.document import error_responses
@@ -17,6 +16,7 @@ from backend.api.resources.csv_lines import cell_of, line_of
 from backend.api.resources.messages.access import project_of_key, project_of_user
 from backend.api.resources.messages.bodies import MessageBody
 from backend.api.resources.messages.reads import FilterDep, ProjectIdQuery, within_mode
+from backend.api.resources.routers import api_router
 from backend.services.access.access import UserPrincipal
 from backend.services.reporting.export import walk_messages
 from backend.services.reporting.messages import MessageSummary

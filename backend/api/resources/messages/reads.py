@@ -8,18 +8,18 @@ from typing import Annotated, Literal
 from fastapi import Depends, Query, Request
 
 from backend import ids
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentPrincipal
+from backend.api.inputs.bodies import ConnectorText, InstantText, StatusText, id_text
 from backend.api.inputs.dependencies import MessageId, PageDep, ReadSessionDep
 from backend.api.inputs.filters import message_filter
 from backend.api.openapi.document import error_responses
-from backend.api.resources.bodies import ConnectorText, InstantText, StatusText, id_text
 from backend.api.resources.messages.access import (
     project_of_key,
     project_of_message,
     project_of_user,
 )
 from backend.api.resources.messages.bodies import MessageDetailBody, MessageListBody
+from backend.api.resources.routers import api_router
 from backend.errors import KeyScope, MessageNotFound
 from backend.services.access.access import Action, UserPrincipal
 from backend.services.reporting.messages import (

@@ -11,7 +11,6 @@ from typing import Final
 
 from fastapi import Request, Response
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import bearer_token, check_origin
 from backend.api.openapi.document import error_responses
 from backend.api.resources.messages.requests import (
@@ -32,6 +31,7 @@ from backend.api.resources.messages.send_bodies import (
     TextBody,
     send_operation,
 )
+from backend.api.resources.routers import api_router
 from backend.errors import AppError, BadRequest, FieldError
 from backend.platform import Platform
 from backend.services.policy.admission import note_refusal

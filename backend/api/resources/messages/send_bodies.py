@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from backend.api.resources.bodies import GivenInstant, ResponseBody, TimeZone
+from backend.api.inputs.bodies import GivenInstant, ResponseBody, TimeZone
 from backend.durations import parse_duration_s
 from backend.services.policy.send_tokens import LONGEST_CHARS
 from backend.services.routing.recipients import recipient_kinds

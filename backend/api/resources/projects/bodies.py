@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictInt, StringConstraints, model_validator
 
 from backend import ids
-from backend.api.resources.bodies import (
+from backend.api.inputs.bodies import (
     WHOLE,
     Instant,
     Pagination,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentUser
 from backend.api.inputs.conditional import IfMatchDep, tagged
 from backend.api.inputs.dependencies import (
@@ -21,6 +20,7 @@ from backend.api.resources.projects.bodies import (
     ProjectList,
     UpdateProject,
 )
+from backend.api.resources.routers import api_router
 from backend.services.accounts import projects
 
 _NULLABLE = (

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from backend import ids
-from backend.api.resources.bodies import WHOLE, Instant, Pagination, RequestBody, ResponseBody
+from backend.api.inputs.bodies import WHOLE, Instant, Pagination, RequestBody, ResponseBody
 from backend.errors import ConnectorNotFound, FieldError, ValidationFailed
 from backend.models import Route
 from backend.services.lists.paging import Page

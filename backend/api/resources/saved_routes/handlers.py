@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentUser
 from backend.api.inputs.conditional import IfMatchDep, tagged
 from backend.api.inputs.dependencies import PageDep, ProjectId, ReadSessionDep, RouteId, SessionDep
 from backend.api.openapi.document import error_responses
+from backend.api.resources.routers import api_router
 from backend.api.resources.saved_routes.bodies import (
     CreateRouteBody,
     RouteBody,

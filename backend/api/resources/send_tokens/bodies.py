@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from backend import ids
-from backend.api.resources.bodies import WHOLE, Instant, RequestBody, ResponseBody
+from backend.api.inputs.bodies import WHOLE, Instant, RequestBody, ResponseBody
 from backend.api.resources.messages.send_bodies import Recipient, Variables
 from backend.errors import (
     BadRequest,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentKey, bearer_token
 from backend.api.inputs.dependencies import PlatformDep
 from backend.api.openapi.document import error_responses
 from backend.api.resources.messages.access import require_sending_key
+from backend.api.resources.routers import api_router
 from backend.api.resources.send_tokens.bodies import SendTokenAnswer, SendTokenBody
 from backend.services.policy.caller import Caller
 from backend.services.sending.issue import create_send_token

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, StrictBool, StringConstraints
 
 from backend import ids
-from backend.api.resources.bodies import (
+from backend.api.inputs.bodies import (
     ONE_OF_TYPES,
     WHOLE,
     FieldErrorBody,

@@ -8,7 +8,6 @@ from uuid import UUID
 from fastapi import Path, Response
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.api.frame.routers import api_router
 from backend.api.inputs.access import CurrentUser
 from backend.api.inputs.conditional import IfMatchDep, tagged
 from backend.api.inputs.dependencies import (
@@ -20,6 +19,7 @@ from backend.api.inputs.dependencies import (
 )
 from backend.api.inputs.filters import WantedOfTypeDep
 from backend.api.openapi.document import error_responses
+from backend.api.resources.routers import api_router
 from backend.api.resources.templates.bodies import (
     CreateTemplateBody,
     PreviewBody,

@@ -24,6 +24,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from backend import ids
+from backend.api.frame.validation import OUT_OF_RANGE
 from backend.errors import ValidationFailed
 from backend.field_error import MOST_ERRORS
 from backend.instants import within_range
@@ -34,8 +35,6 @@ from backend.services.reporting.periods import parse_zone
 from backend.status import Status
 
 _CURSOR: Final = "cur"
-# The type of pydantic's error; validation.py has its words.
-OUT_OF_RANGE: Final = "instant_out_of_range"
 _NO_EMAIL: Final = "The e-mail address is not valid: {reason}"
 
 
