@@ -37,17 +37,19 @@ WORDS: Final = {
     r"of (his|her) own accord": "by itself",
     r"befits?|beholds?|ere|shan't|must needs": "plain words",
 }
+# From Python 3.12 on, the text of an f-string is a token of its own.
+_PROSE: Final = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}
 _PATTERNS: Final = {re.compile(rf"\b(?:{word})\b"): instead for word, instead in WORDS.items()}
 
 
 def files(places: tuple[str, ...] = PLACES) -> Iterator[Path]:
+    """Yield the files to read: what is written once and never changed (migrations) is left out."""
     for place in places:
-        path = ROOT / place
-        found_files = [path] if path.is_file() else sorted(path.rglob("*"))
-        for file in found_files:
-            if file.suffix in {".py", ".md"} and "__pycache__" not in file.parts:
-                if "migrations/versions" not in str(file) and file != Path(__file__).resolve():
-                    yield file
+        path = (ROOT / place).resolve()
+        for file in [path] if path.is_file() else sorted(path.rglob("*")):
+            is_text = file.suffix in {".py", ".md"} and "__pycache__" not in file.parts
+            if is_text and "versions" not in file.parts and file != Path(__file__).resolve():
+                yield file
 
 
 def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -69,11 +71,7 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
         yield from enumerate(text.splitlines(), 1)
         return
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type in {
-            tokenize.COMMENT,
-            tokenize.STRING,
-            tokenize.FSTRING_MIDDLE if hasattr(tokenize, "FSTRING_MIDDLE") else tokenize.STRING,
-        }:
+        if token.type in _PROSE:
             for offset, line in enumerate(token.string.splitlines()):
                 yield token.start[0] + offset, line
 
