@@ -15,4 +15,4 @@ def insert_events(select: str) -> str:
     """
     return f"""
     INSERT INTO events (id, project_id, message_id, type, data, created_at)
-    {select}"""  # noqa: S608 (made of constants)
+    {select}"""
