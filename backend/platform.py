@@ -26,6 +26,7 @@ from backend.services.accounts.mail import PlatformMail
 from backend.services.callbacks.body_quota import BodyQuota
 from backend.services.callbacks.intake import CallbackIntake
 from backend.services.callbacks.store import ReceiptStore
+from backend.services.catalog.catalog import Catalog
 from backend.services.health.fingerprints import Fingerprints
 from backend.services.health.heartbeat import Heartbeat, Role
 from backend.services.health.readiness import Health
@@ -33,7 +34,6 @@ from backend.services.keys.key_usage import KeyUsage
 from backend.services.limits.rate_limit import RateLimiter
 from backend.services.receipts.apply import ReceiptApplier
 from backend.services.reporting.quota import count_month
-from backend.services.routing.catalog import Catalog
 from backend.settings import Settings
 
 log = structlog.get_logger()

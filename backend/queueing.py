@@ -158,7 +158,7 @@ class Doorbell:
         """Enqueue one more drain job when none waits: this worker is full and there is more."""
         try:
             await asyncio.to_thread(self._enqueue_if_none)
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (the sweeper rings again)
             self._outage.warn(exc)
 
     def close(self) -> None:
@@ -173,7 +173,7 @@ class Doorbell:
                 waiting, self._waiting = self._waiting, {}
                 try:
                     await self._ring_now(waiting)
-                except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+                except Exception as exc:  # noqa: BLE001 (the rows are in Postgres; the sweeper rings for them again)
                     self._outage.warn(exc, connectors=len(waiting))
         finally:
             self._task = None

@@ -269,7 +269,7 @@ class AcceptWriter:
         leaders, followers = _one_of_each_key(batch)
         try:
             answers = await self._commit(leaders)
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (one row's: each of the others is tried by itself)
             if is_outage(exc):
                 self._outage.warn(exc, messages=len(batch))
                 return [refusals.away(exc)] * len(batch)
@@ -282,7 +282,7 @@ class AcceptWriter:
         for message in batch:
             try:
                 answers |= await self._commit([message])
-            except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+            except Exception as exc:  # noqa: BLE001 (whatever it is, it is this message's)
                 if is_outage(exc):
                     answers[message.id] = refusals.away(exc)
                     continue
@@ -335,7 +335,7 @@ class AcceptWriter:
         }
         try:
             earlier = await self._find_earlier(connection, lost)
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (of a batch that is committed only these get it)
             log.warning("accept.earlier_unknown", error=type(exc).__name__, messages=len(lost))
             return answers | {m.id: refusals.away(exc) for m in lost}
         return answers | {m.id: earlier.get(m.id) or refusals.lost(m) for m in lost}

@@ -183,7 +183,7 @@ class Recorder:
         ordered = sorted(batch, key=lambda result: result.claim.message_id)
         try:
             held = await self._write_at_last(ordered)
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (a value that is no JSON, or that the database refuses)
             log.warning("record.batch_refused", error=type(exc).__name__, results=len(ordered))
             held = await self._one_by_one(ordered)
         if self._doorbell is not None and (
@@ -214,7 +214,7 @@ class Recorder:
         ):
             try:
                 return await self._write_at_last([written])
-            except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+            except Exception as exc:  # noqa: BLE001 (as above)
                 error = exc
                 # Not the error's text: Postgres quotes the row, with recipient and content, in it.
                 log.error(  # noqa: TRY400

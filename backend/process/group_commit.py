@@ -103,7 +103,7 @@ class GroupCommit(Generic[T, R]):
         results: Sequence[R | BaseException]
         try:
             results = await self._answers([item for item, _ in batch])
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (each waiting request gets it; the loop must go on)
             results = [exc] * len(batch)
         except BaseException:
             for _, future in batch:

@@ -185,7 +185,7 @@ class EmbeddedPostgres:
     def check(self) -> None:
         """Not asked: a database that is busy must not be ended for it."""
 
-    def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (nothing to find out)
+    def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (what it lost, nobody may make up)
         return ""
 
 

@@ -13,7 +13,7 @@ from backend.api.frame.proxies import client_of
 from backend.api.inputs.access import check_origin, require_scope
 from backend.errors import KeyScope, OriginNotAllowed
 from backend.ids import new_id
-from backend.services.routing.catalog import CatalogKey
+from backend.services.catalog.catalog import CatalogKey
 from tests.api.conftest import Account, Api
 
 

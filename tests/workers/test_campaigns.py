@@ -22,7 +22,7 @@ from backend.services.campaigns.campaigns import (
 )
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.plan import Plan
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Caller
 from tests.providers.fakes import FakeTelegram
 from tests.workers.conftest import Worker
 from tests.world import World

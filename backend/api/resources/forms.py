@@ -48,7 +48,7 @@ async def log_in(request: Request, platform: PlatformDep) -> Response:
         )
         async with platform.database.transaction() as session:
             cookie = await users.issue_cookie(session, signed_in)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (a form's every failure goes back to its page)
         return _back("/login", exc, form, "email", "next")
     return _welcome(request, platform, cookie, form)
 
@@ -76,7 +76,7 @@ async def register(request: Request, platform: PlatformDep) -> Response:
                 client=client,
             )
             cookie = await users.issue_cookie(session, signed_in)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (a form's every failure goes back to its page)
         return _back("/register", exc, form, "email", "name", "next", "invitation")
     platform.mail.later(
         recovery.send_confirmation_link(

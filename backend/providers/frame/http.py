@@ -179,7 +179,7 @@ async def exchange(
                 content = await _read(response)
             finally:
                 await response.aclose()
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 - whatever it was, the request may have been written
         failure = _classify(exc, title, timeout_s)
     else:
         body = _json_object(content)

@@ -157,7 +157,7 @@ class NameLookups:
         else:
             try:
                 addresses = self._look_up(name)
-            except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+            except Exception as exc:  # noqa: BLE001 (whoever waits gets it)
                 error = exc
         with self._lock:
             self._under_way.pop(name, None)

@@ -240,7 +240,7 @@ class Provider(ABC, Generic[CredentialsT]):
         return None
 
     @classmethod
-    def is_group(cls, to: str) -> bool:  # noqa: ARG003 (its name is the frame's)
+    def is_group(cls, to: str) -> bool:  # noqa: ARG003 (for adapters to override)
         """Whether `to` (in normal form) is a group, which some providers pace more slowly."""
         return False
 

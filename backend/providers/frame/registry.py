@@ -86,7 +86,7 @@ def _third_party_providers() -> Iterator[type[AnyProvider]]:
         try:
             candidate = entry_point.load()
             problem = frame_problem(candidate)
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 - a stranger's module may raise anything; ours must start
             problem = f"{type(exc).__name__}: {exc}"
         if problem is None:
             yield candidate

@@ -139,7 +139,7 @@ class ReceiptStore:
     async def _store_alone(self, one: Incoming) -> list[UUID] | BaseException:
         try:
             return (await self._store_all([one]))[0]
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (whoever waits for this one gets it)
             # Not the error's text: Postgres quotes the row in it.
             log.error(  # noqa: TRY400
                 "callbacks.refused", connector_id=str(one.connector_id), error=type(exc).__name__

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from backend.errors import ApiKeyExpired, InvalidApiKey, ProjectNotFound
 from backend.models import ApiKey, Campaign, Project
-from backend.services.policy.caller import Caller
-from backend.services.policy.quiet_hours import QuietHours
-from backend.services.routing.catalog import CatalogKey
+from backend.services.accounts.quiet_hours import QuietHours
+from backend.services.catalog.catalog import CatalogKey
+from backend.services.policy.sender import Caller
 
 if TYPE_CHECKING:
     from backend.platform import Platform

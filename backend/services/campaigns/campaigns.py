@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from backend.services.access.access import UserPrincipal
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
     from backend.services.campaigns.plan import Plan
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.sender import Caller
 
 DRAFT: Final = "draft"
 RUNNING: Final = "running"

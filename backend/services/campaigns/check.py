@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backend.ledger.accept import NewMessage
     from backend.platform import Platform
     from backend.services.campaigns.plan import Plan
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.sender import Caller
 
 MOST_ERRORS: Final = 100
 _PREVIEWS: Final = 3
@@ -124,7 +124,7 @@ async def _prepared(
         return None
     try:
         message = await _message(platform, caller, plan, row)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (whatever it is, it is this row's)
         result.refuse(*errors_of(row.line, as_app_error(exc)))
         return None
     columns = message.columns

@@ -51,7 +51,7 @@ from backend.services.sending.compose import prepare_message
 if TYPE_CHECKING:
     from backend.ledger.accept import NewMessage
     from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.sender import Caller
 
 log = structlog.get_logger()
 
@@ -184,7 +184,7 @@ class CampaignFeeder:
             async with self._platform.database.session() as session:
                 campaign = await Campaign.find_any(session, campaign_id)
             wait = await self._feed(campaign) if campaign is not None else None
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (of this campaign: it waits, or is paused)
             wait = await self._after_failure(campaign_id, exc)
         if wait is not None:
             async with self._pool.connection() as connection:

@@ -19,8 +19,8 @@ from backend.services.templates.liquid.fuel import fuel_of
 if TYPE_CHECKING:
     from backend.models import Campaign
     from backend.platform import Platform
-    from backend.services.policy.caller import Caller
-    from backend.services.routing.catalog import CatalogConnector
+    from backend.services.catalog.catalog import CatalogConnector
+    from backend.services.policy.sender import Caller
     from backend.services.templates.render import TemplateSource
 
 TO: Final = "to"

@@ -55,7 +55,7 @@ class BrokenConnectors:
     async def _guarded(self, connector_id: UUID, what: str, reason: str) -> None:
         try:
             mails = await self._mark(connector_id, what, reason)
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001
             log.warning("connector.mark_failed", error=type(exc).__name__)
             return
         for mail in mails:

@@ -169,7 +169,7 @@ class DeliveryEngine:
             return False
         try:
             await self._work_off(popped, room)
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (of these turns; the next ones are others')
             await self._recover(popped, room, exc)
         return True
 
@@ -209,7 +209,7 @@ class DeliveryEngine:
                 alone = Popped([turn], popped.probes & {turn[1]})
                 try:
                     await self._work_off(alone, room)
-                except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+                except Exception as exc:  # noqa: BLE001 (of this turn)
                     await self._recover(alone, room, exc)
         else:
             (turn,) = popped.turns
@@ -288,7 +288,7 @@ class DeliveryEngine:
             self._shares.start(claim.connector_id, now)
         try:
             mine = await self._claims.mark_in_flight(claims)
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (whatever it was, nothing was sent)
             # Whether the mark was committed is unknown.
             log.warning("claim.not_marked", error=type(exc).__name__, claims=len(claims))
             self._spawn(self._release(list(claims)))
@@ -412,5 +412,5 @@ class DeliveryEngine:
         if result.hold_s > 0:
             try:
                 await self._ready.hold(claim.connector_id, result.hold_s)
-            except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+            except Exception as exc:  # noqa: BLE001 (what the provider has said must be recorded all the same)
                 self._outage.warn(exc)

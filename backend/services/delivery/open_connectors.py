@@ -119,7 +119,7 @@ class Accounts:
                 return self._unopened(connector_id, exc)
         try:
             account = self._account(connector_id, found)
-        except BaseException as exc:  # noqa: BLE001 (a SystemExit must end this thread only)
+        except BaseException as exc:  # noqa: BLE001 (whatever a stranger's adapter ends with: it must not end us)
             return self._unopened(connector_id, exc)
         self.unopened.opened(connector_id)
         return account

@@ -106,7 +106,7 @@ async def _problem_of_redis(client: redis.asyncio.Redis) -> str | None:
             await cast(Awaitable[Any], client.set(_KEY, "1", px=_KEY_MS))
     except TimeoutError:
         return f"Redis: no answer within {_TIMEOUT_S:g} s."
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (whatever fails is the finding)
         log.info("health.check_failed", check="redis", error=type(exc).__name__)
         for kind, problem in _REDIS_PROBLEMS:
             if isinstance(exc, kind):
@@ -132,7 +132,7 @@ async def _of_database(platform: Platform) -> dict[str, Check]:
                 await _ask_all(platform, checks)
     except TimeoutError:
         pass
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (whatever fails is the finding)
         log.info("health.check_failed", check="database", error=type(exc).__name__)
         problem = f"No answer ({type(exc).__name__})."
     if "database" not in checks:
@@ -169,6 +169,6 @@ async def _answer(
         return await asking
     except psycopg.OperationalError:
         raise
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (whatever fails is the finding)
         log.info("health.check_failed", check=name, error=type(exc).__name__)
         return Check(otherwise, f"No answer ({type(exc).__name__}).")

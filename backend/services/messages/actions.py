@@ -30,8 +30,8 @@ from backend.status import IN_PROGRESS, Status
 
 if TYPE_CHECKING:
     from backend.platform import Platform
-    from backend.services.policy.caller import Caller
-    from backend.services.routing.catalog import CatalogConnector
+    from backend.services.catalog.catalog import CatalogConnector
+    from backend.services.policy.sender import Caller
 
 _CANCELABLE: Final = (Status.SCHEDULED, Status.QUEUED)
 

@@ -28,7 +28,7 @@ from backend.status import Status
 if TYPE_CHECKING:
     from backend.ledger.accept import NewMessage
     from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.sender import Caller
 
 # Dead letters of one call.
 MOST_REDRIVEN: Final = 500
@@ -156,7 +156,7 @@ async def _redrive(
 
     try:
         return await accept(platform, own, repeat)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (whatever it is, the others answer for themselves)
         return as_app_error(exc)
 
 

@@ -11,7 +11,7 @@ from backend.services.limits.rate_limit import Allowance, Demand
 
 if TYPE_CHECKING:
     from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.sender import Caller
 
 
 async def demand_of(platform: Platform, caller: Caller) -> Demand:

@@ -24,7 +24,7 @@ from backend.services.policy.send_tokens import Claims, kid_of, read, recipient_
 if TYPE_CHECKING:
     from backend.models.send_token_secret import Signer
     from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.sender import Caller
     from backend.services.sending.compose import SendRequest
 
 log = structlog.get_logger()

@@ -70,7 +70,7 @@ async def keep_partitions(
             # behind us.
             log.warning("maintenance.table_locked", table=table, month=f"{start:%Y-%m}")
             break
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (raised below)
             errors.append(exc)
         else:
             if moved:

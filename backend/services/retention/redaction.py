@@ -299,7 +299,7 @@ def _redacted(one: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled]
         return {"id": one.id, "content": {}, "recipient": masked_recipient(one.recipient)}
     try:
         return _masked(one, templates)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (what cannot be masked must go all the same)
         log.warning(
             "retention.content_unreadable", message_id=str(one.id), error=type(exc).__name__
         )

@@ -23,7 +23,7 @@ from backend.errors import (
     ValidationFailed,
 )
 from backend.models import Suppression
-from backend.services.routing.catalog import CatalogConnector, CatalogRoute
+from backend.services.catalog.catalog import CatalogConnector, CatalogRoute
 from backend.services.routing.recipients import (
     given_recipient,
     known_provider,
@@ -33,7 +33,7 @@ from backend.services.templates.channels import channel_names, channel_of, type_
 
 if TYPE_CHECKING:
     from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.sender import Caller
     from backend.services.sending.compose import SendRequest
     from backend.services.templates.render import TemplateSource
 

@@ -16,7 +16,7 @@ from backend.services.sending.accept import Accepted, SendRequest, accept_messag
 
 if TYPE_CHECKING:
     from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.sender import Caller
 
 # Room for "#499" in the column.
 _LONGEST_KEY: Final = 250
@@ -65,7 +65,7 @@ async def _accept_one(
 ) -> Accepted | AppError:
     try:
         return await accept_message(platform, caller, request(), idempotency=idempotency)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (whatever it is, the others answer for themselves)
         return as_app_error(exc)
 
 

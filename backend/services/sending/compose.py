@@ -20,8 +20,8 @@ from backend.errors import (
 from backend.ids import new_id
 from backend.ledger.accept import IdempotencyKey, NewMessage, TokenUse
 from backend.models.send_queue import LANES
-from backend.services.policy.caller import Caller
 from backend.services.policy.grants import Grant, redeem
+from backend.services.policy.sender import Caller
 from backend.services.routing.recipients import known_provider, normalised_recipient
 from backend.services.routing.ways import Way, Ways, find_ways, without_suppressed
 from backend.services.sending.timing import first_time, phones_among, quiet_hours_of

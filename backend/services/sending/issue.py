@@ -27,7 +27,7 @@ from backend.services.templates.variables import check_variables
 
 if TYPE_CHECKING:
     from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.sender import Caller
     from backend.services.templates.render import TemplateSource
 
 

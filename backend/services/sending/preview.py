@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.sender import Caller
     from backend.services.routing.ways import Way
 
 

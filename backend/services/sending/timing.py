@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from backend.errors import BadRequest, FieldError
-from backend.services.policy.quiet_hours import EXEMPT_PRIORITY, QuietHours
+from backend.services.accounts.quiet_hours import EXEMPT_PRIORITY, QuietHours
 from backend.services.routing.recipients import known_provider
 from backend.status import Status
 
 if TYPE_CHECKING:
     from backend.ledger.accept import NewMessage
     from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.sender import Caller
 
 # "Up to a year ahead" (issue of the engine); a typo in the year should not wait for decades.
 _FURTHEST_SEND_AT: Final = timedelta(days=366)

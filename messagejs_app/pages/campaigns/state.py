@@ -24,7 +24,7 @@ from backend.services.campaigns.progress import (
 )
 from backend.services.connectors import connectors
 from backend.services.lists.paging import PageRequest
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Caller
 from backend.services.templates import templates
 from messagejs_app.components.statuses import dot, word
 from messagejs_app.events import Events, Steps, background, event, go_to, say

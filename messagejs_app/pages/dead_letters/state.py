@@ -15,7 +15,7 @@ from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.lists.paging import PageRequest
 from backend.services.messages import redrive
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Caller
 from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
 from backend.services.reporting.message_filters import MessageFilter
 from backend.services.reporting.messages import MessageSummary

@@ -9,7 +9,7 @@ import reflex as rx
 from backend.errors import ValidationFailed
 from backend.services.access.access import Action
 from backend.services.accounts import projects
-from backend.services.policy.quiet_hours import check_quiet_hours
+from backend.services.accounts.quiet_hours import check_quiet_hours
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import (
     busy_button,

@@ -19,7 +19,7 @@ from backend.services.campaigns.campaigns import NewCampaign, create_campaign, r
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.plan import Plan
 from backend.services.campaigns.progress import walk_rows
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Caller
 from tests.world import World
 
 MB = 1 << 20

@@ -24,7 +24,7 @@ from backend.services.campaigns.campaigns import NewCampaign, create_campaign, r
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.campaigns.plan import Plan
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Caller
 from tests.providers.fakes import FakeSmtp
 from tests.world import World
 

@@ -29,7 +29,7 @@ from backend.services.delivery.next_step import after_try
 from backend.services.delivery.open_connectors import Account
 from backend.services.delivery.outcomes import RetryPolicy
 from backend.services.messages.actions import cancel_message, resend_message
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Caller
 from tests.providers.fakes import FakeTelegram, FakeTwilio
 from tests.services.delivery.routed import (
     TELEGRAM,

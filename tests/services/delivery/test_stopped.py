@@ -24,7 +24,7 @@ from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.campaigns.plan import Plan
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Caller
 from backend.services.sending.accept import SendRequest
 from tests.providers.fakes import FakeSmtp, FakeTelegram
 from tests.world import World, make_engine, make_sweeper

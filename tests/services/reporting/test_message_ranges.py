@@ -73,7 +73,7 @@ async def history(world: World, platform: Platform) -> list[Message]:
     """Three hundred messages; the counters have folded some of them, and know the rest from their
     deltas.
     """
-    dice = random.Random(7)  # noqa: S311 (a repeatable test)
+    dice = random.Random(7)  # noqa: S311 (the same messages in every run)
     messages = [made(world, dice) for _ in range(300)]
     await save(world, *messages[:200])
     await RollupFolder(platform.database.raw).fold()

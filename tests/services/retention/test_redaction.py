@@ -15,7 +15,7 @@ from backend.platform import Platform
 from backend.services.access.access import UserPrincipal
 from backend.services.accounts import projects
 from backend.services.messages.actions import resend_message
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Caller
 from backend.services.retention.masks import masked_recipient
 from backend.services.retention.policies import Defaults
 from backend.services.retention.redaction import Redaction

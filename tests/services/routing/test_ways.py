@@ -23,8 +23,8 @@ from backend.ids import ROUTE, encode, new_id
 from backend.models import Connector, Message, Suppression
 from backend.models.session import Change, announce
 from backend.platform import Platform
+from backend.services.catalog.catalog import CatalogConnector
 from backend.services.messages.actions import resend_message
-from backend.services.routing.catalog import CatalogConnector
 from backend.services.routing.saved_routes import NewRoute, create_route, update_route
 from backend.services.routing.ways import spread
 from backend.services.sending.accept import Caller, SendRequest, accept_message

@@ -21,8 +21,8 @@ from backend.api.resources.messages.access import (
 from backend.errors import CampaignNotFound, KeyScope, ProjectNotFound
 from backend.services.access.access import Action, UserPrincipal, require_project
 from backend.services.campaigns.campaigns import find_project_of
-from backend.services.policy.caller import Caller
-from backend.services.routing.catalog import CatalogKey
+from backend.services.catalog.catalog import CatalogKey
+from backend.services.policy.sender import Caller
 
 
 class Reach(NamedTuple):

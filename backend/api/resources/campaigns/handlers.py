@@ -63,7 +63,7 @@ from backend.services.campaigns.progress import (
     progress_of,
     walk_rows,
 )
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Caller
 
 router = api_router(prefix=PATH, tags=["Campaigns"])
 

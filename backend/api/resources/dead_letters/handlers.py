@@ -41,11 +41,11 @@ from backend.api.resources.routers import api_router
 from backend.errors import AppError, FieldError, MessageNotFound, ValidationFailed
 from backend.services.access import audit
 from backend.services.access.access import UserPrincipal
+from backend.services.catalog.catalog import CatalogKey
 from backend.services.messages import redrive
 from backend.services.messages.redrive import Redrive
 from backend.services.policy.admission import note_refusal
 from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
-from backend.services.routing.catalog import CatalogKey
 
 router = api_router(prefix="/api/v1/dead-letters", tags=["Dead letters"])
 

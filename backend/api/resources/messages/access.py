@@ -13,10 +13,10 @@ from backend.api.inputs.dependencies import decoded
 from backend.errors import FieldError, KeyScope, MessageNotFound, ProjectNotFound, ValidationFailed
 from backend.platform import Platform
 from backend.services.access.access import Action, UserPrincipal, require_project
+from backend.services.catalog.catalog import CatalogKey
 from backend.services.messages.actions import mode_of
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Caller
 from backend.services.reporting.messages import find_project_of
-from backend.services.routing.catalog import CatalogKey
 
 
 async def project_of_user(

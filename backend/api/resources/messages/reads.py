@@ -22,12 +22,12 @@ from backend.api.resources.messages.bodies import MessageDetailBody, MessageList
 from backend.api.resources.routers import api_router
 from backend.errors import KeyScope, MessageNotFound
 from backend.services.access.access import Action, UserPrincipal
+from backend.services.catalog.catalog import CatalogKey
 from backend.services.reporting.messages import (
     MessageFilter,
     list_messages,
     message_detail,
 )
-from backend.services.routing.catalog import CatalogKey
 
 router = api_router(prefix="/api/v1/messages", tags=["Messages"])
 

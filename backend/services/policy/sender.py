@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from backend.services.routing.catalog import CatalogKey
+from backend.services.catalog.catalog import CatalogKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.services.policy.quiet_hours import QuietHours, zone_of_phone
+from backend.services.accounts.quiet_hours import QuietHours, zone_of_phone
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHT = QuietHours(time(21), time(8))

@@ -31,7 +31,7 @@ from backend.models.send_token_secret import SendTokenSecret, Signer
 from backend.models.session import Change, Database
 from backend.process.cache import ReadThroughCache
 from backend.process.group_commit import GroupCommit
-from backend.services.policy.quiet_hours import QuietHours
+from backend.services.accounts.quiet_hours import QuietHours
 from backend.services.templates.render import TemplateSource
 
 _TTL_S: Final = 5.0
