@@ -20,7 +20,8 @@ Format = Literal["auto", "console", "json"]
 
 # What a library says at "info" about itself says nothing about messages.
 _QUIET: Final = (
-    "_granian", "aiohttp.access", "alembic", "aiosmtpd", "asyncio", "engineio", "httpcore", "httpx", "mail.log",
+    "_granian", "aiohttp.access", "alembic", "aiosmtpd", "asyncio", "engineio", "httpcore", "httpx",
+    "mail.log",
     "reflex", "reflex_base", "rq", "rq.worker", "socketio", "sqlalchemy", "urllib3",
 )  # fmt: skip
 

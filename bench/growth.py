@@ -31,7 +31,9 @@ from backend.models.migrate import upgrade
 from backend.platform import Platform
 from backend.process.background import keep_for_good
 from backend.services.delivery.outcomes import Result
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import accept_message
 from backend.settings import Settings
 from backend.status import Status
 from bench import stage
@@ -283,7 +285,9 @@ class _Side:
     async def _accept(self) -> UUID:
         request = SendRequest(to="42", text="hello", connector_id=self._tenant.connector_id)
         return (
-            await accept_message(self._platform, Caller(self._tenant.project_id, "live"), request)
+            await accept_message(
+                self._platform.send_path, Sender(self._tenant.project_id, "live"), request
+            )
         ).message_id
 
     def _getter(self, path: str, **parameters: Any) -> Call:

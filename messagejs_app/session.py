@@ -172,7 +172,9 @@ class Session(rx.State):
                 setattr(self, name, value)
 
     def _is_watched(self, path: str) -> bool:
-        """Tell whether the tab is still there and still on `path`: when not, background work ends."""
+        """Tell whether the tab is still there and still on `path`: when not, background work
+        ends.
+        """
         return self._path == path and is_connected(self.router.session.client_token)
 
     async def _principal(self, session: AsyncSession) -> UserPrincipal:
@@ -251,7 +253,9 @@ def explain(exception: Exception) -> EventSpec | None:
 
 
 def field_errors(exc: AppError) -> dict[str, str]:
-    """The error's sentences by field, for the form that caused them; "" holds what names no field."""
+    """The error's sentences by field, for the form that caused them; "" holds what names no
+    field.
+    """
     if not exc.errors:
         return {"": exc.message}
     # What the API's caller is told to add to the body, a form has a field for.

@@ -1,4 +1,6 @@
-"""The error tree: each leaf owns its status and code, and the drawing at the top shows all of it."""
+"""The error tree: each leaf owns its status and code, and the drawing at the top shows all of
+it.
+"""
 
 from __future__ import annotations
 

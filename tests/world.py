@@ -32,7 +32,9 @@ from backend.services.delivery.open_connectors import Accounts
 from backend.services.delivery.outcomes import RetryPolicy
 from backend.services.delivery.pacing import Pacer
 from backend.services.delivery.sweeper import Sweeper
-from backend.services.sending.accept import Accepted, Caller, SendRequest, accept_message
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import Accepted, accept_message
 
 ALL_SCOPES = ["messages:send", "messages:read"]
 
@@ -101,8 +103,10 @@ class World:
     async def send(
         self, request: SendRequest, *, idempotency: IdempotencyKey | None = None
     ) -> Accepted:
-        caller = Caller(self.project_id, "live")
-        return await accept_message(self.platform, caller, request, idempotency=idempotency)
+        caller = Sender(self.project_id, "live")
+        return await accept_message(
+            self.platform.send_path, caller, request, idempotency=idempotency
+        )
 
     async def message(self, message_id: UUID) -> Message:
         async with self.platform.database.session() as session:
@@ -148,7 +152,9 @@ def make_circuits(
 def make_engine(
     platform: Platform, *, base_urls: Mapping[str, str] | None = None, **overrides: Any
 ) -> DeliveryEngine:
-    """An engine as workers/process.py makes it, on the test's own loop; `base_urls` name the fakes."""
+    """An engine as workers/process.py makes it, on the test's own loop; `base_urls` name the
+    fakes.
+    """
     settings = platform.settings
     context = replace(
         platform.providers, base_urls={**platform.providers.base_urls, **(base_urls or {})}

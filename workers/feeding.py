@@ -40,7 +40,7 @@ async def feed_campaigns(settings: Settings, supervised: list[BackgroundTasks]) 
     platform = await Platform.open(settings, role="worker", reports=False)
     supervised.append(platform.background)
     try:
-        await CampaignFeeder(platform, ahead=settings.campaign_ahead).run()
+        await CampaignFeeder(platform.campaigns, ahead=settings.campaign_ahead).run()
     finally:
         supervised.remove(platform.background)
         await platform.close()

@@ -242,7 +242,9 @@ class AcceptWriter:
         return await self._group.submit(message)
 
     async def find_earlier(self, project_id: UUID, key: IdempotencyKey) -> Written | None:
-        """Return what was answered under this key, None when it is new; raises IdempotencyConflict."""
+        """Return what was answered under this key, None when it is new; raises
+        IdempotencyConflict.
+        """
         probe = NewMessage(new_id(), project_id, project_id, LANES["normal"], {}, key)
         async with self._pool.connection() as connection:
             answers = await self._find_earlier(connection, [probe])
@@ -367,7 +369,9 @@ class AcceptWriter:
 
 
 def _statement_for(batch: Sequence[NewMessage]) -> str:
-    """Tokens and redrives come with requests, campaigns are fed by a worker: no process has both."""
+    """Tokens and redrives come with requests, campaigns are fed by a worker: no process has
+    both.
+    """
     if any(message.redrives for message in batch):
         return _ACCEPT_WITH_DEAD_LETTERS
     if any(message.token is not None for message in batch):

@@ -57,7 +57,9 @@ class Claim:
     skew: timedelta = timedelta(0)
 
     def now(self) -> datetime:
-        """Return the time by the database's clock, which decides: those of the machines may differ."""
+        """Return the time by the database's clock, which decides: those of the machines may
+        differ.
+        """
         return datetime.now(UTC) + self.skew
 
 

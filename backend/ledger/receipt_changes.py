@@ -142,7 +142,9 @@ class Change:
         )
 
     def take_back_failures(self) -> list[Told]:
-        """The way has failed, not the message: decide again without the failures, and return them."""
+        """The way has failed, not the message: decide again without the failures, and return
+        them.
+        """
         failures = [one for one in self.counted if Status(one.status) in FAILURES]
         self.counted = [one for one in self.counted if one not in failures]
         self.decide()

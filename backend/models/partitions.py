@@ -68,7 +68,9 @@ async def months_made(connection: AsyncConnection[Any], table: str) -> set[str]:
 async def missing_months(
     connection: AsyncConnection[Any], table: str, now: datetime
 ) -> list[datetime]:
-    """Return the starts of the months to make: this one, those ahead, and those of rows in DEFAULT."""
+    """Return the starts of the months to make: this one, those ahead, and those of rows in
+    DEFAULT.
+    """
     made = await months_made(connection, table)
     wanted = [month_start(now, months) for months in range(MONTHS_AHEAD + 1)]
     wanted += [

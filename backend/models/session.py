@@ -119,7 +119,9 @@ class Database:
         self.on_changes: Callable[[set[Change]], Awaitable[None]] | None = None
 
     async def _check_at_checkout(self, connection: AsyncConnection[TupleRow]) -> None:
-        """Keep a connection whose server has gone, as after a restart, from whoever asks for one."""
+        """Keep a connection whose server has gone, as after a restart, from whoever asks for
+        one.
+        """
         if not _has_said_something(connection):
             return
         try:

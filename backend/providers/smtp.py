@@ -441,7 +441,9 @@ def _check_headers(message: OutboundMessage) -> None:
 
 
 async def _greet(client: aiosmtplib.SMTP) -> None:
-    """Learn what the server can do, which a login has otherwise done; old servers know HELO only."""
+    """Learn what the server can do, which a login has otherwise done; old servers know HELO
+    only.
+    """
     try:
         await client.ehlo()
     except aiosmtplib.SMTPHeloError:

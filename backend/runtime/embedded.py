@@ -46,7 +46,9 @@ class Server(Protocol):
     name: str
 
     def prepare(self) -> None:
-        """Make directories and end what an earlier run left behind; blocking, before every start."""
+        """Make directories and end what an earlier run left behind; blocking, before every
+        start.
+        """
 
     def command(self) -> Command: ...
 
@@ -65,7 +67,9 @@ class Server(Protocol):
 
 
 class EmbeddedPostgres:
-    """One cluster in `<state>/postgres`; no TCP, scram passwords, UTF-8 with the built-in locale."""
+    """One cluster in `<state>/postgres`; no TCP, scram passwords, UTF-8 with the built-in
+    locale.
+    """
 
     name = "postgres"
 
@@ -111,11 +115,13 @@ class EmbeddedPostgres:
             self._layout.account.own(password_file)
         try:
             self._run(
-                self._bin / "initdb", "-D", work, "-U", _NAME, f"--pwfile={password_file}", "-A", "scram-sha-256",
+                self._bin / "initdb", "-D", work, "-U", _NAME, f"--pwfile={password_file}", "-A",
+                "scram-sha-256",
                 "-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
             )  # fmt: skip
             self._run(
-                self._bin / "postgres", "--single", "-D", work, "-c", "log_min_messages=fatal", "postgres",
+                self._bin / "postgres", "--single", "-D", work, "-c", "log_min_messages=fatal",
+                "postgres",
                 stdin=f"CREATE DATABASE {_NAME};\n",
             )  # fmt: skip
         finally:
@@ -218,13 +224,17 @@ class EmbeddedValkey:
 
     def command(self) -> Command:
         argv = [
-            str(self._binary), "--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700",
-            "--dir", str(self._data), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
-            "--maxmemory-policy", "noeviction", "--daemonize", "no", "--loglevel", "warning", "--logfile", "",
+            str(self._binary), "--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm",
+            "700",
+            "--dir", str(self._data), "--appendonly", "yes", "--appendfsync", "everysec", "--save",
+            "",
+            "--maxmemory-policy", "noeviction", "--daemonize", "no", "--loglevel", "warning",
+            "--logfile", "",
             "--set-proc-title", "no", "-",
         ]  # fmt: skip
         return Command(
-            argv=tuple(argv), env=minimal_env(), cwd=self._layout.state, account=self._layout.account,
+            argv=tuple(argv), env=minimal_env(), cwd=self._layout.state,
+            account=self._layout.account,
             stdin=f"requirepass {self._layout.valkey_password()}\n".encode(),
         )  # fmt: skip
 

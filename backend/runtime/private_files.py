@@ -21,7 +21,9 @@ def write_private(path: Path, text: str) -> None:
 
 
 def keep_owner(path: Path) -> None:
-    """Give what root made in somebody's directory to that somebody, who could not use it otherwise."""
+    """Give what root made in somebody's directory to that somebody, who could not use it
+    otherwise.
+    """
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid)

@@ -135,7 +135,9 @@ def end_leftovers(directory: Path, stop_signal: signal.Signals, *, patience_s: f
 
 @dataclass(frozen=True)
 class Identity:
-    """A process that is recognised later: pids are given out again, start times with them are not."""
+    """A process that is recognised later: pids are given out again, start times with them are
+    not.
+    """
 
     pid: int
     started: str

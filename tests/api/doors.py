@@ -136,7 +136,9 @@ def written(path: Sequence[str | int]) -> str:
 
 
 def errors_in(response: Response) -> list[dict[str, str]]:
-    """Return the wrong fields that an answer names, those of a batch's messages under their places."""
+    """Return the wrong fields that an answer names, those of a batch's messages under their
+    places.
+    """
     answer = response.json()
     found: list[dict[str, str]] = list(answer.get("details", {}).get("errors", []))
     for result in answer.get("results", []):

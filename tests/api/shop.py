@@ -10,7 +10,7 @@ import httpx
 import jwt
 
 from backend import ids
-from backend.services.policy.send_tokens import AUDIENCE, signing_secret
+from backend.services.keys.send_tokens import AUDIENCE, signing_secret
 from tests.api.conftest import Account, Api
 
 MESSAGES = "/api/v1/messages"
@@ -44,10 +44,13 @@ class Shop:
         )
 
     def forged(self, *, key: str | None = None, **changes: Any) -> str:
-        """A token as `key`'s holder signs it, but for the claims that change; None leaves one out."""
+        """A token as `key`'s holder signs it, but for the claims that change; None leaves one
+        out.
+        """
         now = int(time.time())
         claims = {
-            "aud": AUDIENCE, "iat": now, "exp": now + 60, "jti": ids.new_id().hex, "templateId": self.template_id,
+            "aud": AUDIENCE, "iat": now, "exp": now + 60, "jti": ids.new_id().hex,
+            "templateId": self.template_id,
             "to": "ada", "variables": {"code": "42"}, **changes,
         }  # fmt: skip
         kid, secret = signing_secret(key or self.secret)
@@ -84,7 +87,8 @@ async def open_shop(api: Api) -> Shop:
     project = f"/api/v1/projects/{account.project_id}"
     (sandbox,) = (await api.get(account, f"{project}/connectors")).json()["connectors"]
     template = {
-        "name": "code", "connectorType": "sandbox", "content": "Hi {{name}}, your code is {{code}}", "access": "signed",
+        "name": "code", "connectorType": "sandbox", "content": "Hi {{name}}, your code is {{code}}",
+        "access": "signed",
     }  # fmt: skip
     made = await api.post(account, f"{project}/templates", template)
     assert made.status_code == 201, made.text

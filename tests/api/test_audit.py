@@ -158,7 +158,9 @@ def _secrets_in(value: Any, name: str = "") -> set[str]:
 
 
 async def test_no_mutating_route_leaves_a_secret_in_the_log(api: Api) -> None:
-    """Over all routes of the OpenAPI document, each with a body that has markers where secrets go."""
+    """Over all routes of the OpenAPI document, each with a body that has markers where secrets
+    go.
+    """
     account = await api.register()
     await make_admin(api, account)
     secrets = {SECRET, PASSWORD, account.token, account.refresh_token}
@@ -191,8 +193,10 @@ async def test_no_mutating_route_leaves_a_secret_in_the_log(api: Api) -> None:
     assert leaks == []
     project_id = ids.decode(ids.PROJECT, account.project_id)
     assert {row.action for row in rows if row.project_id == project_id} >= {
-        "project.created", "project.updated", "project.plan_changed", "invitation.created", "invitation.revoked",
-        "key.created", "key.updated", "key.revoked", "connector.created", "connector.updated", "connector.deleted",
+        "project.created", "project.updated", "project.plan_changed", "invitation.created",
+        "invitation.revoked",
+        "key.created", "key.updated", "key.revoked", "connector.created", "connector.updated",
+        "connector.deleted",
         "template.created", "template.updated", "template.deleted",
     }  # fmt: skip
 

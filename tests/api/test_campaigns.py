@@ -47,7 +47,7 @@ async def _upload(tenant: Tenant, content: bytes, **fields: Any) -> httpx.Respon
 
 async def _feed(tenant: Tenant) -> None:
     """As a worker does, until nothing waits; what other tests left waits too."""
-    feeder = CampaignFeeder(tenant.api.platform, ahead=5000)
+    feeder = CampaignFeeder(tenant.api.platform.campaigns, ahead=5000)
     while await feeder.feed():
         pass
 

@@ -17,7 +17,6 @@ from sqlalchemy.engine import make_url
 
 from backend.ids import new_id
 from backend.runtime.embedded import EmbeddedServers
-from backend.services.health.readiness import Health
 from backend.settings import Settings
 from tests.api.conftest import Api
 from tests.api.servers import MakeDatabase, checks_of, migrated, server_with, timed_readyz
@@ -32,7 +31,9 @@ def make_database(servers: EmbeddedServers) -> Iterator[MakeDatabase]:
 
 @asynccontextmanager
 async def silent_server() -> AsyncIterator[int]:
-    """Take connections and never say a word: what a stopped process or a lost network looks like."""
+    """Take connections and never say a word: what a stopped process or a lost network looks
+    like.
+    """
     writers = []
 
     async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -163,7 +164,7 @@ async def test_a_flood_of_questions_is_asked_of_the_servers_once_a_second(api: A
         stats: Any = await api.platform.redis.info("commandstats")
         return int(stats.get("cmdstat_set", {"calls": 0})["calls"])
 
-    health, before = Health(api.platform), await writes()
+    health, before = api.platform.new_health(), await writes()
     began = time.monotonic()
     answers = await asyncio.gather(*(health.checks() for _ in range(500)))
     for _ in range(500):

@@ -21,7 +21,8 @@ from backend.settings import Settings
 from tests.api.conftest import Account, Api
 
 ALL_SCOPES = [
-    "messages:send", "messages:read", "contacts:check", "connector:info", "stats:read", "webhooks:manage",
+    "messages:send", "messages:read", "contacts:check", "connector:info", "stats:read",
+    "webhooks:manage",
 ]  # fmt: skip
 
 

@@ -108,7 +108,8 @@ async def test_a_mail_that_looks_like_headers_is_only_text(mailing: Mailing) -> 
     await mailing.invitation(account, await mailing.api.project(account, "=?utf-8?q?=0d=0aBcc:z?="))
     plain = message_from_bytes(mailing.smtp.mails[-1].raw)
     assert plain.keys() == [
-        "From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding", "MIME-Version",
+        "From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding",
+        "MIME-Version",
     ]  # fmt: skip
 
 

@@ -184,7 +184,7 @@ async def test_a_campaign_obeys_them(sender: Sender, by_key: bool) -> None:
     query = "" if by_key else f"?projectId={sender.account.project_id}"
     made = await sender.api.client.post(f"/api/v1/campaigns{query}", json=body, headers=headers)
     assert made.status_code == 201, made.text
-    feeder = CampaignFeeder(sender.api.platform, ahead=1000)
+    feeder = CampaignFeeder(sender.api.platform.campaigns, ahead=1000)
     for _ in range(200):  # other tests leave campaigns that have their turns as well
         await feeder.feed()
         listed = await sender.api.get(sender.account, PATH, projectId=sender.account.project_id)

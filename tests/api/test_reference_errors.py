@@ -1,4 +1,6 @@
-"""Reference 002, every error code that it lists, provoked over HTTP with the status that it gives."""
+"""Reference 002, every error code that it lists, provoked over HTTP with the status that it
+gives.
+"""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ import pytest_asyncio
 from messagejs import create_send_token
 
 from backend import ids
+from backend.services.keys.send_tokens import AUDIENCE, signing_secret
 from backend.services.policy.grants import _problem
-from backend.services.policy.send_tokens import AUDIENCE, signing_secret
 from tests.api.conftest import Api
 from tests.api.shop import BLOCKED, MESSAGES, SHOP, Shop, open_shop, refusal
 
@@ -268,7 +268,8 @@ async def test_what_a_page_writes_itself_is_short_and_without_links(
     [
         "evil\u3002com", "evil\uff0ecom", "evil\uff61com", "evil\u2024com", "ｅｖｉｌ．ｃｏｍ",
         "www\u3002evil\u3002com", "evil.c\u00adom",
-        "evil\u200b.com", "https\uff1a//x", "https:\uff0f\uff0fx", "谷歌\u3002xn--fiqs8s", "evil.भारत", "evil.कॉम",
+        "evil\u200b.com", "https\uff1a//x", "https:\uff0f\uff0fx", "谷歌\u3002xn--fiqs8s",
+        "evil.भारत", "evil.कॉम",
     ],
 )  # fmt: skip
 def test_a_link_in_any_spelling_is_a_link(value: str) -> None:

@@ -56,7 +56,9 @@ def _imported(folder: str) -> dict[str, Path]:
 
 @pytest.mark.parametrize("folder", ["backend", "workers", "messagejs_app"])
 def test_what_the_product_imports_is_a_dependency(folder: str) -> None:
-    """A package that comes along with another today need not tomorrow, nor without the test extra."""
+    """A package that comes along with another today need not tomorrow, nor without the test
+    extra.
+    """
     missing = {
         name: str(path) for name, path in _imported(folder).items() if name not in DEPENDENCIES
     }

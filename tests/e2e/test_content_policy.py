@@ -1,4 +1,6 @@
-"""The pages do all they do under their content security policy, which nothing of theirs violates."""
+"""The pages do all they do under their content security policy, which nothing of theirs
+violates.
+"""
 
 from __future__ import annotations
 

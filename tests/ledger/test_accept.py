@@ -1,4 +1,6 @@
-"""The group-commit writer: one message per key, each request its own error, nothing without a row."""
+"""The group-commit writer: one message per key, each request its own error, nothing without a
+row.
+"""
 
 from __future__ import annotations
 

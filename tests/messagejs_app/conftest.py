@@ -1,4 +1,6 @@
-"""The whole dashboard in this process, from the websocket inwards; `Tab` is a browser's end of one."""
+"""The whole dashboard in this process, from the websocket inwards; `Tab` is a browser's end of
+one.
+"""
 
 from __future__ import annotations
 

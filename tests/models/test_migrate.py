@@ -1,4 +1,6 @@
-"""Migrations: what they make is what the models say, from any number of processes, and back again."""
+"""Migrations: what they make is what the models say, from any number of processes, and back
+again.
+"""
 
 from __future__ import annotations
 

@@ -142,7 +142,9 @@ def test_every_instant_of_the_months_made_ahead_has_its_partition(
 
 
 def test_a_row_beyond_every_partition_is_kept_in_default(connection: psycopg.Connection) -> None:
-    """A maintenance job that was down too long must not lose messages; /readyz warns of such rows."""
+    """A maintenance job that was down too long must not lose messages; /readyz warns of such
+    rows.
+    """
     beyond = first_id(month_start(datetime.now(UTC), MONTHS_AHEAD + 1))
     assert _insert_event(connection, beyond) == "events_default"
 

@@ -22,7 +22,7 @@ from backend.services.campaigns.campaigns import (
 )
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.plan import Plan
-from backend.services.policy.sender import Caller
+from backend.services.policy.sender import Sender
 from tests.providers.fakes import FakeTelegram
 from tests.workers.conftest import Worker
 from tests.world import World
@@ -43,10 +43,10 @@ async def _campaign(world: World, rows: int, connector_id: UUID) -> UUID:
     )
     platform, caller, new = (
         world.platform,
-        Caller(world.project_id, "live"),
+        Sender(world.project_id, "live"),
         NewCampaign("Sale", plan),
     )
-    with await read_rows(platform, caller, new=new, file=file) as read:
+    with await read_rows(platform.send_path, caller, new=new, file=file) as read:
         async with platform.database.transaction() as session:
             made = await create_campaign(session, caller, new=new, rows=read)
     return made.id

@@ -16,7 +16,7 @@ from redis import Redis
 
 from backend.models import Connector
 from backend.queueing import DRAIN_JOB, QUEUE
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from backend.settings import Settings
 from tests.providers.fakes import FakeTelegram
 from tests.workers.conftest import Valkey, Worker

@@ -44,7 +44,9 @@ class _Refusal:
 
 
 class Intake:
-    """ASGI, inside whatever sets `scope["client"]`: the address is the client's, not the proxy's."""
+    """ASGI, inside whatever sets `scope["client"]`: the address is the client's, not the
+    proxy's.
+    """
 
     def __init__(
         self, app: ASGIApp, limits: IntakeLimits, *, look_every_s: float = _LOOK_EVERY_S

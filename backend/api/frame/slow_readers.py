@@ -151,7 +151,9 @@ def _queued(descriptor: int) -> int:
 
 
 def _acknowledged(connection: socket.socket) -> int | None:
-    """Return the bytes acknowledged since it was opened, None where the kernel does not count them."""
+    """Return the bytes acknowledged since it was opened, None where the kernel does not count
+    them.
+    """
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
     if len(info) < _TCP_INFO_BYTES:
         return None

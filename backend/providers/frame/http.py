@@ -297,7 +297,9 @@ def is_opt_out(table: ErrorTable, code: int | None) -> bool:
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header (seconds or an HTTP date), None where it has none."""
+    """Return the seconds of a Retry-After header (seconds or an HTTP date), None where it has
+    none.
+    """
     if value is None:
         return None
     try:

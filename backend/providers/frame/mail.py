@@ -70,7 +70,9 @@ def compose(
 
 
 def _unstructured(header: str, value: str) -> str:
-    """Return `value` as it is where that is safe, folded where it is long, else in encoded words."""
+    """Return `value` as it is where that is safe, folded where it is long, else in encoded
+    words.
+    """
     if not _is_plain(value):
         return _encoded_words(header, value)
     if len(header) + 2 + len(value) <= _LINE:

@@ -46,7 +46,9 @@ class AddressRefused(ValueError):
 
 
 def is_host(name: str) -> bool:
-    """Tell whether `name` can be looked up at all: an IP literal, or labels of 1 to 63 characters."""
+    """Tell whether `name` can be looked up at all: an IP literal, or labels of 1 to 63
+    characters.
+    """
     bare = name.strip("[]")
     try:
         ipaddress.ip_address(bare)

@@ -114,7 +114,9 @@ class KeyFacts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, for the audit log: a user or an API key, and from which address; else the system."""
+    """Who acts, for the audit log: a user or an API key, and from which address; else the
+    system.
+    """
 
     user_id: UUID | None = None
     key_id: UUID | None = None

@@ -126,7 +126,9 @@ async def update_project(
 
 
 async def delete_project(session: AsyncSession, principal: UserPrincipal, project_id: UUID) -> None:
-    """Gone for the API, its keys refused at once, what waits canceled; rows stay for the history."""
+    """Gone for the API, its keys refused at once, what waits canceled; rows stay for the
+    history.
+    """
     project = await require_project(session, principal, project_id, Action.DELETE_PROJECT)
     project.deleted_at = utc_now()
     project.is_active = False

@@ -19,7 +19,7 @@ from phonenumbers import NumberParseException, parse
 from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
 
 from backend.errors import FieldError, ValidationFailed
-from backend.services.reporting.periods import parse_zone
+from backend.time_zones import parse_zone
 
 # One-time codes do not wait.
 EXEMPT_PRIORITY: Final = "high"
@@ -124,7 +124,9 @@ def _first_after(end: datetime, at: datetime) -> datetime:
 
 
 def _transition(low: datetime, high: datetime, end: datetime) -> datetime:
-    """Return when the clock is put forward past `end`, between two instants of UTC, to the second."""
+    """Return when the clock is put forward past `end`, between two instants of UTC, to the
+    second.
+    """
     zone = end.tzinfo
     wanted = end.replace(tzinfo=None)
     while high - low > timedelta(seconds=1):

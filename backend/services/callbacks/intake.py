@@ -7,9 +7,9 @@ the workers find them (rounds.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -29,7 +29,6 @@ from backend.providers.frame.errors import CallbackRefused
 from backend.providers.frame.provider import Provider, ProviderContext
 from backend.services.callbacks.store import Incoming, ReceiptStore
 from backend.services.connectors.credentials import open_provider
-from backend.services.receipts.apply import ReceiptApplier
 
 log = structlog.get_logger()
 
@@ -51,6 +50,12 @@ class _Sender:
     was_verified: bool
 
 
+class Applier(Protocol):
+    """Who applies receipts once they are stored; platform.py knows."""
+
+    def apply_soon(self, receipt_ids: Sequence[UUID]) -> object: ...
+
+
 class CallbackIntake:
     def __init__(
         self,
@@ -58,7 +63,7 @@ class CallbackIntake:
         vault: Vault,
         context: ProviderContext,
         store: ReceiptStore,
-        applier: ReceiptApplier,
+        applier: Applier,
     ) -> None:
         self._database = database
         self._vault = vault

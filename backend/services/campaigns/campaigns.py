@@ -39,11 +39,11 @@ from backend.services.routing.recipients import normalised_recipient
 
 if TYPE_CHECKING:
     from backend.ledger.accept import IdempotencyKey
-    from backend.platform import Platform
     from backend.services.access.access import UserPrincipal
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
     from backend.services.campaigns.plan import Plan
-    from backend.services.policy.sender import Caller
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
 
 DRAFT: Final = "draft"
 RUNNING: Final = "running"
@@ -87,18 +87,16 @@ class ReadRows:
         self.spool.close()
 
 
-async def read_rows(
-    platform: Platform, caller: Caller, *, new: NewCampaign, file: CsvFile
-) -> ReadRows:
+async def read_rows(path: SendPath, sender: Sender, *, new: NewCampaign, file: CsvFile) -> ReadRows:
     """Check everything that a campaign is made of, outside any transaction.
 
     Raises what is wrong with all of it.
     """
     _check_times(new)
     is_planned = bool(new.plan.mapping) or not new.is_draft
-    connector_type = (await new.plan.check(platform, caller))[0].type if is_planned else None
+    connector_type = (await new.plan.check(path, sender))[0].type if is_planned else None
     judge = Judge(new.plan, None if new.sends_duplicates else connector_type)
-    spool = RowSpool(campaign_id=new.id, project_id=caller.project_id)
+    spool = RowSpool(campaign_id=new.id, project_id=sender.project_id)
     try:
         await spool.fill(file, judge.error_of)
     except BaseException:
@@ -109,7 +107,7 @@ async def read_rows(
 
 async def create_campaign(
     session: AsyncSession,
-    caller: Caller,
+    sender: Sender,
     *,
     new: NewCampaign,
     rows: ReadRows,
@@ -119,11 +117,11 @@ async def create_campaign(
     plan, now = new.plan, utc_now()
     campaign = Campaign(
         id=new.id,
-        project_id=caller.project_id,
+        project_id=sender.project_id,
         name=new.name,
         state=DRAFT if new.is_draft else RUNNING,
-        mode=caller.mode,
-        key_id=caller.key.id if caller.key is not None else None,
+        mode=sender.mode,
+        key_id=sender.key.id if sender.key is not None else None,
         created_by=actor.user_id if actor is not None else None,
         connector_id=plan.connector_id,
         connector_type=plan.connector_type,
@@ -259,9 +257,9 @@ async def find_project_of(session: AsyncSession, campaign_id: UUID) -> UUID:
 
 
 async def plan_draft(
-    platform: Platform,
+    path: SendPath,
     session: AsyncSession,
-    caller: Caller,
+    sender: Sender,
     *,
     campaign_id: UUID,
     name: str,
@@ -271,15 +269,15 @@ async def plan_draft(
 
     Raises CampaignNotFound, CampaignStateConflict, and what is wrong with every row.
     """
-    campaign = await _locked(session, caller.project_id, campaign_id, caller.mode, (DRAFT,))
-    connectors = await plan.check(platform, caller)
+    campaign = await _locked(session, sender.project_id, campaign_id, sender.mode, (DRAFT,))
+    connectors = await plan.check(path, sender)
     campaign.name = name
     campaign.connector_id, campaign.connector_type = plan.connector_id, plan.connector_type
     campaign.template_id, campaign.message = plan.template_id, plan.message
     campaign.subject, campaign.html, campaign.mapping = plan.subject, plan.html, dict(plan.mapping)
     judge = Judge(plan, connectors[0].type)
     async for rows in stored_rows(
-        platform.database, project_id=caller.project_id, campaign_id=campaign_id
+        path.database, project_id=sender.project_id, campaign_id=campaign_id
     ):
         found = await in_reader(partial(judge.errors_of, rows))
         await queued.refuse_rows(session, campaign_id, found)

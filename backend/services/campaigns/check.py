@@ -17,9 +17,9 @@ from backend.services.templates.liquid.fuel import RenderingLimitExceeded
 
 if TYPE_CHECKING:
     from backend.ledger.accept import NewMessage
-    from backend.platform import Platform
     from backend.services.campaigns.plan import Plan
-    from backend.services.policy.sender import Caller
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
 
 MOST_ERRORS: Final = 100
 _PREVIEWS: Final = 3
@@ -80,16 +80,18 @@ class DryRun:
 
 
 async def dry_run(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     plan: Plan,
     steps: AsyncIterator[Sequence[CsvRow]],
     *,
     sends_duplicates: bool,
 ) -> DryRun:
-    """Raises what is wrong with all of it: InvalidCsv, the mapping, the content or the connector."""
-    await plan.check(platform, caller)
-    plan = replace(plan, project_id=caller.project_id)
+    """Raises what is wrong with all of it: InvalidCsv, the mapping, the content or the
+    connector.
+    """
+    await plan.check(path, sender)
+    plan = replace(plan, project_id=sender.project_id)
     result = DryRun(plan.columns, dict(plan.mapping))
     seen: set[str] = set()
     async for rows in steps:
@@ -97,7 +99,7 @@ async def dry_run(
         for place, row in enumerate(rows):
             if place % _BREATH == 0:
                 await asyncio.sleep(0)
-            prepared = await _prepared(platform, caller, plan, row, result)
+            prepared = await _prepared(path, sender, plan, row, result)
             if prepared is None:
                 continue
             if not sends_duplicates and prepared.to in seen:
@@ -105,7 +107,7 @@ async def dry_run(
                 continue
             seen.add(prepared.to)
             ready.append(prepared)
-        await _settle(platform, caller, ready, result)
+        await _settle(path, sender, ready, result)
     result.errors.sort(key=lambda error: error.row)
     return result
 
@@ -116,14 +118,14 @@ class _Prepared(Preview):
 
 
 async def _prepared(
-    platform: Platform, caller: Caller, plan: Plan, row: CsvRow, result: DryRun
+    path: SendPath, sender: Sender, plan: Plan, row: CsvRow, result: DryRun
 ) -> _Prepared | None:
     result.total += 1
     if row.problem is not None:
         result.refuse(RowError(row.line, "", BAD_ROW, row.problem))
         return None
     try:
-        message = await _message(platform, caller, plan, row)
+        message = await _message(path, sender, plan, row)
     except Exception as exc:  # noqa: BLE001 (whatever it is, it is this row's)
         result.refuse(*errors_of(row.line, as_app_error(exc)))
         return None
@@ -131,26 +133,26 @@ async def _prepared(
     return _Prepared(row.line, columns["recipient"], columns["content"], columns["connector_type"])
 
 
-async def _message(platform: Platform, caller: Caller, plan: Plan, row: CsvRow) -> NewMessage:
+async def _message(path: SendPath, sender: Sender, plan: Plan, row: CsvRow) -> NewMessage:
     """Return what the row would send.
 
     A dry run goes as fast as the project may render, like the campaign itself.
     """
     while True:
         try:
-            return await prepare_message(platform, caller, plan.request(row.cells), None)
+            return await prepare_message(path, sender, plan.request(row.cells), None)
         except RenderingLimitExceeded as error:
             await asyncio.sleep(float(error.headers["Retry-After"]))
 
 
 async def _settle(
-    platform: Platform, caller: Caller, ready: Sequence[_Prepared], result: DryRun
+    path: SendPath, sender: Sender, ready: Sequence[_Prepared], result: DryRun
 ) -> None:
     if not ready:
         return
-    async with platform.database.session() as session:
+    async with path.database.session() as session:
         suppressed = await Suppression.find_many(
-            session, caller.project_id, {(one.channel, one.to) for one in ready}
+            session, sender.project_id, {(one.channel, one.to) for one in ready}
         )
     for one in ready:
         if (one.channel, one.to) in suppressed:

@@ -40,18 +40,18 @@ from backend.models import Campaign
 from backend.models.project import IS_OPEN
 from backend.models.send_queue import LANES
 from backend.outages import OutageLog, is_outage
-from backend.services.campaigns.caller import caller_of
 from backend.services.campaigns.check import RowError, errors_of
 from backend.services.campaigns.pausing import pause_failing
 from backend.services.campaigns.plan import Plan
+from backend.services.campaigns.sender import sender_of
 from backend.services.policy.admission import demand_of
 from backend.services.sending.accept import accept
 from backend.services.sending.compose import prepare_message
 
 if TYPE_CHECKING:
     from backend.ledger.accept import NewMessage
-    from backend.platform import Platform
-    from backend.services.policy.sender import Caller
+    from backend.services.campaigns.parts import CampaignParts
+    from backend.services.policy.sender import Sender
 
 log = structlog.get_logger()
 
@@ -126,7 +126,8 @@ WHERE c.id = %(campaign)s AND c.state = 'running'
 
 # Wrong with the campaign, not with a row: it pauses, so that a person can put it right.
 _STOPPING: Final = (
-    ConnectorNotActive, ConnectorNotFound, KeyScope, ProjectNotFound, TemplateNotActive, TemplateNotFound,
+    ConnectorNotActive, ConnectorNotFound, KeyScope, ProjectNotFound, TemplateNotActive,
+    TemplateNotFound,
     Unauthenticated,
 )  # fmt: skip
 _PASSING: Final = (ProjectNotActive, RateLimitExceeded, QuotaExceeded, ServiceUnavailable)
@@ -144,10 +145,16 @@ class CampaignFeeder:
     """`ahead`: how many due messages may wait in a connector's lane before no more are accepted."""
 
     def __init__(
-        self, platform: Platform, *, ahead: int, lease_s: float = _LEASE_S, turn_s: float = _TURN_S
+        self,
+        parts: CampaignParts,
+        *,
+        ahead: int,
+        lease_s: float = _LEASE_S,
+        turn_s: float = _TURN_S,
     ) -> None:
-        self._platform = platform
-        self._pool = platform.database.raw
+        self._parts = parts
+        self._path = parts.path
+        self._pool = parts.path.database.raw
         self._ahead = ahead
         self._lease_s = lease_s
         self._turn_s = turn_s
@@ -171,7 +178,9 @@ class CampaignFeeder:
                 await asyncio.sleep(_EVERY_S)
 
     async def feed(self) -> bool:
-        """Give the project that was fed longest ago its turn, for one campaign; False: none waits."""
+        """Give the project that was fed longest ago its turn, for one campaign; False: none
+        waits.
+        """
         taken = await self._take()
         if taken is None:
             return False
@@ -181,7 +190,7 @@ class CampaignFeeder:
         if len(self._fed) > _MOST_FED:
             self._fed.popitem(last=False)
         try:
-            async with self._platform.database.session() as session:
+            async with self._path.database.session() as session:
                 campaign = await Campaign.find_any(session, campaign_id)
             wait = await self._feed(campaign) if campaign is not None else None
         except Exception as exc:  # noqa: BLE001 (of this campaign: it waits, or is paused)
@@ -214,23 +223,23 @@ class CampaignFeeder:
                 f"MessageJS failed at the campaign ({type(error).__name__}); the server's log says"
                 " more."
             )
-        await pause_failing(self._platform, campaign_id, reason)
+        await pause_failing(self._parts, campaign_id, reason)
         return None
 
     async def _feed(self, campaign: Campaign) -> _Wait:
-        caller = await caller_of(self._platform, campaign)
+        sender = await sender_of(self._path, campaign)
         plan = Plan.of(campaign)
-        connectors = await plan.check(self._platform, caller)
+        connectors = await plan.check(self._path, sender)
         room = await self._room(LANES[plan.priority], [connector.id for connector in connectors])
         if room <= 0:
             return _Wait(_FULL_S)
-        allowed, wait = await self._allowance(caller)
+        allowed, wait = await self._allowance(sender)
         if allowed <= 0:
             return wait
         rows = await self._pending(campaign.id, min(room, allowed, _CHUNK))
         if not rows:
             return await self._end(campaign)
-        return await self._accept(campaign, plan, caller, rows)
+        return await self._accept(campaign, plan, sender, rows)
 
     async def _room(self, lane: int, connector_ids: Sequence[UUID]) -> int:
         async with self._pool.connection() as connection:
@@ -239,10 +248,10 @@ class CampaignFeeder:
             ).fetchone()
         return self._ahead - (row[0] if row is not None else 0)
 
-    async def _allowance(self, caller: Caller) -> tuple[int, _Wait]:
+    async def _allowance(self, sender: Sender) -> tuple[int, _Wait]:
         """Look before taking: what a limit refuses would count as failed for the key."""
-        demand = await demand_of(self._platform, caller)
-        allowance = await self._platform.rate_limiter.look(demand) if demand.is_limited else None
+        demand = await demand_of(self._path, sender)
+        allowance = await self._path.rate_limiter.look(demand) if demand.is_limited else None
         if allowance is None:
             return _CHUNK, _Wait()
         least = min(allowance.buckets, key=lambda bucket: bucket.remaining)
@@ -258,7 +267,7 @@ class CampaignFeeder:
             return [(line, cells) for line, cells in await cursor.fetchall()]
 
     async def _accept(
-        self, campaign: Campaign, plan: Plan, caller: Caller, rows: Sequence[tuple[int, list[str]]]
+        self, campaign: Campaign, plan: Plan, sender: Sender, rows: Sequence[tuple[int, list[str]]]
     ) -> _Wait:
         errors: dict[int, AppError] = {}
         loop = asyncio.get_running_loop()
@@ -266,7 +275,7 @@ class CampaignFeeder:
         first, size = 0, _FIRST_SLICE
         while first < len(rows) and loop.time() < ends_at:
             began = loop.time()
-            errors |= await self._accept_slice(campaign, plan, caller, rows[first : first + size])
+            errors |= await self._accept_slice(campaign, plan, sender, rows[first : first + size])
             if any(isinstance(error, (*_STOPPING, *_PASSING)) for error in errors.values()):
                 break
             first += size
@@ -285,10 +294,10 @@ class CampaignFeeder:
         return _Wait()
 
     async def _accept_slice(
-        self, campaign: Campaign, plan: Plan, caller: Caller, rows: Sequence[tuple[int, list[str]]]
+        self, campaign: Campaign, plan: Plan, sender: Sender, rows: Sequence[tuple[int, list[str]]]
     ) -> dict[int, AppError]:
         outcomes = await asyncio.gather(
-            *(self._accept_row(campaign.id, plan, caller, line, cells) for line, cells in rows)
+            *(self._accept_row(campaign.id, plan, sender, line, cells) for line, cells in rows)
         )
         return {
             line: error
@@ -297,17 +306,17 @@ class CampaignFeeder:
         }
 
     async def _accept_row(
-        self, campaign_id: UUID, plan: Plan, caller: Caller, line: int, cells: Sequence[str]
+        self, campaign_id: UUID, plan: Plan, sender: Sender, line: int, cells: Sequence[str]
     ) -> AppError | None:
         """Return what keeps the row from being sent."""
 
         async def prepare() -> NewMessage:
-            message = await prepare_message(self._platform, caller, plan.request(cells), None)
+            message = await prepare_message(self._path, sender, plan.request(cells), None)
             message.columns.update(campaign_id=campaign_id, campaign_line=line)
             return message
 
         try:
-            await accept(self._platform, caller, prepare)
+            await accept(self._path, sender, prepare)
         except CampaignStateConflict:
             return None  # somebody else's, or not wanted any more
         except AppError as error:

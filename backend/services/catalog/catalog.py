@@ -26,7 +26,7 @@ from backend.errors import (
     TemplateNotFound,
 )
 from backend.models import ApiKey, Connector, Project, Route, Template
-from backend.models.api_key import Caller
+from backend.models.api_key import KeyRow
 from backend.models.send_token_secret import SendTokenSecret, Signer
 from backend.models.session import Change, Database
 from backend.process.cache import ReadThroughCache
@@ -114,7 +114,7 @@ class Catalog:
         self._key_pepper = key_pepper
         self._default_rate_limit = default_rate_limit
         self._monthly_quotas = monthly_quotas
-        self._callers: GroupCommit[bytes, Caller | None] = GroupCommit(
+        self._callers: GroupCommit[bytes, KeyRow | None] = GroupCommit(
             self._find_callers, name="key-lookup", waiting_limit=10_000
         )
         self._keys = ReadThroughCache(self._load_key, size=20_000, ttl_s=_TTL_S)
@@ -145,6 +145,26 @@ class Catalog:
         if not key.is_project_open and not only_reads:
             raise ProjectNotActive
         return key
+
+    def hash_of(self, token: str) -> bytes:
+        """Return what the database knows a key's text by."""
+        return keyed_hash(self._key_pepper, token)
+
+    def key_of(self, key: ApiKey, project: Project) -> CatalogKey:
+        """Return a key as the send path needs it, from its row and its project's."""
+        return CatalogKey(
+            id=key.id,
+            project_id=key.project_id,
+            name=key.name,
+            kind=key.kind,
+            mode=key.mode,
+            scopes=frozenset(key.scopes),
+            allowed_origins=tuple(key.allowed_origins),
+            rate_limit=self.rate_limit_of(key.rate_limit, project.plan),
+            monthly_quota=self._monthly_quotas.get(project.plan),
+            expires_at=key.expires_at,
+            quiet_hours=QuietHours.of(project.quiet_hours),
+        )
 
     async def connector(self, project_id: UUID, connector_id: UUID) -> CatalogConnector:
         key = (project_id, connector_id)
@@ -215,7 +235,7 @@ class Catalog:
                 self._projects.forget(change.id)
 
     async def _load_key(self, token: str) -> CatalogKey:
-        caller = await self._callers.submit(keyed_hash(self._key_pepper, token))
+        caller = await self._callers.submit(self.hash_of(token))
         if caller is None:
             raise InvalidApiKey
         return CatalogKey(
@@ -233,7 +253,7 @@ class Catalog:
             is_project_open=caller.is_project_open,
         )
 
-    async def _find_callers(self, key_hashes: Sequence[bytes]) -> Sequence[Caller | None]:
+    async def _find_callers(self, key_hashes: Sequence[bytes]) -> Sequence[KeyRow | None]:
         callers = await ApiKey.callers(self._database.raw, list(key_hashes))
         return [callers.get(key_hash) for key_hash in key_hashes]
 

@@ -1,28 +1,11 @@
-"""The connector types there are, and the error for those there are not."""
+"""What a form and a callback need to know of each connector type."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from backend.errors import FieldError, InvalidConnectorType
-from backend.providers.frame.provider import Provider
-from backend.providers.frame.registry import UnknownProvider, describe, get_provider, provider_types
-
-
-def provider_of(connector_type: str, *, field: str = "type") -> type[Provider[Any]]:
-    """Return the adapter of a connector type; raises InvalidConnectorType, which lists the known
-    ones.
-
-    `field` is where the client wrote the type.
-    """
-    try:
-        return get_provider(connector_type)
-    except UnknownProvider as exc:
-        known = ", ".join(provider_types())
-        message = f"'{connector_type[:50]}' is not a connector type; use one of: {known}."
-        raise InvalidConnectorType(
-            message, errors=[FieldError(field, InvalidConnectorType.code, message)]
-        ) from exc
+from backend.provider_types import provider_of
+from backend.providers.frame.registry import describe, provider_types
 
 
 def takes_callbacks(connector_type: str) -> bool:

@@ -242,7 +242,9 @@ class DeliveryEngine:
         return [claim for claim in claims if claim.message_id not in delays_s]
 
     async def _wait_for_room(self) -> int:
-        """Return how many more sends may start; waits until a quarter is free, or somebody is done."""
+        """Return how many more sends may start; waits until a quarter is free, or somebody is
+        done.
+        """
         loop = asyncio.get_running_loop()
         wanted = max(1, self._concurrency // 4)
         while (room := self._shares.room(loop.time())) < wanted and not self._is_stopping:

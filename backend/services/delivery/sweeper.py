@@ -158,7 +158,8 @@ class Sweeper:
             if row is None or not row[0]:
                 return turns
             for step in (
-                self._free_claimed, self._settle_lost, self._leave_unusable_connectors, self._end_expired,
+                self._free_claimed, self._settle_lost, self._leave_unusable_connectors,
+                self._end_expired,
                 self._find_due,
             ):  # fmt: skip
                 turns |= await self._step(connection, step)

@@ -161,7 +161,9 @@ async def _partitions(connection: psycopg.AsyncConnection[Any]) -> Check:
 
 
 def _months_ahead(made: set[str]) -> int:
-    """Return how many months after this one are there without a gap; -1 when this one is missing."""
+    """Return how many months after this one are there without a gap; -1 when this one is
+    missing.
+    """
     now = datetime.now(UTC)
     ahead = -1
     while f"{month_start(now, ahead + 1):%Y%m}" in made:

@@ -18,13 +18,13 @@ from backend.models.session import Change, announce
 from backend.services.access import audit
 from backend.services.access.access import UserPrincipal
 from backend.services.keys.origins import InvalidOrigin, is_local, normalised_origin
+from backend.services.keys.send_tokens import signing_secret
 from backend.services.limits.rate_limit import Demand
 from backend.services.lists.filters import EVERYTHING, Wanted, select_wanted
 from backend.services.lists.paging import Page, PageRequest, fetch_page
-from backend.services.policy.send_tokens import signing_secret
 
 if TYPE_CHECKING:
-    from backend.platform import Platform
+    from backend.services.limits.rate_limit import RateLimiter
 
 Kind = Literal["secret", "publishable"]
 Mode = Literal["live", "test"]
@@ -232,12 +232,16 @@ async def regenerate_key(
     return key, text
 
 
-async def use_of_key(platform: Platform, key: ApiKey, project: Project) -> KeyUse:
-    """Return what the key has done, and what its limit leaves it. Asks Redis."""
-    limit = platform.catalog.rate_limit_of(key.rate_limit, project.plan)
+async def use_of_key(
+    rate_limiter: RateLimiter, key: ApiKey, project: Project, *, limit: int | None
+) -> KeyUse:
+    """Return what the key has done, and what its `limit` of messages a window leaves it.
+
+    Asks Redis.
+    """
     remaining = None
     if limit is not None:
-        allowance = await platform.rate_limiter.look(Demand(key.id, limit, project.id, None))
+        allowance = await rate_limiter.look(Demand(key.id, limit, project.id, None))
         remaining = allowance.buckets[0].remaining if allowance is not None else None
     return KeyUse(
         total=key.total_requests,

@@ -139,7 +139,9 @@ CountMonth = Callable[[UUID, datetime], Awaitable[int]]
 
 
 class RateLimiter:
-    """`fail_open`: whether a kind of key (secret, publishable) may send while Redis cannot count."""
+    """`fail_open`: whether a kind of key (secret, publishable) may send while Redis cannot
+    count.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,6 @@
-"""Which rows of a project's list are wanted: what keys, connectors and templates are searched by."""
+"""Which rows of a project's list are wanted: what keys, connectors and templates are searched
+by.
+"""
 
 from __future__ import annotations
 

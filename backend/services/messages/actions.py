@@ -29,9 +29,9 @@ from backend.services.sending.timing import put_off
 from backend.status import IN_PROGRESS, Status
 
 if TYPE_CHECKING:
-    from backend.platform import Platform
     from backend.services.catalog.catalog import CatalogConnector
-    from backend.services.policy.sender import Caller
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
 
 _CANCELABLE: Final = (Status.SCHEDULED, Status.QUEUED)
 
@@ -87,8 +87,8 @@ async def cancel_message(
 
 
 async def resend_message(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     *,
     message_id: UUID,
     idempotency: IdempotencyKey | None = None,
@@ -101,9 +101,9 @@ async def resend_message(
     """
 
     async def repeat() -> NewMessage:
-        only_mode = "test" if caller.mode == "test" else None
-        async with platform.database.session() as session:
-            message = await _message(session, caller.project_id, message_id, only_mode)
+        only_mode = "test" if sender.mode == "test" else None
+        async with path.database.session() as session:
+            message = await _message(session, sender.project_id, message_id, only_mode)
             waits = await session.get(SendQueueRow, message_id) is not None
             status = await _shown_status(session, message)
         if waits or message.status in IN_PROGRESS:
@@ -112,14 +112,14 @@ async def resend_message(
                 " has ended.",
                 details={"status": status},
             )
-        return await repetition(platform, caller, message, idempotency)
+        return await repetition(path, sender, message, idempotency)
 
-    return await accept(platform, caller, repeat, idempotency=idempotency)
+    return await accept(path, sender, repeat, idempotency=idempotency)
 
 
 async def repetition(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     message: Message,
     idempotency: IdempotencyKey | None = None,
     *,
@@ -138,35 +138,33 @@ async def repetition(
             details={"redactedAt": message.redacted_at.isoformat()},
         )
     if message.route is None:
-        connector = active(await _connector(platform, message, replaces_gone=replaces_gone))
-        new = replace(_repeated(message, caller, idempotency), connector_id=connector.id)
+        connector = active(await _connector(path, message, replaces_gone=replaces_gone))
+        new = replace(_repeated(message, sender, idempotency), connector_id=connector.id)
     else:
-        steps = await first_usable(platform, caller.project_id, message.route["steps"])
+        steps = await first_usable(path, sender.project_id, message.route["steps"])
         new = _rerouted(
-            _repeated(message, caller, idempotency), steps, message.route["fallbackAfterS"]
+            _repeated(message, sender, idempotency), steps, message.route["fallbackAfterS"]
         )
-    return await put_off(platform, caller, new)
+    return await put_off(path, sender, new)
 
 
-async def _connector(
-    platform: Platform, message: Message, *, replaces_gone: bool
-) -> CatalogConnector:
+async def _connector(path: SendPath, message: Message, *, replaces_gone: bool) -> CatalogConnector:
     try:
-        return await platform.catalog.connector(message.project_id, message.connector_id)
+        return await path.catalog.connector(message.project_id, message.connector_id)
     except ConnectorNotFound:
         if not replaces_gone:
             raise
-        return (await platform.catalog.pool(message.project_id, message.connector_type))[0]
+        return (await path.catalog.pool(message.project_id, message.connector_type))[0]
 
 
-def _repeated(message: Message, caller: Caller, idempotency: IdempotencyKey | None) -> NewMessage:
+def _repeated(message: Message, sender: Sender, idempotency: IdempotencyKey | None) -> NewMessage:
     return NewMessage(
         id=new_id(),
         project_id=message.project_id,
         connector_id=message.connector_id,
         lane=LANES[message.priority],
         columns={
-            "key_id": caller.key.id if caller.key is not None else None,
+            "key_id": sender.key.id if sender.key is not None else None,
             "connector_type": message.connector_type,
             "template_id": message.template_id,
             "template_version": message.template_version,

@@ -21,14 +21,14 @@ from backend.errors import AppError, MessageNotFound, NotADeadLetter
 from backend.models import DeadLetter, Message
 from backend.process.unexpected import as_app_error
 from backend.services.messages.actions import repetition
-from backend.services.reporting.dead_letters import DeadLetterFilter, select_dead
+from backend.services.messages.dead_letters import DeadLetterFilter, select_dead
 from backend.services.sending.accept import Accepted, accept
 from backend.status import Status
 
 if TYPE_CHECKING:
     from backend.ledger.accept import NewMessage
-    from backend.platform import Platform
-    from backend.services.policy.sender import Caller
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
 
 # Dead letters of one call.
 MOST_REDRIVEN: Final = 500
@@ -55,32 +55,30 @@ class Redrive:
         return sum(isinstance(one.outcome, Accepted) for one in self.results)
 
 
-async def redrive_one(platform: Platform, caller: Caller, message_id: UUID) -> Accepted:
+async def redrive_one(path: SendPath, sender: Sender, message_id: UUID) -> Accepted:
     """Raises MessageNotFound, NotADeadLetter, and what a send raises."""
-    [result] = (await redrive_many(platform, caller, [message_id])).results
+    [result] = (await redrive_many(path, sender, [message_id])).results
     if isinstance(result.outcome, AppError):
         raise result.outcome
     return result.outcome
 
 
-async def redrive_many(platform: Platform, caller: Caller, message_ids: Sequence[UUID]) -> Redrive:
+async def redrive_many(path: SendPath, sender: Sender, message_ids: Sequence[UUID]) -> Redrive:
     """Return what became of each, in order: what cannot be sent again stays a dead letter.
 
     Raises the error itself when nothing was accepted because of limits or a full queue.
     """
-    async with platform.database.session() as session:
-        found = await _find(session, caller.project_id, message_ids, mode_of(caller))
-    outcomes = await asyncio.gather(
-        *(_redrive(platform, caller, found[one]) for one in message_ids)
-    )
+    async with path.database.session() as session:
+        found = await _find(session, sender.project_id, message_ids, mode_of(sender))
+    outcomes = await asyncio.gather(*(_redrive(path, sender, found[one]) for one in message_ids))
     if outcomes and all(_is_passing(outcome) for outcome in outcomes):
         raise next(outcome for outcome in outcomes if isinstance(outcome, AppError))
     return Redrive([Redriven(*pair) for pair in zip(message_ids, outcomes, strict=True)])
 
 
 async def redrive_matching(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     filters: DeadLetterFilter,
     *,
     after: UUID | None = None,
@@ -90,12 +88,12 @@ async def redrive_matching(
 
     Raises as redrive_many.
     """
-    async with platform.database.session() as session:
+    async with path.database.session() as session:
         message_ids = await _matching(
-            session, caller.project_id, filters, after=after, limit=limit + 1
+            session, sender.project_id, filters, after=after, limit=limit + 1
         )
     chosen = message_ids[:limit]
-    done = await redrive_many(platform, caller, chosen)
+    done = await redrive_many(path, sender, chosen)
     # What only had to wait is not passed over.
     looked_at = next(
         (place for place, one in enumerate(done.results) if _is_passing(one.outcome)), len(chosen)
@@ -140,22 +138,22 @@ async def discard_matching(
 
 
 async def _redrive(
-    platform: Platform, caller: Caller, found: Message | AppError
+    path: SendPath, sender: Sender, found: Message | AppError
 ) -> Accepted | AppError:
     if isinstance(found, AppError):
         return found
     # A person's test messages cost nothing, whatever else is redriven with them.
     own = (
-        caller
-        if caller.key is not None
-        else replace(caller, mode="test" if found.mode == "test" else "live")
+        sender
+        if sender.key is not None
+        else replace(sender, mode="test" if found.mode == "test" else "live")
     )
 
     async def repeat() -> NewMessage:
-        return replace(await repetition(platform, own, found, replaces_gone=True), redrives=True)
+        return replace(await repetition(path, own, found, replaces_gone=True), redrives=True)
 
     try:
-        return await accept(platform, own, repeat)
+        return await accept(path, own, repeat)
     except Exception as exc:  # noqa: BLE001 (whatever it is, the others answer for themselves)
         return as_app_error(exc)
 
@@ -209,8 +207,8 @@ async def _matching(
     )
 
 
-def mode_of(caller: Caller) -> str | None:
-    return "test" if caller.key is not None and caller.key.mode == "test" else None
+def mode_of(sender: Sender) -> str | None:
+    return "test" if sender.key is not None and sender.key.mode == "test" else None
 
 
 def _is_passing(outcome: Accepted | AppError) -> bool:

@@ -10,7 +10,7 @@ from backend.services.catalog.catalog import CatalogKey
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Sender:
     """A key, or a member of the project through the dashboard (`key` is None).
 
     `origin`: the page's, as it says.
@@ -22,5 +22,5 @@ class Caller:
     origin: str | None = None
 
     @classmethod
-    def of_key(cls, key: CatalogKey, origin: str | None = None) -> Caller:
+    def of_key(cls, key: CatalogKey, origin: str | None = None) -> Sender:
         return cls(key.project_id, "test" if key.mode == "test" else "live", key, origin)

@@ -89,7 +89,9 @@ class ReceiptApplier:
         )
 
     def apply_soon(self, receipt_ids: Sequence[UUID]) -> list[asyncio.Future[None]]:
-        """Apply stored receipts in the background; what fails here is done by the workers' rounds."""
+        """Apply stored receipts in the background; what fails here is done by the workers'
+        rounds.
+        """
         futures = [self._group.submit(receipt_id) for receipt_id in receipt_ids]
         for future in futures:
             future.add_done_callback(_hear_failure)
@@ -139,7 +141,9 @@ class ReceiptApplier:
 
 
 async def _apply(connection: psycopg.AsyncConnection[Any], told: Sequence[Told]) -> list[Turn]:
-    """Apply what can be applied, keep what cannot yet; returns the turns to ring after the commit."""
+    """Apply what can be applied, keep what cannot yet; returns the turns to ring after the
+    commit.
+    """
     unknown = [one.id for one in told if one.message_id is None]
     # A message that is not there (another project's, or dropped by retention) takes its receipts
     # with it.

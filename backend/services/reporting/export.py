@@ -13,7 +13,7 @@ from uuid import UUID
 
 from backend.models.session import Database
 from backend.services.lists.paging import PageRequest
-from backend.services.reporting.message_filters import MessageFilter
+from backend.services.messages.message_filters import MessageFilter
 from backend.services.reporting.messages import MessageSummary, page_of_rows
 
 _STEP: Final = 500

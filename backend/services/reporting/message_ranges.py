@@ -22,7 +22,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import ROLLUP_DELTAS, Message, MessageRollup, SendQueueRow
 from backend.models.message_rollup import REMOVED, STATUS
-from backend.services.reporting.message_filters import (
+from backend.services.messages.message_filters import (
     CLOCK_SLACK,
     MessageFilter,
     filter_conditions,

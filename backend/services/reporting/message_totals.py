@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import Message
 from backend.models.message_rollup import REMOVED, STATUS
-from backend.services.reporting.message_filters import MessageFilter, filter_conditions
+from backend.services.messages.message_filters import MessageFilter, filter_conditions
 from backend.services.reporting.message_ranges import (
     Ranges,
     find_ranges,

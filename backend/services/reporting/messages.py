@@ -21,7 +21,7 @@ from backend.errors import MessageNotFound
 from backend.models import ApiKey, Attempt, Connector, Event, Message, SendQueueRow, Template
 from backend.models.send_queue import IN_FLIGHT
 from backend.services.lists.paging import Page, PageRequest
-from backend.services.reporting.message_filters import MessageFilter, filter_conditions
+from backend.services.messages.message_filters import MessageFilter, filter_conditions
 from backend.services.reporting.message_ranges import (
     Ranges,
     find_ranges,

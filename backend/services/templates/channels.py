@@ -1,4 +1,6 @@
-"""Which variant of a template a connector type sends, and which type a channel's name stands for."""
+"""Which variant of a template a connector type sends, and which type a channel's name stands
+for.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _TYPES: Final = {channel: type_ for type_, channel in _CHANNELS.items()}
 
 
 def channel_type(connector_type: str, template_connector_type: str) -> str:
-    """Return the connector type whose rules the text follows: the sandbox plays the template's own."""
+    """Return the connector type whose rules the text follows: the sandbox plays the template's
+    own.
+    """
     return template_connector_type if connector_type == "sandbox" else connector_type
 
 

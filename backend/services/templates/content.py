@@ -21,7 +21,9 @@ _NAME: Final = re.compile(r"[^\W\d][\w-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class TemplateContent:
-    """`variants`: {whatsapp: {name, language, parameters}, email: {subject, html}, sms: {content}}."""
+    """`variants`: {whatsapp: {name, language, parameters}, email: {subject, html}, sms:
+    {content}}.
+    """
 
     content: str
     subject: str | None = None

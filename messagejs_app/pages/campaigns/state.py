@@ -24,7 +24,7 @@ from backend.services.campaigns.progress import (
 )
 from backend.services.connectors import connectors
 from backend.services.lists.paging import PageRequest
-from backend.services.policy.sender import Caller
+from backend.services.policy.sender import Sender
 from backend.services.templates import templates
 from messagejs_app.components.statuses import dot, word
 from messagejs_app.events import Events, Steps, background, event, go_to, say
@@ -194,9 +194,11 @@ class CampaignsState(Session):
         try:
             platform, project_id = await self._authorize(Action.SEND_MESSAGES)
             plan = self._plan()
-            caller = Caller(project_id, self._checked_mode)
+            caller = Sender(project_id, self._checked_mode)
             rows = stored_rows(platform.database, project_id=project_id, campaign_id=self._id())
-            self._show(await dry_run(platform, caller, plan, rows, sends_duplicates=False))
+            self._show(
+                await dry_run(platform.send_path, caller, plan, rows, sends_duplicates=False)
+            )
         except AppError as exc:
             self.errors = _form_errors(exc)
         finally:
@@ -208,9 +210,9 @@ class CampaignsState(Session):
         yield None
         try:
             async with self._desk(Action.SEND_MESSAGES) as desk:
-                caller = Caller(desk.project_id, self._checked_mode)
+                caller = Sender(desk.project_id, self._checked_mode)
                 await campaigns.plan_draft(
-                    desk.platform,
+                    desk.platform.send_path,
                     desk.session,
                     caller,
                     campaign_id=self._id(),
@@ -359,7 +361,7 @@ class CampaignsState(Session):
         self.errors = {}
         try:
             variables = await self._plan().variables(
-                platform, Caller(project_id, self._checked_mode)
+                platform.send_path, Sender(project_id, self._checked_mode)
             )
         except AppError as exc:
             self.errors = _form_errors(exc)

@@ -15,9 +15,10 @@ from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.lists.paging import PageRequest
 from backend.services.messages import redrive
-from backend.services.policy.sender import Caller
-from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
-from backend.services.reporting.message_filters import MessageFilter
+from backend.services.messages.dead_letters import DeadLetterFilter
+from backend.services.messages.message_filters import MessageFilter
+from backend.services.policy.sender import Sender
+from backend.services.reporting.dead_letters import list_dead_letters
 from backend.services.reporting.messages import MessageSummary
 from messagejs_app.events import Events, Steps, complain, event, go_to, say
 from messagejs_app.session import Session
@@ -144,9 +145,13 @@ class DeadLettersState(Session):
         try:
             while True:
                 platform, project_id = await self._authorize(Action.SEND_MESSAGES)
-                caller = Caller(project_id, self._checked_mode)
+                caller = Sender(project_id, self._checked_mode)
                 done = await redrive.redrive_matching(
-                    platform, caller, self._wanted(), after=after, limit=redrive.MOST_REDRIVEN
+                    platform.send_path,
+                    caller,
+                    self._wanted(),
+                    after=after,
+                    limit=redrive.MOST_REDRIVEN,
                 )
                 counts = [counts[0] + done.redriven, counts[1] + len(done.results) - done.redriven]
                 after = done.next_cursor
@@ -191,7 +196,7 @@ class DeadLettersState(Session):
     async def _redrive(self, message_ids: Sequence[str]) -> redrive.Redrive:
         platform, project_id = await self._authorize(Action.SEND_MESSAGES)
         done = await redrive.redrive_many(
-            platform, Caller(project_id, self._checked_mode), _uuids(message_ids)
+            platform.send_path, Sender(project_id, self._checked_mode), _uuids(message_ids)
         )
         await self._note(
             "redriven", {"redriven": done.redriven, "failed": len(done.results) - done.redriven}

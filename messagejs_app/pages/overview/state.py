@@ -15,6 +15,8 @@ from backend.integers import whole_number
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.lists.paging import PageRequest
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
 from backend.services.reporting.messages import MessageFilter, list_messages
 from backend.services.reporting.overview import (
     Bucket,
@@ -24,7 +26,7 @@ from backend.services.reporting.overview import (
     Window,
     overview,
 )
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.sending.accept import accept_message
 from backend.services.templates import templates
 from backend.services.templates.templates import NewTemplate
 from messagejs_app import snippets
@@ -187,7 +189,9 @@ class OverviewState(Session):
         self.is_working = True
         yield None
         try:
-            await accept_message(platform, Caller(project_id, self._checked_mode), request)
+            await accept_message(
+                platform.send_path, Sender(project_id, self._checked_mode), request
+            )
         finally:
             self.is_working = False
         await self._refresh()
@@ -273,7 +277,9 @@ class OverviewState(Session):
 
 
 def _round_up(value: int) -> int:
-    """The chart's top: three times a round number, so that its three lines fall on round numbers."""
+    """The chart's top: three times a round number, so that its three lines fall on round
+    numbers.
+    """
     scale = 1
     while True:
         for unit in (1, 2, 3, 4, 5, 6, 8):

@@ -15,9 +15,11 @@ from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.types import describe_connector_types
 from backend.services.lists.paging import PageRequest
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
 from backend.services.reporting.messages import MessageDetail, message_detail
 from backend.services.routing import saved_routes
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.sending.accept import accept_message
 from backend.services.templates import templates
 from backend.services.templates.channels import type_of_channel
 from backend.status import IN_PROGRESS, Status
@@ -172,7 +174,7 @@ class PlaygroundState(Session):
         try:
             platform, project_id = await self._authorize(Action.SEND_MESSAGES)
             accepted = await accept_message(
-                platform, Caller(project_id, self._checked_mode), self._request()
+                platform.send_path, Sender(project_id, self._checked_mode), self._request()
             )
         except AppError as exc:
             self._show_refusal(exc, began)

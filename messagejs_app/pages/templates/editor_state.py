@@ -1,4 +1,6 @@
-"""One template being written: every pause in typing renders it again, as its channel would send it."""
+"""One template being written: every pause in typing renders it again, as its channel would
+send it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from backend import ids
 from backend.errors import AppError, BadRequest
 from backend.services.access.access import Action
 from backend.services.connectors.types import describe_connector_types
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import accept_message
 from backend.services.templates import templates
 from backend.services.templates.content import TemplateContent
 from backend.services.templates.preview import Preview, preview
@@ -167,7 +171,7 @@ class EditorState(Session):
                 variables={one.name: one.sample for one in self.variables},
             )
             accepted = await accept_message(
-                platform, Caller(project_id, self._checked_mode), request
+                platform.send_path, Sender(project_id, self._checked_mode), request
             )
         except AppError as exc:
             self.test_error = exc.errors[0].message if exc.errors else exc.message

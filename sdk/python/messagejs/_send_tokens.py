@@ -57,7 +57,8 @@ def create_send_token(
     now = int(time.time())
     claims = {
         "aud": AUDIENCE, "iat": now, "exp": now + expires_in_s, "jti": secrets.token_urlsafe(18),
-        "templateId": template_id, "to": to, "toHash": to_hash, "connectorId": connector_id, "connector": connector,
+        "templateId": template_id, "to": to, "toHash": to_hash, "connectorId": connector_id,
+        "connector": connector,
         "variables": dict(variables) if variables else None, "origin": origin,
     }  # fmt: skip
     kid = hmac.digest(api_key.encode(), _KID_LABEL, "sha256").hex()[:32]

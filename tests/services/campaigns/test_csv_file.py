@@ -19,7 +19,7 @@ from backend.services.campaigns.campaigns import NewCampaign, create_campaign, r
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.plan import Plan
 from backend.services.campaigns.progress import walk_rows
-from backend.services.policy.sender import Caller
+from backend.services.policy.sender import Sender
 from tests.world import World
 
 MB = 1 << 20
@@ -67,7 +67,8 @@ async def _stored(world: World, campaign_id: UUID, state: str) -> list[CampaignR
         (lambda: HEAD + b"ada,x\n" * (7 * MB), "more than 100,000 rows"),
     ],
     ids=[
-        "carriage returns", "blank rows", "one line of commas", "a later line of commas", "an open quote",
+        "carriage returns", "blank rows", "one line of commas", "a later line of commas",
+        "an open quote",
         "a row of quoted lines", "one name", "10,000 columns", "5,000 cells", "too many rows",
     ],
 )  # fmt: skip
@@ -114,7 +115,7 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
                 assert go_on.wait(60)
             return super().read1(size)
 
-    platform, caller = world.platform, Caller(world.project_id, "live")
+    platform, caller = world.platform, Sender(world.project_id, "live")
     connector = await world.connector()
     rows = "".join(
         f'ada{number},"Tab\tand ""quote"" \\N é\u2028 {number}"\n' for number in range(3000)
@@ -124,7 +125,7 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
     new = NewCampaign(
         "Sale", Plan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
     )
-    reading = asyncio.create_task(read_rows(platform, caller, new=new, file=table))
+    reading = asyncio.create_task(read_rows(platform.send_path, caller, new=new, file=table))
     try:
         await asyncio.sleep(0.2)  # it waits in the reader's thread, and nothing else does
         assert not reading.done()
@@ -153,12 +154,12 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
 
 async def test_what_is_wrong_with_a_row_is_stored_with_it(world: World) -> None:
     connector = await world.connector()
-    platform, caller = world.platform, Caller(world.project_id, "live")
+    platform, caller = world.platform, Sender(world.project_id, "live")
     table = await CsvFile.open(io.BytesIO(b"to,name\na\\b,x\na\\b,y\nc,d,e\n"), most_rows=10)
     new = NewCampaign(
         "Sale", Plan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
     )
-    with await read_rows(platform, caller, new=new, file=table) as read:
+    with await read_rows(platform.send_path, caller, new=new, file=table) as read:
         async with platform.database.transaction() as session:
             campaign = await create_campaign(session, caller, new=new, rows=read)
     failed = [

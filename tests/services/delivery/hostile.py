@@ -1,4 +1,6 @@
-"""An adapter of a third party that fails wherever its credentials say so, with whatever they say."""
+"""An adapter of a third party that fails wherever its credentials say so, with whatever they
+say.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +55,10 @@ def _loop() -> dict[str, Any]:
 
 Raises = Callable[[], BaseException]
 _CLASSES: Final[tuple[type[BaseException], ...]] = (
-    ValueError, KeyError, TypeError, AssertionError, RecursionError, MemoryError, OSError, TimeoutError,
-    StopIteration, StopAsyncIteration, GeneratorExit, SystemExit, KeyboardInterrupt, asyncio.CancelledError,
+    ValueError, KeyError, TypeError, AssertionError, RecursionError, MemoryError, OSError,
+    TimeoutError,
+    StopIteration, StopAsyncIteration, GeneratorExit, SystemExit, KeyboardInterrupt,
+    asyncio.CancelledError,
     psycopg.OperationalError, psycopg.DataError, redis.ConnectionError, Panic, Wordless,
 )  # fmt: skip
 _WISHES: Final[tuple[Any, ...]] = (float("nan"), float("inf"), -1e308, "soon", 10**400, True)

@@ -1,4 +1,6 @@
-"""The circuit breaker: a dead connector waits instead of burning attempts, and nobody else notices."""
+"""The circuit breaker: a dead connector waits instead of burning attempts, and nobody else
+notices.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.open_connectors import Accounts
 from backend.services.delivery.outcomes import RetryPolicy
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from backend.settings import Settings
 from tests.providers.fakes import FakeSmtp, FakeTelegram, FaultServer, Received
 from tests.world import World, make_engine

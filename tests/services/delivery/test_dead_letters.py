@@ -19,8 +19,9 @@ from backend.services.delivery.next_step import after_try
 from backend.services.delivery.open_connectors import Account
 from backend.services.delivery.outcomes import CONNECTOR_GONE, Result, RetryPolicy
 from backend.services.lists.paging import PageRequest
-from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
-from backend.services.reporting.message_filters import MessageFilter
+from backend.services.messages.dead_letters import DeadLetterFilter
+from backend.services.messages.message_filters import MessageFilter
+from backend.services.reporting.dead_letters import list_dead_letters
 from tests.services.delivery.routed import accept_routed, change, queue_row, way
 from tests.world import World, make_sweeper
 

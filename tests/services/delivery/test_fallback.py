@@ -29,7 +29,7 @@ from backend.services.delivery.next_step import after_try
 from backend.services.delivery.open_connectors import Account
 from backend.services.delivery.outcomes import RetryPolicy
 from backend.services.messages.actions import cancel_message, resend_message
-from backend.services.policy.sender import Caller
+from backend.services.policy.sender import Sender
 from tests.providers.fakes import FakeTelegram, FakeTwilio
 from tests.services.delivery.routed import (
     TELEGRAM,
@@ -459,5 +459,7 @@ async def test_a_message_that_was_handed_over_is_neither_canceled_nor_resent_whi
         async with platform.database.transaction() as session:
             await cancel_message(session, project_id=world.project_id, message_id=message_id)
     with pytest.raises(MessageNotResendable, match="still being worked on"):
-        await resend_message(platform, Caller(world.project_id, "live"), message_id=message_id)
+        await resend_message(
+            platform.send_path, Sender(world.project_id, "live"), message_id=message_id
+        )
     assert await queue_row(platform, message_id) == row

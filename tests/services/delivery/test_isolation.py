@@ -34,7 +34,7 @@ from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.open_connectors import Accounts
 from backend.services.delivery.unopened import UnopenedWatch
 from backend.services.delivery.watch import Watcher
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from backend.settings import Settings
 from tests.providers.fakes import FakeSmtp, FakeTelegram
 from tests.services.delivery import hostile
@@ -96,7 +96,8 @@ async def workers(platform: Platform) -> AsyncIterator[Workers]:
         engine = make_engine(platform, base_urls={"telegram": telegram.base_url})
         accounts = Accounts(platform.database, platform.vault, platform.providers)
         watcher = Watcher(
-            platform.database.raw, platform.doorbell, accounts, retry_policy=engine._retry_policy, lease_s=5,
+            platform.database.raw, platform.doorbell, accounts, retry_policy=engine._retry_policy,
+            lease_s=5,
             exchange_timeout_s=2, settle_s=0.05,
         )  # fmt: skip
         yield Workers(platform, engine, watcher, telegram, honest, connector)
@@ -313,16 +314,21 @@ async def test_owners_are_told_when_nobody_can_open_a_connector_and_only_then(
 # ---------------------------------------------------------------------------------------------
 
 _INSTANTS: Final = (
-    "infinity", "-infinity", "0044-03-15 12:00:00 BC", "4713-11-24 00:00:00+00 BC", "0001-01-01 00:00:00+00",
+    "infinity", "-infinity", "0044-03-15 12:00:00 BC", "4713-11-24 00:00:00+00 BC",
+    "0001-01-01 00:00:00+00",
     "10000-01-01 00:00:00+00", "294276-12-31 00:00:00+00", "1970-01-01 00:00:00+00",
 )  # fmt: skip
 _DEEP: Final = "[" * 1500 + "]" * 1500
 _JSON: Final = (
-    "null", "5", '"x"', "[]", "{}", "[1]", _DEEP, "9" * 5000, '{"n": 1e400}', '{"text": 5}', '{"text": null}',
-    '{"text": "x", "template": 5}', '{"text": "x", "template": {"name": 1, "language": [], "parameters": 7}}',
-    '{"steps": 5}', '{"steps": [{}], "fallbackAfterS": "x"}', '{"steps": [{"connectorId": "x"}, 5]}',
+    "null", "5", '"x"', "[]", "{}", "[1]", _DEEP, "9" * 5000, '{"n": 1e400}', '{"text": 5}',
+    '{"text": null}',
+    '{"text": "x", "template": 5}',
+    '{"text": "x", "template": {"name": 1, "language": [], "parameters": 7}}',
+    '{"steps": 5}', '{"steps": [{}], "fallbackAfterS": "x"}',
+    '{"steps": [{"connectorId": "x"}, 5]}',
     '{"steps": [{"on": "failure"}, {"on": "failure", "connectorId": "x"}], "fallbackAfterS": 1e300}',
-    '{"pacing": 5}', '{"pacing": {"perSecond": 0}}', '{"pacing": {"perSecond": "x"}}', '{"pacing": {"perSecond": -1}}',
+    '{"pacing": 5}', '{"pacing": {"perSecond": 0}}', '{"pacing": {"perSecond": "x"}}',
+    '{"pacing": {"perSecond": -1}}',
     '{"pacing": {"perRecipientPerSecond": 1e308}}', '{"retry": 5}', '{"retry": {"maxAgeS": 1e300}}',
     '{"retry": {"maxAgeS": "x", "baseS": -1}}', '{"retry": {"baseS": 1e308, "capS": 1e308}}',
 )  # fmt: skip
@@ -396,7 +402,8 @@ async def test_whatever_a_row_holds_a_second_projects_messages_arrive(
     if state:
         # Sent and lost, or watched: nobody holds it, and its time has come.
         await _execute(
-            platform, "UPDATE send_queue SET state = %s, lease_until = now() - interval '1 s', due_at = now() "
+            platform,
+            "UPDATE send_queue SET state = %s, lease_until = now() - interval '1 s', due_at = now() "
             "WHERE message_id = %s", (state, spoilt),
         )  # fmt: skip
     await _spoil(platform, table, column, connector.id if table == "connectors" else spoilt, pick)

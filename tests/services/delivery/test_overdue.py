@@ -1,4 +1,6 @@
-"""Messages that wait in vain come to an end that is told, whether or not anybody ever claims them."""
+"""Messages that wait in vain come to an end that is told, whether or not anybody ever claims
+them.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from backend.providers.frame.provider import Pacing
 from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.open_connectors import Account
 from backend.services.delivery.pacing import Pacer
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from tests.providers.fakes import FakeTelegram, Received, refused_port
 from tests.world import World, make_engine
 

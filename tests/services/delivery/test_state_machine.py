@@ -38,7 +38,7 @@ from backend.services.delivery.open_connectors import Accounts
 from backend.services.delivery.outcomes import Result, RetryPolicy
 from backend.services.delivery.sweeper import Sweeper
 from backend.services.messages.actions import cancel_message
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from backend.settings import Settings
 from backend.status import RANK, Status
 from tests.world import World

@@ -24,8 +24,8 @@ from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.campaigns.plan import Plan
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.policy.sender import Caller
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
 from tests.providers.fakes import FakeSmtp, FakeTelegram
 from tests.world import World, make_engine, make_sweeper
 
@@ -256,8 +256,8 @@ async def campaign(world: World, connector: Connector) -> UUID:
     file = await CsvFile.open(io.BytesIO(b"to\n42\n43\n"), most_rows=10)
     plan = Plan(file.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
     platform = world.platform
-    caller, new = Caller(world.project_id, "live"), NewCampaign("Sale", plan)
-    with await read_rows(platform, caller, new=new, file=file) as rows:
+    caller, new = Sender(world.project_id, "live"), NewCampaign("Sale", plan)
+    with await read_rows(platform.send_path, caller, new=new, file=file) as rows:
         async with platform.database.transaction() as session:
             made = await create_campaign(session, caller, new=new, rows=rows)
     return made.id
@@ -271,14 +271,14 @@ async def state_of(world: World, campaign_id: UUID) -> Campaign:
 
 
 async def feed(platform: Platform) -> None:
-    feeder = CampaignFeeder(platform, ahead=100)
+    feeder = CampaignFeeder(platform.campaigns, ahead=100)
     while await feeder.feed():
         pass
 
 
 async def feed_until(world: World, count: int) -> None:
     """Other tests' campaigns may have their turn first."""
-    feeder = CampaignFeeder(world.platform, ahead=100)
+    feeder = CampaignFeeder(world.platform.campaigns, ahead=100)
     while await queued(world) < count:
         assert await feeder.feed()
 

@@ -405,7 +405,9 @@ async def test_an_uncertain_message_that_is_held_falls_back_in_time(
 async def test_an_uncertain_second_way_of_a_sent_message_is_not_taken_for_sent(
     platform: Platform, world: World, box: Connector
 ) -> None:
-    """Its status stays `sent`, which never goes back; that its last attempt is uncertain decides."""
+    """Its status stays `sent`, which never goes back; that its last attempt is uncertain
+    decides.
+    """
     message_id, other = await _sent(platform, world, box)
     provider = AskableProvider(platform.providers, [Accepted("second")])
     await watch(make_watcher(platform, None), seconds=0.1)

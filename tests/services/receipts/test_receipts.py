@@ -442,7 +442,9 @@ STEPS = st.lists(st.sampled_from(["sent", "delivered", "read", "failed"]), max_s
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[str]:
-    """Receipts with repetitions, and the answer to the send (or its loss) somewhere between them."""
+    """Receipts with repetitions, and the answer to the send (or its loss) somewhere between
+    them.
+    """
     told = draw(STEPS)
     told += draw(st.lists(st.sampled_from(told), max_size=2)) if told else []
     place = draw(st.integers(0, len(told)))

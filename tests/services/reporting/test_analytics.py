@@ -104,7 +104,8 @@ async def test_days_and_hours_are_those_of_the_zone(
 
 async def test_sent_is_all_that_is_no_longer_waiting(world: World) -> None:
     statuses = [
-        "scheduled", "queued", "sending", "uncertain", "sent", "undelivered", "failed", "canceled", "expired",
+        "scheduled", "queued", "sending", "uncertain", "sent", "undelivered", "failed", "canceled",
+        "expired",
         "blocked", "delivered", "read",
     ]  # fmt: skip
     await save(world, *(row(world, at=NOW, status=status) for status in statuses))

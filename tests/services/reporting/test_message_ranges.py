@@ -17,7 +17,7 @@ from backend.models import Message
 from backend.models.partitions import first_id
 from backend.platform import Platform
 from backend.services.lists.paging import PageRequest
-from backend.services.reporting.message_filters import MessageFilter
+from backend.services.messages.message_filters import MessageFilter
 from backend.services.reporting.message_ranges import find_ranges
 from backend.services.reporting.messages import list_messages
 from backend.services.reporting.rollups import RollupFolder

@@ -19,8 +19,8 @@ from backend.models.partitions import first_id
 from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT
 from backend.platform import Platform
 from backend.services.lists.paging import Page, PageRequest
+from backend.services.messages.message_filters import filter_conditions
 from backend.services.reporting.instants import parse_instant
-from backend.services.reporting.message_filters import filter_conditions
 from backend.services.reporting.messages import (
     _SUMMARY_COLUMNS,
     MessageFilter,

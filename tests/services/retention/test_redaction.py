@@ -15,7 +15,7 @@ from backend.platform import Platform
 from backend.services.access.access import UserPrincipal
 from backend.services.accounts import projects
 from backend.services.messages.actions import resend_message
-from backend.services.policy.sender import Caller
+from backend.services.policy.sender import Sender
 from backend.services.retention.masks import masked_recipient
 from backend.services.retention.policies import Defaults
 from backend.services.retention.redaction import Redaction
@@ -236,7 +236,7 @@ async def test_a_redacted_message_cannot_be_sent_once_more(
     await redact(connection)
     with pytest.raises(MessageRedacted, match="contentRetention"):
         await resend_message(
-            world.platform, Caller(world.project_id, "live"), message_id=message.id
+            world.platform.send_path, Sender(world.project_id, "live"), message_id=message.id
         )
 
 

@@ -17,13 +17,13 @@ from backend.models import Attempt, DeadLetter, Event, Message, ProviderRef
 from backend.models.partitions import PARTITIONED, first_id, month_start
 from backend.models.send_queue import DUE
 from backend.platform import Platform
+from backend.services.policy.request import SendRequest
 from backend.services.reporting.analytics import message_statistics
 from backend.services.reporting.periods import Period, Span, ceil_quarter, floor_quarter
 from backend.services.reporting.rollups import RollupFolder, Scope
 from backend.services.retention.keeper import Keeper
 from backend.services.retention.policies import Defaults
 from backend.services.retention.removal import Removal
-from backend.services.sending.accept import SendRequest
 from tests.services.reporting.test_messages import listed, queued, row, save
 from tests.services.retention.conftest import retain
 from tests.world import World

@@ -25,9 +25,11 @@ from backend.models.session import Change, announce
 from backend.platform import Platform
 from backend.services.catalog.catalog import CatalogConnector
 from backend.services.messages.actions import resend_message
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
 from backend.services.routing.saved_routes import NewRoute, create_route, update_route
 from backend.services.routing.ways import spread
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.sending.accept import accept_message
 from tests.world import World
 
 TWILIO = {"accountSid": "AC" + "0" * 32, "authToken": "0" * 32, "fromNumber": "+14155550100"}
@@ -172,13 +174,15 @@ async def test_a_test_key_reaches_the_sandbox_by_every_channel(
     platform: Platform, world: World
 ) -> None:
     sandbox = await world.connector()
-    caller = Caller(world.project_id, "test")
+    caller = Sender(world.project_id, "test")
     request = SendRequest(to="", recipients=BOTH, text="hi", channels=["email", "sms"])
-    message = await world.message((await accept_message(platform, caller, request)).message_id)
+    message = await world.message(
+        (await accept_message(platform.send_path, caller, request)).message_id
+    )
     assert (message.connector_id, message.recipient, message.route) == (sandbox.id, EMAIL, None)
     with pytest.raises(InvalidTo, match="sms"):
         await accept_message(
-            platform,
+            platform.send_path,
             caller,
             SendRequest(to="", recipients={"email": EMAIL}, text="hi", channels=["email", "sms"]),
         )
@@ -246,7 +250,9 @@ async def _change(platform: Platform, connector: Connector, **fields: Any) -> No
 async def test_a_pool_shares_its_sends_by_weight_and_the_others_stand_by(
     platform: Platform, world: World
 ) -> None:
-    """A third against two thirds of 300 recipients: 100, give or take 4 standard deviations of 8.2."""
+    """A third against two thirds of 300 recipients: 100, give or take 4 standard deviations of
+    8.2.
+    """
     outside = await world.connector("twilio", TWILIO)  # the default, which has no weight
     light = await world.connector("twilio", TWILIO, weight=1)
     heavy = await world.connector("twilio", TWILIO, weight=2)
@@ -313,9 +319,9 @@ async def test_a_resend_begins_with_the_first_way_again(platform: Platform, worl
             " 'smtp', recipient = %s WHERE id = %s",
             (own["smtp"].id, EMAIL, message.id),
         )
-    caller = Caller(world.project_id, "live")
+    caller = Sender(world.project_id, "live")
     repeated = await world.message(
-        (await resend_message(platform, caller, message_id=message.id)).message_id
+        (await resend_message(platform.send_path, caller, message_id=message.id)).message_id
     )
     assert (repeated.connector_id, repeated.recipient, repeated.step) == (
         own["twilio"].id,
@@ -325,6 +331,6 @@ async def test_a_resend_begins_with_the_first_way_again(platform: Platform, worl
     assert repeated.route == message.route
     await _change(platform, own["twilio"], is_active=False)
     without = await world.message(
-        (await resend_message(platform, caller, message_id=message.id)).message_id
+        (await resend_message(platform.send_path, caller, message_id=message.id)).message_id
     )
     assert (without.connector_id, without.route) == (own["smtp"].id, None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from backend.platform import Platform
+from backend.services.policy.request import SendRequest
 from backend.services.reporting.messages import message_detail
-from backend.services.sending.accept import SendRequest
 from tests.providers.fakes import FakeTwilio
 from tests.world import World, make_engine
 

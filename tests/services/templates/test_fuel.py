@@ -1,4 +1,6 @@
-"""Many small bombs are one: what a project may render in one process is bounded, and nobody else's."""
+"""Many small bombs are one: what a project may render in one process is bounded, and nobody
+else's.
+"""
 
 from __future__ import annotations
 

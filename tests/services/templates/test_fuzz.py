@@ -28,7 +28,8 @@ PIECES = (
 )  # fmt: skip
 SIZES = (1, 40, 600, 2_400, 32_768)
 ARGUMENTS: list[list[Any]] = [
-    [], ["n"], ["a"], [" "], [""], [3], ["a" * 600 + "b" + "a" * 600], ["%c" * 50], ["a", "bbbb"], ["", "bbbb"],
+    [], ["n"], ["a"], [" "], [""], [3], ["a" * 600 + "b" + "a" * 600], ["%c" * 50], ["a", "bbbb"],
+    ["", "bbbb"],
     ["c", 3], [[f"s{i}" for i in range(300)]], [{str(i): i for i in range(300)}],
 ]  # fmt: skip
 

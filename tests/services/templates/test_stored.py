@@ -8,7 +8,7 @@ import pytest
 
 from backend.errors import ValidationFailed
 from backend.platform import Platform
-from backend.services.sending.compose import SendRequest
+from backend.services.policy.request import SendRequest
 from backend.services.templates import templates
 from backend.services.templates.stored import unusable_templates
 from tests.world import World

@@ -25,12 +25,13 @@ from backend.api.resources.analytics.bodies import (
 )
 from backend.api.resources.routers import api_router
 from backend.errors import FieldError, KeyScope, ProjectNotFound, ValidationFailed
+from backend.provider_types import provider_of
 from backend.services.access.access import Action, UserPrincipal, require_project
 from backend.services.catalog.catalog import CatalogKey
-from backend.services.connectors.types import provider_of
 from backend.services.reporting import analytics
-from backend.services.reporting.periods import Period, parse_period, parse_zone
+from backend.services.reporting.periods import Period, parse_period
 from backend.services.reporting.rollups import Scope
+from backend.time_zones import parse_zone
 
 router = api_router(prefix="/api/v1", tags=["Analytics"])
 

@@ -22,7 +22,7 @@ from backend.errors import CampaignNotFound, KeyScope, ProjectNotFound
 from backend.services.access.access import Action, UserPrincipal, require_project
 from backend.services.campaigns.campaigns import find_project_of
 from backend.services.catalog.catalog import CatalogKey
-from backend.services.policy.sender import Caller
+from backend.services.policy.sender import Sender
 
 
 class Reach(NamedTuple):
@@ -75,19 +75,19 @@ async def sender(
     request: Request,
     *,
     project_id: str | None,
-) -> Caller:
+) -> Sender:
     """Return who sends the campaign. Raises as reading does."""
     if isinstance(principal, UserPrincipal):
-        return Caller(
+        return Sender(
             await project_of_user(session, principal, project_id, Action.SEND_MESSAGES), "live"
         )
     require_sending_key(principal, request)
     if project_id and decoded(ids.PROJECT, project_id, ProjectNotFound) != principal.project_id:
         raise ProjectNotFound
-    return Caller.of_key(principal)
+    return Sender.of_key(principal)
 
 
-def of_mode(caller: Caller, mode: Literal["live", "test"] | None) -> Caller:
+def of_mode(caller: Sender, mode: Literal["live", "test"] | None) -> Sender:
     """A person chooses, a key has its own. Raises KeyScope."""
     if mode is None or mode == caller.mode:
         return caller

@@ -27,7 +27,9 @@ _EXAMPLE: Final[dict[str, Any]] = {
 
 
 class CampaignFields(RequestBody):
-    """A template, or a text whose variables are written {{name}}, and which column fills in what."""
+    """A template, or a text whose variables are written {{name}}, and which column fills in
+    what.
+    """
 
     name: Name
     template_id: Annotated[

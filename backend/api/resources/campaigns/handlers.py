@@ -63,7 +63,7 @@ from backend.services.campaigns.progress import (
     progress_of,
     walk_rows,
 )
-from backend.services.policy.sender import Caller
+from backend.services.policy.sender import Sender
 
 router = api_router(prefix=PATH, tags=["Campaigns"])
 
@@ -102,7 +102,11 @@ async def create(
         plan = await _plan(platform, caller, upload, file)
         if upload.fields.dry_run:
             found = await dry_run(
-                platform, caller, plan, file.steps(), sends_duplicates=upload.fields.send_duplicates
+                platform.send_path,
+                caller,
+                plan,
+                file.steps(),
+                sends_duplicates=upload.fields.send_duplicates,
             )
             return _json(DryRunBody.of(found), 200)
         actor = principal if isinstance(principal, UserPrincipal) else None
@@ -110,17 +114,19 @@ async def create(
         return await _store(platform, caller, upload, plan=plan, file=file, actor=actor, name=name)
 
 
-async def _plan(platform: Platform, caller: Caller, upload: Upload, file: CsvFile) -> Plan:
+async def _plan(platform: Platform, caller: Sender, upload: Upload, file: CsvFile) -> Plan:
     """A mapping that was left out is guessed from the columns' names."""
     plan = plan_of(upload.fields, file.columns)
     if upload.fields.mapping is not None:
         return plan
-    return plan.mapped(guess_mapping(file.columns, await plan.variables(platform, caller)))
+    return plan.mapped(
+        guess_mapping(file.columns, await plan.variables(platform.send_path, caller))
+    )
 
 
 async def _store(
     platform: Platform,
-    caller: Caller,
+    caller: Sender,
     upload: Upload,
     *,
     plan: Plan,
@@ -143,7 +149,7 @@ async def _store(
             earlier = await campaigns.find_earlier(session, caller.project_id, key)
             if earlier is not None:
                 return _made(await progress_of(session, earlier), is_replay=True)
-    with await campaigns.read_rows(platform, caller, new=new, file=file) as rows:
+    with await campaigns.read_rows(platform.send_path, caller, new=new, file=file) as rows:
         async with platform.database.transaction() as session:
             earlier = None
             if key is not None:
@@ -251,7 +257,9 @@ async def rows(
 async def errors(
     request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, platform: PlatformDep
 ) -> StreamingResponse:
-    """The table's own columns, and what is wrong: put it right, and upload it as another campaign."""
+    """The table's own columns, and what is wrong: put it right, and upload it as another
+    campaign.
+    """
     async with platform.database.session() as session:
         reach = await reach_of_campaign(session, principal, request, campaign_id)
         campaign = await campaigns.get_campaign(

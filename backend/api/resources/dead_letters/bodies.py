@@ -23,8 +23,8 @@ from backend.api.inputs.filters import message_filter
 from backend.api.resources.messages.bodies import MessageBody
 from backend.errors import AppError, BadRequest, FieldError
 from backend.services.lists.paging import Page
+from backend.services.messages.dead_letters import DeadLetterFilter
 from backend.services.messages.redrive import MOST_REDRIVEN, Redrive, Redriven
-from backend.services.reporting.dead_letters import DeadLetterFilter
 from backend.services.reporting.messages import MessageSummary
 
 _ONE_OF_TWO: Final[JsonDict] = {"oneOf": [{"required": ["messageIds"]}, {"required": ["filter"]}]}

@@ -43,9 +43,10 @@ from backend.services.access import audit
 from backend.services.access.access import UserPrincipal
 from backend.services.catalog.catalog import CatalogKey
 from backend.services.messages import redrive
+from backend.services.messages.dead_letters import DeadLetterFilter
 from backend.services.messages.redrive import Redrive
 from backend.services.policy.admission import note_refusal
-from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
+from backend.services.reporting.dead_letters import list_dead_letters
 
 router = api_router(prefix="/api/v1/dead-letters", tags=["Dead letters"])
 
@@ -141,14 +142,14 @@ async def redrive_many(
         caller = await sender(session, principal, request, project_id=project_id)
     try:
         if body.filter is None:
-            done = await redrive.redrive_many(platform, caller, _message_ids(body))
+            done = await redrive.redrive_many(platform.send_path, caller, _message_ids(body))
         else:
             filters = _within(principal, body.filter.filter())
             done = await redrive.redrive_matching(
-                platform, caller, filters, after=after, limit=body.limit
+                platform.send_path, caller, filters, after=after, limit=body.limit
             )
     except AppError as error:
-        await note_refusal(platform, caller, error)
+        await note_refusal(platform.send_path, caller, error)
         raise
     if done.results:
         async with platform.database.transaction() as session:
@@ -214,9 +215,9 @@ async def redrive_one(
     """
     caller = await resender(platform, principal, request, message_id)
     try:
-        accepted = await redrive.redrive_one(platform, caller, message_id)
+        accepted = await redrive.redrive_one(platform.send_path, caller, message_id)
     except AppError as error:
-        await note_refusal(platform, caller, error)
+        await note_refusal(platform.send_path, caller, error)
         raise
     return answer(accepted, b',"resentFrom":"%b"' % ids.encode(ids.MESSAGE, message_id).encode())
 

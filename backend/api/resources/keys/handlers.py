@@ -174,4 +174,11 @@ async def get_key_usage(
     async with platform.database.session() as session:
         project = await require_project(session, user, project_id, Action.VIEW_KEYS)
         key = await keys.get_key(session, project_id=project_id, key_id=key_id)
-    return KeyUsageBody.of(await keys.use_of_key(platform, key, project))
+    return KeyUsageBody.of(
+        await keys.use_of_key(
+            platform.rate_limiter,
+            key,
+            project,
+            limit=platform.catalog.rate_limit_of(key.rate_limit, project.plan),
+        )
+    )

@@ -1,4 +1,6 @@
-"""Who may touch a message: a member of its project by role, or one of the project's keys by scope."""
+"""Who may touch a message: a member of its project by role, or one of the project's keys by
+scope.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from backend.platform import Platform
 from backend.services.access.access import Action, UserPrincipal, require_project
 from backend.services.catalog.catalog import CatalogKey
 from backend.services.messages.actions import mode_of
-from backend.services.policy.sender import Caller
+from backend.services.policy.sender import Sender
 from backend.services.reporting.messages import find_project_of
 
 
@@ -73,15 +75,15 @@ def require_sending_key(key: CatalogKey, request: Request) -> None:
 
 async def resender(
     platform: Platform, principal: UserPrincipal | CatalogKey, request: Request, message_id: UUID
-) -> Caller:
+) -> Sender:
     """Return who sends a message once more.
 
     Raises as project_of_message does, or KeyScope or OriginNotAllowed.
     """
     if not isinstance(principal, UserPrincipal):
         require_sending_key(principal, request)
-        return Caller.of_key(principal)
+        return Sender.of_key(principal)
     async with platform.database.session() as session:
         project_id = await project_of_message(session, principal, message_id, Action.SEND_MESSAGES)
         mode = await mode_of(session, project_id=project_id, message_id=message_id)
-    return Caller(project_id, "test" if mode == "test" else "live")
+    return Sender(project_id, "test" if mode == "test" else "live")

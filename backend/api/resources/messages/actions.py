@@ -50,7 +50,9 @@ from backend.ledger.accept import IdempotencyKey
 from backend.services.access.access import Action, UserPrincipal
 from backend.services.messages.actions import cancel_message, resend_message
 from backend.services.policy.admission import note_refusal
-from backend.services.sending.accept import Accepted, Caller, SendRequest
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import Accepted
 from backend.services.sending.batch import accept_batch
 from backend.services.sending.preview import preview_message
 
@@ -79,7 +81,7 @@ async def send_batch(request: Request, platform: PlatformDep) -> Response:
     """
     key = await platform.catalog.key(bearer_token(request))
     origin = request.headers.get("origin")
-    caller = Caller.of_key(key, origin)
+    caller = Sender.of_key(key, origin)
     try:
         check_origin(key, origin)
         body = await read_body(request)
@@ -87,14 +89,14 @@ async def send_batch(request: Request, platform: PlatformDep) -> Response:
         idempotency = idempotency_key(request, caller, _BATCH_ROUTE, body)
         requests = [_item(caller, fields) for fields in batch.messages]
         return _batch_answer(
-            await accept_batch(platform, caller, requests, idempotency=idempotency)
+            await accept_batch(platform.send_path, caller, requests, idempotency=idempotency)
         )
     except AppError as error:
-        await note_refusal(platform, caller, error)
+        await note_refusal(platform.send_path, caller, error)
         raise
 
 
-def _item(caller: Caller, fields: dict[str, Any]) -> Callable[[], SendRequest]:
+def _item(caller: Sender, fields: dict[str, Any]) -> Callable[[], SendRequest]:
     def request() -> SendRequest:
         body = parse_object(SendBody, fields)
         check_project(caller, body.project_id)
@@ -172,13 +174,13 @@ async def preview(
             project_id = await project_of_user(
                 session, principal, body.project_id, Action.SEND_MESSAGES
             )
-        caller = Caller(project_id, "live")
+        caller = Sender(project_id, "live")
     else:
         require_sending_key(principal, request)
-        caller = Caller.of_key(principal)
+        caller = Sender.of_key(principal)
         check_project(caller, body.project_id)
     return MessagePreviewBody.of_preview(
-        await preview_message(platform, caller, send_request(body, body.to or ""))
+        await preview_message(platform.send_path, caller, send_request(body, body.to or ""))
     )
 
 
@@ -222,9 +224,9 @@ async def resend(
     )
     try:
         accepted = await resend_message(
-            platform, caller, message_id=message_id, idempotency=idempotency
+            platform.send_path, caller, message_id=message_id, idempotency=idempotency
         )
     except AppError as error:
-        await note_refusal(platform, caller, error)
+        await note_refusal(platform.send_path, caller, error)
         raise
     return answer(accepted, b',"resentFrom":"%b"' % ids.encode(ids.MESSAGE, message_id).encode())

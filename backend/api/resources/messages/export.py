@@ -24,8 +24,10 @@ from backend.services.reporting.messages import MessageSummary
 router = api_router(prefix="/api/v1/messages", tags=["Messages"])
 
 COLUMNS: Final = (
-    "id", "createdAt", "status", "to", "text", "subject", "connectorType", "connectorId", "templateId", "keyId",
-    "mode", "priority", "error", "errorCode", "sendAt", "expiresAt", "sentAt", "deliveredAt", "readAt", "failedAt",
+    "id", "createdAt", "status", "to", "text", "subject", "connectorType", "connectorId",
+    "templateId", "keyId",
+    "mode", "priority", "error", "errorCode", "sendAt", "expiresAt", "sentAt", "deliveredAt",
+    "readAt", "failedAt",
     "updatedAt", "resentFrom", "metadata",
 )  # fmt: skip
 _MEDIA_TYPES: Final = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}

@@ -30,7 +30,9 @@ from backend.errors import (
     ValidationFailed,
 )
 from backend.ledger.accept import IdempotencyKey
-from backend.services.sending.accept import Accepted, Caller, SendRequest
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import Accepted
 from backend.services.templates.channels import type_of_channel
 
 MAX_KEY_LENGTH: Final = 255
@@ -204,7 +206,7 @@ def _excluded(message: str, field: str, other: str) -> BadRequest:
     return BadRequest(message, errors=[FieldError(field, "VALIDATION_ERROR", remedy)])
 
 
-def check_project(caller: Caller, project_id: str | None) -> None:
+def check_project(caller: Sender, project_id: str | None) -> None:
     """A key sends for its own project only. Raises ProjectNotFound."""
     if project_id is not None and ids.decode(ids.PROJECT, project_id) != caller.project_id:
         raise ProjectNotFound(
@@ -213,7 +215,7 @@ def check_project(caller: Caller, project_id: str | None) -> None:
 
 
 def idempotency_key(
-    request: Request, caller: Caller, route: str, body: bytes
+    request: Request, caller: Sender, route: str, body: bytes
 ) -> IdempotencyKey | None:
     """Return the request's Idempotency-Key. Raises BadRequest.
 

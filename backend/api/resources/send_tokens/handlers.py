@@ -10,7 +10,7 @@ from backend.api.openapi.document import error_responses
 from backend.api.resources.messages.access import require_sending_key
 from backend.api.resources.routers import api_router
 from backend.api.resources.send_tokens.bodies import SendTokenAnswer, SendTokenBody
-from backend.services.policy.sender import Caller
+from backend.services.policy.sender import Sender
 from backend.services.sending.issue import create_send_token
 
 router = api_router(prefix="/api/v1/send-tokens", tags=["Messages"])
@@ -35,6 +35,6 @@ async def make_send_token(
     """
     require_sending_key(key, request)
     token = await create_send_token(
-        platform, Caller.of_key(key), bearer_token(request), body.to_new_token()
+        platform.send_path, Sender.of_key(key), bearer_token(request), body.to_new_token()
     )
     return SendTokenAnswer.of(token)

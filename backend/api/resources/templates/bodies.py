@@ -76,7 +76,9 @@ OnUncertain = Annotated[
 
 
 class WhatsAppVariant(RequestBody):
-    """A template approved by Meta; `parameters` are names of variables, in the order of its body."""
+    """A template approved by Meta; `parameters` are names of variables, in the order of its
+    body.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,512}$", examples=["welcome_v2"])]
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(_[A-Z]{2,3})?$", examples=["en_US"])]

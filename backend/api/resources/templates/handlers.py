@@ -264,7 +264,9 @@ async def roll_back_template(
     user: CurrentUser,
     session: SessionDep,
 ) -> TemplateBody:
-    """Makes a new version with the texts of an earlier one; naming the current one changes nothing."""
+    """Makes a new version with the texts of an earlier one; naming the current one changes
+    nothing.
+    """
     await require_project(session, user, project_id, Action.MANAGE_TEMPLATES)
     template = await templates.roll_back_template(
         session, project_id=project_id, template_id=template_id, version=body.version, actor=user

@@ -39,7 +39,8 @@ class Run:
     """
 
     __slots__ = (
-        "changed", "counters", "cycles", "fuel", "html", "iterations", "locals", "loops", "out", "scopes", "size",
+        "changed", "counters", "cycles", "fuel", "html", "iterations", "locals", "loops", "out",
+        "scopes", "size",
         "stops",
     )  # fmt: skip
 

@@ -70,7 +70,9 @@ class SignedToken:
 
 
 def signing_secret(key_text: str) -> SigningSecret:
-    """Return what the tokens of a secret key are signed with; the Python client derives the same."""
+    """Return what the tokens of a secret key are signed with; the Python client derives the
+    same.
+    """
     secret = hmac.digest(key_text.encode(), _SECRET_LABEL, "sha256")
     kid = hmac.digest(key_text.encode(), _KID_LABEL, "sha256").hex()[:32]
     return SigningSecret(f"stk_{kid}", secret)

@@ -116,7 +116,9 @@ def id_at(instant: datetime, slack: timedelta) -> UUID:
 def _has_status(
     project_id: UUID, status: str, queue_state: ColumnElement[int] | None
 ) -> list[ColumnElement[bool]]:
-    """What still waits is found through the queue, which stays small however long the history is."""
+    """What still waits is found through the queue, which stays small however long the history
+    is.
+    """
     if status not in STATUSES:
         message = f"'{status[:40]}' is not a status; use one of: {', '.join(STATUSES)}."
         raise ValidationFailed(errors=[FieldError("status", "VALIDATION_ERROR", message)])
