@@ -42,8 +42,7 @@ async def feeder(platform: Platform, smtp: FakeSmtp) -> AsyncIterator[CampaignFe
     mail = PlatformMail(
         platform.settings.model_copy(update={"platform_smtp_url": url}), platform.providers
     )
-    own = replace(platform, mail=mail)
-    yield CampaignFeeder(own.campaigns, ahead=5000)
+    yield CampaignFeeder(replace(platform.campaigns, mail=mail), ahead=5000)
     await mail.aclose()
 
 
