@@ -30,6 +30,7 @@ from backend.ledger.recorder import Recorder
 from backend.models.migrate import upgrade
 from backend.platform import Platform
 from backend.process.background import keep_for_good
+from backend.services.access.access import system_access
 from backend.services.delivery.outcomes import Result
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
@@ -286,7 +287,9 @@ class _Side:
         request = SendRequest(to="42", text="hello", connector_id=self._tenant.connector_id)
         return (
             await accept_message(
-                self._platform.send_path, Sender(self._tenant.project_id, "live"), request
+                self._platform.send_path,
+                Sender(system_access(self._tenant.project_id), "live"),
+                request,
             )
         ).message_id
 

@@ -97,16 +97,14 @@ class Frame(Session):
         """Add the project's keys, templates and connectors by name; asked for when the palette
         opens.
         """
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            own_keys = (await keys.list_keys(desk.session, project_id=desk.project_id))[
+        async with self._work(Action.VIEW_PROJECT) as work:
+            own_keys = (await keys.list_keys(work.session, work.access))[:_NAMED_LIMIT]
+            own_templates = (await templates.list_templates(work.session, work.access))[
                 :_NAMED_LIMIT
             ]
-            own_templates = (
-                await templates.list_templates(desk.session, project_id=desk.project_id)
-            )[:_NAMED_LIMIT]
-            own_connectors = (
-                await connectors.list_connectors(desk.session, project_id=desk.project_id)
-            )[:_NAMED_LIMIT]
+            own_connectors = (await connectors.list_connectors(work.session, work.access))[
+                :_NAMED_LIMIT
+            ]
         named = [
             *(_item("Keys", one.name, "/keys", one.hint) for one in own_keys),
             *(

@@ -1,6 +1,6 @@
-"""Who is at the desk: the signed-in user, their project and mode.
+"""Who works in this tab: the signed-in user, their project and mode.
 
-Every handler that reads or changes asks `_desk`.
+Every handler that reads or changes begins with `_work`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend import ids
 from backend.errors import AppError, ProjectNotFound, Unauthenticated
 from backend.platform import Platform, current_platform
-from backend.services.access.access import Action, UserPrincipal, require_project
+from backend.services.access.access import Access, Action, UserPrincipal, access_of_user
 from backend.services.accounts import projects, users
 from backend.services.accounts.local_paths import is_local_path
 from messagejs_app.connection import address_behind, session_cookie
@@ -41,13 +41,13 @@ class ProjectChoice:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """What a handler works with: an open transaction, who asks, and in which project."""
+class Work:
+    """What a handler works with: an open transaction, and what the user may do in the project."""
 
     platform: Platform
     session: AsyncSession
     principal: UserPrincipal
-    project_id: UUID
+    access: Access
 
 
 class Session(rx.State):
@@ -86,7 +86,7 @@ class Session(rx.State):
                 setattr(self, name, one.default_value())
 
     @asynccontextmanager
-    async def _desk(self, action: Action) -> AsyncIterator[Desk]:
+    async def _work(self, action: Action) -> AsyncIterator[Work]:
         """Open a transaction for `action`; it commits at the end.
 
         Raises Unauthenticated, ProjectNotFound, Forbidden, which `explain` turns into a log-in page
@@ -96,13 +96,13 @@ class Session(rx.State):
         async with platform.database.transaction() as session:
             principal = await self._principal(session)
             project_id = await self._current_project(session, principal)
-            await require_project(session, principal, project_id, action)
-            yield Desk(platform, session, principal, project_id)
+            access = await access_of_user(session, principal, project_id, action)
+            yield Work(platform, session, principal, access)
 
-    async def _authorize(self, action: Action) -> tuple[Platform, UUID]:
+    async def _authorize(self, action: Action) -> tuple[Platform, Access]:
         """The same check for work that opens its own transactions (a send, a provider's test)."""
-        async with self._desk(action) as desk:
-            return desk.platform, desk.project_id
+        async with self._work(action) as work:
+            return work.platform, work.access
 
     @property
     def _checked_mode(self) -> Mode:

@@ -13,6 +13,7 @@ from backend.ids import new_id
 from backend.models import ApiKey, Connector
 from backend.models.session import Change, announce
 from backend.platform import Platform
+from backend.services.access.access import system_access
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
 from backend.services.sending.accept import accept_message
@@ -66,7 +67,7 @@ async def test_a_connector_switched_off_takes_nothing_anywhere(
 ) -> None:
     connector = await world.connector()
     request = SendRequest(to="ada", text="x", connector_id=connector.id)
-    caller = Sender(world.project_id, "live")
+    caller = Sender(system_access(world.project_id), "live")
     await accept_message(elsewhere.send_path, caller, request)
     async with platform.database.transaction() as session:
         row = await session.get_one(Connector, connector.id)

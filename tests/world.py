@@ -24,6 +24,7 @@ from backend.models import (
 )
 from backend.platform import Platform
 from backend.queueing import ReadySet
+from backend.services.access.access import ALLOWED, Access, Role, UserPrincipal, system_access
 from backend.services.connectors.connectors import NewConnector, create_connector
 from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.circuit import Circuits
@@ -67,8 +68,8 @@ class World:
         async with self.platform.database.transaction() as session:
             return await create_connector(
                 session,
+                system_access(self.project_id),
                 vault=self.platform.vault,
-                project_id=self.project_id,
                 new=NewConnector(type=type_, name=type_, credentials=credentials or {}, **fields),
             )
 
@@ -103,7 +104,7 @@ class World:
     async def send(
         self, request: SendRequest, *, idempotency: IdempotencyKey | None = None
     ) -> Accepted:
-        caller = Sender(self.project_id, "live")
+        caller = Sender(system_access(self.project_id), "live")
         return await accept_message(
             self.platform.send_path, caller, request, idempotency=idempotency
         )
@@ -191,3 +192,8 @@ def make_sweeper(
     platform: Platform, *, settle_s: float = 15.0, max_age_s: float = 24 * 3600.0
 ) -> Sweeper:
     return Sweeper(platform.database.raw, platform.doorbell, settle_s=settle_s, max_age_s=max_age_s)
+
+
+def acting(user: UserPrincipal, project_id: UUID) -> Access:
+    """Return the access of a person who owns the project."""
+    return Access(project_id, user.actor, None, ALLOWED[Role.OWNER], "owner")

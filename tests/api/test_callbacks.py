@@ -15,6 +15,7 @@ import pytest_asyncio
 from backend import ids
 from backend.models import Connector, Message
 from backend.providers.frame.callbacks import CallbackRequest
+from backend.services.access.access import system_access
 from backend.services.callbacks.body_quota import LONGEST_BODY_BYTES
 from backend.services.callbacks.intake import MOST_RECEIPTS
 from backend.services.connectors.connectors import delete_connector
@@ -198,7 +199,7 @@ async def test_one_cannot_tell_which_connectors_there_are(
     gone = await connector(api, owner, "whatsapp", WHATSAPP)
     async with api.platform.database.transaction() as session:
         project_id = _uuid(owner.project_id)
-        await delete_connector(session, project_id=project_id, connector_id=_uuid(gone))
+        await delete_connector(session, system_access(project_id), connector_id=_uuid(gone))
     unknown = ids.encode(ids.CONNECTOR, ids.new_id())
     request = META.request(Reported("wamid.1", "read"))
     answers = [await call(api, one, request) for one in (silent, gone, unknown)]

@@ -17,6 +17,7 @@ from backend.models import Event
 from backend.models.partitions import first_id, month_start
 from backend.platform import Platform
 from backend.runtime.embedded import EmbeddedServers
+from backend.services.access.access import system_access
 from backend.services.health.facts import Check, clock_check
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
@@ -142,7 +143,7 @@ async def test_the_oldest_message_that_is_due_is_known(
         box = await world.connector()
         await accept_message(
             platform.send_path,
-            Sender(world.project_id, "live"),
+            Sender(system_access(world.project_id), "live"),
             SendRequest(to="ada", text="x", connector_id=box.id),
         )
         async with platform.database.raw.connection() as connection:

@@ -10,9 +10,10 @@ from structlog.testing import capture_logs
 
 from backend.api.frame.cors import CorsPolicy
 from backend.api.frame.proxies import client_of
-from backend.api.inputs.access import check_origin, require_scope
+from backend.api.inputs.access import check_origin
 from backend.errors import KeyScope, OriginNotAllowed
 from backend.ids import new_id
+from backend.services.access.access import Action, access_of_key
 from backend.services.catalog.catalog import CatalogKey
 from tests.api.conftest import Account, Api
 
@@ -86,9 +87,10 @@ def test_allowing_every_origin_allows_none_of_them_credentials() -> None:
 
 
 def test_a_scope_that_is_missing_is_named() -> None:
-    require_scope(a_key(), "messages:send")
+    access = access_of_key(a_key())
+    access.require(Action.SEND_MESSAGES)
     with pytest.raises(KeyScope, match="messages:read"):
-        require_scope(a_key(), "messages:read")
+        access.require(Action.VIEW_MESSAGES)
 
 
 @pytest.mark.parametrize(

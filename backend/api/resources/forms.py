@@ -5,6 +5,7 @@ Not part of the versioned API: same origin only, and errors go back to the page 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -94,7 +95,14 @@ async def log_out(request: Request, platform: PlatformDep) -> Response:
         try:
             async with platform.database.transaction() as session:
                 principal = await users.authenticate_cookie(session, cookie)
-                await users.log_out(session, principal.session_id, actor=principal)
+                await users.log_out(
+                    session,
+                    principal.session_id,
+                    replace(
+                        principal.actor,
+                        address=client_of(request, platform.settings.trusted_proxies).address,
+                    ),
+                )
         except (InvalidToken, TokenExpired):
             pass  # it has ended already
     response = RedirectResponse("/login", status_code=303)

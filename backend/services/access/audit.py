@@ -15,7 +15,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import AuditEntry, User
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import Access, Action, Actor
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 
 
@@ -39,13 +39,17 @@ class AuditLine:
     actor: User | None
 
 
-def of_project(wanted: AuditFilter, project_id: UUID) -> AuditFilter:
-    return replace(wanted, project_id=project_id)
+async def page_of_project_entries(
+    session: AsyncSession, access: Access, wanted: AuditFilter, page: PageRequest
+) -> Page[AuditLine]:
+    """A project's entries, newest first."""
+    access.require(Action.VIEW_AUDIT)
+    return await page_of_entries(session, replace(wanted, project_id=access.project_id), page)
 
 
 def record(
     session: AsyncSession,
-    actor: UserPrincipal | None,
+    actor: Actor,
     action: str,
     *,
     project_id: UUID | None = None,
@@ -53,14 +57,15 @@ def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add an entry to this transaction: it is written if the change is. No actor: the system."""
+    """Add an entry to this transaction: it is written if the change is."""
     session.add(
         AuditEntry(
             project_id=project_id,
-            actor_id=actor.user_id if actor is not None else None,
+            actor_id=actor.user_id,
+            key_id=actor.key_id,
             action=action,
             subject_id=subject_id,
-            address=actor.address[:64] if actor is not None else "",
+            address=actor.address[:64],
             before=dict(before) if before is not None else None,
             after=dict(after) if after is not None else None,
         )

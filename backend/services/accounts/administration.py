@@ -72,7 +72,9 @@ async def update_user(
     user.updated_at = utc_now()
     if not user.is_active:
         await AuthSession.revoke_all(session, user.id)
-    audit.record(session, principal, "user.updated", subject_id=user_id, before=before, after=after)
+    audit.record(
+        session, principal.actor, "user.updated", subject_id=user_id, before=before, after=after
+    )
     await session.flush()
     if user.is_active != before["is_active"]:
         await hold_projects_of(session, user.id)
@@ -113,7 +115,9 @@ async def update_project(
     Raises ProjectNotFound.
     """
     project = await get_project(session, principal, project_id)
-    record = partial(audit.record, session, principal, project_id=project_id, subject_id=project_id)
+    record = partial(
+        audit.record, session, principal.actor, project_id=project_id, subject_id=project_id
+    )
     if plan is not None and plan != project.plan:
         record("project.plan_changed", before={"plan": project.plan}, after={"plan": plan})
         project.plan = plan

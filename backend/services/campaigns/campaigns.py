@@ -39,7 +39,7 @@ from backend.services.routing.recipients import normalised_recipient
 
 if TYPE_CHECKING:
     from backend.ledger.accept import IdempotencyKey
-    from backend.services.access.access import UserPrincipal
+    from backend.services.access.access import Access, Action, Actor
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
     from backend.services.campaigns.plan import Plan
     from backend.services.policy.send_path import SendPath
@@ -111,7 +111,6 @@ async def create_campaign(
     *,
     new: NewCampaign,
     rows: ReadRows,
-    actor: UserPrincipal | None = None,
 ) -> Campaign:
     """Store the campaign with its rows; a worker feeds it."""
     plan, now = new.plan, utc_now()
@@ -122,7 +121,7 @@ async def create_campaign(
         state=DRAFT if new.is_draft else RUNNING,
         mode=sender.mode,
         key_id=sender.key.id if sender.key is not None else None,
-        created_by=actor.user_id if actor is not None else None,
+        created_by=sender.access.actor.user_id,
         connector_id=plan.connector_id,
         connector_type=plan.connector_type,
         template_id=plan.template_id,
@@ -145,7 +144,7 @@ async def create_campaign(
     after = {"name": campaign.name, "rows": campaign.total_rows, "state": campaign.state}
     audit.record(
         session,
-        actor,
+        sender.access.actor,
         "campaign.created",
         project_id=campaign.project_id,
         subject_id=campaign.id,
@@ -204,43 +203,46 @@ def _check_times(new: NewCampaign) -> None:
 
 
 async def find_repeated(
-    session: AsyncSession, project_id: UUID, key: IdempotencyKey, *, campaign_id: UUID, ttl_s: int
+    session: AsyncSession, access: Access, key: IdempotencyKey, *, campaign_id: UUID, ttl_s: int
 ) -> Campaign | None:
     """Return the campaign that an earlier request under this key made; None: the key is taken for
     `campaign_id`.
 
     Raises IdempotencyConflict when the key was used for another request.
     """
-    earlier = await queued.take_key(session, project_id, key, campaign_id=campaign_id, ttl_s=ttl_s)
-    return await _made_under(session, project_id, key, earlier)
+    access.require(Action.SEND_MESSAGES)
+    earlier = await queued.take_key(
+        session, access.project_id, key, campaign_id=campaign_id, ttl_s=ttl_s
+    )
+    return await _made_under(session, access, key, earlier)
 
 
 async def find_earlier(
-    session: AsyncSession, project_id: UUID, key: IdempotencyKey
+    session: AsyncSession, access: Access, key: IdempotencyKey
 ) -> Campaign | None:
     """Like `find_repeated`, but the key is not taken."""
+    access.require(Action.SEND_MESSAGES)
     return await _made_under(
-        session, project_id, key, await queued.find_key(session, project_id, key)
+        session, access, key, await queued.find_key(session, access.project_id, key)
     )
 
 
 async def _made_under(
-    session: AsyncSession, project_id: UUID, key: IdempotencyKey, earlier: tuple[UUID, bytes] | None
+    session: AsyncSession, access: Access, key: IdempotencyKey, earlier: tuple[UUID, bytes] | None
 ) -> Campaign | None:
     if earlier is None:
         return None
     found_id, request_hash = earlier
     if request_hash != key.request_hash:
         raise IdempotencyConflict
-    return await get_campaign(session, project_id=project_id, campaign_id=found_id)
+    return await get_campaign(session, access, campaign_id=found_id)
 
 
-async def get_campaign(
-    session: AsyncSession, *, project_id: UUID, campaign_id: UUID, mode: str | None = None
-) -> Campaign:
+async def get_campaign(session: AsyncSession, access: Access, *, campaign_id: UUID) -> Campaign:
     """`mode`: the only one to be seen. Raises CampaignNotFound."""
-    campaign = await Campaign.find(session, project_id, campaign_id)
-    if campaign is None or (mode is not None and campaign.mode != mode):
+    access.require(Action.VIEW_MESSAGES)
+    campaign = await Campaign.find(session, access.project_id, campaign_id)
+    if campaign is None or (access.only_mode is not None and campaign.mode != access.only_mode):
         raise CampaignNotFound
     return campaign
 
@@ -276,41 +278,30 @@ async def plan_draft(
     campaign.template_id, campaign.message = plan.template_id, plan.message
     campaign.subject, campaign.html, campaign.mapping = plan.subject, plan.html, dict(plan.mapping)
     judge = Judge(plan, connectors[0].type)
-    async for rows in stored_rows(
-        path.database, project_id=sender.project_id, campaign_id=campaign_id
-    ):
+    async for rows in stored_rows(path.database, sender.access, campaign_id=campaign_id):
         found = await in_reader(partial(judge.errors_of, rows))
         await queued.refuse_rows(session, campaign_id, found)
     return campaign
 
 
 async def pause_campaign(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    campaign_id: UUID,
-    mode: str | None = None,
-    actor: UserPrincipal | None = None,
-    reason: str | None = None,
+    session: AsyncSession, access: Access, *, campaign_id: UUID, reason: str | None = None
 ) -> Campaign:
     """Accept no more rows, and hold those of its messages that no worker has claimed."""
-    campaign = await _locked(session, project_id, campaign_id, mode, (RUNNING,))
+    access.require(Action.SEND_MESSAGES)
+    campaign = await _locked(session, access.project_id, campaign_id, access.only_mode, (RUNNING,))
     campaign.reason = reason
-    await _enter(session, campaign, PAUSED, actor)
+    await _enter(session, campaign, PAUSED, access.actor)
     await queued.hold(session, campaign.id)
     return campaign
 
 
-async def resume_campaign(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    campaign_id: UUID,
-    mode: str | None = None,
-    actor: UserPrincipal | None = None,
-) -> Campaign:
+async def resume_campaign(session: AsyncSession, access: Access, *, campaign_id: UUID) -> Campaign:
     """Start a draft, or go on where a pause stopped."""
-    campaign = await _locked(session, project_id, campaign_id, mode, (DRAFT, PAUSED))
+    access.require(Action.SEND_MESSAGES)
+    campaign = await _locked(
+        session, access.project_id, campaign_id, access.only_mode, (DRAFT, PAUSED)
+    )
     if not campaign.mapping:
         raise CampaignStateConflict(
             "The draft does not say yet what it sends; finish it on the dashboard."
@@ -319,23 +310,19 @@ async def resume_campaign(
     campaign.reason = None
     campaign.started_at = campaign.started_at or now
     campaign.next_feed_at = max(now, campaign.send_at or now)
-    await _enter(session, campaign, RUNNING, actor)
+    await _enter(session, campaign, RUNNING, access.actor)
     await queued.release(session, campaign.id)
     return campaign
 
 
-async def cancel_campaign(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    campaign_id: UUID,
-    mode: str | None = None,
-    actor: UserPrincipal | None = None,
-) -> Campaign:
+async def cancel_campaign(session: AsyncSession, access: Access, *, campaign_id: UUID) -> Campaign:
     """For good: no more rows, and its messages that no worker has claimed are canceled."""
-    campaign = await _locked(session, project_id, campaign_id, mode, (DRAFT, RUNNING, PAUSED))
+    access.require(Action.SEND_MESSAGES)
+    campaign = await _locked(
+        session, access.project_id, campaign_id, access.only_mode, (DRAFT, RUNNING, PAUSED)
+    )
     campaign.ended_at, campaign.reason = utc_now(), None
-    await _enter(session, campaign, CANCELED, actor)
+    await _enter(session, campaign, CANCELED, access.actor)
     await queued.cancel(session, campaign.id)
     campaign.accepted_rows, campaign.failed_rows = await queued.count_rows(session, campaign.id)
     return campaign
@@ -365,9 +352,7 @@ async def _locked(
     return campaign
 
 
-async def _enter(
-    session: AsyncSession, campaign: Campaign, state: str, actor: UserPrincipal | None
-) -> None:
+async def _enter(session: AsyncSession, campaign: Campaign, state: str, actor: Actor) -> None:
     before: dict[str, Any] = {"state": campaign.state}
     campaign.state = state
     audit.record(

@@ -12,6 +12,7 @@ from backend import ids
 from backend.errors import CampaignNotFound, CampaignStateConflict
 from backend.models import Project, ProjectMember
 from backend.outages import is_outage
+from backend.services.access.access import system_access
 from backend.services.accounts.mail import Mail
 from backend.services.campaigns.campaigns import find_project_of, pause_campaign
 
@@ -48,7 +49,7 @@ async def pause_failing(parts: CampaignParts, campaign_id: UUID, reason: str) ->
         async with parts.path.database.transaction() as session:
             project_id = await find_project_of(session, campaign_id)
             campaign = await pause_campaign(
-                session, project_id=project_id, campaign_id=campaign_id, reason=reason
+                session, system_access(project_id), campaign_id=campaign_id, reason=reason
             )
             mails = await _mails(session, campaign, reason, parts.public_url)
     except (CampaignNotFound, CampaignStateConflict):

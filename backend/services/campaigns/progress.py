@@ -15,6 +15,7 @@ from backend.errors import CampaignNotFound
 from backend.models import Campaign, CampaignRow, Message
 from backend.models.partitions import first_id
 from backend.models.session import Database
+from backend.services.access.access import Access, Action
 from backend.services.campaigns.csv_file import CsvRow
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 
@@ -38,17 +39,13 @@ class Progress:
 
 
 async def list_campaigns(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    page: PageRequest,
-    mode: str | None = None,
-    state: str | None = None,
+    session: AsyncSession, access: Access, *, page: PageRequest, state: str | None = None
 ) -> Page[Progress]:
     """Newest first."""
-    query = Campaign.of_project(project_id)
-    if mode is not None:
-        query = query.where(col(Campaign.mode) == mode)
+    access.require(Action.VIEW_MESSAGES)
+    query = Campaign.of_project(access.project_id)
+    if access.only_mode is not None:
+        query = query.where(col(Campaign.mode) == access.only_mode)
     if state is not None:
         query = query.where(col(Campaign.state) == state)
     found: Page[Campaign] = await fetch_page(session, query, col(Campaign.id), page)
@@ -106,17 +103,18 @@ async def _with_rows(session: AsyncSession, campaigns: Sequence[Campaign]) -> li
 
 async def page_of_rows(
     session: AsyncSession,
+    access: Access,
     *,
-    project_id: UUID,
     campaign_id: UUID,
     page: PageRequest,
     state: str | None = None,
 ) -> Page[CampaignRow]:
     """In the file's order; a cursor holds the line of the last row seen."""
+    access.require(Action.VIEW_MESSAGES)
     connection = await session.connection()
     conditions = [
         col(CampaignRow.campaign_id) == campaign_id,
-        col(CampaignRow.project_id) == project_id,
+        col(CampaignRow.project_id) == access.project_id,
     ]
     if state is not None:
         conditions.append(col(CampaignRow.state) == state)
@@ -138,9 +136,10 @@ async def page_of_rows(
 
 
 async def walk_rows(
-    database: Database, *, project_id: UUID, campaign_id: UUID, state: str
+    database: Database, access: Access, *, campaign_id: UUID, state: str
 ) -> AsyncIterator[Sequence[CampaignRow]]:
     """Yield all rows of a state, some at a time; each step is a short read of its own."""
+    access.require(Action.VIEW_MESSAGES)
     line = 0
     while True:
         async with database.session() as session:
@@ -148,7 +147,7 @@ async def walk_rows(
                 select(CampaignRow)
                 .where(
                     col(CampaignRow.campaign_id) == campaign_id,
-                    col(CampaignRow.project_id) == project_id,
+                    col(CampaignRow.project_id) == access.project_id,
                     col(CampaignRow.state) == state,
                     col(CampaignRow.line) > line,
                 )
@@ -164,16 +163,15 @@ async def walk_rows(
 
 
 async def stored_rows(
-    database: Database, *, project_id: UUID, campaign_id: UUID
+    database: Database, access: Access, *, campaign_id: UUID
 ) -> AsyncIterator[Sequence[CsvRow]]:
     """Yield the rows of a draft as its file had them.
 
     Raises CampaignNotFound for another project's.
     """
+    access.require(Action.VIEW_MESSAGES)
     async with database.session() as session:
-        if await Campaign.find(session, project_id, campaign_id) is None:
+        if await Campaign.find(session, access.project_id, campaign_id) is None:
             raise CampaignNotFound
-    async for rows in walk_rows(
-        database, project_id=project_id, campaign_id=campaign_id, state=PENDING
-    ):
+    async for rows in walk_rows(database, access, campaign_id=campaign_id, state=PENDING):
         yield [CsvRow(row.line, row.cells or []) for row in rows]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from backend.errors import ApiKeyExpired, InvalidApiKey, ProjectNotFound
 from backend.models import ApiKey, Campaign, Project
+from backend.services.access.access import system_access
 from backend.services.policy.sender import Sender
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ async def sender_of(path: SendPath, campaign: Campaign) -> Sender:
     if project is None or not project.is_active:
         raise ProjectNotFound
     if campaign.key_id is None:
-        return Sender(campaign.project_id, "test" if campaign.mode == "test" else "live")
+        return Sender(
+            system_access(campaign.project_id), "test" if campaign.mode == "test" else "live"
+        )
     if key is None or not key.is_active:
         raise InvalidApiKey(
             "The API key that made the campaign was revoked; make the rest a campaign of another"

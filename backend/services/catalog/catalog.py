@@ -7,7 +7,7 @@ to live only bounds how long a lost notice matters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -31,6 +31,7 @@ from backend.models.send_token_secret import SendTokenSecret, Signer
 from backend.models.session import Change, Database
 from backend.process.cache import ReadThroughCache
 from backend.process.group_commit import GroupCommit
+from backend.services.access.access import Access, access_of_key
 from backend.services.accounts.quiet_hours import QuietHours
 from backend.services.templates.render import TemplateSource
 
@@ -59,6 +60,10 @@ class CatalogKey:
     expires_at: datetime | None
     quiet_hours: QuietHours | None
     is_project_open: bool = True
+    access: Access = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "access", access_of_key(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from backend.models import Connector, Project, ProjectMember
 from backend.models.base import utc_now
 from backend.models.session import Change, Database, announce
 from backend.services.access import audit
+from backend.services.access.access import SYSTEM
 from backend.services.accounts.mail import Mail, PlatformMail, shown
 
 log = structlog.get_logger()
@@ -76,7 +77,7 @@ class BrokenConnectors:
             connector.broken_reason = reason
             audit.record(
                 session,
-                None,
+                SYSTEM,
                 "connector.broken",
                 project_id=connector.project_id,
                 subject_id=connector_id,

@@ -23,6 +23,7 @@ from backend.ledger.accept import IdempotencyKey, NewMessage
 from backend.models import Event, Message, SendQueueRow
 from backend.models.base import utc_now
 from backend.models.send_queue import DUE, IN_FLIGHT, LANES
+from backend.services.access.access import Access, Action, Mode
 from backend.services.routing.ways import active, first_usable
 from backend.services.sending.accept import Accepted, accept
 from backend.services.sending.timing import put_off
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
 _CANCELABLE: Final = (Status.SCHEDULED, Status.QUEUED)
 
 
-async def cancel_message(
-    session: AsyncSession, *, project_id: UUID, message_id: UUID, mode: str | None = None
-) -> None:
+async def cancel_message(session: AsyncSession, access: Access, *, message_id: UUID) -> None:
     """Keep a message from being sent, as long as no worker has claimed it.
 
     `mode`: the only one to be touched.
@@ -46,11 +45,12 @@ async def cancel_message(
     The lock on its queue row is the one a claim takes (SKIP LOCKED), so that never both happen.
     Raises MessageNotFound or MessageNotCancelable.
     """
-    message = await _message(session, project_id, message_id, mode)
+    access.require(Action.SEND_MESSAGES)
+    message = await _message(session, access.project_id, message_id, access.only_mode)
     connection = await session.connection()
     queue_row = select(col(SendQueueRow.message_id)).where(
         col(SendQueueRow.message_id) == message_id,
-        col(SendQueueRow.project_id) == project_id,
+        col(SendQueueRow.project_id) == access.project_id,
         col(SendQueueRow.state) == DUE,
     )
     held = (await connection.execute(queue_row.with_for_update())).first()
@@ -77,7 +77,7 @@ async def cancel_message(
     session.add(
         Event(
             id=new_id(),
-            project_id=project_id,
+            project_id=access.project_id,
             message_id=message_id,
             type=f"message.{Status.CANCELED.value}",
             data={},
@@ -101,9 +101,10 @@ async def resend_message(
     """
 
     async def repeat() -> NewMessage:
-        only_mode = "test" if sender.mode == "test" else None
         async with path.database.session() as session:
-            message = await _message(session, sender.project_id, message_id, only_mode)
+            message = await _message(
+                session, sender.project_id, message_id, sender.access.only_mode
+            )
             waits = await session.get(SendQueueRow, message_id) is not None
             status = await _shown_status(session, message)
         if waits or message.status in IN_PROGRESS:
@@ -198,9 +199,11 @@ def _rerouted(
     return replace(message, connector_id=UUID(first["connectorId"]), columns=columns)
 
 
-async def mode_of(session: AsyncSession, *, project_id: UUID, message_id: UUID) -> str:
-    """Return live or test. Raises MessageNotFound."""
-    return (await _message(session, project_id, message_id, None)).mode
+async def mode_of(session: AsyncSession, access: Access, *, message_id: UUID) -> Mode:
+    """Raises MessageNotFound."""
+    access.require(Action.VIEW_MESSAGES)
+    message = await _message(session, access.project_id, message_id, access.only_mode)
+    return "test" if message.mode == "test" else "live"
 
 
 async def _message(

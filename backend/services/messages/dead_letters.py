@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Select, select, true
 from sqlmodel import col
 
+from backend import ids
 from backend.models import DeadLetter, Message
-from backend.services.messages.message_filters import MessageFilter, filter_conditions
+from backend.services.access.access import Access
+from backend.services.messages.message_filters import MessageFilter, filter_conditions, within
 from backend.status import Status
 
 
@@ -23,6 +26,42 @@ class DeadLetterFilter:
 
     messages: MessageFilter
     code: str | None = None
+
+    def described(self) -> dict[str, str]:
+        """Return what the audit log says of it; recipients do not belong there."""
+        wanted = self.messages
+        named = {
+            "connector": wanted.connector,
+            "code": self.code,
+            "from": wanted.from_,
+            "to": wanted.to,
+            "keyId": wanted.key_id,
+            "templateId": wanted.template_id,
+            "campaignId": wanted.campaign_id,
+            "mode": wanted.mode,
+        }
+        return {name: _text(name, value) for name, value in named.items() if value is not None}
+
+
+_PREFIXES: Final = {
+    "connector": ids.CONNECTOR,
+    "keyId": ids.KEY,
+    "templateId": ids.TEMPLATE,
+    "campaignId": ids.CAMPAIGN,
+}
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, UUID):
+        return ids.encode(_PREFIXES[name], value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
+
+
+def within_mode(access: Access, filters: DeadLetterFilter) -> DeadLetterFilter:
+    """Return the filter within the mode that may be seen. Raises KeyScope."""
+    return replace(filters, messages=within(access, filters.messages))
 
 
 def select_dead(project_id: UUID, filters: DeadLetterFilter) -> Select[Any]:

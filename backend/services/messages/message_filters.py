@@ -5,7 +5,7 @@ Dates become id ranges, because an id is a time, so that partitions outside them
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -17,6 +17,7 @@ from backend.errors import FieldError, ValidationFailed
 from backend.models import Message, SendQueueRow
 from backend.models.partitions import first_id
 from backend.models.send_queue import IN_FLIGHT
+from backend.services.access.access import Access, Mode
 from backend.status import IN_PROGRESS, PENDING, Status
 
 # An id is made a little before its row is written, maybe on another machine's clock.
@@ -38,12 +39,17 @@ class MessageFilter:
     campaign_id: UUID | None = None
     recipient: str | None = None
     id: UUID | None = None
-    mode: str | None = None
+    mode: Mode | None = None
 
     @property
     def is_waiting(self) -> bool:
         """Tell whether only messages match that the queue knows."""
         return self.status == "pending" or self.status in IN_PROGRESS
+
+
+def within(access: Access, filters: MessageFilter) -> MessageFilter:
+    """Return the filter within the mode that may be seen. Raises KeyScope."""
+    return replace(filters, mode=access.mode_seen(filters.mode))
 
 
 def filter_conditions(

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backend.errors import AppError, KeyScope, QuotaExceeded, RateLimitExceeded
+from backend.errors import AppError, QuotaExceeded, RateLimitExceeded
+from backend.services.access.access import Action
 from backend.services.limits.rate_limit import Allowance, Demand
 
 if TYPE_CHECKING:
@@ -38,10 +39,7 @@ async def admit(path: SendPath, sender: Sender, demand: Demand) -> Allowance | N
     Raises KeyScope, RateLimitExceeded or QuotaExceeded.
     """
     key = sender.key
-    if key is not None and "messages:send" not in key.scopes:
-        raise KeyScope(
-            f"API key '{key.name}' lacks the scope 'messages:send'; add it or use another key."
-        )
+    sender.access.require(Action.SEND_MESSAGES)
     if not demand.is_limited:
         return None
     allowance = await path.rate_limiter.take(demand)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 from uuid import UUID
 
+from backend.services.access.access import Access, Mode
 from backend.services.catalog.catalog import CatalogKey
 
 
@@ -16,11 +16,18 @@ class Sender:
     `origin`: the page's, as it says.
     """
 
-    project_id: UUID
-    mode: Literal["live", "test"]
+    access: Access
+    mode: Mode
     key: CatalogKey | None = None
     origin: str | None = None
 
+    @property
+    def project_id(self) -> UUID:
+        return self.access.project_id
+
     @classmethod
-    def of_key(cls, key: CatalogKey, origin: str | None = None) -> Sender:
-        return cls(key.project_id, "test" if key.mode == "test" else "live", key, origin)
+    def of_key(
+        cls, key: CatalogKey, origin: str | None = None, *, access: Access | None = None
+    ) -> Sender:
+        """`access`: with the address of the request, where the audit log asks for it."""
+        return cls(access or key.access, "test" if key.mode == "test" else "live", key, origin)

@@ -6,15 +6,15 @@ Every query begins with the small table of dead letters, and looks the messages 
 from __future__ import annotations
 
 from typing import Final
-from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import DeadLetter
+from backend.services.access.access import Access, Action
 from backend.services.lists.paging import Page, PageRequest
-from backend.services.messages.dead_letters import DeadLetterFilter, select_dead
+from backend.services.messages.dead_letters import DeadLetterFilter, select_dead, within_mode
 from backend.services.reporting.messages import MessageSummary, summaries_of
 
 # Counted one by one up to here.
@@ -22,10 +22,12 @@ _MOST_COUNTED: Final = 10_000
 
 
 async def list_dead_letters(
-    session: AsyncSession, *, project_id: UUID, filters: DeadLetterFilter, page: PageRequest
+    session: AsyncSession, access: Access, *, filters: DeadLetterFilter, page: PageRequest
 ) -> Page[MessageSummary]:
     """The newest message first; raises ValidationFailed."""
-    matching = select_dead(project_id, filters)
+    access.require(Action.VIEW_MESSAGES)
+    filters = within_mode(access, filters)
+    matching = select_dead(access.project_id, filters)
     connection = await session.connection()
     counted = select(func.count()).select_from(matching.limit(_MOST_COUNTED + 1).subquery())
     total = (await connection.execute(counted)).scalar_one()

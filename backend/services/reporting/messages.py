@@ -20,8 +20,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.errors import MessageNotFound
 from backend.models import ApiKey, Attempt, Connector, Event, Message, SendQueueRow, Template
 from backend.models.send_queue import IN_FLIGHT
+from backend.services.access.access import Access, Action
 from backend.services.lists.paging import Page, PageRequest
-from backend.services.messages.message_filters import MessageFilter, filter_conditions
+from backend.services.messages.message_filters import MessageFilter, filter_conditions, within
 from backend.services.reporting.message_ranges import (
     Ranges,
     find_ranges,
@@ -146,18 +147,20 @@ class MessageDetail:
 
 
 async def list_messages(
-    session: AsyncSession, *, project_id: UUID, filters: MessageFilter, page: PageRequest
+    session: AsyncSession, access: Access, *, filters: MessageFilter, page: PageRequest
 ) -> Page[MessageSummary]:
     """Newest first; raises ValidationFailed for a status that does not exist or a range upside
     down.
     """
-    rows = await page_of_rows(session, project_id=project_id, filters=filters, page=page)
+    access.require(Action.VIEW_MESSAGES)
+    filters = within(access, filters)
+    rows = await page_of_rows(session, project_id=access.project_id, filters=filters, page=page)
     items = rows[: page.limit]
     has_more = len(rows) > page.limit
     if page.cursor is None and not has_more and (items or page.offset == 0):
         total = Total(page.offset + len(items))
     else:
-        total = await count_matching(session, project_id, filters)
+        total = await count_matching(session, access.project_id, filters)
     return Page(
         items=items,
         request=page,
@@ -203,17 +206,18 @@ async def _rows(
 
 
 async def message_detail(
-    session: AsyncSession, *, project_id: UUID, message_id: UUID
+    session: AsyncSession, access: Access, *, message_id: UUID
 ) -> MessageDetail:
-    """Raises MessageNotFound, also for another project's message."""
+    """Raises MessageNotFound, also for another project's message, or one of a mode not to be seen."""
+    access.require(Action.VIEW_MESSAGES)
     only = select(Message).where(
-        col(Message.project_id) == project_id, col(Message.id) == message_id
+        col(Message.project_id) == access.project_id, col(Message.id) == message_id
     )
     rows = await summaries_of(session, only)
-    if not rows:
+    if not rows or access.only_mode not in {None, rows[0].mode}:
         raise MessageNotFound
     summary = rows[0]
-    message = await Message.find(session, project_id, message_id)
+    message = await Message.find(session, access.project_id, message_id)
     content: dict[str, Any] = message.content if message is not None else {}
     connector, template, key = await _names(session, summary)
     attempts = await Attempt.list_for_message(session, message_id)

@@ -28,7 +28,7 @@ from backend.services.policy.sender import Sender
 from backend.services.templates import templates
 from messagejs_app.components.statuses import dot, word
 from messagejs_app.events import Events, Steps, background, event, go_to, say
-from messagejs_app.session import Desk, Session, field_errors
+from messagejs_app.session import Session, Work, field_errors
 from messagejs_app.wording import instant, number, plural
 
 PATH: Final = "/campaigns"
@@ -132,11 +132,11 @@ class CampaignsState(Session):
             is_canceling=False,
             is_busy=False,
         )
-        async with self._desk(Action.VIEW_MESSAGES) as desk:
+        async with self._work(Action.VIEW_MESSAGES) as work:
             if wanted:
-                await self._look_at_one(desk)
+                await self._look_at_one(work)
             else:
-                await self._look(desk)
+                await self._look(work)
         if self.state == campaigns.DRAFT and wanted:
             await self._prepare()
         self.is_loaded = True
@@ -151,8 +151,8 @@ class CampaignsState(Session):
                     return None
                 if self.open_id and self.state not in {campaigns.RUNNING, campaigns.PAUSED}:
                     return None
-                async with self._desk(Action.VIEW_MESSAGES) as desk:
-                    await (self._look_at_one(desk) if self.open_id else self._look(desk))
+                async with self._work(Action.VIEW_MESSAGES) as work:
+                    await (self._look_at_one(work) if self.open_id else self._look(work))
 
     @event
     async def choose_what(self, what: str) -> Events:
@@ -192,10 +192,10 @@ class CampaignsState(Session):
         self._put(errors={}, is_busy=True, is_checked=False)
         yield None
         try:
-            platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+            platform, access = await self._authorize(Action.SEND_MESSAGES)
             plan = self._plan()
-            caller = Sender(project_id, self._checked_mode)
-            rows = stored_rows(platform.database, project_id=project_id, campaign_id=self._id())
+            caller = Sender(access, self._checked_mode)
+            rows = stored_rows(platform.database, access, campaign_id=self._id())
             self._show(
                 await dry_run(platform.send_path, caller, plan, rows, sends_duplicates=False)
             )
@@ -209,23 +209,18 @@ class CampaignsState(Session):
         self._put(errors={}, is_busy=True)
         yield None
         try:
-            async with self._desk(Action.SEND_MESSAGES) as desk:
-                caller = Sender(desk.project_id, self._checked_mode)
+            async with self._work(Action.SEND_MESSAGES) as work:
+                caller = Sender(work.access, self._checked_mode)
                 await campaigns.plan_draft(
-                    desk.platform.send_path,
-                    desk.session,
+                    work.platform.send_path,
+                    work.session,
                     caller,
                     campaign_id=self._id(),
                     name=self.campaign.name,
                     plan=self._plan(),
                 )
-                await campaigns.resume_campaign(
-                    desk.session,
-                    project_id=desk.project_id,
-                    campaign_id=self._id(),
-                    actor=desk.principal,
-                )
-                await self._look_at_one(desk)
+                await campaigns.resume_campaign(work.session, work.access, campaign_id=self._id())
+                await self._look_at_one(work)
         except AppError as exc:
             self.errors = _form_errors(exc)
             return
@@ -235,26 +230,16 @@ class CampaignsState(Session):
 
     @event
     async def pause(self) -> Events:
-        async with self._desk(Action.SEND_MESSAGES) as desk:
-            await campaigns.pause_campaign(
-                desk.session,
-                project_id=desk.project_id,
-                campaign_id=self._id(),
-                actor=desk.principal,
-            )
-            await self._look_at_one(desk)
+        async with self._work(Action.SEND_MESSAGES) as work:
+            await campaigns.pause_campaign(work.session, work.access, campaign_id=self._id())
+            await self._look_at_one(work)
         return say("Paused. What waits is held until you resume.")
 
     @event
     async def resume(self) -> Events:
-        async with self._desk(Action.SEND_MESSAGES) as desk:
-            await campaigns.resume_campaign(
-                desk.session,
-                project_id=desk.project_id,
-                campaign_id=self._id(),
-                actor=desk.principal,
-            )
-            await self._look_at_one(desk)
+        async with self._work(Action.SEND_MESSAGES) as work:
+            await campaigns.resume_campaign(work.session, work.access, campaign_id=self._id())
+            await self._look_at_one(work)
         return [say("Resumed."), CampaignsState.watch()]
 
     @event
@@ -265,14 +250,9 @@ class CampaignsState(Session):
     @event
     async def cancel(self) -> Events:
         was_draft = self.state == campaigns.DRAFT
-        async with self._desk(Action.SEND_MESSAGES) as desk:
-            await campaigns.cancel_campaign(
-                desk.session,
-                project_id=desk.project_id,
-                campaign_id=self._id(),
-                actor=desk.principal,
-            )
-            await self._look_at_one(desk)
+        async with self._work(Action.SEND_MESSAGES) as work:
+            await campaigns.cancel_campaign(work.session, work.access, campaign_id=self._id())
+            await self._look_at_one(work)
         self.is_canceling = False
         done = say("Canceled. What was sent stays sent; nothing more goes out.")
         return [done, go_to(PATH)] if was_draft else done
@@ -293,23 +273,16 @@ class CampaignsState(Session):
             message=None if is_template else self.message,
         )
 
-    async def _look(self, desk: Desk) -> None:
-        found = await list_campaigns(
-            desk.session,
-            project_id=desk.project_id,
-            page=PageRequest(limit=50),
-            mode=self._checked_mode,
-        )
+    async def _look(self, work: Work) -> None:
+        found = await list_campaigns(work.session, work.access, page=PageRequest(limit=50))
         self._put(rows=[_line(one) for one in found.items])
 
-    async def _look_at_one(self, desk: Desk) -> None:
-        campaign = await campaigns.get_campaign(
-            desk.session, project_id=desk.project_id, campaign_id=self._id()
-        )
-        progress = await progress_of(desk.session, campaign)
+    async def _look_at_one(self, work: Work) -> None:
+        campaign = await campaigns.get_campaign(work.session, work.access, campaign_id=self._id())
+        progress = await progress_of(work.session, campaign)
         failed = await page_of_rows(
-            desk.session,
-            project_id=desk.project_id,
+            work.session,
+            work.access,
             campaign_id=campaign.id,
             page=PageRequest(limit=_SHOWN_ERRORS),
             state="failed",
@@ -336,9 +309,9 @@ class CampaignsState(Session):
 
     async def _prepare(self) -> None:
         """What a draft may send, and the first guess."""
-        async with self._desk(Action.VIEW_TEMPLATES) as desk:
-            made = await templates.list_templates(desk.session, project_id=desk.project_id)
-            own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
+        async with self._work(Action.VIEW_TEMPLATES) as work:
+            made = await templates.list_templates(work.session, work.access)
+            own = await connectors.list_connectors(work.session, work.access)
         usable = [one for one in made if one.is_active]
         self._put(
             templates=[
@@ -357,11 +330,11 @@ class CampaignsState(Session):
 
     async def _arrange(self) -> None:
         """Ask for what the text needs; what was chosen stays chosen."""
-        platform, project_id = await self._authorize(Action.VIEW_TEMPLATES)
+        platform, access = await self._authorize(Action.VIEW_TEMPLATES)
         self.errors = {}
         try:
             variables = await self._plan().variables(
-                platform.send_path, Sender(project_id, self._checked_mode)
+                platform.send_path, Sender(access, self._checked_mode)
             )
         except AppError as exc:
             self.errors = _form_errors(exc)

@@ -120,15 +120,15 @@ class ConnectorFormState(Session):
 
     @event
     async def test(self) -> Steps:
-        platform, project_id = await self._authorize(Action.MANAGE_CONNECTORS)
+        platform, access = await self._authorize(Action.MANAGE_CONNECTORS)
         self._put(is_testing=True, test_result="")
         yield None
         try:
             health = await connectors.test_connector(
                 platform.database,
+                access,
                 vault=platform.vault,
                 context=platform.providers,
-                project_id=project_id,
                 connector_id=connector_id_of(self.id),
             )
         finally:
@@ -151,12 +151,9 @@ class ConnectorFormState(Session):
 
     @event
     async def delete(self) -> Events:
-        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+        async with self._work(Action.MANAGE_CONNECTORS) as work:
             await connectors.delete_connector(
-                desk.session,
-                project_id=desk.project_id,
-                connector_id=connector_id_of(self.id),
-                actor=desk.principal,
+                work.session, work.access, connector_id=connector_id_of(self.id)
             )
         self.asks_delete = False
         return [go_to(PATH), say(f"{self.name} deleted. Its messages stay in the history.")]
@@ -178,13 +175,9 @@ class ConnectorFormState(Session):
                 is_default=is_default,
                 weight=_weight(data),
             )
-            async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+            async with self._work(Action.MANAGE_CONNECTORS) as work:
                 made = await connectors.create_connector(
-                    desk.session,
-                    vault=desk.platform.vault,
-                    project_id=desk.project_id,
-                    new=new,
-                    actor=desk.principal,
+                    work.session, work.access, vault=work.platform.vault, new=new
                 )
                 connector_id = ids.encode(ids.CONNECTOR, made.id)
             return [
@@ -207,14 +200,13 @@ class ConnectorFormState(Session):
         return say(f"{name} saved.")
 
     async def _update(self, changes: dict[str, Any]) -> None:
-        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+        async with self._work(Action.MANAGE_CONNECTORS) as work:
             await connectors.update_connector(
-                desk.session,
-                vault=desk.platform.vault,
-                project_id=desk.project_id,
+                work.session,
+                work.access,
+                vault=work.platform.vault,
                 connector_id=connector_id_of(self.id),
                 changes=changes,
-                actor=desk.principal,
             )
 
     def _credentials(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -235,9 +227,9 @@ class ConnectorFormState(Session):
 
     async def _kept_config(self) -> dict[str, Any]:
         """The settings that this form does not show stay as they are."""
-        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+        async with self._work(Action.MANAGE_CONNECTORS) as work:
             one = await connectors.get_connector(
-                desk.session, project_id=desk.project_id, connector_id=connector_id_of(self.id)
+                work.session, work.access, connector_id=connector_id_of(self.id)
             )
         return {name: value for name, value in one.config.items() if name != "pacing"}
 
@@ -270,15 +262,13 @@ class ConnectorFormState(Session):
         return None
 
     async def _load_existing(self, connector_id: str) -> None:
-        async with self._desk(Action.VIEW_CONNECTORS) as desk:
+        async with self._work(Action.VIEW_CONNECTORS) as work:
             one = await connectors.get_connector(
-                desk.session, project_id=desk.project_id, connector_id=connector_id_of(connector_id)
+                work.session, work.access, connector_id=connector_id_of(connector_id)
             )
-            numbers = await overview(
-                desk.session, project_id=desk.project_id, mode=self._checked_mode
-            )
+            numbers = await overview(work.session, work.access, mode=self._checked_mode)
             try:
-                shown = visible_credentials(desk.platform.vault, one)
+                shown = visible_credentials(work.platform.vault, one)
             except AppError as exc:
                 shown = {}
                 self.errors = field_errors(exc)

@@ -17,7 +17,7 @@ from backend.services.connectors.types import describe_connector_types
 from backend.services.reporting.overview import ConnectorNumbers, overview
 from messagejs_app.events import Events, Steps, complain, event, say
 from messagejs_app.pages.connectors.health import health_of
-from messagejs_app.session import Desk, Session
+from messagejs_app.session import Session, Work
 from messagejs_app.wording import instant, number, percent
 
 PATH: Final = "/connectors"
@@ -124,45 +124,39 @@ class ConnectorsState(Session):
     @event
     async def delete(self) -> Events:
         name = self.deleting_name
-        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+        async with self._work(Action.MANAGE_CONNECTORS) as work:
             await connectors.delete_connector(
-                desk.session,
-                project_id=desk.project_id,
-                connector_id=connector_id_of(self.deleting),
-                actor=desk.principal,
+                work.session, work.access, connector_id=connector_id_of(self.deleting)
             )
         self.deleting = ""
         await self._look()
         return say(f"{name} deleted. Its messages stay in the history.")
 
     async def _test(self, connector_id: str) -> Health:
-        platform, project_id = await self._authorize(Action.MANAGE_CONNECTORS)
+        platform, access = await self._authorize(Action.MANAGE_CONNECTORS)
         return await connectors.test_connector(
             platform.database,
+            access,
             vault=platform.vault,
             context=platform.providers,
-            project_id=project_id,
             connector_id=connector_id_of(connector_id),
         )
 
     async def _change(self, connector_id: str, changes: dict[str, Any]) -> str:
-        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+        async with self._work(Action.MANAGE_CONNECTORS) as work:
             changed = await connectors.update_connector(
-                desk.session,
-                vault=desk.platform.vault,
-                project_id=desk.project_id,
+                work.session,
+                work.access,
+                vault=work.platform.vault,
                 connector_id=connector_id_of(connector_id),
                 changes=changes,
-                actor=desk.principal,
             )
             return changed.name
 
     async def _look(self) -> None:
-        async with self._desk(Action.VIEW_CONNECTORS) as desk:
-            numbers = await overview(
-                desk.session, project_id=desk.project_id, mode=self._checked_mode
-            )
-            senders = await _senders(desk)
+        async with self._work(Action.VIEW_CONNECTORS) as work:
+            numbers = await overview(work.session, work.access, mode=self._checked_mode)
+            senders = await _senders(work)
         rows = [
             _row(one, senders.get(ids.encode(ids.CONNECTOR, one.id), ""))
             for one in numbers.connectors
@@ -184,11 +178,11 @@ def connector_id_of(text: str) -> UUID:
     return connector_id
 
 
-async def _senders(desk: Desk) -> dict[str, str]:
+async def _senders(work: Work) -> dict[str, str]:
     senders: dict[str, str] = {}
-    for one in await connectors.list_connectors(desk.session, project_id=desk.project_id):
+    for one in await connectors.list_connectors(work.session, work.access):
         try:
-            shown = visible_credentials(desk.platform.vault, one)
+            shown = visible_credentials(work.platform.vault, one)
         except AppError:
             continue  # its row is there anyway; the form says what is wrong
         named = [str(shown[name]) for name in _SENDER_FIELDS if shown.get(name)]

@@ -71,9 +71,9 @@ class RoutesState(Session):
 
     @event
     async def edit(self, route_id: str) -> Events:
-        async with self._desk(Action.VIEW_ROUTES) as desk:
+        async with self._work(Action.VIEW_ROUTES) as work:
             route = await saved_routes.get_route(
-                desk.session, project_id=desk.project_id, route_id=_route_id(route_id)
+                work.session, work.access, route_id=_route_id(route_id)
             )
         self._open(
             route_id,
@@ -129,12 +129,9 @@ class RoutesState(Session):
 
     @event
     async def delete(self) -> Events:
-        async with self._desk(Action.MANAGE_ROUTES) as desk:
+        async with self._work(Action.MANAGE_ROUTES) as work:
             await saved_routes.delete_route(
-                desk.session,
-                project_id=desk.project_id,
-                route_id=_route_id(self.deleting),
-                actor=desk.principal,
+                work.session, work.access, route_id=_route_id(self.deleting)
             )
         self.deleting = ""
         await self._look()
@@ -150,23 +147,22 @@ class RoutesState(Session):
         self._put(editing=editing, name=name, after=after, slots=slots, errors={})
 
     async def _save(self, name: str, steps: list[dict[str, str]], after_s: int | None) -> None:
-        async with self._desk(Action.MANAGE_ROUTES) as desk:
-            place: dict[str, Any] = {"project_id": desk.project_id, "actor": desk.principal}
+        async with self._work(Action.MANAGE_ROUTES) as work:
             if self.editing == "new":
                 await saved_routes.create_route(
-                    desk.session, new=NewRoute(name, steps, after_s), **place
+                    work.session, work.access, new=NewRoute(name, steps, after_s)
                 )
             else:
                 changes = {"name": name, "steps": steps, "fallback_after_s": after_s}
                 await saved_routes.update_route(
-                    desk.session, route_id=_route_id(self.editing), changes=changes, **place
+                    work.session, work.access, route_id=_route_id(self.editing), changes=changes
                 )
 
     async def _look(self) -> None:
-        async with self._desk(Action.VIEW_ROUTES) as desk:
-            own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
+        async with self._work(Action.VIEW_ROUTES) as work:
+            own = await connectors.list_connectors(work.session, work.access)
             page = await saved_routes.page_of_routes(
-                desk.session, project_id=desk.project_id, page=PageRequest(limit=_MOST_SHOWN)
+                work.session, work.access, page=PageRequest(limit=_MOST_SHOWN)
             )
         names = {str(one.id): one.name for one in own}
         rows = [

@@ -144,8 +144,8 @@ class DeadLettersState(Session):
         counts, after = [0, 0], None
         try:
             while True:
-                platform, project_id = await self._authorize(Action.SEND_MESSAGES)
-                caller = Sender(project_id, self._checked_mode)
+                platform, access = await self._authorize(Action.SEND_MESSAGES)
+                caller = Sender(access, self._checked_mode)
                 done = await redrive.redrive_matching(
                     platform.send_path,
                     caller,
@@ -175,9 +175,9 @@ class DeadLettersState(Session):
         return await self._discard_chosen()
 
     async def _discard_chosen(self) -> Events:
-        async with self._desk(Action.SEND_MESSAGES) as desk:
+        async with self._work(Action.SEND_MESSAGES) as work:
             count = await redrive.discard_many(
-                desk.session, project_id=desk.project_id, message_ids=_uuids(self.chosen)
+                work.session, work.access, message_ids=_uuids(self.chosen)
             )
         return await self._discarded(count)
 
@@ -185,18 +185,18 @@ class DeadLettersState(Session):
     async def discard_all(self) -> Events:
         count = 0
         while True:
-            async with self._desk(Action.SEND_MESSAGES) as desk:
+            async with self._work(Action.SEND_MESSAGES) as work:
                 step = await redrive.discard_matching(
-                    desk.session, project_id=desk.project_id, filters=self._wanted()
+                    work.session, work.access, filters=self._wanted()
                 )
             count += step
             if step < redrive.MOST_DISCARDED:
                 return await self._discarded(count)
 
     async def _redrive(self, message_ids: Sequence[str]) -> redrive.Redrive:
-        platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+        platform, access = await self._authorize(Action.SEND_MESSAGES)
         done = await redrive.redrive_many(
-            platform.send_path, Sender(project_id, self._checked_mode), _uuids(message_ids)
+            platform.send_path, Sender(access, self._checked_mode), _uuids(message_ids)
         )
         await self._note(
             "redriven", {"redriven": done.redriven, "failed": len(done.results) - done.redriven}
@@ -222,23 +222,23 @@ class DeadLettersState(Session):
         return say(f"{plural(count, 'dead letter')} discarded. The messages stay failed.")
 
     async def _note(self, what: str, after: dict[str, Any]) -> None:
-        async with self._desk(Action.SEND_MESSAGES) as desk:
+        async with self._work(Action.SEND_MESSAGES) as work:
             named = {"filter": dict(self.filters)} if self.filters else {}
             audit.record(
-                desk.session,
-                desk.principal,
+                work.session,
+                work.principal.actor,
                 f"dead_letters.{what}",
-                project_id=desk.project_id,
+                project_id=work.access.project_id,
                 after={**after, **named},
             )
 
     async def _look(self) -> None:
         before = ids.decode(ids.MESSAGE, self.router.url.query_parameters.get("before", ""))
-        async with self._desk(Action.VIEW_MESSAGES) as desk:
-            own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
+        async with self._work(Action.VIEW_MESSAGES) as work:
+            own = await connectors.list_connectors(work.session, work.access)
             page = await list_dead_letters(
-                desk.session,
-                project_id=desk.project_id,
+                work.session,
+                work.access,
                 filters=self._wanted(),
                 page=PageRequest(limit=_PAGE_SIZE, cursor=before),
             )

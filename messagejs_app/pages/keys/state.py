@@ -128,10 +128,8 @@ class KeysState(Session):
         key_id = ids.decode(ids.KEY, self.revoking)
         if key_id is None:
             raise KeyNotFound
-        async with self._desk(Action.MANAGE_KEYS) as desk:
-            await keys.revoke_key(
-                desk.session, desk.principal, project_id=desk.project_id, key_id=key_id
-            )
+        async with self._work(Action.MANAGE_KEYS) as work:
+            await keys.revoke_key(work.session, work.access, key_id=key_id)
         self.revoking = ""
         await self._look()
         return say(f"{self.revoking_name} revoked. It is refused from now on.")
@@ -140,14 +138,13 @@ class KeysState(Session):
         new = self._new_key(data)
         if new is None:
             return
-        async with self._desk(Action.MANAGE_KEYS) as desk:
-            settings = desk.platform.settings
+        async with self._work(Action.MANAGE_KEYS) as work:
+            settings = work.platform.settings
             key, text = await keys.create_key(
-                desk.session,
-                desk.principal,
-                project_id=desk.project_id,
+                work.session,
+                work.access,
                 pepper=settings.require_key_pepper(),
-                vault=desk.platform.vault,
+                vault=work.platform.vault,
                 new=new,
                 most_keys=settings.max_keys_per_project,
             )
@@ -199,8 +196,8 @@ class KeysState(Session):
         )
 
     async def _look(self) -> None:
-        async with self._desk(Action.VIEW_KEYS) as desk:
-            own = await keys.list_keys(desk.session, project_id=desk.project_id)
+        async with self._work(Action.VIEW_KEYS) as work:
+            own = await keys.list_keys(work.session, work.access)
         now = datetime.now(UTC)
         self.rows = [
             KeyRow(

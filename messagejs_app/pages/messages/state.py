@@ -20,7 +20,7 @@ from backend.services.templates import templates
 from backend.status import Status
 from messagejs_app.events import Events, background, event, go_to
 from messagejs_app.pages.messages.rows import Names, Row, Shown, row_of, shown_of
-from messagejs_app.session import Desk, Session
+from messagejs_app.session import Session, Work
 from messagejs_app.wording import number, plural
 
 PATH: Final = "/messages"
@@ -71,9 +71,9 @@ class MessagesState(Session):
         self.open_id = query.get("id", "")[:60]
         address = self._url(id="").removeprefix(PATH).lstrip("?")
         self.query_of_list = f"{address}&" if address else ""
-        async with self._desk(Action.VIEW_MESSAGES) as desk:
-            await self._load_names(desk)
-            await self._look(desk, is_first=True)
+        async with self._work(Action.VIEW_MESSAGES) as work:
+            await self._load_names(work)
+            await self._look(work, is_first=True)
         self.is_loaded = True
         return MessagesState.watch()
 
@@ -85,8 +85,8 @@ class MessagesState(Session):
                 if not self._is_watched(PATH):
                     return None
                 if self.is_live and self.is_first_page:
-                    async with self._desk(Action.VIEW_MESSAGES) as desk:
-                        await self._look(desk)
+                    async with self._work(Action.VIEW_MESSAGES) as work:
+                        await self._look(work)
 
     @event
     async def toggle_live(self) -> Events:
@@ -123,15 +123,15 @@ class MessagesState(Session):
         merged = {name: value for name, value in {**kept, **changes}.items() if value}
         return f"{PATH}?{urlencode(merged)}" if merged else PATH
 
-    async def _look(self, desk: Desk, *, is_first: bool = False) -> None:
+    async def _look(self, work: Work, *, is_first: bool = False) -> None:
         before = ids.decode(ids.MESSAGE, self.router.url.query_parameters.get("before", ""))
         filters = self._filter()
         if filters is None:
             self._put(rows=[], total="0 messages", extent="", older="")
             return
         page = await list_messages(
-            desk.session,
-            project_id=desk.project_id,
+            work.session,
+            work.access,
             filters=filters,
             page=PageRequest(limit=_PAGE_SIZE, cursor=before),
         )
@@ -156,17 +156,15 @@ class MessagesState(Session):
                 else ""
             ),
         )
-        await self._look_at_open(desk)
+        await self._look_at_open(work)
 
-    async def _look_at_open(self, desk: Desk) -> None:
+    async def _look_at_open(self, work: Work) -> None:
         message_id = ids.decode(ids.MESSAGE, self.open_id)
         if message_id is None:
             self._put(message=Shown())
             return
         try:
-            detail = await message_detail(
-                desk.session, project_id=desk.project_id, message_id=message_id
-            )
+            detail = await message_detail(work.session, work.access, message_id=message_id)
         except MessageNotFound:
             self.open_id = ""
             return
@@ -207,12 +205,12 @@ class MessagesState(Session):
             mode=self._checked_mode,
         )
 
-    async def _load_names(self, desk: Desk) -> None:
+    async def _load_names(self, work: Work) -> None:
         """The names behind the ids, for the rows and for the filters' menus."""
-        session, project_id = desk.session, desk.project_id
-        own_connectors = await connectors.list_connectors(session, project_id=project_id)
-        own_templates = await templates.list_templates(session, project_id=project_id)
-        own_keys = await keys.list_keys(session, project_id=project_id)
+        session, access = work.session, work.access
+        own_connectors = await connectors.list_connectors(session, access)
+        own_templates = await templates.list_templates(session, access)
+        own_keys = await keys.list_keys(session, access)
         self._names = {
             "connectors": {str(one.id): one.name for one in own_connectors},
             "templates": {str(one.id): one.name for one in own_templates},

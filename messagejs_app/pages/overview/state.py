@@ -34,7 +34,7 @@ from messagejs_app.components.statuses import SERIES, dot, word
 from messagejs_app.events import Events, Steps, background, event, say
 from messagejs_app.pages.connectors.health import health_of
 from messagejs_app.samples import sample_of
-from messagejs_app.session import Desk, Session
+from messagejs_app.session import Session, Work
 from messagejs_app.snippets import Piece
 from messagejs_app.wording import duration, instant, number, percent, plural, recipient
 
@@ -167,19 +167,17 @@ class OverviewState(Session):
     @event
     async def make_template(self) -> Events:
         """The first template, in one press; it can be changed like any other."""
-        async with self._desk(Action.MANAGE_TEMPLATES) as desk:
+        async with self._work(Action.MANAGE_TEMPLATES) as work:
             text = f"Hi {{{{name}}}}, welcome to {self.project_name}."
             new = NewTemplate(name=_WELCOME, connector_type="sandbox", content=text)
-            await templates.create_template(
-                desk.session, project_id=desk.project_id, new=new, actor=desk.principal
-            )
+            await templates.create_template(work.session, work.access, new=new)
         await self._refresh()
         return say("Template Welcome made. Send it next.")
 
     @event
     async def send_first(self) -> Steps:
         """Send the newest template to the Sandbox; the watch ticks the step once it is there."""
-        platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+        platform, access = await self._authorize(Action.SEND_MESSAGES)
         request = SendRequest(
             to=_TO,
             connector_type="sandbox",
@@ -189,9 +187,7 @@ class OverviewState(Session):
         self.is_working = True
         yield None
         try:
-            await accept_message(
-                platform.send_path, Sender(project_id, self._checked_mode), request
-            )
+            await accept_message(platform.send_path, Sender(access, self._checked_mode), request)
         finally:
             self.is_working = False
         await self._refresh()
@@ -199,17 +195,17 @@ class OverviewState(Session):
 
     async def _refresh(self) -> None:
         window = cast("Window", self.window)
-        async with self._desk(Action.VIEW_MESSAGES) as desk:
+        async with self._work(Action.VIEW_MESSAGES) as work:
             minutes = whole_number(self.utc_offset.removeprefix("-")) or 0
             offset = -minutes if self.utc_offset.startswith("-") else minutes
             numbers = await overview(
-                desk.session,
-                project_id=desk.project_id,
+                work.session,
+                work.access,
                 mode=self._checked_mode,
                 window=window,
                 utc_offset_minutes=max(-900, min(900, offset)),
             )
-            await self._refresh_steps(desk, numbers)
+            await self._refresh_steps(work, numbers)
         ends = [bucket.start for bucket in numbers.buckets[1:]]
         width = timedelta(hours=1) if window == "24h" else timedelta(days=1)
         ends.append(numbers.buckets[-1].start + width)
@@ -234,20 +230,16 @@ class OverviewState(Session):
             all_failures=number(numbers.failed) if numbers.failed else "",
         )
 
-    async def _refresh_steps(self, desk: Desk, numbers: Overview) -> None:
+    async def _refresh_steps(self, work: Work, numbers: Overview) -> None:
         if self.is_set_up:
             return
-        own = await templates.list_templates(desk.session, project_id=desk.project_id)
+        own = await templates.list_templates(work.session, work.access)
         sent = numbers.accepted > 0
         if not sent:
             one = PageRequest(limit=1)
-            page = await list_messages(
-                desk.session, project_id=desk.project_id, filters=MessageFilter(), page=one
-            )
+            page = await list_messages(work.session, work.access, filters=MessageFilter(), page=one)
             sent = bool(page.items)
-        has_connector = bool(
-            await connectors.list_connectors(desk.session, project_id=desk.project_id)
-        )
+        has_connector = bool(await connectors.list_connectors(work.session, work.access))
         self._put(
             has_template=bool(own),
             has_sent=sent,

@@ -94,11 +94,11 @@ class PlaygroundState(Session):
     async def load(self) -> Events:
         await self._enter()
         query = self.router.url.query_parameters
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
-            made = await templates.list_templates(desk.session, project_id=desk.project_id)
+        async with self._work(Action.VIEW_PROJECT) as work:
+            own = await connectors.list_connectors(work.session, work.access)
+            made = await templates.list_templates(work.session, work.access)
             saved = await saved_routes.page_of_routes(
-                desk.session, project_id=desk.project_id, page=PageRequest(limit=_MOST_ROUTES)
+                work.session, work.access, page=PageRequest(limit=_MOST_ROUTES)
             )
         usable = [one for one in own if one.is_active]
         self._kinds = {ids.encode(ids.CONNECTOR, one.id): one.type for one in usable}
@@ -172,9 +172,9 @@ class PlaygroundState(Session):
         yield None
         began = time.perf_counter()
         try:
-            platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+            platform, access = await self._authorize(Action.SEND_MESSAGES)
             accepted = await accept_message(
-                platform.send_path, Sender(project_id, self._checked_mode), self._request()
+                platform.send_path, Sender(access, self._checked_mode), self._request()
             )
         except AppError as exc:
             self._show_refusal(exc, began)
@@ -201,10 +201,8 @@ class PlaygroundState(Session):
                 message_id = ids.decode(ids.MESSAGE, self.sent_id)
                 if message_id is None or not self._is_watched(PATH):
                     return None
-                async with self._desk(Action.VIEW_MESSAGES) as desk:
-                    detail = await message_detail(
-                        desk.session, project_id=desk.project_id, message_id=message_id
-                    )
+                async with self._work(Action.VIEW_MESSAGES) as work:
+                    detail = await message_detail(work.session, work.access, message_id=message_id)
                 self._put(moments=_moments(detail))
                 if detail.summary.status in _RESTING:
                     return None

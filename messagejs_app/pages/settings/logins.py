@@ -45,17 +45,17 @@ class LoginsState(Session):
         found = ids.decode(ids.SESSION, session_id)
         if found is None:
             raise SessionNotFound
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            await sessions.end_session(desk.session, desk.principal, found)
+        async with self._work(Action.VIEW_PROJECT) as work:
+            await sessions.end_session(work.session, work.principal, found)
         await self._look()
         return say("That log-in has ended. Its next request is refused.")
 
     async def _look(self) -> None:
-        async with self._desk(Action.VIEW_PROJECT) as desk:
+        async with self._work(Action.VIEW_PROJECT) as work:
             page = await sessions.page_of_sessions(
-                desk.session, desk.principal, PageRequest(limit=_MOST)
+                work.session, work.principal, PageRequest(limit=_MOST)
             )
-            current = desk.principal.session_id
+            current = work.principal.session_id
         self.logins = [
             LoginRow(
                 id=ids.encode(ids.SESSION, one.id),

@@ -24,7 +24,7 @@ from backend.services.limits.logins import count_invitation
 from backend.services.lists.paging import PageRequest
 from messagejs_app.events import Events, Steps, event, go_to, say
 from messagejs_app.pages.recovery import NO_EMAIL, email_of
-from messagejs_app.session import Desk, Session
+from messagejs_app.session import Session, Work
 from messagejs_app.wording import instant, plural
 
 # More than fit one screen are a program's business: GET /projects/{id}/members has pages.
@@ -103,14 +103,14 @@ class PeopleState(Session):
         yield said
 
     async def _invite(self, email: str, role: Role) -> Events:
-        async with self._desk(Action.MANAGE_MEMBERS) as desk:
-            platform = desk.platform
-            await count_invitation(platform.redis, platform.settings, desk.principal)
+        async with self._work(Action.MANAGE_MEMBERS) as work:
+            platform = work.platform
+            await count_invitation(platform.redis, platform.settings, work.principal)
             new = await invitations.invite(
-                desk.session,
-                desk.principal,
+                work.session,
+                work.access,
+                work.principal,
                 platform.settings,
-                project_id=desk.project_id,
                 email=email,
                 role=role,
             )
@@ -126,18 +126,16 @@ class PeopleState(Session):
         found = ids.decode(ids.INVITATION, invitation_id)
         if found is None:
             raise InvitationNotFound
-        async with self._desk(Action.MANAGE_MEMBERS) as desk:
-            await invitations.revoke_invitation(
-                desk.session, desk.principal, desk.project_id, found
-            )
+        async with self._work(Action.MANAGE_MEMBERS) as work:
+            await invitations.revoke_invitation(work.session, work.access, found)
         await self._look()
         return say(f"The invitation of {email} is revoked. Its link is refused from now on.")
 
     @event
     async def change_role(self, user_id: str, role: str) -> Events:
-        async with self._desk(Action.MANAGE_MEMBERS) as desk:
+        async with self._work(Action.MANAGE_MEMBERS) as work:
             member = await members.change_role(
-                desk.session, desk.principal, desk.project_id, _user(user_id), role_of(role)
+                work.session, work.access, _user(user_id), role_of(role)
             )
             who = member.user.name or member.user.email
         await self._look()
@@ -159,9 +157,9 @@ class PeopleState(Session):
         user_id = _user(self.removing)
         self.removing = ""
         # Everybody may leave: the service asks for more where it is somebody else.
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            await members.remove_member(desk.session, desk.principal, desk.project_id, user_id)
-            has_left = user_id == desk.principal.user_id
+        async with self._work(Action.VIEW_PROJECT) as work:
+            await members.remove_member(work.session, work.access, user_id)
+            has_left = user_id == work.principal.user_id
         if has_left:
             self.project_id = ""
             return go_to("/")
@@ -169,19 +167,17 @@ class PeopleState(Session):
         return say(f"{self.removing_name} is removed and can no longer open the project.")
 
     async def _look(self) -> None:
-        async with self._desk(Action.VIEW_MEMBERS) as desk:
-            me = await members.get_member(
-                desk.session, desk.principal, desk.project_id, desk.principal.user_id
-            )
+        async with self._work(Action.VIEW_MEMBERS) as work:
+            me = await members.get_member(work.session, work.access, work.principal.user_id)
             mine = Role(me.membership.role)
             page = await members.page_of_members(
-                desk.session, desk.principal, desk.project_id, PageRequest(limit=_MOST)
+                work.session, work.access, PageRequest(limit=_MOST)
             )
             may_manage = Action.MANAGE_MEMBERS in ALLOWED[mine]
             rows = [
-                _row(one, mine, desk.principal.user_id, may_manage=may_manage) for one in page.items
+                _row(one, mine, work.principal.user_id, may_manage=may_manage) for one in page.items
             ]
-            waiting = await self._invitations(desk) if may_manage else []
+            waiting = await self._invitations(work) if may_manage else []
         self._put(
             people=rows,
             open_invitations=waiting,
@@ -190,9 +186,9 @@ class PeopleState(Session):
             is_owner=mine is Role.OWNER,
         )
 
-    async def _invitations(self, desk: Desk) -> list[InvitationRow]:
+    async def _invitations(self, work: Work) -> list[InvitationRow]:
         page = await invitations.page_of_invitations(
-            desk.session, desk.principal, desk.project_id, PageRequest(limit=_MOST)
+            work.session, work.access, PageRequest(limit=_MOST)
         )
         now = datetime.now(UTC)
         return [

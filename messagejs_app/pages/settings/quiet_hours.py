@@ -36,8 +36,8 @@ class QuietHoursState(Session):
 
     @event
     async def load(self) -> Events:
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            project = await projects.get_project(desk.session, desk.principal, desk.project_id)
+        async with self._work(Action.VIEW_PROJECT) as work:
+            project = await projects.get_project(work.session, work.access)
         shown = project.quiet_hours or _USUAL
         self._put(
             is_on=project.quiet_hours is not None,
@@ -65,11 +65,9 @@ class QuietHoursState(Session):
                 if self.is_on
                 else None
             )
-            async with self._desk(Action.UPDATE_PROJECT) as desk:
+            async with self._work(Action.UPDATE_PROJECT) as work:
                 changes = {"quiet_hours": hours}
-                await projects.update_project(
-                    desk.session, desk.principal, desk.project_id, changes
-                )
+                await projects.update_project(work.session, work.access, changes)
         except ValidationFailed as exc:
             self.errors = field_errors(exc)
             return

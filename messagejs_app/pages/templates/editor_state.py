@@ -80,7 +80,7 @@ class EditorState(Session):
     @event
     async def load(self) -> Events:
         await self._enter()
-        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
+        _, access = await self._authorize(Action.VIEW_TEMPLATES)
         wanted = self._path.rsplit("/", 1)[-1]
         self._put(errors={}, tests=False, is_dirty=False, test_message="", test_error="")
         self.kinds = [Choice(one["type"], one["title"]) for one in describe_connector_types()]
@@ -96,43 +96,43 @@ class EditorState(Session):
             )
             self.on_uncertain = "hold"
         else:
-            async with self._desk(Action.VIEW_TEMPLATES) as desk:
+            async with self._work(Action.VIEW_TEMPLATES) as work:
                 one = await templates.get_template(
-                    desk.session, project_id=desk.project_id, template_id=template_id_of(wanted)
+                    work.session, work.access, template_id=template_id_of(wanted)
                 )
             self._put(id=wanted, name=one.name, kind=one.connector_type, content=one.content)
             self._put(subject=one.subject or "", html=one.html or "", version=f"v{one.version}")
             self.on_uncertain = one.on_uncertain
-        self._render(project_id)
+        self._render(access.project_id)
         self.is_loaded = True
         return None
 
     @event
     async def write(self, name: str, text: str) -> Events:
         """Take over what was typed and draw the preview."""
-        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
+        _, access = await self._authorize(Action.VIEW_TEMPLATES)
         if name in {"content", "subject", "html"}:
             self._put(**{name: text, "is_dirty": True})
-            self._render(project_id)
+            self._render(access.project_id)
         elif name == "name":
             self._put(name=text, is_dirty=True)
         return None
 
     @event
     async def choose_kind(self, kind: str) -> Events:
-        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
+        _, access = await self._authorize(Action.VIEW_TEMPLATES)
         if any(one.value == kind for one in self.kinds):
             self._put(kind=kind, is_dirty=True)
-            self._render(project_id)
+            self._render(access.project_id)
         return None
 
     @event
     async def give_sample(self, name: str, text: str) -> Events:
-        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
+        _, access = await self._authorize(Action.VIEW_TEMPLATES)
         if all(one.name != name for one in self.variables):
             return None
         self._samples = {**self._samples, name: text}
-        self._render(project_id)
+        self._render(access.project_id)
         return None
 
     @event
@@ -164,14 +164,14 @@ class EditorState(Session):
         self._put(test_error="", test_message="", is_testing=True)
         yield None
         try:
-            platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+            platform, access = await self._authorize(Action.SEND_MESSAGES)
             request = SendRequest(
                 to=str(data.get("to") or "").strip(),
                 template_id=template_id_of(self.id),
                 variables={one.name: one.sample for one in self.variables},
             )
             accepted = await accept_message(
-                platform.send_path, Sender(project_id, self._checked_mode), request
+                platform.send_path, Sender(access, self._checked_mode), request
             )
         except AppError as exc:
             self.test_error = exc.errors[0].message if exc.errors else exc.message
@@ -193,27 +193,20 @@ class EditorState(Session):
             "html": str(data.get("html") or "") or None,
             "on_uncertain": "resend" if data.get("onUncertain") == "resend" else "hold",
         }
-        async with self._desk(Action.MANAGE_TEMPLATES) as desk:
+        async with self._work(Action.MANAGE_TEMPLATES) as work:
             if self.id == _NEW:
                 saved = await templates.create_template(
-                    desk.session,
-                    project_id=desk.project_id,
-                    new=NewTemplate(**fields),
-                    actor=desk.principal,
+                    work.session, work.access, new=NewTemplate(**fields)
                 )
             else:
                 saved = await templates.update_template(
-                    desk.session,
-                    project_id=desk.project_id,
-                    template_id=template_id_of(self.id),
-                    changes=fields,
-                    actor=desk.principal,
+                    work.session, work.access, template_id=template_id_of(self.id), changes=fields
                 )
-            project_id = desk.project_id
+            access = work.access
             template_id, version = ids.encode(ids.TEMPLATE, saved.id), f"v{saved.version}"
         was_new = self.id == _NEW
         self._put(name=name, content=fields["content"], version=version, is_dirty=False)
-        self._render(project_id)
+        self._render(access.project_id)
         said = say(f"{name} saved as {version}. Sends use it from now on.")
         return [go_to(f"{PATH}/{template_id}"), said] if was_new else said
 

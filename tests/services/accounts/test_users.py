@@ -185,7 +185,7 @@ async def test_a_cookie_ends_with_its_life_and_with_its_log_in(platform: Platfor
         with pytest.raises(InvalidToken):
             await users.authenticate_cookie(session, cookie + "x")
     async with platform.database.transaction() as session:
-        await users.log_out(session, signed_in.auth_session.id)
+        await users.log_out(session, signed_in.auth_session.id, signed_in.principal.actor)
     async with platform.database.session() as session:
         with pytest.raises(InvalidToken):
             await users.authenticate_cookie(session, cookie)

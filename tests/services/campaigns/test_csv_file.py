@@ -15,6 +15,7 @@ import pytest
 
 from backend.errors import InvalidCsv
 from backend.models import CampaignRow
+from backend.services.access.access import system_access
 from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.plan import Plan
@@ -47,7 +48,10 @@ async def _rows(file: io.BytesIO, most_rows: int = 100_000) -> int:
 
 async def _stored(world: World, campaign_id: UUID, state: str) -> list[CampaignRow]:
     steps = walk_rows(
-        world.platform.database, project_id=world.project_id, campaign_id=campaign_id, state=state
+        world.platform.database,
+        system_access(world.project_id),
+        campaign_id=campaign_id,
+        state=state,
     )
     return [row async for step in steps for row in step]
 
@@ -115,7 +119,7 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
                 assert go_on.wait(60)
             return super().read1(size)
 
-    platform, caller = world.platform, Sender(world.project_id, "live")
+    platform, caller = world.platform, Sender(system_access(world.project_id), "live")
     connector = await world.connector()
     rows = "".join(
         f'ada{number},"Tab\tand ""quote"" \\N é\u2028 {number}"\n' for number in range(3000)
@@ -144,7 +148,10 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
     stored = [
         row
         async for step in walk_rows(
-            platform.database, project_id=world.project_id, campaign_id=campaign.id, state="pending"
+            platform.database,
+            system_access(world.project_id),
+            campaign_id=campaign.id,
+            state="pending",
         )
         for row in step
     ]
@@ -154,7 +161,7 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
 
 async def test_what_is_wrong_with_a_row_is_stored_with_it(world: World) -> None:
     connector = await world.connector()
-    platform, caller = world.platform, Sender(world.project_id, "live")
+    platform, caller = world.platform, Sender(system_access(world.project_id), "live")
     table = await CsvFile.open(io.BytesIO(b"to,name\na\\b,x\na\\b,y\nc,d,e\n"), most_rows=10)
     new = NewCampaign(
         "Sale", Plan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
@@ -165,7 +172,10 @@ async def test_what_is_wrong_with_a_row_is_stored_with_it(world: World) -> None:
     failed = [
         row
         async for step in walk_rows(
-            platform.database, project_id=world.project_id, campaign_id=campaign.id, state="failed"
+            platform.database,
+            system_access(world.project_id),
+            campaign_id=campaign.id,
+            state="failed",
         )
         for row in step
     ]

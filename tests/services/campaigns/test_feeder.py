@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from backend import ids
 from backend.models import Campaign, ProjectMember
 from backend.platform import Platform
+from backend.services.access.access import system_access
 from backend.services.accounts.mail import PlatformMail
 from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
 from backend.services.campaigns.csv_file import CsvFile
@@ -58,7 +59,7 @@ async def _campaign(world: World, rows: int = 3, *, message: str = "Hello {{name
     file = await CsvFile.open(io.BytesIO(table.encode()), most_rows=rows)
     mapping = {"to": "to", "name": "name"}
     plan = Plan(file.columns, mapping, connector_id=connector.id, message=message)
-    caller, new = Sender(world.project_id, "live"), NewCampaign("Sale", plan)
+    caller, new = Sender(system_access(world.project_id), "live"), NewCampaign("Sale", plan)
     with await read_rows(world.platform.send_path, caller, new=new, file=file) as read:
         async with world.platform.database.transaction() as session:
             made = await create_campaign(session, caller, new=new, rows=read)

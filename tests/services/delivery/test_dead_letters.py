@@ -14,6 +14,7 @@ from backend.models import Connector
 from backend.platform import Platform
 from backend.providers.frame.errors import OutcomeUnknown, Rejected, SendError, Unavailable
 from backend.providers.frame.provider import Accepted
+from backend.services.access.access import system_access
 from backend.services.delivery import outcomes
 from backend.services.delivery.next_step import after_try
 from backend.services.delivery.open_connectors import Account
@@ -35,7 +36,7 @@ async def dead(world: World) -> dict[UUID, str | None]:
     async with world.platform.database.session() as session:
         page = await list_dead_letters(
             session,
-            project_id=world.project_id,
+            system_access(world.project_id),
             filters=DeadLetterFilter(MessageFilter()),
             page=PageRequest(),
         )

@@ -23,6 +23,7 @@ from backend.models.send_queue import DUE, IN_FLIGHT, WATCHED
 from backend.platform import Platform
 from backend.providers.frame.errors import Rejected
 from backend.providers.frame.provider import Accepted
+from backend.services.access.access import system_access
 from backend.services.delivery import outcomes
 from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.next_step import after_try
@@ -457,9 +458,11 @@ async def test_a_message_that_was_handed_over_is_neither_canceled_nor_resent_whi
     row = await queue_row(platform, message_id)
     with pytest.raises(MessageNotCancelable, match="'sent'"):
         async with platform.database.transaction() as session:
-            await cancel_message(session, project_id=world.project_id, message_id=message_id)
+            await cancel_message(session, system_access(world.project_id), message_id=message_id)
     with pytest.raises(MessageNotResendable, match="still being worked on"):
         await resend_message(
-            platform.send_path, Sender(world.project_id, "live"), message_id=message_id
+            platform.send_path,
+            Sender(system_access(world.project_id), "live"),
+            message_id=message_id,
         )
     assert await queue_row(platform, message_id) == row

@@ -33,6 +33,7 @@ from backend.models.base import utc_now
 from backend.platform import Platform
 from backend.providers.frame.errors import OutcomeUnknown, Rejected, SendError, Unavailable
 from backend.providers.frame.provider import Accepted
+from backend.services.access.access import system_access
 from backend.services.delivery import next_step, outcomes
 from backend.services.delivery.open_connectors import Accounts
 from backend.services.delivery.outcomes import Result, RetryPolicy
@@ -225,7 +226,7 @@ class Delivery(RuleBasedStateMachine):
         try:
             async with self.stage.platform.database.transaction() as session:
                 await cancel_message(
-                    session, project_id=self.world.project_id, message_id=message_id
+                    session, system_access(self.world.project_id), message_id=message_id
                 )
         except MessageNotCancelable:
             return False

@@ -16,7 +16,7 @@ import pytest_asyncio
 from backend.errors import LastOwner, ProjectNotActive, ProjectNotFound
 from backend.models import Campaign, Connector, Event
 from backend.platform import Platform
-from backend.services.access.access import Role, UserPrincipal
+from backend.services.access.access import Role, UserPrincipal, system_access
 from backend.services.accounts import administration, members, projects
 from backend.services.accounts.stopping import DELETED_REASON
 from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
@@ -27,7 +27,7 @@ from backend.services.delivery.engine import DeliveryEngine
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
 from tests.providers.fakes import FakeSmtp, FakeTelegram
-from tests.world import World, make_engine, make_sweeper
+from tests.world import World, acting, make_engine, make_sweeper
 
 TOKEN = {"botToken": "123456:test-token-0123456789abcdefghijklm"}
 Change = Callable[[World], Awaitable[None]]
@@ -53,7 +53,7 @@ def owner(world: World, *, is_admin: bool = False) -> UserPrincipal:
 async def disable(world: World, *, is_active: bool = False) -> None:
     async with world.platform.database.transaction() as session:
         await projects.update_project(
-            session, owner(world), world.project_id, {"is_active": is_active}
+            session, acting(owner(world), world.project_id), {"is_active": is_active}
         )
 
 
@@ -73,7 +73,7 @@ async def switch_owner_off(world: World, *, is_active: bool = False) -> None:
 
 async def delete(world: World) -> None:
     async with world.platform.database.transaction() as session:
-        await projects.delete_project(session, owner(world), world.project_id)
+        await projects.delete_project(session, acting(owner(world), world.project_id))
 
 
 STOPS = pytest.mark.parametrize("stop", [disable, suspend, switch_owner_off])
@@ -248,7 +248,7 @@ async def test_a_project_with_another_active_owner_goes_on(
     async with platform.database.session() as session:
         with pytest.raises(LastOwner):
             await members.change_role(
-                session, owner(other), world.project_id, other.user_id, Role.ADMIN
+                session, acting(owner(other), world.project_id), other.user_id, Role.ADMIN
             )
 
 
@@ -256,7 +256,7 @@ async def campaign(world: World, connector: Connector) -> UUID:
     file = await CsvFile.open(io.BytesIO(b"to\n42\n43\n"), most_rows=10)
     plan = Plan(file.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
     platform = world.platform
-    caller, new = Sender(world.project_id, "live"), NewCampaign("Sale", plan)
+    caller, new = Sender(system_access(world.project_id), "live"), NewCampaign("Sale", plan)
     with await read_rows(platform.send_path, caller, new=new, file=file) as rows:
         async with platform.database.transaction() as session:
             made = await create_campaign(session, caller, new=new, rows=rows)

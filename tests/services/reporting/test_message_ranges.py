@@ -16,6 +16,7 @@ from backend.ids import new_id
 from backend.models import Message
 from backend.models.partitions import first_id
 from backend.platform import Platform
+from backend.services.access.access import system_access
 from backend.services.lists.paging import PageRequest
 from backend.services.messages.message_filters import MessageFilter
 from backend.services.reporting.message_ranges import find_ranges
@@ -103,7 +104,7 @@ async def test_every_filter_finds_the_same_rows_and_total_as_looking_everywhere(
             page = PageRequest(limit=7)
             while True:
                 got = await list_messages(
-                    session, project_id=world.project_id, filters=filters, page=page
+                    session, system_access(world.project_id), filters=filters, page=page
                 )
                 assert (got.total, got.is_total_estimate) == (len(wanted), False), fields
                 seen += [item.id for item in got.items]
@@ -114,7 +115,7 @@ async def test_every_filter_finds_the_same_rows_and_total_as_looking_everywhere(
             for offset in (5, 33):
                 page = PageRequest(limit=9, offset=offset)
                 got = await list_messages(
-                    session, project_id=world.project_id, filters=filters, page=page
+                    session, system_access(world.project_id), filters=filters, page=page
                 )
                 assert [item.id for item in got.items] == wanted[offset : offset + 9], fields
 
@@ -140,7 +141,7 @@ async def test_what_changed_since_the_fold_is_found_where_it_is_now(
         for status, wanted in (("expired", [oldest.id]), ("failed", [])):
             filters = MessageFilter(status=status)
             page = await list_messages(
-                session, project_id=world.project_id, filters=filters, page=PageRequest(limit=3)
+                session, system_access(world.project_id), filters=filters, page=PageRequest(limit=3)
             )
             assert ([item.id for item in page.items], page.total) == (wanted, len(wanted))
 

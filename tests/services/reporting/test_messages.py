@@ -18,6 +18,7 @@ from backend.models import Attempt, Event, Message, SendQueueRow
 from backend.models.partitions import first_id
 from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT
 from backend.platform import Platform
+from backend.services.access.access import system_access
 from backend.services.lists.paging import Page, PageRequest
 from backend.services.messages.message_filters import filter_conditions
 from backend.services.reporting.instants import parse_instant
@@ -65,7 +66,7 @@ async def listed(
     async with world.platform.database.session() as session:
         return await list_messages(
             session,
-            project_id=world.project_id,
+            system_access(world.project_id),
             filters=MessageFilter(**conditions),
             page=page or PageRequest(),
         )
@@ -363,7 +364,9 @@ async def test_the_detail_has_attempts_and_a_timeline_in_order(world: World) -> 
     ]
     await save(world, message, *attempts, *events)
     async with world.platform.database.session() as session:
-        detail = await message_detail(session, project_id=world.project_id, message_id=message.id)
+        detail = await message_detail(
+            session, system_access(world.project_id), message_id=message.id
+        )
     assert detail.summary.id == message.id
     assert (detail.html, detail.provider_template, detail.template_version) == (
         "<p>",
@@ -385,7 +388,7 @@ async def test_another_projects_message_does_not_exist(world: World, platform: P
     await save(world, message)
     async with world.platform.database.session() as session:
         with pytest.raises(MessageNotFound):
-            await message_detail(session, project_id=world.project_id, message_id=message.id)
+            await message_detail(session, system_access(world.project_id), message_id=message.id)
         assert await find_project_of(session, message.id) == message.project_id
         with pytest.raises(MessageNotFound):
             await find_project_of(session, new_id())

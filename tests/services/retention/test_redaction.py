@@ -12,7 +12,7 @@ from backend.errors import MessageRedacted
 from backend.models import Attempt, DeadLetter, Message, TemplateVersion
 from backend.models.send_queue import DUE
 from backend.platform import Platform
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import UserPrincipal, system_access
 from backend.services.accounts import projects
 from backend.services.messages.actions import resend_message
 from backend.services.policy.sender import Sender
@@ -21,7 +21,7 @@ from backend.services.retention.policies import Defaults
 from backend.services.retention.redaction import Redaction
 from tests.services.reporting.test_messages import listed, queued, row, save
 from tests.services.retention.conftest import retain
-from tests.world import World
+from tests.world import World, acting
 
 Connection = psycopg.AsyncConnection[Any]
 EARLIER = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
@@ -221,7 +221,7 @@ async def test_a_stricter_setting_reaches_what_the_milder_one_left(
     for setting, text in (("keep", "Code 4711"), ("mask", "•••• ••••"), ("nothing", None)):
         async with world.platform.database.transaction() as session:
             await projects.update_project(
-                session, me, world.project_id, {"content_retention": setting}
+                session, acting(me, world.project_id), {"content_retention": setting}
             )
         await redact(connection)
         assert await texts(world, message) == [text]
@@ -236,7 +236,9 @@ async def test_a_redacted_message_cannot_be_sent_once_more(
     await redact(connection)
     with pytest.raises(MessageRedacted, match="contentRetention"):
         await resend_message(
-            world.platform.send_path, Sender(world.project_id, "live"), message_id=message.id
+            world.platform.send_path,
+            Sender(system_access(world.project_id), "live"),
+            message_id=message.id,
         )
 
 

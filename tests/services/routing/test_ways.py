@@ -23,6 +23,7 @@ from backend.ids import ROUTE, encode, new_id
 from backend.models import Connector, Message, Suppression
 from backend.models.session import Change, announce
 from backend.platform import Platform
+from backend.services.access.access import system_access
 from backend.services.catalog.catalog import CatalogConnector
 from backend.services.messages.actions import resend_message
 from backend.services.policy.request import SendRequest
@@ -174,7 +175,7 @@ async def test_a_test_key_reaches_the_sandbox_by_every_channel(
     platform: Platform, world: World
 ) -> None:
     sandbox = await world.connector()
-    caller = Sender(world.project_id, "test")
+    caller = Sender(system_access(world.project_id), "test")
     request = SendRequest(to="", recipients=BOTH, text="hi", channels=["email", "sms"])
     message = await world.message(
         (await accept_message(platform.send_path, caller, request)).message_id
@@ -216,7 +217,9 @@ async def test_a_saved_route_is_sent_by_name_and_by_id_and_its_change_counts_at_
     steps = [{"channel": "sms"}, {"connectorId": str(own["smtp"].id)}]
     async with platform.database.transaction() as session:
         route = await create_route(
-            session, project_id=world.project_id, new=NewRoute("urgent", steps, fallback_after_s=60)
+            session,
+            system_access(world.project_id),
+            new=NewRoute("urgent", steps, fallback_after_s=60),
         )
     for name in ("urgent", encode(ROUTE, route.id)):
         message = await _accepted(world, route=name)
@@ -229,7 +232,7 @@ async def test_a_saved_route_is_sent_by_name_and_by_id_and_its_change_counts_at_
     async with platform.database.transaction() as session:
         await update_route(
             session,
-            project_id=world.project_id,
+            system_access(world.project_id),
             route_id=route.id,
             changes={"steps": list(reversed(steps))},
         )
@@ -319,7 +322,7 @@ async def test_a_resend_begins_with_the_first_way_again(platform: Platform, worl
             " 'smtp', recipient = %s WHERE id = %s",
             (own["smtp"].id, EMAIL, message.id),
         )
-    caller = Sender(world.project_id, "live")
+    caller = Sender(system_access(world.project_id), "live")
     repeated = await world.message(
         (await resend_message(platform.send_path, caller, message_id=message.id)).message_id
     )

@@ -8,6 +8,7 @@ import pytest
 
 from backend.errors import ValidationFailed
 from backend.platform import Platform
+from backend.services.access.access import system_access
 from backend.services.policy.request import SendRequest
 from backend.services.templates import templates
 from backend.services.templates.stored import unusable_templates
@@ -39,12 +40,13 @@ async def test_a_stored_template_over_a_limit_can_be_switched_off_and_put_right(
     world: World, platform: Platform
 ) -> None:
     over = await world.template(OVER + "{{name}}", variables=["name"])
-    update = partial(templates.update_template, project_id=world.project_id, template_id=over.id)
+    update = partial(templates.update_template, template_id=over.id)
+    access = system_access(world.project_id)
     async with platform.database.transaction() as session:
-        changed = await update(session, changes={"is_active": False})
+        changed = await update(session, access, changes={"is_active": False})
         assert (changed.is_active, changed.version) == (False, 1)
     async with platform.database.transaction() as session:
-        changed = await update(session, changes={"content": "Hello {{name}}"})
+        changed = await update(session, access, changes={"content": "Hello {{name}}"})
         assert (changed.variables, changed.version) == (["name"], 2)
 
 
@@ -54,12 +56,12 @@ async def test_an_earlier_version_over_a_limit_does_not_come_back(
     async with platform.database.transaction() as session:
         made = await templates.create_template(
             session,
-            project_id=world.project_id,
+            system_access(world.project_id),
             new=templates.NewTemplate("otp", "sandbox", "Code {{code}}"),
         )
         await templates.update_template(
             session,
-            project_id=world.project_id,
+            system_access(world.project_id),
             template_id=made.id,
             changes={"content": "Your code {{code}}"},
         )
@@ -71,5 +73,5 @@ async def test_an_earlier_version_over_a_limit_does_not_come_back(
     with pytest.raises(ValidationFailed, match="line 2"):
         async with platform.database.transaction() as session:
             await templates.roll_back_template(
-                session, project_id=world.project_id, template_id=made.id, version=1
+                session, system_access(world.project_id), template_id=made.id, version=1
             )

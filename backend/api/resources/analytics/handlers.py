@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query
 
 from backend import ids
-from backend.api.inputs.access import CurrentPrincipal, check_origin, require_scope
+from backend.api.inputs.access import CurrentRequester
 from backend.api.inputs.bodies import ConnectorText, InstantText
-from backend.api.inputs.dependencies import ReadSessionDep, decoded
+from backend.api.inputs.dependencies import ReadSessionDep
 from backend.api.openapi.document import error_responses
 from backend.api.resources.analytics.bodies import (
     ConnectorStatisticsBody,
@@ -24,10 +24,9 @@ from backend.api.resources.analytics.bodies import (
     UsageBody,
 )
 from backend.api.resources.routers import api_router
-from backend.errors import FieldError, KeyScope, ProjectNotFound, ValidationFailed
+from backend.errors import FieldError, ValidationFailed
 from backend.provider_types import provider_of
-from backend.services.access.access import Action, UserPrincipal, require_project
-from backend.services.catalog.catalog import CatalogKey
+from backend.services.access.access import Action
 from backend.services.reporting import analytics
 from backend.services.reporting.periods import Period, parse_period
 from backend.services.reporting.rollups import Scope
@@ -65,8 +64,7 @@ class Reader:
 
 async def _reader(
     *,
-    request: Request,
-    principal: CurrentPrincipal,
+    requester: CurrentRequester,
     session: ReadSessionDep,
     project_id: Annotated[
         str | None,
@@ -81,23 +79,9 @@ async def _reader(
     mode: Annotated[Literal["live", "test"] | None, Query(description="Without it, both")] = None,
 ) -> Reader:
     wanted = _connector(connector) if connector else None
-    if isinstance(principal, UserPrincipal):
-        if not project_id:
-            message = (
-                'The query parameter "projectId" is missing; add it, or use an API key of the'
-                " project."
-            )
-            raise ValidationFailed(
-                errors=[FieldError("projectId", "MISSING_REQUIRED_FIELD", message)]
-            )
-        own = decoded(ids.PROJECT, project_id, ProjectNotFound)
-        await require_project(session, principal, own, Action.VIEW_MESSAGES)
-        return Reader(Scope(own, mode, wanted), principal.user_id)
-    check_origin(principal, request.headers.get("origin"))
-    require_scope(principal, "stats:read")
-    if project_id and decoded(ids.PROJECT, project_id, ProjectNotFound) != principal.project_id:
-        raise ProjectNotFound
-    return Reader(Scope(principal.project_id, _mode_of(principal, mode), wanted), None)
+    access = await requester.access(session, project_id, Action.VIEW_STATISTICS)
+    scope = Scope(access.project_id, access.mode_seen(mode), wanted)
+    return Reader(scope, requester.user_id)
 
 
 def _connector(text: str) -> UUID | str:
@@ -108,15 +92,6 @@ def _connector(text: str) -> UUID | str:
         message = f"'{text[:80]}' is not an id; it reads {ids.CONNECTOR}_ and 26 characters."
         raise ValidationFailed(errors=[FieldError("connector", "VALIDATION_ERROR", message)])
     return value
-
-
-def _mode_of(key: CatalogKey, mode: str | None) -> str | None:
-    """A test key stands in places a live one must not: it counts test messages only."""
-    if key.mode != "test":
-        return mode
-    if mode == "live":
-        raise KeyScope(f"Test key '{key.name}' counts test messages only; use a live key.")
-    return "test"
 
 
 async def _zone(timezone: _Zone = "UTC") -> ZoneInfo:

@@ -17,7 +17,7 @@ from backend.api.resources.audit.bodies import SUBJECT_PREFIXES, AuditList, subj
 from backend.api.resources.routers import api_router
 from backend.errors import FieldError, ValidationFailed
 from backend.services.access import audit
-from backend.services.access.access import Action, require_project
+from backend.services.access.access import Action, access_of_user
 from backend.services.access.audit import AuditFilter
 from backend.services.accounts import administration
 from backend.services.reporting.instants import parse_instant
@@ -81,10 +81,8 @@ async def project_audit(
     wanted: FilterDep,
     page: PageDep,
 ) -> AuditList:
-    await require_project(session, user, project_id, Action.VIEW_AUDIT)
-    return AuditList.of(
-        await audit.page_of_entries(session, audit.of_project(wanted, project_id), page)
-    )
+    access = await access_of_user(session, user, project_id, Action.VIEW_AUDIT)
+    return AuditList.of(await audit.page_of_project_entries(session, access, wanted, page))
 
 
 @router.get(

@@ -11,16 +11,11 @@ import orjson
 from fastapi import Request, Response
 
 from backend import ids
-from backend.api.inputs.access import CurrentPrincipal, bearer_token, check_origin
+from backend.api.inputs.access import CurrentRequester, bearer_token, check_origin
 from backend.api.inputs.dependencies import MessageId, PlatformDep, SessionDep
 from backend.api.openapi.document import error_responses
-from backend.api.resources.messages.access import (
-    project_of_message,
-    project_of_user,
-    require_sending_key,
-    resender,
-)
 from backend.api.resources.messages.bodies import MessagePreviewBody
+from backend.api.resources.messages.reads import access_to_message
 from backend.api.resources.messages.requests import (
     answer,
     check_project,
@@ -30,6 +25,7 @@ from backend.api.resources.messages.requests import (
     parse_object,
     read_body,
     recipient_of,
+    resender,
     send_request,
     written_key,
 )
@@ -47,7 +43,7 @@ from backend.api.resources.routers import api_router
 from backend.errors import AppError
 from backend.field_error import MOST_ERRORS
 from backend.ledger.accept import IdempotencyKey
-from backend.services.access.access import Action, UserPrincipal
+from backend.services.access.access import Action
 from backend.services.messages.actions import cancel_message, resend_message
 from backend.services.policy.admission import note_refusal
 from backend.services.policy.request import SendRequest
@@ -163,24 +159,17 @@ def _batch_result(index: int, result: Accepted | AppError, told: _Told) -> dict[
 
 @router.post("/preview", summary="Preview a message", responses=error_responses(400, 401, 403, 404))
 async def preview(
-    request: Request, body: PreviewSendBody, principal: CurrentPrincipal, platform: PlatformDep
+    body: PreviewSendBody, requester: CurrentRequester, platform: PlatformDep
 ) -> MessagePreviewBody:
     """What `POST /messages` would send, without sending it.
 
     With an access token, name the `projectId`.
     """
-    if isinstance(principal, UserPrincipal):
-        async with platform.database.session() as session:
-            project_id = await project_of_user(
-                session, principal, body.project_id, Action.SEND_MESSAGES
-            )
-        caller = Sender(project_id, "live")
-    else:
-        require_sending_key(principal, request)
-        caller = Sender.of_key(principal)
-        check_project(caller, body.project_id)
+    async with platform.database.session() as session:
+        access = await requester.access(session, body.project_id, Action.SEND_MESSAGES)
+    sender = requester.sender(access)
     return MessagePreviewBody.of_preview(
-        await preview_message(platform.send_path, caller, send_request(body, body.to or ""))
+        await preview_message(platform.send_path, sender, send_request(body, body.to or ""))
     )
 
 
@@ -188,16 +177,11 @@ async def preview(
     "/{messageId}/cancel", summary="Cancel a message", responses=error_responses(401, 403, 404, 409)
 )
 async def cancel(
-    request: Request, message_id: MessageId, principal: CurrentPrincipal, session: SessionDep
+    message_id: MessageId, requester: CurrentRequester, session: SessionDep
 ) -> CancelAnswer:
     """Only while it waits: 409 `MESSAGE_NOT_CANCELABLE` with its status once a worker has it."""
-    mode = None
-    if isinstance(principal, UserPrincipal):
-        project_id = await project_of_message(session, principal, message_id, Action.SEND_MESSAGES)
-    else:
-        require_sending_key(principal, request)
-        project_id, mode = principal.project_id, "test" if principal.mode == "test" else None
-    await cancel_message(session, project_id=project_id, message_id=message_id, mode=mode)
+    access = await access_to_message(session, requester, message_id, Action.SEND_MESSAGES)
+    await cancel_message(session, access, message_id=message_id)
     return CancelAnswer(message_id=ids.encode(ids.MESSAGE, message_id))
 
 
@@ -210,23 +194,25 @@ async def cancel(
     responses=error_responses(400, 401, 403, 404, 409, 422, 429, 503),
 )
 async def resend(
-    request: Request, message_id: MessageId, principal: CurrentPrincipal, platform: PlatformDep
+    request: Request, message_id: MessageId, requester: CurrentRequester, platform: PlatformDep
 ) -> Response:
     """A new message with the same content, recipient and connector, when the old one has come to
     its end.
 
     `uncertain` is an end too: sending it again is your decision.
     """
-    caller = await resender(platform, principal, request, message_id)
+    async with platform.database.session() as session:
+        access = await access_to_message(session, requester, message_id, Action.SEND_MESSAGES)
+        sender = await resender(session, requester, access, message_id)
     name = written_key(request)
     idempotency = (
         IdempotencyKey(_RESEND_ROUTE, name, message_id.bytes) if name is not None else None
     )
     try:
         accepted = await resend_message(
-            platform.send_path, caller, message_id=message_id, idempotency=idempotency
+            platform.send_path, sender, message_id=message_id, idempotency=idempotency
         )
     except AppError as error:
-        await note_refusal(platform.send_path, caller, error)
+        await note_refusal(platform.send_path, sender, error)
         raise
     return answer(accepted, b',"resentFrom":"%b"' % ids.encode(ids.MESSAGE, message_id).encode())

@@ -9,10 +9,12 @@ from uuid import UUID
 import orjson
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
 from backend.api.frame.errors import validation_error
 from backend.api.frame.json_bodies import check_size, check_values, needs_check, read_json
+from backend.api.inputs.access import Requester
 from backend.api.resources.messages.send_bodies import (
     BatchBody,
     ContentFields,
@@ -30,6 +32,8 @@ from backend.errors import (
     ValidationFailed,
 )
 from backend.ledger.accept import IdempotencyKey
+from backend.services.access.access import Access
+from backend.services.messages.actions import mode_of
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
 from backend.services.sending.accept import Accepted
@@ -268,3 +272,16 @@ def limit_headers(accepted: Accepted) -> dict[str, str]:
     if accepted.is_replay:
         headers["Idempotency-Replayed"] = "true"
     return headers
+
+
+async def resender(
+    session: AsyncSession, requester: Requester, access: Access, message_id: UUID
+) -> Sender:
+    """Return who sends a message again: a person sends in the mode that it had.
+
+    Raises MessageNotFound.
+    """
+    mode = None
+    if access.mode is None:
+        mode = await mode_of(session, access, message_id=message_id)
+    return requester.sender(access, mode)
