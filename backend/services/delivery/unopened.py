@@ -7,7 +7,6 @@ broken everywhere: only then it is marked, and its owner told.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import structlog
 
 from backend import ids
 from backend.outages import is_outage
+from backend.process.rounds import Rounds
 from backend.services.delivery.broken import BrokenConnectors
 
 log = structlog.get_logger()
@@ -119,9 +119,7 @@ class UnopenedWatch:
         self._broken_after_s = broken_after_s
 
     async def run(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            await self.round()
+        await Rounds(_EVERY_S, self.round, first_after_s=_EVERY_S).run()
 
     async def round(self) -> None:
         for connector_id in self._unopened.ids():

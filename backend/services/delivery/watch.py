@@ -21,6 +21,7 @@ from backend.ledger.claims import MOST_WATCHED, Claims, Watched
 from backend.ledger.recorder import Recorder
 from backend.models.session import RawPool
 from backend.outages import is_outage
+from backend.process.rounds import Rounds, log_failures
 from backend.providers.frame.errors import SendError, Unavailable
 from backend.providers.frame.provider import Accepted
 from backend.providers.frame.registry import AnyProvider
@@ -79,19 +80,15 @@ class Watcher:
 
     async def run(self) -> None:
         """Watch until cancelled; a failed round is logged and the next one tries again."""
+        report = log_failures(away="watch.database_away", failed="watch.failed")
         try:
-            while True:
-                await asyncio.sleep(_EVERY_S)
-                try:
-                    await self.round()
-                except Exception as exc:
-                    if is_outage(exc):
-                        log.warning("watch.database_away", error=type(exc).__name__)
-                    else:
-                        log.exception("watch.failed")
+            await Rounds(_EVERY_S, self._round, first_after_s=_EVERY_S, on_error=report).run()
         finally:
             for task in self._asking:
                 task.cancel()
+
+    async def _round(self) -> None:
+        await self.round()
 
     async def round(self) -> int:
         """Decide about all whose time has come; returns how many.
