@@ -15,14 +15,14 @@ from pydantic import SecretStr
 from sqlmodel import col, select
 
 from backend import ids
+from backend.dispatch.retry import RetryPolicy
 from backend.models import AuditEntry, Connector, ProjectMember
 from backend.platform import Platform
 from backend.services.accounts.mail import PlatformMail
 from backend.services.connectors.connectors import circuit_state
 from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.delivery.open_connectors import Accounts
-from backend.services.delivery.outcomes import RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnectors
 from backend.services.sending.accept import SendRequest
 from backend.settings import Settings
 from tests.providers.fakes import FakeSmtp, FakeTelegram, FaultServer, Received
@@ -279,13 +279,13 @@ async def test_an_account_with_an_open_circuit_is_not_usable(
     platform: Platform, world: World
 ) -> None:
     connector = await world.connector("telegram", TOKEN)
-    accounts = Accounts(platform.database, platform.vault, platform.providers)
+    accounts = OpenConnectors(platform.database, platform.vault, platform.providers)
     assert (await accounts.get(connector.id)).is_usable
     async with platform.database.raw.connection() as connection:
         await connection.execute(
             "UPDATE connectors SET circuit_opened_at = now() WHERE id = %s", (connector.id,)
         )
-    accounts.forget_one(connector.id)
+    accounts.expire(connector.id)
     account = await accounts.get(connector.id)
     assert account.provider is not None
     assert not account.is_usable

@@ -8,6 +8,7 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import Claims
 from backend.ledger.recorder import Recorder
 from backend.models import Connector
@@ -16,8 +17,8 @@ from backend.providers.frame.errors import OutcomeUnknown, Rejected, SendError, 
 from backend.providers.frame.provider import Accepted
 from backend.services.delivery import outcomes
 from backend.services.delivery.next_step import after_try
-from backend.services.delivery.open_connectors import Account
-from backend.services.delivery.outcomes import CONNECTOR_GONE, Result, RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnector
+from backend.services.delivery.outcomes import CONNECTOR_GONE, Result
 from backend.services.lists.paging import PageRequest
 from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
 from backend.services.reporting.message_filters import MessageFilter
@@ -58,7 +59,7 @@ async def try_once(
         platform, "UPDATE messages SET status = 'delivered' WHERE id = %s", delivered_meanwhile
     )
     recorder = Recorder(platform.database.raw)
-    account = Account(connector.id, reason="The connector was deleted.")
+    account = OpenConnector(connector.id, reason="The connector was deleted.")
     results = []
     for claim, answer in zip(claims, answers, strict=True):
         result: Result

@@ -31,7 +31,7 @@ from backend.queueing import ReadySet
 from backend.services.accounts.mail import PlatformMail
 from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.delivery.open_connectors import Accounts
+from backend.services.delivery.open_connectors import OpenConnectors
 from backend.services.delivery.unopened import UnopenedWatch
 from backend.services.delivery.watch import Watcher
 from backend.services.sending.accept import SendRequest
@@ -94,7 +94,7 @@ async def workers(platform: Platform) -> AsyncIterator[Workers]:
     connector = await honest.connector("telegram", TOKEN)
     async with FakeTelegram() as telegram:
         engine = make_engine(platform, base_urls={"telegram": telegram.base_url})
-        accounts = Accounts(platform.database, platform.vault, platform.providers)
+        accounts = OpenConnectors(platform.database, platform.vault, platform.providers)
         watcher = Watcher(
             platform.database.raw, platform.doorbell, accounts, retry_policy=engine._retry_policy, lease_s=5,
             exchange_timeout_s=2, settle_s=0.05,
@@ -165,7 +165,7 @@ async def test_a_connector_that_cannot_be_opened_stops_only_its_own_messages(
     connector, ids = await _hostile(bad, "__init__", "ValueError")
     await workers.until_sent(await workers.send_honest())
     assert {(await bad.message(one)).status for one in ids} == {"queued"}
-    unopened = workers.engine._accounts.unopened.get(connector.id)
+    unopened = workers.engine._connectors.unopened.get(connector.id)
     assert unopened is not None
     assert "cannot be opened (ValueError)" in unopened.reason
 
@@ -194,7 +194,7 @@ async def test_credentials_are_changed_although_the_adapter_does_not_let_go(
         "UPDATE connectors SET credentials_encrypted = %s WHERE id = %s",
         (sealed, connector.id),
     )
-    workers.engine._accounts.forget_one(connector.id)
+    workers.engine._connectors.expire(connector.id)
     again = (await bad.send(SendRequest(to="42", text="boo", connector_id=connector.id))).message_id
     await workers.until_sent(await workers.send_honest())
     await bad.wait_for(again, "sent")
@@ -207,7 +207,7 @@ async def test_credentials_are_changed_although_the_adapter_does_not_let_go(
 def _keyless(platform: Platform, telegram: FakeTelegram) -> DeliveryEngine:
     """An engine as a worker with another ENCRYPTION_KEY has it."""
     engine = make_engine(platform, base_urls={"telegram": telegram.base_url})
-    engine._accounts._vault = Vault(secrets.token_hex(32))
+    engine._connectors._vault = Vault(secrets.token_hex(32))
     return engine
 
 
@@ -236,23 +236,23 @@ async def test_a_worker_takes_turns_again_when_a_connector_has_new_credentials(
     ids = await workers.send_honest()
     await platform.doorbell.drain()
     await keyless.drain_slice(0.2)
-    assert keyless._accounts.unopened.avoided() == [workers.connector.id]
-    assert keyless._accounts._vault is not platform.vault
-    sealed = keyless._accounts._vault.encrypt(
+    assert keyless._connectors.unopened.avoided() == [workers.connector.id]
+    assert keyless._connectors._vault is not platform.vault
+    sealed = keyless._connectors._vault.encrypt(
         '{"botToken": "123456:test-token-0123456789abcdefghijklm"}',
         context=str(workers.connector.id),
     )
     async with platform.database.transaction() as session:
         connector = await session.get_one(Connector, workers.connector.id)
         connector.credentials_encrypted = sealed
-    keyless._accounts.forget_one(workers.connector.id)
+    keyless._connectors.expire(workers.connector.id)
     await UnopenedWatch(
-        keyless._accounts.unopened,
-        keyless._accounts.get_again,
+        keyless._connectors.unopened,
+        keyless._connectors.get_again,
         ReadySet(platform.redis),
         keyless._broken,
     ).round()
-    assert keyless._accounts.unopened.avoided() == []
+    assert keyless._connectors.unopened.avoided() == []
     await keyless.drain_slice(1)
     for message_id in ids:
         await workers.honest.wait_for(message_id, "sent", timeout_s=5)
@@ -264,7 +264,7 @@ async def test_owners_are_told_when_nobody_can_open_a_connector_and_only_then(
 ) -> None:
     platform, connector = workers.platform, workers.connector
     keyless = _keyless(platform, workers.telegram)
-    accounts = keyless._accounts
+    accounts = keyless._connectors
     async with platform.database.session() as session:
         owners = await ProjectMember.owner_addresses(session, workers.honest.project_id)
     async with FakeSmtp() as smtp:
