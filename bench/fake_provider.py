@@ -1,5 +1,4 @@
-"""A fake Telegram for benchmarks: a bare HTTP/1.1 server in its own process, as quick as asyncio
-allows.
+"""A fake Telegram for benchmarks: a bare HTTP/1.1 server in its own process, on the worker's loop.
 
 POST anything: recorded with its time and answered after the latency. GET /arrivals: what arrived.
 """
@@ -12,6 +11,8 @@ import time
 from typing import Final
 
 import orjson
+
+from workers.event_loop import new_event_loop
 
 _ANSWER: Final = b'{"ok":true,"result":{"message_id":%d,"chat":{"id":1},"date":0}}'
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
@@ -79,4 +80,5 @@ if __name__ == "__main__":
     parser.add_argument("port", type=int)
     parser.add_argument("latency_ms", type=float)
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.port, arguments.latency_ms / 1000))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(arguments.port, arguments.latency_ms / 1000))

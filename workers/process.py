@@ -38,7 +38,7 @@ log = structlog.get_logger()
 _current: list[DeliveryProcess] = []
 _START_TIMEOUT_S: Final = 30
 # How soon a thread that computes (campaigns' texts) gives way to the loop that delivers; Python's
-# own choice is 5 ms.
+# default is 5 ms.
 _GIVE_WAY_S: Final = 0.001
 
 

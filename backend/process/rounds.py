@@ -22,8 +22,8 @@ log = structlog.get_logger()
 class Rounds:
     """`work` returns True when there is more to do: then the next round follows at once.
 
-    `first_after_s` is the pause before the first round. Without `on_error`, a failure is raised: the
-    supervisor of the task (background.py) counts it and starts the rounds again.
+    `first_after_s` is the pause before the first round. Without `on_error`, a failure is raised:
+    the supervisor of the task (background.py) counts it and starts the rounds again.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Tasks that no caller awaits: kept until they end, so that Python does not collect them half way."""
+"""Tasks that no caller awaits: kept until they end, or Python would collect them half way."""
 
 from __future__ import annotations
 

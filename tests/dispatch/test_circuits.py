@@ -21,7 +21,7 @@ async def _fail(circuits: Circuits, turn: Turn, times: int) -> list[bool]:
 
 
 async def _pop(ready: ReadySet) -> Popped:
-    """Wait for somebody's turn."""
+    """Wait until an owner has a turn."""
     async with asyncio.timeout(10):
         while not (popped := await ready.pop(10)).turns:
             await asyncio.sleep(0.005)

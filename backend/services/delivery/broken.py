@@ -26,7 +26,7 @@ _TEXT: Final = """\
 
     {reason}
 
-Its messages wait. They go on when a test of the connector passes, or when you enter new credentials:
+Its messages wait. They go out once a test of the connector passes, or you enter new credentials:
 
     {link}
 """

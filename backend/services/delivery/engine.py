@@ -186,7 +186,7 @@ class DeliveryEngine:
         try:
             result = next_step.after_try(result, connector, settle_s=self._settle_s)
         except Exception:
-            # A route that nobody can read: then the message has no further way.
+            # A route that cannot be read: then the message has no further way.
             log.exception(
                 "attempt.route_unreadable",
                 message_id=ids.encode(ids.MESSAGE, result.claim.message_id),

@@ -1,4 +1,7 @@
-"""The exchange: a message is shown to its provider. Whatever the adapter does, it ends as an answer."""
+"""The exchange: a message is shown to its provider.
+
+Whatever the adapter does, it ends as an answer.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +123,9 @@ def _as_accepted(answer: object) -> Accepted:
 
 
 def _as_error(error: SendError) -> SendError:
-    """Return the error with fields that can be computed with and stored, whatever the adapter set."""
+    """Return the error with fields that can be computed with and stored, whatever the adapter
+    put into them.
+    """
     error.reason = str(getattr(error, "reason", "") or type(error).__name__)
     error.code = str(getattr(error, "code", "") or "")
     answer = getattr(error, "answer", None)

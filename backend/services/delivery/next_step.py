@@ -44,7 +44,7 @@ def after_try(result: Result, connector: OpenConnector, *, settle_s: float) -> R
 
 
 def fallback_after_s(route: Mapping[str, Any] | None, step: int) -> float | None:
-    """Return how long the way at `step` may take to deliver, None when nothing would come after it."""
+    """Return how long the way at `step` may take to deliver; None when no other would follow."""
     seconds = route.get("fallbackAfterS") if route is not None else None
     if route is None or seconds is None:
         return None
@@ -56,7 +56,7 @@ def fallback_after_s(route: Mapping[str, Any] | None, step: int) -> float | None
 
 
 def settles_later(provider: type[AnyProvider] | AnyProvider | None) -> bool:
-    """Whether an uncertain send may come to be known: by a receipt with our own id, or by asking."""
+    """Whether an uncertain send may become known: by a receipt with our id, or by asking."""
     return provider is not None and (provider.receipts_carry_our_id or provider.can_be_asked)
 
 

@@ -72,9 +72,9 @@ class Workers:
         """Work until the honest messages are with their provider and recorded, each once."""
         await self.platform.doorbell.drain()
         ends_at = time.monotonic() + _PATIENCE_S
-        while {(await self.honest.message(one)).status for one in ids} != {"sent"}:
+        while {(await self.honest.message(message_id)).status for message_id in ids} != {"sent"}:
             assert time.monotonic() < ends_at, [
-                (await self.honest.message(one)).status for one in ids
+                (await self.honest.message(message_id)).status for message_id in ids
             ]
             await self.turn()
         texts = [received.body["text"] for received in self.telegram.messages]
@@ -94,15 +94,20 @@ async def workers(platform: Platform) -> AsyncIterator[Workers]:
     connector = await honest.connector("telegram", TOKEN)
     async with FakeTelegram() as telegram:
         engine = make_engine(platform, base_urls={"telegram": telegram.base_url})
-        accounts = OpenConnectors(platform.database, platform.vault, platform.providers)
+        connectors = OpenConnectors(platform.database, platform.vault, platform.providers)
         watcher = Watcher(
-            platform.database.raw, platform.doorbell, accounts, retry_policy=engine._retry_policy, lease_s=5,
-            exchange_timeout_s=2, settle_s=0.05,
-        )  # fmt: skip
+            platform.database.raw,
+            platform.doorbell,
+            connectors,
+            retry_policy=engine._retry_policy,
+            lease_s=5,
+            exchange_timeout_s=2,
+            settle_s=0.05,
+        )
         yield Workers(platform, engine, watcher, telegram, honest, connector)
         await watcher.answered()
         await engine.close(5)
-        await accounts.close()
+        await connectors.close()
 
 
 async def _hostile(
@@ -164,7 +169,7 @@ async def test_a_connector_that_cannot_be_opened_stops_only_its_own_messages(
     bad = await World.make(workers.platform)
     connector, ids = await _hostile(bad, "__init__", "ValueError")
     await workers.until_sent(await workers.send_honest())
-    assert {(await bad.message(one)).status for one in ids} == {"queued"}
+    assert {(await bad.message(message_id)).status for message_id in ids} == {"queued"}
     unopened = workers.engine._connectors.unopened.get(connector.id)
     assert unopened is not None
     assert "cannot be opened (ValueError)" in unopened.reason
@@ -175,7 +180,7 @@ async def test_an_answer_that_cannot_be_stored_costs_only_its_details(workers: W
     bad = await World.make(workers.platform)
     _, ids = await _hostile(bad, "answer", "number that JSON does not take")
     await workers.until_sent(await workers.send_honest())
-    assert {(await bad.message(one)).status for one in ids} == {"sent"}
+    assert {(await bad.message(message_id)).status for message_id in ids} == {"sent"}
 
 
 @pytest.mark.usefixtures("hostile_provider")
@@ -185,7 +190,7 @@ async def test_credentials_are_changed_although_the_adapter_does_not_let_go(
     bad = await World.make(workers.platform)
     connector, ids = await _hostile(bad, "aclose", "SystemExit")
     await workers.until_sent(await workers.send_honest())
-    assert {(await bad.message(one)).status for one in ids} == {"sent"}
+    assert {(await bad.message(message_id)).status for message_id in ids} == {"sent"}
     sealed = workers.platform.vault.encrypt(
         '{"where": "nowhere", "what": "none"}', context=str(connector.id)
     )
@@ -218,7 +223,7 @@ async def test_a_worker_that_cannot_decrypt_holds_no_connector_for_others(worker
     await platform.doorbell.drain()
     for _ in range(3):
         await keyless.drain_slice(0.2)
-    assert {(await workers.honest.message(one)).status for one in ids} == {"queued"}
+    assert {(await workers.honest.message(message_id)).status for message_id in ids} == {"queued"}
     assert not await platform.redis.keys("hold:*")
     # Its turns are still there for a worker that has the key: no sweeper has to find them.
     await platform.doorbell.drain()
@@ -259,12 +264,12 @@ async def test_a_worker_takes_turns_again_when_a_connector_has_new_credentials(
     await keyless.close(1)
 
 
-async def test_owners_are_told_when_nobody_can_open_a_connector_and_only_then(
+async def test_owners_get_a_mail_when_no_worker_can_open_a_connector_and_only_then(
     workers: Workers,
 ) -> None:
     platform, connector = workers.platform, workers.connector
     keyless = _keyless(platform, workers.telegram)
-    accounts = keyless._connectors
+    connectors = keyless._connectors
     async with platform.database.session() as session:
         owners = await ProjectMember.owner_addresses(session, workers.honest.project_id)
     async with FakeSmtp() as smtp:
@@ -272,8 +277,8 @@ async def test_owners_are_told_when_nobody_can_open_a_connector_and_only_then(
         mail = PlatformMail(Settings(platform_smtp_url=url), platform.providers)
         broken = BrokenConnectors(platform.database, mail, public_url="https://mjs.example")
         watch = UnopenedWatch(
-            accounts.unopened,
-            accounts.get_again,
+            connectors.unopened,
+            connectors.get_again,
             ReadySet(platform.redis),
             broken,
             broken_after_s=0.3,
@@ -287,7 +292,7 @@ async def test_owners_are_told_when_nobody_can_open_a_connector_and_only_then(
         await watch.round()
         await mail.idle()
         assert smtp.mails == []
-        # Nobody takes them.
+        # No worker takes them.
         ids = await workers.send_honest()
         await platform.doorbell.drain()
         await keyless.drain_slice(0.2)
@@ -296,16 +301,16 @@ async def test_owners_are_told_when_nobody_can_open_a_connector_and_only_then(
             await watch.round()
         await mail.idle()
         await mail.aclose()
-    (told,) = smtp.mails
-    assert [*told.recipients] == owners
-    assert "cannot open the connector" in str(told)
+    (mail_sent,) = smtp.mails
+    assert [*mail_sent.recipients] == owners
+    assert "cannot open the connector" in str(mail_sent)
     async with platform.database.session() as session:
         (row,) = await Connector.find_many(session, {connector.id})
         query = select(AuditEntry).where(col(AuditEntry.subject_id) == connector.id)
         actions = [entry.action for entry in (await session.exec(query)).all()]
     assert row.broken_reason == "The connector's credentials cannot be read; enter them again."
     assert actions.count("connector.broken") == 1
-    assert {(await workers.honest.message(one)).status for one in ids} == {"queued"}
+    assert {(await workers.honest.message(message_id)).status for message_id in ids} == {"queued"}
     await keyless.close(1)
 
 
@@ -313,19 +318,45 @@ async def test_owners_are_told_when_nobody_can_open_a_connector_and_only_then(
 # ---------------------------------------------------------------------------------------------
 
 _INSTANTS: Final = (
-    "infinity", "-infinity", "0044-03-15 12:00:00 BC", "4713-11-24 00:00:00+00 BC", "0001-01-01 00:00:00+00",
-    "10000-01-01 00:00:00+00", "294276-12-31 00:00:00+00", "1970-01-01 00:00:00+00",
-)  # fmt: skip
+    "infinity",
+    "-infinity",
+    "0044-03-15 12:00:00 BC",
+    "4713-11-24 00:00:00+00 BC",
+    "0001-01-01 00:00:00+00",
+    "10000-01-01 00:00:00+00",
+    "294276-12-31 00:00:00+00",
+    "1970-01-01 00:00:00+00",
+)
 _DEEP: Final = "[" * 1500 + "]" * 1500
 _JSON: Final = (
-    "null", "5", '"x"', "[]", "{}", "[1]", _DEEP, "9" * 5000, '{"n": 1e400}', '{"text": 5}', '{"text": null}',
-    '{"text": "x", "template": 5}', '{"text": "x", "template": {"name": 1, "language": [], "parameters": 7}}',
-    '{"steps": 5}', '{"steps": [{}], "fallbackAfterS": "x"}', '{"steps": [{"connectorId": "x"}, 5]}',
-    '{"steps": [{"on": "failure"}, {"on": "failure", "connectorId": "x"}], "fallbackAfterS": 1e300}',
-    '{"pacing": 5}', '{"pacing": {"perSecond": 0}}', '{"pacing": {"perSecond": "x"}}', '{"pacing": {"perSecond": -1}}',
-    '{"pacing": {"perRecipientPerSecond": 1e308}}', '{"retry": 5}', '{"retry": {"maxAgeS": 1e300}}',
-    '{"retry": {"maxAgeS": "x", "baseS": -1}}', '{"retry": {"baseS": 1e308, "capS": 1e308}}',
-)  # fmt: skip
+    "null",
+    "5",
+    '"x"',
+    "[]",
+    "{}",
+    "[1]",
+    _DEEP,
+    "9" * 5000,
+    '{"n": 1e400}',
+    '{"text": 5}',
+    '{"text": null}',
+    '{"text": "x", "template": 5}',
+    '{"text": "x", "template": {"name": 1, "language": [], "parameters": 7}}',
+    '{"steps": 5}',
+    '{"steps": [{}], "fallbackAfterS": "x"}',
+    '{"steps": [{"connectorId": "x"}, 5]}',
+    '{"steps": [{"on": "failure"}, {"on": "failure", "connectorId": "x"}],'
+    ' "fallbackAfterS": 1e300}',
+    '{"pacing": 5}',
+    '{"pacing": {"perSecond": 0}}',
+    '{"pacing": {"perSecond": "x"}}',
+    '{"pacing": {"perSecond": -1}}',
+    '{"pacing": {"perRecipientPerSecond": 1e308}}',
+    '{"retry": 5}',
+    '{"retry": {"maxAgeS": 1e300}}',
+    '{"retry": {"maxAgeS": "x", "baseS": -1}}',
+    '{"retry": {"baseS": 1e308, "capS": 1e308}}',
+)
 _TEXTS: Final = ("", "x", "\u202e\U0001f4a3", "{{ x }}", "'; DROP TABLE messages; --", "x" * 5000)
 _VALUES: Final[dict[str, tuple[str | None, ...]]] = {
     "timestamp with time zone": _INSTANTS,
@@ -338,8 +369,14 @@ _VALUES: Final[dict[str, tuple[str | None, ...]]] = {
     "uuid": ("00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
 }
 # Which row it is, and whose; everything else may hold anything.
-_KEPT: Final = {("messages", "id"), ("messages", "project_id"), ("connectors", "id"), ("connectors", "project_id"),
-                ("send_queue", "message_id"), ("send_queue", "project_id")}  # fmt: skip
+_KEPT: Final = {
+    ("messages", "id"),
+    ("messages", "project_id"),
+    ("connectors", "id"),
+    ("connectors", "project_id"),
+    ("send_queue", "message_id"),
+    ("send_queue", "project_id"),
+}
 _KEY: Final = {"messages": "id", "send_queue": "message_id", "connectors": "id"}
 
 
@@ -394,18 +431,20 @@ async def test_whatever_a_row_holds_a_second_projects_messages_arrive(
     ).message_id
     other = (await bad.send(SendRequest(to="42", text="boo", connector_id=connector.id))).message_id
     if state:
-        # Sent and lost, or watched: nobody holds it, and its time has come.
+        # Sent and lost, or watched: no worker holds it, and its time has come.
         await _execute(
-            platform, "UPDATE send_queue SET state = %s, lease_until = now() - interval '1 s', due_at = now() "
-            "WHERE message_id = %s", (state, spoilt),
-        )  # fmt: skip
+            platform,
+            "UPDATE send_queue SET state = %s, lease_until = now() - interval '1 s', due_at = now()"
+            " WHERE message_id = %s",
+            (state, spoilt),
+        )
     await _spoil(platform, table, column, connector.id if table == "connectors" else spoilt, pick)
     await workers.until_sent(await workers.send_honest())
     await workers.turn()
     if table != "connectors":
         # Not even the same connector's other messages.
         await bad.wait_for(other, "delivered", timeout_s=_PATIENCE_S)
-    # What nobody can work on does not wait for the next try for ever.
+    # What cannot be worked on does not wait for the next try for ever.
     waiting = await _execute(
         platform,
         "SELECT state FROM send_queue WHERE message_id = %s AND claim IS NOT NULL",
@@ -419,7 +458,7 @@ async def test_whatever_a_row_holds_a_second_projects_messages_arrive(
     ("expires_at", "status"),
     [("0044-03-15 BC", "expired"), ("10000-01-01", "delivered"), ("infinity", "delivered")],
 )
-async def test_an_end_beyond_pythons_time_stops_nobody(
+async def test_an_end_beyond_pythons_time_stops_no_other(
     workers: Workers, expires_at: str, status: str
 ) -> None:
     bad = await World.make(workers.platform)

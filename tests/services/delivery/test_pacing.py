@@ -1,4 +1,4 @@
-"""Pacing by the engine: the rate holds whoever sends, and a paced connector costs the others
+"""Pacing by the engine: the rate holds for all workers, and a paced connector costs the others
 nothing.
 
 How many tokens there are when is for tests/dispatch/test_pacing.py. Here nothing asks how fast this
@@ -55,7 +55,7 @@ async def _queue(
 
 
 async def _run_until(is_done: Callable[[], bool], *engines: DeliveryEngine) -> float:
-    """Let them drain as workers do, slice after slice, then stop them; returns the seconds it took."""
+    """Let them drain as workers do, slice after slice, then stop them; returns the seconds."""
     began = time.monotonic()
 
     async def work(engine: DeliveryEngine) -> None:
@@ -93,7 +93,7 @@ async def test_two_engines_keep_one_connectors_rate_together(
     assert len(telegram.texts) <= _most(50, elapsed_s)
 
 
-async def test_connectors_of_one_account_share_its_pace_and_others_do_not(
+async def test_connectors_of_one_bot_share_its_pace_and_others_do_not(
     platform: Platform, world: World
 ) -> None:
     other = {"botToken": "777777:other-token-0123456789abcdefghijkl"}
