@@ -26,7 +26,7 @@ _LONGEST_INTERVAL_US: Final = 24 * 3600 * 1_000_000
 _AWAY_MS: Final = 100
 
 # ARGV: burst in microseconds, then for each turn: pace, owner, microseconds a thing, how many are
-# asked for. Returns for each: how many are permitted, ms until a claim is worth while again. An
+# asked for. Returns for each: how many are permitted, ms until a claim is worthwhile again. An
 # owner that gets none is on hold so long.
 _ASK_SCRIPT: Final = """
 local t = redis.call('TIME')
@@ -105,7 +105,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """`count` things may go now; asking again is worth while in `wait_ms`."""
+    """`count` things may go now; asking again is worthwhile in `wait_ms`."""
 
     count: int
     wait_ms: int
