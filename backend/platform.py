@@ -91,7 +91,7 @@ class Platform:
         receipts = ReceiptStore(database.raw, BodyQuota(settings.callback_kept_bytes))
         applier = ReceiptApplier(database.raw, doorbell)
         providers = ProviderContext(
-            # What slow connectors hold does not count in full (delivery/shares.py): they must not
+            # What slow connectors hold does not count in full (dispatch/shares.py): they must not
             # run out here.
             http=open_http_client(limit=2 * settings.delivery_concurrency),
             base_urls=settings.provider_urls(),

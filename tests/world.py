@@ -10,6 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from backend.crypto import keyed_hash, random_token
+from backend.dispatch.circuits import Circuits
+from backend.dispatch.pacing import Pacer
+from backend.dispatch.retry import RetryPolicy
 from backend.ids import new_id
 from backend.ledger.accept import IdempotencyKey
 from backend.models import (
@@ -27,11 +30,9 @@ from backend.queueing import ReadySet
 from backend.services.access.access import ALLOWED, Access, Role, UserPrincipal, system_access
 from backend.services.connectors.connectors import NewConnector, create_connector
 from backend.services.delivery.broken import BrokenConnectors
-from backend.services.delivery.circuit import Circuits
+from backend.services.delivery.circuit import CircuitRows
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.delivery.open_connectors import Accounts
-from backend.services.delivery.outcomes import RetryPolicy
-from backend.services.delivery.pacing import Pacer
+from backend.services.delivery.open_connectors import OpenConnectors
 from backend.services.delivery.sweeper import Sweeper
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
@@ -134,7 +135,7 @@ class World:
 
 def make_circuits(
     platform: Platform,
-    accounts: Accounts,
+    connectors: OpenConnectors,
     *,
     first_pause_s: float = 0.2,
     longest_pause_s: float = 1.0,
@@ -142,9 +143,8 @@ def make_circuits(
     """With pauses that a test can wait for."""
     return Circuits(
         platform.redis,
-        platform.database.raw,
-        accounts,
         platform.doorbell,
+        CircuitRows(platform.database.raw, connectors),
         first_pause_s=first_pause_s,
         longest_pause_s=longest_pause_s,
     )
@@ -160,8 +160,8 @@ def make_engine(
     context = replace(
         platform.providers, base_urls={**platform.providers.base_urls, **(base_urls or {})}
     )
-    accounts = Accounts(platform.database, platform.vault, context)
-    platform.on_change.append(accounts.forget)
+    connectors = OpenConnectors(platform.database, platform.vault, context)
+    platform.on_change.append(connectors.forget)
     options: dict[str, Any] = {
         "retry_policy": RetryPolicy(
             settings.retry_max_attempts,
@@ -174,7 +174,7 @@ def make_engine(
         "exchange_timeout_s": settings.provider_timeout_s,
         "settle_s": settings.uncertain_settle_s,
         "pacer": Pacer(platform.redis),
-        "circuits": make_circuits(platform, accounts),
+        "circuits": make_circuits(platform, connectors),
         "broken": BrokenConnectors(
             platform.database, platform.mail, public_url=settings.public_url
         ),
@@ -183,7 +183,7 @@ def make_engine(
         database=platform.database,
         ready=ReadySet(platform.redis),
         doorbell=platform.doorbell,
-        accounts=accounts,
+        connectors=connectors,
         **{**options, **overrides},
     )
 

@@ -14,8 +14,8 @@ V = TypeVar("V")
 class ReadThroughCache(Generic[K, V]):
     """Misses and errors are not kept; `forget` also spoils a load that is under way.
 
-    A few are asked at each send, so it is a plain dict: a general cache with locks and links costs
-    ten times as much.
+    Every send reads a few of these, so it is a plain dict: a general cache with locks and links
+    costs ten times as much.
     """
 
     def __init__(

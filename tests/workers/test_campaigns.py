@@ -1,4 +1,4 @@
-"""Campaigns as workers feed them: each row once, whoever dies meanwhile; pause and cancel act at
+"""Campaigns as workers feed them: each row once, whatever dies meanwhile; pause and cancel act at
 once.
 """
 
@@ -49,8 +49,8 @@ async def _campaign(world: World, rows: int, connector_id: UUID) -> UUID:
     )
     with await read_rows(platform.send_path, caller, new=new, file=file) as read:
         async with platform.database.transaction() as session:
-            made = await create_campaign(session, caller, new=new, rows=read)
-    return made.id
+            campaign = await create_campaign(session, caller, new=new, rows=read)
+    return campaign.id
 
 
 async def _count(world: World, query: str, campaign_id: UUID) -> int:
@@ -173,8 +173,8 @@ async def test_a_canceled_campaign_sends_nothing_more(
         " m.campaign_id = %s"
     )
     assert await _count(world, left, campaign_id) == 0
-    told = (
+    events = (
         "SELECT count(*) FROM events e JOIN messages m ON m.id = e.message_id WHERE m.campaign_id ="
         " %s AND e.type = "
     )
-    assert await _count(world, told + "'message.canceled'", campaign_id) == accepted - sent
+    assert await _count(world, events + "'message.canceled'", campaign_id) == accepted - sent

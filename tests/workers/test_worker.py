@@ -56,7 +56,7 @@ async def test_a_worker_delivers_what_was_accepted(world: World, start_worker: S
 async def test_a_worker_finds_what_was_accepted_before_it_started(
     world: World, start_worker: StartWorker
 ) -> None:
-    """And whose bell nobody heard: the ready set is emptied meanwhile."""
+    """Whose bell was not heard: the ready set is emptied meanwhile."""
     message_id = await _send(world, await world.connector())
     await world.platform.doorbell.drain()
     await world.platform.redis.flushdb()

@@ -14,7 +14,6 @@ from uuid import UUID
 import redis.asyncio
 import structlog
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.crypto import Vault
@@ -29,6 +28,7 @@ from backend.models import AuthSession, RefreshToken, User
 from backend.models.base import utc_now
 from backend.models.session import Database
 from backend.names import check_name
+from backend.process.advisory_locks import AdvisoryLock, wait_for_lock
 from backend.services.access import audit
 from backend.services.access.access import SYSTEM, Actor, UserPrincipal
 from backend.services.accounts.invitations import accept_invitation, check_invitation
@@ -53,8 +53,6 @@ from backend.settings import Settings
 
 log = structlog.get_logger()
 
-# Any number will do, as long as nothing else in this database locks it.
-_FIRST_USER_LOCK: Final = 7_262_002
 # How exact the list of sessions is; a write for every request would be dear.
 _SEEN_EVERY: Final = timedelta(seconds=60)
 
@@ -206,9 +204,7 @@ async def _is_first_user(session: AsyncSession) -> bool:
     """Two first registrations at once: the second waits here until the first has committed."""
     if await User.count(session) > 0:
         return False
-    await session.exec(
-        text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=_FIRST_USER_LOCK)
-    )  # type: ignore[call-overload]
+    await wait_for_lock(await session.connection(), AdvisoryLock.FIRST_USER)
     return await User.count(session) == 0
 
 

@@ -40,6 +40,8 @@ from backend.models import Campaign
 from backend.models.project import IS_OPEN
 from backend.models.send_queue import LANES
 from backend.outages import OutageLog, is_outage
+from backend.process.rounds import Rounds
+from backend.services.campaigns.caller import caller_of
 from backend.services.campaigns.check import RowError, errors_of
 from backend.services.campaigns.pausing import pause_failing
 from backend.services.campaigns.plan import Plan
@@ -165,17 +167,13 @@ class CampaignFeeder:
 
     async def run(self) -> None:
         """Feed until cancelled; a failed round is logged and the next one tries again."""
-        while True:
-            has_fed = False
-            try:
-                has_fed = await self.feed()
-            except Exception as exc:
-                if is_outage(exc):
-                    self._outage.warn(exc)
-                else:
-                    log.exception("campaign.failed")
-            if not has_fed:
-                await asyncio.sleep(_EVERY_S)
+        await Rounds(_EVERY_S, self.feed, on_error=self._report).run()
+
+    def _report(self, error: Exception) -> None:
+        if is_outage(error):
+            self._outage.warn(error)
+        else:
+            log.error("campaign.failed", exc_info=error)
 
     async def feed(self) -> bool:
         """Give the project that was fed longest ago its turn, for one campaign; False: none

@@ -1,5 +1,4 @@
-"""Step 7: what comes after a try on one way of a message: nothing, a look at it later, or its next
-way.
+"""What comes after a try on one way of a message: nothing, a look at it later, or its next way.
 
 A route is {steps: [{connectorId, connectorType, recipient, content, on}], fallbackAfterS}. A step
 `on: failure` is entered when the way before refused the message, gave up, cannot be used, or did
@@ -13,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import SETTLED, Claim, Watched
 from backend.providers.frame.registry import AnyProvider
-from backend.services.delivery.open_connectors import Account
-from backend.services.delivery.outcomes import Result, RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnector
+from backend.services.delivery.outcomes import Result
 from backend.status import Status
 
 # Asking a provider that does not answer goes on this many settle times before a message that may be
@@ -24,13 +24,13 @@ from backend.status import Status
 _PATIENCE: Final = 4
 
 
-def after_try(result: Result, account: Account, *, settle_s: float) -> Result:
+def after_try(result: Result, connector: OpenConnector, *, settle_s: float) -> Result:
     """Return the result with what comes next, for the recorder to write."""
     claim = result.claim
     if result.status == Status.EXPIRED:
         return _expired(result)
     if result.outcome == "uncertain":
-        return _after_uncertain(result, account.provider, settle_s)
+        return _after_uncertain(result, connector.provider, settle_s)
     if claim.route is None:
         return result
     if result.status == Status.SENT:
@@ -38,15 +38,13 @@ def after_try(result: Result, account: Account, *, settle_s: float) -> Result:
     if result.outcome == "broken" or result.status == Status.FAILED:
         # What is refused is not offered to another connector of the pool; what could not be sent
         # is.
-        is_refused = result.outcome == "rejected" and account.provider is not None
+        is_refused = result.outcome == "rejected" and connector.provider is not None
         return replace(result, fault="failure" if is_refused else "unavailable")
     return result
 
 
 def fallback_after_s(route: Mapping[str, Any] | None, step: int) -> float | None:
-    """Return how long the way at `step` may take to deliver, None when nothing would come
-    after it.
-    """
+    """Return how long the way at `step` may take to deliver; None when no other would follow."""
     seconds = route.get("fallbackAfterS") if route is not None else None
     if route is None or seconds is None:
         return None
@@ -58,9 +56,7 @@ def fallback_after_s(route: Mapping[str, Any] | None, step: int) -> float | None
 
 
 def settles_later(provider: type[AnyProvider] | AnyProvider | None) -> bool:
-    """Whether an uncertain send may come to be known: by a receipt with our own id, or by
-    asking.
-    """
+    """Whether an uncertain send may become known: by a receipt with our id, or by asking."""
     return provider is not None and (provider.receipts_carry_our_id or provider.can_be_asked)
 
 
@@ -147,7 +143,7 @@ def _is_expired(claim: Claim) -> bool:
 
 def _is_exhausted(claim: Claim, policy: RetryPolicy) -> bool:
     age_s = (claim.now() - claim.created_at).total_seconds()
-    return claim.tries >= policy.max_attempts or age_s >= policy.max_age_s
+    return policy.is_exhausted(tries=claim.tries, age_s=age_s)
 
 
 def _not_delivered(claim: Claim) -> str:

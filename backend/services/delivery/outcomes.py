@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import Claim
 from backend.providers.frame.errors import (
     OutcomeUnknown,
@@ -21,7 +22,7 @@ from backend.providers.frame.errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers.frame.provider import Accepted, Retry
+from backend.providers.frame.provider import Accepted
 from backend.status import Status
 
 # `watched` is no try of its own: what came of waiting for a receipt (ways.py).
@@ -37,33 +38,6 @@ WAITING_HOLD_S: Final = 30.0
 CONNECTOR_GONE: Final = "CONNECTOR_GONE"
 # A throttled connector is tried again after this long, whatever the provider asked for.
 _LONGEST_HOLD_S: Final = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    max_attempts: int
-    base_s: float
-    cap_s: float
-    max_age_s: float
-
-    def delay_s(self, tries: int) -> float:
-        """Return a random delay up to `base * 2^(tries-1)`, at most the cap (full jitter)."""
-        longest = min(self.cap_s, self.base_s * 2.0 ** min(tries - 1, 30))
-        return random.uniform(0.0, longest)  # noqa: S311 (jitter, not a secret)
-
-    def with_own(self, own: Retry) -> RetryPolicy:
-        """Return this policy with what a provider or connector sets for itself."""
-        if own == _NO_RETRY_OF_ITS_OWN:
-            return self
-        return RetryPolicy(
-            max_attempts=self.max_attempts if own.max_attempts is None else own.max_attempts,
-            base_s=self.base_s if own.base_s is None else own.base_s,
-            cap_s=self.cap_s if own.cap_s is None else own.cap_s,
-            max_age_s=self.max_age_s if own.max_age_s is None else own.max_age_s,
-        )
-
-
-_NO_RETRY_OF_ITS_OWN: Final = Retry()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ undone, logged and tried again the next time; the others go on.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -23,6 +22,8 @@ from backend.ledger import onward
 from backend.models.send_queue import DUE, WATCHED
 from backend.models.session import RawPool
 from backend.outages import is_about_the_item, is_outage
+from backend.process.advisory_locks import AdvisoryLock, try_lock
+from backend.process.rounds import Rounds, log_failures
 from backend.providers.frame.registry import provider_types
 from backend.queueing import Doorbell, Turn
 from backend.services.accounts import stopping
@@ -38,7 +39,6 @@ _REST_S: Final = 10.0
 # Connectors looked at in one round; the next round follows at once and goes on from there.
 _MOST_TURNS: Final = 2000
 _BEGINNING: Final[Turn] = (-1, UUID(int=0))
-_SWEEP_LOCK: Final = 7_262_002
 _LOST_REASON: Final = (
     "The worker died while the provider was answering; it may have taken the message."
 )
@@ -136,26 +136,19 @@ class Sweeper:
         """Sweep every second until cancelled; a failed round is logged and the next one tries
         again.
         """
-        while True:
-            try:
-                await self.sweep()
-            except Exception as exc:
-                if is_outage(exc):
-                    log.warning("sweep.database_away", error=type(exc).__name__)
-                else:
-                    log.exception("sweep.failed")
-            await asyncio.sleep(0 if self._has_more else _EVERY_S)
+        report = log_failures(away="sweep.database_away", failed="sweep.failed")
+        await Rounds(_EVERY_S, self._round, on_error=report).run()
+
+    async def _round(self) -> bool:
+        await self.sweep()
+        return self._has_more
 
     async def sweep(self) -> set[Turn]:
         """Do one round; returns the turns that were rung, empty when another worker sweeps."""
         turns: set[Turn] = set()
         self._has_more = False
         async with self._pool.connection() as connection, connection.transaction():
-            cursor = await connection.execute(
-                "SELECT pg_try_advisory_xact_lock(%s)", (_SWEEP_LOCK,)
-            )
-            row = await cursor.fetchone()
-            if row is None or not row[0]:
+            if not await try_lock(connection, AdvisoryLock.SWEEP):
                 return turns
             for step in (
                 self._free_claimed, self._settle_lost, self._leave_unusable_connectors,

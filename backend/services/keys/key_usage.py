@@ -7,7 +7,6 @@ traffic. Nothing is decided by these numbers; limits have counters of their own.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -18,6 +17,7 @@ import structlog
 
 from backend.models.session import RawPool
 from backend.outages import is_outage
+from backend.process.rounds import Rounds
 
 log = structlog.get_logger()
 
@@ -58,9 +58,7 @@ class KeyUsage:
     async def run(self) -> None:
         """Flush until cancelled; the last counts are written on the way out."""
         try:
-            while True:
-                await asyncio.sleep(_FLUSH_EVERY_S)
-                await self.flush()
+            await Rounds(_FLUSH_EVERY_S, self.flush, first_after_s=_FLUSH_EVERY_S).run()
         finally:
             await self.flush()
 

@@ -8,7 +8,6 @@ moment.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +29,8 @@ from backend.models.message_rollup import (
 )
 from backend.models.session import RawPool
 from backend.outages import is_outage
+from backend.process.advisory_locks import AdvisoryLock, hold, try_lock
+from backend.process.rounds import Rounds, log_failures
 from backend.services.reporting.periods import Span
 
 log = structlog.get_logger()
@@ -43,7 +44,6 @@ _BATCH: Final = 20_000
 # Deltas come and go; what they leave behind would slow down reading them long before autovacuum
 # looks.
 _VACUUM_AFTER: Final = 50_000
-_FOLD_LOCK: Final = 7_262_003
 # Bins of times grow by 2^(1/8) (migration 0005), so that a percentile is at most 4.5 % off.
 _BINS_PER_OCTAVE: Final = 8
 
@@ -326,15 +326,11 @@ class RollupFolder:
         """Fold every two seconds until cancelled; a failed round is logged and the next one tries
         again.
         """
-        while True:
-            try:
-                await self.fold()
-            except Exception as exc:
-                if is_outage(exc):
-                    log.warning("rollups.database_away", error=type(exc).__name__)
-                else:
-                    log.exception("rollups.fold_failed")
-            await asyncio.sleep(_EVERY_S)
+        report = log_failures(away="rollups.database_away", failed="rollups.fold_failed")
+        await Rounds(_EVERY_S, self._round, on_error=report).run()
+
+    async def _round(self) -> None:
+        await self.fold()
 
     async def fold(self) -> int:
         """Fold what there is; returns the number of deltas, 0 when another worker is at it."""
@@ -352,9 +348,7 @@ class RollupFolder:
 
     async def _fold_batch(self, connection: psycopg.AsyncConnection[Any]) -> int:
         async with connection.transaction():
-            cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_FOLD_LOCK,))
-            row = await cursor.fetchone()
-            if row is None or not row[0]:
+            if not await try_lock(connection, AdvisoryLock.ROLLUPS):
                 return 0
             cursor = await connection.execute(_WAITING, (_BATCH,))
             row = await cursor.fetchone()
@@ -399,17 +393,16 @@ async def rebuild_rollups(pool: RawPool) -> None:
 
     Forgets what was counted of messages that retention has removed since.
     """
-    async with pool.connection() as connection:
+    async with (
+        pool.connection() as connection,
         # Before the snapshot is taken: a fold in between would move what the snapshot still sees as
         # a delta.
-        await connection.execute("SELECT pg_advisory_lock(%s)", (_FOLD_LOCK,))
-        try:
-            async with connection.transaction():
-                await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                await connection.execute("SET LOCAL work_mem = '128MB'")
-                await connection.execute("DELETE FROM rollup_deltas")
-                await connection.execute("DELETE FROM message_rollups")
-                await connection.execute(_COUNT_ALL)
-        finally:
-            await connection.execute("SELECT pg_advisory_unlock(%s)", (_FOLD_LOCK,))
+        hold(connection, AdvisoryLock.ROLLUPS),
+        connection.transaction(),
+    ):
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        await connection.execute("SET LOCAL work_mem = '128MB'")
+        await connection.execute("DELETE FROM rollup_deltas")
+        await connection.execute("DELETE FROM message_rollups")
+        await connection.execute(_COUNT_ALL)
     log.info("rollups.rebuilt")

@@ -8,6 +8,7 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import Claims
 from backend.ledger.recorder import Recorder
 from backend.models import Connector
@@ -17,8 +18,8 @@ from backend.providers.frame.provider import Accepted
 from backend.services.access.access import system_access
 from backend.services.delivery import outcomes
 from backend.services.delivery.next_step import after_try
-from backend.services.delivery.open_connectors import Account
-from backend.services.delivery.outcomes import CONNECTOR_GONE, Result, RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnector
+from backend.services.delivery.outcomes import CONNECTOR_GONE, Result
 from backend.services.lists.paging import PageRequest
 from backend.services.messages.dead_letters import DeadLetterFilter
 from backend.services.messages.message_filters import MessageFilter
@@ -60,7 +61,7 @@ async def try_once(
         platform, "UPDATE messages SET status = 'delivered' WHERE id = %s", delivered_meanwhile
     )
     recorder = Recorder(platform.database.raw)
-    account = Account(connector.id, reason="The connector was deleted.")
+    account = OpenConnector(connector.id, reason="The connector was deleted.")
     results = []
     for claim, answer in zip(claims, answers, strict=True):
         result: Result

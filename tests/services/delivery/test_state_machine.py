@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from backend.dispatch.retry import RetryPolicy
 from backend.errors import MessageNotCancelable
 from backend.ledger.claims import Claim, Claims
 from backend.ledger.recorder import Recorder
@@ -35,8 +36,8 @@ from backend.providers.frame.errors import OutcomeUnknown, Rejected, SendError, 
 from backend.providers.frame.provider import Accepted
 from backend.services.access.access import system_access
 from backend.services.delivery import next_step, outcomes
-from backend.services.delivery.open_connectors import Accounts
-from backend.services.delivery.outcomes import Result, RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnectors
+from backend.services.delivery.outcomes import Result
 from backend.services.delivery.sweeper import Sweeper
 from backend.services.messages.actions import cancel_message
 from backend.services.policy.request import SendRequest
@@ -104,7 +105,7 @@ class Stage:
         self.claims = [Claims(pool, lease_s=60), Claims(pool, lease_s=60)]
         self.recorder = Recorder(pool, self.platform.doorbell)
         self.sweeper = Sweeper(pool, self.platform.doorbell, settle_s=0.0, max_age_s=3600)
-        self.accounts = Accounts(
+        self.accounts = OpenConnectors(
             self.platform.database, self.platform.vault, self.platform.providers
         )
 

@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ledger.recorder import Recorder
 from backend.models import Connector
 from backend.models.base import utc_now
@@ -21,7 +22,6 @@ from backend.platform import Platform
 from backend.providers.frame.errors import OutcomeUnknown
 from backend.providers.frame.provider import Accepted
 from backend.services.delivery import outcomes
-from backend.services.delivery.outcomes import RetryPolicy
 from tests.services.delivery.routed import accept_routed, change, queue_row, way
 from tests.services.delivery.test_watch import make_watcher, reporting, take
 from tests.world import World, make_sweeper

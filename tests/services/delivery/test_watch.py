@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ids import new_id
 from backend.ledger.claims import Claim, Claims
 from backend.ledger.recorder import Recorder
@@ -23,8 +24,7 @@ from backend.providers.frame.provider import Accepted, OutboundMessage, Provider
 from backend.providers.sandbox import SandboxCredentials, SandboxProvider
 from backend.services.delivery import outcomes
 from backend.services.delivery.next_step import after_try
-from backend.services.delivery.open_connectors import Account
-from backend.services.delivery.outcomes import RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnector
 from backend.services.delivery.watch import Watcher
 from tests.services.delivery.routed import accept_routed, change, event_types, queue_row, way
 from tests.world import World, make_sweeper
@@ -66,8 +66,8 @@ class OneAccount:
     def __init__(self, provider: SandboxProvider | None) -> None:
         self.provider = provider
 
-    async def get(self, connector_id: UUID) -> Account:
-        return Account(connector_id, self.provider)
+    async def get(self, connector_id: UUID) -> OpenConnector:
+        return OpenConnector(connector_id, self.provider)
 
 
 @pytest_asyncio.fixture
@@ -109,7 +109,7 @@ async def end_in(
         if error is None
         else outcomes.failed(claim, error, POLICY, utc_now(), 1.0)
     )
-    result = after_try(result, Account(claim.connector_id, provider), settle_s=SETTLE_S)
+    result = after_try(result, OpenConnector(claim.connector_id, provider), settle_s=SETTLE_S)
     assert (await Recorder(platform.database.raw).record(result)).is_ours
 
 
@@ -434,7 +434,7 @@ async def test_a_thousand_messages_fall_back_once_each_through_two_workers(
     results = [
         after_try(
             outcomes.accepted(claim, Accepted(f"p{claim.message_id}"), utc_now(), 1.0),
-            Account(box.id),
+            OpenConnector(box.id),
             settle_s=SETTLE_S,
         )
         for claim in claims

@@ -17,7 +17,7 @@ from backend.models import Attempt, DeadLetter, Event, Message, ProviderRef
 from backend.models.partitions import PARTITIONED, first_id, month_start
 from backend.models.send_queue import DUE
 from backend.platform import Platform
-from backend.services.policy.request import SendRequest
+from backend.process.advisory_locks import AdvisoryLock, hold
 from backend.services.reporting.analytics import message_statistics
 from backend.services.reporting.periods import Period, Span, ceil_quarter, floor_quarter
 from backend.services.reporting.rollups import RollupFolder, Scope
@@ -297,11 +297,7 @@ async def test_nobody_waits_behind_a_month_that_is_being_read(
 
 
 async def test_one_worker_forgets_at_a_time(platform: Platform) -> None:
-    async with platform.database.raw.connection() as other:
-        await other.execute("SELECT pg_advisory_lock(7262013)")
-        try:
-            assert not await Keeper(platform.database.raw, KEEP).keep()
-        finally:
-            await other.execute("SELECT pg_advisory_unlock(7262013)")
+    async with platform.database.raw.connection() as other, hold(other, AdvisoryLock.RETENTION):
+        assert not await Keeper(platform.database.raw, KEEP).keep()
     assert await Keeper(platform.database.raw, KEEP).keep()
     assert await Keeper(platform.database.raw, KEEP).keep()
