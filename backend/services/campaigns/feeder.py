@@ -41,7 +41,6 @@ from backend.models.project import IS_OPEN
 from backend.models.send_queue import LANES
 from backend.outages import OutageLog, is_outage
 from backend.process.rounds import Rounds
-from backend.services.campaigns.caller import caller_of
 from backend.services.campaigns.check import RowError, errors_of
 from backend.services.campaigns.pausing import pause_failing
 from backend.services.campaigns.plan import Plan

@@ -12,7 +12,7 @@ from backend.models import Connector
 from backend.platform import Platform
 from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.watch import Watcher
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from tests.providers.fakes import FakeTelegram
 from tests.world import World, make_sweeper
 

@@ -25,7 +25,7 @@ from backend.services.connectors.connectors import circuit_state
 from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.open_connectors import OpenConnectors
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from backend.settings import Settings
 from tests.providers.fakes import FakeSmtp, FakeTelegram, FaultServer, Received
 from tests.world import World, make_engine

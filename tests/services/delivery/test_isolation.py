@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from tests.services.delivery import hostile
 from tests.services.delivery.neighbours import (
     Workers,

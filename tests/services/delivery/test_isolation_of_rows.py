@@ -14,7 +14,7 @@ from psycopg import sql
 
 from backend.models import Message
 from backend.platform import Platform
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from tests.services.delivery.neighbours import (
     PATIENCE_S,
     Workers,

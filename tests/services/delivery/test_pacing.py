@@ -18,7 +18,7 @@ from uuid import UUID
 from backend.models import Connector
 from backend.platform import Platform
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from tests.providers.fakes import FakeTelegram, Received
 from tests.world import World, make_engine
 

@@ -18,6 +18,7 @@ from backend.models.partitions import PARTITIONED, first_id, month_start
 from backend.models.send_queue import DUE
 from backend.platform import Platform
 from backend.process.advisory_locks import AdvisoryLock, hold
+from backend.services.policy.request import SendRequest
 from backend.services.reporting.analytics import message_statistics
 from backend.services.reporting.periods import Period, Span, ceil_quarter, floor_quarter
 from backend.services.reporting.rollups import RollupFolder, Scope
