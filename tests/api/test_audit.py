@@ -37,7 +37,8 @@ async def test_a_change_says_who_what_when_and_from_where(api: Api) -> None:
     )
     newest = (await entries(api, account))[0]
     assert newest.keys() == {
-        "id", "createdAt", "projectId", "actor", "action", "subject", "address", "before", "after",
+        "id", "createdAt", "projectId", "actor", "keyId", "action", "subject", "address", "before",
+        "after",
     }  # fmt: skip
     assert newest["action"] == "key.updated"
     assert newest["subject"] == key["id"]

@@ -30,6 +30,7 @@ from backend.ids import new_id
 from backend.models import Campaign
 from backend.models.base import utc_now
 from backend.services.access import audit
+from backend.services.access.access import Access, Action, Actor
 from backend.services.campaigns import queued
 from backend.services.campaigns.check import BAD_ROW, RowError, duplicate
 from backend.services.campaigns.csv_file import in_reader
@@ -39,7 +40,6 @@ from backend.services.routing.recipients import normalised_recipient
 
 if TYPE_CHECKING:
     from backend.ledger.accept import IdempotencyKey
-    from backend.services.access.access import Access, Action, Actor
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
     from backend.services.campaigns.plan import Plan
     from backend.services.policy.send_path import SendPath

@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend import ids
 from backend.errors import AppError, MessageNotFound, NotADeadLetter
 from backend.ledger import dead_letters
 from backend.models import DeadLetter, Message
@@ -147,7 +148,14 @@ async def discard_one(session: AsyncSession, access: Access, *, message_id: UUID
     message = (await _find(session, access, [message_id]))[message_id]
     if isinstance(message, AppError):
         raise message
-    await discard_many(session, access, message_ids=[message_id])
+    await dead_letters.discard(session, access.project_id, [message_id], mode=access.only_mode)
+    audit.record(
+        session,
+        access.actor,
+        "dead_letters.discarded",
+        project_id=access.project_id,
+        after={"messageId": ids.encode(ids.MESSAGE, message_id)},
+    )
 
 
 async def discard_matching(

@@ -29,6 +29,8 @@ MATRIX = {
     Action.MANAGE_ROUTES: "oad",
     Action.VIEW_MESSAGES: "oadv",
     Action.SEND_MESSAGES: "oad",
+    Action.VIEW_STATISTICS: "oadv",
+    Action.MANAGE_OWNERS: "o",
 }
 
 

@@ -128,7 +128,11 @@ async def test_the_audit_log_names_the_actor_and_the_address_and_no_secret(
             .order_by(col(AuditEntry.id))
         )
         entries = (await session.exec(query)).all()
-    assert [entry.action for entry in entries] == ["user.registered", "project.created"]
+    assert [entry.action for entry in entries] == [
+        "user.registered",
+        "connector.created",
+        "project.created",
+    ]
     assert {entry.address for entry in entries} == {"192.0.2.1"}
     assert PASSWORD not in str([entry.model_dump() for entry in entries])
 
