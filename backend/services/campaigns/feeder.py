@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -309,8 +309,8 @@ class CampaignFeeder:
 
         async def prepare() -> NewMessage:
             message = await prepare_message(self._path, sender, plan.request(cells), None)
-            message.columns.update(campaign_id=campaign_id, campaign_line=line)
-            return message
+            message.columns["campaign_id"] = campaign_id
+            return replace(message, campaign_line=line)
 
         try:
             await accept(self._path, sender, prepare)
