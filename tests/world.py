@@ -14,7 +14,7 @@ from backend.dispatch.circuits import Circuits
 from backend.dispatch.pacing import Pacer
 from backend.dispatch.retry import RetryPolicy
 from backend.ids import new_id
-from backend.ledger.accept import IdempotencyKey
+from backend.ledger.idempotency import IdempotencyKey
 from backend.models import (
     ApiKey,
     Attempt,

@@ -31,6 +31,7 @@ from backend.ledger.accept_statements import (
     LeftOut,
     Probe,
 )
+from backend.ledger.idempotency import IdempotencyKey
 from backend.models.send_queue import LANES
 from backend.models.session import RawPool
 from backend.outages import OutageLog, is_outage
@@ -38,15 +39,6 @@ from backend.process.group_commit import GroupCommit
 from backend.queueing import Turn
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
-    """`request_hash` tells a repeat of the request from another request under the same key."""
-
-    route: str
-    key: str
-    request_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from backend.ledger.events import insert_events
+from backend.ledger.idempotency import TAKE_OVER
 from backend.models.recordset import JSONB, SMALLINT, recordset
 from backend.models.send_queue import DUE
 
@@ -179,10 +180,7 @@ keyed AS (
         now() + make_interval(secs => %(idempotency_ttl_s)s)
     FROM {source} WHERE idem_key IS NOT NULL AND NOT is_suppressed
     ORDER BY project_id, idem_route, idem_key
-    ON CONFLICT (project_id, route, key) DO UPDATE
-        SET request_hash = excluded.request_hash, message_id = excluded.message_id,
-            expires_at = excluded.expires_at
-        WHERE i.expires_at <= now()
+{take_over}
     RETURNING message_id
 ), fresh AS MATERIALIZED (
     SELECT * FROM {source}
@@ -217,7 +215,7 @@ def _accept(row: type[_Row], *guards: _Guard) -> str:
     if guards:
         condition = " AND ".join(guard.condition for guard in guards)
         ctes.append(f"\ngranted AS MATERIALIZED (SELECT * FROM batch WHERE {condition})")  # noqa: S608 (made of constants)
-    ctes += [_KEYED.format(source=source), _WRITTEN]
+    ctes += [_KEYED.format(source=source, take_over=TAKE_OVER), _WRITTEN]
     return f"WITH {','.join(ctes)}{_LEFT_OUT}"
 
 

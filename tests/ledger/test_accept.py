@@ -21,7 +21,8 @@ from backend.errors import (
     ServiceUnavailable,
 )
 from backend.ids import new_id
-from backend.ledger.accept import AcceptWriter, IdempotencyKey, NewMessage, TokenUse
+from backend.ledger.accept import AcceptWriter, NewMessage, TokenUse
+from backend.ledger.idempotency import IdempotencyKey
 from backend.models import Suppression
 from backend.platform import Platform
 from tests.world import World

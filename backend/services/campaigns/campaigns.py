@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
@@ -27,33 +27,29 @@ from backend.errors import (
     InvalidTo,
 )
 from backend.ids import new_id
+from backend.ledger import cancel, hold
+from backend.ledger.idempotency import IdempotencyKey, Taken, find_key, take_key
 from backend.models import Campaign
 from backend.models.base import utc_now
+from backend.models.session import driver_of
 from backend.services.access import audit
 from backend.services.access.access import Access, Action, Actor
-from backend.services.campaigns import queued
 from backend.services.campaigns.check import BAD_ROW, RowError, duplicate
 from backend.services.campaigns.csv_file import in_reader
 from backend.services.campaigns.progress import stored_rows
 from backend.services.campaigns.row_spool import RowSpool
+from backend.services.campaigns.rows import count_rows, refuse_rows
+from backend.services.campaigns.states import CANCELED, DRAFT, PAUSED, RUNNING
 from backend.services.routing.recipients import normalised_recipient
+from backend.services.sending.timing import FURTHEST_SEND_AT
 
 if TYPE_CHECKING:
-    from backend.ledger.accept import IdempotencyKey
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
     from backend.services.campaigns.plan import Plan
     from backend.services.policy.send_path import SendPath
     from backend.services.policy.sender import Sender
 
-DRAFT: Final = "draft"
-RUNNING: Final = "running"
-PAUSED: Final = "paused"
-COMPLETED: Final = "completed"
-CANCELED: Final = "canceled"
-STATES: Final = (DRAFT, RUNNING, PAUSED, COMPLETED, CANCELED)
-
-_DEEDS: Final = {PAUSED: "paused", RUNNING: "resumed", CANCELED: "canceled"}
-_FURTHEST_SEND_AT: Final = timedelta(days=366)
+_CHANGES: Final = {PAUSED: "paused", RUNNING: "resumed", CANCELED: "canceled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +180,7 @@ class Judge:
 def _check_times(new: NewCampaign) -> None:
     now = datetime.now(UTC)
     starts_at = max(now, new.send_at or now)
-    if starts_at - now > _FURTHEST_SEND_AT:
+    if starts_at - now > FURTHEST_SEND_AT:
         raise BadRequest(
             "The campaign would start more than a year ahead.",
             errors=[FieldError("sendAt", "VALIDATION_ERROR", "sendAt must lie within a year.")],
@@ -211,9 +207,8 @@ async def find_repeated(
     Raises IdempotencyConflict when the key was used for another request.
     """
     access.require(Action.SEND_MESSAGES)
-    earlier = await queued.take_key(
-        session, access.project_id, key, campaign_id=campaign_id, ttl_s=ttl_s
-    )
+    connection = await driver_of(session)
+    earlier = await take_key(connection, access.project_id, key, made=campaign_id, ttl_s=ttl_s)
     return await _made_under(session, access, key, earlier)
 
 
@@ -222,20 +217,18 @@ async def find_earlier(
 ) -> Campaign | None:
     """Like `find_repeated`, but the key is not taken."""
     access.require(Action.SEND_MESSAGES)
-    return await _made_under(
-        session, access, key, await queued.find_key(session, access.project_id, key)
-    )
+    earlier = await find_key(await driver_of(session), access.project_id, key)
+    return await _made_under(session, access, key, earlier)
 
 
 async def _made_under(
-    session: AsyncSession, access: Access, key: IdempotencyKey, earlier: tuple[UUID, bytes] | None
+    session: AsyncSession, access: Access, key: IdempotencyKey, earlier: Taken | None
 ) -> Campaign | None:
     if earlier is None:
         return None
-    found_id, request_hash = earlier
-    if request_hash != key.request_hash:
+    if earlier.request_hash != key.request_hash:
         raise IdempotencyConflict
-    return await get_campaign(session, access, campaign_id=found_id)
+    return await get_campaign(session, access, campaign_id=earlier.message_id)
 
 
 async def get_campaign(session: AsyncSession, access: Access, *, campaign_id: UUID) -> Campaign:
@@ -280,7 +273,7 @@ async def plan_draft(
     judge = Judge(plan, connectors[0].type)
     async for rows in stored_rows(path.database, sender.access, campaign_id=campaign_id):
         found = await in_reader(partial(judge.errors_of, rows))
-        await queued.refuse_rows(session, campaign_id, found)
+        await refuse_rows(await driver_of(session), campaign_id, found, states=(DRAFT,))
     return campaign
 
 
@@ -292,7 +285,7 @@ async def pause_campaign(
     campaign = await _locked(session, access.project_id, campaign_id, access.only_mode, (RUNNING,))
     campaign.reason = reason
     await _enter(session, campaign, PAUSED, access.actor)
-    await queued.hold(session, campaign.id)
+    await hold.hold_campaign(await driver_of(session), campaign.id)
     return campaign
 
 
@@ -311,7 +304,7 @@ async def resume_campaign(session: AsyncSession, access: Access, *, campaign_id:
     campaign.started_at = campaign.started_at or now
     campaign.next_feed_at = max(now, campaign.send_at or now)
     await _enter(session, campaign, RUNNING, access.actor)
-    await queued.release(session, campaign.id)
+    await hold.release_campaign(await driver_of(session), campaign.id)
     return campaign
 
 
@@ -323,8 +316,10 @@ async def cancel_campaign(session: AsyncSession, access: Access, *, campaign_id:
     )
     campaign.ended_at, campaign.reason = utc_now(), None
     await _enter(session, campaign, CANCELED, access.actor)
-    await queued.cancel(session, campaign.id)
-    campaign.accepted_rows, campaign.failed_rows = await queued.count_rows(session, campaign.id)
+    connection = await driver_of(session)
+    await cancel.cancel_campaign(connection, campaign.id)
+    counts = await count_rows(connection, campaign.id)
+    campaign.accepted_rows, campaign.failed_rows = counts.accepted, counts.failed
     return campaign
 
 
@@ -358,7 +353,7 @@ async def _enter(session: AsyncSession, campaign: Campaign, state: str, actor: A
     audit.record(
         session,
         actor,
-        f"campaign.{_DEEDS[state]}",
+        f"campaign.{_CHANGES[state]}",
         project_id=campaign.project_id,
         subject_id=campaign.id,
         before=before,

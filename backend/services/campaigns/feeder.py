@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-import orjson
 import structlog
 
 from backend import ids
@@ -38,13 +37,15 @@ from backend.errors import (
 from backend.integers import whole_number
 from backend.models import Campaign
 from backend.models.project import IS_OPEN
-from backend.models.send_queue import LANES
+from backend.models.send_queue import DUE, LANES, WATCHED
 from backend.outages import OutageLog, is_outage
 from backend.process.rounds import Rounds
 from backend.services.campaigns.check import RowError, errors_of
 from backend.services.campaigns.pausing import pause_failing
 from backend.services.campaigns.plan import Plan
+from backend.services.campaigns.rows import refuse_rows
 from backend.services.campaigns.sender import sender_of
+from backend.services.campaigns.states import RUNNING
 from backend.services.policy.admission import demand_of
 from backend.services.sending.accept import accept
 from backend.services.sending.compose import prepare_message
@@ -91,9 +92,9 @@ _PUT_BACK: Final = """
 UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s), reason = %s WHERE id = %s
     AND state = 'running'
 """
-_WAITING: Final = """
+_WAITING: Final = f"""
 SELECT count(*) FROM (
-    SELECT 1 FROM send_queue WHERE state = 0 AND lane = %s AND connector_id = ANY(%s)
+    SELECT 1 FROM send_queue WHERE state = {DUE} AND lane = %s AND connector_id = ANY(%s)
         AND due_at <= now() LIMIT %s
 ) waiting
 """
@@ -101,18 +102,10 @@ _ROWS: Final = """
 SELECT line, cells FROM campaign_rows WHERE campaign_id = %s AND state = 'pending' ORDER BY line
     LIMIT %s
 """
-_REFUSE: Final = """
-WITH running AS MATERIALIZED (SELECT id FROM campaigns WHERE id = %(campaign)s AND state = 'running'
-    FOR SHARE)
-UPDATE campaign_rows r SET state = 'failed', error_field = e.field, error_code = e.code,
-    error_reason = e.message
-FROM running, json_to_recordset(%(errors)s::json) AS e(row int, field text, code text, message text)
-WHERE r.campaign_id = running.id AND r.line = e.row AND r.state = 'pending'
-"""
 # From the last row back: what was accepted last is what still waits.
-_IS_UNDER_WAY: Final = """
+_IS_UNDER_WAY: Final = f"""
 SELECT 1 FROM campaign_rows r JOIN send_queue q ON q.message_id = r.message_id
-WHERE r.campaign_id = %s AND r.state = 'accepted' AND q.state < 3 ORDER BY r.line DESC LIMIT 1
+WHERE r.campaign_id = %s AND r.state = 'accepted' AND q.state <> {WATCHED} ORDER BY r.line DESC LIMIT 1
 """
 _COMPLETE: Final = """
 UPDATE campaigns c SET state = 'completed', ended_at = now(), updated_at = now(), reason = NULL,
@@ -335,11 +328,9 @@ class CampaignFeeder:
     async def _refuse(self, campaign_id: UUID, errors: Mapping[int, AppError]) -> None:
         if not errors:
             return
-        told = [_as_json(errors_of(line, error)[0]) for line, error in errors.items()]
+        first = [errors_of(line, error)[0] for line, error in errors.items()]
         async with self._pool.connection() as connection:
-            await connection.execute(
-                _REFUSE, {"campaign": campaign_id, "errors": orjson.dumps(told).decode()}
-            )
+            await refuse_rows(connection, campaign_id, first, states=(RUNNING,))
 
     async def _end(self, campaign: Campaign) -> _Wait:
         """Nothing is left to accept: when all messages are out, it has ended."""

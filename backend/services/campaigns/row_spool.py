@@ -17,7 +17,7 @@ import orjson
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.errors import FieldError, InvalidCsv
-from backend.services.campaigns import queued
+from backend.models.session import driver_of
 from backend.services.campaigns.csv_file import in_reader
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class RowSpool:
     async def store(self, session: AsyncSession) -> None:
         """Write the rows to the session's transaction."""
         self._file.seek(0)
-        async with (await queued.driver(session)).cursor() as cursor, cursor.copy(_COPY) as copy:
+        async with (await driver_of(session)).cursor() as cursor, cursor.copy(_COPY) as copy:
             # Whole lines: a chunk's end may be within a character.
             while lines := await in_reader(lambda: self._file.readlines(_CHUNK_BYTES)):
                 await copy.write(b"".join(lines).decode())

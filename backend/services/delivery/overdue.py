@@ -17,6 +17,7 @@ import structlog
 from backend.ids import new_id
 from backend.ledger.onward import id_range
 from backend.models.connector import UNUSABLE
+from backend.models.send_queue import DUE, HELD
 from backend.outages import is_about_the_item, is_outage
 from backend.queueing import LANE_COUNT
 from backend.services.connectors.config import LONGEST_RETRY_S
@@ -28,7 +29,7 @@ log = structlog.get_logger()
 BATCH: Final = 500
 _EXPIRED: Final = f"""
 SELECT message_id, project_id FROM send_queue
-WHERE state = 0 AND expires_at IS NOT NULL AND expires_at <= now()
+WHERE state IN ({DUE}, {HELD}) AND expires_at IS NOT NULL AND expires_at <= now()
 ORDER BY expires_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED
 """  # noqa: S608 (made of constants)
 

@@ -18,7 +18,7 @@ import psycopg
 import structlog
 
 from backend.ids import new_id
-from backend.ledger import onward
+from backend.ledger import cancel, onward
 from backend.models.send_queue import DUE, WATCHED
 from backend.models.session import RawPool
 from backend.outages import is_about_the_item, is_outage
@@ -26,7 +26,7 @@ from backend.process.advisory_locks import AdvisoryLock, try_lock
 from backend.process.rounds import Rounds, log_failures
 from backend.providers.frame.registry import provider_types
 from backend.queueing import Doorbell, Turn
-from backend.services.accounts import stopping
+from backend.services.accounts.stopping import DELETED_REASON
 from backend.services.delivery import next_step, overdue
 
 log = structlog.get_logger()
@@ -295,11 +295,13 @@ class Sweeper:
         request.
         """
         async with self._pool.connection() as connection:
-            for project_id in await stopping.find_ended(connection):
+            for project_id in await cancel.find_deleted_projects(connection):
                 canceled = -1
                 while canceled:
                     async with connection.transaction():
-                        canceled = await stopping.cancel_waiting(connection, project_id)
+                        canceled = await cancel.cancel_project(
+                            connection, project_id, DELETED_REASON
+                        )
 
 
 def _lost_row(row: Sequence[Any], settle_s: float) -> dict[str, Any]:

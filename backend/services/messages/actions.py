@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,10 +19,12 @@ from backend.errors import (
     MessageRedacted,
 )
 from backend.ids import new_id
-from backend.ledger.accept import IdempotencyKey, NewMessage
-from backend.models import Event, Message, SendQueueRow
-from backend.models.base import utc_now
-from backend.models.send_queue import DUE, IN_FLIGHT, LANES
+from backend.ledger import cancel
+from backend.ledger.accept import NewMessage
+from backend.ledger.idempotency import IdempotencyKey
+from backend.models import Message, SendQueueRow
+from backend.models.send_queue import CLAIMED, IN_FLIGHT, LANES
+from backend.models.session import driver_of
 from backend.services.access.access import Access, Action, Mode
 from backend.services.routing.ways import active, first_usable
 from backend.services.sending.accept import Accepted, accept
@@ -34,56 +36,20 @@ if TYPE_CHECKING:
     from backend.services.policy.send_path import SendPath
     from backend.services.policy.sender import Sender
 
-_CANCELABLE: Final = (Status.SCHEDULED, Status.QUEUED)
-
 
 async def cancel_message(session: AsyncSession, access: Access, *, message_id: UUID) -> None:
     """Keep a message from being sent, as long as no worker has claimed it.
 
-    `mode`: the only one to be touched.
-
-    The lock on its queue row is the one a claim takes (SKIP LOCKED), so that never both happen.
     Raises MessageNotFound or MessageNotCancelable.
     """
     access.require(Action.SEND_MESSAGES)
     message = await _message(session, access.project_id, message_id, access.only_mode)
-    connection = await session.connection()
-    queue_row = select(col(SendQueueRow.message_id)).where(
-        col(SendQueueRow.message_id) == message_id,
-        col(SendQueueRow.project_id) == access.project_id,
-        col(SendQueueRow.state) == DUE,
-    )
-    held = (await connection.execute(queue_row.with_for_update())).first()
-    # Under the lock: what a worker recorded in between is seen by this statement.
-    canceled = (
-        held is not None
-        and (
-            await connection.execute(
-                update(Message)
-                .where(col(Message.id) == message_id, col(Message.status).in_(_CANCELABLE))
-                .values(status=Status.CANCELED.value, updated_at=utc_now())
-                .returning(col(Message.id))
-            )
-        ).first()
-        is not None
-    )
-    if not canceled:
+    if not await cancel.cancel_message(await driver_of(session), access.project_id, message_id):
         status = await _shown_status(session, message)
         raise MessageNotCancelable(
             f"The message is '{status}'; only a message that waits can be canceled.",
             details={"status": status},
         )
-    await connection.execute(delete(SendQueueRow).where(col(SendQueueRow.message_id) == message_id))
-    session.add(
-        Event(
-            id=new_id(),
-            project_id=access.project_id,
-            message_id=message_id,
-            type=f"message.{Status.CANCELED.value}",
-            data={},
-            created_at=utc_now(),
-        )
-    )
 
 
 async def resend_message(
@@ -224,8 +190,4 @@ async def _shown_status(session: AsyncSession, message: Message) -> str:
         .where(col(Message.id) == message.id)
     )
     status, state = stored.one()
-    return (
-        Status.SENDING.value
-        if state is not None and state <= IN_FLIGHT and state != DUE
-        else str(status)
-    )
+    return Status.SENDING.value if state in {CLAIMED, IN_FLIGHT} else str(status)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from backend.ledger.accept import IdempotencyKey, NewMessage, Written
+from backend.ledger.accept import NewMessage, Written
+from backend.ledger.idempotency import IdempotencyKey
 from backend.services.limits.rate_limit import Allowance
 from backend.services.policy.admission import admit, demand_of
 from backend.services.policy.request import SendRequest

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from backend.errors import AppError
-from backend.ledger.accept import IdempotencyKey
+from backend.ledger.idempotency import IdempotencyKey
 from backend.process.unexpected import as_app_error
 from backend.services.policy.request import SendRequest
 from backend.services.sending.accept import Accepted, accept_message

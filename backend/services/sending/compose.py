@@ -16,7 +16,8 @@ from backend.errors import (
     ValidationFailed,
 )
 from backend.ids import new_id
-from backend.ledger.accept import IdempotencyKey, NewMessage, TokenUse
+from backend.ledger.accept import NewMessage, TokenUse
+from backend.ledger.idempotency import IdempotencyKey
 from backend.models.send_queue import LANES
 from backend.provider_types import provider_of
 from backend.services.policy.grants import redeem

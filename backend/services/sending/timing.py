@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from backend.services.policy.send_path import SendPath
     from backend.services.policy.sender import Sender
 
-# "Up to a year ahead" (issue of the engine); a typo in the year should not wait for decades.
-_FURTHEST_SEND_AT: Final = timedelta(days=366)
+# A typo in the year should not wait for decades.
+FURTHEST_SEND_AT: Final = timedelta(days=366)
 # Kinds of recipients that are, or may be, phone numbers.
 _PHONES: Final = ("phone", "any")
 
@@ -62,7 +62,7 @@ def first_time(
                 )
             ],
         )
-    if send_at is not None and send_at - now > _FURTHEST_SEND_AT:
+    if send_at is not None and send_at - now > FURTHEST_SEND_AT:
         raise BadRequest(
             f"sendAt {send_at.isoformat()} is more than a year ahead.",
             errors=[FieldError("sendAt", "VALIDATION_ERROR", "sendAt may be up to a year ahead.")],

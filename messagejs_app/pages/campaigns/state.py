@@ -12,7 +12,7 @@ from uuid import UUID
 from backend import ids
 from backend.errors import AppError, CampaignNotFound
 from backend.services.access.access import Action
-from backend.services.campaigns import campaigns
+from backend.services.campaigns import campaigns, states
 from backend.services.campaigns.check import DryRun, dry_run
 from backend.services.campaigns.plan import TO, Plan, guess_mapping
 from backend.services.campaigns.progress import (
@@ -35,11 +35,11 @@ PATH: Final = "/campaigns"
 _REFRESH_S: Final = 1.0
 _SHOWN_ERRORS: Final = 20
 _DOTS: Final = {
-    campaigns.DRAFT: "queued ring",
-    campaigns.RUNNING: "sending halo",
-    campaigns.PAUSED: "throttled half",
-    campaigns.COMPLETED: "delivered",
-    campaigns.CANCELED: "canceled dash",
+    states.DRAFT: "queued ring",
+    states.RUNNING: "sending halo",
+    states.PAUSED: "throttled half",
+    states.COMPLETED: "delivered",
+    states.CANCELED: "canceled dash",
 }
 
 
@@ -137,7 +137,7 @@ class CampaignsState(Session):
                 await self._look_at_one(work)
             else:
                 await self._look(work)
-        if self.state == campaigns.DRAFT and wanted:
+        if self.state == states.DRAFT and wanted:
             await self._prepare()
         self.is_loaded = True
         return CampaignsState.watch()
@@ -149,7 +149,7 @@ class CampaignsState(Session):
             async with self:
                 if not self._is_watched(PATH):
                     return None
-                if self.open_id and self.state not in {campaigns.RUNNING, campaigns.PAUSED}:
+                if self.open_id and self.state not in {states.RUNNING, states.PAUSED}:
                     return None
                 async with self._work(Action.VIEW_MESSAGES) as work:
                     await (self._look_at_one(work) if self.open_id else self._look(work))
@@ -249,7 +249,7 @@ class CampaignsState(Session):
 
     @event
     async def cancel(self) -> Events:
-        was_draft = self.state == campaigns.DRAFT
+        was_draft = self.state == states.DRAFT
         async with self._work(Action.SEND_MESSAGES) as work:
             await campaigns.cancel_campaign(work.session, work.access, campaign_id=self._id())
             await self._look_at_one(work)
@@ -294,7 +294,7 @@ class CampaignsState(Session):
             columns=campaign.columns,
             counts=_counts(progress),
         )
-        if campaign.state != campaigns.DRAFT:
+        if campaign.state != states.DRAFT:
             self._put(
                 wrong=[
                     Wrong(

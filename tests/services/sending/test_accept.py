@@ -23,7 +23,7 @@ from backend.errors import (
     ValidationFailed,
 )
 from backend.ids import new_id
-from backend.ledger.accept import IdempotencyKey
+from backend.ledger.idempotency import IdempotencyKey
 from backend.models import Template
 from backend.models.session import Change, announce
 from backend.platform import Platform

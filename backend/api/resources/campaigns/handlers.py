@@ -45,7 +45,7 @@ from backend.api.resources.messages.reads import ProjectIdQuery
 from backend.api.resources.messages.requests import written_key
 from backend.api.resources.routers import api_router
 from backend.errors import CampaignNotFound
-from backend.ledger.accept import IdempotencyKey
+from backend.ledger.idempotency import IdempotencyKey
 from backend.platform import Platform
 from backend.services.access.access import Access, Action
 from backend.services.campaigns import campaigns

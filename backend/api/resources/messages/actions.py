@@ -42,7 +42,7 @@ from backend.api.resources.messages.send_bodies import (
 from backend.api.resources.routers import api_router
 from backend.errors import AppError
 from backend.field_error import MOST_ERRORS
-from backend.ledger.accept import IdempotencyKey
+from backend.ledger.idempotency import IdempotencyKey
 from backend.services.access.access import Action
 from backend.services.messages.actions import cancel_message, resend_message
 from backend.services.policy.admission import note_refusal

@@ -31,7 +31,7 @@ from backend.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
-from backend.ledger.accept import IdempotencyKey
+from backend.ledger.idempotency import IdempotencyKey
 from backend.services.access.access import Access
 from backend.services.messages.actions import mode_of
 from backend.services.policy.request import SendRequest
