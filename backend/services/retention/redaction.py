@@ -16,8 +16,9 @@ from uuid import UUID
 import orjson
 import psycopg
 import structlog
+from psycopg.rows import class_row
 
-from backend.ledger.locking import lock_messages
+from backend.ledger.removal import Redacted, redact
 from backend.outages import is_outage
 from backend.services.retention.masks import Unfilled, masked_content, masked_recipient
 from backend.services.retention.policies import ContentPolicy, Defaults, content_policies
@@ -88,25 +89,6 @@ SELECT m.id, m.project_id, greatest(
 FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id
 WHERE m.id = ANY(%(ids)s) AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
 ON CONFLICT (message_id) DO UPDATE SET check_at = excluded.check_at
-"""
-# The conditions once more: a message may have been put back into the queue since it was looked at.
-# Who does that changes its status in the same transaction, and the lock on the row shows it here.
-_REDACT: Final = """
-WITH redacted AS (
-    UPDATE messages m
-    SET content = r.content, redacted_at = now(), route = NULL,
-        recipient = coalesce(r.recipient, m.recipient),
-        metadata = CASE WHEN r.recipient IS NULL THEN m.metadata END
-    FROM json_to_recordset(%(rows)s::json) AS r(id uuid, content jsonb, recipient text)
-    WHERE m.id = r.id AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
-        AND m.status NOT IN ('queued', 'scheduled')
-        AND NOT EXISTS (SELECT FROM send_queue q WHERE q.message_id = m.id)
-    RETURNING m.id
-), forgotten AS (
-    UPDATE attempts a SET answer = NULL FROM redacted d
-    WHERE a.message_id = d.id AND a.id >= %(lowest)s::uuid AND a.answer IS NOT NULL
-)
-SELECT id FROM redacted
 """
 _TEMPLATES: Final = """
 SELECT v.template_id, v.version, t.connector_type, t.name, v.content, v.subject, v.html, v.variants
@@ -250,8 +232,9 @@ class Redaction:
         query: str,
         parameters: dict[str, Any] | None = None,
     ) -> list[_Seen]:
-        cursor = await connection.execute(query, parameters)
-        return [_Seen(*row) for row in await cursor.fetchall()]
+        cursor = connection.cursor(row_factory=class_row(_Seen))
+        await cursor.execute(query, parameters)
+        return await cursor.fetchall()
 
     async def _settle(
         self,
@@ -266,11 +249,7 @@ class Redaction:
             masked = [one for one in done if policies[one.project_id].mode == "mask"]
             templates = await self._templates(connection, masked)
             rows = [_redacted(one, policies[one.project_id].mode, templates) for one in done]
-            await lock_messages(connection, [one.id for one in done])
-            parameters = {"rows": orjson.dumps(rows).decode(), **_range(one.id for one in done)}
-            redacted = {
-                row[0] for row in await (await connection.execute(_REDACT, parameters)).fetchall()
-            }
+            redacted = await redact(connection, rows)
         held = [one.id for one in seen if one.id not in redacted]
         if held:
             await connection.execute(_HOLD, {"ids": held, **_range(held)})
@@ -294,27 +273,23 @@ class Redaction:
         return {(row[0], row[1]): Unfilled(*row[2:]) for row in await cursor.fetchall()}
 
 
-def _redacted(one: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled]) -> dict[str, Any]:
+def _redacted(one: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled]) -> Redacted:
     if mode == "nothing":
-        return {"id": one.id, "content": {}, "recipient": masked_recipient(one.recipient)}
+        return Redacted(one.id, {}, masked_recipient(one.recipient))
     try:
         return _masked(one, templates)
     except Exception as exc:  # noqa: BLE001 (what cannot be masked must go all the same)
         log.warning(
             "retention.content_unreadable", message_id=str(one.id), error=type(exc).__name__
         )
-        return {"id": one.id, "content": {}, "recipient": None}
+        return Redacted(one.id, {}, None)
 
 
-def _masked(one: _Seen, templates: dict[tuple[UUID, int], Unfilled]) -> dict[str, Any]:
+def _masked(one: _Seen, templates: dict[tuple[UUID, int], Unfilled]) -> Redacted:
     template = None
     if one.template_id is not None and one.template_version is not None:
         template = templates.get((one.template_id, one.template_version))
-    return {
-        "id": one.id,
-        "content": masked_content(one.content, one.connector_type, template),
-        "recipient": None,
-    }
+    return Redacted(one.id, masked_content(one.content, one.connector_type, template), None)
 
 
 def _range(ids: Iterable[UUID]) -> dict[str, UUID]:
