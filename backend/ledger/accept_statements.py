@@ -214,7 +214,7 @@ def _accept(row: type[_Row], *guards: _Guard) -> str:
     ctes = [_BATCH.format(rows=recordset(row, "r")), *(guard.ctes for guard in guards)]
     if guards:
         condition = " AND ".join(guard.condition for guard in guards)
-        ctes.append(f"\ngranted AS MATERIALIZED (SELECT * FROM batch WHERE {condition})")  # noqa: S608 (made of constants)
+        ctes.append(f"\ngranted AS MATERIALIZED (SELECT * FROM batch WHERE {condition})")
     ctes += [_KEYED.format(source=source, take_over=TAKE_OVER), _WRITTEN]
     return f"WITH {','.join(ctes)}{_LEFT_OUT}"
 

@@ -102,7 +102,7 @@ _PICKED: Final = f"""
             FOR UPDATE SKIP LOCKED
         ) oldest LIMIT CASE WHEN project.is_open THEN t.most ELSE 0 END
     ) q
-"""  # noqa: S608 (made of constants)
+"""
 _CLAIMING: Final = f"""
 WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
     UPDATE send_queue q
@@ -114,7 +114,7 @@ WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
 SELECT c.message_id, c.project_id, c.connector_id, c.lane, c.tries, {_MESSAGE}
 FROM claimed c
 CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = c.message_id LIMIT 1) m
-"""  # noqa: S608 (made of constants)
+"""
 _CLAIM: Final = _CLAIMING.format(picked=_PICKED)
 
 # One by one, where a statement for all of them is refused because of what one row holds.
@@ -127,7 +127,7 @@ _DUE: Final = f"""
 SELECT message_id FROM send_queue WHERE state = 0 AND lane = %s AND connector_id = %s
     AND due_at <= now()
 ORDER BY due_at, message_id LIMIT {MOST_OF_A_TURN}
-"""  # noqa: S608 (made of constants)
+"""
 
 # Settled by a receipt that found the row claimed, or due for another way.
 _DROP: Final = "DELETE FROM send_queue WHERE message_id = ANY(%s) AND claim = %s"
@@ -136,7 +136,7 @@ _DROP: Final = "DELETE FROM send_queue WHERE message_id = ANY(%s) AND claim = %s
 _WATCHED: Final = f"""
     SELECT message_id FROM send_queue WHERE state = 3 AND due_at <= now() ORDER BY due_at
         LIMIT {MOST_WATCHED}
-"""  # noqa: S608 (made of constants)
+"""
 _WATCHING: Final = f"""
 WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
     UPDATE send_queue q
@@ -154,7 +154,7 @@ LEFT JOIN LATERAL (
     WHERE attempts.message_id = c.message_id AND attempts.id >= c.message_id ORDER BY id DESC
         LIMIT 1
 ) a ON true
-"""  # noqa: S608 (made of constants)
+"""
 _WATCH: Final = _WATCHING.format(picked=f"{_WATCHED} FOR UPDATE SKIP LOCKED")
 _WATCH_ONE: Final = _WATCHING.format(picked=_ONE.format(state="state = 3 AND due_at <= now()"))
 

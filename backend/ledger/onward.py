@@ -103,7 +103,7 @@ next_way AS MATERIALIZED (
         now()
     FROM next_way
 )
-"""  # noqa: S608 (made of constants)
+"""
 
 # Of two receipts for one way, the second waits for the message's lock and finds the way left
 # already.
@@ -130,7 +130,7 @@ SELECT r.message_id, n.lane, n.connector_id, coalesce(q.state IN (1, 2), false)
 FROM reported r
 LEFT JOIN next_way n ON n.message_id = r.message_id
 LEFT JOIN queued q ON q.message_id = r.message_id
-"""  # noqa: S608 (made of constants)
+"""
 
 # Jumps through the index from one connector with waiting, routed messages to the next.
 _UNUSABLE_ONES: Final = f"""
@@ -145,7 +145,7 @@ WITH RECURSIVE routed AS (
 SELECT r.connector_id, coalesce(c.broken_reason, c.circuit_reason, '')
 FROM routed r LEFT JOIN connectors c ON c.id = r.connector_id
 WHERE c.id IS NULL OR NOT (({_USABLE}) OR coalesce({_IS_PROBED}, false))
-"""  # noqa: S608 (made of constants)
+"""
 
 # The limit is a number in the statement: of a parameter the planner expects a tenth of the queue.
 BATCH: Final = 500
@@ -153,7 +153,7 @@ _WAITING: Final = f"""
 SELECT message_id, project_id FROM send_queue
 WHERE state = 0 AND has_next AND connector_id = %s AND due_at <= now()
 ORDER BY due_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED
-"""  # noqa: S608 (made of constants)
+"""
 
 _LEAVE_UNUSABLE: Final = f"""
 WITH leaving AS MATERIALIZED (
@@ -164,7 +164,7 @@ WITH leaving AS MATERIALIZED (
         event_id uuid)
 ), {ONWARD}
 SELECT lane, connector_id FROM next_way
-"""  # noqa: S608 (made of constants)
+"""
 
 _HAS_NO_NEXT: Final = "UPDATE send_queue SET has_next = false WHERE message_id = %s"
 

@@ -66,7 +66,7 @@ INSERT INTO events (id, project_id, message_id, type, data, created_at)
 SELECT e.id, e.project_id, e.message_id, 'message.' || e.status, jsonb_strip_nulls(e.data), now()
 FROM json_to_recordset(%(events)s::json) AS e(id uuid, project_id uuid, message_id uuid, status
     text, data jsonb)
-"""  # noqa: S608 (made of constants)
+"""
 
 _SUPPRESS: Final = """
 INSERT INTO suppressions (id, created_at, project_id, channel, recipient, reason, message_id)

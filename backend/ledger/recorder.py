@@ -116,7 +116,7 @@ WITH held AS MATERIALIZED (
     ON CONFLICT DO NOTHING
 )
 SELECT h.message_id, {{turn}}
-"""  # noqa: S608 (made of constants)
+"""
 _RECORD: Final = _TEMPLATE.format(
     onward="", staying="held", turn="NULL, NULL FROM held h", moved="", dead=""
 )
@@ -130,14 +130,14 @@ leaving AS MATERIALIZED (
     FROM held WHERE fault IS NOT NULL
 ), {ONWARD}, staying AS MATERIALIZED (
     SELECT * FROM held h WHERE NOT EXISTS (SELECT FROM next_way n WHERE n.message_id = h.message_id)
-), """  # noqa: S608 (made of constants)
+), """
 # Not what a receipt of an earlier try or way has settled meanwhile.
 _DEAD: Final = f"""dead AS (
     INSERT INTO dead_letters (message_id, project_id)
     SELECT h.message_id, h.project_id FROM staying h JOIN moved ON moved.id = h.message_id
     WHERE h.is_given_up AND moved.status = '{Status.FAILED}'
     ON CONFLICT DO NOTHING
-), """  # noqa: S608 (made of constants)
+), """
 _RECORD_ENDING: Final = _TEMPLATE.format(
     onward=_LEAVING,
     staying="staying",

@@ -14,6 +14,7 @@ import structlog
 
 from backend import ids
 from backend.ledger.claims import Claim
+from backend.ledger.content import Content
 from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
@@ -72,15 +73,14 @@ async def _send(
 
 def outbound(claim: Claim) -> OutboundMessage:
     """Return the message as its provider sees it. Raises where its content isn't one."""
-    content = claim.content
-    template = content.get("template")
+    content = Content.of(claim.content)
     return OutboundMessage(
         id=ids.encode(ids.MESSAGE, claim.message_id),
         to=claim.recipient,
-        text=_text(content["text"]),
-        subject=_text_or_none(content.get("subject")),
-        html=_text_or_none(content.get("html")),
-        template=_template(template) if template else None,
+        text=content.text,
+        subject=content.subject,
+        html=content.html,
+        template=_template(content.template) if content.template else None,
     )
 
 
@@ -93,10 +93,6 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"a text was expected, not {type(value).__name__}")
     return value
-
-
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else _text(value)
 
 
 def is_cancelled() -> bool:

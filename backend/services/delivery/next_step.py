@@ -1,7 +1,6 @@
 """What comes after a try on one way of a message: nothing, a look at it later, or its next way.
 
-A route is {steps: [{connectorId, connectorType, recipient, content, on}], fallbackAfterS}. A step
-`on: failure` is entered when the way before refused the message, gave up, cannot be used, or did
+A step of a route (ledger/content.py) that is `on: failure` is entered when the way before refused the message, gave up, cannot be used, or did
 not deliver within fallbackAfterS; one `on: unavailable` (another connector of the same pool) only
 when the connector before it cannot be used.
 """
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import SETTLED, Claim, Watched
+from backend.ledger.content import Route
 from backend.providers.frame.registry import AnyProvider
 from backend.services.delivery.open_connectors import OpenConnector
 from backend.services.delivery.outcomes import Result
@@ -45,14 +45,7 @@ def after_try(result: Result, connector: OpenConnector, *, settle_s: float) -> R
 
 def fallback_after_s(route: Mapping[str, Any] | None, step: int) -> float | None:
     """Return how long the way at `step` may take to deliver; None when no other would follow."""
-    seconds = route.get("fallbackAfterS") if route is not None else None
-    if route is None or seconds is None:
-        return None
-    return (
-        float(seconds)
-        if any(later["on"] == "failure" for later in route["steps"][step + 1 :])
-        else None
-    )
+    return Route.of(route).fallback_after(step) if route is not None else None
 
 
 def settles_later(provider: type[AnyProvider] | AnyProvider | None) -> bool:

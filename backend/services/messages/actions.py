@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import select
@@ -21,6 +21,7 @@ from backend.errors import (
 from backend.ids import new_id
 from backend.ledger import cancel
 from backend.ledger.accept import NewMessage
+from backend.ledger.content import Route, Step
 from backend.ledger.idempotency import IdempotencyKey
 from backend.models import Message, SendQueueRow
 from backend.models.send_queue import CLAIMED, IN_FLIGHT, LANES
@@ -108,10 +109,9 @@ async def repetition(
         connector = active(await _connector(path, message, replaces_gone=replaces_gone))
         new = replace(_repeated(message, sender, idempotency), connector_id=connector.id)
     else:
-        steps = await first_usable(path, sender.project_id, message.route["steps"])
-        new = _rerouted(
-            _repeated(message, sender, idempotency), steps, message.route["fallbackAfterS"]
-        )
+        route = Route.of(message.route)
+        steps = await first_usable(path, sender.project_id, route.steps)
+        new = _rerouted(_repeated(message, sender, idempotency), steps, route.fallback_after_s)
     return await put_off(path, sender, new)
 
 
@@ -151,18 +151,18 @@ def _repeated(message: Message, sender: Sender, idempotency: IdempotencyKey | No
 
 
 def _rerouted(
-    message: NewMessage, steps: Sequence[Mapping[str, Any]], fallback_after_s: float | None
+    message: NewMessage, steps: Sequence[Step], fallback_after_s: float | None
 ) -> NewMessage:
     """From the first way again, whichever the earlier message ended on."""
     first = steps[0]
-    own = {
-        "connector_type": first["connectorType"],
-        "recipient": first["recipient"],
-        "content": first["content"],
+    columns = {
+        **message.columns,
+        "connector_type": first.connector_type,
+        "recipient": first.recipient,
+        "content": first.content,
+        "route": Route(tuple(steps), fallback_after_s).to_json() if len(steps) > 1 else None,
     }
-    route = {"steps": steps, "fallbackAfterS": fallback_after_s} if len(steps) > 1 else None
-    columns = {**message.columns, **own, "route": route}
-    return replace(message, connector_id=UUID(first["connectorId"]), columns=columns)
+    return replace(message, connector_id=first.connector_id, columns=columns)
 
 
 async def mode_of(session: AsyncSession, access: Access, *, message_id: UUID) -> Mode:

@@ -18,6 +18,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.errors import MessageNotFound
+from backend.ledger.content import Content, Route
 from backend.models import ApiKey, Attempt, Connector, Event, Message, SendQueueRow, Template
 from backend.models.send_queue import IN_FLIGHT
 from backend.services.access.access import Access, Action
@@ -218,14 +219,14 @@ async def message_detail(
         raise MessageNotFound
     summary = rows[0]
     message = await Message.find(session, access.project_id, message_id)
-    content: dict[str, Any] = message.content if message is not None else {}
+    content = Content.left_of(message.content if message is not None else {})
     connector, template, key = await _names(session, summary)
     attempts = await Attempt.list_for_message(session, message_id)
     events = await Event.list_for_message(session, message_id)
     return MessageDetail(
         summary=summary,
-        html=content.get("html"),
-        provider_template=content.get("template"),
+        html=content.html,
+        provider_template=content.template,
         template_version=message.template_version if message is not None else None,
         connector_name=connector,
         template_name=template,
@@ -233,7 +234,9 @@ async def message_detail(
         attempts=attempts,
         timeline=_timeline(summary, events),
         route=(
-            _route(message, events) if message is not None and message.route is not None else None
+            _route(message, Route.of(message.route), events)
+            if message is not None and message.route is not None
+            else None
         ),
     )
 
@@ -291,12 +294,11 @@ async def _names(
     return connector, template, key
 
 
-def _route(message: Message, events: Sequence[Event]) -> RouteSummary:
-    assert message.route is not None  # noqa: S101 (the caller looked)
+def _route(message: Message, route: Route, events: Sequence[Event]) -> RouteSummary:
     tried = {0, *(event.data.get("step") for event in events if event.type == "message.fallback")}
     is_over = message.status in _OVER
     ways = []
-    for index, step in enumerate(message.route["steps"]):
+    for index, step in enumerate(route.steps):
         if index == message.step:
             state = "current"
         elif index < message.step:
@@ -304,15 +306,9 @@ def _route(message: Message, events: Sequence[Event]) -> RouteSummary:
         else:
             state = "unused" if is_over else "waiting"
         ways.append(
-            WaySummary(
-                UUID(step["connectorId"]),
-                step["connectorType"],
-                step["recipient"],
-                step["on"],
-                state,
-            )
+            WaySummary(step.connector_id, step.connector_type, step.recipient, step.on, state)
         )
-    return RouteSummary(ways, message.route["fallbackAfterS"])
+    return RouteSummary(ways, route.fallback_after_s)
 
 
 def _timeline(summary: MessageSummary, events: Sequence[Event]) -> list[TimelineEntry]:

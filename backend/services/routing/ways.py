@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID
 
 from backend.errors import (
@@ -22,6 +22,7 @@ from backend.errors import (
     InvalidTo,
     ValidationFailed,
 )
+from backend.ledger.content import On, Step
 from backend.models import Suppression
 from backend.provider_types import provider_of
 from backend.services.catalog.catalog import CatalogConnector, CatalogRoute
@@ -257,32 +258,29 @@ def _of_step(members: Sequence[CatalogConnector], recipient: str) -> list[Way]:
     return [Way(first, recipient), *(Way(other, recipient, "unavailable") for other in others)]
 
 
-async def first_usable(
-    path: SendPath, project_id: UUID, steps: Sequence[Mapping[str, Any]]
-) -> list[Mapping[str, Any]]:
-    """Return a stored route's steps whose connectors are still there and active, from the first
-    that is not suppressed.
+async def first_usable(path: SendPath, project_id: UUID, steps: Sequence[Step]) -> Sequence[Step]:
+    """Return a message's steps whose connectors are still there and active, from the first that is
+    not suppressed.
 
     Raises ConnectorNotFound or ConnectorNotActive when no step is left.
     """
-    kept: list[Mapping[str, Any]] = []
+    kept: list[Step] = []
     problem: AppError | None = None
-    on = "unavailable"
+    on: On = "unavailable"
     for step in steps:
         # The next member of a pool whose first has gone answers what that one would have.
-        on = "failure" if "failure" in {on, step["on"]} else on
+        on = "failure" if "failure" in {on, step.on} else on
         try:
-            active(await path.catalog.connector(project_id, UUID(step["connectorId"])))
+            active(await path.catalog.connector(project_id, step.connector_id))
         except (ConnectorNotFound, ConnectorNotActive) as exc:
             problem = problem or exc
         else:
-            kept.append({**step, "on": on})
+            kept.append(replace(step, on=on))
             on = "unavailable"
     if problem is not None and not kept:
         raise problem
-    return kept[
-        await _suppressed(path, project_id, [(s["connectorType"], s["recipient"]) for s in kept]) :
-    ]
+    addresses = [(step.connector_type, step.recipient) for step in kept]
+    return kept[await _suppressed(path, project_id, addresses) :]
 
 
 async def without_suppressed(path: SendPath, project_id: UUID, ways: Ways) -> Ways:

@@ -17,6 +17,7 @@ from backend.errors import (
 )
 from backend.ids import new_id
 from backend.ledger.accept import NewMessage, TokenUse
+from backend.ledger.content import Content, Route, Step
 from backend.ledger.idempotency import IdempotencyKey
 from backend.models.send_queue import LANES
 from backend.provider_types import provider_of
@@ -103,18 +104,18 @@ def _phones(request: SendRequest, ways: Ways) -> list[str]:
 
 
 def _route(ways: Ways, rendered: Mapping[str, Rendered]) -> dict[str, Any]:
-    """Return the ways as the delivery engine reads them; the first is the message's own."""
-    steps = [
-        {
-            "connectorId": str(way.connector.id),
-            "connectorType": way.connector.type,
-            "recipient": way.recipient,
-            "content": _content(rendered[way.connector.type]),
-            "on": way.on,
-        }
+    """Return all ways; the first is the message's own."""
+    steps = tuple(
+        Step(
+            way.connector.id,
+            way.connector.type,
+            way.recipient,
+            _content(rendered[way.connector.type]),
+            way.on,
+        )
         for way in ways.steps
-    ]
-    return {"steps": steps, "fallbackAfterS": ways.fallback_after_s}
+    )
+    return Route(steps, ways.fallback_after_s).to_json()
 
 
 def _token_use(grant: Grant, ways: Ways) -> TokenUse:
@@ -173,15 +174,11 @@ def _plain_text(connector_type: str, request: SendRequest) -> Rendered:
 
 
 def _content(rendered: Rendered) -> dict[str, Any]:
-    content: dict[str, Any] = {"text": rendered.text}
     if rendered.subject is not None:
         _check_subject(rendered.subject)
-        content["subject"] = rendered.subject
-    if rendered.html is not None:
-        content["html"] = rendered.html
-    if rendered.provider_template is not None:
-        content["template"] = rendered.provider_template
-    return content
+    return Content(
+        rendered.text, rendered.subject, rendered.html, rendered.provider_template
+    ).to_json()
 
 
 def _check_subject(subject: str) -> None:
