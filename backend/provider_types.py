@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from backend.errors import FieldError, InvalidConnectorType
 from backend.providers.frame.provider import Provider
 from backend.providers.frame.registry import UnknownProvider, get_provider, provider_types
+
+# The built-in type: test messages go through it, and a project begins with one.
+SANDBOX: Final = "sandbox"
+# What our own mail goes through.
+SMTP: Final = "smtp"
 
 
 def provider_of(connector_type: str, *, field: str = "type") -> type[Provider[Any]]:

@@ -53,6 +53,9 @@ class SandboxProvider(Provider[SandboxCredentials]):
     type = "sandbox"
     title = "Sandbox"
     summary = "Delivers to the dashboard's virtual inbox; needs no account and costs nothing."
+    icon = "flask_conical"
+    sender = "Virtual inbox"
+    is_built_in = True
     recipient_kind = "any"
     recipient_example = "sandbox:delivered"
     capabilities = frozenset({Capability.TEXT, Capability.TEMPLATE})

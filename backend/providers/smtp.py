@@ -153,6 +153,9 @@ class SmtpProvider(Provider[SmtpCredentials]):
     type = "smtp"
     title = "SMTP"
     summary = "E-mail through any mail server, as text and HTML."
+    channel = "email"
+    icon = "mail"
+    sender_fields = ("fromAddress", "host")
     recipient_kind = "email"
     recipient_example = "ada@example.com"
     capabilities = frozenset({Capability.TEXT})

@@ -162,6 +162,10 @@ class TwilioProvider(Provider[TwilioCredentials]):
     type = "twilio"
     title = "Twilio"
     summary = "SMS to phones everywhere, from a number or a messaging service."
+    channel = "sms"
+    icon = "message_square_text"
+    sender_fields = ("fromNumber", "messagingServiceSid", "accountSid")
+    default_url = "https://api.twilio.com"
     recipient_kind = "phone"
     recipient_example = "+14155550123"
     capabilities = frozenset({Capability.TEXT, Capability.RECEIPTS})
@@ -184,7 +188,7 @@ class TwilioProvider(Provider[TwilioCredentials]):
         client = Client(
             account_sid, token, http_client=_PooledHttpClient(self, basic), environment=environment
         )
-        client.api.base_url = context.base_urls["twilio"]
+        client.api.base_url = self.base_url
         self._account = client.api.v2010.accounts(account_sid)
         self._messages = self._account.messages
         self._validator = RequestValidator(token)

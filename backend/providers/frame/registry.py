@@ -104,6 +104,16 @@ def frame_problem(candidate: object) -> str | None:
         "type": lambda v: isinstance(v, str) and _TYPE_NAME.fullmatch(v) is not None,
         "title": lambda v: isinstance(v, str) and bool(v),
         "summary": lambda v: isinstance(v, str) and bool(v),
+        "channel": lambda v: (
+            v == "" or (isinstance(v, str) and _TYPE_NAME.fullmatch(v) is not None)
+        ),
+        "icon": lambda v: isinstance(v, str) and bool(v),
+        "sender_fields": lambda v: (
+            isinstance(v, tuple) and all(isinstance(name, str) for name in v)
+        ),
+        "sender": lambda v: isinstance(v, str),
+        "default_url": lambda v: isinstance(v, str),
+        "is_built_in": lambda v: isinstance(v, bool),
         "recipient_kind": lambda v: v in _RECIPIENT_KINDS,
         "recipient_example": lambda v: isinstance(v, str) and bool(v),
         "capabilities": lambda v: (

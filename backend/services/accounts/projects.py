@@ -17,6 +17,7 @@ from backend.models import ContentCursor, Project, ProjectMember, User
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.names import check_name
+from backend.provider_types import SANDBOX
 from backend.services.access import audit
 from backend.services.access.access import (
     Access,
@@ -59,7 +60,7 @@ async def create_project(
         session,
         owner_access(principal, project),
         vault=vault,
-        new=NewConnector(type="sandbox", name="Sandbox", is_default=True),
+        new=NewConnector(type=SANDBOX, name="Sandbox", is_default=True),
     )
     audit.record(
         session,

@@ -24,7 +24,7 @@ from backend.errors import (
 )
 from backend.ledger.content import On, Step
 from backend.models import Suppression
-from backend.provider_types import provider_of
+from backend.provider_types import SANDBOX, provider_of
 from backend.services.catalog.catalog import CatalogConnector, CatalogRoute
 from backend.services.routing.recipients import (
     given_recipient,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from backend.services.policy.sender import Sender
     from backend.services.templates.render import TemplateSource
 
-SANDBOX: Final = "sandbox"
 _DIGEST_VALUES: Final = 2**64
 
 

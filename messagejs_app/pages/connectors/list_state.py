@@ -13,7 +13,7 @@ from backend.providers.frame.provider import Health
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.credentials import visible_credentials
-from backend.services.connectors.types import describe_connector_types
+from backend.services.connectors.types import describe_connector_types, is_built_in, sender_of
 from backend.services.reporting.overview import ConnectorNumbers, overview
 from messagejs_app.events import Events, Steps, complain, event, say
 from messagejs_app.pages.connectors.health import health_of
@@ -21,16 +21,6 @@ from messagejs_app.session import Session, Work
 from messagejs_app.wording import instant, number, percent
 
 PATH: Final = "/connectors"
-# What names the sender, in the order of what says most.
-_SENDER_FIELDS: Final = (
-    "fromNumber",
-    "messagingServiceSid",
-    "fromAddress",
-    "phoneNumberId",
-    "callerId",
-    "host",
-    "accountSid",
-)
 
 
 @dataclass
@@ -185,8 +175,7 @@ async def _senders(work: Work) -> dict[str, str]:
             shown = visible_credentials(work.platform.vault, one)
         except AppError:
             continue  # its row is there anyway; the form says what is wrong
-        named = [str(shown[name]) for name in _SENDER_FIELDS if shown.get(name)]
-        senders[ids.encode(ids.CONNECTOR, one.id)] = named[0] if named else ""
+        senders[ids.encode(ids.CONNECTOR, one.id)] = sender_of(one.type, shown)
     return senders
 
 
@@ -196,7 +185,7 @@ def _row(one: ConnectorNumbers, sender: str) -> ConnectorRow:
         id=ids.encode(ids.CONNECTOR, one.id),
         kind=one.type,
         name=one.name,
-        sender=sender or ("Virtual inbox" if one.type == "sandbox" else ""),
+        sender=sender,
         health=health,
         dot=dot,
         last_success=instant(one.last_sent_at),
@@ -226,7 +215,7 @@ def _provider(described: dict[str, Any], own: Sequence[ConnectorNumbers]) -> Pro
     if broken:
         connected, dot = f"{len(broken)} broken", "broken"
     elif same:
-        connected, dot = ("Built in" if kind == "sandbox" else f"{len(same)} connected"), "healthy"
+        connected, dot = ("Built in" if is_built_in(kind) else f"{len(same)} connected"), "healthy"
     else:
         connected, dot = "", ""
     return Provider(kind, described["title"], described["summary"], connected, dot)
