@@ -190,7 +190,7 @@ class Provider(ABC, Generic[CredentialsT]):
     type: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str]
-    # What it sends by, as templates and routes name it. "": a channel of its own, named as the type.
+    # What it sends by, as templates and routes name it. "": a channel named like the type.
     channel: ClassVar[str] = ""
     # What it looks like in lists: a name of Lucide's.
     icon: ClassVar[str] = "plug"
