@@ -27,11 +27,11 @@ from backend import ids
 from backend.api.app import create_api
 from backend.ledger.claims import Claim, Claims
 from backend.ledger.recorder import Recorder
+from backend.ledger.results import Result
 from backend.models.migrate import upgrade
 from backend.platform import Platform
 from backend.process.background import keep_for_good
 from backend.services.access.access import system_access
-from backend.services.delivery.outcomes import Result
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
 from backend.services.sending.accept import accept_message

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from backend.errors import FieldError, ValidationFailed
+from backend.models.connector import LONGEST_RETRY_S
 from backend.providers.frame.provider import Pacing, Retry
 
 MOST_PER_SECOND: Final = 100_000
 MOST_ATTEMPTS: Final = 100
-LONGEST_RETRY_S: Final = 30 * 24 * 3600.0
 Rate = Annotated[float, Field(gt=0, le=MOST_PER_SECOND)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_RETRY_S, strict=True)]
 

@@ -25,6 +25,7 @@ from backend.dispatch.pacing import Pacer
 from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import Claim, Claims
 from backend.ledger.recorder import Recorder
+from backend.ledger.results import Result
 from backend.models.session import Database
 from backend.outages import OutageLog, is_outage
 from backend.process.tasks import Tasks
@@ -37,7 +38,6 @@ from backend.services.delivery.circuit import is_failure, note_answer
 from backend.services.delivery.claiming import Claiming
 from backend.services.delivery.exchange import ask_provider
 from backend.services.delivery.open_connectors import OpenConnector, OpenConnectors
-from backend.services.delivery.outcomes import Result
 
 log = structlog.get_logger()
 

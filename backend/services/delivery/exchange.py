@@ -13,8 +13,10 @@ from typing import Any, Final
 import structlog
 
 from backend import ids
+from backend.ledger import unreadable
 from backend.ledger.claims import Claim
 from backend.ledger.content import Content
+from backend.ledger.results import CONNECTOR_GONE
 from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
@@ -24,7 +26,6 @@ from backend.providers.frame.errors import (
 )
 from backend.providers.frame.provider import Accepted, OutboundMessage, ProviderTemplate
 from backend.providers.frame.registry import AnyProvider
-from backend.services.delivery import outcomes, unreadable
 from backend.services.delivery.circuit import CutOff
 from backend.services.delivery.open_connectors import OpenConnector
 
@@ -40,7 +41,7 @@ async def ask_provider(
     """Return what the provider said, or what kept it from saying anything; raises nothing."""
     provider = connector.provider
     if provider is None:
-        return Rejected(connector.reason, code=outcomes.CONNECTOR_GONE)
+        return Rejected(connector.reason, code=CONNECTOR_GONE)
     try:
         message = outbound(claim)
     except Exception as exc:

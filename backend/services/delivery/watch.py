@@ -1,4 +1,4 @@
-"""Step 7, watching: messages that were handed over, or may have been, once the wait for a receipt
+"""Watching: messages that were handed over, or may have been, once the wait for a receipt
 is over.
 
 Every second, in every worker, under claims: what was not delivered goes on with its next way; what
@@ -19,7 +19,9 @@ import structlog
 from backend import ids
 from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import MOST_WATCHED, Claims, Watched
+from backend.ledger.provider_refs import take_provider_id
 from backend.ledger.recorder import Recorder
+from backend.ledger.results import Result
 from backend.models.session import RawPool
 from backend.outages import is_outage
 from backend.process.rounds import Rounds, log_failures
@@ -30,27 +32,12 @@ from backend.queueing import Doorbell
 from backend.services.delivery import next_step, outcomes
 from backend.services.delivery.exchange import is_cancelled, outbound
 from backend.services.delivery.open_connectors import OpenConnector
-from backend.services.delivery.outcomes import Result
 from backend.status import Status
 
 log = structlog.get_logger()
 
 _EVERY_S: Final = 1.0
 _MOST_ASKED: Final = 50
-
-# Finds out whose a provider's id is: a twin (same recipient and text) may have been given it
-# before.
-_CLAIM_ID: Final = """
-WITH mine AS (
-    INSERT INTO provider_refs (connector_id, provider_message_id, message_id, created_at)
-    VALUES (%(connector_id)s, %(provider_message_id)s, %(message_id)s, now())
-    ON CONFLICT DO NOTHING RETURNING message_id
-)
-SELECT message_id FROM mine
-UNION ALL
-SELECT message_id FROM provider_refs
-WHERE connector_id = %(connector_id)s AND provider_message_id = %(provider_message_id)s
-"""
 
 
 class OpensConnectors(Protocol):
@@ -208,15 +195,11 @@ class Watcher:
         if found.provider_message_id is None:
             return False
         claim = watched.claim
-        parameters = {
-            "connector_id": claim.connector_id,
-            "provider_message_id": found.provider_message_id,
-            "message_id": claim.message_id,
-        }
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(_CLAIM_ID, parameters)
-            row = await cursor.fetchone()
-        return row is None or row[0] != claim.message_id
+            owner = await take_provider_id(
+                connection, claim.connector_id, found.provider_message_id, claim.message_id
+            )
+        return owner != claim.message_id
 
     async def _record(self, result: Result) -> None:
         recorded = await self._recorder.record(result)

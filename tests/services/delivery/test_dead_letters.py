@@ -11,6 +11,7 @@ from uuid import UUID
 from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import Claims
 from backend.ledger.recorder import Recorder
+from backend.ledger.results import CONNECTOR_GONE, Result
 from backend.models import Connector
 from backend.platform import Platform
 from backend.providers.frame.errors import OutcomeUnknown, Rejected, SendError, Unavailable
@@ -19,7 +20,6 @@ from backend.services.access.access import system_access
 from backend.services.delivery import outcomes
 from backend.services.delivery.next_step import after_try
 from backend.services.delivery.open_connectors import OpenConnector
-from backend.services.delivery.outcomes import CONNECTOR_GONE, Result
 from backend.services.lists.paging import PageRequest
 from backend.services.messages.dead_letters import DeadLetterFilter
 from backend.services.messages.message_filters import MessageFilter

@@ -17,7 +17,7 @@ from backend.dispatch.retry import RetryPolicy
 from backend.errors import MessageNotCancelable, MessageNotResendable
 from backend.ids import new_id
 from backend.ledger.claims import Claims
-from backend.ledger.onward import FailedWay, Left, leave_failed_ways
+from backend.ledger.fallback import FailedWay, Left, leave_failed_ways
 from backend.ledger.recorder import Recorder
 from backend.models.base import utc_now
 from backend.models.send_queue import DUE, IN_FLIGHT, WATCHED

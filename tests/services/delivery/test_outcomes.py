@@ -12,6 +12,7 @@ import pytest
 from backend.dispatch.retry import RetryPolicy
 from backend.ids import new_id
 from backend.ledger.claims import Claim
+from backend.ledger.results import Result
 from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
@@ -21,7 +22,7 @@ from backend.providers.frame.errors import (
     Unavailable,
 )
 from backend.providers.frame.provider import Retry
-from backend.services.delivery.outcomes import Result, failed
+from backend.services.delivery.outcomes import failed
 from backend.status import Status
 
 POLICY = RetryPolicy(max_attempts=3, base_s=1.0, cap_s=10.0, max_age_s=3600.0)

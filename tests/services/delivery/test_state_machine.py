@@ -30,6 +30,7 @@ from backend.dispatch.retry import RetryPolicy
 from backend.errors import MessageNotCancelable
 from backend.ledger.claims import Claim, Claims
 from backend.ledger.recorder import Recorder
+from backend.ledger.results import Result
 from backend.models.base import utc_now
 from backend.platform import Platform
 from backend.providers.frame.errors import OutcomeUnknown, Rejected, SendError, Unavailable
@@ -37,7 +38,6 @@ from backend.providers.frame.provider import Accepted
 from backend.services.access.access import system_access
 from backend.services.delivery import next_step, outcomes
 from backend.services.delivery.open_connectors import OpenConnectors
-from backend.services.delivery.outcomes import Result
 from backend.services.delivery.sweeper import Sweeper
 from backend.services.messages.actions import cancel_message
 from backend.services.policy.request import SendRequest

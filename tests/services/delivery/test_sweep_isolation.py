@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from backend.dispatch.retry import RetryPolicy
 from backend.ledger.recorder import Recorder
+from backend.ledger.results import Watch
 from backend.models import Connector
 from backend.models.base import utc_now
 from backend.models.send_queue import WATCHED
@@ -134,7 +135,7 @@ async def test_a_route_that_cannot_be_read_keeps_no_other_from_what_comes_of_its
         claim = await take(platform, first)
         result = outcomes.accepted(claim, Accepted(f"p-{message_id}"), utc_now(), 1.0)
         assert (
-            await Recorder(platform.database.raw).record(replace(result, watch_in_s=1.0))
+            await Recorder(platform.database.raw).record(replace(result, next=Watch(1.0)))
         ).is_ours
         ids.append(message_id)
     await change(platform, "UPDATE messages SET route = %s WHERE id = %s", route, ids[0])

@@ -1,7 +1,7 @@
 """Messages that nothing can be done with, because of what their rows hold: ended one by one, with
 the reason.
 
-So that one of them keeps no other waiting, and is not tried first again and again.
+So one of them keeps no other waiting, and isn't tried first again and again.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from psycopg.rows import class_row
 
 from backend import ids
+from backend.ledger.ending import Ending, Queued, drop_from_queue, end_messages
 from backend.models.send_queue import DUE, IN_FLIGHT, WATCHED
 from backend.models.session import RawPool
 from backend.outages import is_about_the_item, is_outage
-from backend.services.delivery import overdue
 from backend.status import Status
 
 log = structlog.get_logger()
@@ -30,11 +31,10 @@ _LOCK: Final = """
 SELECT message_id, project_id FROM send_queue WHERE message_id = %s AND state = ANY(%s)
     FOR UPDATE SKIP LOCKED
 """
-_PUT_OFF: Final = """
+_PUT_OFF: Final = f"""
 UPDATE send_queue SET due_at = now() + make_interval(secs => %s) WHERE message_id = %s
-    AND state IN (0, 3)
+    AND state IN ({DUE}, {WATCHED})
 """
-_REMOVE: Final = "DELETE FROM send_queue WHERE message_id = %s"
 
 
 def reason_of(error: BaseException) -> str:
@@ -74,8 +74,9 @@ async def _end(
 ) -> None:
     try:
         async with pool.connection() as connection, connection.transaction():
-            found = await (await connection.execute(_LOCK, (message_id, list(states)))).fetchall()
-            await overdue.end_messages(connection, found, status, CODE, reason, of=overdue.UNSENT)
+            cursor = connection.cursor(row_factory=class_row(Queued))
+            await cursor.execute(_LOCK, (message_id, list(states)))
+            await end_messages(connection, await cursor.fetchall(), Ending(status, CODE, reason))
     except Exception as exc:
         if is_outage(exc):
             raise
@@ -84,7 +85,7 @@ async def _end(
             return
         # Its row cannot even be changed: then nobody tries again.
         async with pool.connection() as connection:
-            await connection.execute(_REMOVE, (message_id,))
+            await drop_from_queue(connection, message_id)
 
 
 def _log(message_id: UUID, error: BaseException) -> None:
