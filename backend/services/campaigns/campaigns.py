@@ -34,11 +34,11 @@ from backend.models.base import utc_now
 from backend.models.session import driver_of
 from backend.services.access import audit
 from backend.services.access.access import Access, Action, Actor
-from backend.services.campaigns.check import BAD_ROW, RowError, duplicate
+from backend.services.campaigns.check import BAD_ROW, duplicate
 from backend.services.campaigns.csv_file import in_reader
 from backend.services.campaigns.progress import stored_rows
 from backend.services.campaigns.row_spool import RowSpool
-from backend.services.campaigns.rows import count_rows, refuse_rows
+from backend.services.campaigns.rows import RowError, count_rows, refuse_rows
 from backend.services.campaigns.states import CANCELED, DRAFT, PAUSED, RUNNING
 from backend.services.routing.recipients import normalised_recipient
 from backend.services.sending.timing import FURTHEST_SEND_AT

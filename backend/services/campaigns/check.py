@@ -12,6 +12,7 @@ from backend.errors import AppError, RecipientSuppressed
 from backend.models import Suppression
 from backend.process.unexpected import as_app_error
 from backend.services.campaigns.csv_file import CsvRow
+from backend.services.campaigns.rows import RowError
 from backend.services.sending.compose import prepare_message
 from backend.services.templates.liquid.fuel import RenderingLimitExceeded
 
@@ -28,16 +29,6 @@ _PREVIEW_CHARS: Final = 20_000
 _BREATH: Final = 50
 DUPLICATE: Final = "DUPLICATE_RECIPIENT"
 BAD_ROW: Final = "INVALID_ROW"
-
-
-@dataclass(frozen=True, slots=True)
-class RowError:
-    """Why a row cannot be sent; `row` is its line in the file."""
-
-    row: int
-    field: str
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,10 @@ from backend.models.project import IS_OPEN
 from backend.models.send_queue import DUE, LANES, WATCHED
 from backend.outages import OutageLog, is_outage
 from backend.process.rounds import Rounds
-from backend.services.campaigns.check import RowError, errors_of
+from backend.services.campaigns.check import errors_of
 from backend.services.campaigns.pausing import pause_failing
 from backend.services.campaigns.plan import Plan
-from backend.services.campaigns.rows import refuse_rows
+from backend.services.campaigns.rows import RowError, refuse_rows
 from backend.services.campaigns.sender import sender_of
 from backend.services.campaigns.states import RUNNING
 from backend.services.policy.admission import demand_of

@@ -21,8 +21,8 @@ from backend.models.session import driver_of
 from backend.services.campaigns.csv_file import in_reader
 
 if TYPE_CHECKING:
-    from backend.services.campaigns.check import RowError
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
+    from backend.services.campaigns.rows import RowError
 
 _COPY: Final = (
     "COPY campaign_rows (campaign_id, line, project_id, cells, state, error_field, error_code,"

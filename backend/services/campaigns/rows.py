@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
 import psycopg
 from psycopg.rows import class_row
 
-if TYPE_CHECKING:
-    from backend.services.campaigns.check import RowError
+from backend.models.recordset import recordset
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why a row cannot be sent; `row` is its line in the file."""
+
+    row: int
+    field: str
+    code: str
+    message: str
+
 
 # `states`: of the campaign, whose lock pausing and canceling wait for.
-_REFUSE: Final = """
+_REFUSE: Final = f"""
 WITH open AS MATERIALIZED (
     SELECT id FROM campaigns WHERE id = %(campaign)s AND state = ANY(%(states)s) FOR SHARE
 )
 UPDATE campaign_rows r SET state = 'failed', error_field = e.field, error_code = e.code,
     error_reason = e.message
-FROM open, json_to_recordset(%(errors)s::json) AS e(row int, field text, code text, message text)
+FROM open, {recordset(RowError, "e", "errors")}
 WHERE r.campaign_id = open.id AND r.line = e.row AND r.state = 'pending'
-"""
+"""  # noqa: S608 (made of constants)
 _COUNT: Final = """
 SELECT count(*) FILTER (WHERE state = 'accepted') AS accepted,
     count(*) FILTER (WHERE state = 'failed') AS failed
@@ -49,7 +59,7 @@ async def refuse_rows(
         values = {
             "campaign": campaign_id,
             "states": list(states),
-            "errors": orjson.dumps([asdict(error) for error in errors]).decode(),
+            "errors": orjson.dumps(list(errors)).decode(),
         }
         await connection.execute(_REFUSE, values)
 

@@ -19,6 +19,7 @@ import structlog
 from psycopg.rows import class_row
 
 from backend.ledger.removal import Redacted, redact
+from backend.models.recordset import recordset
 from backend.outages import is_outage
 from backend.services.retention.masks import Unfilled, masked_content, masked_recipient
 from backend.services.retention.policies import ContentPolicy, Defaults, content_policies
@@ -47,7 +48,7 @@ _NEEDED: Final = f"""
 """
 _WALK: Final = f"""
 SELECT p.project_id, m.*
-FROM json_to_recordset(%(policies)s::json) AS p(project_id uuid, mode text, before uuid)
+FROM {recordset(ContentPolicy, "p", "policies")}
 LEFT JOIN content_cursors c ON c.project_id = p.project_id
 CROSS JOIN LATERAL (
     SELECT {_NEEDED} FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id
