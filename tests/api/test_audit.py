@@ -10,8 +10,8 @@ from sqlmodel import select
 from backend import ids
 from backend.ids import new_id
 from backend.models import AuditEntry
+from tests.api.accounts import PASSWORD, Account, Api
 from tests.api.apps import make_admin
-from tests.api.conftest import PASSWORD, Account, Api
 from tests.api.sample_bodies import filled, operations, sample_body
 
 SECRET = "s3cretMarker"

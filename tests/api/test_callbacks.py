@@ -19,8 +19,8 @@ from backend.services.callbacks.body_quota import LONGEST_BODY_BYTES
 from backend.services.callbacks.intake import MOST_RECEIPTS
 from backend.services.connectors.connectors import delete_connector
 from backend.settings import Settings
+from tests.api.accounts import Account, Api
 from tests.api.apps import another_api
-from tests.api.conftest import Account, Api
 from tests.providers.fakes import Reported, TwilioCallbacks, WhatsAppCallbacks
 
 WHATSAPP = {

@@ -11,7 +11,7 @@ import pytest
 from backend import ids
 from backend.models import Campaign, ProjectMember, Suppression
 from backend.services.campaigns.feeder import CampaignFeeder
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 from tests.api.tenant import Tenant
 
 PATH = "/api/v1/campaigns"

@@ -12,7 +12,7 @@ from backend.ids import new_id
 from backend.models import Connector
 from backend.models.base import utc_now
 from backend.services.connectors.credentials import unseal, visible_credentials
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 from tests.providers.fakes import FakeSmtp, refused_port
 
 WHATSAPP: dict[str, Any] = {

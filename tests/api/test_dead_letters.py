@@ -17,8 +17,8 @@ from backend import ids
 from backend.ids import new_id
 from backend.models import ProjectMember
 from backend.models.session import Change
-from tests.api.conftest import Account, Api
-from tests.api.test_send import Sender, make_sender
+from tests.api.accounts import Account, Api
+from tests.api.sender import Sender, make_sender
 
 PATH = "/api/v1/dead-letters"
 

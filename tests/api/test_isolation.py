@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from backend.api.app import create_api
 from backend.settings import Settings
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 from tests.api.sample_bodies import sample, sample_body
 from tests.api.tenant import Tenant
 

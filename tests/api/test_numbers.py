@@ -8,21 +8,11 @@ from typing import Final
 
 import pytest
 
-from tests.api.apps import make_admin
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 from tests.api.doors import BATCH, CALLBACK, NAMES, Door, errors_in, written
 
 TOO_LARGE: Final = "18446744073709551616"  # 2^64
 INFINITE: Final = "1e400"
-
-
-@pytest.fixture(scope="module")
-async def admin(api: Api, ada: Account) -> Account:
-    """May call everything; `ada`, who came first, is another administrator."""
-    del ada
-    account = await api.register()
-    await make_admin(api, account)
-    return account
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,7 @@ import pytest
 
 from backend import ids
 from backend.models import ProjectMember
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 from tests.api.sample_bodies import filled, operations, sample_body
 
 PROJECT = "/api/v1/projects/{projectId}"

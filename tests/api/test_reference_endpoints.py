@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 
 from backend.ids import new_id
-from tests.api.conftest import PASSWORD, Account, Api
+from tests.api.accounts import PASSWORD, Account, Api
+from tests.api.messages import save
 from tests.api.tenant import Tenant
-from tests.api.test_message_reads import save
 
 # All of them, as the reference writes them.
 ENDPOINTS: Final = """

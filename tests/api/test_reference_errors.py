@@ -23,8 +23,8 @@ from backend.models.session import Change
 from backend.providers.frame.registry import provider_types
 from backend.services.accounts.tokens import AccessClaims, sign_access_token
 from backend.settings import Settings
+from tests.api.accounts import PASSWORD, Account, Api
 from tests.api.apps import another_api
-from tests.api.conftest import PASSWORD, Account, Api
 from tests.api.tenant import Tenant
 from tests.providers.fakes import refused_port
 

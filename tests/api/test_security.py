@@ -14,7 +14,7 @@ from backend.api.inputs.access import check_origin, require_scope
 from backend.errors import KeyScope, OriginNotAllowed
 from backend.ids import new_id
 from backend.services.routing.catalog import CatalogKey
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 
 
 def a_key(**fields: Any) -> CatalogKey:
