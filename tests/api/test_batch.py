@@ -1,4 +1,4 @@
-"""Many messages in one request: each with its own answer, and a repeated request with the same one."""
+"""Many messages in one request: each has an answer, and a repeated request has the same ones."""
 
 from __future__ import annotations
 

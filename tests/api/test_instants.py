@@ -1,4 +1,4 @@
-"""An instant outside the years 2000 to 2199 is refused by its name at every door, and never stored."""
+"""An instant outside 2000 to 2199 is refused by its name at every endpoint, and never stored."""
 
 from __future__ import annotations
 

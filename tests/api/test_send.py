@@ -1,4 +1,4 @@
-"""`POST /messages` over HTTP: a wrong request gets a clear answer, a right one exactly one message."""
+"""`POST /messages` over HTTP: a bad request gets a clear answer, a good one makes one message."""
 
 from __future__ import annotations
 
