@@ -210,16 +210,16 @@ async def test_lists_are_paged_newest_first(api: Api) -> None:
 async def test_other_tenants_and_malformed_ids_are_404(api: Api, ada: Account) -> None:
     answer = await created(api, ada, TELEGRAM)
     stranger = await api.register()
-    for path in (
-        path_of(ada, answer["id"]),  # a project of which the stranger is no member
-        path_of(stranger, answer["id"]),  # ada's connector through the stranger's project
-        path_of(stranger, "conn_nonsense"),
-        path_of(stranger, ids.encode(ids.CONNECTOR, new_id())),
-        path_of(stranger, ids.encode(ids.TEMPLATE, new_id())),
+    for path, code in (
+        # A project that the stranger isn't a member of, then its connector through their own.
+        (path_of(ada, answer["id"]), "PROJECT_NOT_FOUND"),
+        (path_of(stranger, answer["id"]), "CONNECTOR_NOT_FOUND"),
+        (path_of(stranger, "conn_nonsense"), "CONNECTOR_NOT_FOUND"),
+        (path_of(stranger, ids.encode(ids.CONNECTOR, new_id())), "CONNECTOR_NOT_FOUND"),
+        (path_of(stranger, ids.encode(ids.TEMPLATE, new_id())), "CONNECTOR_NOT_FOUND"),
     ):
         response = await api.get(stranger, path)
-        assert response.status_code == 404, path
-        assert response.json()["code"] in {"CONNECTOR_NOT_FOUND", "PROJECT_NOT_FOUND"}
+        assert (response.status_code, response.json()["code"]) == (404, code), path
     assert (await api.client.get(path_of(ada))).status_code == 401
 
 

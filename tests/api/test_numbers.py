@@ -33,6 +33,7 @@ async def test_a_number_that_cannot_be_stored_is_refused_by_its_name(
                 name != CALLBACK and not {written(path), path[0] if path else ""} & told
             ):
                 wrong.append((literal, written(path), answer.status_code, answer.text[:300]))
+        # In a query and a path it may be a text that stands for nothing, but breaks nothing.
         for parameter in door.parameters("query"):
             answer = await door.ask(query={parameter: literal})
             if answer.status_code >= 500:

@@ -19,8 +19,8 @@ from backend.services.policy.caller import Caller
 from backend.services.retention.masks import masked_recipient
 from backend.services.retention.policies import Defaults
 from backend.services.retention.redaction import Redaction
-from tests.services.reporting.test_messages import listed, queued, row, save
 from tests.services.retention.conftest import retain
+from tests.services.stored_messages import listed, queued, row, save
 from tests.world import World
 
 Connection = psycopg.AsyncConnection[Any]

@@ -24,8 +24,8 @@ from backend.services.retention.keeper import Keeper
 from backend.services.retention.policies import Defaults
 from backend.services.retention.removal import Removal
 from backend.services.sending.accept import SendRequest
-from tests.services.reporting.test_messages import listed, queued, row, save
 from tests.services.retention.conftest import retain
+from tests.services.stored_messages import listed, queued, row, save
 from tests.world import World
 
 Connection = psycopg.AsyncConnection[Any]
