@@ -13,7 +13,7 @@ from httpx import Response
 
 from backend.api.app import create_api
 from backend.settings import Settings
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 from tests.api.sample_bodies import filled, operations, sample, sample_body
 from tests.api.tenant import Tenant
 

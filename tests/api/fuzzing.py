@@ -37,8 +37,8 @@ from backend.api.app import create_api
 from backend.api.openapi.document import OPENAPI_PATH
 from backend.models import ProjectMember
 from backend.settings import Settings
+from tests.api.accounts import Account, Api
 from tests.api.apps import make_admin
-from tests.api.conftest import Account, Api
 from tests.api.tenant import Tenant
 
 SHORT_RUN: Final = 1

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlmodel import SQLModel
 
 from backend import ids
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 
 # Tables whose owner is their own id.
 _OWNERS: Final = {"projects": "id", "users": "id"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.api.accounts import Account, Api
 from tests.api.apps import make_admin
-from tests.api.conftest import Account, Api
 
 USERS = "/api/v1/admin/users"
 PROJECTS = "/api/v1/admin/projects"

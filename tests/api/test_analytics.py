@@ -9,8 +9,8 @@ import pytest
 
 from backend import ids
 from backend.ids import new_id
-from tests.api.conftest import Account, Api
-from tests.api.test_message_reads import save
+from tests.api.accounts import Account, Api
+from tests.api.messages import save
 
 AT = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 MESSAGES, USAGE, CONNECTORS, STATS = (

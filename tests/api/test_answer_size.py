@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.api.apps import make_admin
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 from tests.api.doors import BATCH, CALLBACK, NAMES, Door
 from tests.api.sample_bodies import json_schema
 
@@ -22,15 +21,6 @@ _READING: Final = ("POST /api/v1/messages", "POST /api/v1/send", "POST /api/v1/c
 _BODIES: Final = sorted(
     name for name in NAMES if json_schema(Door.operation_of(name)) is not None and name != CALLBACK
 )
-
-
-@pytest.fixture(scope="module")
-async def admin(api: Api, ada: Account) -> Account:
-    """May call everything; `ada`, who came first, is another administrator."""
-    del ada
-    account = await api.register()
-    await make_admin(api, account)
-    return account
 
 
 def _nested(depth: int) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from backend import ids
 from backend.models import Campaign, ProjectMember, Suppression
 from backend.services.campaigns.feeder import CampaignFeeder
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 from tests.api.tenant import Tenant
 
 PATH = "/api/v1/campaigns"
@@ -145,20 +145,49 @@ async def test_a_file_that_is_no_table_is_refused_with_the_remedy(
     assert (await tenant.api.client.get(PATH, headers=tenant.key_headers)).json()["campaigns"] == []
 
 
-async def test_a_mapping_must_fit_the_file_and_the_content(tenant: Tenant) -> None:
-    wrong: list[dict[str, Any]] = [
-        {"mapping": {"first name": "name"}},
-        {"mapping": {"recipient": "to"}},
-        {"mapping": {"recipient": "to", "first name": "name", "city": "city"}},
-        {"message": None},
-        {"connector": "smtp"},
-        {"templateId": "tpl_01h455vb4pex5vsknk084sn02q", "message": None},
-        {"sendAt": "2100-01-01T00:00:00Z"},
-        {"expiresAt": "2020-01-01T00:00:00Z"},
-    ]
-    for change in wrong:
-        answer = await _post(tenant, **change)
-        assert answer.status_code in {400, 404}, (change, answer.text)
+@pytest.mark.parametrize(
+    ("change", "code", "field"),
+    [
+        ({"mapping": {"first name": "name"}}, "MISSING_REQUIRED_FIELD", "mapping"),
+        ({"mapping": {"recipient": "to"}}, "MISSING_REQUIRED_FIELD", "mapping"),
+        (
+            {"mapping": {"recipient": "to", "first name": "name", "city": "city"}},
+            "VALIDATION_ERROR",
+            "mapping.city",
+        ),
+        ({"message": None}, "MISSING_REQUIRED_FIELD", "templateId"),
+        ({"sendAt": "2100-01-01T00:00:00Z"}, "VALIDATION_ERROR", "sendAt"),
+        ({"expiresAt": "2020-01-01T00:00:00Z"}, "VALIDATION_ERROR", "expiresAt"),
+    ],
+    ids=str,
+)
+async def test_a_campaign_that_does_not_fit_its_file_is_refused_by_its_field(
+    tenant: Tenant, change: dict[str, Any], code: str, field: str
+) -> None:
+    answer = await _post(tenant, **change)
+    assert (answer.status_code, answer.json()["code"]) == (400, code), answer.text
+    assert {error["field"] for error in answer.json()["details"]["errors"]} == {field}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"connector": "smtp"}, "CONNECTOR_NOT_FOUND"),
+        (
+            {"templateId": "tpl_01h455vb4pex5vsknk084sn02q", "message": None},
+            "TEMPLATE_NOT_FOUND",
+        ),
+    ],
+    ids=["connector", "template"],
+)
+async def test_a_campaign_by_what_does_not_exist_is_not_found(
+    tenant: Tenant, change: dict[str, Any], code: str
+) -> None:
+    answer = await _post(tenant, **change)
+    assert (answer.status_code, answer.json()["code"]) == (404, code), answer.text
+
+
+async def test_without_a_mapping_the_columns_names_are_guessed(tenant: Tenant) -> None:
     guessed = await _post(tenant, "Phone,Name\nada,Ada\n", mapping=None, dryRun=True)
     assert guessed.json()["mapping"] == {"Phone": "to", "Name": "name"}
 

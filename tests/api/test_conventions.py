@@ -20,8 +20,8 @@ from backend.api.openapi.deprecation import deprecated
 from backend.errors import RateLimitExceeded, Unauthenticated
 from backend.ids import new_id
 from backend.settings import Settings
+from tests.api.accounts import Account, Api
 from tests.api.apps import another_api
-from tests.api.conftest import Account, Api
 from tests.api.sample_bodies import filled, json_schema, operations
 
 NOTHING = {

@@ -12,7 +12,7 @@ import pytest
 from fastapi import Response
 from sqlalchemy import text
 
-from tests.api.conftest import PASSWORD, Account, Api
+from tests.api.accounts import PASSWORD, Account, Api
 
 REGISTER = "/api/v1/auth/register"
 

@@ -9,7 +9,7 @@ import pytest
 
 from backend.api.resources.forms import safe_next
 from backend.ids import new_id
-from tests.api.conftest import PASSWORD, Account, Api
+from tests.api.accounts import PASSWORD, Account, Api
 
 SAME_ORIGIN = {"Origin": "http://messagejs.local"}
 ME = "/api/v1/auth/me"

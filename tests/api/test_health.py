@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from backend.ids import new_id
 from backend.runtime.embedded import EmbeddedServers
 from backend.settings import Settings
-from tests.api.conftest import Api
+from tests.api.accounts import Api
 from tests.api.servers import MakeDatabase, checks_of, migrated, server_with, timed_readyz
 from tests.databases import database_maker
 

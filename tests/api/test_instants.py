@@ -13,8 +13,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
-from tests.api.apps import make_admin
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 from tests.api.doors import BATCH, DOCUMENT, NAMES, Door, errors_in
 from tests.api.sample_bodies import json_schema
 
@@ -26,15 +25,6 @@ OUT_OF_RANGE: Final = (
     "1999-12-31T23:59:59Z",
     "2200-01-01T00:00:00Z",
 )
-
-
-@pytest.fixture(scope="module")
-async def admin(api: Api, ada: Account) -> Account:
-    """May call everything; `ada`, who came first, is another administrator."""
-    del ada
-    account = await api.register()
-    await make_admin(api, account)
-    return account
 
 
 def _is_instant(schema: dict[str, Any]) -> bool:

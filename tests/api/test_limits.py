@@ -13,11 +13,8 @@ from sqlalchemy import text
 from backend import ids
 from backend.models.session import Change
 from backend.services.limits.rate_limit import RateLimiter
-from tests.api.conftest import Api
-from tests.api.test_message_actions import call, set_status
-from tests.api.test_send import Sender, sender
-
-__all__ = ["sender"]
+from tests.api.accounts import Api
+from tests.api.sender import Sender, call, set_status
 
 QUOTA = 10_000  # FREE_MONTHLY_QUOTA
 

@@ -12,8 +12,8 @@ from backend.ids import new_id
 from backend.models.base import utc_now
 from backend.services.accounts.mail import shown
 from backend.settings import Settings
+from tests.api.accounts import PASSWORD, Account, Api
 from tests.api.apps import another_api, user_of
-from tests.api.conftest import PASSWORD, Account, Api
 from tests.providers.fakes import FakeSmtp
 
 

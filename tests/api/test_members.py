@@ -16,8 +16,8 @@ from backend.ids import new_id
 from backend.models import Invitation
 from backend.models.base import utc_now
 from backend.settings import Settings
+from tests.api.accounts import PASSWORD, Account, Api
 from tests.api.apps import another_api, user_of
-from tests.api.conftest import PASSWORD, Account, Api
 
 ACCEPT = "/api/v1/invitations/accept"
 
@@ -213,9 +213,12 @@ async def test_a_failed_registration_leaves_the_invitation(api: Api) -> None:
     assert (await api.post(taken, ACCEPT, {"token": token})).status_code == 200
 
 
-@pytest.mark.parametrize(("registration", "expected"), [("invite", 201), ("closed", 403)])
+@pytest.mark.parametrize(
+    ("registration", "expected", "refusal"),
+    [("invite", 201, (400, "INVALID_LINK")), ("closed", 403, (403, "REGISTRATION_CLOSED"))],
+)
 async def test_where_registration_is_not_open_only_an_invitation_helps_if_anything(
-    api: Api, settings: Settings, registration: str, expected: int
+    api: Api, settings: Settings, registration: str, expected: int, refusal: tuple[int, str]
 ) -> None:
     owner = await api.register()
     email = f"{new_id()}@example.com"
@@ -228,7 +231,7 @@ async def test_where_registration_is_not_open_only_an_invitation_helps_if_anythi
         wrong = await server.client.post(
             "/api/v1/auth/register", json={**body, "invitation": "iv_made_up"}
         )
-        assert wrong.status_code in {400, 403}
+        assert (wrong.status_code, wrong.json()["code"]) == refusal
         invited = await server.client.post(
             "/api/v1/auth/register", json={**body, "invitation": token}
         )

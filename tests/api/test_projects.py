@@ -10,8 +10,8 @@ import pytest
 from backend import ids
 from backend.models import ProjectMember
 from backend.settings import Settings
-from tests.api.conftest import Account, Api
-from tests.api.test_keys import server_with
+from tests.api.accounts import Account, Api
+from tests.api.apps import another_api
 
 PROJECTS = "/api/v1/projects"
 
@@ -50,7 +50,7 @@ async def test_a_user_makes_so_many_projects_also_at_the_same_time(
 ) -> None:
     await api.register()  # the first administers the server
     account = await api.register()
-    async with server_with(settings, projects_per_user=2) as bounded:
+    async with another_api(settings, projects_per_user=2) as bounded:
         answers = await asyncio.gather(
             *(bounded.post(account, PROJECTS, {"name": "P"}) for _ in range(3))
         )

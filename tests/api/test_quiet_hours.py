@@ -13,7 +13,7 @@ import pytest_asyncio
 from backend import ids
 from backend.models.session import Change
 from backend.services.campaigns.feeder import CampaignFeeder
-from tests.api.test_send import PATH, Sender, fields_of, make_sender
+from tests.api.sender import PATH, Sender, fields_of, make_sender
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date()
 NIGHT = {"start": "21:00", "end": "08:00"}

@@ -17,8 +17,8 @@ from backend.ids import new_id
 from backend.models import AccountToken, AuthSession, User
 from backend.models.base import utc_now
 from backend.settings import Settings
+from tests.api.accounts import PASSWORD, Account, Api
 from tests.api.apps import another_api
-from tests.api.conftest import PASSWORD, Account, Api
 from tests.providers.fakes._smtp import FakeSmtp
 
 AUTH = "/api/v1/auth"

@@ -12,11 +12,9 @@ from sqlalchemy import text
 
 from backend import ids
 from backend.ids import new_id
-from tests.api.conftest import Api
-from tests.api.test_message_reads import save
-from tests.api.test_send import Sender, sender
-
-__all__ = ["sender"]
+from tests.api.accounts import Api
+from tests.api.messages import save
+from tests.api.sender import Sender
 
 TEXT = str
 WHATSAPP = {"phoneNumberId": "123456789", "accessToken": "EAAG" + "x" * 40}

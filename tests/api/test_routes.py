@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from backend.ids import CONNECTOR, ROUTE, encode, new_id
-from tests.api.conftest import Account, Api
-from tests.api.test_send import CREDENTIALS, Sender, fields_of, make_sender
+from tests.api.accounts import Account, Api
+from tests.api.sender import CREDENTIALS, Sender, fields_of, make_sender
 
 CHAIN = [{"channel": "sms"}, {"channel": "email"}]
 TO = {"phone": "+14155550123", "email": "ada@example.com"}

@@ -9,7 +9,7 @@ import pytest
 
 from backend import ids
 from backend.ids import new_id
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 
 WELCOME: dict[str, Any] = {
     "name": "Welcome Message",

@@ -24,7 +24,7 @@ from backend.providers.frame.errors import OutcomeUnknown
 from backend.providers.frame.provider import Accepted
 from backend.services.delivery import outcomes
 from tests.services.delivery.routed import accept_routed, change, queue_row, way
-from tests.services.delivery.test_watch import make_watcher, reporting, take
+from tests.services.delivery.watching import make_watcher, reporting, take
 from tests.world import World, make_sweeper
 
 POLICY = RetryPolicy(max_attempts=3, base_s=60, cap_s=60, max_age_s=3600)

@@ -27,10 +27,9 @@ from backend.services.delivery.next_step import after_try
 from backend.services.delivery.open_connectors import OpenConnector
 from backend.services.delivery.watch import Watcher
 from tests.services.delivery.routed import accept_routed, change, event_types, queue_row, way
+from tests.services.delivery.watching import POLICY, SETTLE_S, make_watcher, reporting, take
 from tests.world import World, make_sweeper
 
-POLICY = RetryPolicy(max_attempts=3, base_s=0.01, cap_s=0.02, max_age_s=3600)
-SETTLE_S = 0.05
 Answer = Accepted | SendError | None
 
 
@@ -73,31 +72,6 @@ class OneAccount:
 @pytest_asyncio.fixture
 async def box(world: World) -> AsyncIterator[Connector]:
     yield await world.connector()
-
-
-def make_watcher(
-    platform: Platform, provider: SandboxProvider | None, *, lease_s: float = 30.0
-) -> Watcher:
-    return Watcher(
-        platform.database.raw,
-        platform.doorbell,
-        OneAccount(provider),
-        retry_policy=POLICY,
-        lease_s=lease_s,
-        exchange_timeout_s=2,
-        settle_s=SETTLE_S,
-    )
-
-
-def reporting(platform: Platform) -> SandboxProvider:
-    return ReportingProvider(SandboxCredentials(), platform.providers)
-
-
-async def take(platform: Platform, connector: Connector) -> Claim:
-    claims = Claims(platform.database.raw, lease_s=30)
-    (claim,) = await claims.take([(1, connector.id)], 10)
-    await claims.mark_in_flight([claim])
-    return claim
 
 
 async def end_in(

@@ -24,7 +24,7 @@ from backend.services.reporting.analytics import (
 )
 from backend.services.reporting.periods import Period, parse_period
 from backend.services.reporting.rollups import RollupFolder, Scope
-from tests.services.reporting.test_messages import row, save
+from tests.services.stored_messages import row, save
 from tests.world import World
 
 NOW = datetime(2024, 4, 20, 12, tzinfo=UTC)

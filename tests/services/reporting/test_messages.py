@@ -14,8 +14,7 @@ from sqlmodel import col
 
 from backend.errors import MessageNotFound, ValidationFailed
 from backend.ids import new_id
-from backend.models import Attempt, Event, Message, SendQueueRow
-from backend.models.partitions import first_id
+from backend.models import Attempt, Event, Message
 from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT
 from backend.platform import Platform
 from backend.services.access.access import system_access
@@ -27,9 +26,9 @@ from backend.services.reporting.messages import (
     MessageFilter,
     MessageSummary,
     find_project_of,
-    list_messages,
     message_detail,
 )
+from tests.services.stored_messages import NOW, listed, queued, row, save
 from tests.world import World
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -74,17 +73,6 @@ async def listed(
 
 async def ids_of(world: World, **conditions: Any) -> set[UUID]:
     return {item.id for item in (await listed(world, **conditions)).items}
-
-
-def queued(message: Message, state: int) -> SendQueueRow:
-    return SendQueueRow(
-        message_id=message.id,
-        project_id=message.project_id,
-        connector_id=message.connector_id,
-        lane=1,
-        state=state,
-        due_at=NOW,
-    )
 
 
 async def test_the_newest_comes_first_and_other_projects_stay_out(

@@ -10,7 +10,7 @@ import pytest
 from backend.platform import Platform
 from backend.services.access.access import system_access
 from backend.services.reporting.overview import Overview, overview
-from tests.services.reporting.test_messages import row, save
+from tests.services.stored_messages import row, save
 from tests.world import World
 
 # A fixed time of day, so that the arithmetic below does not depend on when the test runs.

@@ -31,7 +31,7 @@ from backend.services.reporting.rollups import (
     rebuild_rollups,
 )
 from backend.status import FAILURES, Status
-from tests.services.reporting.test_messages import row, save
+from tests.services.stored_messages import row, save
 from tests.world import World, make_engine
 
 START = datetime(2026, 3, 28, 21, 7, tzinfo=UTC)

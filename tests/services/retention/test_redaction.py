@@ -19,7 +19,6 @@ from backend.services.policy.sender import Sender
 from backend.services.retention.masks import masked_recipient
 from backend.services.retention.policies import Defaults
 from backend.services.retention.redaction import Redaction
-from tests.services.reporting.test_messages import listed, queued, row, save
 from tests.services.retention.conftest import retain
 from tests.world import World, acting
 

@@ -27,6 +27,7 @@ from backend.services.retention.policies import Defaults
 from backend.services.retention.removal import Removal
 from tests.services.reporting.test_messages import listed, queued, row, save
 from tests.services.retention.conftest import retain
+from tests.services.stored_messages import listed, queued, row, save
 from tests.world import World
 
 Connection = psycopg.AsyncConnection[Any]
