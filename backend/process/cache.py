@@ -61,6 +61,13 @@ class ReadThroughCache(Generic[K, V]):
         for key in [key for key, (_, value) in self._values.items() if matches(value)]:
             self._values.pop(key, None)
 
+    def forget_with(self, attribute: str, value: object) -> None:
+        """Drop the entries whose attribute has this value."""
+        self.forget_where(lambda entry: getattr(entry, attribute) == value)
+
+    def clear(self) -> None:
+        self.forget_where(lambda _: True)
+
     async def _fill(self, key: K) -> V:
         me = asyncio.current_task()
         try:

@@ -11,7 +11,7 @@ import jwt
 
 from backend import ids
 from backend.services.keys.send_tokens import AUDIENCE, signing_secret
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 
 MESSAGES = "/api/v1/messages"
 TOKENS = "/api/v1/send-tokens"

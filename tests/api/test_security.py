@@ -15,7 +15,7 @@ from backend.errors import KeyScope, OriginNotAllowed
 from backend.ids import new_id
 from backend.services.access.access import Action, access_of_key
 from backend.services.catalog.catalog import CatalogKey
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 
 
 def a_key(**fields: Any) -> CatalogKey:

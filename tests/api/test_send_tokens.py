@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from backend import ids
 from backend.services.keys.send_tokens import signing_secret
-from tests.api.conftest import Api
+from tests.api.accounts import Api
 from tests.api.shop import BLOCKED, MESSAGES, SHOP, TOKENS, Shop, open_shop, refusal
 
 JTI = "abcdefghijklmnopqrstuvwx"

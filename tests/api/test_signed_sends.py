@@ -19,7 +19,7 @@ from messagejs import create_send_token
 from backend import ids
 from backend.services.keys.send_tokens import AUDIENCE, signing_secret
 from backend.services.policy.grants import _problem
-from tests.api.conftest import Api
+from tests.api.accounts import Api
 from tests.api.shop import BLOCKED, MESSAGES, SHOP, Shop, open_shop, refusal
 
 JTI = "abcdefghijklmnopqrstuvwx"

@@ -1,4 +1,4 @@
-"""Step 2: what the send path knows by heart: keys, connectors and templates, for a few seconds.
+"""What the send path knows by heart: keys, connectors and templates, for a few seconds.
 
 Every process drops a row when it is told of its change (Postgres commit, then pub/sub); the time
 to live only bounds how long a lost notice matters.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from backend import ids
@@ -129,6 +129,18 @@ class Catalog:
         self._projects = ReadThroughCache(self._load_project, size=20_000, ttl_s=_TTL_S)
         self._templates = ReadThroughCache(self._load_template, size=20_000, ttl_s=_TTL_S)
         self._signers = ReadThroughCache(self._load_signer, size=20_000, ttl_s=_TTL_S)
+        # Which entries a changed row is in: the cache, and the attribute that holds the row's id.
+        self._dependents: dict[str, tuple[tuple[ReadThroughCache[Any, Any], str], ...]] = {
+            "key": ((self._keys, "id"), (self._signers, "key_id")),
+            "connector": ((self._connectors, "id"),),
+            "route": ((self._routes, "id"),),
+            "template": ((self._templates, "id"),),
+            "project": (
+                (self._projects, "id"),
+                (self._keys, "project_id"),
+                (self._signers, "project_id"),
+            ),
+        }
 
     async def key(self, token: str, *, only_reads: bool = False) -> CatalogKey:
         """Return the key of a bearer token. What a stopped project has may still be read.
@@ -223,21 +235,11 @@ class Catalog:
 
     def forget(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            if change.kind == "key":
-                self._keys.forget_where(lambda key, row=change.id: key.id == row)  # type: ignore[misc]
-                self._signers.forget_where(lambda signer, row=change.id: signer.key_id == row)  # type: ignore[misc]
-            elif change.kind == "connector":
-                self._connectors.forget_where(lambda connector, row=change.id: connector.id == row)  # type: ignore[misc]
-                # A new or changed connector may be in a pool, or the default in place of another.
-                self._pools.forget_where(lambda _: True)
-            elif change.kind == "route":
-                self._routes.forget_where(lambda route, row=change.id: route.id == row)  # type: ignore[misc]
-            elif change.kind == "template":
-                self._templates.forget_where(lambda template, row=change.id: template.id == row)  # type: ignore[misc]
-            else:
-                self._keys.forget_where(lambda key, row=change.id: key.project_id == row)  # type: ignore[misc]
-                self._signers.forget_where(lambda signer, row=change.id: signer.project_id == row)  # type: ignore[misc]
-                self._projects.forget(change.id)
+            for cache, attribute in self._dependents.get(change.kind, ()):
+                cache.forget_with(attribute, change.id)
+            if change.kind == "connector":
+                # A new or changed one may be in a pool, or the default in place of another.
+                self._pools.clear()
 
     async def _load_key(self, token: str) -> CatalogKey:
         caller = await self._callers.submit(self.hash_of(token))

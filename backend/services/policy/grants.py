@@ -74,7 +74,7 @@ async def redeem(path: SendPath, sender: Sender, request: SendRequest, token: st
         template_id=template_id,
         connector_id=connector_id,
         connector_type=claims.connector,
-        variables=_variables(request.variables or {}, claims.variables),
+        variables=merged_variables(request.variables or {}, claims.variables),
         grant=Grant(claims.jti, datetime.fromtimestamp(claims.exp, UTC), claims.to, claims.to_hash),
     )
 
@@ -146,20 +146,24 @@ def _check_fields(request: SendRequest) -> None:
         )
 
 
-def _variables(own: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, Any]:
+def merged_variables(given: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a page gave with what its token locks.
+
+    Raises ValidationFailed for what a page may not set, SendBlocked for another value of a locked one.
+    """
     errors = [
         FieldError(f"variables.{name[:64]}", "VALIDATION_ERROR", problem)
-        for name, value in own.items()
+        for name, value in given.items()
         if name not in locked and (problem := _problem(name[:64], value))
     ]
     if errors:
         raise ValidationFailed(errors=errors)
-    changed = [name for name, value in own.items() if name in locked and value != locked[name]]
+    changed = [name for name, value in given.items() if name in locked and value != locked[name]]
     if changed:
         raise SendBlocked(
             f"The send token locks the variable '{changed[0][:64]}'; leave it out of the request."
         )
-    return {**own, **locked}
+    return {**given, **locked}
 
 
 def _as_domains_are_read(text: str) -> str:

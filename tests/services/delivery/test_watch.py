@@ -11,7 +11,6 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from backend.dispatch.retry import RetryPolicy
 from backend.ids import new_id
 from backend.ledger.claims import Claim, Claims
 from backend.ledger.recorder import Recorder
@@ -53,20 +52,6 @@ class AskableProvider(SandboxProvider):
         if isinstance(answer, SendError):
             raise answer
         return answer
-
-
-class ReportingProvider(SandboxProvider):
-    """Cannot be asked; its receipts would name our id."""
-
-    receipts_carry_our_id = True
-
-
-class OneAccount:
-    def __init__(self, provider: SandboxProvider | None) -> None:
-        self.provider = provider
-
-    async def get(self, connector_id: UUID) -> OpenConnector:
-        return OpenConnector(connector_id, self.provider)
 
 
 @pytest_asyncio.fixture

@@ -18,7 +18,7 @@ from backend.models import Attempt, Event, Message
 from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT
 from backend.platform import Platform
 from backend.services.access.access import system_access
-from backend.services.lists.paging import Page, PageRequest
+from backend.services.lists.paging import PageRequest
 from backend.services.messages.message_filters import filter_conditions
 from backend.services.reporting.instants import parse_instant
 from backend.services.reporting.messages import (
@@ -30,45 +30,6 @@ from backend.services.reporting.messages import (
 )
 from tests.services.stored_messages import NOW, listed, queued, row, save
 from tests.world import World
-
-NOW = datetime.now(UTC).replace(microsecond=0)
-
-
-def row(world: World, *, at: datetime | None = None, **fields: Any) -> Message:
-    """A message made at `at`, its id included."""
-    at = at or NOW
-    defaults: dict[str, Any] = {
-        "id": UUID(int=first_id(at).int | (new_id().int & ((1 << 80) - 1))),
-        "project_id": world.project_id,
-        "connector_id": new_id(),
-        "connector_type": "sandbox",
-        "mode": "live",
-        "recipient": "+14155550100",
-        "content": {"text": "Hello"},
-        "status": "delivered",
-        "priority": "normal",
-        "on_uncertain": "hold",
-        "created_at": at,
-        "updated_at": at,
-    }
-    return Message(**{**defaults, **fields})
-
-
-async def save(world: World, *rows: Any) -> None:
-    async with world.platform.database.transaction() as session:
-        session.add_all(rows)
-
-
-async def listed(
-    world: World, page: PageRequest | None = None, **conditions: Any
-) -> Page[MessageSummary]:
-    async with world.platform.database.session() as session:
-        return await list_messages(
-            session,
-            system_access(world.project_id),
-            filters=MessageFilter(**conditions),
-            page=page or PageRequest(),
-        )
 
 
 async def ids_of(world: World, **conditions: Any) -> set[UUID]:

@@ -20,6 +20,7 @@ from backend.services.retention.masks import masked_recipient
 from backend.services.retention.policies import Defaults
 from backend.services.retention.redaction import Redaction
 from tests.services.retention.conftest import retain
+from tests.services.stored_messages import listed, queued, row, save
 from tests.world import World, acting
 
 Connection = psycopg.AsyncConnection[Any]

@@ -25,7 +25,6 @@ from backend.services.reporting.rollups import RollupFolder, Scope
 from backend.services.retention.keeper import Keeper
 from backend.services.retention.policies import Defaults
 from backend.services.retention.removal import Removal
-from tests.services.reporting.test_messages import listed, queued, row, save
 from tests.services.retention.conftest import retain
 from tests.services.stored_messages import listed, queued, row, save
 from tests.world import World
