@@ -120,7 +120,7 @@ class Settings(BaseSettings):
         (),
         description=(
             "Comma-separated addresses and networks whose X-Forwarded-* headers are believed; "
-            "*: those of whoever connects, and nobody behind"
+            "*: those of anyone who connects, and nobody behind"
         ),
     )
     body_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest JSON body")

@@ -79,8 +79,8 @@ async def _measure(
     others = full.calls()
     for what, call in empty.calls().items():
         pair = (call, others[what])
-        for one in pair:
-            await one()
+        for item in pair:
+            await item()
         times[what] = ([], [])
         for turn in range(calls):
             for side in (0, 1) if turn % 2 else (1, 0):

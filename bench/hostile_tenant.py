@@ -275,8 +275,10 @@ class HostileTenant:
             writer.close()
 
     async def _attack_deleted_project(self) -> None:
-        made = (await self._call("POST", "/api/v1/projects", json={"name": "short-lived"})).json()
-        at = f"/api/v1/projects/{made['id']}"
+        created = (
+            await self._call("POST", "/api/v1/projects", json={"name": "short-lived"})
+        ).json()
+        at = f"/api/v1/projects/{created['id']}"
         connector = await self._telegram("short-lived", at)
         key = (await self._call("POST", f"{at}/keys", json={"name": "k"})).json()["key"]
         headers = {"Authorization": f"Bearer {key}"}

@@ -71,13 +71,13 @@ def _fixed_items() -> list[Item]:
     places: list[Item] = [
         {
             "group": "Go to",
-            "text": one.name,
-            "to": one.path,
+            "text": item.name,
+            "to": item.path,
             "icon": "go",
-            "keys": ["G", one.key],
+            "keys": ["G", item.key],
             "first": True,
         }
-        for one in (*PLACES, SETTINGS)
+        for item in (*PLACES, SETTINGS)
     ]
     return [*_ACTIONS, *places]
 
@@ -106,14 +106,22 @@ class Frame(Session):
                 :_NAMED_LIMIT
             ]
         named = [
-            *(_item("Keys", one.name, "/keys", one.hint) for one in own_keys),
+            *(_item("Keys", own_key.name, "/keys", own_key.hint) for own_key in own_keys),
             *(
-                _item("Templates", one.name, f"/templates/{ids.encode(ids.TEMPLATE, one.id)}")
-                for one in own_templates
+                _item(
+                    "Templates",
+                    own_template.name,
+                    f"/templates/{ids.encode(ids.TEMPLATE, own_template.id)}",
+                )
+                for own_template in own_templates
             ),
             *(
-                _item("Connectors", one.name, f"/connectors/{ids.encode(ids.CONNECTOR, one.id)}")
-                for one in own_connectors
+                _item(
+                    "Connectors",
+                    own_connector.name,
+                    f"/connectors/{ids.encode(ids.CONNECTOR, own_connector.id)}",
+                )
+                for own_connector in own_connectors
             ),
         ]
         self.palette_items = json.dumps([*_fixed_items(), *named])

@@ -55,7 +55,8 @@ class Session(rx.State):
 
     What the browser remembers (project, mode) is checked on every use.
 
-    What is no event starts with an underscore: Reflex lets the browser call every other method.
+    A method that isn't an event starts with an underscore: Reflex lets the browser call every other
+    method.
     """
 
     user_name: str = ""
@@ -80,10 +81,10 @@ class Session(rx.State):
         """Show nothing: every field of this page's own is as in a new tab, but what the browser
         remembers.
         """
-        own = type(self)
-        for name, one in own.get_fields().items():
-            if one._owner is own and not own._is_client_storage(one):  # noqa: SLF001 (as Reflex's own reset)
-                setattr(self, name, one.default_value())
+        ours = type(self)
+        for name, item in ours.get_fields().items():
+            if item._owner is ours and not ours._is_client_storage(item):  # noqa: SLF001 (as Reflex's own reset)
+                setattr(self, name, item.default_value())
 
     @asynccontextmanager
     async def _work(self, action: Action) -> AsyncIterator[Work]:
@@ -142,10 +143,10 @@ class Session(rx.State):
             user = await users.get_user(session, principal)
             mine = await projects.list_projects(session, principal)
             self.projects = [
-                ProjectChoice(ids.encode(ids.PROJECT, one.id), one.name) for one in mine
+                ProjectChoice(ids.encode(ids.PROJECT, item.id), item.name) for item in mine
             ]
             self.project_id = ids.encode(ids.PROJECT, project_id)
-            self.project_name = next(one.name for one in mine if one.id == project_id)
+            self.project_name = next(item.name for item in mine if item.id == project_id)
             self.user_name = user.name or user.email
             self.user_email = user.email
             self.initials = initials_of(self.user_name)
@@ -191,9 +192,9 @@ class Session(rx.State):
     async def _current_project(self, session: AsyncSession, principal: UserPrincipal) -> UUID:
         """The project the browser remembers if it is one of the user's, else their first."""
         mine = await projects.list_projects(session, principal)
-        wanted = ids.decode(ids.PROJECT, self.project_id or "")
-        if wanted is not None and any(one.id == wanted for one in mine):
-            return wanted
+        expected = ids.decode(ids.PROJECT, self.project_id or "")
+        if expected is not None and any(item.id == expected for item in mine):
+            return expected
         if not mine:
             raise ProjectNotFound("You are in no project; make one with POST /api/v1/projects.")
         return mine[0].id

@@ -117,7 +117,8 @@ _PICKED: Final = f"""
     CROSS JOIN LATERAL (
         SELECT message_id FROM (
             SELECT message_id FROM send_queue
-            WHERE state = {DUE} AND lane = t.lane AND connector_id = t.connector_id AND due_at <= now()
+            WHERE state = {DUE} AND lane = t.lane AND connector_id = t.connector_id
+                AND due_at <= now()
             ORDER BY due_at, message_id LIMIT {MOST_OF_A_TURN}
             FOR UPDATE SKIP LOCKED
         ) oldest LIMIT CASE WHEN project.is_open THEN t.most ELSE 0 END
@@ -137,11 +138,11 @@ CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = c.message_id LIMI
 _CLAIM: Final = _CLAIMING.format(picked=_PICKED)
 
 # One by one, where a statement for all of them is refused because of what one row holds.
-_ONE: Final = (
+_BY_ID: Final = (
     "SELECT message_id FROM send_queue WHERE message_id = %(message_id)s AND {state} FOR UPDATE"
     " SKIP LOCKED"
 )
-_CLAIM_ONE: Final = _CLAIMING.format(picked=_ONE.format(state=f"state = {DUE}"))
+_CLAIM_ONE: Final = _CLAIMING.format(picked=_BY_ID.format(state=f"state = {DUE}"))
 _DUE: Final = f"""
 SELECT message_id FROM send_queue WHERE state = {DUE} AND lane = %s AND connector_id = %s
     AND due_at <= now()
@@ -176,7 +177,7 @@ LEFT JOIN LATERAL (
 """
 _WATCH: Final = _WATCHING.format(picked=f"{_WATCHED} FOR UPDATE SKIP LOCKED")
 _WATCH_ONE: Final = _WATCHING.format(
-    picked=_ONE.format(state=f"state = {WATCHED} AND due_at <= now()")
+    picked=_BY_ID.format(state=f"state = {WATCHED} AND due_at <= now()")
 )
 
 _MARK_IN_FLIGHT: Final = f"""

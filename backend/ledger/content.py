@@ -1,6 +1,6 @@
 """What is sent, and by which ways: the JSON of `messages.content` and `messages.route`.
 
-One model for both sides, so that whoever writes them and whoever reads them agree.
+One model for both sides, so that anyone who writes them and anyone who reads them agree.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One way of a route: a connector, an address in its channel's form, and what it sends there."""
+    """One way of a route: a connector, an address in its channel's form, and what it sends
+    there.
+    """
 
     connector_id: UUID
     connector_type: str

@@ -44,7 +44,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What an earlier request under a key made (`message_id`, whatever it is), and its hash."""
+    """What an earlier request under a key owner (`message_id`, whatever it is), and its hash."""
 
     message_id: UUID
     request_hash: bytes
@@ -63,12 +63,12 @@ async def take_key(
     project_id: UUID,
     key: IdempotencyKey,
     *,
-    made: UUID,
+    owner: UUID,
     ttl_s: int,
 ) -> Taken | None:
-    """Return an earlier use of the key; None: it is taken for `made` now."""
+    """Return an earlier use of the key; None: it is taken for `owner` now."""
     names = {"project": project_id, "route": key.route, "key": key.key}
-    values = {**names, "hash": key.request_hash, "made": made, "ttl_s": ttl_s}
+    values = {**names, "hash": key.request_hash, "owner": owner, "ttl_s": ttl_s}
     if await _first(connection, _TAKE, values) is not None:
         return None
     return await _first(connection, _FIND, names)

@@ -165,7 +165,9 @@ class StoredReceipt:
 
 @dataclass(slots=True)
 class Change:
-    """`connector_ids`: of all its ways. `counted` are the receipts that count now, `deferred` those that wait for the answer to the
+    """`connector_ids`: of all its ways.
+
+    `counted` are the receipts that count now, `deferred` those that wait for the answer to the
     send.
 
     `opted_out` says why the current way's recipient must not be sent to again, where a receipt

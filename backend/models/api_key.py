@@ -84,13 +84,13 @@ class ApiKey(TenantRow, table=True):
         async with pool.connection() as connection:
             cursor = await connection.execute(_CALLERS, {"hashes": key_hashes}, prepare=True)
             rows = await cursor.fetchall()
-        found: dict[bytes, KeyRow] = {}
+        result: dict[bytes, KeyRow] = {}
         for key_hash, previous_hash, previous_expires_at, *fields in rows:
-            caller = found[bytes(key_hash)] = KeyRow(*fields)
+            caller = result[bytes(key_hash)] = KeyRow(*fields)
             if previous_hash is not None and previous_expires_at is not None:
                 ends_at = min(previous_expires_at, caller.expires_at or previous_expires_at)
-                found[bytes(previous_hash)] = caller._replace(expires_at=ends_at)
-        return found
+                result[bytes(previous_hash)] = caller._replace(expires_at=ends_at)
+        return result
 
     @classmethod
     async def list_for_project(cls, session: AsyncSession, project_id: UUID) -> list[Self]:

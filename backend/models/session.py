@@ -119,7 +119,7 @@ class Database:
         self.on_changes: Callable[[set[Change]], Awaitable[None]] | None = None
 
     async def _check_at_checkout(self, connection: AsyncConnection[TupleRow]) -> None:
-        """Keep a connection whose server has gone, as after a restart, from whoever asks for
+        """Keep a connection whose server has gone, as after a restart, from anyone who asks for
         one.
         """
         if not _has_said_something(connection):

@@ -420,12 +420,12 @@ def _email_address(text: str) -> str:
     try:
         # `test_environment` lets '.test' through, the domain reserved for trying things out (RFC
         # 2606).
-        found = validate_email(stripped, check_deliverability=False, test_environment=True)
+        result = validate_email(stripped, check_deliverability=False, test_environment=True)
     except EmailNotValidError as exc:
         raise InvalidRecipient(
             f"'{stripped[:80]}' is not an e-mail address; write it like 'ada@example.com'."
         ) from exc
-    return found.ascii_email or found.normalized
+    return result.ascii_email or result.normalized
 
 
 def _check_headers(message: OutboundMessage) -> None:

@@ -295,8 +295,8 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
         )
 
     def _refusal(self, answer: Answer, text: str = "") -> SendError:
-        found = answer.body.get("error")
-        error: dict[str, Any] = found if isinstance(found, dict) else {}
+        result = answer.body.get("error")
+        error: dict[str, Any] = result if isinstance(result, dict) else {}
         code = error.get("code")
         reason = self.quote(_details(error) or error.get("message", ""), text)
         said = {"message": self.quote(error.get("message", ""), text)}

@@ -112,7 +112,7 @@ class EmbeddedPostgres:
         password_file.touch(mode=0o600)
         password_file.write_text(self._layout.postgres_password())
         if self._layout.account is not None:
-            self._layout.account.own(password_file)
+            self._layout.account.hand_over(password_file)
         try:
             self._run(
                 self._bin / "initdb", "-D", work, "-U", _NAME, f"--pwfile={password_file}", "-A",
@@ -175,8 +175,8 @@ class EmbeddedPostgres:
         return Command(
             argv=tuple(argv), env=minimal_env(), cwd=self._layout.state, account=self._layout.account,
             stop_signal=signal.SIGINT,  # fast shutdown; SIGTERM would wait for every pooled client
-            # That wait is wanted when the supervisor was killed: the workers, told to stop at the
-            # same moment, still have to record what their providers answered.
+            # That wait is selection when the supervisor was killed: the workers, told to stop at
+            # the same moment, still have to record what their providers answered.
             orphan_signal=signal.SIGTERM,
         )  # fmt: skip
 
@@ -191,7 +191,7 @@ class EmbeddedPostgres:
     def check(self) -> None:
         """Not asked: a database that is busy must not be ended for it."""
 
-    def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (what it lost, nobody may make up)
+    def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (what it lost cannot be made up)
         return ""
 
 
@@ -302,9 +302,9 @@ class Layout:
         self.sockets = self._socket_dir()
 
     def _socket_dir(self) -> Path:
-        wanted = self.state / "run"
-        if len(os.fsencode(wanted / ".s.PGSQL.5432.lock")) <= _SOCKET_PATH_BYTES:
-            return wanted
+        expected = self.state / "run"
+        if len(os.fsencode(expected / ".s.PGSQL.5432.lock")) <= _SOCKET_PATH_BYTES:
+            return expected
         digest = hashlib.sha256(os.fsencode(self.state)).hexdigest()[:10]
         return Path(tempfile.gettempdir()) / f"{_NAME}-{digest}"
 
@@ -321,7 +321,7 @@ class Layout:
         self._make_owned(self.sockets)
 
     def take_over(self, path: Path) -> None:
-        """Have what an earlier version made for a shared account; nobody may work in it."""
+        """Own what an earlier version made for a shared account."""
         if self.account is not None:
             self.account.take_over(path)
 
@@ -330,7 +330,7 @@ class Layout:
         try:
             path.mkdir(mode=0o700)
             if self.account is not None:
-                self.account.own(path)
+                self.account.hand_over(path)
         except FileExistsError:
             info = path.lstat()
             if not stat.S_ISDIR(info.st_mode) or info.st_uid != uid:  # /tmp is everybody's

@@ -93,10 +93,10 @@ class Frontend:
 
     def fresh_site(self) -> Path | None:
         """Return the directory to serve, None when it is missing or stale."""
-        wanted = self.source_hash()
+        expected = self.source_hash()
         for home in self._homes:
             stamp = home / "site" / "source.sha256"
-            if os.access(stamp, os.R_OK) and stamp.read_text() == wanted:
+            if os.access(stamp, os.R_OK) and stamp.read_text() == expected:
                 return home / "site"
         return None
 

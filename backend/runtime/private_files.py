@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` at once with mode 0600; whoever owns the directory owns the file, root writing
-    or not.
+    """Replace `path` at once with mode 0600; anyone who owns the directory owns the file, root
+    writing or not.
     """
     work = path.with_name(f".{path.name}.{os.getpid()}")
     work.unlink(missing_ok=True)

@@ -99,14 +99,14 @@ def processes_in(directory: Path) -> list[int]:
     killed supervisor left behind, whatever the pid files say.
     """
     target = str(directory.resolve())
-    found = []
+    result = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if str((entry / "cwd").readlink()) == target:
-                found.append(int(entry.name))
+                result.append(int(entry.name))
         except OSError:
             continue
-    return found
+    return result
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> None:

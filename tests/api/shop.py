@@ -33,9 +33,9 @@ class Shop:
     connector_id: str
 
     async def token(self, **body: Any) -> str:
-        made = await self.ask({"to": "ada", "variables": {"code": "42"}, **body})
-        assert made.status_code == 201, made.text
-        return str(made.json()["sendToken"])
+        created = await self.ask({"to": "ada", "variables": {"code": "42"}, **body})
+        assert created.status_code == 201, created.text
+        return str(created.json()["sendToken"])
 
     async def ask(self, body: dict[str, Any], key: str | None = None) -> httpx.Response:
         whole = {"templateId": self.template_id, **body}
@@ -90,11 +90,11 @@ async def open_shop(api: Api) -> Shop:
         "name": "code", "connectorType": "sandbox", "content": "Hi {{name}}, your code is {{code}}",
         "access": "signed",
     }  # fmt: skip
-    made = await api.post(account, f"{project}/templates", template)
-    assert made.status_code == 201, made.text
+    created = await api.post(account, f"{project}/templates", template)
+    assert created.status_code == 201, created.text
     secret = (await api.key(account))["key"]
     page = (await api.key(account, kind="publishable", allowedOrigins=[SHOP]))["key"]
-    return Shop(api, account, secret, page, made.json()["id"], sandbox["id"])
+    return Shop(api, account, secret, page, created.json()["id"], sandbox["id"])
 
 
 def refusal(response: httpx.Response) -> tuple[int, str]:

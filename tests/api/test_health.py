@@ -71,7 +71,9 @@ async def test_nothing_of_the_answer_names_a_host_or_a_secret(api: Api) -> None:
     assert socket.gethostname() not in text
     for place in (settings.require_database_url(), settings.require_redis_url()):
         assert urlsplit(place).path not in text
-    assert not [one for one in api.platform.heartbeat.fingerprints.current.values() if one in text]
+    assert not [
+        item for item in api.platform.heartbeat.fingerprints.current.values() if item in text
+    ]
 
 
 @pytest.mark.parametrize("url", ["postgresql://app@127.0.0.1:1/app", "silent"])

@@ -18,11 +18,11 @@ PROJECTS = "/api/v1/projects"
 
 async def test_a_project_is_made_read_changed_and_deleted(api: Api) -> None:
     account = await api.register()
-    made = await api.post(
+    created = await api.post(
         account, PROJECTS, {"name": "My Awesome Project", "description": "Project description"}
     )
-    assert made.status_code == 201
-    project = made.json()
+    assert created.status_code == 201
+    project = created.json()
     assert project.keys() == {
         "id", "userId", "name", "description", "createdAt", "updatedAt", "isActive",
         "contentRetention", "contentRetentionDays", "retentionDays", "quietHours",
@@ -58,8 +58,8 @@ async def test_a_user_makes_so_many_projects_also_at_the_same_time(
         refused = next(answer for answer in answers if answer.status_code == 409).json()
         assert refused["code"] == "TOO_MANY_PROJECTS"
         assert "2 projects" in refused["error"]
-        made = next(answer for answer in answers if answer.status_code == 201).json()
-        await bounded.delete(account, f"{PROJECTS}/{made['id']}")
+        created = next(answer for answer in answers if answer.status_code == 201).json()
+        await bounded.delete(account, f"{PROJECTS}/{created['id']}")
         assert (await bounded.post(account, PROJECTS, {"name": "P"})).status_code == 201
 
 

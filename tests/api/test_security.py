@@ -128,8 +128,8 @@ def test_a_proxy_that_is_not_named_is_logged_with_the_remedy(
     with capture_logs() as logs:
         for _ in range(2):
             client_of(Request({"type": "http", "headers": headers, "client": (peer, 1)}), trusted)
-    told = [line["remedy"] for line in logs if line["event"] == "proxy.not_trusted"]
-    assert told == ([f"set TRUSTED_PROXIES={peer} if it is your proxy"] if is_told else [])
+    reported = [line["remedy"] for line in logs if line["event"] == "proxy.not_trusted"]
+    assert reported == ([f"set TRUSTED_PROXIES={peer} if it is your proxy"] if is_told else [])
 
 
 async def test_dashboard_calls_over_the_limit_are_refused_with_headers(api: Api) -> None:

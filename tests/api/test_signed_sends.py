@@ -40,9 +40,9 @@ async def market(api: Api) -> Shop:
 
 
 async def test_a_page_sends_what_its_backend_allowed(shop: Shop) -> None:
-    made = await shop.ask({"to": "ada", "variables": {"code": "42"}, "expiresInS": 60})
-    assert (made.status_code, set(made.json())) == (201, {"sendToken", "expiresAt"})
-    sent = await shop.send(made.json()["sendToken"], to="ada", templateId=shop.template_id)
+    created = await shop.ask({"to": "ada", "variables": {"code": "42"}, "expiresInS": 60})
+    assert (created.status_code, set(created.json())) == (201, {"sendToken", "expiresAt"})
+    sent = await shop.send(created.json()["sendToken"], to="ada", templateId=shop.template_id)
     assert sent.status_code == 202, sent.text
     detail = (await shop.api.get(shop.account, f"{MESSAGES}/{sent.json()['messageId']}")).json()
     assert (detail["text"], detail["to"]) == ("Hi Ada, your code is 42", "ada")
@@ -97,7 +97,7 @@ async def test_recipients_are_compared_as_the_channel_writes_them(shop: Shop) ->
         refusal(await shop.send(token, to="+14155550123", connectorId=shop.connector_id)) == BLOCKED
     )
     assert (await shop.send(token, to="+14155550123", connectorId=twilio)).status_code == 202
-    assert [(one["to"], one["connectorType"]) for one in await shop.messages()] == [
+    assert [(message["to"], message["connectorType"]) for message in await shop.messages()] == [
         ("+14155550123", "twilio")
     ]
 
@@ -179,7 +179,7 @@ FORGERIES: dict[str, Any] = {
     "a number of 65 bits": lambda shop: shop.forged(variables={"code": 1 << 64}),
     "a number that is none": lambda shop: shop.forged(variables={"code": float("nan")}),
     "a deep claim": lambda shop: shop.forged(variables={"code": json.loads("[" * 900 + "]" * 900)}),
-    "a deeper head": lambda _: ".".join(_part(one) for one in ("[" * 5000, "{}", "")),
+    "a deeper head": lambda _: ".".join(_part(item) for item in ("[" * 5000, "{}", "")),
 }
 
 
@@ -331,9 +331,9 @@ async def test_a_page_takes_no_idempotency_key_of_the_server(shop: Shop) -> None
         "templateId": shop.template_id,
         "variables": {"name": "Ada", "code": "1"},
     }
-    own = await shop.send(None, key=shop.secret, origin=None, idempotency="order-17", **body)
-    assert own.status_code == 202, own.text
-    assert "Idempotency-Replayed" not in own.headers
+    ours = await shop.send(None, key=shop.secret, origin=None, idempotency="order-17", **body)
+    assert ours.status_code == 202, ours.text
+    assert "Idempotency-Replayed" not in ours.headers
 
 
 async def test_a_refused_send_leaves_the_token_as_it_was(shop: Shop) -> None:

@@ -45,9 +45,9 @@ def _orm_writes(tree: ast.AST) -> Iterator[str]:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
         if name in {"add", "add_all", "insert", "update", "delete"}:
             for argument in node.args:
-                made = argument.func if isinstance(argument, ast.Call) else argument
-                if isinstance(made, ast.Name) and made.id in MODELS:
-                    yield made.id
+                created = argument.func if isinstance(argument, ast.Call) else argument
+                if isinstance(created, ast.Name) and created.id in MODELS:
+                    yield created.id
 
 
 def test_nothing_but_the_ledger_writes_the_message_s_tables() -> None:
@@ -79,14 +79,14 @@ def test_states_of_the_queue_are_named() -> None:
     for path in _files():
         if path.name == "send_queue.py":
             continue
-        found = [
+        strings = [
             match[0]
             for text in _strings(ast.parse(path.read_text()))
             if "send_queue" in text
             for match in _STATE.finditer(text)
         ]
-        if found:
-            numbers[str(path.relative_to(ROOT))] = found
+        if strings:
+            numbers[str(path.relative_to(ROOT))] = strings
     assert numbers == {}
 
 

@@ -40,7 +40,7 @@ TEST_EXTRA = _names(PROJECT["project"]["optional-dependencies"]["test"])
 def _imported(folder: str) -> dict[str, Path]:
     """Return distribution -> a file that imports it."""
     distributions = packages_distributions()
-    found: dict[str, Path] = {}
+    result: dict[str, Path] = {}
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -56,8 +56,8 @@ def _imported(folder: str) -> dict[str, Path]:
             ):
                 for distribution in distributions.get(top, [top]):
                     name = canonicalize_name(distribution)
-                    found[PARTS.get(name, name)] = path.relative_to(ROOT)
-    return found
+                    result[PARTS.get(name, name)] = path.relative_to(ROOT)
+    return result
 
 
 @pytest.mark.parametrize("folder", ["backend", "workers", "messagejs_app"])
@@ -154,7 +154,7 @@ def test_no_paper_names_a_registry_or_a_path_of_this_machine() -> None:
     ]
     pattern = re.compile(r"index-url|find-links|file://|/home/|/work/|/root/|/tmp/")
     assert {
-        path.name: found for path in papers if (found := pattern.findall(path.read_text()))
+        path.name: result for path in papers if (result := pattern.findall(path.read_text()))
     } == {}
 
 

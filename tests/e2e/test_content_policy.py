@@ -82,7 +82,7 @@ async def test_no_page_violates_its_policy(visitor: Visitor) -> None:
     await expect(page.get_by_text("Page not found")).to_be_visible()
     assert await _violations(page) == []
     # An unknown address is a 404 in the console, and nothing else may be in it.
-    visitor.troubles = [one for one in visitor.troubles if "404" not in one]
+    visitor.troubles = [trouble for trouble in visitor.troubles if "404" not in trouble]
 
 
 async def test_links_dialogs_menus_toasts_and_the_palette_work_under_the_policy(
@@ -149,7 +149,7 @@ async def test_a_mails_preview_has_its_styles_and_pictures_and_runs_nothing(
     assert "owned" not in await page.title()
     assert await _violations(page) == []
     # Chromium reports each script that it did not run, the one that listens here among them.
-    assert [one for one in visitor.troubles if "script" not in one.lower()] == []
+    assert [trouble for trouble in visitor.troubles if "script" not in trouble.lower()] == []
     visitor.troubles = []
 
 

@@ -182,7 +182,7 @@ FROM (VALUES (%s::uuid)) AS new (id)
 
 
 def test_sends_go_on_while_a_migration_waits_for_a_reader(empty_database: str) -> None:
-    """A dump or an export holds `messages`; whoever comes after the migration must not wait for
+    """A dump or an export holds `messages`; anyone who comes after the migration must not wait for
     that, too.
     """
     config = migrate._config()

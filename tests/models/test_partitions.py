@@ -44,12 +44,12 @@ def test_a_month_starts_on_its_first_instant(now: str, months: int, start: str) 
 
 def test_the_first_id_of_an_instant_is_below_every_id_made_then_and_above_those_before() -> None:
     before = datetime.now(UTC)
-    made = new_id()
+    created = new_id()
     after = datetime.now(UTC)
     # One millisecond more on each side: ids hold whole milliseconds.
     assert (
         first_id(before - timedelta(milliseconds=1))
-        < made
+        < created
         < first_id(after + timedelta(milliseconds=1))
     )
     assert first_id(_at("1970-01-01")) == UUID(int=0)

@@ -134,7 +134,7 @@ async def test_connections_are_kept_alive(http: httpx.AsyncClient) -> None:
     async with FakeTelegram() as server:
         for _ in range(3):
             await endpoint(http, server.base_url).call(b"{}")
-        assert {one.headers["Host"] for one in server.received} == {f"127.0.0.1:{server.port}"}
+        assert {item.headers["Host"] for item in server.received} == {f"127.0.0.1:{server.port}"}
         assert server._runner is not None
         assert server._runner.server is not None
         assert len(server._runner.server.connections) == 1

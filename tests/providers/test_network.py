@@ -65,8 +65,8 @@ async def test_a_name_that_leads_inside_is_refused_without_naming_the_address() 
     with pytest.raises(AddressRefused) as caught:
         await resolve_checked("localhost", 25, allow_private=False)
     assert "127.0.0.1" not in str(caught.value)
-    found = await resolve_checked("localhost", 25, allow_private=True)
-    assert {one["host"] for one in found} <= {"127.0.0.1", "::1"}
+    result = await resolve_checked("localhost", 25, allow_private=True)
+    assert {item["host"] for item in result} <= {"127.0.0.1", "::1"}
 
 
 async def test_the_checked_address_is_what_is_connected_to() -> None:

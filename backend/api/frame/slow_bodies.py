@@ -84,11 +84,11 @@ class Intake:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        self._judge()
+        self._check()
         if self._bodies:
             self._schedule(loop)
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         limits = self._limits
         slow: dict[str, list[_Body]] = {}
         refused: Counter[str] = Counter()

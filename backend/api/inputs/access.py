@@ -1,4 +1,6 @@
-"""From a request to who asks: an access token or the dashboard's cookie is a user, a key a project."""
+"""From a request to who asks: an access token or the dashboard's cookie is a user, a key a
+project.
+"""
 
 from __future__ import annotations
 

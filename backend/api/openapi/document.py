@@ -128,8 +128,8 @@ def _without_null(document: dict[str, Any]) -> dict[str, Any]:
     """Describe an optional parameter by its type alone: a query and a header can leave out, not say
     null.
     """
-    operations = [one for described in document["paths"].values() for one in described.values()]
-    for parameter in (one for operation in operations for one in operation.get("parameters", ())):
+    operations = [item for described in document["paths"].values() for item in described.values()]
+    for parameter in (item for operation in operations for item in operation.get("parameters", ())):
         schema = parameter["schema"]
         kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
         if len(kinds) == 1:
@@ -142,7 +142,7 @@ def _errors_as_json(document: dict[str, Any]) -> dict[str, Any]:
     """Describe errors as JSON where the right answer is something else, a type that FastAPI gives
     to both.
     """
-    operations = [one for described in document["paths"].values() for one in described.values()]
+    operations = [entry for described in document["paths"].values() for entry in described.values()]
     for status, response in (
         item for operation in operations for item in operation["responses"].items()
     ):

@@ -49,17 +49,17 @@ def provider_types() -> dict[str, type[AnyProvider]]:
     """Return every installed provider by type: ours first, in alphabetical order, then third
     parties'.
     """
-    found: dict[str, type[AnyProvider]] = {}
+    result: dict[str, type[AnyProvider]] = {}
     for provider in _own_providers():
-        found[provider.type] = provider
+        result[provider.type] = provider
     for provider in _third_party_providers():
-        if provider.type in found:
+        if provider.type in result:
             log.warning(
                 "provider.skipped", provider=provider.type, problem="a provider of this type exists"
             )
         else:
-            found[provider.type] = provider
-    return found
+            result[provider.type] = provider
+    return result
 
 
 def get_provider(provider_type: str) -> type[AnyProvider]:
@@ -117,7 +117,7 @@ def frame_problem(candidate: object) -> str | None:
         "recipient_kind": lambda v: v in _RECIPIENT_KINDS,
         "recipient_example": lambda v: isinstance(v, str) and bool(v),
         "capabilities": lambda v: (
-            isinstance(v, frozenset) and all(isinstance(one, Capability) for one in v)
+            isinstance(v, frozenset) and all(isinstance(item, Capability) for item in v)
         ),
         "pacing": lambda v: isinstance(v, Pacing),
         "retry": lambda v: isinstance(v, Retry),

@@ -138,11 +138,11 @@ async def update_project(
 
 
 async def page_of_entries(
-    session: AsyncSession, principal: UserPrincipal, wanted: audit.AuditFilter, page: PageRequest
+    session: AsyncSession, principal: UserPrincipal, filters: audit.AuditFilter, page: PageRequest
 ) -> Page[audit.AuditLine]:
     """The audit log of the whole server."""
     require_admin(principal)
-    return await audit.page_of_entries(session, wanted, page)
+    return await audit.page_of_entries(session, filters, page)
 
 
 async def _keep_an_admin(session: AsyncSession, leaving: UUID) -> None:

@@ -57,8 +57,10 @@ async def verify_password(password: str, password_hash: str | None, *, cost: int
     """Tell whether the password is right; None (no such account) is wrong after the time of a hash
     of `cost`.
     """
-    wanted = password_hash or _NOBODY.format(cost=cost)
-    is_right = await asyncio.get_running_loop().run_in_executor(_threads, _verify, password, wanted)
+    expected = password_hash or _NOBODY.format(cost=cost)
+    is_right = await asyncio.get_running_loop().run_in_executor(
+        _threads, _verify, password, expected
+    )
     return is_right and password_hash is not None
 
 

@@ -1,4 +1,4 @@
-"""Step 3: when a project does not send.
+"""When a project does not send.
 
 What falls into its quiet hours waits for their end, in the recipient's zone.
 
@@ -128,10 +128,10 @@ def _transition(low: datetime, high: datetime, end: datetime) -> datetime:
     second.
     """
     zone = end.tzinfo
-    wanted = end.replace(tzinfo=None)
+    expected = end.replace(tzinfo=None)
     while high - low > timedelta(seconds=1):
         middle = low + (high - low) // 2
-        if middle.astimezone(zone).replace(tzinfo=None) < wanted:
+        if middle.astimezone(zone).replace(tzinfo=None) < expected:
             low = middle
         else:
             high = middle

@@ -53,7 +53,7 @@ from backend.settings import Settings
 
 log = structlog.get_logger()
 
-# How exact the list of sessions is; a write for every request would be dear.
+# How exact the list of sessions is; a write for every request would be expensive.
 _SEEN_EVERY: Final = timedelta(seconds=60)
 
 

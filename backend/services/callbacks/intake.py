@@ -1,4 +1,4 @@
-"""Step 9, the door: a provider's callback is verified, stored with its receipts, and answered.
+"""The door: a provider's callback is verified, stored with its receipts, and answered.
 
 Its receipts are applied right after the answer, by the process that took them: at once for the
 customer, and without the provider waiting for a message's lock. Should that process die in between,
@@ -129,10 +129,10 @@ class CallbackIntake:
 
     async def _load(self, connector_id: UUID) -> _Sender:
         async with self._database.session() as session:
-            found = await Connector.find_for_sending(session, connector_id)
-        if found is None or found.connector.deleted_at is not None or found.is_project_deleted:
+            result = await Connector.find_for_sending(session, connector_id)
+        if result is None or result.connector.deleted_at is not None or result.is_project_deleted:
             raise ConnectorNotFound
-        connector = found.connector
+        connector = result.connector
         try:
             provider = open_provider(connector, vault=self._vault, context=self._context)
         except Exception as exc:

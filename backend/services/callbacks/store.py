@@ -1,8 +1,8 @@
 """Keep verified callbacks as they came, and their receipts, in one statement for all that wait.
 
-A receipt is stored before anyone looks for its message: one that beats the answer to its own send is
-found again when that answer is recorded. Nothing here waits for a message's lock, so a provider is
-answered at once.
+A receipt is stored before anyone looks for its message: one that beats the answer to its own send
+is found again when that answer is recorded. Nothing here waits for a message's lock, so a provider
+is answered at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 _WAITING_LIMIT: Final = 5000
 _BATCH: Final = 200
-# Whoever stored receipts applies them; after this long the workers do, for that process may be
+# Anyone who stored receipts applies them; after this long the workers do, for that process may be
 # gone.
 _GRACE_S: Final = 2.0
 _LONGEST_ID: Final = 255

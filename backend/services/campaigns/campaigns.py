@@ -1,6 +1,6 @@
 """A project's campaigns: made of a file, paused, resumed, canceled.
 
-Whoever changes one holds its row's lock.
+Anyone who changes one holds its row's lock.
 
 The lock is also what accepting a row waits for (writer.py), so that after a pause or a cancel has
 been committed no row is accepted any more.
@@ -91,10 +91,10 @@ async def read_rows(path: SendPath, sender: Sender, *, new: NewCampaign, file: C
     _check_times(new)
     is_planned = bool(new.plan.mapping) or not new.is_draft
     connector_type = (await new.plan.check(path, sender))[0].type if is_planned else None
-    judge = Judge(new.plan, None if new.sends_duplicates else connector_type)
+    checker = RowChecker(new.plan, None if new.sends_duplicates else connector_type)
     spool = RowSpool(campaign_id=new.id, project_id=sender.project_id)
     try:
-        await spool.fill(file, judge.error_of)
+        await spool.fill(file, checker.error_of)
     except BaseException:
         spool.close()
         raise
@@ -150,7 +150,7 @@ async def create_campaign(
 
 
 @dataclass
-class Judge:
+class RowChecker:
     """What can be said of a row before it is tried: that it is none, or that its recipient had one
     already.
     """
@@ -208,7 +208,7 @@ async def find_repeated(
     """
     access.require(Action.SEND_MESSAGES)
     connection = await driver_of(session)
-    earlier = await take_key(connection, access.project_id, key, made=campaign_id, ttl_s=ttl_s)
+    earlier = await take_key(connection, access.project_id, key, owner=campaign_id, ttl_s=ttl_s)
     return await _made_under(session, access, key, earlier)
 
 
@@ -270,10 +270,10 @@ async def plan_draft(
     campaign.connector_id, campaign.connector_type = plan.connector_id, plan.connector_type
     campaign.template_id, campaign.message = plan.template_id, plan.message
     campaign.subject, campaign.html, campaign.mapping = plan.subject, plan.html, dict(plan.mapping)
-    judge = Judge(plan, connectors[0].type)
+    checker = RowChecker(plan, connectors[0].type)
     async for rows in stored_rows(path.database, sender.access, campaign_id=campaign_id):
-        found = await in_reader(partial(judge.errors_of, rows))
-        await refuse_rows(await driver_of(session), campaign_id, found, states=(DRAFT,))
+        result = await in_reader(partial(checker.errors_of, rows))
+        await refuse_rows(await driver_of(session), campaign_id, result, states=(DRAFT,))
     return campaign
 
 

@@ -60,13 +60,13 @@ class DryRun:
         self.codes[errors[0].code] += 1
         self.errors += errors[: MOST_ERRORS - len(self.errors)]
 
-    def show(self, one: Preview) -> None:
+    def show(self, preview: Preview) -> None:
         """Keep the first messages: one at least, and more as long as they are short."""
-        size = sum(len(str(part)) for part in one.content.values())
+        size = sum(len(str(part)) for part in preview.content.values())
         if not self.previews or (
             len(self.previews) < _PREVIEWS and self._shown_chars + size <= _PREVIEW_CHARS
         ):
-            self.previews.append(Preview(one.row, one.to, one.content))
+            self.previews.append(Preview(preview.row, preview.to, preview.content))
             self._shown_chars += size
 
 
@@ -143,14 +143,14 @@ async def _settle(
         return
     async with path.database.session() as session:
         suppressed = await Suppression.find_many(
-            session, sender.project_id, {(one.channel, one.to) for one in ready}
+            session, sender.project_id, {(item.channel, item.to) for item in ready}
         )
-    for one in ready:
-        if (one.channel, one.to) in suppressed:
-            result.refuse(*errors_of(one.row, RecipientSuppressed()))
+    for item in ready:
+        if (item.channel, item.to) in suppressed:
+            result.refuse(*errors_of(item.row, RecipientSuppressed()))
             continue
         result.valid += 1
-        result.show(one)
+        result.show(item)
 
 
 def errors_of(line: int, error: AppError) -> list[RowError]:
@@ -159,7 +159,7 @@ def errors_of(line: int, error: AppError) -> list[RowError]:
         return [RowError(line, "to", error.error_code, "The recipient opted out or bounced.")]
     if not error.errors:
         return [RowError(line, "", error.error_code, error.message)]
-    return [RowError(line, one.field, one.code, one.message) for one in error.errors]
+    return [RowError(line, item.field, item.code, item.message) for item in error.errors]
 
 
 def duplicate(line: int, to: str) -> RowError:

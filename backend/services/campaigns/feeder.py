@@ -1,9 +1,9 @@
-"""Step 5 for campaigns: rows become messages, a few hundred at a time, as long as few enough wait.
+"""Feed campaigns: rows become messages, a few hundred at a time, as long as few enough wait.
 
 Any worker may feed a campaign. Its turn is a lease in the campaign's row; that a row is accepted
 once, and only while the campaign runs, is settled by the statement that writes the message
-(writer.py), whoever feeds. A campaign that fails is paused, a row that fails is marked; the others
-go on. A turn is short, however long its texts take.
+(writer.py), anyone who feeds. A campaign that fails is paused, a row that fails is marked; the
+others go on. A turn is short, however long its texts take.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ SELECT line, cells FROM campaign_rows WHERE campaign_id = %s AND state = 'pendin
 # From the last row back: what was accepted last is what still waits.
 _IS_UNDER_WAY: Final = f"""
 SELECT 1 FROM campaign_rows r JOIN send_queue q ON q.message_id = r.message_id
-WHERE r.campaign_id = %s AND r.state = 'accepted' AND q.state <> {WATCHED} ORDER BY r.line DESC LIMIT 1
+WHERE r.campaign_id = %s AND r.state = 'accepted' AND q.state <> {WATCHED} ORDER BY r.line DESC
+    LIMIT 1
 """  # noqa: S608 (made of constants)
 _COMPLETE: Final = """
 UPDATE campaigns c SET state = 'completed', ended_at = now(), updated_at = now(), reason = NULL,
@@ -279,7 +280,7 @@ class CampaignFeeder:
         await self._refuse(campaign.id, refused)
         others = [error for line, error in errors.items() if line not in refused]
         # What stops the campaign counts for more than what makes it wait.
-        for error in sorted(others, key=lambda one: isinstance(one, _PASSING)):
+        for error in sorted(others, key=lambda item: isinstance(item, _PASSING)):
             raise error
         return _Wait()
 
@@ -308,7 +309,7 @@ class CampaignFeeder:
         try:
             await accept(self._path, sender, prepare)
         except CampaignStateConflict:
-            return None  # somebody else's, or not wanted any more
+            return None  # somebody else's, or not selection any more
         except AppError as error:
             return error
         except Exception as exc:

@@ -10,7 +10,10 @@ from backend.services.policy.send_path import SendPath
 
 @dataclass(frozen=True, slots=True)
 class CampaignParts:
-    """The send path, and who is told when a campaign pauses. `public_url`: of the links in mails."""
+    """The send path, and who is told when a campaign pauses.
+
+    `public_url`: of the links in mails.
+    """
 
     path: SendPath
     mail: PlatformMail

@@ -39,8 +39,8 @@ Its messages wait. It goes on where it stopped when you resume it:
 
 
 async def pause_failing(parts: CampaignParts, campaign_id: UUID, reason: str) -> None:
-    """Whoever comes second, or after a person has paused or canceled it, changes nothing and tells
-    nobody.
+    """Anyone who comes second, or after a person has paused or canceled it, changes nothing and
+    tells nobody.
 
     Raises what an outage raises, and nothing else.
     """

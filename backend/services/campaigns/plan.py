@@ -183,8 +183,8 @@ class Plan:
         except ValidationFailed as exc:
             # A template's content is a campaign's message.
             errors = [
-                replace(one, field="message") if one.field == "content" else one
-                for one in exc.errors
+                replace(error, field="message") if error.field == "content" else error
+                for error in exc.errors
             ]
             raise ValidationFailed(exc.message, errors=errors) from exc
 
@@ -227,12 +227,14 @@ def guess_mapping(columns: Sequence[str], variables: Sequence[str]) -> dict[str,
     mapping: dict[str, str] = {}
     for name in variables:
         column = next(
-            (one for one in columns if _plain(one) == _plain(name) and one not in mapping), None
+            (item for item in columns if _plain(item) == _plain(name) and item not in mapping), None
         )
         if column is not None:
             mapping[column] = name
     for name in _RECIPIENT_NAMES:
-        column = next((one for one in columns if _plain(one) == name and one not in mapping), None)
+        column = next(
+            (item for item in columns if _plain(item) == name and item not in mapping), None
+        )
         if column is not None:
             return {column: TO, **mapping}
     return mapping

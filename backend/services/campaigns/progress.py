@@ -48,9 +48,9 @@ async def list_campaigns(
         query = query.where(col(Campaign.mode) == access.only_mode)
     if state is not None:
         query = query.where(col(Campaign.state) == state)
-    found: Page[Campaign] = await fetch_page(session, query, col(Campaign.id), page)
-    items = await _with_rows(session, found.items)
-    return Page(items=items, request=page, total=found.total, next_cursor=found.next_cursor)
+    result: Page[Campaign] = await fetch_page(session, query, col(Campaign.id), page)
+    items = await _with_rows(session, result.items)
+    return Page(items=items, request=page, total=result.total, next_cursor=result.next_cursor)
 
 
 async def progress_of(session: AsyncSession, campaign: Campaign) -> Progress:
@@ -74,7 +74,11 @@ async def progress_of(session: AsyncSession, campaign: Campaign) -> Progress:
 
 async def _with_rows(session: AsyncSession, campaigns: Sequence[Campaign]) -> list[Progress]:
     """Rows of campaigns that have ended are known; those of others are counted, all at once."""
-    open_ids = [one.id for one in campaigns if one.accepted_rows is None or one.failed_rows is None]
+    open_ids = [
+        campaign.id
+        for campaign in campaigns
+        if campaign.accepted_rows is None or campaign.failed_rows is None
+    ]
     counted: dict[tuple[UUID, str], int] = {}
     if open_ids:
         connection = await session.connection()
@@ -88,16 +92,18 @@ async def _with_rows(session: AsyncSession, campaigns: Sequence[Campaign]) -> li
             for campaign_id, state, count in (await connection.execute(query)).all()
         }
     result = []
-    for one in campaigns:
+    for campaign in campaigns:
         accepted = (
-            one.accepted_rows
-            if one.accepted_rows is not None
-            else counted.get((one.id, ACCEPTED), 0)
+            campaign.accepted_rows
+            if campaign.accepted_rows is not None
+            else counted.get((campaign.id, ACCEPTED), 0)
         )
         failed = (
-            one.failed_rows if one.failed_rows is not None else counted.get((one.id, FAILED), 0)
+            campaign.failed_rows
+            if campaign.failed_rows is not None
+            else counted.get((campaign.id, FAILED), 0)
         )
-        result.append(Progress(one, one.total_rows - accepted - failed, accepted, failed))
+        result.append(Progress(campaign, campaign.total_rows - accepted - failed, accepted, failed))
     return result
 
 

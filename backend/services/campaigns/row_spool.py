@@ -66,7 +66,7 @@ class RowSpool:
         self.total += len(rows)
 
     def _line(self, row: CsvRow, error: RowError | None) -> str:
-        told = (None, None, None) if error is None else (error.field, error.code, error.message)
+        reported = (None, None, None) if error is None else (error.field, error.code, error.message)
         state = "pending" if error is None else "failed"
         cells = orjson.dumps(row.cells).decode()
         columns = (
@@ -75,10 +75,11 @@ class RowSpool:
             str(self._project_id),
             cells,
             state,
-            *told,
+            *reported,
         )
         return (
-            "\t".join(_NULL if one is None else one.translate(_ESCAPES) for one in columns) + "\n"
+            "\t".join(_NULL if column is None else column.translate(_ESCAPES) for column in columns)
+            + "\n"
         )
 
     async def store(self, session: AsyncSession) -> None:

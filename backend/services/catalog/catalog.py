@@ -227,11 +227,11 @@ class Catalog:
         project = self._projects.peek(project_id) or await self._projects.get(project_id)
         return project.quiet_hours
 
-    def rate_limit_of(self, own: int | None, plan: str) -> int | None:
-        """Return the messages a window that count for a key: its own limit, the server's, its
+    def rate_limit_of(self, key_limit: int | None, plan: str) -> int | None:
+        """Return the messages a window that count for a key: its key_limit limit, the server's, its
         project's plan's.
         """
-        return own or self._default_rate_limit or PLAN_RATE_LIMITS.get(plan)
+        return key_limit or self._default_rate_limit or PLAN_RATE_LIMITS.get(plan)
 
     def forget(self, changes: Iterable[Change]) -> None:
         for change in changes:
@@ -302,10 +302,10 @@ class Catalog:
 
     async def _load_project(self, project_id: UUID) -> CatalogProject:
         async with self._database.session() as session:
-            found = await Project.find_open(session, project_id)
-        if found is None:
+            result = await Project.find_open(session, project_id)
+        if result is None:
             raise ProjectNotFound
-        project, is_open = found
+        project, is_open = result
         quota = self._monthly_quotas.get(project.plan)
         return CatalogProject(project.id, quota, QuietHours.of(project.quiet_hours), is_open)
 

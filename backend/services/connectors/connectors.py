@@ -38,7 +38,7 @@ from backend.services.connectors.credentials import (
     seal,
     unseal,
 )
-from backend.services.lists.filters import EVERYTHING, Wanted, select_wanted
+from backend.services.lists.filters import EVERYTHING, Selection, select_wanted
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 
 log = structlog.get_logger(__name__)
@@ -108,11 +108,11 @@ async def list_connectors(session: AsyncSession, access: Access) -> list[Connect
 
 
 async def page_of_connectors(
-    session: AsyncSession, access: Access, *, page: PageRequest, wanted: Wanted = EVERYTHING
+    session: AsyncSession, access: Access, *, page: PageRequest, selection: Selection = EVERYTHING
 ) -> Page[Connector]:
     """Newest first."""
     access.require(Action.VIEW_CONNECTORS)
-    query = select_wanted(Connector, access.project_id, wanted, type_column=col(Connector.type))
+    query = select_wanted(Connector, access.project_id, selection, type_column=col(Connector.type))
     return await fetch_page(session, query, Connector.id, page)
 
 
@@ -205,10 +205,10 @@ async def check_running(session: AsyncSession, project_id: UUID) -> None:
     """Raises ProjectNotActive: a project that is switched off makes no connections, and
     ProjectNotFound.
     """
-    found = await Project.find_open(session, project_id)
-    if found is None:
+    project = await Project.find_open(session, project_id)
+    if project is None:
         raise ProjectNotFound
-    if not found[1]:
+    if not project[1]:
         raise ProjectNotActive
 
 
@@ -318,7 +318,7 @@ async def _take_default_from(session: AsyncSession, connectors: list[Connector])
 
 async def _of_type(session: AsyncSession, project_id: UUID, type_: str) -> list[Connector]:
     return [
-        one for one in await Connector.list_for_project(session, project_id) if one.type == type_
+        item for item in await Connector.list_for_project(session, project_id) if item.type == type_
     ]
 
 

@@ -1,8 +1,8 @@
 """What comes after a try on one way of a message: nothing, a look at it later, or its next way.
 
-A step of a route (ledger/content.py) that is `on: failure` is entered when the way before refused the message, gave up, cannot be used, or did
-not deliver within fallbackAfterS; one `on: unavailable` (another connector of the same pool) only
-when the connector before it cannot be used.
+A step of a route (ledger/content.py) that is `on: failure` is entered when the way before refused
+the message, gave up, cannot be used, or did not deliver within fallbackAfterS; one `on:
+unavailable` (another connector of the same pool) only when the connector before it cannot be used.
 """
 
 from __future__ import annotations

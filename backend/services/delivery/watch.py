@@ -123,8 +123,8 @@ class Watcher:
         claim = watched.claim
         try:
             async with asyncio.timeout(self._exchange_timeout_s):
-                found = await provider.find_sent(outbound(claim))
-            if found is not None and not isinstance(found, Accepted):
+                sent = await provider.find_sent(outbound(claim))
+            if sent is not None and not isinstance(sent, Accepted):
                 raise TypeError("The adapter returned no answer.")  # noqa: TRY301
         except (SendError, TimeoutError) as exc:
             log.info(
@@ -146,7 +146,7 @@ class Watcher:
                 watched, self._policy(connector), settle_s=self._settle_s
             )
         else:
-            result = await self._after_answer(watched, connector, found)
+            result = await self._after_answer(watched, connector, sent)
         await self._record(result)
 
     async def _ask_guarded(
@@ -172,10 +172,10 @@ class Watcher:
             )
 
     async def _after_answer(
-        self, watched: Watched, connector: OpenConnector, found: Accepted | None
+        self, watched: Watched, connector: OpenConnector, accepted: Accepted | None
     ) -> Result:
         claim, now = watched.claim, watched.claim.now()
-        if found is None:
+        if accepted is None:
             # Surely not taken: a try like any other that did not get through.
             error = Unavailable("The provider does not have the message; it was not taken.")
             result = replace(
@@ -183,21 +183,21 @@ class Watcher:
             )
             if result.status == Status.EXPIRED and claim.step == 0:
                 return result
-        elif await self._is_a_twins(watched, found):
+        elif await self._is_a_twins(watched, accepted):
             return next_step.after_waiting(watched, self._policy(connector))
         else:
-            result = outcomes.accepted(claim, found, now, 0.0)
+            result = outcomes.accepted(claim, accepted, now, 0.0)
         return next_step.after_try(
             replace(result, is_attempt=False), connector, settle_s=self._settle_s
         )
 
-    async def _is_a_twins(self, watched: Watched, found: Accepted) -> bool:
-        if found.provider_message_id is None:
+    async def _is_a_twins(self, watched: Watched, accepted: Accepted) -> bool:
+        if accepted.provider_message_id is None:
             return False
         claim = watched.claim
         async with self._pool.connection() as connection:
             owner = await take_provider_id(
-                connection, claim.connector_id, found.provider_message_id, claim.message_id
+                connection, claim.connector_id, accepted.provider_message_id, claim.message_id
             )
         return owner != claim.message_id
 

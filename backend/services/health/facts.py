@@ -161,13 +161,13 @@ async def _partitions(connection: psycopg.AsyncConnection[Any]) -> Check:
     )
 
 
-def _months_ahead(made: set[str]) -> int:
+def _months_ahead(created: set[str]) -> int:
     """Return how many months after this one are there without a gap; -1 when this one is
     missing.
     """
     now = datetime.now(UTC)
     ahead = -1
-    while f"{month_start(now, ahead + 1):%Y%m}" in made:
+    while f"{month_start(now, ahead + 1):%Y%m}" in created:
         ahead += 1
     return ahead
 

@@ -20,7 +20,7 @@ from backend.services.access.access import Access, Action
 from backend.services.keys.origins import InvalidOrigin, is_local, normalised_origin
 from backend.services.keys.send_tokens import signing_secret
 from backend.services.limits.rate_limit import Demand
-from backend.services.lists.filters import EVERYTHING, Wanted, select_wanted
+from backend.services.lists.filters import EVERYTHING, Selection, select_wanted
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 
 if TYPE_CHECKING:
@@ -136,12 +136,12 @@ async def list_keys(session: AsyncSession, access: Access) -> list[ApiKey]:
 
 
 async def page_of_keys(
-    session: AsyncSession, access: Access, *, page: PageRequest, wanted: Wanted = EVERYTHING
+    session: AsyncSession, access: Access, *, page: PageRequest, selection: Selection = EVERYTHING
 ) -> Page[ApiKey]:
     """Newest first."""
     access.require(Action.VIEW_KEYS)
     return await fetch_page(
-        session, select_wanted(ApiKey, access.project_id, wanted), ApiKey.id, page
+        session, select_wanted(ApiKey, access.project_id, selection), ApiKey.id, page
     )
 
 

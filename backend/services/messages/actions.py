@@ -1,4 +1,4 @@
-"""What can be done with a message after it was accepted: call it back, or send it once more."""
+"""What can be done with a message after it was accepted: call it back, or send it again."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def repetition(
     *,
     replaces_gone: bool = False,
 ) -> NewMessage:
-    """Return the new message that sends `message` once more, by the first of its ways that can be
+    """Return the new message that sends `message` again, by the first of its ways that can be
     used.
 
     `replaces_gone`: the project's default of its type stands in for a connector that was deleted.

@@ -29,16 +29,16 @@ class DeadLetterFilter:
 
     def described(self) -> dict[str, str]:
         """Return what the audit log says of it; recipients do not belong there."""
-        wanted = self.messages
+        expected = self.messages
         named = {
-            "connector": wanted.connector,
+            "connector": expected.connector,
             "code": self.code,
-            "from": wanted.from_,
-            "to": wanted.to,
-            "keyId": wanted.key_id,
-            "templateId": wanted.template_id,
-            "campaignId": wanted.campaign_id,
-            "mode": wanted.mode,
+            "from": expected.from_,
+            "to": expected.to,
+            "keyId": expected.key_id,
+            "templateId": expected.template_id,
+            "campaignId": expected.campaign_id,
+            "mode": expected.mode,
         }
         return {name: _text(name, value) for name, value in named.items() if value is not None}
 

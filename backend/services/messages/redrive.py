@@ -1,7 +1,7 @@
-"""Dead letters: sent once more as new messages, or discarded.
+"""Dead letters: sent again as new messages, or discarded.
 
 A status never goes back: the failed message stays failed, and a new one with `resentFrom` takes its
-place. Whoever deletes the dead letter sends it, in the statement that writes the new message
+place. Anyone who deletes the dead letter sends it, in the statement that writes the new message
 (writer.py): two redrives send once.
 """
 

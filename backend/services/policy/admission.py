@@ -1,4 +1,4 @@
-"""Step 2: may this caller send one more message now? The key's scope, its window, and the project's
+"""May this caller send one more message now? The key's scope, its window, and the project's
 month.
 """
 
@@ -75,7 +75,7 @@ def _refusal(allowance: Allowance, key_name: str) -> AppError:
     if bucket.policy == "project":
         return QuotaExceeded(
             f"The project has sent {bucket.limit} messages this month, the quota of its plan; "
-            "it starts anew on the first (UTC), or choose a larger plan.",
+            "it starts again on the first (UTC), or choose a larger plan.",
             headers=allowance.headers(),
         )
     return RateLimitExceeded(

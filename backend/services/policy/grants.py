@@ -136,9 +136,9 @@ def _connector_id(claims: Claims) -> UUID | None:
 def _check_fields(request: SendRequest) -> None:
     """Fail closed: what a send learns to take later is not for pages until it stands above."""
     named = [
-        one.name
-        for one in fields(request)
-        if one.name not in _FOR_PAGES and getattr(request, one.name) != one.default
+        field.name
+        for field in fields(request)
+        if field.name not in _FOR_PAGES and getattr(request, field.name) != field.default
     ]
     if named:
         raise SendBlocked(
@@ -149,7 +149,8 @@ def _check_fields(request: SendRequest) -> None:
 def merged_variables(given: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a page gave with what its token locks.
 
-    Raises ValidationFailed for what a page may not set, SendBlocked for another value of a locked one.
+    Raises ValidationFailed for what a page may not set, SendBlocked for another value of a locked
+    one.
     """
     errors = [
         FieldError(f"variables.{name[:64]}", "VALIDATION_ERROR", problem)
@@ -173,9 +174,9 @@ def _as_domains_are_read(text: str) -> str:
     if text.isascii():
         return text
     shown = "".join(
-        one
-        for one in unicodedata.normalize("NFKC", text)
-        if unicodedata.category(one) not in _UNSEEN
+        item
+        for item in unicodedata.normalize("NFKC", text)
+        if unicodedata.category(item) not in _UNSEEN
     )
     return unicodedata.normalize("NFKC", shown)
 

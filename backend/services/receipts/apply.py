@@ -1,8 +1,8 @@
 """Receipts move their messages by rank, each once, whatever order they come in.
 
-One transaction takes receipts, locks their messages, decides (ledger/settle.py) and writes. A receipt
-is deleted by the transaction that applies it; one whose message is not known yet, or is being handed
-over right now, stays. Queue rows are locked before messages, as the recorder does.
+One transaction takes receipts, locks their messages, decides (ledger/settle.py) and writes. A
+receipt is deleted by the transaction that applies it; one whose message is not known yet, or is
+being handed over right now, stays. Queue rows are locked before messages, as the recorder does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Step 9, catching up: every second, in every worker, the receipts that were not applied when they
+"""Catching up: every second, in every worker, the receipts that were not applied when they
 came.
 
 Those whose message was not known yet or was just being sent, those a web process stored and did not

@@ -52,7 +52,7 @@ async def count_matching(session: AsyncSession, project_id: UUID, filters: Messa
         # The counters know what waits, not what of it is being sent at this moment.
         stored = await _from_rollups(session, project_id, filters)
         return Total(max(stored.messages, EXACT_TOTAL_LIMIT + 1), is_estimate=True)
-    ranges = await find_ranges(session, project_id, filters, wanted=EXACT_TOTAL_LIMIT + 1)
+    ranges = await find_ranges(session, project_id, filters, most=EXACT_TOTAL_LIMIT + 1)
     count = await _bounded(session, project_id, filters, ranges)
     if count is not None:
         return Total(count)

@@ -83,10 +83,10 @@ class MessageSummary:
     @property
     def shown_metadata(self) -> dict[str, Any]:
         """The user's metadata, and the provider's id of the message where reference 002 has it."""
-        own = (
+        ours = (
             {"messageId": self.provider_message_id} if self.provider_message_id is not None else {}
         )
-        return {**(self.metadata or {}), **own}
+        return {**(self.metadata or {}), **ours}
 
 
 _SUMMARY_COLUMNS: Final = tuple(field.name for field in fields(MessageSummary))
@@ -178,8 +178,8 @@ async def page_of_rows(
     next page.
     """
     filter_conditions(project_id, filters)  # what cannot be is refused before it is looked for
-    wanted = page.offset + page.limit + 1
-    ranges = await find_ranges(session, project_id, filters, wanted=wanted, before=page.cursor)
+    expected = page.offset + page.limit + 1
+    ranges = await find_ranges(session, project_id, filters, most=expected, before=page.cursor)
     return await _rows(session, project_id, filters, page, ranges)
 
 
@@ -209,7 +209,9 @@ async def _rows(
 async def message_detail(
     session: AsyncSession, access: Access, *, message_id: UUID
 ) -> MessageDetail:
-    """Raises MessageNotFound, also for another project's message, or one of a mode not to be seen."""
+    """Raises MessageNotFound, also for another project's message, or one of a mode not to be
+    seen.
+    """
     access.require(Action.VIEW_MESSAGES)
     only = select(Message).where(
         col(Message.project_id) == access.project_id, col(Message.id) == message_id

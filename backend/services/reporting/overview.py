@@ -89,7 +89,7 @@ class Bucket:
 class ConnectorNumbers:
     """A connector's window.
 
-    `last_sent_at`: the last hand-over within it; `broken_reason` says what to mend.
+    `last_sent_at`: the last hand-over within it; `broken_reason` says what to fix.
     """
 
     id: UUID
@@ -207,11 +207,11 @@ def _sum(counts: Counter[str], statuses: Sequence[Status]) -> int:
 
 def _connectors(connectors: Sequence[Connector], counts: Sequence[Count]) -> list[ConnectorNumbers]:
     """Return every connector there is, the busiest first."""
-    own: dict[UUID | None, list[Count]] = {}
+    ours: dict[UUID | None, list[Count]] = {}
     for count in counts:
-        own.setdefault(count.connector_id, []).append(count)
-    numbers = [_connector(one, own.get(one.id, [])) for one in connectors]
-    return sorted(numbers, key=lambda one: (-one.accepted, one.name))
+        ours.setdefault(count.connector_id, []).append(count)
+    numbers = [_connector(connector, ours.get(connector.id, [])) for connector in connectors]
+    return sorted(numbers, key=lambda item: (-item.accepted, item.name))
 
 
 def _connector(connector: Connector, counts: Sequence[Count]) -> ConnectorNumbers:

@@ -174,7 +174,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is wanted of a span.
+    """What is selection of a span.
 
     Not `by_connector`: all connectors in one, which is quicker to hand over.
 
@@ -291,8 +291,8 @@ def _add(
         answer[what] = (before + messages, _later(earlier, last_at))
 
 
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    return max(one, other) if one is not None and other is not None else one or other
+def _later(item: datetime | None, other: datetime | None) -> datetime | None:
+    return max(item, other) if item is not None and other is not None else item or other
 
 
 def percentile_ms(bins: Mapping[str, int], share: float) -> float | None:
@@ -304,10 +304,10 @@ def percentile_ms(bins: Mapping[str, int], share: float) -> float | None:
     if total <= 0:
         return None
     seen = 0
-    wanted = share * (total - 1)
+    expected = share * (total - 1)
     for number, messages in sorted((int(value), messages) for value, messages in bins.items()):
         seen += messages
-        if seen > wanted:
+        if seen > expected:
             return float(2.0 ** ((number + 0.5) / _BINS_PER_OCTAVE))
     raise AssertionError("a share above 1 was asked for")
 
@@ -388,7 +388,7 @@ class RollupFolder:
 
 
 async def rebuild_rollups(pool: RawPool) -> None:
-    """Count all messages anew, while they go on changing: after a repair, or rows made with
+    """Count all messages again, while they go on changing: after a repair, or rows made with
     triggers disabled.
 
     Forgets what was counted of messages that retention has removed since.

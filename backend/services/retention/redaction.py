@@ -148,7 +148,7 @@ class Redaction:
         return (
             0
             if len(policies) == 1
-            else sum([await self._walk_isolated(connection, [one]) for one in policies])
+            else sum([await self._walk_isolated(connection, [item]) for item in policies])
         )
 
     async def _walk(
@@ -163,13 +163,13 @@ class Redaction:
                 redacted += len(await self._settle(connection, seen, left))
                 reached: dict[UUID, UUID] = {}
                 for project_id, policy in list(left.items()):
-                    own = [one.id for one in seen if one.project_id == project_id]
-                    if len(own) < _STEP:
+                    ours = [item.id for item in seen if item.project_id == project_id]
+                    if len(ours) < _STEP:
                         # All before it was seen; its own id is of nobody.
                         reached[project_id] = policy.before
                         del left[project_id]
                     else:
-                        reached[project_id] = max(own)
+                        reached[project_id] = max(ours)
                 await connection.execute(_MOVE_CURSORS, (list(reached), list(reached.values())))
             await asyncio.sleep(_PAUSE_S if left else 0)
         return redacted
@@ -186,7 +186,9 @@ class Redaction:
                 if is_outage(exc):
                     raise
                 log.error("retention.holds_failed", error=type(exc).__name__, holds=len(due))  # noqa: TRY400
-                redacted += sum([await self._look_at_one(connection, one, policies) for one in due])
+                redacted += sum(
+                    [await self._look_at_one(connection, item, policies) for item in due]
+                )
             if len(due) < _STEP:
                 return redacted
             await asyncio.sleep(_PAUSE_S)
@@ -199,10 +201,10 @@ class Redaction:
     ) -> int:
         async with connection.transaction():
             looked_at = await self._seen(connection, _HELD, {"ids": list(due)})
-            seen = [one for one in looked_at if one.project_id in policies]
+            seen = [item for item in looked_at if item.project_id in policies]
             done = await self._settle(connection, seen, policies)
             # Retention may have removed others, or their project keeps its content now.
-            over = set(due) - {one.id for one in seen} | done
+            over = set(due) - {item.id for item in seen} | done
             await connection.execute(_DROP_HOLDS, (list(over),))
             return len(done)
 
@@ -245,13 +247,13 @@ class Redaction:
     ) -> set[UUID]:
         """Redact what is done and hold the rest; returns what was redacted."""
         redacted: set[UUID] = set()
-        done = [one for one in seen if one.is_done]
+        done = [item for item in seen if item.is_done]
         if done:
-            masked = [one for one in done if policies[one.project_id].mode == "mask"]
+            masked = [item for item in done if policies[item.project_id].mode == "mask"]
             templates = await self._templates(connection, masked)
-            rows = [_redacted(one, policies[one.project_id].mode, templates) for one in done]
+            rows = [_redacted(item, policies[item.project_id].mode, templates) for item in done]
             redacted = await redact(connection, rows)
-        held = [one.id for one in seen if one.id not in redacted]
+        held = [item.id for item in seen if item.id not in redacted]
         if held:
             await connection.execute(_HOLD, {"ids": held, **_range(held)})
         return redacted
@@ -259,38 +261,38 @@ class Redaction:
     async def _templates(
         self, connection: psycopg.AsyncConnection[Any], masked: Sequence[_Seen]
     ) -> dict[tuple[UUID, int], Unfilled]:
-        wanted = {
-            (one.template_id, one.template_version)
-            for one in masked
-            if one.template_id is not None and one.template_version is not None
+        expected = {
+            (item.template_id, item.template_version)
+            for item in masked
+            if item.template_id is not None and item.template_version is not None
         }
-        if not wanted:
+        if not expected:
             return {}
         parameters = (
-            [template_id for template_id, _ in wanted],
-            [version for _, version in wanted],
+            [template_id for template_id, _ in expected],
+            [version for _, version in expected],
         )
         cursor = await connection.execute(_TEMPLATES, parameters)
         return {(row[0], row[1]): Unfilled(*row[2:]) for row in await cursor.fetchall()}
 
 
-def _redacted(one: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled]) -> Redacted:
+def _redacted(seen: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled]) -> Redacted:
     if mode == "nothing":
-        return Redacted(one.id, {}, masked_recipient(one.recipient))
+        return Redacted(seen.id, {}, masked_recipient(seen.recipient))
     try:
-        return _masked(one, templates)
+        return _masked(seen, templates)
     except Exception as exc:  # noqa: BLE001 (what cannot be masked must go all the same)
         log.warning(
-            "retention.content_unreadable", message_id=str(one.id), error=type(exc).__name__
+            "retention.content_unreadable", message_id=str(seen.id), error=type(exc).__name__
         )
-        return Redacted(one.id, {}, None)
+        return Redacted(seen.id, {}, None)
 
 
-def _masked(one: _Seen, templates: dict[tuple[UUID, int], Unfilled]) -> Redacted:
+def _masked(seen: _Seen, templates: dict[tuple[UUID, int], Unfilled]) -> Redacted:
     template = None
-    if one.template_id is not None and one.template_version is not None:
-        template = templates.get((one.template_id, one.template_version))
-    return Redacted(one.id, masked_content(one.content, one.connector_type, template), None)
+    if seen.template_id is not None and seen.template_version is not None:
+        template = templates.get((seen.template_id, seen.template_version))
+    return Redacted(seen.id, masked_content(seen.content, seen.connector_type, template), None)
 
 
 def _range(ids: Iterable[UUID]) -> dict[str, UUID]:
@@ -300,5 +302,8 @@ def _range(ids: Iterable[UUID]) -> dict[str, UUID]:
 
 def _json_of(policies: Iterable[ContentPolicy]) -> str:
     return orjson.dumps(
-        [{"project_id": one.project_id, "mode": one.mode, "before": one.before} for one in policies]
+        [
+            {"project_id": policy.project_id, "mode": policy.mode, "before": policy.before}
+            for policy in policies
+        ]
     ).decode()

@@ -37,7 +37,7 @@ _STEP: Final = 2000
 _PAUSE_S: Final = 0.05
 _NOWHERE: Final = UUID(int=0)
 _MONTH: Final = re.compile(r"_p(\d{4})(\d{2})$")
-# Sends wait behind whoever waits for the lock on a whole table: rather try again in an hour.
+# Sends wait behind anyone who waits for the lock on a whole table: rather try again in an hour.
 _PATIENCE: Final = "SET LOCAL lock_timeout = '500ms'"
 
 _PARTITIONS: Final = """
@@ -214,8 +214,8 @@ class Removal:
         removed = 0
         after = _NOWHERE
         while True:
-            wanted = {"project_id": policy.project_id, "after": after, "before": policy.before}
-            rows = await (await connection.execute(_EXPIRED, wanted)).fetchall()
+            expected = {"project_id": policy.project_id, "after": after, "before": policy.before}
+            rows = await (await connection.execute(_EXPIRED, expected)).fetchall()
             ids = [message_id for message_id, is_idle in rows if is_idle]
             if ids:
                 async with connection.transaction():

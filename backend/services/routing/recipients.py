@@ -1,4 +1,4 @@
-"""Step 3: whom a send reaches on a channel: one address for all of them, or one for each kind."""
+"""Whom a send reaches on a channel: one address for all of them, or one for each kind."""
 
 from __future__ import annotations
 

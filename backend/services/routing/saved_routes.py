@@ -106,7 +106,7 @@ async def update_route(
 
 
 async def delete_route(session: AsyncSession, access: Access, *, route_id: UUID) -> None:
-    """Gone for the API and for sends to come; messages accepted before go their ways."""
+    """Gone for the API and for sends to come; messages accepted before keep their routes."""
     access.require(Action.MANAGE_ROUTES)
     route = await get_route(session, access, route_id=route_id)
     route.deleted_at = utc_now()

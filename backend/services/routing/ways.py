@@ -1,4 +1,4 @@
-"""Step 3: the ways a send may go: a connector, a pool of one type, or a chain of channels with a
+"""The ways a send may go: a connector, a pool of one type, or a chain of channels with a
 fallback.
 
 The first way is taken at once, the others wait in the message's route for what they answer (`on`).

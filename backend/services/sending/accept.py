@@ -1,4 +1,4 @@
-"""Step 5: accept one message: policy, render, persist, ring. What returns from here is ours."""
+"""Accept one message: policy, render, persist, ring. What returns from here is ours."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def accept(
 ) -> Accepted:
     """Accept what `prepare` makes, under the caller's limits.
 
-    What is not accepted anew leaves the month as it was.
+    What is not accepted again leaves the month as it was.
     """
     await path.catalog.require_open(sender.project_id)
     demand = await demand_of(path, sender)

@@ -1,4 +1,4 @@
-"""Step 4: a send becomes what is written: template and ways found, recipients checked, text
+"""A send becomes what is written: template and ways found, recipients checked, text
 rendered for each.
 """
 
@@ -98,9 +98,9 @@ async def prepare_message(
 
 def _phones(request: SendRequest, ways: Ways) -> list[str]:
     """The first that tells its time zone counts, the first way's before the others'."""
-    own = phones_among((way.connector.type, way.recipient) for way in ways.steps)
+    ours = phones_among((way.connector.type, way.recipient) for way in ways.steps)
     named = (request.recipients or {}).get("phone")
-    return [*own, named] if named is not None else own
+    return [*ours, named] if named is not None else ours
 
 
 def _route(ways: Ways, rendered: Mapping[str, Rendered]) -> dict[str, Any]:

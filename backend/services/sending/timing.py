@@ -1,4 +1,4 @@
-"""Step 4: when a message may go out first: now, at its `sendAt`, or when its recipient's quiet
+"""When a message may go out first: now, at its `sendAt`, or when its recipient's quiet
 hours are over.
 """
 
@@ -89,7 +89,7 @@ def phones_among(addresses: Iterable[tuple[str, str]]) -> list[str]:
 
 
 async def put_off(path: SendPath, sender: Sender, message: NewMessage) -> NewMessage:
-    """Return a message that is sent once more with its first time."""
+    """Return a message that is sent again with its first time."""
     columns = message.columns
     quiet_hours = await quiet_hours_of(path, sender, columns["priority"])
     if quiet_hours is None:

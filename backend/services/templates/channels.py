@@ -16,7 +16,9 @@ WHATSAPP: Final = "whatsapp"
 
 
 def channel_type(connector_type: str, template_connector_type: str) -> str:
-    """Return the connector type whose rules the text follows: a built-in one plays the template's."""
+    """Return the connector type whose rules the text follows: a built-in one plays the
+    template's.
+    """
     provider = provider_types().get(connector_type)
     if provider is not None and provider.is_built_in:
         return template_connector_type

@@ -82,8 +82,8 @@ def check_content(
     names = _check_names(declared)
     missing = {
         name: field_name
-        for field_name, found in reversed(used.items())
-        for name in found
+        for field_name, result in reversed(used.items())
+        for name in result
         if name not in names
     }
     if missing:

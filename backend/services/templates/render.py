@@ -1,4 +1,4 @@
-"""Step 4: a template and its variables become what one connector type sends."""
+"""A template and its variables become what one connector type sends."""
 
 from __future__ import annotations
 

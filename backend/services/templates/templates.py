@@ -20,7 +20,7 @@ from backend.models.session import Change, announce
 from backend.provider_types import provider_of
 from backend.services.access import audit
 from backend.services.access.access import Access, Action, Actor
-from backend.services.lists.filters import EVERYTHING, Wanted, select_wanted
+from backend.services.lists.filters import EVERYTHING, Selection, select_wanted
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 from backend.services.templates.content import TemplateContent, check_content, detect_variables
 
@@ -85,12 +85,12 @@ async def list_templates(session: AsyncSession, access: Access) -> list[Template
 
 
 async def page_of_templates(
-    session: AsyncSession, access: Access, *, page: PageRequest, wanted: Wanted = EVERYTHING
+    session: AsyncSession, access: Access, *, page: PageRequest, selection: Selection = EVERYTHING
 ) -> Page[Template]:
     """Newest first."""
     access.require(Action.VIEW_TEMPLATES)
     query = select_wanted(
-        Template, access.project_id, wanted, type_column=col(Template.connector_type)
+        Template, access.project_id, selection, type_column=col(Template.connector_type)
     )
     return await fetch_page(session, query, Template.id, page)
 
@@ -171,12 +171,12 @@ async def get_version(
     """Raises TemplateNotFound, TemplateVersionNotFound."""
     access.require(Action.VIEW_TEMPLATES)
     template = await get_template(session, access, template_id=template_id)
-    found = await TemplateVersion.find(session, access.project_id, template_id, version)
-    if found is None:
+    template_version = await TemplateVersion.find(session, access.project_id, template_id, version)
+    if template_version is None:
         raise TemplateVersionNotFound(
             f"Template '{template.name}' has no version {version}; it is at {template.version}."
         )
-    return found
+    return template_version
 
 
 async def roll_back_template(

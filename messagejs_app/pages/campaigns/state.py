@@ -122,9 +122,9 @@ class CampaignsState(Session):
     @event
     async def load(self) -> Events:
         await self._enter()
-        wanted = self.router.url.query_parameters.get("id", "")[:60]
+        expected = self.router.url.query_parameters.get("id", "")[:60]
         self._put(
-            open_id=wanted,
+            open_id=expected,
             errors={},
             is_checked=False,
             wrong=[],
@@ -133,11 +133,11 @@ class CampaignsState(Session):
             is_busy=False,
         )
         async with self._work(Action.VIEW_MESSAGES) as work:
-            if wanted:
+            if expected:
                 await self._look_at_one(work)
             else:
                 await self._look(work)
-        if self.state == states.DRAFT and wanted:
+        if self.state == states.DRAFT and expected:
             await self._prepare()
         self.is_loaded = True
         return CampaignsState.watch()
@@ -180,8 +180,8 @@ class CampaignsState(Session):
     @event
     async def choose_column(self, name: str, column: str) -> Events:
         self.needs = [
-            Need(one.name, one.title, column if one.name == name else one.column)
-            for one in self.needs
+            Need(need.name, need.title, column if need.name == name else need.column)
+            for need in self.needs
         ]
         self.is_checked = False
         return None
@@ -267,15 +267,15 @@ class CampaignsState(Session):
         is_template = self.what == "template"
         return Plan(
             columns=list(self.columns),
-            mapping={one.column: one.name for one in self.needs if one.column},
+            mapping={need.column: need.name for need in self.needs if need.column},
             connector_id=ids.decode(ids.CONNECTOR, self.connector_id),
             template_id=ids.decode(ids.TEMPLATE, self.template_id) if is_template else None,
             message=None if is_template else self.message,
         )
 
     async def _look(self, work: Work) -> None:
-        found = await list_campaigns(work.session, work.access, page=PageRequest(limit=50))
-        self._put(rows=[_line(one) for one in found.items])
+        result = await list_campaigns(work.session, work.access, page=PageRequest(limit=50))
+        self._put(rows=[_line(item) for item in result.items])
 
     async def _look_at_one(self, work: Work) -> None:
         campaign = await campaigns.get_campaign(work.session, work.access, campaign_id=self._id())
@@ -298,28 +298,30 @@ class CampaignsState(Session):
             self._put(
                 wrong=[
                     Wrong(
-                        number(one.line),
-                        one.error_field or "",
-                        one.error_code or "",
-                        one.error_reason or "",
+                        number(item.line),
+                        item.error_field or "",
+                        item.error_code or "",
+                        item.error_reason or "",
                     )
-                    for one in failed.items
+                    for item in failed.items
                 ]
             )
 
     async def _prepare(self) -> None:
         """What a draft may send, and the first guess."""
         async with self._work(Action.VIEW_TEMPLATES) as work:
-            made = await templates.list_templates(work.session, work.access)
-            own = await connectors.list_connectors(work.session, work.access)
-        usable = [one for one in made if one.is_active]
+            created = await templates.list_templates(work.session, work.access)
+            ours = await connectors.list_connectors(work.session, work.access)
+        usable = [item for item in created if item.is_active]
         self._put(
             templates=[
-                Choice(ids.encode(ids.TEMPLATE, one.id), f"{one.name} v{one.version}")
-                for one in usable
+                Choice(ids.encode(ids.TEMPLATE, item.id), f"{item.name} v{item.version}")
+                for item in usable
             ],
             connectors=[
-                Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in own if one.is_active
+                Choice(ids.encode(ids.CONNECTOR, item.id), item.name)
+                for item in ours
+                if item.is_active
             ],
             what="template" if usable else "text",
             needs=[],
@@ -340,7 +342,7 @@ class CampaignsState(Session):
             self.errors = _form_errors(exc)
             return
         guessed = {name: column for column, name in guess_mapping(self.columns, variables).items()}
-        chosen = {one.name: one.column for one in self.needs if one.column}
+        chosen = {need.name: need.column for need in self.needs if need.column}
         self.needs = [
             Need(
                 name, "Recipient" if name == TO else name, chosen.get(name) or guessed.get(name, "")
@@ -348,33 +350,36 @@ class CampaignsState(Session):
             for name in (TO, *variables)
         ]
 
-    def _show(self, found: DryRun) -> None:
-        bad = f"{plural(found.invalid, 'row')} cannot be sent. " if found.invalid else ""
+    def _show(self, result: DryRun) -> None:
+        bad = f"{plural(result.invalid, 'row')} cannot be sent. " if result.invalid else ""
         self._put(
             is_checked=True,
-            is_good=not found.invalid,
-            verdict=f"{bad}{number(found.valid)} of {plural(found.total, 'row')} would be sent.",
+            is_good=not result.invalid,
+            verdict=f"{bad}{number(result.valid)} of {plural(result.total, 'row')} would be sent.",
             wrong=[
-                Wrong(number(one.row), one.field, one.code, one.message)
-                for one in found.errors[:_SHOWN_ERRORS]
+                Wrong(number(error.row), error.field, error.code, error.message)
+                for error in result.errors[:_SHOWN_ERRORS]
             ],
-            samples=[Sample(one.to, str(one.content.get("text", ""))) for one in found.previews],
+            samples=[
+                Sample(preview.to, str(preview.content.get("text", "")))
+                for preview in result.previews
+            ],
         )
 
 
 def _line(progress: Progress) -> Line:
-    one = progress.campaign
+    item = progress.campaign
     done = progress.accepted + progress.failed
     return Line(
-        id=ids.encode(ids.CAMPAIGN, one.id),
-        name=one.name,
-        state=one.state.capitalize(),
-        dot=_DOTS[one.state],
-        rows=number(one.total_rows),
+        id=ids.encode(ids.CAMPAIGN, item.id),
+        name=item.name,
+        state=item.state.capitalize(),
+        dot=_DOTS[item.state],
+        rows=number(item.total_rows),
         done=number(progress.accepted),
         failed=number(progress.failed),
-        percent=f"{100 * done // max(1, one.total_rows)}%",
-        at=instant(one.created_at),
+        percent=f"{100 * done // max(1, item.total_rows)}%",
+        at=instant(item.created_at),
     )
 
 
@@ -387,12 +392,12 @@ def _counts(progress: Progress) -> list[Count]:
         ),
         Count("Rows with errors", "failed", number(progress.failed)),
     ]
-    return [one for one in shown if one.messages != "0"]
+    return [item for item in shown if item.messages != "0"]
 
 
 def _form_errors(exc: AppError) -> dict[str, str]:
     """What the form has no place for is said above it."""
-    told: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
     for name, text in field_errors(exc).items():
-        told.setdefault(name if name in {"message", "templateId", "connectorId"} else "", text)
-    return told
+        reported.setdefault(name if name in {"message", "templateId", "connectorId"} else "", text)
+    return reported

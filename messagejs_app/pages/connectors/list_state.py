@@ -148,15 +148,17 @@ class ConnectorsState(Session):
             numbers = await overview(work.session, work.access, mode=self._checked_mode)
             senders = await _senders(work)
         rows = [
-            _row(one, senders.get(ids.encode(ids.CONNECTOR, one.id), ""))
-            for one in numbers.connectors
+            _row(connector, senders.get(ids.encode(ids.CONNECTOR, connector.id), ""))
+            for connector in numbers.connectors
         ]
         self.rows = sorted(rows, key=lambda row: row.name.lower())
         self.providers = [
             _provider(described, numbers.connectors) for described in describe_connector_types()
         ]
         self.troubles = [
-            trouble for one in numbers.connectors if (trouble := _trouble(one)) is not None
+            trouble
+            for connector in numbers.connectors
+            if (trouble := _trouble(connector)) is not None
         ]
 
 
@@ -170,48 +172,59 @@ def connector_id_of(text: str) -> UUID:
 
 async def _senders(work: Work) -> dict[str, str]:
     senders: dict[str, str] = {}
-    for one in await connectors.list_connectors(work.session, work.access):
+    for connector in await connectors.list_connectors(work.session, work.access):
         try:
-            shown = visible_credentials(work.platform.vault, one)
+            shown = visible_credentials(work.platform.vault, connector)
         except AppError:
             continue  # its row is there anyway; the form says what is wrong
-        senders[ids.encode(ids.CONNECTOR, one.id)] = sender_of(one.type, shown)
+        senders[ids.encode(ids.CONNECTOR, connector.id)] = sender_of(connector.type, shown)
     return senders
 
 
-def _row(one: ConnectorNumbers, sender: str) -> ConnectorRow:
-    health, dot = health_of(one)
+def _row(connector_numbers: ConnectorNumbers, sender: str) -> ConnectorRow:
+    health, dot = health_of(connector_numbers)
     return ConnectorRow(
-        id=ids.encode(ids.CONNECTOR, one.id),
-        kind=one.type,
-        name=one.name,
+        id=ids.encode(ids.CONNECTOR, connector_numbers.id),
+        kind=connector_numbers.type,
+        name=connector_numbers.name,
         sender=sender,
         health=health,
         dot=dot,
-        last_success=instant(one.last_sent_at),
-        errors=percent(one.failed, one.handed_over + one.failed),
-        sent=number(one.accepted),
-        is_active=one.is_active,
-        is_default=one.is_default,
+        last_success=instant(connector_numbers.last_sent_at),
+        errors=percent(
+            connector_numbers.failed, connector_numbers.handed_over + connector_numbers.failed
+        ),
+        sent=number(connector_numbers.accepted),
+        is_active=connector_numbers.is_active,
+        is_default=connector_numbers.is_default,
     )
 
 
-def _trouble(one: ConnectorNumbers) -> Trouble | None:
-    connector_id = ids.encode(ids.CONNECTOR, one.id)
-    if one.broken_at is not None:
-        return Trouble(connector_id, one.name, instant(one.broken_at), one.broken_reason or "")
-    if one.circuit_opened_at is not None and one.is_active:
-        reason = f"{one.circuit_reason or ''} Its messages wait and go on when it answers again."
+def _trouble(connector_numbers: ConnectorNumbers) -> Trouble | None:
+    connector_id = ids.encode(ids.CONNECTOR, connector_numbers.id)
+    if connector_numbers.broken_at is not None:
         return Trouble(
-            connector_id, one.name, instant(one.circuit_opened_at), reason.strip(), heals=True
+            connector_id,
+            connector_numbers.name,
+            instant(connector_numbers.broken_at),
+            connector_numbers.broken_reason or "",
+        )
+    if connector_numbers.circuit_opened_at is not None and connector_numbers.is_active:
+        reason = f"{connector_numbers.circuit_reason or ''} Its messages wait and go on when it answers again."
+        return Trouble(
+            connector_id,
+            connector_numbers.name,
+            instant(connector_numbers.circuit_opened_at),
+            reason.strip(),
+            heals=True,
         )
     return None
 
 
-def _provider(described: dict[str, Any], own: Sequence[ConnectorNumbers]) -> Provider:
+def _provider(described: dict[str, Any], connector_numbers: Sequence[ConnectorNumbers]) -> Provider:
     kind = described["type"]
-    same = [one for one in own if one.type == kind]
-    broken = [one for one in same if one.broken_at is not None]
+    same = [item for item in connector_numbers if item.type == kind]
+    broken = [item for item in same if item.broken_at is not None]
     if broken:
         connected, dot = f"{len(broken)} broken", "broken"
     elif same:

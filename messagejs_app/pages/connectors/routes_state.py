@@ -105,11 +105,11 @@ class RoutesState(Session):
         try:
             await self._save(name, steps, after_s)
         except (BadRequest, RouteNameTaken) as exc:
-            found = field_errors(exc)
+            result = field_errors(exc)
             self.errors = (
-                {"name": found["name"]}
-                if "name" in found
-                else {"": next(iter(found.values()), exc.message)}
+                {"name": result["name"]}
+                if "name" in result
+                else {"": next(iter(result.values()), exc.message)}
             )
             return None
         self.editing = ""
@@ -135,7 +135,7 @@ class RoutesState(Session):
             )
         self.deleting = ""
         await self._look()
-        return say(f"{self.deleting_name} deleted. Accepted messages go their ways.")
+        return say(f"{self.deleting_name} deleted. Messages accepted before keep their routes.")
 
     def _open(self, editing: str, name: str, after: str, values: list[str]) -> None:
         count = min(max(_FEWEST_SLOTS, len(values) + 1), MOST_STEPS)
@@ -160,11 +160,11 @@ class RoutesState(Session):
 
     async def _look(self) -> None:
         async with self._work(Action.VIEW_ROUTES) as work:
-            own = await connectors.list_connectors(work.session, work.access)
+            ours = await connectors.list_connectors(work.session, work.access)
             page = await saved_routes.page_of_routes(
                 work.session, work.access, page=PageRequest(limit=_MOST_SHOWN)
             )
-        names = {str(one.id): one.name for one in own}
+        names = {str(item.id): item.name for item in ours}
         rows = [
             RouteRow(
                 id=ids.encode(ids.ROUTE, route.id),
@@ -174,13 +174,13 @@ class RoutesState(Session):
             )
             for route in page.items
         ]
-        channels = sorted({channel_of(one.type) for one in own})
-        named = sorted(own, key=lambda one: one.name.lower())
+        channels = sorted({channel_of(item.type) for item in ours})
+        named = sorted(ours, key=lambda item: item.name.lower())
         options = [
             *(StepOption(channel, f"Channel {channel}") for channel in channels),
             *(
-                StepOption(ids.encode(ids.CONNECTOR, one.id), f"Connector {one.name}")
-                for one in named
+                StepOption(ids.encode(ids.CONNECTOR, item.id), f"Connector {item.name}")
+                for item in named
             ),
         ]
         self._put(routes=rows, options=options)
@@ -218,7 +218,7 @@ def _seconds(text: str) -> int | None:
 
 
 def _route_id(text: str) -> UUID:
-    found = ids.decode(ids.ROUTE, text)
-    if found is None:
+    result = ids.decode(ids.ROUTE, text)
+    if result is None:
         raise RouteNotFound
-    return found
+    return result

@@ -82,9 +82,9 @@ class DeadLettersState(Session):
     @event
     async def filter_by(self, name: str, value: str) -> Events:
         merged = {
-            one: text
-            for one, text in {**self.filters, name: value}.items()
-            if text and one in _FILTERS
+            item: text
+            for item, text in {**self.filters, name: value}.items()
+            if text and item in _FILTERS
         }
         return go_to(f"{PATH}?{urlencode(merged)}" if merged else PATH)
 
@@ -94,7 +94,7 @@ class DeadLettersState(Session):
             return None
         is_chosen = message_id in self.chosen
         self.chosen = (
-            [one for one in self.chosen if one != message_id]
+            [item for item in self.chosen if item != message_id]
             if is_chosen
             else [*self.chosen, message_id]
         )
@@ -124,7 +124,7 @@ class DeadLettersState(Session):
             done = await self._redrive([message_id])
         finally:
             self.is_busy = False
-        yield self._told(done)
+        yield self._report(done)
 
     @event
     async def redrive_chosen(self) -> Steps:
@@ -134,7 +134,7 @@ class DeadLettersState(Session):
             done = await self._redrive(self.chosen)
         finally:
             self.is_busy = False
-        yield self._told(done)
+        yield self._report(done)
 
     @event
     async def redrive_all(self) -> Steps:
@@ -149,7 +149,7 @@ class DeadLettersState(Session):
                 done = await redrive.redrive_matching(
                     platform.send_path,
                     caller,
-                    self._wanted(),
+                    self._selection(),
                     after=after,
                     limit=redrive.MOST_REDRIVEN,
                 )
@@ -187,7 +187,7 @@ class DeadLettersState(Session):
         while True:
             async with self._work(Action.SEND_MESSAGES) as work:
                 step = await redrive.discard_matching(
-                    work.session, work.access, filters=self._wanted()
+                    work.session, work.access, filters=self._selection()
                 )
             count += step
             if step < redrive.MOST_DISCARDED:
@@ -205,9 +205,10 @@ class DeadLettersState(Session):
         self.chosen = []
         return done
 
-    def _told(self, done: redrive.Redrive) -> Events:
+    def _report(self, done: redrive.Redrive) -> Events:
         problem = next(
-            (one.outcome for one in done.results if isinstance(one.outcome, AppError)), None
+            (result.outcome for result in done.results if isinstance(result.outcome, AppError)),
+            None,
         )
         if problem is None:
             return say(_sentence(done.redriven, 0))
@@ -235,21 +236,21 @@ class DeadLettersState(Session):
     async def _look(self) -> None:
         before = ids.decode(ids.MESSAGE, self.router.url.query_parameters.get("before", ""))
         async with self._work(Action.VIEW_MESSAGES) as work:
-            own = await connectors.list_connectors(work.session, work.access)
+            ours = await connectors.list_connectors(work.session, work.access)
             page = await list_dead_letters(
                 work.session,
                 work.access,
-                filters=self._wanted(),
+                filters=self._selection(),
                 page=PageRequest(limit=_PAGE_SIZE, cursor=before),
             )
-        names = {one.id: one.name for one in own}
+        names = {item.id: item.name for item in ours}
         merged = dict(self.filters)
         if page.next_cursor is not None:
             merged["before"] = ids.encode(ids.MESSAGE, page.next_cursor)
-        choices = [Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in own]
-        shown = {**{one.value: one.name for one in choices}, **CODES}
+        choices = [Choice(ids.encode(ids.CONNECTOR, item.id), item.name) for item in ours]
+        shown = {**{choice.value: choice.name for choice in choices}, **CODES}
         self._put(
-            rows=[_row(one, names) for one in page.items],
+            rows=[_row(item, names) for item in page.items],
             connector_choices=choices,
             shown_filters={name: shown.get(value, value) for name, value in self.filters.items()},
             total=(
@@ -259,7 +260,7 @@ class DeadLettersState(Session):
             is_first_page=before is None,
         )
 
-    def _wanted(self) -> DeadLetterFilter:
+    def _selection(self) -> DeadLetterFilter:
         connector = ids.decode(ids.CONNECTOR, self.filters.get("connector", ""))
         return DeadLetterFilter(
             MessageFilter(connector=connector, mode=self._checked_mode),
@@ -267,20 +268,22 @@ class DeadLettersState(Session):
         )
 
 
-def _row(one: MessageSummary, names: dict[UUID, str]) -> Row:
+def _row(message_summary: MessageSummary, names: dict[UUID, str]) -> Row:
     return Row(
-        id=ids.encode(ids.MESSAGE, one.id),
-        address=recipient(one.recipient),
-        reason=one.error or "",
-        code=CODES.get(one.error_code or "", one.error_code or ""),
-        kind=one.connector_type,
-        connector=names.get(one.connector_id, one.connector_type.capitalize()),
-        at=instant(one.failed_at),
+        id=ids.encode(ids.MESSAGE, message_summary.id),
+        address=recipient(message_summary.recipient),
+        reason=message_summary.error or "",
+        code=CODES.get(message_summary.error_code or "", message_summary.error_code or ""),
+        kind=message_summary.connector_type,
+        connector=names.get(
+            message_summary.connector_id, message_summary.connector_type.capitalize()
+        ),
+        at=instant(message_summary.failed_at),
     )
 
 
 def _uuids(message_ids: Sequence[str]) -> list[UUID]:
-    return [value for one in message_ids if (value := ids.decode(ids.MESSAGE, one)) is not None]
+    return [value for item in message_ids if (value := ids.decode(ids.MESSAGE, item)) is not None]
 
 
 def _sentence(redriven: int, failed: int) -> str:

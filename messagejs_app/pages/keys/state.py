@@ -36,8 +36,8 @@ class KeyRow:
 
 
 @dataclass
-class Made:
-    """The key that has just been made."""
+class NewKeyText:
+    """The key that has just been created."""
 
     text: str = ""
     name: str = ""
@@ -57,7 +57,7 @@ class KeysState(Session):
     kind: str = "secret"
     new_mode: str = "live"
     errors: dict[str, str] = {}
-    made: Made = Made()
+    created: NewKeyText = NewKeyText()
     has_stored: bool = False
     revoking: str = ""
     revoking_name: str = ""
@@ -66,7 +66,7 @@ class KeysState(Session):
     async def load(self) -> Events:
         await self._enter()
         await self._look()
-        self._put(made=Made(), revoking="", errors={})
+        self._put(created=NewKeyText(), revoking="", errors={})
         self.is_creating = bool(self.router.url.query_parameters.get("new"))
         self.new_mode = self._checked_mode
         self.is_loaded = True
@@ -109,7 +109,7 @@ class KeysState(Session):
     async def done(self) -> Events:
         if not self.has_stored:
             return None
-        self._put(made=Made(), has_stored=False)
+        self._put(created=NewKeyText(), has_stored=False)
         return go_to(PATH) if self.router.url.query_parameters.get("new") else None
 
     @event
@@ -148,7 +148,7 @@ class KeysState(Session):
                 new=new,
                 most_keys=settings.max_keys_per_project,
             )
-            made = Made(
+            created = NewKeyText(
                 text=text,
                 name=key.name,
                 kind=key.kind.capitalize(),
@@ -163,7 +163,7 @@ class KeysState(Session):
                 expires=instant(key.expires_at),
             )
         await self._look()
-        self._put(made=made, has_stored=False, is_creating=False)
+        self._put(created=created, has_stored=False, is_creating=False)
 
     def _new_key(self, data: dict[str, Any]) -> NewKey | None:
         """The form as the service takes it; None where `errors` says what is wrong."""
@@ -197,20 +197,22 @@ class KeysState(Session):
 
     async def _look(self) -> None:
         async with self._work(Action.VIEW_KEYS) as work:
-            own = await keys.list_keys(work.session, work.access)
+            ours = await keys.list_keys(work.session, work.access)
         now = datetime.now(UTC)
         self.rows = [
             KeyRow(
-                id=ids.encode(ids.KEY, one.id),
-                name=one.name,
-                hint=one.hint,
-                kind=one.kind.capitalize(),
-                mode=one.mode.capitalize(),
-                grants=", ".join(one.allowed_origins if one.kind == "publishable" else one.scopes),
-                last_used=instant(one.last_used_at),
-                expires=instant(one.expires_at),
-                expires_soon=one.expires_at is not None and one.expires_at - now < _SOON,
-                has_ended=one.expires_at is not None and one.expires_at <= now,
+                id=ids.encode(ids.KEY, item.id),
+                name=item.name,
+                hint=item.hint,
+                kind=item.kind.capitalize(),
+                mode=item.mode.capitalize(),
+                grants=", ".join(
+                    item.allowed_origins if item.kind == "publishable" else item.scopes
+                ),
+                last_used=instant(item.last_used_at),
+                expires=instant(item.expires_at),
+                expires_soon=item.expires_at is not None and item.expires_at - now < _SOON,
+                has_ended=item.expires_at is not None and item.expires_at <= now,
             )
-            for one in own
+            for item in ours
         ]

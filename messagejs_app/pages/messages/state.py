@@ -96,10 +96,10 @@ class MessagesState(Session):
     @event
     async def search(self, data: dict[str, str]) -> Events:
         """A whole message id opens that message; everything else filters by recipient."""
-        wanted = (data.get("q") or "").strip()
-        if ids.decode(ids.MESSAGE, wanted) is not None:
-            return go_to(self._url(id=wanted))
-        return go_to(self._url(q=wanted, id=""))
+        expected = (data.get("q") or "").strip()
+        if ids.decode(ids.MESSAGE, expected) is not None:
+            return go_to(self._url(id=expected))
+        return go_to(self._url(q=expected, id=""))
 
     @event
     async def choose(self, name: str, value: str) -> Events:
@@ -136,7 +136,7 @@ class MessagesState(Session):
             page=PageRequest(limit=_PAGE_SIZE, cursor=before),
         )
         names = Names(**self._names)
-        rows = [row_of(one, names) for one in page.items]
+        rows = [row_of(item, names) for item in page.items]
         known = {row.id for row in self.rows}
         if not is_first:
             for row in rows:
@@ -212,26 +212,34 @@ class MessagesState(Session):
         own_templates = await templates.list_templates(session, access)
         own_keys = await keys.list_keys(session, access)
         self._names = {
-            "connectors": {str(one.id): one.name for one in own_connectors},
-            "templates": {str(one.id): one.name for one in own_templates},
-            "keys": {str(one.id): one.name for one in own_keys},
+            "connectors": {
+                str(own_connector.id): own_connector.name for own_connector in own_connectors
+            },
+            "templates": {
+                str(own_template.id): own_template.name for own_template in own_templates
+            },
+            "keys": {str(own_key.id): own_key.name for own_key in own_keys},
         }
         self._put(
             connector_choices=[
-                Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in own_connectors
+                Choice(ids.encode(ids.CONNECTOR, own_connector.id), own_connector.name)
+                for own_connector in own_connectors
             ],
             template_choices=[
-                Choice(ids.encode(ids.TEMPLATE, one.id), one.name) for one in own_templates
+                Choice(ids.encode(ids.TEMPLATE, own_template.id), own_template.name)
+                for own_template in own_templates
             ],
-            key_choices=[Choice(ids.encode(ids.KEY, one.id), one.name) for one in own_keys],
+            key_choices=[
+                Choice(ids.encode(ids.KEY, own_key.id), own_key.name) for own_key in own_keys
+            ],
         )
         self.shown_filters = self._name_filters()
 
     def _name_filters(self) -> dict[str, str]:
         """What the chips say."""
         choices = {
-            one.value: one.name
-            for one in (*self.connector_choices, *self.template_choices, *self.key_choices)
+            item.value: item.name
+            for item in (*self.connector_choices, *self.template_choices, *self.key_choices)
         }
         shown = {
             name: choices.get(value, value)

@@ -217,7 +217,7 @@ class OverviewState(Session):
             end=instant(ends[-1]),
             has_messages=numbers.accepted > 0,
             figures=_figures(numbers),
-            series=[_series(name, css, own, numbers.by_status) for name, css, own in SERIES],
+            series=[_series(name, css, ours, numbers.by_status) for name, css, ours in SERIES],
             bars=[
                 _bar(bucket, instant(end), top, is_right=index > len(ends) // 2)
                 for index, (bucket, end) in enumerate(zip(numbers.buckets, ends, strict=True))
@@ -226,29 +226,33 @@ class OverviewState(Session):
                 Tick("", f"{part * 100 / 3:.2f}%", number(top * part // 3)) for part in range(4)
             ],
             days=_days(numbers),
-            connectors=[_connector(one, numbers.accepted) for one in numbers.connectors],
-            failures=[_failure(one) for one in numbers.failures],
+            connectors=[
+                _connector(connector, numbers.accepted) for connector in numbers.connectors
+            ],
+            failures=[_failure(failure) for failure in numbers.failures],
             all_failures=number(numbers.failed) if numbers.failed else "",
         )
 
     async def _refresh_steps(self, work: Work, numbers: Overview) -> None:
         if self.is_set_up:
             return
-        own = await templates.list_templates(work.session, work.access)
+        ours = await templates.list_templates(work.session, work.access)
         sent = numbers.accepted > 0
         if not sent:
-            one = PageRequest(limit=1)
-            page = await list_messages(work.session, work.access, filters=MessageFilter(), page=one)
+            item = PageRequest(limit=1)
+            page = await list_messages(
+                work.session, work.access, filters=MessageFilter(), page=item
+            )
             sent = bool(page.items)
         has_connector = bool(await connectors.list_connectors(work.session, work.access))
         self._put(
-            has_template=bool(own),
+            has_template=bool(ours),
             has_sent=sent,
-            steps_done=sum((has_connector, bool(own), sent)),
-            is_set_up=has_connector and bool(own) and sent,
+            steps_done=sum((has_connector, bool(ours), sent)),
+            is_set_up=has_connector and bool(ours) and sent,
         )
-        if own:
-            newest = own[0]
+        if ours:
+            newest = ours[0]
             variables = plural(len(newest.variables), "variable")
             self._put(
                 template_name=newest.name,
@@ -281,17 +285,17 @@ def _round_up(value: int) -> int:
         scale *= 10
 
 
-def _series(name: str, css: str, own: tuple[str, ...], by_status: dict[str, int]) -> Series:
+def _series(name: str, css: str, ours: tuple[str, ...], by_status: dict[str, int]) -> Series:
     return Series(
         name,
         css,
-        number(sum(by_status.get(status, 0) for status in own)),
-        f"/messages?status={own[0]}",
+        number(sum(by_status.get(status, 0) for status in ours)),
+        f"/messages?status={ours[0]}",
     )
 
 
 def _bar(bucket: Bucket, end: str, top: int, *, is_right: bool) -> Bar:
-    counts = [sum(bucket.counts.get(status, 0) for status in own) for _, _, own in SERIES]
+    counts = [sum(bucket.counts.get(status, 0) for status in ours) for _, _, ours in SERIES]
     since = instant(bucket.start)
     return Bar(
         start=since,
@@ -377,27 +381,27 @@ def _spark(values: list[int]) -> str:
     return "M" + " L".join(points)
 
 
-def _connector(one: ConnectorNumbers, accepted: int) -> ConnectorRow:
-    health, css = health_of(one)
+def _connector(connector_numbers: ConnectorNumbers, accepted: int) -> ConnectorRow:
+    health, css = health_of(connector_numbers)
     return ConnectorRow(
-        id=ids.encode(ids.CONNECTOR, one.id),
-        kind=one.type,
-        name=one.name,
-        accepted=number(one.accepted),
-        share=f"{100 * one.accepted / accepted:.0f}%" if accepted else "0%",
-        delivered=percent(one.delivered, one.handed_over),
+        id=ids.encode(ids.CONNECTOR, connector_numbers.id),
+        kind=connector_numbers.type,
+        name=connector_numbers.name,
+        accepted=number(connector_numbers.accepted),
+        share=f"{100 * connector_numbers.accepted / accepted:.0f}%" if accepted else "0%",
+        delivered=percent(connector_numbers.delivered, connector_numbers.handed_over),
         health=health,
         dot=css,
     )
 
 
-def _failure(one: LatestFailure) -> Failure:
-    code = f" ({one.code})" if one.code else ""
+def _failure(latest_failure: LatestFailure) -> Failure:
+    code = f" ({latest_failure.code})" if latest_failure.code else ""
     return Failure(
-        id=ids.encode(ids.MESSAGE, one.message_id),
-        status=word(one.status),
-        dot=dot(one.status),
-        address=recipient(one.recipient),
-        reason=f"{one.reason.rstrip('.')}{code}",
-        at=instant(one.at),
+        id=ids.encode(ids.MESSAGE, latest_failure.message_id),
+        status=word(latest_failure.status),
+        dot=dot(latest_failure.status),
+        address=recipient(latest_failure.recipient),
+        reason=f"{latest_failure.reason.rstrip('.')}{code}",
+        at=instant(latest_failure.at),
     )

@@ -96,32 +96,38 @@ class PlaygroundState(Session):
         await self._enter()
         query = self.router.url.query_parameters
         async with self._work(Action.VIEW_PROJECT) as work:
-            own = await connectors.list_connectors(work.session, work.access)
-            made = await templates.list_templates(work.session, work.access)
+            ours = await connectors.list_connectors(work.session, work.access)
+            created = await templates.list_templates(work.session, work.access)
             saved = await saved_routes.page_of_routes(
                 work.session, work.access, page=PageRequest(limit=_MOST_ROUTES)
             )
-        usable = [one for one in own if one.is_active]
-        self._kinds = {ids.encode(ids.CONNECTOR, one.id): one.type for one in usable}
-        types = {str(one.id): one.type for one in usable}
+        usable = [item for item in ours if item.is_active]
+        self._kinds = {ids.encode(ids.CONNECTOR, item.id): item.type for item in usable}
+        types = {str(item.id): item.type for item in usable}
         self._kinds |= {
-            ids.encode(ids.ROUTE, one.id): _first_kind(one.steps[0], types) for one in saved.items
+            ids.encode(ids.ROUTE, item.id): _first_kind(item.steps[0], types)
+            for item in saved.items
         }
-        self._variables = {ids.encode(ids.TEMPLATE, one.id): list(one.variables) for one in made}
+        self._variables = {
+            ids.encode(ids.TEMPLATE, item.id): list(item.variables) for item in created
+        }
         self._template_kinds = {
-            ids.encode(ids.TEMPLATE, one.id): one.connector_type for one in made
+            ids.encode(ids.TEMPLATE, item.id): item.connector_type for item in created
         }
         self.connectors = [
-            *(Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in usable),
-            *(Choice(ids.encode(ids.ROUTE, one.id), f"Route {one.name}") for one in saved.items),
+            *(Choice(ids.encode(ids.CONNECTOR, item.id), item.name) for item in usable),
+            *(Choice(ids.encode(ids.ROUTE, item.id), f"Route {item.name}") for item in saved.items),
         ]
         self.templates = [
-            Choice(ids.encode(ids.TEMPLATE, one.id), f"{one.name} v{one.version}") for one in made
+            Choice(ids.encode(ids.TEMPLATE, item.id), f"{item.name} v{item.version}")
+            for item in created
         ]
         self._put(errors={}, answer=[], sent_id="", moments=[], answer_status="")
         self.what = "template" if self.templates else "text"
-        wanted = query.get("template", "")
-        self.template_id = wanted if wanted in self._variables else next(iter(self._variables), "")
+        expected = query.get("template", "")
+        self.template_id = (
+            expected if expected in self._variables else next(iter(self._variables), "")
+        )
         if self.connector_id not in self._kinds:
             self.connector_id = self._connector_for(self.template_id)
         self._arrange()
@@ -259,15 +265,15 @@ class PlaygroundState(Session):
     def _connector_for(self, template_id: str) -> str:
         """A connector that fits the template: of its type, else the Sandbox, else any."""
         kind = self._template_kinds.get(template_id, SANDBOX)
-        for wanted in (kind, SANDBOX):
-            for connector_id, own in self._kinds.items():
-                if own == wanted:
+        for expected in (kind, SANDBOX):
+            for connector_id, ours in self._kinds.items():
+                if ours == expected:
                     return connector_id
         return next(iter(self._kinds), "")
 
     def _arrange(self) -> None:
         kind = self._kinds.get(self.connector_id, SANDBOX)
-        described = next(one for one in describe_connector_types() if one["type"] == kind)
+        described = next(item for item in describe_connector_types() if item["type"] == kind)
         names = self._variables.get(self.template_id, []) if self.what == "template" else []
         self._values = {**{name: sample_of(name) for name in names}, **self._values}
         self._put(

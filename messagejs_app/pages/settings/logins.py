@@ -42,11 +42,11 @@ class LoginsState(Session):
 
     @event
     async def end(self, session_id: str) -> Events:
-        found = ids.decode(ids.SESSION, session_id)
-        if found is None:
+        result = ids.decode(ids.SESSION, session_id)
+        if result is None:
             raise SessionNotFound
         async with self._work(Action.VIEW_PROJECT) as work:
-            await sessions.end_session(work.session, work.principal, found)
+            await sessions.end_session(work.session, work.principal, result)
         await self._look()
         return say("That log-in has ended. Its next request is refused.")
 
@@ -58,13 +58,13 @@ class LoginsState(Session):
             current = work.principal.session_id
         self.logins = [
             LoginRow(
-                id=ids.encode(ids.SESSION, one.id),
-                device=device(one.user_agent),
-                address=one.address,
-                last_seen=instant(one.last_seen_at),
-                is_current=one.id == current,
+                id=ids.encode(ids.SESSION, item.id),
+                device=device(item.user_agent),
+                address=item.address,
+                last_seen=instant(item.last_seen_at),
+                is_current=item.id == current,
             )
-            for one in page.items
+            for item in page.items
         ]
 
 

@@ -123,11 +123,11 @@ class PeopleState(Session):
 
     @event
     async def revoke(self, invitation_id: str, email: str) -> Events:
-        found = ids.decode(ids.INVITATION, invitation_id)
-        if found is None:
+        result = ids.decode(ids.INVITATION, invitation_id)
+        if result is None:
             raise InvitationNotFound
         async with self._work(Action.MANAGE_MEMBERS) as work:
-            await invitations.revoke_invitation(work.session, work.access, found)
+            await invitations.revoke_invitation(work.session, work.access, result)
         await self._look()
         return say(f"The invitation of {email} is revoked. Its link is refused from now on.")
 
@@ -175,7 +175,8 @@ class PeopleState(Session):
             )
             may_manage = Action.MANAGE_MEMBERS in ALLOWED[mine]
             rows = [
-                _row(one, mine, work.principal.user_id, may_manage=may_manage) for one in page.items
+                _row(item, mine, work.principal.user_id, may_manage=may_manage)
+                for item in page.items
             ]
             waiting = await self._invitations(work) if may_manage else []
         self._put(
@@ -193,13 +194,13 @@ class PeopleState(Session):
         now = datetime.now(UTC)
         return [
             InvitationRow(
-                id=ids.encode(ids.INVITATION, one.id),
-                email=one.email,
-                role_name=one.role.capitalize(),
-                expires=instant(one.expires_at),
-                has_expired=one.expires_at <= now,
+                id=ids.encode(ids.INVITATION, item.id),
+                email=item.email,
+                role_name=item.role.capitalize(),
+                expires=instant(item.expires_at),
+                has_expired=item.expires_at <= now,
             )
-            for one in page.items
+            for item in page.items
         ]
 
 
@@ -211,23 +212,23 @@ def role_of(text: str) -> Role:
         raise Forbidden(f"There is no role '{text[:20]}'; choose {', '.join(Role)}.") from exc
 
 
-def _row(one: members.Member, mine: Role, me: UUID, *, may_manage: bool) -> MemberRow:
-    role = Role(one.membership.role)
+def _row(member: members.Member, mine: Role, me: UUID, *, may_manage: bool) -> MemberRow:
+    role = Role(member.membership.role)
     return MemberRow(
-        id=ids.encode(ids.USER, one.user.id),
-        name=one.user.name or one.user.email,
-        email=one.user.email,
+        id=ids.encode(ids.USER, member.user.id),
+        name=member.user.name or member.user.email,
+        email=member.user.email,
         role=role.value,
         role_name=role.capitalize(),
-        joined=instant(one.membership.created_at),
-        is_me=one.user.id == me,
+        joined=instant(member.membership.created_at),
+        is_me=member.user.id == me,
         # Only owners make or unmake owners.
         may_change=may_manage and (role is not Role.OWNER or mine is Role.OWNER),
     )
 
 
 def _user(text: str) -> UUID:
-    found = ids.decode(ids.USER, text)
-    if found is None:
+    result = ids.decode(ids.USER, text)
+    if result is None:
         raise MemberNotFound
-    return found
+    return result

@@ -58,10 +58,10 @@ class QuietHoursState(Session):
     async def save(self, data: dict[str, Any]) -> Steps:
         self.errors, self.is_saving = {}, True
         yield None
-        wanted = {name: str(data.get(name) or "").strip() for name in _USUAL}
+        expected = {name: str(data.get(name) or "").strip() for name in _USUAL}
         try:
             hours = (
-                check_quiet_hours({**wanted, "timezone": wanted["timezone"] or None})
+                check_quiet_hours({**expected, "timezone": expected["timezone"] or None})
                 if self.is_on
                 else None
             )
@@ -107,7 +107,7 @@ def _form() -> rx.Component:
         ),
         error=state.errors["timezone"],
     )
-    told = h.span(
+    reported = h.span(
         "Messages wait for the end, on the recipient’s clock. Those of high priority, such as"
         " one-time codes, do not.",
         class_name="muted small",
@@ -115,7 +115,7 @@ def _form() -> rx.Component:
     asked = h.when(state.is_on, h.fragment(h.div(start, end, class_name="grid2"), zone))
     save = busy_button("Save", busy=state.is_saving, type="submit", data_submit="")
     return h.form(
-        h.div(h.div(choice, class_name="row"), told, asked, class_name="cb stack"),
+        h.div(h.div(choice, class_name="row"), reported, asked, class_name="cb stack"),
         h.div(h.span(class_name="grow"), save, class_name="cfoot"),
         on_submit=state.save,
         no_validate=True,

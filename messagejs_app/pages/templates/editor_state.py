@@ -82,10 +82,10 @@ class EditorState(Session):
     async def load(self) -> Events:
         await self._enter()
         _, access = await self._authorize(Action.VIEW_TEMPLATES)
-        wanted = self._path.rsplit("/", 1)[-1]
+        expected = self._path.rsplit("/", 1)[-1]
         self._put(errors={}, tests=False, is_dirty=False, test_message="", test_error="")
-        self.kinds = [Choice(one["type"], one["title"]) for one in describe_connector_types()]
-        if wanted == _NEW:
+        self.kinds = [Choice(item["type"], item["title"]) for item in describe_connector_types()]
+        if expected == _NEW:
             self._put(
                 id=_NEW,
                 name="",
@@ -98,12 +98,21 @@ class EditorState(Session):
             self.on_uncertain = "hold"
         else:
             async with self._work(Action.VIEW_TEMPLATES) as work:
-                one = await templates.get_template(
-                    work.session, work.access, template_id=template_id_of(wanted)
+                template = await templates.get_template(
+                    work.session, work.access, template_id=template_id_of(expected)
                 )
-            self._put(id=wanted, name=one.name, kind=one.connector_type, content=one.content)
-            self._put(subject=one.subject or "", html=one.html or "", version=f"v{one.version}")
-            self.on_uncertain = one.on_uncertain
+            self._put(
+                id=expected,
+                name=template.name,
+                kind=template.connector_type,
+                content=template.content,
+            )
+            self._put(
+                subject=template.subject or "",
+                html=template.html or "",
+                version=f"v{template.version}",
+            )
+            self.on_uncertain = template.on_uncertain
         self._render(access.project_id)
         self.is_loaded = True
         return None
@@ -122,7 +131,7 @@ class EditorState(Session):
     @event
     async def choose_kind(self, kind: str) -> Events:
         _, access = await self._authorize(Action.VIEW_TEMPLATES)
-        if any(one.value == kind for one in self.kinds):
+        if any(item.value == kind for item in self.kinds):
             self._put(kind=kind, is_dirty=True)
             self._render(access.project_id)
         return None
@@ -130,7 +139,7 @@ class EditorState(Session):
     @event
     async def give_sample(self, name: str, text: str) -> Events:
         _, access = await self._authorize(Action.VIEW_TEMPLATES)
-        if all(one.name != name for one in self.variables):
+        if all(variable.name != name for variable in self.variables):
             return None
         self._samples = {**self._samples, name: text}
         self._render(access.project_id)
@@ -150,7 +159,7 @@ class EditorState(Session):
 
     @event
     async def show_test(self, is_shown: bool) -> Events:
-        described = {one["type"]: one for one in describe_connector_types()}
+        described = {item["type"]: item for item in describe_connector_types()}
         kind = SANDBOX if self.mode == "test" else self.kind
         self._put(
             tests=is_shown,
@@ -169,7 +178,7 @@ class EditorState(Session):
             request = SendRequest(
                 to=str(data.get("to") or "").strip(),
                 template_id=template_id_of(self.id),
-                variables={one.name: one.sample for one in self.variables},
+                variables={variable.name: variable.sample for variable in self.variables},
             )
             accepted = await accept_message(
                 platform.send_path, Sender(access, self._checked_mode), request

@@ -98,19 +98,19 @@ class TemplatesState(Session):
 
     async def _look(self) -> None:
         async with self._work(Action.VIEW_TEMPLATES) as work:
-            own = await templates.list_templates(work.session, work.access)
+            ours = await templates.list_templates(work.session, work.access)
         self.rows = [
             TemplateRow(
-                id=ids.encode(ids.TEMPLATE, one.id),
-                name=one.name,
-                kind=one.connector_type,
-                text=" ".join(one.content.split())[:160],
-                variables=", ".join(one.variables),
-                version=f"v{one.version}",
-                changed_at=instant(one.updated_at),
-                is_active=one.is_active,
+                id=ids.encode(ids.TEMPLATE, item.id),
+                name=item.name,
+                kind=item.connector_type,
+                text=" ".join(item.content.split())[:160],
+                variables=", ".join(item.variables),
+                version=f"v{item.version}",
+                changed_at=instant(item.updated_at),
+                is_active=item.is_active,
             )
-            for one in own
+            for item in ours
         ]
 
 

@@ -64,7 +64,7 @@ def create_send_token(
     kid = hmac.digest(api_key.encode(), _KID_LABEL, "sha256").hex()[:32]
     header = {"alg": "HS256", "kid": f"stk_{kid}", "typ": "JWT"}
     signed = b".".join(
-        _part(one) for one in (header, {k: v for k, v in claims.items() if v is not None})
+        _part(item) for item in (header, {k: v for k, v in claims.items() if v is not None})
     )
     signature = hmac.digest(
         hmac.digest(api_key.encode(), _SECRET_LABEL, "sha256"), signed, "sha256"

@@ -60,7 +60,7 @@ async def test_of_many_first_registrations_at_once_one_administers(
     empty_platform: Platform,
 ) -> None:
     signed_in = await asyncio.gather(*(register(empty_platform) for _ in range(4)))
-    assert sorted(one.user.is_platform_admin for one in signed_in) == [False, False, False, True]
+    assert sorted(item.user.is_platform_admin for item in signed_in) == [False, False, False, True]
 
 
 async def test_a_closed_server_still_takes_its_first_user(empty_platform: Platform) -> None:

@@ -179,8 +179,8 @@ async def test_what_is_wrong_with_a_row_is_stored_with_it(world: World) -> None:
         )
         for row in step
     ]
-    told = [(row.line, row.error_field, row.error_code) for row in failed]
-    assert told == [(3, "to", "DUPLICATE_RECIPIENT"), (4, "", "INVALID_ROW")]
+    reported = [(row.line, row.error_field, row.error_code) for row in failed]
+    assert reported == [(3, "to", "DUPLICATE_RECIPIENT"), (4, "", "INVALID_ROW")]
     assert (
         failed[0].error_reason
         == "'a\\b' is already in an earlier row; each recipient gets one message."

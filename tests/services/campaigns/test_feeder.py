@@ -62,8 +62,8 @@ async def _campaign(world: World, rows: int = 3, *, message: str = "Hello {{name
     caller, new = Sender(system_access(world.project_id), "live"), NewCampaign("Sale", plan)
     with await read_rows(world.platform.send_path, caller, new=new, file=file) as read:
         async with world.platform.database.transaction() as session:
-            made = await create_campaign(session, caller, new=new, rows=read)
-    return made.id
+            campaign = await create_campaign(session, caller, new=new, rows=read)
+    return campaign.id
 
 
 async def _feed(feeder: CampaignFeeder) -> None:
@@ -131,9 +131,9 @@ async def test_a_failing_campaign_is_paused_with_the_reason_and_its_owners_are_t
     assert "the server's log says more" in (campaign.reason or "")
     async with platform.database.session() as session:
         owners = await ProjectMember.owner_addresses(session, world.project_id)
-    (told,) = smtp.mails
-    assert [*told.recipients] == owners
-    assert f"/campaigns?id={ids.encode(ids.CAMPAIGN, campaign_id)}" in str(told).replace(
+    (reported,) = smtp.mails
+    assert [*reported.recipients] == owners
+    assert f"/campaigns?id={ids.encode(ids.CAMPAIGN, campaign_id)}" in str(reported).replace(
         "=\n", ""
     ).replace("=3D", "=")
 

@@ -42,7 +42,7 @@ async def dead(world: World) -> dict[UUID, str | None]:
             page=PageRequest(),
         )
     assert page.total == len(page.items)
-    return {one.id: one.error_code for one in page.items}
+    return {item.id: item.error_code for item in page.items}
 
 
 async def try_once(
@@ -71,7 +71,7 @@ async def try_once(
             result = outcomes.failed(claim, answer, ONE_TRY, datetime.now(UTC), 1.0)
         results.append(after_try(result, account, settle_s=60))
     recorded = await asyncio.gather(*(recorder.record(result) for result in results))
-    assert all(one.is_ours for one in recorded)
+    assert all(item.is_ours for item in recorded)
 
 
 async def test_what_was_given_up_is_one_and_what_was_refused_or_sent_is_not(

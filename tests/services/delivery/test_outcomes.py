@@ -135,9 +135,9 @@ def test_refused_credentials_wait_and_a_refusal_does_not() -> None:
 
 
 def test_a_connectors_own_settings_count() -> None:
-    own = POLICY.overridden_by(Retry(max_attempts=1, cap_s=2.0))
-    assert own == RetryPolicy(max_attempts=1, base_s=1.0, cap_s=2.0, max_age_s=3600.0)
-    assert _failed(_claim(), Unavailable("busy"), own).status == Status.FAILED
+    ours = POLICY.overridden_by(Retry(max_attempts=1, cap_s=2.0))
+    assert ours == RetryPolicy(max_attempts=1, base_s=1.0, cap_s=2.0, max_age_s=3600.0)
+    assert _failed(_claim(), Unavailable("busy"), ours).status == Status.FAILED
     assert POLICY.overridden_by(Retry()) is POLICY
 
 

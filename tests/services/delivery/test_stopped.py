@@ -114,7 +114,7 @@ async def test_what_a_stopped_project_has_waiting_is_held_and_goes_on_later(
     await drain(platform, engine)
     await make_sweeper(platform).sweep()
     await drain(platform, engine)
-    assert [one.body["text"] for one in telegram.messages] == ["before"]
+    assert [message.body["text"] for message in telegram.messages] == ["before"]
     assert (await world.message(message_id)).status == "queued"
     with pytest.raises(ProjectNotActive):
         await send(world, connector)
@@ -155,7 +155,7 @@ async def test_a_deleted_project_sends_nothing_and_what_waits_is_canceled(
         message = await world.message(message_id)
         assert (message.status, message.error_reason) == ("canceled", DELETED_REASON)
         async with platform.database.session() as session:
-            assert [one.type for one in await Event.list_for_message(session, message_id)] == [
+            assert [item.type for item in await Event.list_for_message(session, message_id)] == [
                 "message.canceled"
             ]
     with pytest.raises(ProjectNotFound):
@@ -259,15 +259,15 @@ async def campaign(world: World, connector: Connector) -> UUID:
     caller, new = Sender(system_access(world.project_id), "live"), NewCampaign("Sale", plan)
     with await read_rows(platform.send_path, caller, new=new, file=file) as rows:
         async with platform.database.transaction() as session:
-            made = await create_campaign(session, caller, new=new, rows=rows)
-    return made.id
+            created = await create_campaign(session, caller, new=new, rows=rows)
+    return created.id
 
 
 async def state_of(world: World, campaign_id: UUID) -> Campaign:
     async with world.platform.database.session() as session:
-        found = await Campaign.find(session, world.project_id, campaign_id)
-    assert found is not None
-    return found
+        result = await Campaign.find(session, world.project_id, campaign_id)
+    assert result is not None
+    return result
 
 
 async def feed(platform: Platform) -> None:

@@ -232,8 +232,8 @@ async def test_without_a_receipt_in_time_the_template_decides(
     provider = reporting(platform)
     message_id = await uncertain(platform, world, box, provider, on_uncertain=policy)
     await watch(make_watcher(platform, provider), seconds=SETTLE_S)
-    found = await queue_row(platform, message_id)
-    assert (found[0] if found else None) == row
+    result = await queue_row(platform, message_id)
+    assert (result[0] if result else None) == row
     assert (await world.message(message_id)).status == "uncertain"
 
 
@@ -272,7 +272,7 @@ async def test_a_lost_workers_message_is_watched_where_it_can_be_settled(
     await make_sweeper(platform).sweep()
     assert await queue_row(platform, settles) == (WATCHED, whatsapp.id, 1)
     assert await queue_row(platform, blind) == (DUE, box.id, 1)
-    assert {(await world.message(one)).status for one in (settles, blind)} == {"uncertain"}
+    assert {(await world.message(item)).status for item in (settles, blind)} == {"uncertain"}
 
 
 # -- fallbackAfter -------------------------------------------------------------------------------

@@ -47,8 +47,8 @@ async def test_of_two_processes_one_sends_each_whatever_their_order(
         "INSERT INTO dead_letters (message_id, project_id) SELECT id, %s FROM unnest(%s::uuid[]) AS d(id)",
         world.project_id, dead,
     )  # fmt: skip
-    one, other = _writer(platform), _writer(platform)
-    writes = [one.write(_repeat(world, message_id, box.id)) for message_id in dead]
+    item, other = _writer(platform), _writer(platform)
+    writes = [item.write(_repeat(world, message_id, box.id)) for message_id in dead]
     writes += [other.write(_repeat(world, message_id, box.id)) for message_id in reversed(dead)]
     answers = await asyncio.gather(*writes, return_exceptions=True)
     assert Counter(type(answer) for answer in answers) == {Written: 20, NotADeadLetter: 20}
@@ -62,7 +62,7 @@ async def test_of_two_processes_one_sends_each_whatever_their_order(
             (dead,),
         )
         assert await cursor.fetchone() == (20, 20)
-    await one.drain()
+    await item.drain()
     await other.drain()
 
 

@@ -99,7 +99,7 @@ async def test_in_flight_messages_show_as_sending_and_are_found_as_such(world: W
 
 async def test_every_filter_finds_its_own(world: World) -> None:
     key, template, connector = new_id(), new_id(), new_id()
-    wanted = row(
+    expected = row(
         world,
         key_id=key,
         template_id=template,
@@ -109,7 +109,7 @@ async def test_every_filter_finds_its_own(world: World) -> None:
         mode="test",
         status="failed",
     )
-    await save(world, wanted, row(world), row(world, key_id=new_id(), template_id=new_id()))
+    await save(world, expected, row(world), row(world, key_id=new_id(), template_id=new_id()))
     for conditions in (
         {"key_id": key},
         {"template_id": template},
@@ -118,9 +118,9 @@ async def test_every_filter_finds_its_own(world: World) -> None:
         {"recipient": "Ann@Example.com"},
         {"mode": "test"},
         {"status": "failed"},
-        {"id": wanted.id},
+        {"id": expected.id},
     ):
-        assert await ids_of(world, **conditions) == {wanted.id}, conditions
+        assert await ids_of(world, **conditions) == {expected.id}, conditions
 
 
 @pytest.mark.parametrize(
@@ -141,12 +141,12 @@ async def test_dates_include_their_whole_day_and_instants_their_millisecond(worl
     )
     await save(world, before, first, last, after)
     date = f"{day:%Y-%m-%d}"
-    found = await ids_of(
+    result = await ids_of(
         world,
         from_=parse_instant(date, field="from"),
         to=parse_instant(date, field="to", end_of_day=True),
     )
-    assert found == {first.id, last.id}
+    assert result == {first.id, last.id}
     assert await ids_of(world, from_=day, to=day) == {first.id}
 
 

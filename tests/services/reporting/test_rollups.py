@@ -1,5 +1,5 @@
-"""Rollups: at any moment, whatever happens to messages and whoever folds, they equal a count over
-the rows.
+"""Rollups: at any moment, whatever happens to messages and anyone who folds, they equal a count
+over the rows.
 """
 
 from __future__ import annotations

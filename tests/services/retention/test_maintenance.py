@@ -149,15 +149,15 @@ async def test_a_partition_made_later_is_like_the_others(apart: Platform) -> Non
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = 'messages'::regclass AND c.relname IN (%s, %s)
     """
-    made, later = (
+    created, later = (
         f"messages_p{month_start(datetime.now(UTC), months):%Y%m}"
         for months in (1, MONTHS_AHEAD + 1)
     )
     async with apart.database.raw.connection() as connection:
         await keep_partitions("messages", connection, month_start(datetime.now(UTC), 1))
-        rows = await (await connection.execute(query, (made, later))).fetchall()
+        rows = await (await connection.execute(query, (created, later))).fetchall()
     first, second = rows
-    assert {first[0], second[0]} == {made, later}
+    assert {first[0], second[0]} == {created, later}
     assert first[1:] == second[1:]
 
 

@@ -148,7 +148,7 @@ async def test_the_server_says_how_long_where_the_project_does_not(
     keeper = await World.make(platform)
     await retain(keeper, content_retention="keep")
     # So old that no other test's messages are.
-    old, kept = (secret(own, at=datetime(2013, 1, 1, tzinfo=UTC)) for own in (world, keeper))
+    old, kept = (secret(ours, at=datetime(2013, 1, 1, tzinfo=UTC)) for ours in (world, keeper))
     await save(world, old, kept)
     await redact(connection, Defaults(content_days=3650, retention_days=0))
     assert await texts(world, old) == [None]

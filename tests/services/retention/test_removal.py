@@ -131,7 +131,7 @@ async def test_a_project_without_a_limit_keeps_its_messages(
     other = await World.make(platform)
     await retain(world, retention_days=0)
     await retain(other, retention_days=1)
-    kept, gone = (row(own, at=datetime(2013, 2, 3, tzinfo=UTC)) for own in (world, other))
+    kept, gone = (row(ours, at=datetime(2013, 2, 3, tzinfo=UTC)) for ours in (world, other))
     await save(world, kept, gone)
     # The server's default reaches neither: both have said what they want, and nobody else is that
     # old.
@@ -174,7 +174,7 @@ async def test_totals_follow_and_analytics_stay(
     assert (await listed(world, status="delivered")).total == 60
     assert (await listed(world, status="scheduled")).total == 1
     before = await listed(world, to=NOW - timedelta(days=10))
-    assert ([one.id for one in before.items], before.total) == ([waiting.id], 1)
+    assert ([item.id for item in before.items], before.total) == ([waiting.id], 1)
     assert await accepted(world, NOW - timedelta(days=60)) == 191
 
 
@@ -192,7 +192,7 @@ async def test_a_filter_finds_the_old_ones_behind_those_that_are_gone(
     await remove(connection)
     for _ in range(2):
         page = await listed(world, status="canceled")
-        assert ([one.id for one in page.items], page.total) == ([oldest.id], 1)
+        assert ([item.id for item in page.items], page.total) == ([oldest.id], 1)
         await RollupFolder(platform.database.raw).fold()
 
 

@@ -63,7 +63,7 @@ def _steps(message: Message) -> list[tuple[str, str, str]]:
 async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(
     world: World,
 ) -> None:
-    own = await _chain(world)
+    ours = await _chain(world)
     template = await world.template(
         "Code {{code}}",
         subject="Your code",
@@ -85,7 +85,9 @@ async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(
     route = message.route
     assert route is not None
     assert route["fallbackAfterS"] == 30
-    assert [step["connectorId"] for step in route["steps"]] == [str(one.id) for one in own.values()]
+    assert [step["connectorId"] for step in route["steps"]] == [
+        str(item.id) for item in ours.values()
+    ]
     assert _steps(message) == [
         ("whatsapp", PHONE, "failure"),
         ("twilio", PHONE, "failure"),
@@ -102,7 +104,7 @@ async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(
         message.content,
         message.step,
     )
-    assert first == (own["whatsapp"].id, "whatsapp", PHONE, whatsapp, 0)
+    assert first == (ours["whatsapp"].id, "whatsapp", PHONE, whatsapp, 0)
 
 
 async def test_a_message_with_one_way_has_no_route(world: World) -> None:
@@ -213,8 +215,8 @@ async def _suppress(platform: Platform, world: World, channel: str, recipient: s
 async def test_a_saved_route_is_sent_by_name_and_by_id_and_its_change_counts_at_once(
     platform: Platform, world: World
 ) -> None:
-    own = await _chain(world)
-    steps = [{"channel": "sms"}, {"connectorId": str(own["smtp"].id)}]
+    ours = await _chain(world)
+    steps = [{"channel": "sms"}, {"connectorId": str(ours["smtp"].id)}]
     async with platform.database.transaction() as session:
         route = await create_route(
             session,
@@ -238,7 +240,7 @@ async def test_a_saved_route_is_sent_by_name_and_by_id_and_its_change_counts_at_
         )
     changed = await _accepted(world, route="urgent")
     assert [kind for kind, _, _ in _steps(changed)] == ["smtp", "twilio"]
-    await _change(platform, own["smtp"], deleted_at=own["smtp"].created_at)
+    await _change(platform, ours["smtp"], deleted_at=ours["smtp"].created_at)
     assert (await _accepted(world, route="urgent")).connector_type == "twilio"
 
 
@@ -270,7 +272,7 @@ async def test_a_pool_shares_its_sends_by_weight_and_the_others_stand_by(
     assert message.connector_id == again.connector_id
     assert message.route is not None
     used = [step["connectorId"] for step in message.route["steps"]]
-    assert set(used) == {str(one.id) for one in (light, heavy, spare)}
+    assert set(used) == {str(item.id) for item in (light, heavy, spare)}
     assert str(outside.id) not in used
     assert used[-1] == str(spare.id)
     assert [on for _, _, on in _steps(message)] == ["failure", "unavailable", "unavailable"]
@@ -313,27 +315,27 @@ def _member(**fields: Any) -> CatalogConnector:
 
 
 async def test_a_resend_begins_with_the_first_way_again(platform: Platform, world: World) -> None:
-    own = await _chain(world)
+    ours = await _chain(world)
     message = await _accepted(world, channels=["sms", "email"], fallback_after_s=9)
     async with platform.database.raw.connection() as connection:
         await connection.execute("DELETE FROM send_queue WHERE message_id = %s", (message.id,))
         await connection.execute(
             "UPDATE messages SET status = 'failed', step = 1, connector_id = %s, connector_type ="
             " 'smtp', recipient = %s WHERE id = %s",
-            (own["smtp"].id, EMAIL, message.id),
+            (ours["smtp"].id, EMAIL, message.id),
         )
     caller = Sender(system_access(world.project_id), "live")
     repeated = await world.message(
         (await resend_message(platform.send_path, caller, message_id=message.id)).message_id
     )
     assert (repeated.connector_id, repeated.recipient, repeated.step) == (
-        own["twilio"].id,
+        ours["twilio"].id,
         PHONE,
         0,
     )
     assert repeated.route == message.route
-    await _change(platform, own["twilio"], is_active=False)
+    await _change(platform, ours["twilio"], is_active=False)
     without = await world.message(
         (await resend_message(platform.send_path, caller, message_id=message.id)).message_id
     )
-    assert (without.connector_id, without.route) == (own["smtp"].id, None)
+    assert (without.connector_id, without.route) == (ours["smtp"].id, None)

@@ -121,15 +121,15 @@ class Grammar:
         return text
 
     def _condition(self) -> str:
-        one = self._value()
+        item = self._value()
         if self.random.random() < 0.7:
-            one += (
+            item += (
                 f" {self.random.choice(('==', '!=', '<', '>', '<=', '>=', 'contains', '<>'))}"
                 f" {self._value()}"
             )
         if self.random.random() < 0.3:
-            one += f" {self.random.choice(('and', 'or'))} {self._value()}"
-        return one
+            item += f" {self.random.choice(('and', 'or'))} {self._value()}"
+        return item
 
     def _dash(self) -> str:
         return self.random.choice(("", "", "", "-"))

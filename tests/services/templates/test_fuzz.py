@@ -94,7 +94,7 @@ def _filters(random: Random, count: int) -> None:
         names = ", ".join(f"p{i}" for i in range(len(given)))
         call = f"{name}: {names}" if names else name
         text = f"{{% for i in (1..1000) %}}{{% assign z = v | {call} %}}{{% endfor %}}"
-        variables = {"v": value, **{f"p{i}": one for i, one in enumerate(given)}}
+        variables = {"v": value, **{f"p{i}": item for i, item in enumerate(given)}}
         _check(text, variables, html=bool(number % 2), name=f"{call} of {str(value)[:60]!r}")
 
 

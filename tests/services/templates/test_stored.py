@@ -23,10 +23,13 @@ async def test_a_stored_template_over_a_limit_is_listed_with_its_line(
     over = await world.template(OVER, variables=[])
     fine = await world.template("Hello {{name}}")
     async with platform.database.session() as session:
-        found = {one.template_id: str(one) async for one in unusable_templates(session)}
-    assert fine.id not in found
-    assert "'welcome'" in found[over.id]
-    assert "line 2: the range (1..1000000) has more than 2000 items" in found[over.id]
+        result = {
+            unusable_template.template_id: str(unusable_template)
+            async for unusable_template in unusable_templates(session)
+        }
+    assert fine.id not in result
+    assert "'welcome'" in result[over.id]
+    assert "line 2: the range (1..1000000) has more than 2000 items" in result[over.id]
 
 
 async def test_a_stored_template_over_a_limit_is_refused_when_it_is_sent(world: World) -> None:
@@ -54,7 +57,7 @@ async def test_an_earlier_version_over_a_limit_does_not_come_back(
     world: World, platform: Platform
 ) -> None:
     async with platform.database.transaction() as session:
-        made = await templates.create_template(
+        template = await templates.create_template(
             session,
             system_access(world.project_id),
             new=templates.NewTemplate("otp", "sandbox", "Code {{code}}"),
@@ -62,16 +65,16 @@ async def test_an_earlier_version_over_a_limit_does_not_come_back(
         await templates.update_template(
             session,
             system_access(world.project_id),
-            template_id=made.id,
+            template_id=template.id,
             changes={"content": "Your code {{code}}"},
         )
     async with platform.database.raw.connection() as connection:
         await connection.execute(
             "UPDATE template_versions SET content = %s WHERE template_id = %s AND version = 1",
-            (OVER, made.id),
+            (OVER, template.id),
         )
     with pytest.raises(ValidationFailed, match="line 2"):
         async with platform.database.transaction() as session:
             await templates.roll_back_template(
-                session, system_access(world.project_id), template_id=made.id, version=1
+                session, system_access(world.project_id), template_id=template.id, version=1
             )

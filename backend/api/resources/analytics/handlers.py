@@ -78,9 +78,9 @@ async def _reader(
     ] = None,
     mode: Annotated[Literal["live", "test"] | None, Query(description="Without it, both")] = None,
 ) -> Reader:
-    wanted = _connector(connector) if connector else None
+    expected = _connector(connector) if connector else None
     access = await requester.access(session, project_id, Action.VIEW_STATISTICS)
-    scope = Scope(access.project_id, access.mode_seen(mode), wanted)
+    scope = Scope(access.project_id, access.mode_seen(mode), expected)
     return Reader(scope, requester.user_id)
 
 
@@ -143,7 +143,7 @@ async def connector_statistics(
     statistics = await analytics.connector_statistics(session, scope=reader.scope, period=period)
     return ConnectorStatisticsList(
         period=PeriodBody.of(period),
-        connectors=[ConnectorStatisticsBody.of_connector(one) for one in statistics],
+        connectors=[ConnectorStatisticsBody.of_connector(statistic) for statistic in statistics],
     )
 
 

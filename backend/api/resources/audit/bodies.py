@@ -36,7 +36,7 @@ SUBJECT_PREFIXES: Final = tuple(sorted(set(_PREFIX.values())))
 def subject_id_of(text: str) -> UUID | None:
     """Return the UUID of any id that can be a subject, None when the text is none."""
     return next(
-        (found for prefix in SUBJECT_PREFIXES if (found := ids.decode(prefix, text)) is not None),
+        (result for prefix in SUBJECT_PREFIXES if (result := ids.decode(prefix, text)) is not None),
         None,
     )
 

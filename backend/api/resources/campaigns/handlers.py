@@ -98,14 +98,14 @@ async def create(
         file = await CsvFile.open(upload.file, most_rows=platform.settings.campaign_max_rows)
         plan = await _plan(platform, sender, upload, file)
         if upload.fields.dry_run:
-            found = await dry_run(
+            result = await dry_run(
                 platform.send_path,
                 sender,
                 plan,
                 file.steps(),
                 sends_duplicates=upload.fields.send_duplicates,
             )
-            return _json(DryRunBody.of(found), 200)
+            return _json(DryRunBody.of(result), 200)
         name = written_key(request)
         return await _store(platform, sender, upload, plan=plan, file=file, name=name)
 
@@ -143,7 +143,7 @@ async def _store(
         async with platform.database.session() as session:
             earlier = await campaigns.find_earlier(session, sender.access, key)
             if earlier is not None:
-                return _made(await progress_of(session, earlier), is_replay=True)
+                return _created(await progress_of(session, earlier), is_replay=True)
     with await campaigns.read_rows(platform.send_path, sender, new=new, file=file) as rows:
         async with platform.database.transaction() as session:
             earlier = None
@@ -153,12 +153,12 @@ async def _store(
                     session, sender.access, key, campaign_id=new.id, ttl_s=ttl_s
                 )
             if earlier is not None:
-                return _made(await progress_of(session, earlier), is_replay=True)
+                return _created(await progress_of(session, earlier), is_replay=True)
             campaign = await campaigns.create_campaign(session, sender, new=new, rows=rows)
-            return _made(await progress_of(session, campaign))
+            return _created(await progress_of(session, campaign))
 
 
-def _made(progress: Progress, *, is_replay: bool = False) -> Response:
+def _created(progress: Progress, *, is_replay: bool = False) -> Response:
     return _json(
         CampaignBody.of_progress(progress),
         201,
@@ -219,8 +219,8 @@ async def rows(
     """In the file's order."""
     access = await _access_to(session, requester, campaign_id, Action.VIEW_MESSAGES)
     campaign = await campaigns.get_campaign(session, access, campaign_id=campaign_id)
-    found = await page_of_rows(session, access, campaign_id=campaign.id, page=page, state=state)
-    return RowListBody.of(found, campaign.columns)
+    result = await page_of_rows(session, access, campaign_id=campaign.id, page=page, state=state)
+    return RowListBody.of(result, campaign.columns)
 
 
 @router.get(
@@ -259,12 +259,14 @@ async def _error_lines(
     async for failed in walk_rows(
         platform.database, access, campaign_id=campaign_id, state="failed"
     ):
-        yield b"".join(line_of([*map(own_cell, row.cells or ()), *_told(row)]) for row in failed)
+        yield b"".join(
+            line_of([*map(own_cell, row.cells or ()), *_error_cells(row)]) for row in failed
+        )
 
 
-def _told(row: Any) -> list[str]:
-    told = (row.line, row.error_field, row.error_code, row.error_reason)
-    return [own_cell("" if one is None else str(one)) for one in told]
+def _error_cells(row: Any) -> list[str]:
+    reported = (row.line, row.error_field, row.error_code, row.error_reason)
+    return [own_cell("" if item is None else str(item)) for item in reported]
 
 
 @router.post(

@@ -227,7 +227,8 @@ class ConnectorListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[Connector]) -> ConnectorListBody:
         return cls(
-            connectors=[ConnectorBody.of(one) for one in page.items], pagination=Pagination.of(page)
+            connectors=[ConnectorBody.of(item) for item in page.items],
+            pagination=Pagination.of(page),
         )
 
 

@@ -44,11 +44,11 @@ async def list_connectors(
     user: CurrentUser,
     session: ReadSessionDep,
     page: PageDep,
-    wanted: WantedOfTypeDep,
+    selection: WantedOfTypeDep,
 ) -> ConnectorListBody:
     access = await access_of_user(session, user, project_id, Action.VIEW_CONNECTORS)
     return ConnectorListBody.of(
-        await connectors.page_of_connectors(session, access, page=page, wanted=wanted)
+        await connectors.page_of_connectors(session, access, page=page, selection=selection)
     )
 
 

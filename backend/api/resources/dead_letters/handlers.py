@@ -1,4 +1,4 @@
-"""Dead letters: messages that were given up after their retries; to be sent once more, or
+"""Dead letters: messages that were given up after their retries; to be sent again, or
 discarded.
 """
 

@@ -40,10 +40,10 @@ async def list_keys(
     user: CurrentUser,
     session: ReadSessionDep,
     page: PageDep,
-    wanted: WantedDep,
+    selection: WantedDep,
 ) -> KeyList:
     access = await access_of_user(session, user, project_id, Action.VIEW_KEYS)
-    return KeyList.of(await keys.page_of_keys(session, access, page=page, wanted=wanted))
+    return KeyList.of(await keys.page_of_keys(session, access, page=page, selection=selection))
 
 
 @router.post(

@@ -105,14 +105,14 @@ def _batch_answer(results: list[Accepted | AppError]) -> Response:
     accepted = [result for result in results if isinstance(result, Accepted)]
     headers = limit_headers(accepted[-1]) if accepted else {}
     headers.pop("Idempotency-Replayed", None)
-    told = _Told()
+    reported = _ErrorRoom()
     if accepted and all(result.is_replay for result in accepted):
         headers["Idempotency-Replayed"] = "true"
     return Response(
         orjson.dumps(
             {
                 "results": [
-                    _batch_result(index, result, told) for index, result in enumerate(results)
+                    _batch_result(index, result, reported) for index, result in enumerate(results)
                 ],
                 "accepted": len(accepted),
                 "rejected": len(results) - len(accepted),
@@ -125,7 +125,7 @@ def _batch_answer(results: list[Accepted | AppError]) -> Response:
     )
 
 
-class _Told:
+class _ErrorRoom:
     """What is wrong with the messages of one batch: each one's first field, and all of them up to
     MOST_ERRORS.
     """
@@ -142,13 +142,13 @@ class _Told:
         return {**error.details, "errors": error.details["errors"][:most], "moreErrors": more}
 
 
-def _batch_result(index: int, result: Accepted | AppError, told: _Told) -> dict[str, Any]:
+def _batch_result(index: int, result: Accepted | AppError, reported: _ErrorRoom) -> dict[str, Any]:
     if isinstance(result, AppError):
         return {
             "index": index,
             "error": result.message,
             "code": result.error_code,
-            "details": told.details(result),
+            "details": reported.details(result),
         }
     return {
         "index": index,
@@ -189,7 +189,7 @@ async def cancel(
     "/{messageId}/resend",
     status_code=202,
     response_model=ResendAnswer,
-    summary="Send a message once more",
+    summary="Send a message again",
     openapi_extra={"parameters": [IDEMPOTENCY_PARAMETER]},
     responses=error_responses(400, 401, 403, 404, 409, 422, 429, 503),
 )

@@ -145,17 +145,17 @@ def _check_route(body: ContentFields) -> None:
     """Raises BadRequest when another field says the way too, or ValidationFailed when a channel
     repeats.
     """
-    own = "channels" if body.channels is not None else "route"
+    ours = "channels" if body.channels is not None else "route"
     if body.channels is None and body.route is None:
         remedy = 'Leave out "fallbackAfter", or name "channels" or a "route".'
         message = "Without a second way to send there is nothing to fall back to."
         raise BadRequest(message, errors=[FieldError("fallbackAfter", "VALIDATION_ERROR", remedy)])
     others = {"connector": body.connector, "connectorId": body.connector_id}
-    if own == "channels":
+    if ours == "channels":
         others["route"] = body.route
     for name, value in others.items():
         if value is not None:
-            raise _excluded(f'A message goes through "{own}" or through "{name}".', own, name)
+            raise _excluded(f'A message goes through "{ours}" or through "{name}".', ours, name)
     channels = body.channels or []
     if len({type_of_channel(channel) for channel in channels}) < len(channels):
         remedy = "Leave out one of them: 'sms' is 'twilio', and 'email' is 'smtp'."

@@ -1,4 +1,4 @@
-"""Step 1 of a message: `POST /messages` and its aliases.
+"""Send a message: `POST /messages` and its aliases.
 
 They read their bodies themselves: this is the hot path.
 """
@@ -67,9 +67,9 @@ async def send_message(request: Request) -> Response:
         parsed = parse(SendBody, body)
         check_project(caller, parsed.project_id)
         idempotency = idempotency_key(request, caller, _ROUTE, body)
-        wanted = send_request(parsed, recipient_of(parsed), parsed.send_token)
+        expected = send_request(parsed, recipient_of(parsed), parsed.send_token)
         return answer(
-            await accept_message(platform.send_path, caller, wanted, idempotency=idempotency)
+            await accept_message(platform.send_path, caller, expected, idempotency=idempotency)
         )
     except AppError as error:
         await note_refusal(platform.send_path, caller, error)
@@ -113,9 +113,9 @@ async def send_alias(request: Request) -> Response:
         parsed = _without_aliases(parse(AliasSendBody, body))
         check_project(caller, parsed.project_id)
         idempotency = idempotency_key(request, caller, "POST /send", body)
-        wanted = send_request(parsed, parsed.to, parsed.send_token)
+        expected = send_request(parsed, parsed.to, parsed.send_token)
         return answer(
-            await accept_message(platform.send_path, caller, wanted, idempotency=idempotency)
+            await accept_message(platform.send_path, caller, expected, idempotency=idempotency)
         )
 
 

@@ -201,7 +201,7 @@ class TemplateListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[Template]) -> TemplateListBody:
         return cls(
-            templates=[TemplateBody.of(one) for one in page.items], pagination=Pagination.of(page)
+            templates=[TemplateBody.of(item) for item in page.items], pagination=Pagination.of(page)
         )
 
 
@@ -245,7 +245,7 @@ class VersionListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[TemplateVersion]) -> VersionListBody:
         return cls(
-            versions=[VersionBody.of(one) for one in page.items], pagination=Pagination.of(page)
+            versions=[VersionBody.of(item) for item in page.items], pagination=Pagination.of(page)
         )
 
 

@@ -47,11 +47,11 @@ async def list_templates(
     user: CurrentUser,
     session: ReadSessionDep,
     page: PageDep,
-    wanted: WantedOfTypeDep,
+    selection: WantedOfTypeDep,
 ) -> TemplateListBody:
     access = await access_of_user(session, user, project_id, Action.VIEW_TEMPLATES)
     return TemplateListBody.of(
-        await templates.page_of_templates(session, access, page=page, wanted=wanted)
+        await templates.page_of_templates(session, access, page=page, selection=selection)
     )
 
 
@@ -214,8 +214,8 @@ async def list_versions(
 ) -> VersionListBody:
     """Newest first. Every change of content, subject, html, variables or variants stored one."""
     access = await access_of_user(session, user, project_id, Action.VIEW_TEMPLATES)
-    found = await templates.page_of_versions(session, access, template_id=template_id, page=page)
-    return VersionListBody.of(found)
+    versions = await templates.page_of_versions(session, access, template_id=template_id, page=page)
+    return VersionListBody.of(versions)
 
 
 @router.get(

@@ -106,10 +106,10 @@ def _strip_html(run: Run, value: Any, _arguments: Sequence[Any]) -> None:
 
 def _date(run: Run, value: Any, arguments: Sequence[Any]) -> None:
     run.spend(_DATE_PRICE)
-    texts = [one for one in (value, *arguments) if isinstance(one, str)]
+    texts = [item for item in (value, *arguments) if isinstance(item, str)]
     if sum(map(len, texts)) > DATE_CHARS:
         raise TemplateRenderError(f"a date and its format may have {DATE_CHARS} characters")
-    if any(isinstance(one, str) and _DATE_WIDTH.search(one) for one in arguments):
+    if any(isinstance(argument, str) and _DATE_WIDTH.search(argument) for argument in arguments):
         raise TemplateRenderError("a width in a date's format may have two digits")
     run.weigh(value)
 

@@ -172,7 +172,7 @@ class Run:
 
 
 class ShownLoop(ForLoop):
-    """The `forloop` of a {% for %}; whoever loops over it gets nothing."""
+    """The `forloop` of a {% for %}; anyone who loops over it gets nothing."""
 
     __slots__ = ()
 
