@@ -36,7 +36,7 @@ from backend.services.delivery.open_connectors import OpenConnectors
 from backend.services.delivery.sweeper import Sweeper
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
-from backend.services.sending.accept import Accepted, accept_message
+from backend.services.sending.accept import Acceptance, accept_message
 
 ALL_SCOPES = ["messages:send", "messages:read"]
 
@@ -104,7 +104,7 @@ class World:
 
     async def send(
         self, request: SendRequest, *, idempotency: IdempotencyKey | None = None
-    ) -> Accepted:
+    ) -> Acceptance:
         caller = Sender(system_access(self.project_id), "live")
         return await accept_message(
             self.platform.send_path, caller, request, idempotency=idempotency

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import reflex as rx
@@ -9,6 +10,29 @@ import reflex as rx
 from backend.services.connectors.types import icons
 from messagejs_app.components import html as h
 from messagejs_app.components.html import Child
+
+
+@dataclass
+class Choice:
+    """What a menu offers."""
+
+    value: str
+    name: str
+
+
+def option(choice: Choice) -> rx.Component:
+    return h.option(choice.name, value=choice.value)
+
+
+def select(name: str, choices: Any, value: Any, on_change: Any) -> rx.Component:
+    return h.select(
+        h.each(choices, option),
+        id=name,
+        name=name,
+        value=value,
+        on_change=on_change,
+        class_name="input",
+    )
 
 
 def button(*children: Child, look: str = "sec", size: str = "", **props: Any) -> rx.Component:

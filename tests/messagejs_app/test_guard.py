@@ -12,8 +12,11 @@ import pytest
 from sqlalchemy import text
 
 from backend import ids
+from backend.models import DeadLetter
 from tests.messagejs_app.conftest import ON_LOAD, Dashboard, Person
 from tests.messagejs_app.victim import make_victim
+from tests.services.stored_messages import row, save
+from tests.world import World
 
 
 async def test_a_signed_in_tab_shows_its_page(dashboard: Dashboard) -> None:
@@ -81,27 +84,27 @@ async def test_a_draft_of_ones_own_opens_no_rows_of_another_project(dashboard: D
     ours = await _draft(eve)
     tab = dashboard.tab(eve)
     await tab.open(f"/campaigns?id={ours}")
-    await tab.until(lambda: tab.value("campaigns_state", "is_loaded"))
-    tab.call(dashboard.named("campaigns_state.choose_what"), {"what": "text"})
-    tab.call(dashboard.named("campaigns_state.write"), {"text": "{{name}} has {{secret}}"})
+    await tab.until(lambda: tab.value("draft_state", "columns"))
+    tab.call(dashboard.named("draft_state.choose_what"), {"what": "text"})
+    tab.call(dashboard.named("draft_state.write"), {"text": "{{name}} has {{secret}}"})
     await dashboard.settled(tab)
-    tab.call(
-        dashboard.named("campaigns_state.load"), path=f"/campaigns?id={victim.ids['campaign']}"
-    )
-    tab.call(
-        dashboard.named("campaigns_state.check"), path=f"/campaigns?id={victim.ids['campaign']}"
-    )
+    path = f"/campaigns?id={victim.ids['campaign']}"
+    tab.call(dashboard.named("draft_state.check"), path=path)
+    for name in ("campaigns_state.load", "draft_state.load", "draft_state.check"):
+        tab.call(dashboard.named(name), path=path)
     await dashboard.settled(tab)
     assert victim.mark not in tab.text
     assert tab.value("campaigns_state", "open_id") == ""
-    assert tab.value("campaigns_state", "columns") == []
+    assert tab.value("draft_state", "campaign_id") == ""
+    assert tab.value("draft_state", "columns") == []
 
 
-async def _draft(person: Person) -> str:
+async def _draft(person: Person, *, name: str = "Mine", mode: str = "live") -> str:
     base = f"/api/v1/projects/{person.project_id}"
     connectors = (await person.client.get(f"{base}/connectors")).json()["connectors"]
     draft = {
-        "name": "Mine",
+        "name": name,
+        "mode": mode,
         "csv": "to,name,secret\nsomeone,Eve,none\n",
         "message": "Hello {{name}}",
         "connectorId": connectors[0]["id"],
@@ -270,14 +273,37 @@ async def test_every_change_by_a_page_is_in_the_audit_log_with_who_and_from_wher
     await call("people_state.revoke", invitation_id=invitation["id"], email="x")
     await call("campaigns_state.load", f"/campaigns?id={campaign}")
     await call("campaigns_state.cancel", f"/campaigns?id={campaign}")
+    await _give_up_a_message(dashboard, ada)
     await call("dead_letters_state.discard_all")
     me = ids.decode(ids.USER, (await ada.client.get("/api/v1/auth/me")).json()["user"]["id"])
     entries = (await _entries(dashboard, ada.project_id))[before:]
     assert len(entries) >= 20
     assert [entry for entry in entries if entry[1:] != (me, _MADE_UP)] == []
-    assert {"invitation", "campaign", "dead_letters"} <= {
-        entry[0].partition(".")[0] for entry in entries
-    }
+    actions = [action for action, *_ in entries]
+    assert {"invitation.revoked", "campaign.canceled"} <= set(actions)
+    assert actions.count("dead_letters.discarded") == 1
+
+
+async def _give_up_a_message(dashboard: Dashboard, person: Person) -> None:
+    project_id = ids.decode(ids.PROJECT, person.project_id)
+    assert project_id is not None
+    world = World(dashboard.platform, uuid4(), project_id)
+    message = row(world, mode="test", status="failed")
+    dead = DeadLetter(message_id=message.id, project_id=project_id)
+    await save(world, message, dead)
+
+
+async def test_the_list_of_campaigns_is_of_one_mode(dashboard: Dashboard) -> None:
+    ada = await dashboard.person()
+    await _draft(ada)
+    tab = dashboard.tab(ada)
+    await tab.open("/campaigns")
+    await tab.until(lambda: tab.value("campaigns_state", "is_loaded"))
+    assert tab.value("campaigns_state", "rows") == []
+    await _draft(ada, name="Trial", mode="test")
+    tab.call(dashboard.named("campaigns_state.load"), path="/campaigns")
+    await tab.until(lambda: tab.value("campaigns_state", "rows"))
+    assert [campaign["name"] for campaign in tab.value("campaigns_state", "rows")] == ["Trial"]
 
 
 async def test_who_writes_too_long_a_text_is_told_and_a_stranger_is_not(

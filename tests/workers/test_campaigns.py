@@ -22,7 +22,7 @@ from backend.services.campaigns.campaigns import (
     resume_campaign,
 )
 from backend.services.campaigns.csv_file import CsvFile
-from backend.services.campaigns.plan import Plan
+from backend.services.campaigns.plan import CampaignPlan
 from backend.services.policy.sender import Sender
 from tests.providers.fakes import FakeTelegram
 from tests.workers.conftest import Worker
@@ -36,7 +36,7 @@ StartWorker = Callable[..., Worker]
 async def _campaign(world: World, rows: int, connector_id: UUID) -> UUID:
     table = "to,name\n" + "".join(f"{100_000 + number},Ada {number}\n" for number in range(rows))
     file = await CsvFile.open(io.BytesIO(table.encode()), most_rows=rows)
-    plan = Plan(
+    plan = CampaignPlan(
         file.columns,
         {"to": "to", "name": "name"},
         connector_id=connector_id,

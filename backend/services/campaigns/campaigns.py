@@ -45,7 +45,7 @@ from backend.services.sending.timing import FURTHEST_SEND_AT
 
 if TYPE_CHECKING:
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
-    from backend.services.campaigns.plan import Plan
+    from backend.services.campaigns.plan import CampaignPlan
     from backend.services.policy.send_path import SendPath
     from backend.services.policy.sender import Sender
 
@@ -60,7 +60,7 @@ class NewCampaign:
     """
 
     name: str
-    plan: Plan
+    plan: CampaignPlan
     id: UUID = field(default_factory=new_id)
     send_at: datetime | None = None
     sends_duplicates: bool = False
@@ -155,7 +155,7 @@ class RowChecker:
     already.
     """
 
-    plan: Plan
+    plan: CampaignPlan
     connector_type: str | None
     _seen: set[str] = field(default_factory=set)
 
@@ -228,12 +228,16 @@ async def _made_under(
         return None
     if earlier.request_hash != key.request_hash:
         raise IdempotencyConflict
-    return await get_campaign(session, access, campaign_id=earlier.message_id)
+    return await _find(session, access, earlier.message_id)
 
 
 async def get_campaign(session: AsyncSession, access: Access, *, campaign_id: UUID) -> Campaign:
-    """`mode`: the only one to be seen. Raises CampaignNotFound."""
+    """Raises CampaignNotFound, also for one of a mode that must not be seen."""
     access.require(Action.VIEW_MESSAGES)
+    return await _find(session, access, campaign_id)
+
+
+async def _find(session: AsyncSession, access: Access, campaign_id: UUID) -> Campaign:
     campaign = await Campaign.find(session, access.project_id, campaign_id)
     if campaign is None or (access.only_mode is not None and campaign.mode != access.only_mode):
         raise CampaignNotFound
@@ -258,7 +262,7 @@ async def plan_draft(
     *,
     campaign_id: UUID,
     name: str,
-    plan: Plan,
+    plan: CampaignPlan,
 ) -> Campaign:
     """Say what a draft sends.
 

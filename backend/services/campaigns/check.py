@@ -18,7 +18,7 @@ from backend.services.templates.liquid.fuel import RenderingLimitExceeded
 
 if TYPE_CHECKING:
     from backend.ledger.accept import NewMessage
-    from backend.services.campaigns.plan import Plan
+    from backend.services.campaigns.plan import CampaignPlan
     from backend.services.policy.send_path import SendPath
     from backend.services.policy.sender import Sender
 
@@ -32,7 +32,7 @@ BAD_ROW: Final = "INVALID_ROW"
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class RowPreview:
     row: int
     to: str
     content: dict[str, Any]
@@ -48,7 +48,7 @@ class DryRun:
     valid: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     errors: list[RowError] = field(default_factory=list)
-    previews: list[Preview] = field(default_factory=list)
+    previews: list[RowPreview] = field(default_factory=list)
     _shown_chars: int = 0
 
     @property
@@ -60,20 +60,20 @@ class DryRun:
         self.codes[errors[0].code] += 1
         self.errors += errors[: MOST_ERRORS - len(self.errors)]
 
-    def show(self, preview: Preview) -> None:
+    def show(self, preview: RowPreview) -> None:
         """Keep the first messages: one at least, and more as long as they are short."""
         size = sum(len(str(part)) for part in preview.content.values())
         if not self.previews or (
             len(self.previews) < _PREVIEWS and self._shown_chars + size <= _PREVIEW_CHARS
         ):
-            self.previews.append(Preview(preview.row, preview.to, preview.content))
+            self.previews.append(RowPreview(preview.row, preview.to, preview.content))
             self._shown_chars += size
 
 
 async def dry_run(
     path: SendPath,
     sender: Sender,
-    plan: Plan,
+    plan: CampaignPlan,
     steps: AsyncIterator[Sequence[CsvRow]],
     *,
     sends_duplicates: bool,
@@ -104,12 +104,12 @@ async def dry_run(
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared(Preview):
+class _Prepared(RowPreview):
     channel: str
 
 
 async def _prepared(
-    path: SendPath, sender: Sender, plan: Plan, row: CsvRow, result: DryRun
+    path: SendPath, sender: Sender, plan: CampaignPlan, row: CsvRow, result: DryRun
 ) -> _Prepared | None:
     result.total += 1
     if row.problem is not None:
@@ -124,7 +124,7 @@ async def _prepared(
     return _Prepared(row.line, columns["recipient"], columns["content"], columns["connector_type"])
 
 
-async def _message(path: SendPath, sender: Sender, plan: Plan, row: CsvRow) -> NewMessage:
+async def _message(path: SendPath, sender: Sender, plan: CampaignPlan, row: CsvRow) -> NewMessage:
     """Return what the row would send.
 
     A dry run goes as fast as the project may render, like the campaign itself.

@@ -42,7 +42,7 @@ from backend.outages import OutageLog, is_outage
 from backend.process.rounds import Rounds
 from backend.services.campaigns.check import errors_of
 from backend.services.campaigns.pausing import pause_failing
-from backend.services.campaigns.plan import Plan
+from backend.services.campaigns.plan import CampaignPlan
 from backend.services.campaigns.rows import RowError, refuse_rows
 from backend.services.campaigns.sender import sender_of
 from backend.services.campaigns.states import RUNNING
@@ -219,7 +219,7 @@ class CampaignFeeder:
 
     async def _feed(self, campaign: Campaign) -> _Wait:
         sender = await sender_of(self._path, campaign)
-        plan = Plan.of(campaign)
+        plan = CampaignPlan.of(campaign)
         connectors = await plan.check(self._path, sender)
         room = await self._room(LANES[plan.priority], [connector.id for connector in connectors])
         if room <= 0:
@@ -258,7 +258,11 @@ class CampaignFeeder:
             return [(line, cells) for line, cells in await cursor.fetchall()]
 
     async def _accept(
-        self, campaign: Campaign, plan: Plan, sender: Sender, rows: Sequence[tuple[int, list[str]]]
+        self,
+        campaign: Campaign,
+        plan: CampaignPlan,
+        sender: Sender,
+        rows: Sequence[tuple[int, list[str]]],
     ) -> _Wait:
         errors: dict[int, AppError] = {}
         loop = asyncio.get_running_loop()
@@ -285,7 +289,11 @@ class CampaignFeeder:
         return _Wait()
 
     async def _accept_slice(
-        self, campaign: Campaign, plan: Plan, sender: Sender, rows: Sequence[tuple[int, list[str]]]
+        self,
+        campaign: Campaign,
+        plan: CampaignPlan,
+        sender: Sender,
+        rows: Sequence[tuple[int, list[str]]],
     ) -> dict[int, AppError]:
         outcomes = await asyncio.gather(
             *(self._accept_row(campaign.id, plan, sender, line, cells) for line, cells in rows)
@@ -297,7 +305,7 @@ class CampaignFeeder:
         }
 
     async def _accept_row(
-        self, campaign_id: UUID, plan: Plan, sender: Sender, line: int, cells: Sequence[str]
+        self, campaign_id: UUID, plan: CampaignPlan, sender: Sender, line: int, cells: Sequence[str]
     ) -> AppError | None:
         """Return what keeps the row from being sent."""
 

@@ -32,7 +32,7 @@ _RECIPIENT_NAMES: Final = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class CampaignPlan:
     """A template, or texts with variables of their own.
 
     `mapping`: column -> "to", or the name of a variable.
@@ -69,7 +69,7 @@ class Plan:
         object.__setattr__(self, "_request", request)
 
     @classmethod
-    def of(cls, campaign: Campaign) -> Plan:
+    def of(cls, campaign: Campaign) -> CampaignPlan:
         return cls(
             columns=campaign.columns,
             mapping=campaign.mapping,
@@ -85,7 +85,7 @@ class Plan:
             project_id=campaign.project_id,
         )
 
-    def mapped(self, mapping: Mapping[str, str]) -> Plan:
+    def mapped(self, mapping: Mapping[str, str]) -> CampaignPlan:
         return replace(self, mapping=mapping)
 
     @cached_property

@@ -15,7 +15,7 @@ from backend.errors import CampaignNotFound
 from backend.models import Campaign, CampaignRow, Message
 from backend.models.partitions import first_id
 from backend.models.session import Database
-from backend.services.access.access import Access, Action
+from backend.services.access.access import Access, Action, Mode
 from backend.services.campaigns.csv_file import CsvRow
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 
@@ -39,13 +39,19 @@ class Progress:
 
 
 async def list_campaigns(
-    session: AsyncSession, access: Access, *, page: PageRequest, state: str | None = None
+    session: AsyncSession,
+    access: Access,
+    *,
+    page: PageRequest,
+    mode: Mode | None = None,
+    state: str | None = None,
 ) -> Page[Progress]:
-    """Newest first."""
+    """Newest first. Raises KeyScope for a mode that the key doesn't see."""
     access.require(Action.VIEW_MESSAGES)
     query = Campaign.of_project(access.project_id)
-    if access.only_mode is not None:
-        query = query.where(col(Campaign.mode) == access.only_mode)
+    seen_mode = access.mode_seen(mode)
+    if seen_mode is not None:
+        query = query.where(col(Campaign.mode) == seen_mode)
     if state is not None:
         query = query.where(col(Campaign.state) == state)
     result: Page[Campaign] = await fetch_page(session, query, col(Campaign.id), page)

@@ -42,7 +42,7 @@ class SigningSecret(NamedTuple):
     secret: bytes
 
 
-class Claims(BaseModel):
+class TokenClaims(BaseModel):
     """What a token allows. An unknown claim may be meant to restrict, so it is refused."""
 
     model_config = ConfigDict(
@@ -109,7 +109,7 @@ def kid_of(token: str) -> str:
     return kid
 
 
-def read(token: str, secret: bytes, *, now: datetime) -> Claims:
+def read(token: str, secret: bytes, *, now: datetime) -> TokenClaims:
     """Return what a valid token allows. Raises SendBlocked, which says what is wrong with it."""
     try:
         payload = jwt.decode(
@@ -125,7 +125,7 @@ def read(token: str, secret: bytes, *, now: datetime) -> Claims:
                 "verify_iat": False,
             },
         )
-        claims = Claims.model_validate(payload)
+        claims = TokenClaims.model_validate(payload)
         flaw = find_flaw(payload)
     except jwt.ExpiredSignatureError as exc:
         raise SendBlocked("The send token has expired; have your backend make another.") from exc
@@ -146,7 +146,7 @@ def read(token: str, secret: bytes, *, now: datetime) -> Claims:
     return claims
 
 
-def _check_life(claims: Claims, now: float) -> None:
+def _check_life(claims: TokenClaims, now: float) -> None:
     latest = now + LONGEST_LIFE_S + _CLOCK_SKEW_S
     if claims.exp - claims.iat > LONGEST_LIFE_S or claims.exp > latest:
         raise SendBlocked(

@@ -28,7 +28,7 @@ from backend.models.send_queue import CLAIMED, IN_FLIGHT, LANES
 from backend.models.session import driver_of
 from backend.services.access.access import Access, Action, Mode
 from backend.services.routing.ways import active, first_usable
-from backend.services.sending.accept import Accepted, accept
+from backend.services.sending.accept import Acceptance, accept
 from backend.services.sending.timing import put_off
 from backend.status import IN_PROGRESS, Status
 
@@ -59,7 +59,7 @@ async def resend_message(
     *,
     message_id: UUID,
     idempotency: IdempotencyKey | None = None,
-) -> Accepted:
+) -> Acceptance:
     """Accept a new message with the content, recipient and connector of one that has come to its
     end.
 

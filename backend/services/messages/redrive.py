@@ -1,8 +1,8 @@
 """Dead letters: sent again as new messages, or discarded.
 
 A status never goes back: the failed message stays failed, and a new one with `resentFrom` takes its
-place. Anyone who deletes the dead letter sends it, in the statement that writes the new message
-(writer.py): two redrives send once.
+place. The statement that writes the new message deletes the dead letter too (ledger/accept.py), so
+two redrives send once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from backend.services.access import audit
 from backend.services.access.access import Access, Action
 from backend.services.messages.actions import repetition
 from backend.services.messages.dead_letters import DeadLetterFilter, select_dead, within_mode
-from backend.services.sending.accept import Accepted, accept
+from backend.services.sending.accept import Acceptance, accept
 from backend.status import Status
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from backend.services.policy.send_path import SendPath
     from backend.services.policy.sender import Sender
 
-# Dead letters of one call.
+# How many dead letters one call takes.
 MOST_REDRIVEN: Final = 500
 MOST_DISCARDED: Final = 10_000
 
@@ -43,22 +43,31 @@ class Redriven:
     """What became of the dead letter `message_id`."""
 
     message_id: UUID
-    outcome: Accepted | AppError
+    outcome: Acceptance | AppError
 
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
-    """`next_cursor`: where to go on, None when all that match were looked at."""
+    """`next_cursor`: where to go on; None when all that match were tried."""
 
     results: list[Redriven]
     next_cursor: UUID | None = None
 
     @property
     def redriven(self) -> int:
-        return sum(isinstance(each.outcome, Accepted) for each in self.results)
+        return sum(isinstance(each.outcome, Acceptance) for each in self.results)
+
+    @property
+    def failed(self) -> int:
+        return len(self.results) - self.redriven
+
+    @property
+    def first_error(self) -> AppError | None:
+        errors = (each.outcome for each in self.results if isinstance(each.outcome, AppError))
+        return next(errors, None)
 
 
-async def redrive_one(path: SendPath, sender: Sender, message_id: UUID) -> Accepted:
+async def redrive_one(path: SendPath, sender: Sender, message_id: UUID) -> Acceptance:
     """Raises MessageNotFound, NotADeadLetter, and what a send raises."""
     [result] = (await redrive_many(path, sender, [message_id])).results
     if isinstance(result.outcome, AppError):
@@ -73,10 +82,10 @@ async def redrive_many(
     *,
     filters: DeadLetterFilter | None = None,
 ) -> Redrive:
-    """Return what became of each, in order: what cannot be sent again stays a dead letter.
+    """Return what became of each, in order. What cannot be sent again stays a dead letter.
 
-    `filters` chose them, for the audit log. Raises the error itself when nothing was accepted
-    because of limits or a full queue.
+    `filters`: what chose them, for the audit log. Raises the error itself when limits or a full
+    queue kept all of them from being accepted.
     """
     access = sender.access
     access.require(Action.SEND_MESSAGES)
@@ -87,7 +96,7 @@ async def redrive_many(
         raise next(outcome for outcome in outcomes if isinstance(outcome, AppError))
     result = Redrive([Redriven(*pair) for pair in zip(message_ids, outcomes, strict=True)])
     if outcomes:
-        counts = {"redriven": result.redriven, "failed": len(outcomes) - result.redriven}
+        counts = {"redriven": result.redriven, "failed": result.failed}
         async with path.database.transaction() as session:
             _record(session, access, "dead_letters.redriven", counts, filters)
     return result
@@ -101,7 +110,7 @@ async def redrive_matching(
     after: UUID | None = None,
     limit: int,
 ) -> Redrive:
-    """Redrive up to `limit` of those that match, the oldest first, beginning behind `after`.
+    """Redrive up to `limit` of those that match, the oldest first, starting after `after`.
 
     Raises as redrive_many, and KeyScope.
     """
@@ -112,7 +121,7 @@ async def redrive_matching(
         )
     chosen = message_ids[:limit]
     result = await redrive_many(path, sender, chosen, filters=filters)
-    # What only had to wait is not passed over.
+    # The next call starts with what a limit or a full queue refused.
     tried = next(
         (index for index, each in enumerate(result.results) if _is_passing(each.outcome)),
         len(chosen),
@@ -131,7 +140,7 @@ async def discard_many(
 ) -> int:
     """Take messages out of the list; they stay failed. Returns how many were in it.
 
-    `filters` chose them, for the audit log.
+    `filters`: what chose them, for the audit log.
     """
     access.require(Action.SEND_MESSAGES)
     discarded = await dead_letters.discard(
@@ -161,7 +170,7 @@ async def discard_one(session: AsyncSession, access: Access, *, message_id: UUID
 async def discard_matching(
     session: AsyncSession, access: Access, *, filters: DeadLetterFilter
 ) -> int:
-    """Discard up to MOST_DISCARDED of those that match, the oldest first; returns how many.
+    """Discard up to MOST_DISCARDED of those that match, the oldest first. Returns how many.
 
     Raises KeyScope.
     """
@@ -184,15 +193,13 @@ def _record(
 
 async def _redrive(
     path: SendPath, sender: Sender, message: Message | AppError
-) -> Accepted | AppError:
+) -> Acceptance | AppError:
     if isinstance(message, AppError):
         return message
-    # A person's test messages cost nothing, whatever else is redriven with them.
-    repeater = (
-        sender
-        if sender.key is not None
-        else replace(sender, mode="test" if message.mode == "test" else "live")
-    )
+    repeater = sender
+    if sender.key is None:
+        # A user's test messages cost nothing, even when live ones are redriven with them.
+        repeater = replace(sender, mode="test" if message.mode == "test" else "live")
 
     async def repeat() -> NewMessage:
         return replace(await repetition(path, repeater, message, replaces_gone=True), redrives=True)
@@ -224,8 +231,8 @@ async def _find(
             by_id[message_id] = MessageNotFound()
         elif message_id not in dead or message.status != Status.FAILED:
             by_id[message_id] = NotADeadLetter(
-                f"The message is '{message.status}' and not a dead letter: it was never given up, or it has"
-                " been redriven or discarded.",
+                f"The message is '{message.status}' and not a dead letter: it was never given up,"
+                " or it has been redriven or discarded.",
                 details={"status": message.status},
             )
         else:
@@ -246,13 +253,10 @@ async def _matching(
         query = query.where(col(DeadLetter.message_id) > after)
     query = query.with_only_columns(col(DeadLetter.message_id), maintain_column_froms=True)
     connection = await session.connection()
-    return list(
-        (
-            await connection.execute(query.order_by(col(DeadLetter.message_id)).limit(limit))
-        ).scalars()
-    )
+    rows = await connection.execute(query.order_by(col(DeadLetter.message_id)).limit(limit))
+    return list(rows.scalars())
 
 
-def _is_passing(outcome: Accepted | AppError) -> bool:
-    """Whether only limits or a full queue kept it from being sent."""
+def _is_passing(outcome: Acceptance | AppError) -> bool:
+    """Tell whether limits or a full queue kept it from being accepted: it may go a little later."""
     return isinstance(outcome, AppError) and outcome.status in {429, 503}

@@ -18,7 +18,7 @@ import structlog
 from backend import ids
 from backend.crypto import DecryptionFailed
 from backend.errors import BadRequest, FieldError, KeyNotFound, SendBlocked, ValidationFailed
-from backend.services.keys.send_tokens import Claims, kid_of, read
+from backend.services.keys.send_tokens import TokenClaims, kid_of, read
 from backend.services.policy.request import Grant, SendRequest
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def redeem(path: SendPath, sender: Sender, request: SendRequest, token: st
     )
 
 
-async def _claims(path: SendPath, sender: Sender, token: str) -> Claims:
+async def _claims(path: SendPath, sender: Sender, token: str) -> TokenClaims:
     kid = kid_of(token)
     signer = await _signer(path, sender, kid)
     now = datetime.now(UTC)
@@ -122,7 +122,7 @@ def _secret(path: SendPath, kid: str, signer: Signer) -> bytes:
         ) from exc
 
 
-def _connector_id(claims: Claims) -> UUID | None:
+def _connector_id(claims: TokenClaims) -> UUID | None:
     if claims.connector_id is None:
         return None
     connector_id = ids.decode(ids.CONNECTOR, claims.connector_id)

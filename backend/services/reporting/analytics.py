@@ -31,7 +31,7 @@ from backend.services.reporting.periods import (
 from backend.services.reporting.rollups import (
     MEASURES,
     Ask,
-    Count,
+    MessageCount,
     Scope,
     count_messages,
     percentile_ms,
@@ -76,7 +76,7 @@ class Tally:
     to_delivery_bins: Counter[str] = field(default_factory=lambda: _NOTHING)
 
     @classmethod
-    def of(cls, counts: Iterable[Count]) -> Tally:
+    def of(cls, counts: Iterable[MessageCount]) -> Tally:
         result: dict[str, Counter[str]] = {}
         for count in counts:
             if (counter := result.get(count.measure)) is None:
@@ -181,12 +181,12 @@ async def message_statistics(
         Ask(period.span, (FAILURE, TO_PROVIDER, TO_DELIVERY)),
     ]
     by_connector, reasons, *answers = await count_messages(session, scope, [*whole, *asks])
-    points: dict[datetime, list[Count]] = {span.start: [] for span in spans}
+    points: dict[datetime, list[MessageCount]] = {span.start: [] for span in spans}
     for ask, counts in zip(asks, answers, strict=True):
         for count in counts:
             points[count.hour or ask.span.start].append(count)
     # No zone has an hour in two days, so the hours add up to the days.
-    by_day: dict[date, list[Count]] = {}
+    by_day: dict[date, list[MessageCount]] = {}
     for start, counts in points.items():
         by_day.setdefault(start.astimezone(period.zone).date(), []).extend(counts)
     hours = points.items() if interval == "hour" else ()
@@ -241,7 +241,7 @@ async def connector_statistics(
 ) -> list[ConnectorStatistics]:
     """Return every connector there is and every other that had messages, the busiest first."""
     (total,) = await count_messages(session, scope, [Ask(period.span, MEASURES, by_connector=True)])
-    counted: dict[tuple[UUID, str], list[Count]] = {}
+    counted: dict[tuple[UUID, str], list[MessageCount]] = {}
     for count in total:
         if count.connector_id is not None and count.connector_type is not None:
             counted.setdefault((count.connector_id, count.connector_type), []).append(count)
@@ -291,9 +291,9 @@ def _latency(bins: Counter[str]) -> Latency:
     return Latency(p50_ms=percentile_ms(bins, 0.5), p95_ms=percentile_ms(bins, 0.95))
 
 
-def _by_type(counts: Sequence[Count]) -> dict[str, Tally]:
+def _by_type(counts: Sequence[MessageCount]) -> dict[str, Tally]:
     """Return the tally of each connector type, the busiest first."""
-    grouped: dict[str, list[Count]] = {}
+    grouped: dict[str, list[MessageCount]] = {}
     for count in counts:
         grouped.setdefault(count.connector_type or "", []).append(count)
     tallies = {type_: Tally.of(ours) for type_, ours in grouped.items()}

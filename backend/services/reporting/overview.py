@@ -19,7 +19,7 @@ from backend.models.partitions import first_id
 from backend.services.access.access import Access, Action
 from backend.services.reporting.analytics import DELIVERED, Tally
 from backend.services.reporting.periods import QUARTER, Span, floor_quarter
-from backend.services.reporting.rollups import Ask, Count, Scope, count_messages
+from backend.services.reporting.rollups import Ask, MessageCount, Scope, count_messages
 from backend.status import FAILURES, Status
 
 Window = Literal["24h", "7d", "30d"]
@@ -72,7 +72,7 @@ ORDER BY m.id DESC LIMIT :latest
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
+class TimeBucket:
     """An hour or a day in the viewer's zone; `counts` by status, statuses without messages left
     out.
     """
@@ -141,7 +141,7 @@ class Overview:
     failed: int
     p95_ms: float | None
     by_status: dict[str, int]
-    buckets: Sequence[Bucket]
+    buckets: Sequence[TimeBucket]
     connectors: Sequence[ConnectorNumbers]
     failures: Sequence[LatestFailure] = field(default_factory=tuple)
 
@@ -184,7 +184,7 @@ async def overview(
         p95_ms=tally.to_provider.p95_ms,
         by_status=dict(tally.by_status),
         buckets=[
-            Bucket(span.start, {count.value: count.messages for count in counted})
+            TimeBucket(span.start, {count.value: count.messages for count in counted})
             for span, counted in zip(spans, counts, strict=True)
         ],
         connectors=_connectors(await Connector.list_for_project(session, access.project_id), total),
@@ -205,16 +205,18 @@ def _sum(counts: Counter[str], statuses: Sequence[Status]) -> int:
     return sum(counts[status] for status in statuses)
 
 
-def _connectors(connectors: Sequence[Connector], counts: Sequence[Count]) -> list[ConnectorNumbers]:
+def _connectors(
+    connectors: Sequence[Connector], counts: Sequence[MessageCount]
+) -> list[ConnectorNumbers]:
     """Return every connector there is, the busiest first."""
-    ours: dict[UUID | None, list[Count]] = {}
+    ours: dict[UUID | None, list[MessageCount]] = {}
     for count in counts:
         ours.setdefault(count.connector_id, []).append(count)
     numbers = [_connector(connector, ours.get(connector.id, [])) for connector in connectors]
     return sorted(numbers, key=lambda item: (-item.accepted, item.name))
 
 
-def _connector(connector: Connector, counts: Sequence[Count]) -> ConnectorNumbers:
+def _connector(connector: Connector, counts: Sequence[MessageCount]) -> ConnectorNumbers:
     tally = Tally.of(counts)
     return ConnectorNumbers(
         id=connector.id,

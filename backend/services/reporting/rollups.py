@@ -151,7 +151,9 @@ GROUP BY 3, 4, 5, 6, 7
 """)  # noqa: S608 (made of constants)
 
 
-_What = tuple[datetime | None, str, UUID | None, str | None, str]  # the first fields of a Count
+_What = tuple[
+    datetime | None, str, UUID | None, str | None, str
+]  # a MessageCount without its numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class MessageCount:
     """How many messages have `value` as their `measure`; None is what was not asked for."""
 
     hour: datetime | None
@@ -216,18 +218,18 @@ class Count:
 
 async def count_messages(
     session: AsyncSession, scope: Scope, asks: Sequence[Ask]
-) -> list[list[Count]]:
+) -> list[list[MessageCount]]:
     """Return the counts of each ask, in its order.
 
     One snapshot: the answers agree with each other.
     """
     connection = await session.connection()
     rows = (await connection.execute(_READ, {**scope.parameters(), **_pieces(asks)})).all()
-    counted: list[list[Count]] = [[] for _ in asks]
+    counted: list[list[MessageCount]] = [[] for _ in asks]
     waiting: dict[tuple[str, datetime], list[tuple[_What, int, datetime | None]]] = {}
     for number, hour, slot, measure, *rest in rows:
         if slot is None:
-            counted[number].append(Count(hour, measure, *rest))
+            counted[number].append(MessageCount(hour, measure, *rest))
         else:
             connector_id, connector_type, value, messages, last_at = rest
             what = (None, measure, connector_id, connector_type, value)
@@ -248,9 +250,9 @@ def _pieces(asks: Sequence[Ask]) -> dict[str, list[Any]]:
 
 def _with_waiting(
     ask: Ask,
-    counts: list[Count],
+    counts: list[MessageCount],
     waiting: Mapping[tuple[str, datetime], list[tuple[_What, int, datetime | None]]],
-) -> list[Count]:
+) -> list[MessageCount]:
     """Add what is not folded yet; nearly always that is a quarter hour or none."""
     of_ask = {
         place: deltas
@@ -269,7 +271,9 @@ def _with_waiting(
     for (_, slot), deltas in of_ask.items():
         _add(answer, ask, slot, deltas)
     return [
-        Count(*what, messages, last_at) for what, (messages, last_at) in answer.items() if messages
+        MessageCount(*what, messages, last_at)
+        for what, (messages, last_at) in answer.items()
+        if messages
     ]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class Acceptance:
     """`allowance` is set where something limits the caller and Redis could count."""
 
     message_id: UUID
@@ -35,7 +35,7 @@ async def accept_message(
     request: SendRequest,
     *,
     idempotency: IdempotencyKey | None = None,
-) -> Accepted:
+) -> Acceptance:
     """Return once the message is committed. It has its own transaction: see writer.py.
 
     Raises the AppError that says what is wrong; a repeat under a used Idempotency-Key gets the
@@ -55,7 +55,7 @@ async def accept(
     prepare: Callable[[], Awaitable[NewMessage]],
     *,
     idempotency: IdempotencyKey | None = None,
-) -> Accepted:
+) -> Acceptance:
     """Accept what `prepare` makes, under the caller's limits.
 
     What is not accepted again leaves the month as it was.
@@ -92,5 +92,5 @@ def _count(path: SendPath, sender: Sender) -> None:
         path.key_usage.note(sender.key.id)
 
 
-def _accepted(written: Written, allowance: Allowance | None) -> Accepted:
-    return Accepted(written.message_id, written.status, written.is_replay, allowance)
+def _accepted(written: Written, allowance: Allowance | None) -> Acceptance:
+    return Acceptance(written.message_id, written.status, written.is_replay, allowance)

@@ -13,7 +13,7 @@ from backend.errors import AppError
 from backend.ledger.idempotency import IdempotencyKey
 from backend.process.unexpected import as_app_error
 from backend.services.policy.request import SendRequest
-from backend.services.sending.accept import Accepted, accept_message
+from backend.services.sending.accept import Acceptance, accept_message
 
 if TYPE_CHECKING:
     from backend.services.policy.send_path import SendPath
@@ -29,7 +29,7 @@ async def accept_batch(
     requests: Sequence[Callable[[], SendRequest]],
     *,
     idempotency: IdempotencyKey | None = None,
-) -> list[Accepted | AppError]:
+) -> list[Acceptance | AppError]:
     """Return what became of each, in order.
 
     Whatever a request or its message raises is that one's own error.
@@ -61,7 +61,7 @@ async def _accept_one(
     sender: Sender,
     request: Callable[[], SendRequest],
     idempotency: IdempotencyKey | None,
-) -> Accepted | AppError:
+) -> Acceptance | AppError:
     try:
         return await accept_message(path, sender, request(), idempotency=idempotency)
     except Exception as exc:  # noqa: BLE001 (whatever it is, the others answer for themselves)

@@ -1,4 +1,4 @@
-"""How campaigns look: the list with its upload, a draft's form, a running one's progress."""
+"""How campaigns look: the list with its upload, and the progress of the open campaign."""
 
 from __future__ import annotations
 
@@ -8,42 +8,33 @@ import reflex as rx
 
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import (
-    busy_button,
     button,
     card,
     empty,
-    field,
     link_button,
     note,
     page_title,
-    segment,
     skeleton_rows,
     status,
 )
 from messagejs_app.components.overlays import confirm
-from messagejs_app.events import debounced
 from messagejs_app.layout import frame
-from messagejs_app.pages.campaigns.state import (
-    PATH,
-    CampaignsState,
-    Choice,
-    Count,
-    Line,
-    Need,
-    Sample,
-    Wrong,
-)
+from messagejs_app.pages.campaigns.draft_state import DraftState
+from messagejs_app.pages.campaigns.draft_view import draft
+from messagejs_app.pages.campaigns.parts import problems_table, title
+from messagejs_app.pages.campaigns.rows import ListedCampaign, StatusCount
+from messagejs_app.pages.campaigns.state import PATH, CampaignsState
 from messagejs_app.session import Session
 
 _STATE = CampaignsState
 
 
 def page() -> rx.Component:
-    item = h.when(_STATE.state == "draft", _draft(), _running())
+    campaign = h.when(_STATE.state == "draft", draft(), _running())
     return frame(
         h.when(
             _STATE.is_loaded,
-            h.when(_STATE.open_id != "", item, _list()),
+            h.when(_STATE.open_id != "", campaign, _list()),
             h.fragment(page_title("Campaigns"), card(skeleton_rows(4))),
         ),
         confirm(
@@ -117,189 +108,31 @@ def _table() -> rx.Component:
         h.table(
             h.colgroup(*columns),
             h.thead(head),
-            h.tbody(h.each(_STATE.rows, _line)),
+            h.tbody(h.each(_STATE.rows, _row)),
             class_name="cards",
         )
     )
 
 
-def _line(line: Line) -> rx.Component:
-    cover = h.link(to=h.join(f"{PATH}?id=", line.id), class_name="cover", aria_label=line.name)
+def _row(row: ListedCampaign) -> rx.Component:
+    cover = h.link(to=h.join(f"{PATH}?id=", row.id), class_name="cover", aria_label=row.name)
     progress = h.span(
-        _bar(line.percent), h.span(line.percent, class_name="num muted"), class_name="row"
+        _bar(row.percent), h.span(row.percent, class_name="num muted"), class_name="row"
     )
     return h.tr(
-        h.td(cover, h.span(line.name, class_name="med ell")),
-        h.td(status(line.state, line.dot)),
+        h.td(cover, h.span(row.name, class_name="med ell")),
+        h.td(status(row.state, row.dot)),
         h.td(progress),
-        h.td(line.rows, class_name="right num drop"),
-        h.td(line.failed, class_name="right num drop"),
-        h.td(h.time(line.at, "ago"), class_name="right muted drop"),
+        h.td(row.rows, class_name="right num drop"),
+        h.td(row.failed, class_name="right num drop"),
+        h.td(h.time(row.at, "ago"), class_name="right muted drop"),
         class_name="link-row",
-        key=line.id,
+        key=row.id,
     )
 
 
 def _bar(percent: Any, **style: Any) -> rx.Component:
     return h.span(h.i(style={"width": percent}), class_name="bar", style=style)
-
-
-def _title(*actions: rx.Component) -> rx.Component:
-    back = h.link("Campaigns", to=PATH, class_name="muted")
-    return h.fragment(
-        h.div(back, class_name="small", style={"marginBottom": "4px"}),
-        h.div(
-            h.h1(_STATE.campaign.name), h.span(class_name="grow"), *actions, class_name="title mid"
-        ),
-    )
-
-
-def _draft() -> rx.Component:
-    whole = h.when(_STATE.errors[""], note(_STATE.errors[""], tone="bad", icon="triangle_alert"))
-    connector = field(
-        "Connector",
-        _select("connectorId", _STATE.connectors, _STATE.connector_id, _STATE.choose_connector),
-        error=_STATE.errors["connectorId"],
-    )
-    mapping = h.div(h.each(_STATE.needs, _need), class_name="grid2")
-    foot = h.div(
-        busy_button(
-            "Check rows", busy=_STATE.is_busy, icon="list_checks", look="sec", on_click=_STATE.check
-        ),
-        busy_button(
-            h.join("Send ", _STATE.campaign.rows, " rows"),
-            busy=_STATE.is_busy,
-            icon="send",
-            on_click=_STATE.start,
-            data_submit="",
-        ),
-        h.span(class_name="grow"),
-        button("Discard", look="ghost", size="sm", on_click=_STATE.show_cancel(True)),
-        class_name="cfoot",
-    )
-    kinds = segment(
-        ("template", "Template"),
-        ("text", "Text"),
-        value=_STATE.what,
-        on_pick=_STATE.choose_what,
-        label="What to send",
-    )
-    content = h.when(_STATE.what == "template", _by_template(), _by_text())
-    columns = h.div(h.h3("Which column holds what"), class_name="small med")
-    body = h.div(whole, connector, content, columns, mapping, class_name="cb stack")
-    return h.fragment(
-        _title(
-            status("Draft", "queued ring"),
-            h.span(_STATE.campaign.rows, " rows", class_name="muted small num"),
-        ),
-        h.div(card(body, foot, title="Message", actions=kinds), _findings(), class_name="stack"),
-    )
-
-
-def _by_template() -> rx.Component:
-    chosen = field(
-        "Template",
-        _select("templateId", _STATE.templates, _STATE.template_id, _STATE.choose_template),
-        error=_STATE.errors["templateId"],
-    )
-    none = note(
-        "No templates yet. ",
-        h.link("Make one", to="/templates/new", class_name="link"),
-        " or write a text.",
-    )
-    return h.when(_STATE.templates, chosen, none)
-
-
-def _by_text() -> rx.Component:
-    area = h.textarea(
-        id="message",
-        name="message",
-        default_value=_STATE.message,
-        placeholder="Hello {{name}}, we open at nine tomorrow.",
-        class_name="textarea plain",
-        rows="4",
-        on_change=lambda text: debounced(_STATE.write(text), 400),
-    )
-    return field(
-        "Text",
-        area,
-        hint="Variables in double braces; each is a column.",
-        error=_STATE.errors["message"],
-    )
-
-
-def _need(need: Need) -> rx.Component:
-    name = h.join("column.", need.name)
-    control = h.select(
-        h.option("Choose a column", value=""),
-        h.each(_STATE.columns, lambda column: h.option(column, value=column)),
-        id=name,
-        value=need.column,
-        on_change=lambda column: _STATE.choose_column(need.name, column),
-        class_name="input",
-    )
-    return field(need.title, control, control_id=name, key=need.name)
-
-
-def _select(name: str, choices: Any, value: Any, on_change: Any) -> rx.Component:
-    return h.select(
-        h.each(choices, _option),
-        id=name,
-        name=name,
-        value=value,
-        on_change=on_change,
-        class_name="input",
-    )
-
-
-def _option(choice: Choice) -> rx.Component:
-    return h.option(choice.name, value=choice.value)
-
-
-def _findings() -> rx.Component:
-    good = note(_STATE.verdict, tone="ok", icon="check")
-    bad = note(_STATE.verdict, tone="warn", icon="triangle_alert")
-    samples = h.when(
-        _STATE.samples,
-        card(
-            h.div(h.each(_STATE.samples, _sample), class_name="cb stack"),
-            title="The first messages",
-        ),
-    )
-    result = h.fragment(
-        h.when(_STATE.is_good, good, bad),
-        h.when(_STATE.wrong, _errors("Rows with errors")),
-        samples,
-    )
-    return h.when(_STATE.is_checked, result)
-
-
-def _sample(sample: Sample) -> rx.Component:
-    return h.div(
-        h.div(sample.recipient, class_name="muted small num"),
-        h.div(sample.text, style={"whiteSpace": "pre-wrap"}),
-    )
-
-
-def _errors(title: str, *actions: rx.Component) -> rx.Component:
-    widths = ("72px", "180px", "")
-    columns = [h.col(style={"width": width}) if width else h.col() for width in widths]
-    head = h.tr(h.th("Line"), h.th("Field"), h.th("What is wrong"))
-    table = h.table(
-        h.colgroup(*columns),
-        h.thead(head),
-        h.tbody(h.each(_STATE.wrong, _wrong)),
-        class_name="cards",
-    )
-    return card(table, title=title, meta="The first 20", actions=h.fragment(*actions))
-
-
-def _wrong(wrong: Wrong) -> rx.Component:
-    return h.tr(
-        h.td(wrong.row, class_name="num"),
-        h.td(wrong.field, class_name="mono muted ell"),
-        h.td(wrong.message, title=wrong.code, style={"whiteSpace": "normal"}),
-    )
 
 
 def _running() -> rx.Component:
@@ -345,17 +178,17 @@ def _running() -> rx.Component:
         class_name="btn ghost sm",
     )
     return h.fragment(
-        _title(status(_STATE.campaign.state, _STATE.campaign.dot), pause, resume, cancel),
+        title(status(_STATE.campaign.state, _STATE.campaign.dot), pause, resume, cancel),
         h.div(
             why,
             progress,
-            h.when(_STATE.wrong, _errors("Rows with errors", download)),
+            h.when(_STATE.problems, problems_table(_STATE.problems, download)),
             class_name="stack",
         ),
     )
 
 
-def _count(count: Count) -> rx.Component:
+def _count(count: StatusCount) -> rx.Component:
     return h.div(
         status(count.status, count.dot),
         h.span(class_name="grow"),
@@ -365,4 +198,5 @@ def _count(count: Count) -> rx.Component:
 
 
 def register(app: rx.App) -> None:
-    app.add_page(page, route=PATH, title="Campaigns · MessageJS", on_load=CampaignsState.load)
+    load = [CampaignsState.load, DraftState.load]
+    app.add_page(page, route=PATH, title="Campaigns · MessageJS", on_load=load)

@@ -1,16 +1,14 @@
-"""What was given up and why; redriven or discarded by one, by choice, or by filter."""
+"""What was given up and why; redriven or discarded one by one, by choice, or by filter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
 
 from backend import ids
-from backend.errors import AppError
-from backend.services.access import audit
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.lists.paging import PageRequest
@@ -20,6 +18,7 @@ from backend.services.messages.message_filters import MessageFilter
 from backend.services.policy.sender import Sender
 from backend.services.reporting.dead_letters import list_dead_letters
 from backend.services.reporting.messages import MessageSummary
+from messagejs_app.components.controls import Choice
 from messagejs_app.events import Events, Steps, complain, event, go_to, say
 from messagejs_app.session import Session
 from messagejs_app.wording import instant, number, plural, recipient
@@ -35,7 +34,7 @@ CODES: Final = {
 
 
 @dataclass
-class Row:
+class DeadLetterRow:
     id: str
     address: str
     reason: str
@@ -45,14 +44,8 @@ class Row:
     at: str
 
 
-@dataclass
-class Choice:
-    value: str
-    name: str
-
-
 class DeadLettersState(Session):
-    rows: list[Row] = []
+    rows: list[DeadLetterRow] = []
     chosen: list[str] = []
     filters: dict[str, str] = {}
     shown_filters: dict[str, str] = {}
@@ -63,7 +56,7 @@ class DeadLettersState(Session):
     is_loaded: bool = False
     is_busy: bool = False
     progress: str = ""
-    # What is asked for before it is done: redrive or discard, of the chosen ones or of all.
+    # What must be confirmed: to redrive or discard, the chosen ones or all.
     question: str = ""
 
     @event
@@ -82,9 +75,9 @@ class DeadLettersState(Session):
     @event
     async def filter_by(self, name: str, value: str) -> Events:
         merged = {
-            item: text
-            for item, text in {**self.filters, name: value}.items()
-            if text and item in _FILTERS
+            field: text
+            for field, text in {**self.filters, name: value}.items()
+            if text and field in _FILTERS
         }
         return go_to(f"{PATH}?{urlencode(merged)}" if merged else PATH)
 
@@ -92,17 +85,13 @@ class DeadLettersState(Session):
     async def choose(self, message_id: str) -> Events:
         if all(row.id != message_id for row in self.rows):
             return None
-        is_chosen = message_id in self.chosen
-        self.chosen = (
-            [item for item in self.chosen if item != message_id]
-            if is_chosen
-            else [*self.chosen, message_id]
-        )
+        others = [chosen for chosen in self.chosen if chosen != message_id]
+        self.chosen = others if message_id in self.chosen else [*others, message_id]
         return None
 
     @event
     async def choose_page(self) -> Events:
-        """All on the page, or none."""
+        """Choose all on the page, or none."""
         self.chosen = [] if len(self.chosen) == len(self.rows) else [row.id for row in self.rows]
         return None
 
@@ -121,49 +110,48 @@ class DeadLettersState(Session):
         self.is_busy = True
         yield None
         try:
-            done = await self._redrive([message_id])
+            result = await self._redrive([message_id])
         finally:
             self.is_busy = False
-        yield self._report(done)
+        yield _report(result)
 
     @event
     async def redrive_chosen(self) -> Steps:
         self._put(is_busy=True, question="")
         yield None
         try:
-            done = await self._redrive(self.chosen)
+            result = await self._redrive(self.chosen)
         finally:
             self.is_busy = False
-        yield self._report(done)
+        yield _report(result)
 
     @event
     async def redrive_all(self) -> Steps:
-        """Step by step, so that the page shows how far it is."""
+        """In batches, so that the page shows the progress."""
         self._put(is_busy=True, question="", progress="Redriving…")
         yield None
-        counts, after = [0, 0], None
+        redriven, failed, after = 0, 0, None
         try:
             while True:
                 platform, access = await self._authorize(Action.SEND_MESSAGES)
-                caller = Sender(access, self._checked_mode)
-                done = await redrive.redrive_matching(
+                batch = await redrive.redrive_matching(
                     platform.send_path,
-                    caller,
+                    Sender(access, self._checked_mode),
                     self._selection(),
                     after=after,
                     limit=redrive.MOST_REDRIVEN,
                 )
-                counts = [counts[0] + done.redriven, counts[1] + len(done.results) - done.redriven]
-                after = done.next_cursor
+                redriven += batch.redriven
+                failed += batch.failed
+                after = batch.next_cursor
                 if after is None:
                     break
-                self.progress = f"{number(counts[0])} redriven…"
+                self.progress = f"{number(redriven)} redriven…"
                 yield None
-            await self._note("redriven", {"redriven": counts[0], "failed": counts[1]})
             await self._look()
         finally:
             self._put(is_busy=False, progress="", chosen=[])
-        yield say(_sentence(*counts))
+        yield say(_sentence(redriven, failed))
 
     @event
     async def discard_one(self, message_id: str) -> Events:
@@ -176,87 +164,61 @@ class DeadLettersState(Session):
 
     async def _discard_chosen(self) -> Events:
         async with self._work(Action.SEND_MESSAGES) as work:
-            count = await redrive.discard_many(
+            discarded = await redrive.discard_many(
                 work.session, work.access, message_ids=_uuids(self.chosen)
             )
-        return await self._discarded(count)
+        return await self._say_discarded(discarded)
 
     @event
     async def discard_all(self) -> Events:
-        count = 0
+        discarded = 0
         while True:
             async with self._work(Action.SEND_MESSAGES) as work:
-                step = await redrive.discard_matching(
+                batch = await redrive.discard_matching(
                     work.session, work.access, filters=self._selection()
                 )
-            count += step
-            if step < redrive.MOST_DISCARDED:
-                return await self._discarded(count)
+            discarded += batch
+            if batch < redrive.MOST_DISCARDED:
+                return await self._say_discarded(discarded)
 
     async def _redrive(self, message_ids: Sequence[str]) -> redrive.Redrive:
         platform, access = await self._authorize(Action.SEND_MESSAGES)
-        done = await redrive.redrive_many(
+        result = await redrive.redrive_many(
             platform.send_path, Sender(access, self._checked_mode), _uuids(message_ids)
-        )
-        await self._note(
-            "redriven", {"redriven": done.redriven, "failed": len(done.results) - done.redriven}
         )
         await self._look()
         self.chosen = []
-        return done
+        return result
 
-    def _report(self, done: redrive.Redrive) -> Events:
-        problem = next(
-            (result.outcome for result in done.results if isinstance(result.outcome, AppError)),
-            None,
-        )
-        if problem is None:
-            return say(_sentence(done.redriven, 0))
-        return complain(
-            f"{_sentence(done.redriven, len(done.results) - done.redriven)} {problem.message}"
-        )
-
-    async def _discarded(self, count: int) -> Events:
-        await self._note("discarded", {"discarded": count})
+    async def _say_discarded(self, count: int) -> Events:
         await self._look()
         self._put(question="", chosen=[])
         return say(f"{plural(count, 'dead letter')} discarded. The messages stay failed.")
 
-    async def _note(self, what: str, after: dict[str, Any]) -> None:
-        async with self._work(Action.SEND_MESSAGES) as work:
-            named = {"filter": dict(self.filters)} if self.filters else {}
-            audit.record(
-                work.session,
-                work.principal.actor,
-                f"dead_letters.{what}",
-                project_id=work.access.project_id,
-                after={**after, **named},
-            )
-
     async def _look(self) -> None:
         before = ids.decode(ids.MESSAGE, self.router.url.query_parameters.get("before", ""))
         async with self._work(Action.VIEW_MESSAGES) as work:
-            ours = await connectors.list_connectors(work.session, work.access)
+            all_connectors = await connectors.list_connectors(work.session, work.access)
             page = await list_dead_letters(
                 work.session,
                 work.access,
                 filters=self._selection(),
                 page=PageRequest(limit=_PAGE_SIZE, cursor=before),
             )
-        names = {item.id: item.name for item in ours}
-        merged = dict(self.filters)
+        names = {connector.id: connector.name for connector in all_connectors}
+        choices = [Choice(ids.encode(ids.CONNECTOR, id_), name) for id_, name in names.items()]
+        older = ""
         if page.next_cursor is not None:
-            merged["before"] = ids.encode(ids.MESSAGE, page.next_cursor)
-        choices = [Choice(ids.encode(ids.CONNECTOR, item.id), item.name) for item in ours]
+            cursor = ids.encode(ids.MESSAGE, page.next_cursor)
+            older = f"{PATH}?{urlencode({**self.filters, 'before': cursor})}"
+        total = plural(page.total, "dead letter")
         shown = {**{choice.value: choice.name for choice in choices}, **CODES}
         self._put(
-            rows=[_row(item, names) for item in page.items],
+            rows=[_row(message, names) for message in page.items],
             connector_choices=choices,
             shown_filters={name: shown.get(value, value) for name, value in self.filters.items()},
-            total=(
-                f"{'more than ' if page.is_total_estimate else ''}{plural(page.total, 'dead letter')}"
-            ),
-            older=f"{PATH}?{urlencode(merged)}" if page.next_cursor is not None else "",
+            total=f"more than {total}" if page.is_total_estimate else total,
+            older=older,
             is_first_page=before is None,
         )
 
@@ -268,22 +230,29 @@ class DeadLettersState(Session):
         )
 
 
-def _row(message_summary: MessageSummary, names: dict[UUID, str]) -> Row:
-    return Row(
-        id=ids.encode(ids.MESSAGE, message_summary.id),
-        address=recipient(message_summary.recipient),
-        reason=message_summary.error or "",
-        code=CODES.get(message_summary.error_code or "", message_summary.error_code or ""),
-        kind=message_summary.connector_type,
-        connector=names.get(
-            message_summary.connector_id, message_summary.connector_type.capitalize()
-        ),
-        at=instant(message_summary.failed_at),
+def _row(message: MessageSummary, names: dict[UUID, str]) -> DeadLetterRow:
+    code = message.error_code or ""
+    return DeadLetterRow(
+        id=ids.encode(ids.MESSAGE, message.id),
+        address=recipient(message.recipient),
+        reason=message.error or "",
+        code=CODES.get(code, code),
+        kind=message.connector_type,
+        connector=names.get(message.connector_id, message.connector_type.capitalize()),
+        at=instant(message.failed_at),
     )
 
 
 def _uuids(message_ids: Sequence[str]) -> list[UUID]:
-    return [value for item in message_ids if (value := ids.decode(ids.MESSAGE, item)) is not None]
+    decoded = (ids.decode(ids.MESSAGE, message_id) for message_id in message_ids)
+    return [message_id for message_id in decoded if message_id is not None]
+
+
+def _report(result: redrive.Redrive) -> Events:
+    sentence = _sentence(result.redriven, result.failed)
+    if result.first_error is None:
+        return say(sentence)
+    return complain(f"{sentence} {result.first_error.message}")
 
 
 def _sentence(redriven: int, failed: int) -> str:

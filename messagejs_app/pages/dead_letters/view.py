@@ -8,6 +8,7 @@ import reflex as rx
 
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import (
+    Choice,
     busy_button,
     button,
     empty,
@@ -18,7 +19,7 @@ from messagejs_app.components.controls import (
 from messagejs_app.components.overlays import confirm, menu, menu_item, more_menu
 from messagejs_app.events import open_page
 from messagejs_app.layout import frame
-from messagejs_app.pages.dead_letters.state import CODES, PATH, Choice, DeadLettersState, Row
+from messagejs_app.pages.dead_letters.state import CODES, PATH, DeadLetterRow, DeadLettersState
 
 _STATE = DeadLettersState
 
@@ -170,7 +171,7 @@ def _box(is_on: Any, label: Any, on_change: Any) -> rx.Component:
     )
 
 
-def _row(row: Row) -> rx.Component:
+def _row(row: DeadLetterRow) -> rx.Component:
     is_chosen = _STATE.chosen.contains(row.id)  # type: ignore[attr-defined]
     box = _box(is_chosen, h.join("Choose ", row.address), _STATE.choose(row.id))
     reason = h.fragment(

@@ -9,7 +9,7 @@ import reflex as rx
 from messagejs_app.components import html as h
 from messagejs_app.components.code import code
 from messagejs_app.components.controls import badge, button, copy_button, note, status
-from messagejs_app.pages.messages.rows import AttemptShown, Step
+from messagejs_app.pages.messages.rows import AttemptShown, TimelineStep
 from messagejs_app.pages.messages.state import MessagesState
 
 _SHOWN = MessagesState.message
@@ -124,7 +124,7 @@ def _timeline() -> rx.Component:
     return h.section(head, h.div(h.each(_SHOWN.steps, _step), class_name="tl", role="list"))
 
 
-def _step(step: Step) -> rx.Component:
+def _step(step: TimelineStep) -> rx.Component:
     return h.div(
         h.span(class_name=h.pick(step.is_ring, "d ring", "d")),
         h.span(step.status, class_name="med"),

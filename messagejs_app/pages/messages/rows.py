@@ -25,7 +25,7 @@ _EXPLAINED: Final = frozenset(
 
 
 @dataclass
-class Row:
+class MessageRow:
     id: str
     status: str
     dot: str
@@ -50,7 +50,7 @@ class AttemptShown:
 
 
 @dataclass
-class Step:
+class TimelineStep:
     """A line of the timeline, with the attempts that led to it."""
 
     status: str
@@ -84,7 +84,7 @@ class Shown:
     error: str = ""
     curl: str = ""
     redacted_at: str = ""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[TimelineStep] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +96,13 @@ class Names:
     keys: Mapping[str, str]
 
 
-def row_of(message: MessageSummary, names: Names) -> Row:
+def row_of(message: MessageSummary, names: Names) -> MessageRow:
     text = (
         message.error
         if message.status in _EXPLAINED and message.error
         else (message.subject or message.text or "")
     )
-    return Row(
+    return MessageRow(
         id=ids.encode(ids.MESSAGE, message.id),
         status=word(message.status),
         dot=dot(message.status),
@@ -156,11 +156,11 @@ def shown_of(detail: MessageDetail, *, base_url: str) -> Shown:
     )
 
 
-def _steps(detail: MessageDetail) -> list[Step]:
+def _steps(detail: MessageDetail) -> list[TimelineStep]:
     """The timeline, each attempt under a "Sending" line of its own before the status it led to."""
     name = detail.connector_name or detail.summary.connector_type.capitalize()
     left = list(detail.attempts)
-    steps: list[Step] = []
+    steps: list[TimelineStep] = []
     for entry in detail.timeline:
         if entry.attempt_id is not None or entry is detail.timeline[-1]:
             count = len(left)
@@ -177,7 +177,9 @@ def _steps(detail: MessageDetail) -> list[Step]:
             note = "Accepted"
         elif entry.status == "sent" and detail.summary.provider_message_id:
             note = f"Provider id {detail.summary.provider_message_id}"
-        steps.append(Step(word(entry.status), *_dot_of(entry.status), instant(entry.at), note))
+        steps.append(
+            TimelineStep(word(entry.status), *_dot_of(entry.status), instant(entry.at), note)
+        )
     if left:
         steps.append(_sending(left, name))
     return steps
@@ -188,9 +190,9 @@ def _dot_of(status: str) -> tuple[str, bool]:
     return css.split()[0], "ring" in css
 
 
-def _sending(attempts: Sequence[Any], name: str) -> Step:
+def _sending(attempts: Sequence[Any], name: str) -> TimelineStep:
     shown = [_attempt(attempt, name) for attempt in attempts]
-    return Step("Sending", "sending", False, instant(attempts[0].started_at), "", shown)
+    return TimelineStep("Sending", "sending", False, instant(attempts[0].started_at), "", shown)
 
 
 def _attempt(attempt: Any, name: str) -> AttemptShown:

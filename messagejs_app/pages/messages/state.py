@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
@@ -18,8 +18,9 @@ from backend.services.lists.paging import PageRequest
 from backend.services.reporting.messages import MessageFilter, list_messages, message_detail
 from backend.services.templates import templates
 from backend.status import Status
+from messagejs_app.components.controls import Choice
 from messagejs_app.events import Events, background, event, go_to
-from messagejs_app.pages.messages.rows import Names, Row, Shown, row_of, shown_of
+from messagejs_app.pages.messages.rows import MessageRow, Names, Shown, row_of, shown_of
 from messagejs_app.session import Session, Work
 from messagejs_app.wording import number, plural
 
@@ -37,14 +38,8 @@ _SPANS: Final = {
 STATUSES: Final = ("pending", *(status.value for status in Status))
 
 
-@dataclass
-class Choice:
-    value: str
-    name: str
-
-
 class MessagesState(Session):
-    rows: list[Row] = []
+    rows: list[MessageRow] = []
     filters: dict[str, str] = {}
     shown_filters: dict[str, str] = {}
     connector_choices: list[Choice] = []

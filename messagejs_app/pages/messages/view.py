@@ -8,6 +8,7 @@ import reflex as rx
 
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import (
+    Choice,
     button,
     empty,
     link_button,
@@ -18,8 +19,8 @@ from messagejs_app.components.controls import (
 from messagejs_app.components.overlays import menu, menu_item
 from messagejs_app.layout import frame
 from messagejs_app.pages.messages.drawer import drawer
-from messagejs_app.pages.messages.rows import Row
-from messagejs_app.pages.messages.state import STATUSES, TIMES, Choice, MessagesState
+from messagejs_app.pages.messages.rows import MessageRow
+from messagejs_app.pages.messages.state import STATUSES, TIMES, MessagesState
 
 
 def page() -> rx.Component:
@@ -163,7 +164,7 @@ def _table() -> rx.Component:
     )
 
 
-def _row(row: Row) -> rx.Component:
+def _row(row: MessageRow) -> rx.Component:
     cover = h.link(
         to=h.join("/messages?", MessagesState.query_of_list, "id=", row.id),
         class_name="cover",

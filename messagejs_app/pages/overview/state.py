@@ -20,10 +20,10 @@ from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
 from backend.services.reporting.messages import MessageFilter, list_messages
 from backend.services.reporting.overview import (
-    Bucket,
     ConnectorNumbers,
     LatestFailure,
     Overview,
+    TimeBucket,
     Window,
     overview,
 )
@@ -84,7 +84,7 @@ class Figure:
 
 
 @dataclass
-class ConnectorRow:
+class ConnectorFigures:
     id: str
     kind: str
     name: str
@@ -116,7 +116,7 @@ class OverviewState(Session):
     bars: list[Bar] = []
     lines: list[Tick] = []
     days: list[Tick] = []
-    connectors: list[ConnectorRow] = []
+    connectors: list[ConnectorFigures] = []
     failures: list[Failure] = []
     all_failures: str = ""
     is_set_up: bool = False
@@ -294,7 +294,7 @@ def _series(name: str, css: str, ours: tuple[str, ...], by_status: dict[str, int
     )
 
 
-def _bar(bucket: Bucket, end: str, top: int, *, is_right: bool) -> Bar:
+def _bar(bucket: TimeBucket, end: str, top: int, *, is_right: bool) -> Bar:
     counts = [sum(bucket.counts.get(status, 0) for status in ours) for _, _, ours in SERIES]
     since = instant(bucket.start)
     return Bar(
@@ -381,9 +381,9 @@ def _spark(values: list[int]) -> str:
     return "M" + " L".join(points)
 
 
-def _connector(connector_numbers: ConnectorNumbers, accepted: int) -> ConnectorRow:
+def _connector(connector_numbers: ConnectorNumbers, accepted: int) -> ConnectorFigures:
     health, css = health_of(connector_numbers)
-    return ConnectorRow(
+    return ConnectorFigures(
         id=ids.encode(ids.CONNECTOR, connector_numbers.id),
         kind=connector_numbers.type,
         name=connector_numbers.name,

@@ -19,7 +19,7 @@ from messagejs_app.layout import frame
 from messagejs_app.pages.overview.first_steps import done, steps
 from messagejs_app.pages.overview.state import (
     Bar,
-    ConnectorRow,
+    ConnectorFigures,
     Failure,
     Figure,
     OverviewState,
@@ -198,7 +198,7 @@ def _connectors() -> rx.Component:
     )
 
 
-def _connector(connector_row: ConnectorRow) -> rx.Component:
+def _connector(connector_row: ConnectorFigures) -> rx.Component:
     name = h.span(
         provider_icon(connector_row.kind),
         h.span(connector_row.name, class_name="ell"),

@@ -25,6 +25,7 @@ from backend.services.templates import templates
 from backend.services.templates.channels import type_of_channel
 from backend.status import IN_PROGRESS, Status
 from messagejs_app import snippets
+from messagejs_app.components.controls import Choice
 from messagejs_app.components.statuses import dot, word
 from messagejs_app.events import Events, Steps, background, event
 from messagejs_app.samples import sample_of
@@ -41,13 +42,7 @@ _RESTING: Final = frozenset(set(Status) - set(IN_PROGRESS) - {Status.SENT})
 
 
 @dataclass
-class Choice:
-    value: str
-    name: str
-
-
-@dataclass
-class Variable:
+class VariableValue:
     name: str
     value: str
 
@@ -68,7 +63,7 @@ class PlaygroundState(Session):
     connector_id: str = ""
     templates: list[Choice] = []
     template_id: str = ""
-    variables: list[Variable] = []
+    variables: list[VariableValue] = []
     to_: str = ""
     to_example: str = ""
     text: str = ""
@@ -279,7 +274,7 @@ class PlaygroundState(Session):
         self._put(
             is_email=described["recipientKind"] == "email",
             to_example=described["recipientExample"],
-            variables=[Variable(name, self._values[name]) for name in names],
+            variables=[VariableValue(name, self._values[name]) for name in names],
         )
         if kind == SANDBOX and not self.to_:
             self.to_ = described["recipientExample"]

@@ -15,11 +15,12 @@ from messagejs_app.components.controls import (
     note,
     page_title,
     segment,
+    select,
     skeleton_rows,
 )
 from messagejs_app.events import debounced
 from messagejs_app.layout import frame
-from messagejs_app.pages.playground.state import Choice, Moment, PlaygroundState, Variable
+from messagejs_app.pages.playground.state import Moment, PlaygroundState, VariableValue
 
 _STATE = PlaygroundState
 
@@ -57,7 +58,7 @@ def _form() -> rx.Component:
     whole = h.when(_STATE.errors[""], note(_STATE.errors[""], tone="bad", icon="triangle_alert"))
     connector = field(
         "Connector",
-        _select("connectorId", _STATE.connectors, _STATE.connector_id, _STATE.choose_connector),
+        select("connectorId", _STATE.connectors, _STATE.connector_id, _STATE.choose_connector),
         error=_STATE.errors["connectorId"],
     )
     foot = h.div(
@@ -89,7 +90,7 @@ def _form() -> rx.Component:
 def _by_template() -> rx.Component:
     template = field(
         "Template",
-        _select("templateId", _STATE.templates, _STATE.template_id, _STATE.choose_template),
+        select("templateId", _STATE.templates, _STATE.template_id, _STATE.choose_template),
         error=_STATE.errors["templateId"],
     )
     no_template = note(
@@ -144,22 +145,7 @@ def _typed(name: str, **props: Any) -> rx.Component:
     )
 
 
-def _select(name: str, choices: Any, value: Any, on_change: Any) -> rx.Component:
-    return h.select(
-        h.each(choices, _option),
-        id=name,
-        name=name,
-        value=value,
-        on_change=on_change,
-        class_name="input",
-    )
-
-
-def _option(choice: Choice) -> rx.Component:
-    return h.option(choice.name, value=choice.value)
-
-
-def _variable(variable: Variable) -> rx.Component:
+def _variable(variable: VariableValue) -> rx.Component:
     name = h.join("variables.", variable.name)
     control = h.input_(
         id=name,

@@ -20,6 +20,7 @@ from backend.services.templates import templates
 from backend.services.templates.content import TemplateContent
 from backend.services.templates.preview import Preview, preview
 from backend.services.templates.templates import NewTemplate
+from messagejs_app.components.controls import Choice
 from messagejs_app.events import Events, Steps, event, go_to, say
 from messagejs_app.pages.templates.list_page import PATH, template_id_of
 from messagejs_app.samples import sample_of
@@ -31,12 +32,6 @@ _FIRST_TEXT: Final = "Hi {{name}}, "
 # Of variables that have gone from the text: they may come back with the next key.
 _MOST_SAMPLES: Final = 100
 _SINGLE: Final = {"GSM-7": (160, 153), "UCS-2": (70, 67)}
-
-
-@dataclass
-class Choice:
-    value: str
-    name: str
 
 
 @dataclass

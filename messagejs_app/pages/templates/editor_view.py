@@ -11,13 +11,14 @@ from messagejs_app.components.controls import (
     button,
     field,
     note,
+    option,
     skeleton_rows,
     text_input,
 )
 from messagejs_app.components.overlays import dialog
 from messagejs_app.events import debounced
 from messagejs_app.layout import frame
-from messagejs_app.pages.templates.editor_state import Choice, EditorState, Variable
+from messagejs_app.pages.templates.editor_state import EditorState, Variable
 from messagejs_app.session import Session
 
 _STATE = EditorState
@@ -74,7 +75,7 @@ def _bar() -> rx.Component:
 
 def _main() -> rx.Component:
     channel = h.select(
-        h.each(_STATE.kinds, _option),
+        h.each(_STATE.kinds, option),
         value=_STATE.kind,
         on_change=_STATE.choose_kind,
         class_name="input slim",
@@ -148,10 +149,6 @@ def _mirror(name: str, value: object, rows: int) -> rx.Component:
         on_change=lambda text: debounced(_STATE.write(name, text)),
     )
     return h.div(h.div(class_name="back", aria_hidden="true"), area, class_name="mirror")
-
-
-def _option(choice: Choice) -> rx.Component:
-    return h.option(choice.name, value=choice.value)
 
 
 def _variables() -> rx.Component:

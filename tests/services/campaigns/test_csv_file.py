@@ -18,7 +18,7 @@ from backend.models import CampaignRow
 from backend.services.access.access import system_access
 from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
 from backend.services.campaigns.csv_file import CsvFile
-from backend.services.campaigns.plan import Plan
+from backend.services.campaigns.plan import CampaignPlan
 from backend.services.campaigns.progress import walk_rows
 from backend.services.policy.sender import Sender
 from tests.world import World
@@ -127,7 +127,8 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
     file = Held(b"to,name\n" + rows.encode())
     table = await CsvFile.open(file, most_rows=5000)
     new = NewCampaign(
-        "Sale", Plan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
+        "Sale",
+        CampaignPlan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello"),
     )
     reading = asyncio.create_task(read_rows(platform.send_path, caller, new=new, file=table))
     try:
@@ -164,7 +165,8 @@ async def test_what_is_wrong_with_a_row_is_stored_with_it(world: World) -> None:
     platform, caller = world.platform, Sender(system_access(world.project_id), "live")
     table = await CsvFile.open(io.BytesIO(b"to,name\na\\b,x\na\\b,y\nc,d,e\n"), most_rows=10)
     new = NewCampaign(
-        "Sale", Plan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
+        "Sale",
+        CampaignPlan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello"),
     )
     with await read_rows(platform.send_path, caller, new=new, file=table) as read:
         async with platform.database.transaction() as session:

@@ -24,7 +24,7 @@ from backend.services.accounts.mail import PlatformMail
 from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.feeder import CampaignFeeder
-from backend.services.campaigns.plan import Plan
+from backend.services.campaigns.plan import CampaignPlan
 from backend.services.policy.sender import Sender
 from tests.providers.fakes import FakeSmtp
 from tests.world import World
@@ -58,7 +58,7 @@ async def _campaign(world: World, rows: int = 3, *, message: str = "Hello {{name
     table = "to,name\n" + "".join(f"{100_000 + number},Ada {number}\n" for number in range(rows))
     file = await CsvFile.open(io.BytesIO(table.encode()), most_rows=rows)
     mapping = {"to": "to", "name": "name"}
-    plan = Plan(file.columns, mapping, connector_id=connector.id, message=message)
+    plan = CampaignPlan(file.columns, mapping, connector_id=connector.id, message=message)
     caller, new = Sender(system_access(world.project_id), "live"), NewCampaign("Sale", plan)
     with await read_rows(world.platform.send_path, caller, new=new, file=file) as read:
         async with world.platform.database.transaction() as session:

@@ -22,7 +22,7 @@ from backend.services.accounts.stopping import DELETED_REASON
 from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.feeder import CampaignFeeder
-from backend.services.campaigns.plan import Plan
+from backend.services.campaigns.plan import CampaignPlan
 from backend.services.delivery.engine import DeliveryEngine
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
@@ -254,7 +254,7 @@ async def test_a_project_with_another_active_owner_goes_on(
 
 async def campaign(world: World, connector: Connector) -> UUID:
     file = await CsvFile.open(io.BytesIO(b"to\n42\n43\n"), most_rows=10)
-    plan = Plan(file.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
+    plan = CampaignPlan(file.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
     platform = world.platform
     caller, new = Sender(system_access(world.project_id), "live"), NewCampaign("Sale", plan)
     with await read_rows(platform.send_path, caller, new=new, file=file) as rows:

@@ -29,7 +29,7 @@ from backend.models.session import Change, announce
 from backend.platform import Platform
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
-from backend.services.sending.accept import Accepted, accept_message
+from backend.services.sending.accept import Acceptance, accept_message
 from backend.services.sending.batch import accept_batch
 from tests.world import World
 
@@ -246,7 +246,7 @@ async def test_whatever_one_message_of_a_batch_raises_the_others_are_answered_tr
     odd = SendRequest(to="ada", text="hi", connector_type="sandbox", metadata={"n": 1 << 64})
     requests = [lambda: good, broken, lambda: odd, lambda: good]
     answers = await accept_batch(world.platform.send_path, await _caller(world), requests)
-    assert [type(answer) for answer in answers] == [Accepted, ServerError, BadRequest, Accepted]
+    assert [type(answer) for answer in answers] == [Acceptance, ServerError, BadRequest, Acceptance]
     for answer in answers:
-        if isinstance(answer, Accepted):
+        if isinstance(answer, Acceptance):
             assert (await world.message(answer.message_id)).status == "queued"

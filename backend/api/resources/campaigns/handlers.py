@@ -52,7 +52,7 @@ from backend.services.campaigns import campaigns
 from backend.services.campaigns.campaigns import NewCampaign
 from backend.services.campaigns.check import dry_run
 from backend.services.campaigns.csv_file import CsvFile
-from backend.services.campaigns.plan import Plan, guess_mapping
+from backend.services.campaigns.plan import CampaignPlan, guess_mapping
 from backend.services.campaigns.progress import (
     Progress,
     list_campaigns,
@@ -110,7 +110,7 @@ async def create(
         return await _store(platform, sender, upload, plan=plan, file=file, name=name)
 
 
-async def _plan(platform: Platform, sender: Sender, upload: Upload, file: CsvFile) -> Plan:
+async def _plan(platform: Platform, sender: Sender, upload: Upload, file: CsvFile) -> CampaignPlan:
     """A mapping that was left out is guessed from the columns' names."""
     plan = plan_of(upload.fields, file.columns)
     if upload.fields.mapping is not None:
@@ -125,7 +125,7 @@ async def _store(
     sender: Sender,
     upload: Upload,
     *,
-    plan: Plan,
+    plan: CampaignPlan,
     file: CsvFile,
     name: str | None,
 ) -> Response:

@@ -27,7 +27,7 @@ from backend.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
-from backend.services.campaigns.plan import Plan
+from backend.services.campaigns.plan import CampaignPlan
 
 PATH: Final = "/api/v1/campaigns"
 _FORM: Final = "multipart/form-data"
@@ -127,7 +127,7 @@ def _missing(part: str, what: str) -> ValidationFailed:
     return ValidationFailed(errors=[FieldError(part, "MISSING_REQUIRED_FIELD", message)])
 
 
-def plan_of(fields: CampaignFields, columns: list[str]) -> Plan:
+def plan_of(fields: CampaignFields, columns: list[str]) -> CampaignPlan:
     """Return what the campaign sends, as far as it is said.
 
     Raises what is wrong with ids and exclusive fields.
@@ -149,7 +149,7 @@ def plan_of(fields: CampaignFields, columns: list[str]) -> Plan:
             )
         if fields.connector is not None:
             raise _excluded("A campaign goes through one connector.", "connector", "connectorId")
-    return Plan(
+    return CampaignPlan(
         columns=columns,
         mapping=fields.mapping or {},
         connector_id=connector_id,

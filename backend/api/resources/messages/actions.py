@@ -48,7 +48,7 @@ from backend.services.messages.actions import cancel_message, resend_message
 from backend.services.policy.admission import note_refusal
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
-from backend.services.sending.accept import Accepted
+from backend.services.sending.accept import Acceptance
 from backend.services.sending.batch import accept_batch
 from backend.services.sending.preview import preview_message
 
@@ -101,8 +101,8 @@ def _item(caller: Sender, fields: dict[str, Any]) -> Callable[[], SendRequest]:
     return request
 
 
-def _batch_answer(results: list[Accepted | AppError]) -> Response:
-    accepted = [result for result in results if isinstance(result, Accepted)]
+def _batch_answer(results: list[Acceptance | AppError]) -> Response:
+    accepted = [result for result in results if isinstance(result, Acceptance)]
     headers = limit_headers(accepted[-1]) if accepted else {}
     headers.pop("Idempotency-Replayed", None)
     reported = _ErrorRoom()
@@ -142,7 +142,9 @@ class _ErrorRoom:
         return {**error.details, "errors": error.details["errors"][:most], "moreErrors": more}
 
 
-def _batch_result(index: int, result: Accepted | AppError, reported: _ErrorRoom) -> dict[str, Any]:
+def _batch_result(
+    index: int, result: Acceptance | AppError, reported: _ErrorRoom
+) -> dict[str, Any]:
     if isinstance(result, AppError):
         return {
             "index": index,

@@ -36,7 +36,7 @@ from backend.services.access.access import Access
 from backend.services.messages.actions import mode_of
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
-from backend.services.sending.accept import Accepted
+from backend.services.sending.accept import Acceptance
 from backend.services.templates.channels import type_of_channel
 
 MAX_KEY_LENGTH: Final = 255
@@ -256,7 +256,7 @@ def body_hash(body: bytes) -> bytes:
     return hashlib.sha256(canonical).digest()
 
 
-def answer(accepted: Accepted, extra: bytes = b"") -> Response:
+def answer(accepted: Acceptance, extra: bytes = b"") -> Response:
     message_id = ids.encode(ids.MESSAGE, accepted.message_id)
     return Response(
         b'{"messageId":"%b","status":"%b"%b}'
@@ -267,7 +267,7 @@ def answer(accepted: Accepted, extra: bytes = b"") -> Response:
     )
 
 
-def limit_headers(accepted: Accepted) -> dict[str, str]:
+def limit_headers(accepted: Acceptance) -> dict[str, str]:
     headers: dict[str, str] = accepted.allowance.headers() if accepted.allowance is not None else {}
     if accepted.is_replay:
         headers["Idempotency-Replayed"] = "true"
