@@ -224,8 +224,8 @@ async def _find(
             by_id[message_id] = MessageNotFound()
         elif message_id not in dead or message.status != Status.FAILED:
             by_id[message_id] = NotADeadLetter(
-                f"The message is '{message.status}' and not a dead letter: it was never given up, or it has"
-                " been redriven or discarded.",
+                f"The message is '{message.status}' and not a dead letter: it was never given up,"
+                " or it has been redriven or discarded.",
                 details={"status": message.status},
             )
         else:

@@ -249,13 +249,12 @@ class DeadLettersState(Session):
             merged["before"] = ids.encode(ids.MESSAGE, page.next_cursor)
         choices = [Choice(ids.encode(ids.CONNECTOR, item.id), item.name) for item in ours]
         shown = {**{choice.value: choice.name for choice in choices}, **CODES}
+        at_least = "more than " if page.is_total_estimate else ""
         self._put(
             rows=[_row(item, names) for item in page.items],
             connector_choices=choices,
             shown_filters={name: shown.get(value, value) for name, value in self.filters.items()},
-            total=(
-                f"{'more than ' if page.is_total_estimate else ''}{plural(page.total, 'dead letter')}"
-            ),
+            total=(f"{at_least}{plural(page.total, 'dead letter')}"),
             older=f"{PATH}?{urlencode(merged)}" if page.next_cursor is not None else "",
             is_first_page=before is None,
         )
