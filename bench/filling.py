@@ -21,7 +21,7 @@ from backend.models.partitions import (
     partition_statements,
 )
 from backend.models.session import RawPool
-from backend.services.reporting.rollups import rebuild_rollups
+from backend.services.reporting.rollup_folding import rebuild_rollups
 
 DAYS: Final = 30
 _STEP: Final = 500_000

@@ -260,7 +260,9 @@ class HostileTenant:
 
     async def _attack_slow_bodies(self) -> None:
         host, port = self.base_url.removeprefix("http://").split(":")
-        head = f"POST /api/v1/auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n{{".encode()
+        head = (
+            f"POST /api/v1/auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n{{"
+        ).encode()
         writers = []
         for _ in range(_SLOW_BODIES):
             with contextlib.suppress(OSError, TimeoutError):

@@ -25,7 +25,7 @@ from backend.services.delivery.sweeper import Sweeper
 from backend.services.delivery.unopened import UnopenedWatch
 from backend.services.delivery.watch import Watcher
 from backend.services.receipts.rounds import ReceiptRounds
-from backend.services.reporting.rollups import RollupFolder
+from backend.services.reporting.rollup_folding import RollupFolder
 from backend.services.retention.keeper import Keeper
 from backend.services.retention.maintenance import Maintenance
 from backend.services.retention.policies import Defaults

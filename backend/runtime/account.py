@@ -103,7 +103,8 @@ def server_account(*made_before: Path, create: bool = False) -> Account | None:
     if account is None:
         raise NoAccount(
             "Postgres does not run as root and there is no unprivileged account "
-            f"({', '.join((_STORED, *_SHARED))}); add one with '{_REMEDY}' or start as a normal user."
+            f"({', '.join((_STORED, *_SHARED))}); add one with '{_REMEDY}' or start as a normal"
+            " user."
         )
     return account
 

@@ -93,7 +93,8 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         password = quote(self._layout.postgres_password())
-        return f"postgresql://{_NAME}:{password}@/{_NAME}?host={quote(str(self._layout.sockets), safe='')}"
+        host = quote(str(self._layout.sockets), safe="")
+        return f"postgresql://{_NAME}:{password}@/{_NAME}?host={host}"
 
     def prepare(self) -> None:
         end_leftovers(self._data, signal.SIGINT)
@@ -115,15 +116,30 @@ class EmbeddedPostgres:
             self._layout.account.hand_over(password_file)
         try:
             self._run(
-                self._bin / "initdb", "-D", work, "-U", _NAME, f"--pwfile={password_file}", "-A",
+                self._bin / "initdb",
+                "-D",
+                work,
+                "-U",
+                _NAME,
+                f"--pwfile={password_file}",
+                "-A",
                 "scram-sha-256",
-                "-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-            )  # fmt: skip
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+            )
             self._run(
-                self._bin / "postgres", "--single", "-D", work, "-c", "log_min_messages=fatal",
+                self._bin / "postgres",
+                "--single",
+                "-D",
+                work,
+                "-c",
+                "log_min_messages=fatal",
                 "postgres",
                 stdin=f"CREATE DATABASE {_NAME};\n",
-            )  # fmt: skip
+            )
         finally:
             password_file.unlink(missing_ok=True)
         work.rename(self._data)  # a cluster half made is never taken for a whole one
@@ -173,12 +189,15 @@ class EmbeddedPostgres:
         for option in self._options:
             argv += ["-c", option]
         return Command(
-            argv=tuple(argv), env=minimal_env(), cwd=self._layout.state, account=self._layout.account,
+            argv=tuple(argv),
+            env=minimal_env(),
+            cwd=self._layout.state,
+            account=self._layout.account,
             stop_signal=signal.SIGINT,  # fast shutdown; SIGTERM would wait for every pooled client
             # That wait is selection when the supervisor was killed: the workers, told to stop at
             # the same moment, still have to record what their providers answered.
             orphan_signal=signal.SIGTERM,
-        )  # fmt: skip
+        )
 
     def probe(self) -> None:
         import psycopg
@@ -224,19 +243,40 @@ class EmbeddedValkey:
 
     def command(self) -> Command:
         argv = [
-            str(self._binary), "--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm",
+            str(self._binary),
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self._socket),
+            "--unixsocketperm",
             "700",
-            "--dir", str(self._data), "--appendonly", "yes", "--appendfsync", "everysec", "--save",
+            "--dir",
+            str(self._data),
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "everysec",
+            "--save",
             "",
-            "--maxmemory-policy", "noeviction", "--daemonize", "no", "--loglevel", "warning",
-            "--logfile", "",
-            "--set-proc-title", "no", "-",
-        ]  # fmt: skip
+            "--maxmemory-policy",
+            "noeviction",
+            "--daemonize",
+            "no",
+            "--loglevel",
+            "warning",
+            "--logfile",
+            "",
+            "--set-proc-title",
+            "no",
+            "-",
+        ]
         return Command(
-            argv=tuple(argv), env=minimal_env(), cwd=self._layout.state,
+            argv=tuple(argv),
+            env=minimal_env(),
+            cwd=self._layout.state,
             account=self._layout.account,
             stdin=f"requirepass {self._layout.valkey_password()}\n".encode(),
-        )  # fmt: skip
+        )
 
     def probe(self) -> None:
         try:

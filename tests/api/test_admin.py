@@ -79,7 +79,7 @@ async def test_administering_opens_no_tenants_project(api: Api, admin: Account) 
 SEND = {"to": "someone", "connector": "sandbox", "message": "Hello"}
 
 
-async def test_a_project_that_is_switched_off_accepts_nothing_and_only_an_administrator_switches_it_on(
+async def test_a_project_switched_off_accepts_nothing_until_an_administrator_switches_it_on(
     api: Api, admin: Account
 ) -> None:
     account = await api.register()

@@ -191,7 +191,8 @@ async def test_many_are_redriven_each_with_its_own_result(office: Office) -> Non
         await office.dead(),
         await office.dead(to="a@b.io", connectorId=office.sender.connectors["smtp"]),
     )
-    connector = f"/api/v1/projects/{office.account.project_id}/connectors/{office.sender.connectors['smtp']}"
+    base = f"/api/v1/projects/{office.account.project_id}/connectors"
+    connector = f"{base}/{office.sender.connectors['smtp']}"
     assert (await office.api.delete(office.account, connector)).status_code == 204
     alive = (await office.sender.post(office.sender.body())).json()["messageId"]
     nobody = ids.encode(ids.MESSAGE, new_id())

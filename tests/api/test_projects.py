@@ -24,9 +24,18 @@ async def test_a_project_is_made_read_changed_and_deleted(api: Api) -> None:
     assert created.status_code == 201
     project = created.json()
     assert project.keys() == {
-        "id", "userId", "name", "description", "createdAt", "updatedAt", "isActive",
-        "contentRetention", "contentRetentionDays", "retentionDays", "quietHours",
-    }  # fmt: skip
+        "id",
+        "userId",
+        "name",
+        "description",
+        "createdAt",
+        "updatedAt",
+        "isActive",
+        "contentRetention",
+        "contentRetentionDays",
+        "retentionDays",
+        "quietHours",
+    }
     assert re.fullmatch(r"proj_[0-9a-z]{26}", project["id"])
     assert (project["userId"], project["isActive"]) == (account.user_id, True)
 
@@ -93,9 +102,14 @@ async def test_the_list_comes_in_pages(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("params", "field"),
-    [({"limit": 0}, "limit"), ({"limit": 101}, "limit"), ({"limit": "x"}, "limit"), ({"offset": -1}, "offset"),
-     ({"cursor": "nonsense"}, "cursor")],
-)  # fmt: skip
+    [
+        ({"limit": 0}, "limit"),
+        ({"limit": 101}, "limit"),
+        ({"limit": "x"}, "limit"),
+        ({"offset": -1}, "offset"),
+        ({"cursor": "nonsense"}, "cursor"),
+    ],
+)
 async def test_a_wrong_page_is_named(
     api: Api, ada: Account, params: dict[str, object], field: str
 ) -> None:

@@ -66,8 +66,11 @@ async def test_a_route_is_made_changed_listed_and_deleted(api: Api) -> None:
     )
     assert changed.status_code == 200
     assert changed.json() == {
-        **route, "name": "now", "fallbackAfterS": None, "updatedAt": changed.json()["updatedAt"]
-    }  # fmt: skip
+        **route,
+        "name": "now",
+        "fallbackAfterS": None,
+        "updatedAt": changed.json()["updatedAt"],
+    }
     assert (await api.delete(account, path_of(account, route["id"]))).status_code == 204
     gone = await api.get(account, path_of(account, route["id"]))
     assert (gone.status_code, gone.json()["code"]) == (404, "ROUTE_NOT_FOUND")
@@ -93,15 +96,22 @@ async def test_a_change_from_an_older_reading_is_refused(api: Api) -> None:
         ({"steps": [{"channel": "sms"}, {}]}, 400, "steps[1]", "VALIDATION_ERROR"),
         ({"steps": [{"channel": "sms"}, {"channel": "sms"}]}, 400, "steps[1]", "VALIDATION_ERROR"),
         (
-            {"steps": [{"connectorId": encode(CONNECTOR, new_id())}]}, 404, "steps[0].connectorId",
+            {"steps": [{"connectorId": encode(CONNECTOR, new_id())}]},
+            404,
+            "steps[0].connectorId",
             "CONNECTOR_NOT_FOUND",
         ),
-        ({"steps": [{"connectorId": "conn_x"}]}, 404, "steps[0].connectorId", "CONNECTOR_NOT_FOUND"),
+        (
+            {"steps": [{"connectorId": "conn_x"}]},
+            404,
+            "steps[0].connectorId",
+            "CONNECTOR_NOT_FOUND",
+        ),
         ({"fallbackAfterS": 0}, 400, "fallbackAfterS", "VALIDATION_ERROR"),
         ({"name": encode(ROUTE, new_id())}, 400, "name", "VALIDATION_ERROR"),
         ({"name": "taken"}, 409, "name", "ROUTE_NAME_TAKEN"),
     ],
-)  # fmt: skip
+)
 async def test_a_route_that_leads_nowhere_is_refused(
     sender: Sender, changes: dict[str, Any], status: int, field: str, code: str
 ) -> None:
@@ -132,13 +142,23 @@ async def test_a_chain_is_accepted_and_shows_its_ways(sender: Sender) -> None:
     assert (detail["to"], detail["connectorType"]) == (TO["phone"], "twilio")
     assert detail["route"] == {
         "steps": [
-            {"connectorId": sender.connectors["twilio"], "connectorType": "twilio", "to": TO["phone"],
-             "on": "failure", "state": "current"},
-            {"connectorId": sender.connectors["smtp"], "connectorType": "smtp", "to": TO["email"],
-             "on": "failure", "state": "waiting"},
+            {
+                "connectorId": sender.connectors["twilio"],
+                "connectorType": "twilio",
+                "to": TO["phone"],
+                "on": "failure",
+                "state": "current",
+            },
+            {
+                "connectorId": sender.connectors["smtp"],
+                "connectorType": "smtp",
+                "to": TO["email"],
+                "on": "failure",
+                "state": "waiting",
+            },
         ],
         "fallbackAfterS": 300,
-    }  # fmt: skip
+    }
     assert (await detail_of(sender, await sender.post(sender.body())))["route"] is None
 
 

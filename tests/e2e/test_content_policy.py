@@ -43,12 +43,14 @@ _ENTRANCES: Final = (
 _LISTEN: Final = """
 addEventListener("securitypolicyviolation", (event) => {
   const kept = JSON.parse(sessionStorage.violations || "[]");
-  sessionStorage.violations = JSON.stringify([...kept, `${event.effectiveDirective} ${event.blockedURI} ${location}`]);
+  const violation = `${event.effectiveDirective} ${event.blockedURI} ${location}`;
+  sessionStorage.violations = JSON.stringify([...kept, violation]);
 });
 """
 _MAIL: Final = """
 <p id="styled" style="color: rgb(1, 2, 3)">Hi</p><img id="picture" src="ICON">
-<script>parent.document.title = "owned"</script><img src="data:," onerror="parent.document.title = 'owned'">
+<script>parent.document.title = "owned"</script>
+<img src="data:," onerror="parent.document.title = 'owned'">
 """
 
 
@@ -158,8 +160,12 @@ async def test_a_script_that_is_none_of_ours_does_not_run(visitor: Visitor) -> N
     page = await visitor.open("/login")
     await expect(page.locator("h1")).to_be_visible()
     await page.evaluate(
-        """() => { const script = document.createElement("script"); script.textContent = "document.title = 'owned'";
-                   document.body.append(script); document.body.setAttribute("style", "color: red"); }"""
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "document.title = 'owned'";
+            document.body.append(script);
+            document.body.setAttribute("style", "color: red");
+        }"""
     )
     assert await page.title() != "owned"
     assert visitor.troubles

@@ -23,15 +23,17 @@ Send messages by WhatsApp, Telegram, SMS and e-mail through one API.
 **Authentication.** One header for everything: `Authorization: Bearer ...` with an access token from
 `/auth/login` (dashboard API) or an API key (`sk_...`, `pk_...`; sending and reading messages).
 
-**Web pages.** A publishable key sends templates whose access is `signed`, each message with a `sendToken` that
-your backend got from `/send-tokens`. It reads nothing, and works on the pages of its allowed origins only.
+**Web pages.** A publishable key sends templates whose access is `signed`, each message with a
+`sendToken` that your backend got from `/send-tokens`. It reads nothing, and works on the pages of
+its allowed origins only.
 
-**Errors.** `{"error", "code", "details", "requestId"}`; `details.errors` names each wrong field, the first 50 of
-them. Send `Accept: application/problem+json` for RFC 9457.
+**Errors.** `{"error", "code", "details", "requestId"}`; `details.errors` names each wrong field,
+the first 50 of them. Send `Accept: application/problem+json` for RFC 9457.
 
 **Lists.** `limit` (1-100), `offset` or `cursor`; the answer's `pagination` says where you are.
 
-**Changes.** A resource's `ETag` goes back as `If-Match` with a change: 412 when somebody else was faster.
+**Changes.** A resource's `ETag` goes back as `If-Match` with a change: 412 when someone else was
+faster.
 
 **Rate limits.** `RateLimit-Policy` and `RateLimit` on answers, `Retry-After` on a 429.
 """

@@ -179,8 +179,8 @@ class Access:
             return mode or "live"
         if mode not in {None, self.mode}:
             raise KeyScope(
-                f"Key '{self.holder}' sends {self.mode} messages; leave out \"mode\", or use another"
-                " key."
+                f"Key '{self.holder}' sends {self.mode} messages; leave out \"mode\", or use"
+                " another key."
             )
         return self.mode
 

@@ -38,7 +38,7 @@ _PREFIX: Final[dict[Purpose, str]] = {
     "password_reset": RESET_PREFIX,
     "email_confirmation": CONFIRMATION_PREFIX,
 }
-_RESET_TEXT: Final = """Somebody, probably you, has asked for a new password for your MessageJS account.
+_RESET_TEXT: Final = """Someone, probably you, asked for a new password for your MessageJS account.
 
 Choose one here, within an hour:
 

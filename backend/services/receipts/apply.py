@@ -40,7 +40,8 @@ _PENDING_FOR_S: Final = 24 * 3600.0
 _AGAIN_S: Final = 1.0
 
 _COLUMNS: Final = """
-    r.id, coalesce(r.message_id, p.message_id) AS message_id, r.project_id, r.connector_id, r.provider_message_id,
+    r.id, coalesce(r.message_id, p.message_id) AS message_id, r.project_id, r.connector_id,
+    r.provider_message_id,
     r.status, r.code, r.reason, r.suppress, r.happened_at, r.created_at
 """
 _FROM: Final = """

@@ -44,7 +44,8 @@ _IS_DONE: Final = """
     )
 """
 _NEEDED: Final = f"""
-    m.id, {_IS_DONE} AS is_done, m.recipient, m.connector_type, m.template_id, m.template_version, m.content
+    m.id, {_IS_DONE} AS is_done, m.recipient, m.connector_type, m.template_id,
+    m.template_version, m.content
 """
 _WALK: Final = f"""
 SELECT p.project_id, m.*

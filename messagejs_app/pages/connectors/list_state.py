@@ -210,7 +210,8 @@ def _trouble(connector_numbers: ConnectorNumbers) -> Trouble | None:
             connector_numbers.broken_reason or "",
         )
     if connector_numbers.circuit_opened_at is not None and connector_numbers.is_active:
-        reason = f"{connector_numbers.circuit_reason or ''} Its messages wait and go on when it answers again."
+        why = connector_numbers.circuit_reason or ""
+        reason = f"{why} Its messages wait and go on when it answers again."
         return Trouble(
             connector_id,
             connector_numbers.name,

@@ -62,20 +62,36 @@ async def _stored(world: World, campaign_id: UUID, state: str) -> list[CampaignR
         (lambda: HEAD + b"\r" * (45 * MB), "more than 100,000 blank lines, up to line 100002"),
         (lambda: HEAD + b",\n" * (22 * MB), "more than 100,000 blank lines"),
         (lambda: b"," * (45 * MB), "row that begins in line 1 has more than 1,000,000 characters"),
-        (lambda: HEAD + b"ada,x\n" + b"," * (45 * MB), "row that begins in line 3 has more than 1,000,000 characters"),
+        (
+            lambda: HEAD + b"ada,x\n" + b"," * (45 * MB),
+            "row that begins in line 3 has more than 1,000,000 characters",
+        ),
         (lambda: HEAD + b'ada,"' + b"a\n" * (22 * MB), "row that begins in line 2"),
-        (lambda: HEAD + b'"a\n",' * (9 * MB), "row that begins in line 2 has more than 1,000,000 characters"),
+        (
+            lambda: HEAD + b'"a\n",' * (9 * MB),
+            "row that begins in line 2 has more than 1,000,000 characters",
+        ),
         (lambda: b"a" * (45 * MB), "line 1"),
-        (lambda: b",".join(b"c%d" % i for i in range(10_000)) + b"\n" + b"x\n" * MB, "line 1 has 10,000 cells"),
+        (
+            lambda: b",".join(b"c%d" % i for i in range(10_000)) + b"\n" + b"x\n" * MB,
+            "line 1 has 10,000 cells",
+        ),
         (lambda: HEAD + b"," * 5000 + b"\n" + b"x\n" * MB, "line 2 has 5,001 cells"),
         (lambda: HEAD + b"ada,x\n" * (7 * MB), "more than 100,000 rows"),
     ],
     ids=[
-        "carriage returns", "blank rows", "one line of commas", "a later line of commas",
+        "carriage returns",
+        "blank rows",
+        "one line of commas",
+        "a later line of commas",
         "an open quote",
-        "a row of quoted lines", "one name", "10,000 columns", "5,000 cells", "too many rows",
+        "a row of quoted lines",
+        "one name",
+        "10,000 columns",
+        "5,000 cells",
+        "too many rows",
     ],
-)  # fmt: skip
+)
 async def test_a_file_that_costs_too_much_is_refused_early_and_by_its_line(
     make: Callable[[], bytes], words: str
 ) -> None:

@@ -151,7 +151,8 @@ async def test_a_row_that_fails_is_marked_and_the_others_are_sent(
     await _feed(feeder)
     rows = await _execute(
         platform,
-        "SELECT line, state, error_code, error_reason FROM campaign_rows WHERE campaign_id = %s ORDER BY 1",
+        "SELECT line, state, error_code, error_reason FROM campaign_rows"
+        " WHERE campaign_id = %s ORDER BY 1",
         (campaign_id,),
     )  # fmt: skip
     assert [row[1] for row in rows] == ["accepted", "failed", "accepted", "accepted"]

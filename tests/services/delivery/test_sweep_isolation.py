@@ -86,7 +86,8 @@ async def test_a_lost_send_that_cannot_be_written_about_keeps_no_other_from_its_
     await change(platform, f"UPDATE messages SET {spoilt_by} WHERE id = %s", spoilt)
     await change(
         platform,
-        "UPDATE send_queue SET state = 2, lease_until = now() - interval '1 s' WHERE message_id = ANY(%s)",
+        "UPDATE send_queue SET state = 2, lease_until = now() - interval '1 s'"
+        " WHERE message_id = ANY(%s)",
         [spoilt, lost],
     )  # fmt: skip
     await make_sweeper(platform).sweep()

@@ -44,7 +44,8 @@ async def test_of_two_processes_one_sends_each_whatever_their_order(
     await change(platform, "UPDATE messages SET status = 'failed' WHERE id = ANY(%s)", dead)
     await change(
         platform,
-        "INSERT INTO dead_letters (message_id, project_id) SELECT id, %s FROM unnest(%s::uuid[]) AS d(id)",
+        "INSERT INTO dead_letters (message_id, project_id)"
+        " SELECT id, %s FROM unnest(%s::uuid[]) AS d(id)",
         world.project_id, dead,
     )  # fmt: skip
     item, other = _writer(platform), _writer(platform)

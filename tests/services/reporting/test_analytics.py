@@ -23,7 +23,8 @@ from backend.services.reporting.analytics import (
     usage,
 )
 from backend.services.reporting.periods import Period, parse_period
-from backend.services.reporting.rollups import RollupFolder, Scope
+from backend.services.reporting.rollup_folding import RollupFolder
+from backend.services.reporting.rollups import Scope
 from tests.services.stored_messages import row, save
 from tests.world import World
 

@@ -21,7 +21,7 @@ from backend.services.lists.paging import PageRequest
 from backend.services.messages.message_filters import MessageFilter
 from backend.services.reporting.message_ranges import find_ranges
 from backend.services.reporting.messages import list_messages
-from backend.services.reporting.rollups import RollupFolder
+from backend.services.reporting.rollup_folding import RollupFolder
 from tests.services.stored_messages import row, save
 from tests.world import World
 

@@ -21,14 +21,13 @@ from backend.models.message_rollup import FAILURE, STATUS, TO_DELIVERY, TO_PROVI
 from backend.platform import Platform
 from backend.services.policy.request import SendRequest
 from backend.services.reporting.periods import QUARTER, Span, ceil_quarter, floor_quarter
+from backend.services.reporting.rollup_folding import RollupFolder, rebuild_rollups
 from backend.services.reporting.rollups import (
     MEASURES,
     Ask,
-    RollupFolder,
     Scope,
     count_messages,
     percentile_ms,
-    rebuild_rollups,
 )
 from backend.status import FAILURES, Status
 from tests.services.stored_messages import row, save

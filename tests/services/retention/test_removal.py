@@ -21,7 +21,8 @@ from backend.process.advisory_locks import AdvisoryLock, hold
 from backend.services.policy.request import SendRequest
 from backend.services.reporting.analytics import message_statistics
 from backend.services.reporting.periods import Period, Span, ceil_quarter, floor_quarter
-from backend.services.reporting.rollups import RollupFolder, Scope
+from backend.services.reporting.rollup_folding import RollupFolder
+from backend.services.reporting.rollups import Scope
 from backend.services.retention.keeper import Keeper
 from backend.services.retention.policies import Defaults
 from backend.services.retention.removal import Removal
