@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from messagejs_app.pages.overview.state import _round_up
+from messagejs_app.pages.overview.figures import round_up
 from messagejs_app.session import initials_of
 from messagejs_app.wording import device, duration, percent, plural, recipient
 
@@ -48,7 +48,7 @@ def test_initials(name: str, initials: str) -> None:
 
 @pytest.mark.parametrize(("largest", "top"), [(0, 3), (1, 3), (4, 6), (31, 60), (1_530, 1_800)])
 def test_the_charts_lines_fall_on_round_numbers(largest: int, top: int) -> None:
-    assert _round_up(largest) == top
+    assert round_up(largest) == top
 
 
 @pytest.mark.parametrize(

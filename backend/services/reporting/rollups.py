@@ -200,7 +200,7 @@ def _add(
 ) -> None:
     hour = ask.hour_of(slot)
     for (_, measure, connector_id, connector_type, value), messages, last_at in deltas:
-        group = (hour, measure, None, None, value)
+        group: _Group = (hour, measure, None, None, value)
         if ask.by_connector:
             group = (hour, measure, connector_id, connector_type, value)
         before, earlier = answer.get(group, (0, None))

@@ -1,12 +1,10 @@
-"""What Overview shows. It looks again every few seconds while it is open."""
+"""What Overview shows, refreshed every few seconds while it is open."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, cast
-from urllib.parse import quote
 
 import reflex as rx
 
@@ -19,90 +17,38 @@ from backend.services.lists.paging import PageRequest
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
 from backend.services.reporting.messages import MessageFilter, list_messages
-from backend.services.reporting.overview import (
-    ConnectorNumbers,
-    LatestFailure,
-    Overview,
-    TimeBucket,
-    Window,
-    overview,
-)
+from backend.services.reporting.overview import Overview, Window, overview
 from backend.services.sending.accept import accept_message
 from backend.services.templates import templates
 from backend.services.templates.templates import NewTemplate
 from messagejs_app import snippets
-from messagejs_app.components.statuses import SERIES, dot, word
 from messagejs_app.events import Events, Steps, background, event, say
-from messagejs_app.pages.connectors.health import health_of
+from messagejs_app.pages.overview.figures import (
+    Bar,
+    ConnectorFigures,
+    Failure,
+    Figure,
+    Series,
+    Tick,
+    bars_of,
+    connectors_of,
+    days_of,
+    failure_of,
+    figures_of,
+    lines_of,
+    round_up,
+    series_of,
+)
 from messagejs_app.samples import sample_of
 from messagejs_app.session import Session, Work
 from messagejs_app.snippets import Piece
-from messagejs_app.wording import duration, instant, number, percent, plural, recipient
+from messagejs_app.wording import instant, number, plural
 
 _REFRESH_S: Final = 2.0
 _WINDOWS: Final = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
-# What a first template is called, and where the first message goes.
+# The name of the first template, and where the first message goes.
 _WELCOME: Final = "Welcome"
 _TO: Final = "sandbox:delivered"
-
-
-@dataclass
-class Series:
-    name: str
-    css: str
-    count: str
-    link: str
-
-
-@dataclass
-class Bar:
-    """One bucket: `heights` in percent of the chart, from the top down as they are drawn."""
-
-    start: str
-    end: str
-    link: str
-    is_right: bool
-    heights: list[str]
-    counts: list[str]
-
-
-@dataclass
-class Tick:
-    at: str
-    position: str
-    label: str
-
-
-@dataclass
-class Figure:
-    name: str
-    value: str
-    note: str
-    spark: str
-    color: str
-    link: str
-
-
-@dataclass
-class ConnectorFigures:
-    id: str
-    kind: str
-    name: str
-    accepted: str
-    share: str
-    delivered: str
-    health: str
-    dot: str
-
-
-@dataclass
-class Failure:
-    id: str
-    status: str
-    dot: str
-    address: str
-    reason: str
-    at: str
 
 
 class OverviewState(Session):
@@ -167,7 +113,7 @@ class OverviewState(Session):
 
     @event
     async def make_template(self) -> Events:
-        """The first template, in one press; it can be changed like any other."""
+        """Create the first template in one click; it can be changed like any other."""
         async with self._work(Action.MANAGE_TEMPLATES) as work:
             text = f"Hi {{{{name}}}}, welcome to {self.project_name}."
             new = NewTemplate(name=_WELCOME, connector_type=SANDBOX, content=text)
@@ -177,7 +123,9 @@ class OverviewState(Session):
 
     @event
     async def send_first(self) -> Steps:
-        """Send the newest template to the Sandbox; the watch ticks the step once it is there."""
+        """Send the newest template to the Sandbox; the watch ticks the step once the message is
+        there.
+        """
         platform, access = await self._authorize(Action.SEND_MESSAGES)
         request = SendRequest(
             to=_TO,
@@ -207,52 +155,44 @@ class OverviewState(Session):
                 utc_offset_minutes=max(-900, min(900, offset)),
             )
             await self._refresh_steps(work, numbers)
-        ends = [bucket.start for bucket in numbers.buckets[1:]]
         width = timedelta(hours=1) if window == "24h" else timedelta(days=1)
-        ends.append(numbers.buckets[-1].start + width)
-        top = _round_up(max((bucket.total for bucket in numbers.buckets), default=0))
+        end = numbers.buckets[-1].start + width
+        top = round_up(max((bucket.total for bucket in numbers.buckets), default=0))
         self._put(
             window_name=_WINDOWS[self.window],
             start=instant(numbers.start),
-            end=instant(ends[-1]),
+            end=instant(end),
             has_messages=numbers.accepted > 0,
-            figures=_figures(numbers),
-            series=[_series(name, css, ours, numbers.by_status) for name, css, ours in SERIES],
-            bars=[
-                _bar(bucket, instant(end), top, is_right=index > len(ends) // 2)
-                for index, (bucket, end) in enumerate(zip(numbers.buckets, ends, strict=True))
-            ],
-            lines=[
-                Tick("", f"{part * 100 / 3:.2f}%", number(top * part // 3)) for part in range(4)
-            ],
-            days=_days(numbers),
-            connectors=[
-                _connector(connector, numbers.accepted) for connector in numbers.connectors
-            ],
-            failures=[_failure(failure) for failure in numbers.failures],
+            figures=figures_of(numbers),
+            series=series_of(numbers.by_status),
+            bars=bars_of(numbers.buckets, end, top),
+            lines=lines_of(top),
+            days=days_of(numbers),
+            connectors=connectors_of(numbers),
+            failures=[failure_of(failure) for failure in numbers.failures],
             all_failures=number(numbers.failed) if numbers.failed else "",
         )
 
     async def _refresh_steps(self, work: Work, numbers: Overview) -> None:
         if self.is_set_up:
             return
-        ours = await templates.list_templates(work.session, work.access)
-        sent = numbers.accepted > 0
-        if not sent:
-            item = PageRequest(limit=1)
-            page = await list_messages(
-                work.session, work.access, filters=MessageFilter(), page=item
-            )
-            sent = bool(page.items)
+        all_templates = await templates.list_templates(work.session, work.access)
+        has_template = bool(all_templates)
         has_connector = bool(await connectors.list_connectors(work.session, work.access))
+        has_sent = numbers.accepted > 0
+        if not has_sent:
+            page = await list_messages(
+                work.session, work.access, filters=MessageFilter(), page=PageRequest(limit=1)
+            )
+            has_sent = bool(page.items)
         self._put(
-            has_template=bool(ours),
-            has_sent=sent,
-            steps_done=sum((has_connector, bool(ours), sent)),
-            is_set_up=has_connector and bool(ours) and sent,
+            has_template=has_template,
+            has_sent=has_sent,
+            steps_done=sum((has_connector, has_template, has_sent)),
+            is_set_up=has_connector and has_template and has_sent,
         )
-        if ours:
-            newest = ours[0]
+        if has_template:
+            newest = all_templates[0]
             variables = plural(len(newest.variables), "variable")
             self._put(
                 template_name=newest.name,
@@ -271,137 +211,3 @@ class OverviewState(Session):
         )
         language = cast("snippets.Language", self.language)
         self._put(code=code, code_parts=snippets.pieces(code, language))
-
-
-def _round_up(value: int) -> int:
-    """The chart's top: three times a round number, so that its three lines fall on round
-    numbers.
-    """
-    scale = 1
-    while True:
-        for unit in (1, 2, 3, 4, 5, 6, 8):
-            if 3 * unit * scale >= max(value, 1):
-                return 3 * unit * scale
-        scale *= 10
-
-
-def _series(name: str, css: str, ours: tuple[str, ...], by_status: dict[str, int]) -> Series:
-    return Series(
-        name,
-        css,
-        number(sum(by_status.get(status, 0) for status in ours)),
-        f"/messages?status={ours[0]}",
-    )
-
-
-def _bar(bucket: TimeBucket, end: str, top: int, *, is_right: bool) -> Bar:
-    counts = [sum(bucket.counts.get(status, 0) for status in ours) for _, _, ours in SERIES]
-    since = instant(bucket.start)
-    return Bar(
-        start=since,
-        end=end,
-        link=f"/messages?from={quote(since)}&to={quote(end)}",
-        is_right=is_right,
-        heights=[f"{100 * count / top:.2f}%" for count in reversed(counts)],
-        counts=[number(count) for count in counts],
-    )
-
-
-def _days(numbers: Overview) -> list[Tick]:
-    """A label under every third hour, every day of a week, every fifth day of a month."""
-    every = {"24h": 3, "7d": 1, "30d": 5}[numbers.window]
-    count = len(numbers.buckets)
-    return [
-        Tick(
-            instant(bucket.start),
-            f"{100 * (index + 0.5) / count:.2f}%",
-            "short" if every == 3 else "day",
-        )
-        for index, bucket in enumerate(numbers.buckets)
-        if index % every == 0
-    ]
-
-
-def _figures(numbers: Overview) -> list[Figure]:
-    totals = [bucket.total for bucket in numbers.buckets]
-    failed = [
-        sum(bucket.counts.get(status, 0) for status in SERIES[3][2]) for bucket in numbers.buckets
-    ]
-    delivered = [
-        sum(bucket.counts.get(status, 0) for status in SERIES[0][2]) for bucket in numbers.buckets
-    ]
-    has_any = numbers.accepted > 0
-    share = f"{number(numbers.delivered)} of {number(numbers.handed_over)} handed over"
-    lost = f"{percent(numbers.failed, numbers.accepted)} of accepted"
-    return [
-        Figure(
-            "Accepted",
-            number(numbers.accepted),
-            "Messages taken by the API",
-            _spark(totals),
-            "iris",
-            "/messages",
-        ),
-        Figure(
-            "Delivered",
-            percent(numbers.delivered, numbers.handed_over),
-            share if numbers.handed_over else "Share of messages handed over",
-            _spark(delivered),
-            "iris",
-            "/messages?status=delivered",
-        ),
-        Figure(
-            "Failed",
-            number(numbers.failed),
-            lost if has_any else "Failed, undelivered or expired",
-            _spark(failed),
-            "red",
-            "/messages?status=failed",
-        ),
-        Figure(
-            "p95 to provider",
-            duration(numbers.p95_ms),
-            "Accept to provider answer",
-            "",
-            "iris",
-            "/messages",
-        ),
-    ]
-
-
-def _spark(values: list[int]) -> str:
-    """An SVG path 72 by 28; none when there is nothing to draw."""
-    top = max(values, default=0)
-    if top == 0 or len(values) < 2:
-        return ""
-    step = 72 / (len(values) - 1)
-    points = (
-        f"{index * step:.1f} {25 - 22 * value / top:.1f}" for index, value in enumerate(values)
-    )
-    return "M" + " L".join(points)
-
-
-def _connector(connector_numbers: ConnectorNumbers, accepted: int) -> ConnectorFigures:
-    health, css = health_of(connector_numbers)
-    return ConnectorFigures(
-        id=ids.encode(ids.CONNECTOR, connector_numbers.id),
-        kind=connector_numbers.type,
-        name=connector_numbers.name,
-        accepted=number(connector_numbers.accepted),
-        share=f"{100 * connector_numbers.accepted / accepted:.0f}%" if accepted else "0%",
-        delivered=percent(connector_numbers.delivered, connector_numbers.handed_over),
-        health=health,
-        dot=css,
-    )
-
-
-def _failure(latest_failure: LatestFailure) -> Failure:
-    code = f" ({latest_failure.code})" if latest_failure.code else ""
-    return Failure(
-        id=ids.encode(ids.MESSAGE, latest_failure.message_id),
-        status=word(latest_failure.status),
-        dot=dot(latest_failure.status),
-        address=recipient(latest_failure.recipient),
-        reason=f"{latest_failure.reason.rstrip('.')}{code}",
-        at=instant(latest_failure.at),
-    )

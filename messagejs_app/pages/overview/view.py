@@ -16,16 +16,16 @@ from messagejs_app.components.controls import (
 )
 from messagejs_app.components.statuses import SERIES
 from messagejs_app.layout import frame
-from messagejs_app.pages.overview.first_steps import done, steps
-from messagejs_app.pages.overview.state import (
+from messagejs_app.pages.overview.figures import (
     Bar,
     ConnectorFigures,
     Failure,
     Figure,
-    OverviewState,
     Series,
     Tick,
 )
+from messagejs_app.pages.overview.first_steps import done, steps
+from messagejs_app.pages.overview.state import OverviewState
 
 
 def page() -> rx.Component:
