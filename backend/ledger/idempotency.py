@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-# A key whose time is over belongs to the next request.
+# An expired key belongs to the next request.
 TAKE_OVER: Final = """
     ON CONFLICT (project_id, route, key) DO UPDATE
         SET request_hash = excluded.request_hash, message_id = excluded.message_id,
@@ -21,7 +21,7 @@ TAKE_OVER: Final = """
 """
 _TAKE: Final = f"""
 INSERT INTO idempotency_records AS i (project_id, route, key, request_hash, message_id, expires_at)
-VALUES (%(project)s, %(route)s, %(key)s, %(hash)s, %(made)s,
+VALUES (%(project)s, %(route)s, %(key)s, %(hash)s, %(owner)s,
     now() + make_interval(secs => %(ttl_s)s))
 {TAKE_OVER}
 RETURNING message_id, request_hash
@@ -44,7 +44,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What an earlier request under a key owner (`message_id`, whatever it is), and its hash."""
+    """What an earlier request under a key made (`message_id`, a message or not), and its hash."""
 
     message_id: UUID
     request_hash: bytes

@@ -204,6 +204,17 @@ async def test_a_repeated_upload_under_one_key_makes_one_campaign(tenant: Tenant
     assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_CONFLICT")
 
 
+async def test_a_key_that_only_sends_gets_the_answer_to_its_repeat(tenant: Tenant) -> None:
+    key = await tenant.api.key(tenant.account, tenant.project_id, scopes=["messages:send"])
+    headers = {"Authorization": f"Bearer {key['key']}", "Idempotency-Key": "spring"}
+    body = {**FIELDS, "csv": TABLE}
+    first, second = [
+        await tenant.api.client.post(PATH, json=body, headers=headers) for _ in range(2)
+    ]
+    assert (first.status_code, second.status_code) == (201, 201), second.text
+    assert first.json()["id"] == second.json()["id"]
+
+
 async def test_a_draft_starts_when_it_is_resumed(tenant: Tenant) -> None:
     draft = (await _post(tenant, start=False)).json()
     await _feed(tenant)

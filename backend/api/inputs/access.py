@@ -122,11 +122,6 @@ class Requester:
     _address: str = ""
     _origin: str | None = None
 
-    @property
-    def user_id(self) -> UUID | None:
-        """None for a key."""
-        return self._principal.user_id if isinstance(self._principal, UserPrincipal) else None
-
     async def access(self, session: AsyncSession, project_id: str | None, action: Action) -> Access:
         """Return the access to the project that a person names, or to a key's own.
 

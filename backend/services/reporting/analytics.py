@@ -1,7 +1,7 @@
-"""Analytics: what became of a project's messages, in whose hours and days, how fast, and why some
-failed.
+"""Analytics: what became of a project's messages, by hour and day of a time zone, how fast, and why
+some failed.
 
-Every number comes from the rollups (rollups.py) and equals a count over the messages themselves.
+Every number comes from the rollups (rollups.py), and equals a count of the messages themselves.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import Connector, Project, ProjectMember
 from backend.models.message_rollup import FAILURE, STATUS, TO_DELIVERY, TO_PROVIDER
+from backend.services.access.access import Access, Action, Mode
 from backend.services.reporting.periods import (
     MOST_DAYS,
     MOST_HOUR_DAYS,
@@ -48,8 +49,19 @@ _ALL_TIME: Final = datetime(2000, 1, 1, tzinfo=ZoneInfo("UTC"))
 
 
 @dataclass(frozen=True, slots=True)
+class StatisticsFilter:
+    """`mode` None: all that may be seen. `connector` is an id or a type."""
+
+    mode: Mode | None = None
+    connector: UUID | str | None = None
+
+
+EVERY_MESSAGE: Final = StatisticsFilter()
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds from when a message was due; None while there is none. At most 4.5 % off."""
+    """Milliseconds since a message was due; None without messages. At most 4.5 % off."""
 
     p50_ms: float | None
     p95_ms: float | None
@@ -61,8 +73,7 @@ _FIELDS: Final = {
     TO_PROVIDER: "to_provider_bins",
     TO_DELIVERY: "to_delivery_bins",
 }
-# One for all that count nothing of their kind: a series has hundreds of tallies. Nobody writes into
-# it.
+# Shared by all tallies that count nothing of a kind: a series has hundreds. Never written to.
 _NOTHING: Final[Counter[str]] = Counter()
 
 
@@ -77,13 +88,13 @@ class Tally:
 
     @classmethod
     def of(cls, counts: Iterable[MessageCount]) -> Tally:
-        result: dict[str, Counter[str]] = {}
+        counters: dict[str, Counter[str]] = {}
         for count in counts:
-            if (counter := result.get(count.measure)) is None:
-                counter = result[count.measure] = Counter()
-            # Not `+=`: a Counter answers for what it has not in Python, and most values come once.
+            if (counter := counters.get(count.measure)) is None:
+                counter = counters[count.measure] = Counter()
+            # Not `+=`: a Counter looks up a missing value in Python, and most values come once.
             counter[count.value] = counter.get(count.value, 0) + count.messages
-        return cls(**{_FIELDS[measure]: counter for measure, counter in result.items()})
+        return cls(**{_FIELDS[measure]: counter for measure, counter in counters.items()})
 
     @property
     def accepted(self) -> int:
@@ -91,7 +102,7 @@ class Tally:
 
     @property
     def sent(self) -> int:
-        """Tried to the end: taken by a provider, failed, or uncertain."""
+        """How many were tried to the end: a provider took them, they failed, or are uncertain."""
         return self._count(SENT)
 
     @property
@@ -104,7 +115,7 @@ class Tally:
 
     @property
     def delivered_rate(self) -> float:
-        """Delivered of sent (0 to 1); 0 when nothing was sent."""
+        """The share of sent messages that was delivered (0 to 1); 0 when nothing was sent."""
         return self.delivered / self.sent if self.sent else 0.0
 
     @property
@@ -121,9 +132,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class MessageStatistics:
-    """`by_hour` is empty unless hours were asked for.
+    """`by_hour` is empty unless the interval is an hour.
 
-    Days and hours without messages are there with zeros.
+    Days and hours without messages are there, with zeros.
     """
 
     period: Period
@@ -155,7 +166,7 @@ class ConnectorStatistics:
 
 @dataclass(frozen=True, slots=True)
 class SentCounts:
-    """Messages sent since the day, the week (Monday) and the month began, and in all."""
+    """Messages sent since the day, the week (on Monday) and the month began, and in total."""
 
     today: int
     this_week: int
@@ -163,10 +174,21 @@ class SentCounts:
     total: int
 
 
+def _scope(access: Access, filters: StatisticsFilter) -> Scope:
+    access.require(Action.VIEW_STATISTICS)
+    return Scope(access.project_id, access.mode_seen(filters.mode), filters.connector)
+
+
 async def message_statistics(
-    session: AsyncSession, *, scope: Scope, period: Period, interval: Interval = "day"
+    session: AsyncSession,
+    access: Access,
+    *,
+    filters: StatisticsFilter = EVERY_MESSAGE,
+    period: Period,
+    interval: Interval = "day",
 ) -> MessageStatistics:
-    """Raises ValidationFailed for a period with too many points."""
+    """Raises ValidationFailed for a period with too many points, and KeyScope."""
+    scope = _scope(access, filters)
     if interval == "hour":
         check_length(
             period, most_days=MOST_HOUR_DAYS, remedy="ask for interval=day or a shorter period"
@@ -200,8 +222,8 @@ async def message_statistics(
 
 
 def _series(spans: Sequence[Span], interval: Interval) -> list[Ask]:
-    """Return an ask for each span; hours between the first and the last are one, unless clocks were
-    changed oddly.
+    """Return an ask for each span. All hours but the first and the last share one, unless an odd
+    change of clocks made one longer or shorter.
     """
     between = spans[1:-1]
     if interval == "day" or not between or any(span.end - span.start != _HOUR for span in between):
@@ -214,9 +236,15 @@ def _series(spans: Sequence[Span], interval: Interval) -> list[Ask]:
 
 
 async def usage(
-    session: AsyncSession, *, scope: Scope, period: Period, user_id: UUID | None
+    session: AsyncSession,
+    access: Access,
+    *,
+    filters: StatisticsFilter = EVERY_MESSAGE,
+    period: Period,
 ) -> Usage:
-    """`user_id`: whose projects are counted; None for a key, which knows one."""
+    """Raises KeyScope. A user's projects are counted; a key has one."""
+    scope = _scope(access, filters)
+    user_id = access.actor.user_id
     (total,) = await count_messages(session, scope, [Ask(period.span, by_connector=True)])
     connectors = (
         select(func.count())
@@ -237,9 +265,17 @@ async def usage(
 
 
 async def connector_statistics(
-    session: AsyncSession, *, scope: Scope, period: Period
+    session: AsyncSession,
+    access: Access,
+    *,
+    filters: StatisticsFilter = EVERY_MESSAGE,
+    period: Period,
 ) -> list[ConnectorStatistics]:
-    """Return every connector there is and every other that had messages, the busiest first."""
+    """Return every connector there is, and every deleted one that had messages; the busiest first.
+
+    Raises KeyScope.
+    """
+    scope = _scope(access, filters)
     (total,) = await count_messages(session, scope, [Ask(period.span, MEASURES, by_connector=True)])
     counted: dict[tuple[UUID, str], list[MessageCount]] = {}
     for count in total:
@@ -262,18 +298,23 @@ async def connector_statistics(
         )
         for (connector_id, connector_type), counts in counted.items()
     ]
-    return sorted(statistics, key=lambda item: (-item.tally.accepted, item.type, item.id))
+    return sorted(
+        statistics,
+        key=lambda connector: (-connector.tally.accepted, connector.type, connector.id),
+    )
 
 
 async def sent_counts(
     session: AsyncSession,
+    access: Access,
     *,
-    scope: Scope,
+    filters: StatisticsFilter = EVERY_MESSAGE,
     zone: ZoneInfo,
     now: datetime,
     within: Span | None = None,
 ) -> SentCounts:
-    """`within` bounds the total only: today, this week and this month are what they are."""
+    """`within` bounds only the total, not today, this week and this month. Raises KeyScope."""
+    scope = _scope(access, filters)
     day = now.astimezone(zone).date()
     end = ceil_quarter(now) + timedelta(minutes=15)
     starts = (day, day - timedelta(days=day.weekday()), day.replace(day=1))
@@ -296,7 +337,7 @@ def _by_type(counts: Sequence[MessageCount]) -> dict[str, Tally]:
     grouped: dict[str, list[MessageCount]] = {}
     for count in counts:
         grouped.setdefault(count.connector_type or "", []).append(count)
-    tallies = {type_: Tally.of(ours) for type_, ours in grouped.items()}
+    tallies = {type_: Tally.of(of_type) for type_, of_type in grouped.items()}
     return dict(sorted(tallies.items(), key=lambda item: (-item[1].accepted, item[0])))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,9 +15,11 @@ from backend.errors import ValidationFailed
 from backend.ids import new_id
 from backend.models import Message
 from backend.platform import Platform
+from backend.services.access.access import Actor, system_access
 from backend.services.reporting.analytics import (
     Interval,
     MessageStatistics,
+    StatisticsFilter,
     connector_statistics,
     message_statistics,
     sent_counts,
@@ -24,7 +27,6 @@ from backend.services.reporting.analytics import (
 )
 from backend.services.reporting.periods import Period, parse_period
 from backend.services.reporting.rollup_folding import RollupFolder
-from backend.services.reporting.rollups import Scope
 from tests.services.stored_messages import row, save
 from tests.world import World
 
@@ -36,11 +38,15 @@ def period(zone: str, from_: str, to: str) -> Period:
 
 
 async def statistics(
-    world: World, expected: Period, interval: Interval = "day", **scope: Any
+    world: World, within: Period, interval: Interval = "day", **filters: Any
 ) -> MessageStatistics:
     async with world.platform.database.session() as session:
         return await message_statistics(
-            session, scope=Scope(world.project_id, **scope), period=expected, interval=interval
+            session,
+            system_access(world.project_id),
+            filters=StatisticsFilter(**filters),
+            period=within,
+            interval=interval,
         )
 
 
@@ -175,12 +181,13 @@ async def test_connectors_are_there_without_messages_and_after_they_are_gone(wor
         row(world, at=NOW, connector_id=gone, connector_type="telegram"),
     )
     async with world.platform.database.session() as session:
-        scope, day = Scope(world.project_id), period("UTC", "2024-04-20", "2024-04-20")
-        first, second, third = await connector_statistics(session, scope=scope, period=day)
+        day = period("UTC", "2024-04-20", "2024-04-20")
+        access = replace(system_access(world.project_id), actor=Actor(user_id=world.user_id))
+        first, second, third = await connector_statistics(session, access, period=day)
         only = await connector_statistics(
-            session, scope=Scope(world.project_id, connector=idle.id), period=day
+            session, access, filters=StatisticsFilter(connector=idle.id), period=day
         )
-        used = await usage(session, scope=scope, period=day, user_id=world.user_id)
+        used = await usage(session, access, period=day)
     assert (first.id, first.name, first.tally.sent, first.tally.failures) == (
         busy.id,
         "sandbox",
@@ -194,7 +201,7 @@ async def test_connectors_are_there_without_messages_and_after_they_are_gone(wor
         False,
     )
     assert (third.id, third.tally.accepted) == (idle.id, 0)
-    assert [item.id for item in only] == [idle.id]
+    assert [connector.id for connector in only] == [idle.id]
     assert (used.totals.accepted, used.total_projects, used.total_connectors) == (3, 1, 2)
     assert used.top_connectors == [("sandbox", 2), ("telegram", 1)]
 
@@ -205,8 +212,8 @@ async def test_stats_count_from_the_readers_midnight(world: World) -> None:
     for at in (now, now - timedelta(hours=1), now - timedelta(days=1), now - timedelta(days=60)):
         await save(world, row(world, at=at))
     async with world.platform.database.session() as session:
-        scope = Scope(world.project_id)
-        kolkata = await sent_counts(session, scope=scope, zone=ZoneInfo("Asia/Kolkata"), now=now)
-        utc = await sent_counts(session, scope=scope, zone=ZoneInfo("UTC"), now=now)
+        access = system_access(world.project_id)
+        kolkata = await sent_counts(session, access, zone=ZoneInfo("Asia/Kolkata"), now=now)
+        utc = await sent_counts(session, access, zone=ZoneInfo("UTC"), now=now)
     assert (kolkata.today, kolkata.this_week, kolkata.this_month, kolkata.total) == (1, 3, 1, 4)
     assert (utc.today, utc.this_week, utc.this_month, utc.total) == (2, 3, 3, 4)

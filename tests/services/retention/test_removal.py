@@ -18,11 +18,11 @@ from backend.models.partitions import PARTITIONED, first_id, month_start
 from backend.models.send_queue import DUE
 from backend.platform import Platform
 from backend.process.advisory_locks import AdvisoryLock, hold
+from backend.services.access.access import system_access
 from backend.services.policy.request import SendRequest
 from backend.services.reporting.analytics import message_statistics
 from backend.services.reporting.periods import Period, Span, ceil_quarter, floor_quarter
 from backend.services.reporting.rollup_folding import RollupFolder
-from backend.services.reporting.rollups import Scope
 from backend.services.retention.keeper import Keeper
 from backend.services.retention.policies import Defaults
 from backend.services.retention.removal import Removal
@@ -146,7 +146,7 @@ async def accepted(world: World, since: datetime) -> int:
     span = Span(floor_quarter(since), ceil_quarter(NOW + timedelta(hours=1)))
     async with world.platform.database.session() as session:
         statistics = await message_statistics(
-            session, scope=Scope(world.project_id), period=Period(span, ZoneInfo("UTC"))
+            session, system_access(world.project_id), period=Period(span, ZoneInfo("UTC"))
         )
     return statistics.totals.accepted
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -26,10 +25,10 @@ from backend.api.resources.analytics.bodies import (
 from backend.api.resources.routers import api_router
 from backend.errors import FieldError, ValidationFailed
 from backend.provider_types import provider_of
-from backend.services.access.access import Action
+from backend.services.access.access import Access, Action
 from backend.services.reporting import analytics
+from backend.services.reporting.analytics import StatisticsFilter
 from backend.services.reporting.periods import Period, parse_period
-from backend.services.reporting.rollups import Scope
 from backend.time_zones import parse_zone
 
 router = api_router(prefix="/api/v1", tags=["Analytics"])
@@ -54,16 +53,7 @@ _Zone = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Who asks, and whose messages they may count. `user_id` is None for a key."""
-
-    scope: Scope
-    user_id: UUID | None
-
-
-async def _reader(
-    *,
+async def _access(
     requester: CurrentRequester,
     session: ReadSessionDep,
     project_id: Annotated[
@@ -72,16 +62,18 @@ async def _reader(
             alias="projectId", description="Required with an access token; a key is its project's"
         ),
     ] = None,
+) -> Access:
+    return await requester.access(session, project_id, Action.VIEW_STATISTICS)
+
+
+async def _filters(
     connector: Annotated[
         ConnectorText | None,
         Query(max_length=80, description="A connector's type or id", examples=["whatsapp"]),
     ] = None,
     mode: Annotated[Literal["live", "test"] | None, Query(description="Without it, both")] = None,
-) -> Reader:
-    expected = _connector(connector) if connector else None
-    access = await requester.access(session, project_id, Action.VIEW_STATISTICS)
-    scope = Scope(access.project_id, access.mode_seen(mode), expected)
-    return Reader(scope, requester.user_id)
+) -> StatisticsFilter:
+    return StatisticsFilter(mode, _connector(connector) if connector else None)
 
 
 def _connector(text: str) -> UUID | str:
@@ -98,7 +90,8 @@ async def _zone(timezone: _Zone = "UTC") -> ZoneInfo:
     return parse_zone(timezone)
 
 
-ReaderDep = Annotated[Reader, Depends(_reader, scope="function")]
+AccessDep = Annotated[Access, Depends(_access, scope="function")]
+FilterDep = Annotated[StatisticsFilter, Depends(_filters)]
 ZoneDep = Annotated[ZoneInfo, Depends(_zone)]
 
 
@@ -111,7 +104,8 @@ PeriodDep = Annotated[Period, Depends(_period)]
 
 @router.get("/analytics/messages", summary="Message statistics", responses=_ERRORS)
 async def message_statistics(
-    reader: ReaderDep,
+    access: AccessDep,
+    filters: FilterDep,
     session: ReadSessionDep,
     period: PeriodDep,
     interval: Annotated[
@@ -122,34 +116,38 @@ async def message_statistics(
     some failed.
     """
     statistics = await analytics.message_statistics(
-        session, scope=reader.scope, period=period, interval=interval
+        session, access, filters=filters, period=period, interval=interval
     )
     return MessageStatisticsBody.of(statistics, interval)
 
 
 @router.get("/analytics/usage", summary="Usage", responses=_ERRORS)
-async def usage(reader: ReaderDep, session: ReadSessionDep, period: PeriodDep) -> UsageBody:
+async def usage(
+    access: AccessDep, filters: FilterDep, session: ReadSessionDep, period: PeriodDep
+) -> UsageBody:
     """How much is sent, and through which connectors."""
-    return UsageBody.of(
-        await analytics.usage(session, scope=reader.scope, period=period, user_id=reader.user_id)
-    )
+    return UsageBody.of(await analytics.usage(session, access, filters=filters, period=period))
 
 
 @router.get("/analytics/connectors", summary="Connector statistics", responses=_ERRORS)
 async def connector_statistics(
-    reader: ReaderDep, session: ReadSessionDep, period: PeriodDep
+    access: AccessDep, filters: FilterDep, session: ReadSessionDep, period: PeriodDep
 ) -> ConnectorStatisticsList:
     """Each connector's numbers; deleted ones too, as long as they have messages in the period."""
-    statistics = await analytics.connector_statistics(session, scope=reader.scope, period=period)
+    statistics = await analytics.connector_statistics(
+        session, access, filters=filters, period=period
+    )
     return ConnectorStatisticsList(
         period=PeriodBody.of(period),
-        connectors=[ConnectorStatisticsBody.of_connector(statistic) for statistic in statistics],
+        connectors=[ConnectorStatisticsBody.of_connector(connector) for connector in statistics],
     )
 
 
 @router.get("/stats", summary="Sent and received", responses=_ERRORS)
 async def stats(
-    reader: ReaderDep,
+    *,
+    access: AccessDep,
+    filters: FilterDep,
     session: ReadSessionDep,
     zone: ZoneDep,
     start_date: Annotated[
@@ -166,5 +164,7 @@ async def stats(
             start_date or "2000-01-01", end_date or None, zone=zone, now=now, names=names
         ).span
     return StatsBody.of(
-        await analytics.sent_counts(session, scope=reader.scope, zone=zone, now=now, within=within)
+        await analytics.sent_counts(
+            session, access, filters=filters, zone=zone, now=now, within=within
+        )
     )
