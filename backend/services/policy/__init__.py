@@ -1,1 +1,1 @@
-"""Who may send how much."""
+"""Policy: who may send what, to whom, and how much."""

@@ -1,5 +1,5 @@
-"""May this caller send one more message now? The key's scope, its window, and the project's
-month.
+"""Admission: may this sender send now? Permission, the key's rate limit, the project's monthly
+quota.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 async def demand_of(path: SendPath, sender: Sender) -> Demand:
-    """Return what a message of this caller counts against.
+    """Return the limits that a message of this sender counts against.
 
-    Test messages cost nothing, so no month is asked.
+    Test messages are free, so they count against no month.
     """
     key = sender.key
     if key is not None:
@@ -33,10 +33,9 @@ async def demand_of(path: SendPath, sender: Sender) -> Demand:
 
 
 async def admit(path: SendPath, sender: Sender, demand: Demand) -> Allowance | None:
-    """Count one message; return what is left, None where nothing limits or nothing could be
-    counted.
+    """Count one message and return what is left; None if no limit applies or none could be counted.
 
-    Raises KeyScope, RateLimitExceeded or QuotaExceeded.
+    Raises KeyScope, Forbidden, RateLimitExceeded or QuotaExceeded.
     """
     key = sender.key
     sender.access.require(Action.SEND_MESSAGES)
@@ -56,8 +55,8 @@ async def admit(path: SendPath, sender: Sender, demand: Demand) -> Allowance | N
 
 
 async def note_refusal(path: SendPath, sender: Sender, error: AppError) -> None:
-    """Count a refused send as the key's, and have it say where the limits stand, as an accepted one
-    does.
+    """Count a refused send of the key, and add the limits' headers to the error, as an accepted
+    send has them.
     """
     if sender.key is not None:
         path.key_usage.note(sender.key.id, is_failed=True)

@@ -1,4 +1,4 @@
-"""What a send token lets a web page send: one template to one recipient, once.
+"""Redeem a send token: a web page sends one template to one recipient, once.
 
 Everything else is refused.
 """
@@ -28,14 +28,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# What a page says itself, under the token's rules. Anything else that a request may have is the
-# backend's to say.
+# What a page may say itself, within the token's rules. Everything else is for the backend to say.
 _FOR_PAGES: Final = frozenset(
     {"to", "connector_id", "connector_type", "template_id", "variables", "send_token", "grant"}
 )
 _LONGEST_VALUE_CHARS: Final = 200
-# A link in disguise is one that a phone makes of it: bare domains too. A domain's dot may be an
-# ideographic full stop, which also ends sentences: there only what looks like a Latin domain
+# Whatever a phone would turn into a link, bare domains included. The dot of a domain may be an
+# ideographic full stop, which also ends sentences: there, only what looks like a Latin domain
 # counts.
 _LINK: Final = re.compile(
     r"://|\bwww[.\u3002]|[^\s.@/]\.[^\W\d_]{2,24}\b|[^\s.@/]\u3002(?:[a-z]{2,24}|xn--[a-z0-9-]{1,59})\b",
@@ -134,7 +133,7 @@ def _connector_id(claims: TokenClaims) -> UUID | None:
 
 
 def _check_fields(request: SendRequest) -> None:
-    """Fail closed: what a send learns to take later is not for pages until it stands above."""
+    """Refuse what is not for pages. A new field of a request is refused until it is named above."""
     named = [
         field.name
         for field in fields(request)
@@ -147,10 +146,10 @@ def _check_fields(request: SendRequest) -> None:
 
 
 def merged_variables(given: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a page gave with what its token locks.
+    """Return the page's variables together with those that the token locks.
 
-    Raises ValidationFailed for what a page may not set, SendBlocked for another value of a locked
-    one.
+    Raises ValidationFailed for a value that a page may not set, and SendBlocked for another value
+    of a locked variable.
     """
     errors = [
         FieldError(f"variables.{name[:64]}", "VALIDATION_ERROR", problem)
@@ -168,8 +167,8 @@ def merged_variables(given: Mapping[str, Any], locked: Mapping[str, Any]) -> dic
 
 
 def _as_domains_are_read(text: str) -> str:
-    """Return the text in the form that names of hosts are looked up in: wide letters plain, unseen
-    ones left out.
+    """Return the text in the form in which host names are looked up: wide letters made plain,
+    invisible ones removed.
     """
     if text.isascii():
         return text
@@ -182,9 +181,7 @@ def _as_domains_are_read(text: str) -> str:
 
 
 def _problem(name: str, value: Any) -> str | None:
-    """Return what keeps a page from setting a variable to `value`: what it sends must stay plain
-    and short.
-    """
+    """Return why a page may not set a variable to `value`: it must be plain and short."""
     remedy = "have your backend set it in the send token"
     if isinstance(value, dict | list):
         return (

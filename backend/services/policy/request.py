@@ -1,4 +1,4 @@
-"""A send as it is asked for, before anything is looked up; and what a checked token grants."""
+"""The request to send a message, before anything is looked up, and what a checked token grants."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNED: Final = "signed"
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A token that was checked.
+    """What a checked token grants.
 
     `jti` is used up when the message is written, and may be forgotten at `expires_at`.
     """
@@ -28,8 +28,9 @@ class Grant:
     to_hash: str | None
 
     def allows(self, recipient: str, granted: str | None) -> bool:
-        """Tell whether it may go to `recipient`; both in their channel's form, `granted` None: by
-        its hash.
+        """Tell whether the message may go to `recipient`.
+
+        Both are in their channel's normal form. `granted` None: the token names a hash.
         """
         if granted is not None:
             return hmac.compare_digest(recipient.encode(), granted.encode())
@@ -40,11 +41,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class SendRequest:
-    """What is to be sent: a template with variables, or a text; through a connector, a type,
-    channels or a route.
+    """What to send: a template with variables, or a text; through a connector, a type, channels or
+    a saved route (`route`: its name or id).
 
-    `recipients` (an address for each kind) or `to`; the other one is empty. `route`: the name or id
-    of a saved one.
+    Either `recipients` (an address for each kind) or `to`; the other is empty.
     """
 
     to: str
@@ -60,11 +60,11 @@ class SendRequest:
     send_at: datetime | None = None
     expires_at: datetime | None = None
     send_token: str | None = None
-    # Only a checked token makes one.
+    # Comes only from a checked token.
     grant: Grant | None = None
     recipients: Mapping[str, str] | None = None
     channels: Sequence[str] | None = None
     route: str | None = None
     fallback_after_s: int | None = None
-    # The recipient's, an IANA name: what quiet hours are judged by.
+    # The recipient's time zone, an IANA name, for quiet hours.
     timezone: str | None = None

@@ -1,4 +1,4 @@
-"""What a send needs of its process; made once, in platform.py."""
+"""What sending needs of its process; made once, in platform.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backend.services.limits.rate_limit import RateLimiter
 
 @dataclass(frozen=True, slots=True)
 class SendPath:
-    """The parts that a message passes before it is accepted."""
+    """The parts that a message passes until it is accepted."""
 
     database: Database
     vault: Vault

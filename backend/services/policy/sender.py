@@ -1,4 +1,4 @@
-"""Who sends: what the policy asks and the message remembers of it."""
+"""Who sends a message: what limits apply, and what the message remembers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from backend.services.catalog.catalog import CatalogKey
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """A key, or a member of the project through the dashboard (`key` is None).
+    """A user or the system (`key` is None), or an API key.
 
-    `origin`: the page's, as it says.
+    `origin`: the web page's origin, as the browser says.
     """
 
     access: Access
@@ -29,5 +29,5 @@ class Sender:
     def of_key(
         cls, key: CatalogKey, origin: str | None = None, *, access: Access | None = None
     ) -> Sender:
-        """`access`: with the address of the request, where the audit log asks for it."""
+        """`access`: one with the request's address, where the audit log needs it."""
         return cls(access or key.access, "test" if key.mode == "test" else "live", key, origin)

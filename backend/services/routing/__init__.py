@@ -1,1 +1,1 @@
-"""Saved routes: channels and connectors that are tried one after the other."""
+"""Routing: which connectors a message may go through, in which order; saved routes."""

@@ -1,4 +1,4 @@
-"""Whom a send reaches on a channel: one address for all of them, or one for each kind."""
+"""The recipient of a send on each channel: one address for all, or one for each kind."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from backend.services.templates.channels import channel_names, channel_of
 if TYPE_CHECKING:
     from backend.services.policy.request import SendRequest
 
-# Kinds that several channels share; beside them every channel is a kind of its own.
+# Kinds that several channels share. Besides, every channel is a kind of its own.
 _SHARED_KINDS: Final = ("phone", "email")
 
 
 def recipient_kinds() -> list[str]:
-    """Return the names under which a `to` by kind may hold an address."""
+    """Return the names that "to" may have as an object."""
     return sorted({*_SHARED_KINDS, *channel_names()})
 
 
 def normalised_recipient(connector_type: str, to: str) -> str:
-    """Return `to` in the form of the type's channel. Raises InvalidTo or InvalidPhone."""
+    """Return `to` in the normal form of the type's channel. Raises InvalidTo or InvalidPhone."""
     provider = provider_of(connector_type, field="connector")
     try:
         return provider.validate_recipient(to)
@@ -32,10 +32,10 @@ def normalised_recipient(connector_type: str, to: str) -> str:
 
 
 def given_recipient(request: SendRequest, connector_type: str) -> str:
-    """Return the address as it was written for a type, the most particular one: by type, by
-    channel, by kind.
+    """Return the address that the request gives for a connector type, as it was written.
 
-    "" when the request names nobody at all. Raises InvalidTo when it names others only.
+    The most specific one counts: by type, by channel, by kind. "" if the request names nobody;
+    raises InvalidTo if it names only others.
     """
     named = request.recipients
     if named is None:

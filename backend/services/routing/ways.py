@@ -1,7 +1,7 @@
-"""The ways a send may go: a connector, a pool of one type, or a chain of channels with a
-fallback.
+"""The ways that a message may go: a connector, a pool of one type, or a chain of channels.
 
-The first way is taken at once, the others wait in the message's route for what they answer (`on`).
+It takes the first way at once. Each other way waits in its route for the event that it answers
+(`on`).
 """
 
 from __future__ import annotations
@@ -43,11 +43,10 @@ _DIGEST_VALUES: Final = 2**64
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`recipient` is in its channel's form, "" when the request names nobody (a look before
-    sending).
+    """`recipient` is in its channel's normal form; "" if the request names nobody (a preview).
 
-    A way on `failure` follows any failure of the one before; one on `unavailable`, another
-    connector of the same pool, only when the connector before it cannot be used.
+    A way on `failure` follows any failure of the one before. A way on `unavailable`, another
+    connector of the same pool, is taken only if the connector before it cannot be used.
     """
 
     connector: CatalogConnector
@@ -59,7 +58,7 @@ class Way:
 class Ways:
     """At least one, in order.
 
-    `fallback_after_s`: how long one may take to deliver before the next is tried.
+    `fallback_after_s`: how long a way may take to deliver before the next one is tried.
     """
 
     steps: Sequence[Way]
@@ -89,7 +88,9 @@ async def find_ways(
 
 
 async def _of_type(path: SendPath, sender: Sender, request: SendRequest, type_: str) -> Ways:
-    provider_of(type_, field="connector")  # an unknown type is named as such, not as "no connector"
+    provider_of(
+        type_, field="connector"
+    )  # an unknown type is an error of its own, not "no connector"
     if sender.mode == "test":
         return Ways([await _sandbox(path, sender, request, type_)])
     pool = await path.catalog.pool(sender.project_id, type_)
@@ -109,12 +110,12 @@ def active(connector: CatalogConnector) -> CatalogConnector:
 
 
 def spread(pool: Sequence[CatalogConnector], recipient: str) -> list[CatalogConnector]:
-    """Return the pool in the order in which it is tried: first by weight, the others the heaviest
-    first.
+    """Return the pool in the order in which its connectors are tried: the first by weight, then the
+    others, the heaviest first.
 
-    The same recipient gets the same connector, and so the same sender, as long as that is healthy;
-    a change of weights moves as few recipients as it can. Source: weighted rendezvous hashing
-    (Thaler, Ravishankar 1998).
+    A recipient gets the same connector, and so the same sender, as long as it is healthy. A change
+    of weights moves as few recipients as possible. Source: weighted rendezvous hashing (Thaler,
+    Ravishankar 1998).
     """
     healthy = [member for member in pool if member.is_healthy] or list(pool)
     first = max(healthy, key=lambda member: _score(member, recipient))
@@ -129,9 +130,9 @@ def _score(member: CatalogConnector, recipient: str) -> float:
 
 
 async def _sandbox(path: SendPath, sender: Sender, request: SendRequest, named_type: str) -> Way:
-    """A test key reaches nothing else.
+    """Return the only way of a test key.
 
-    Its recipient is the sandbox's own, or that of the channel it plays.
+    Its recipient is the sandbox's, or that of the channel it stands for.
     """
     try:
         connector = active((await path.catalog.pool(sender.project_id, SANDBOX))[0])
@@ -151,7 +152,7 @@ def _recipient(request: SendRequest, connector_type: str) -> str:
 
 
 async def _saved(path: SendPath, sender: Sender, request: SendRequest, route: CatalogRoute) -> Ways:
-    """Steps whose connector has been deleted since are passed over."""
+    """Skip steps whose connector has been deleted."""
     steps, gone = [], None
     for step in route.steps:
         if "connectorId" in step:
@@ -178,7 +179,7 @@ async def _chain(
     steps: Sequence[Mapping[str, str]],
     fallback_after_s: int | None,
 ) -> Ways:
-    """Ways whose connector is not active are passed over, as long as there is another."""
+    """Skip connectors that are not active, as long as another one is left."""
     pools = [await _pool_of(path, sender, step) for step in steps]
     types = [type_ for type_, _ in pools]
     if sender.mode == "test":
@@ -200,9 +201,7 @@ async def _chain(
 async def _pool_of(
     path: SendPath, sender: Sender, step: Mapping[str, str]
 ) -> tuple[str, Sequence[CatalogConnector]]:
-    """Return the connector type of a step, and which connectors it stands for (none with a test
-    key).
-    """
+    """Return a step's connector type and the connectors it stands for (none for a test key)."""
     if "connectorId" in step:
         connector = await path.catalog.connector(sender.project_id, UUID(step["connectorId"]))
         return connector.type, [connector]
@@ -222,8 +221,8 @@ async def _pool_of(
 
 
 def known_channel(channel: str, field: str = "channels") -> str:
-    """Return the connector type of a channel; raises InvalidConnectorType, which lists the channels
-    there are.
+    """Return the connector type of a channel. Raises InvalidConnectorType, which lists the
+    channels.
     """
     names = channel_names()
     if channel not in names:
@@ -245,7 +244,7 @@ def _recipient_in_chain(request: SendRequest, connector_type: str) -> str:
 
 def _unfit(error: AppError, channel: str) -> AppError:
     remedy = (
-        f"The channel '{channel}' cannot have it; write \"to\" as an object, with one address for"
+        f"The channel '{channel}' cannot use it; write \"to\" as an object, with one address for"
         " each kind."
     )
     message = f"{error.message} {remedy}"
@@ -258,16 +257,16 @@ def _of_step(members: Sequence[CatalogConnector], recipient: str) -> list[Way]:
 
 
 async def first_usable(path: SendPath, project_id: UUID, steps: Sequence[Step]) -> Sequence[Step]:
-    """Return a message's steps whose connectors are still there and active, from the first that is
-    not suppressed.
+    """Return the steps whose connectors still exist and are active, starting with the first whose
+    recipient is not suppressed.
 
-    Raises ConnectorNotFound or ConnectorNotActive when no step is left.
+    Raises ConnectorNotFound or ConnectorNotActive if no step is left.
     """
     kept: list[Step] = []
     problem: AppError | None = None
     on: On = "unavailable"
     for step in steps:
-        # The next member of a pool whose first has gone answers what that one would have.
+        # If the first connector of a pool is gone, the next one takes its place in the chain.
         on = "failure" if "failure" in {on, step.on} else on
         try:
             active(await path.catalog.connector(project_id, step.connector_id))
@@ -283,10 +282,7 @@ async def first_usable(path: SendPath, project_id: UUID, steps: Sequence[Step]) 
 
 
 async def without_suppressed(path: SendPath, project_id: UUID, ways: Ways) -> Ways:
-    """Begin at the first way whose recipient may be sent to.
-
-    Where there is none, nothing changes.
-    """
+    """Start with the first way whose recipient may be sent to; if there is none, change nothing."""
     skipped = await _suppressed(
         path, project_id, [(way.connector.type, way.recipient) for way in ways.steps]
     )
@@ -296,12 +292,10 @@ async def without_suppressed(path: SendPath, project_id: UUID, ways: Ways) -> Wa
 async def _suppressed(
     path: SendPath, project_id: UUID, addresses: Sequence[tuple[str, str]]
 ) -> int:
-    """Return how many (channel, recipient) at the front must not be sent to, 0 when that is all of
-    them.
-    """
+    """Return how many (channel, recipient) at the front are suppressed; 0 if all of them are."""
     distinct = set(addresses)
     if len(distinct) == 1:
-        return 0  # a pool: the writer refuses its one recipient by itself
+        return 0  # a pool has one recipient, whom the writer refuses by itself
     async with path.database.session() as session:
         suppressed = await Suppression.find_many(session, project_id, distinct)
     open_ones = (index for index, address in enumerate(addresses) if address not in suppressed)

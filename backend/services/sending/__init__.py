@@ -1,1 +1,1 @@
-"""A send is checked, rendered, written and rung for."""
+"""Sending: a request is checked, rendered and written, and the workers are woken."""

@@ -1,4 +1,4 @@
-"""Accept one message: policy, render, persist, ring. What returns from here is ours."""
+"""Accept one message: admit, compose, write, ring. Once this returns, the message is stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """`allowance` is set where something limits the caller and Redis could count."""
+    """`allowance` is None where no limit applies, or Redis could not count."""
 
     message_id: UUID
     status: str
@@ -36,10 +36,10 @@ async def accept_message(
     *,
     idempotency: IdempotencyKey | None = None,
 ) -> Acceptance:
-    """Return once the message is committed. It has its own transaction: see writer.py.
+    """Return once the message is committed, in a transaction of its own (ledger/accept.py).
 
-    Raises the AppError that says what is wrong; a repeat under a used Idempotency-Key gets the
-    original answer even when the template or connector has gone since.
+    Raises the AppError that says what is wrong. A repeat under a used Idempotency-Key gets the
+    original answer, even if the template or connector has been deleted since.
     """
     return await accept(
         path,
@@ -56,9 +56,9 @@ async def accept(
     *,
     idempotency: IdempotencyKey | None = None,
 ) -> Acceptance:
-    """Accept what `prepare` makes, under the caller's limits.
+    """Accept the message that `prepare` returns, within the sender's limits.
 
-    What is not accepted again leaves the month as it was.
+    A message that is refused, or was accepted before, does not count against the month.
     """
     await path.catalog.require_open(sender.project_id)
     demand = await demand_of(path, sender)
@@ -87,7 +87,7 @@ async def accept(
 
 
 def _count(path: SendPath, sender: Sender) -> None:
-    """Refused ones are counted at the edge (policy/admission.py): some never get here."""
+    """Count an accepted send; the API counts refused ones, some of which never get here."""
     if sender.key is not None:
         path.key_usage.note(sender.key.id)
 

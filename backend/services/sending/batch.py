@@ -1,6 +1,4 @@
-"""Many messages in one request: each accepted or refused for itself, all of them sharing the group
-commits.
-"""
+"""Many messages in one request: each is accepted or refused by itself; they share group commits."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from backend.services.policy.send_path import SendPath
     from backend.services.policy.sender import Sender
 
-# Room for "#499" in the column.
+# Leaves room for "#499" in the column.
 _LONGEST_KEY: Final = 250
 
 
@@ -30,13 +28,13 @@ async def accept_batch(
     *,
     idempotency: IdempotencyKey | None = None,
 ) -> list[Acceptance | AppError]:
-    """Return what became of each, in order.
+    """Return the acceptance or the error of each, in order.
 
-    Whatever a request or its message raises is that one's own error.
+    An error of one request or its message concerns only that one. Under an Idempotency-Key a repeat
+    gets the original answers.
 
-    Under an Idempotency-Key a repeat gets the original answers. Raises IdempotencyConflict when the
-    key was used for another batch, and the error itself when nothing was accepted because of limits
-    or a full queue.
+    Raises IdempotencyConflict if the key was used for another batch, and the error itself if limits
+    or a full queue kept all messages from being accepted.
     """
     keys = [_item_key(idempotency, index) for index in range(len(requests))]
     if idempotency is not None:

@@ -1,5 +1,5 @@
-"""A send becomes what is written: template and ways found, recipients checked, text
-rendered for each.
+"""Compose a message: find the template and the ways, check recipients, render the text for each
+type.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """What a request comes to: its ways, and what is sent by each connector type among them."""
+    """The ways of a request, and what each connector type among them sends."""
 
     ways: Ways
     template: TemplateSource | None
@@ -45,7 +45,7 @@ class Composed:
 
 
 async def compose(path: SendPath, sender: Sender, request: SendRequest) -> Composed:
-    """Find template and connector, and render. Raises the AppError that says what is wrong."""
+    """Find template and connectors, and render. Raises the AppError that says what is wrong."""
     template = None
     if request.template_id is not None:
         template = await path.catalog.template(sender.project_id, request.template_id)
@@ -68,7 +68,7 @@ def _render(request: SendRequest, template: TemplateSource | None, connector_typ
 async def prepare_message(
     path: SendPath, sender: Sender, request: SendRequest, idempotency: IdempotencyKey | None
 ) -> NewMessage:
-    """Return the message that a send comes to. Raises the AppError that says what is wrong."""
+    """Return the message to write for a request. Raises the AppError that says what is wrong."""
     if request.send_token is not None:
         request = await redeem(path, sender, request, request.send_token)
     composed = await compose(path, sender, request)
@@ -97,14 +97,14 @@ async def prepare_message(
 
 
 def _phones(request: SendRequest, ways: Ways) -> list[str]:
-    """The first that tells its time zone counts, the first way's before the others'."""
+    """Return the phone numbers that may tell the recipient's time zone, the first way's first."""
     ours = phones_among((way.connector.type, way.recipient) for way in ways.steps)
     named = (request.recipients or {}).get("phone")
     return [*ours, named] if named is not None else ours
 
 
 def _route(ways: Ways, rendered: Mapping[str, Rendered]) -> dict[str, Any]:
-    """Return all ways; the first is the message's own."""
+    """Return all ways as the message keeps them; the first is the one it takes first."""
     steps = tuple(
         Step(
             way.connector.id,

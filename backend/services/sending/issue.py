@@ -1,5 +1,5 @@
-"""Make a send token for a backend that would rather ask than sign: checked as far as it can be
-now.
+"""Issue a send token to a backend that asks for one instead of signing it, checked as far as
+possible.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """What the token is to allow.
+    """What the token allows. Either `to` or `to_hash` names the recipient.
 
-    `variables` are those that the page may not choose; one of `to` and `to_hash`.
+    `variables`: those that the page may not choose.
     """
 
     template_id: UUID
@@ -52,9 +52,9 @@ class NewToken:
 async def create_send_token(
     path: SendPath, sender: Sender, key_text: str, new: NewToken
 ) -> SignedToken:
-    """Return a token signed as the holder of `key_text` could.
+    """Return a token, signed as the holder of `key_text` could sign it.
 
-    Raises what a send of it would be refused for.
+    Raises what a send with it would be refused for.
     """
     template = await _template(path, sender, new)
     request = SendRequest(to="", connector_id=new.connector_id, connector_type=new.connector_type)
@@ -111,7 +111,7 @@ def _origin(text: str | None) -> str | None:
 
 
 async def _keep(path: SendPath, sender: Sender, key_text: str, signing: SigningSecret) -> None:
-    """A key that is older than send tokens has not told what it signs with yet."""
+    """Keep what the key signs with, if the key is older than send tokens."""
     key = sender.key
     assert key is not None  # noqa: S101 (its text is here)
     try:

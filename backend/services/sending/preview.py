@@ -1,4 +1,4 @@
-"""A look at a message before it is sent: everything that a send does, but write it."""
+"""Preview a message: everything that a send does, except to write it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MessagePreview:
-    """`to` is the recipient as it would be stored, None when none was given.
+    """`to` is the recipient as it would be stored; None if the request names none.
 
-    `sms` is set on SMS channels.
-
-    `fallbacks`: the ways that follow, in order.
+    `sms` is set on SMS channels. `fallbacks`: the ways that follow, in order.
     """
 
     channel: str
@@ -38,9 +36,9 @@ class MessagePreview:
 
 
 async def preview_message(path: SendPath, sender: Sender, request: SendRequest) -> MessagePreview:
-    """Raises what a send of this request would raise, limits aside.
+    """Return what a send of this request would send.
 
-    An empty `to` is not checked.
+    Raises what the send would raise, limits aside. An empty `to` is not checked.
     """
     composed = await compose(path, sender, request)
     first, *others = [

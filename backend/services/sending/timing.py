@@ -1,6 +1,4 @@
-"""When a message may go out first: now, at its `sendAt`, or when its recipient's quiet
-hours are over.
-"""
+"""When a message may first go out: now, at its `sendAt`, or when its recipient's quiet hours end."""
 
 from __future__ import annotations
 
@@ -19,14 +17,14 @@ if TYPE_CHECKING:
     from backend.services.policy.send_path import SendPath
     from backend.services.policy.sender import Sender
 
-# A typo in the year should not wait for decades.
+# A typo in the year must not make a message wait for decades.
 FURTHEST_SEND_AT: Final = timedelta(days=366)
-# Kinds of recipients that are, or may be, phone numbers.
+# The kinds of recipients that are, or may be, phone numbers.
 _PHONES: Final = ("phone", "any")
 
 
 async def quiet_hours_of(path: SendPath, sender: Sender, priority: str) -> QuietHours | None:
-    """Return the project's quiet hours where they count for a message of this priority."""
+    """Return the project's quiet hours; None where they don't apply to this priority."""
     if priority == EXEMPT_PRIORITY:
         return None
     if sender.key is not None:
@@ -44,7 +42,7 @@ def first_time(
 ) -> tuple[datetime | None, Status]:
     """Return the message's `send_at` and first status.
 
-    Raises BadRequest when it could never go out.
+    Raises BadRequest if the message could never go out.
     """
     if send_at is None and expires_at is None and quiet_hours is None:
         return None, Status.QUEUED
@@ -52,7 +50,7 @@ def first_time(
     earliest = max(now, send_at or now)
     if expires_at is not None and expires_at <= earliest:
         raise BadRequest(
-            f"expiresAt {expires_at.isoformat()} is not after the time of sending; the message"
+            f"expiresAt {expires_at.isoformat()} is not after the time of sending, so the message"
             " would never go out.",
             errors=[
                 FieldError(
@@ -80,7 +78,7 @@ def first_time(
 
 
 def phones_among(addresses: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the recipients that may tell a time zone, of (connector type, recipient)."""
+    """Return the recipients that may be phone numbers, of (connector type, recipient)."""
     return [
         recipient
         for type_, recipient in addresses
@@ -89,7 +87,7 @@ def phones_among(addresses: Iterable[tuple[str, str]]) -> list[str]:
 
 
 async def put_off(path: SendPath, sender: Sender, message: NewMessage) -> NewMessage:
-    """Return a message that is sent again with its first time."""
+    """Return a message that is sent again, with the time it may go out first."""
     columns = message.columns
     quiet_hours = await quiet_hours_of(path, sender, columns["priority"])
     if quiet_hours is None:
