@@ -1,9 +1,7 @@
-"""A project's campaigns: made of a file, paused, resumed, canceled.
+"""A project's campaigns: created from a file, paused, resumed, canceled.
 
-Anyone who changes one holds its row's lock.
-
-The lock is also what accepting a row waits for (writer.py), so that after a pause or a cancel has
-been committed no row is accepted any more.
+A change holds the lock of the campaign's row. Accepting a row waits for that lock too
+(ledger/accept.py), so that no row is accepted once a pause or a cancel has been committed.
 """
 
 from __future__ import annotations
@@ -54,9 +52,9 @@ _CHANGES: Final = {PAUSED: "paused", RUNNING: "resumed", CANCELED: "canceled"}
 
 @dataclass(frozen=True, slots=True)
 class NewCampaign:
-    """`send_at`: not fed before; None: at once. `is_draft`: stored, and started by a resume.
+    """`send_at`: when feeding starts; None: at once. `is_draft`: only stored; resuming starts it.
 
-    A draft's plan may have an empty mapping: then `plan_draft` says later what it sends.
+    A draft's plan may have an empty mapping; `plan_draft` says later what it sends.
     """
 
     name: str
@@ -69,8 +67,9 @@ class NewCampaign:
 
 @dataclass(slots=True)
 class ReadRows:
-    """A new campaign's rows, read and judged; `connector_type`: of what sends it, None for a draft
-    without a plan.
+    """A new campaign's rows, read and checked.
+
+    `connector_type`: the type that sends them; None for a draft without a plan.
     """
 
     spool: RowSpool
@@ -86,7 +85,7 @@ class ReadRows:
 async def read_rows(path: SendPath, sender: Sender, *, new: NewCampaign, file: CsvFile) -> ReadRows:
     """Check everything that a campaign is made of, outside any transaction.
 
-    Raises what is wrong with all of it.
+    Raises what is wrong with the campaign as a whole.
     """
     _check_times(new)
     is_planned = bool(new.plan.mapping) or not new.is_draft
@@ -151,8 +150,8 @@ async def create_campaign(
 
 @dataclass
 class RowChecker:
-    """What can be said of a row before it is tried: that it is none, or that its recipient had one
-    already.
+    """Finds what is known to be wrong before a row is tried: it can't be read, or repeats a
+    recipient.
     """
 
     plan: CampaignPlan
@@ -170,7 +169,7 @@ class RowChecker:
         try:
             to = normalised_recipient(self.connector_type, self.plan.recipient(row.cells))
         except InvalidTo:
-            return None  # said when its turn comes
+            return None  # reported when the row is fed
         if to in self._seen:
             return duplicate(row.line, to)
         self._seen.add(to)
@@ -201,27 +200,27 @@ def _check_times(new: NewCampaign) -> None:
 async def find_repeated(
     session: AsyncSession, access: Access, key: IdempotencyKey, *, campaign_id: UUID, ttl_s: int
 ) -> Campaign | None:
-    """Return the campaign that an earlier request under this key made; None: the key is taken for
-    `campaign_id`.
+    """Return the campaign that an earlier request under this key created.
 
-    Raises IdempotencyConflict when the key was used for another request.
+    None: the key now belongs to `campaign_id`. Raises IdempotencyConflict if the key was used for
+    another request.
     """
     access.require(Action.SEND_MESSAGES)
     connection = await driver_of(session)
     earlier = await take_key(connection, access.project_id, key, owner=campaign_id, ttl_s=ttl_s)
-    return await _made_under(session, access, key, earlier)
+    return await _created_under(session, access, key, earlier)
 
 
 async def find_earlier(
     session: AsyncSession, access: Access, key: IdempotencyKey
 ) -> Campaign | None:
-    """Like `find_repeated`, but the key is not taken."""
+    """Like `find_repeated`, but don't take the key."""
     access.require(Action.SEND_MESSAGES)
     earlier = await find_key(await driver_of(session), access.project_id, key)
-    return await _made_under(session, access, key, earlier)
+    return await _created_under(session, access, key, earlier)
 
 
-async def _made_under(
+async def _created_under(
     session: AsyncSession, access: Access, key: IdempotencyKey, earlier: Taken | None
 ) -> Campaign | None:
     if earlier is None:
@@ -245,7 +244,7 @@ async def _find(session: AsyncSession, access: Access, campaign_id: UUID) -> Cam
 
 
 async def find_project_of(session: AsyncSession, campaign_id: UUID) -> UUID:
-    """Across tenants: the caller checks membership before showing anything.
+    """Look across tenants: check the caller's access before showing anything.
 
     Raises CampaignNotFound.
     """
@@ -264,7 +263,7 @@ async def plan_draft(
     name: str,
     plan: CampaignPlan,
 ) -> Campaign:
-    """Say what a draft sends.
+    """Set what a draft sends.
 
     Raises CampaignNotFound, CampaignStateConflict, and what is wrong with every row.
     """
@@ -276,15 +275,15 @@ async def plan_draft(
     campaign.subject, campaign.html, campaign.mapping = plan.subject, plan.html, dict(plan.mapping)
     checker = RowChecker(plan, connectors[0].type)
     async for rows in stored_rows(path.database, sender.access, campaign_id=campaign_id):
-        result = await in_reader(partial(checker.errors_of, rows))
-        await refuse_rows(await driver_of(session), campaign_id, result, states=(DRAFT,))
+        errors = await in_reader(partial(checker.errors_of, rows))
+        await refuse_rows(await driver_of(session), campaign_id, errors, states=(DRAFT,))
     return campaign
 
 
 async def pause_campaign(
     session: AsyncSession, access: Access, *, campaign_id: UUID, reason: str | None = None
 ) -> Campaign:
-    """Accept no more rows, and hold those of its messages that no worker has claimed."""
+    """Accept no more rows, and hold the messages that no worker has claimed."""
     access.require(Action.SEND_MESSAGES)
     campaign = await _locked(session, access.project_id, campaign_id, access.only_mode, (RUNNING,))
     campaign.reason = reason
@@ -294,14 +293,14 @@ async def pause_campaign(
 
 
 async def resume_campaign(session: AsyncSession, access: Access, *, campaign_id: UUID) -> Campaign:
-    """Start a draft, or go on where a pause stopped."""
+    """Start a draft, or continue after a pause."""
     access.require(Action.SEND_MESSAGES)
     campaign = await _locked(
         session, access.project_id, campaign_id, access.only_mode, (DRAFT, PAUSED)
     )
     if not campaign.mapping:
         raise CampaignStateConflict(
-            "The draft does not say yet what it sends; finish it on the dashboard."
+            "The draft does not say what it sends; finish it on the dashboard."
         )
     now = utc_now()
     campaign.reason = None
@@ -313,7 +312,7 @@ async def resume_campaign(session: AsyncSession, access: Access, *, campaign_id:
 
 
 async def cancel_campaign(session: AsyncSession, access: Access, *, campaign_id: UUID) -> Campaign:
-    """For good: no more rows, and its messages that no worker has claimed are canceled."""
+    """End it for good: accept no more rows, and cancel the messages that no worker has claimed."""
     access.require(Action.SEND_MESSAGES)
     campaign = await _locked(
         session, access.project_id, campaign_id, access.only_mode, (DRAFT, RUNNING, PAUSED)

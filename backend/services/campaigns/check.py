@@ -1,4 +1,4 @@
-"""A dry run: every row goes through what a real send goes through, and nothing is written."""
+"""A dry run: every row goes through all steps of a real send, and nothing is written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MOST_ERRORS: Final = 100
 _PREVIEWS: Final = 3
 _PREVIEW_CHARS: Final = 20_000
-# Rows between two looks at what else the process has to do: some 10 ms.
+# Rows between two breaks for the process's other work: some 10 ms.
 _BREATH: Final = 50
 DUPLICATE: Final = "DUPLICATE_RECIPIENT"
 BAD_ROW: Final = "INVALID_ROW"
@@ -40,7 +40,7 @@ class RowPreview:
 
 @dataclass(slots=True)
 class DryRun:
-    """`errors` are the first ones; `codes` counts the rows of each kind of error."""
+    """`errors` are the first errors; `codes` counts the rows by kind of error."""
 
     columns: Sequence[str]
     mapping: dict[str, str]
@@ -56,12 +56,12 @@ class DryRun:
         return self.total - self.valid
 
     def refuse(self, *errors: RowError) -> None:
-        """Note what is wrong with one row."""
+        """Record what is wrong with one row."""
         self.codes[errors[0].code] += 1
         self.errors += errors[: MOST_ERRORS - len(self.errors)]
 
     def show(self, preview: RowPreview) -> None:
-        """Keep the first messages: one at least, and more as long as they are short."""
+        """Keep the first messages: at least one, and up to three as long as they are short."""
         size = sum(len(str(part)) for part in preview.content.values())
         if not self.previews or (
             len(self.previews) < _PREVIEWS and self._shown_chars + size <= _PREVIEW_CHARS
@@ -78,8 +78,9 @@ async def dry_run(
     *,
     sends_duplicates: bool,
 ) -> DryRun:
-    """Raises what is wrong with all of it: InvalidCsv, the mapping, the content or the
-    connector.
+    """Return what would become of every row.
+
+    Raises what is wrong with all of them: InvalidCsv, the mapping, the content or the connector.
     """
     await plan.check(path, sender)
     plan = replace(plan, project_id=sender.project_id)
@@ -127,7 +128,7 @@ async def _prepared(
 async def _message(path: SendPath, sender: Sender, plan: CampaignPlan, row: CsvRow) -> NewMessage:
     """Return what the row would send.
 
-    A dry run goes as fast as the project may render, like the campaign itself.
+    A dry run is as fast as the project may render, like the campaign itself.
     """
     while True:
         try:
@@ -143,23 +144,23 @@ async def _settle(
         return
     async with path.database.session() as session:
         suppressed = await Suppression.find_many(
-            session, sender.project_id, {(item.channel, item.to) for item in ready}
+            session, sender.project_id, {(row.channel, row.to) for row in ready}
         )
-    for item in ready:
-        if (item.channel, item.to) in suppressed:
-            result.refuse(*errors_of(item.row, RecipientSuppressed()))
+    for row in ready:
+        if (row.channel, row.to) in suppressed:
+            result.refuse(*errors_of(row.row, RecipientSuppressed()))
             continue
         result.valid += 1
-        result.show(item)
+        result.show(row)
 
 
 def errors_of(line: int, error: AppError) -> list[RowError]:
-    """Return what the API would say about a send, as what is wrong with a row."""
+    """Return an error of the API as errors of a row."""
     if isinstance(error, RecipientSuppressed):
         return [RowError(line, "to", error.error_code, "The recipient opted out or bounced.")]
     if not error.errors:
         return [RowError(line, "", error.error_code, error.message)]
-    return [RowError(line, item.field, item.code, item.message) for item in error.errors]
+    return [RowError(line, cause.field, cause.code, cause.message) for cause in error.errors]
 
 
 def duplicate(line: int, to: str) -> RowError:

@@ -1,8 +1,8 @@
-"""A CSV file as rows: UTF-8, a head, and whichever of comma, semicolon and tab it uses.
+"""A CSV file as rows: UTF-8, a header, separated by commas, semicolons or tabs.
 
-Read in steps by one thread, so that however many files come at once, sends share the process with
-one of them. What a file may cost is bounded: the characters and cells of a row, rows, and blank
-lines.
+One thread reads all files, a step at a time, so that sends share the process with one of them only,
+however many arrive at once. The cost of a file is bounded: characters and cells of a row, rows, and
+blank lines.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ _LONGEST_ROW_CHARS: Final = 1_000_000
 # Spreadsheets write empty cells after the last column, and empty rows after the last one.
 _MOST_CELLS: Final = 1000
 _MOST_BLANK_LINES: Final = 100_000
-# What one step has at most; the row that reaches it is its last.
+# The most that one step reads; the row that reaches it is the last.
 _STEP_ROWS: Final = 1000
 _STEP_CHARS: Final = 1_000_000
 _READER: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="csv")
 
 
 async def in_reader(run: Callable[[], ReadT]) -> ReadT:
-    """Run one step of reading a table, after those that wait already."""
+    """Run one step of reading a table, after the steps that wait already."""
     return await asyncio.get_running_loop().run_in_executor(_READER, run)
 
 
 @dataclass(frozen=True, slots=True)
 class CsvRow:
-    """`line`: where it begins in the file; the head is line 1.
+    """`line`: where the row begins in the file; the header is line 1.
 
-    As many cells as the head has, blanks trimmed.
+    As many cells as the header, trimmed.
     """
 
     line: int
     cells: list[str]
-    # What keeps it from being a row of this table.
+    # Why it isn't a row of this table.
     problem: str | None = None
 
 
 class _Lines:
-    """The file's lines, of which a row has one or, within quotes, several."""
+    """The file's lines. A row is one line or, within quotes, several."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
@@ -83,7 +83,7 @@ class _Lines:
 
 
 class CsvFile:
-    """An open file. `columns` are the head's names; every method raises InvalidCsv."""
+    """An open file. `columns` are the names in the header. Every method raises InvalidCsv."""
 
     def __init__(self, file: BinaryIO, *, most_rows: int) -> None:
         self._most_rows = most_rows
@@ -92,7 +92,7 @@ class CsvFile:
         delimiter = max(_DELIMITERS, key=first.count) if first else ","
         self._guarded(lambda: text.seek(0))
         self._lines = _Lines(text)
-        # Strict: one forgotten quote would swallow the rest of the file otherwise.
+        # Strict: otherwise one forgotten quote would swallow the rest of the file.
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
         self.columns = self._head()
 
@@ -101,7 +101,7 @@ class CsvFile:
         return await in_reader(lambda: cls(file, most_rows=most_rows))
 
     async def steps(self) -> AsyncIterator[Sequence[CsvRow]]:
-        """Yield the rows, some at a time; blank lines are none."""
+        """Yield the rows, a batch at a time, without blank lines."""
         rows = self._rows()
         while step := await in_reader(lambda: self._step(rows)):
             yield step
@@ -122,7 +122,7 @@ class CsvFile:
             raise _wrong("The file is empty; its first line must name the columns.")
         names = [cell.strip() for cell in cells]
         while names and not names[-1]:
-            names.pop()  # spreadsheets write empty columns after the last
+            names.pop()  # spreadsheets write empty columns behind the last
         if len(names) > _MOST_COLUMNS:
             raise _wrong(f"The file has {len(names)} columns; {_MOST_COLUMNS} are the most.")
         for place, name in enumerate(names, 1):
@@ -153,14 +153,14 @@ class CsvFile:
                     f" {self._lines.row_line}; remove them."
                 )
 
-    def _row(self, line: int, result: list[str]) -> CsvRow:
+    def _row(self, line: int, cells_read: list[str]) -> CsvRow:
         width = len(self.columns)
-        cells = [cell.strip() for cell in result[:width]]
+        cells = [cell.strip() for cell in cells_read[:width]]
         problem = None
-        if "".join(result[width:]).strip():
+        if "".join(cells_read[width:]).strip():
             problem = (
-                f"The row has {len(result)} cells, the head {width}; put quotes around cells that"
-                " hold the separator."
+                f"The row has {len(cells_read)} cells, the header {width}; put quotes around cells"
+                " that contain the separator."
             )
         elif any(len(cell) > _LONGEST_CELL_CHARS for cell in cells):
             problem = f"A cell has more than {_LONGEST_CELL_CHARS:,} characters; shorten it."

@@ -1,9 +1,9 @@
-"""Feed campaigns: rows become messages, a few hundred at a time, as long as few enough wait.
+"""Feed campaigns: turn rows into messages, a few hundred at a time, while few enough wait.
 
-Any worker may feed a campaign. Its turn is a lease in the campaign's row; that a row is accepted
-once, and only while the campaign runs, is settled by the statement that writes the message
-(writer.py), anyone who feeds. A campaign that fails is paused, a row that fails is marked; the
-others go on. A turn is short, however long its texts take.
+Any worker may feed a campaign. Its turn is a lease in the campaign's row. The statement that writes
+the message sees to it that a row is accepted once, and only while the campaign runs
+(ledger/accept.py), whichever worker feeds it. A campaign that fails is paused. A row that fails is
+marked, and the others continue. A turn is short, however long the texts take to render.
 """
 
 from __future__ import annotations
@@ -60,23 +60,23 @@ log = structlog.get_logger()
 _EVERY_S: Final = 0.5
 _LEASE_S: Final = 5.0
 _CHUNK: Final = 500
-# A turn ends after so long, for the next campaign's; its first rows show how many may be rendered
-# before a look.
+# How long a turn takes before the next campaign's; its first rows show how many may be rendered
+# before the clock is read again.
 _TURN_S: Final = 1.0
 _FIRST_SLICE: Final = 16
 _QUICK_S: Final = 0.2
 _AWAY_S: Final = 1.0
-# While enough of its messages wait, while a limit is used up (at most), and while the last ones are
-# being sent.
+# How long a campaign waits: while enough of its messages wait, while a limit is used up (at most),
+# and while its last messages are being sent.
 _FULL_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 60.0
 _ENDING_S: Final = 1.0
 
-# How many projects a worker remembers to have fed; any other counts as fed longest ago.
+# How many projects a worker remembers; any other counts as fed the longest ago.
 _MOST_FED: Final = 256
 
-# The project that was fed longest ago comes first, and of its campaigns the one that has waited
-# longest. Those of a project that was switched off wait until it is active again.
+# The project that was fed the longest ago comes first, and of its campaigns the one that has waited
+# the longest. The campaigns of a project that was switched off wait until it is active again.
 _TAKE: Final = f"""
 UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %(lease_s)s)
 WHERE id = (
@@ -102,7 +102,7 @@ _ROWS: Final = """
 SELECT line, cells FROM campaign_rows WHERE campaign_id = %s AND state = 'pending' ORDER BY line
     LIMIT %s
 """
-# From the last row back: what was accepted last is what still waits.
+# From the last row back: the rows that were accepted last wait the longest.
 _IS_UNDER_WAY: Final = f"""
 SELECT 1 FROM campaign_rows r JOIN send_queue q ON q.message_id = r.message_id
 WHERE r.campaign_id = %s AND r.state = 'accepted' AND q.state <> {WATCHED} ORDER BY r.line DESC
@@ -119,7 +119,7 @@ FROM (
 WHERE c.id = %(campaign)s AND c.state = 'running'
 """
 
-# Wrong with the campaign, not with a row: it pauses, so that a person can put it right.
+# Wrong with the campaign, not with a row: it pauses, so that a person can fix it.
 _STOPPING: Final = (
     ConnectorNotActive, ConnectorNotFound, KeyScope, ProjectNotFound, TemplateNotActive,
     TemplateNotFound,
@@ -130,14 +130,16 @@ _PASSING: Final = (ProjectNotActive, RateLimitExceeded, QuotaExceeded, ServiceUn
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """Until it is this campaign's turn again; `reason` is shown to people."""
+    """How long until the campaign's next turn; `reason` is shown to people."""
 
     seconds: float = 0.0
     reason: str | None = None
 
 
 class CampaignFeeder:
-    """`ahead`: how many due messages may wait in a connector's lane before no more are accepted."""
+    """`ahead`: how many due messages may wait in a connector's lane before no more rows are
+    accepted.
+    """
 
     def __init__(
         self,
@@ -156,10 +158,10 @@ class CampaignFeeder:
         self._outage = OutageLog("campaign.servers_away")
         self._fed: OrderedDict[UUID, None] = (
             OrderedDict()
-        )  # projects, the one fed longest ago first
+        )  # projects, the one fed the longest ago first
 
     async def run(self) -> None:
-        """Feed until cancelled; a failed round is logged and the next one tries again."""
+        """Feed until cancelled. A failed round is logged, and the next one tries again."""
         await Rounds(_EVERY_S, self.feed, on_error=self._report).run()
 
     def _report(self, error: Exception) -> None:
@@ -169,7 +171,7 @@ class CampaignFeeder:
             log.error("campaign.failed", exc_info=error)
 
     async def feed(self) -> bool:
-        """Give the project that was fed longest ago its turn, for one campaign; False: none
+        """Give one campaign its turn, of the project that was fed the longest ago. False: none
         waits.
         """
         taken = await self._take()
@@ -199,7 +201,7 @@ class CampaignFeeder:
         return (row[0], row[1]) if row is not None else None
 
     async def _after_failure(self, campaign_id: UUID, error: Exception) -> _Wait | None:
-        """Return until when it waits; None: it is paused."""
+        """Return how long the campaign waits; None: it was paused."""
         if isinstance(error, _PASSING):
             return _Wait(_retry_after_s(error), error.message)
         if is_outage(error):
@@ -240,7 +242,7 @@ class CampaignFeeder:
         return self._ahead - (row[0] if row is not None else 0)
 
     async def _allowance(self, sender: Sender) -> tuple[int, _Wait]:
-        """Look before taking: what a limit refuses would count as failed for the key."""
+        """Look before taking: a send that a limit refuses would count as a failure of the key."""
         demand = await demand_of(self._path, sender)
         allowance = await self._path.rate_limiter.look(demand) if demand.is_limited else None
         if allowance is None:
@@ -249,7 +251,8 @@ class CampaignFeeder:
         what = "monthly quota" if least.policy == "project" else "API key's limit"
         seconds = min(float(least.reset_s), _LONGEST_WAIT_S)
         return least.remaining, _Wait(
-            seconds, f"The {what} of {least.limit} messages is used up; it goes on by itself."
+            seconds,
+            f"The {what} of {least.limit} messages is used up; the campaign continues by itself.",
         )
 
     async def _pending(self, campaign_id: UUID, most: int) -> list[tuple[int, list[str]]]:
@@ -283,8 +286,8 @@ class CampaignFeeder:
         }
         await self._refuse(campaign.id, refused)
         others = [error for line, error in errors.items() if line not in refused]
-        # What stops the campaign counts for more than what makes it wait.
-        for error in sorted(others, key=lambda item: isinstance(item, _PASSING)):
+        # An error that stops the campaign comes before one that makes it wait.
+        for error in sorted(others, key=lambda error: isinstance(error, _PASSING)):
             raise error
         return _Wait()
 
@@ -307,7 +310,7 @@ class CampaignFeeder:
     async def _accept_row(
         self, campaign_id: UUID, plan: CampaignPlan, sender: Sender, line: int, cells: Sequence[str]
     ) -> AppError | None:
-        """Return what keeps the row from being sent."""
+        """Return why the row cannot be sent; None: it was accepted, or is no longer wanted."""
 
         async def prepare() -> NewMessage:
             message = await prepare_message(self._path, sender, plan.request(cells), None)
@@ -317,14 +320,14 @@ class CampaignFeeder:
         try:
             await accept(self._path, sender, prepare)
         except CampaignStateConflict:
-            return None  # somebody else's, or not selection any more
+            return None  # accepted by another worker, or the campaign no longer runs
         except AppError as error:
             return error
         except Exception as exc:
             if is_outage(exc):
                 self._outage.warn(exc)
                 return ServiceUnavailable(
-                    "The servers behind MessageJS are away; it goes on by itself."
+                    "The servers behind MessageJS are away; the campaign continues by itself."
                 )
             log.exception(
                 "campaign.row_failed", campaign_id=ids.encode(ids.CAMPAIGN, campaign_id), line=line
@@ -342,7 +345,7 @@ class CampaignFeeder:
             await refuse_rows(connection, campaign_id, first, states=(RUNNING,))
 
     async def _end(self, campaign: Campaign) -> _Wait:
-        """Nothing is left to accept: when all messages are out, it has ended."""
+        """Complete the campaign once all its messages are out: no row is left to accept."""
         async with self._pool.connection() as connection:
             if (
                 await (await connection.execute(_IS_UNDER_WAY, (campaign.id,))).fetchone()

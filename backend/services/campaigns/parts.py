@@ -10,9 +10,9 @@ from backend.services.policy.send_path import SendPath
 
 @dataclass(frozen=True, slots=True)
 class CampaignParts:
-    """The send path, and who is told when a campaign pauses.
+    """The send path, and the mail to a project's owners when a campaign pauses.
 
-    `public_url`: of the links in mails.
+    `public_url`: where the links in mails lead.
     """
 
     path: SendPath

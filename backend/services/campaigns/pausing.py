@@ -1,4 +1,4 @@
-"""Pauses a campaign that cannot go on, with the reason, and tells its project's owners, once."""
+"""Pause a campaign that cannot continue, with the reason, and tell its project's owners once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# For a row that cannot be read: nothing is asked of it.
+# Works on a row that cannot be read: it asks nothing of it.
 _PAUSE_UNREAD: Final = """
 UPDATE campaigns SET state = 'paused', reason = %s, updated_at = now() WHERE id = %s
     AND state = 'running'
@@ -32,17 +32,17 @@ The campaign '{name}' in your MessageJS project '{project}' was paused:
 
     {reason}
 
-Its messages wait. It goes on where it stopped when you resume it:
+Its messages wait. It continues where it stopped when you resume it:
 
     {link}
 """
 
 
 async def pause_failing(parts: CampaignParts, campaign_id: UUID, reason: str) -> None:
-    """Anyone who comes second, or after a person has paused or canceled it, changes nothing and
-    tells nobody.
+    """Pause a campaign and tell its owners, unless another worker or a person has paused or
+    canceled it.
 
-    Raises what an outage raises, and nothing else.
+    Raises only what an outage raises.
     """
     log.warning("campaign.paused", campaign_id=ids.encode(ids.CAMPAIGN, campaign_id), reason=reason)
     try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from backend.services.templates.render import TemplateSource
 
 TO: Final = "to"
-# Heads that say who gets it, however they are written.
+# Names of columns that hold the recipient, however they are written.
 _RECIPIENT_NAMES: Final = (
     TO, "recipient", "phone", "phonenumber", "mobile", "telephone", "tel", "email", "mail",
     "emailaddress", "chatid",
@@ -35,7 +35,7 @@ _RECIPIENT_NAMES: Final = (
 class CampaignPlan:
     """A template, or texts with variables of their own.
 
-    `mapping`: column -> "to", or the name of a variable.
+    `mapping`: from a column to "to" or to the name of a variable.
     """
 
     columns: Sequence[str]
@@ -49,7 +49,7 @@ class CampaignPlan:
     priority: str = "bulk"
     metadata: Mapping[str, Any] | None = None
     expires_at: datetime | None = None
-    # Whose fuel the texts are rendered with; None: nobody's.
+    # The project whose fuel rendering uses; None: no project's.
     project_id: UUID | None = None
     _request: SendRequest = field(init=False, repr=False, compare=False)
 
@@ -94,17 +94,17 @@ class CampaignPlan:
 
     @cached_property
     def _version(self) -> int:
-        """Stands for the texts among what the project renders."""
+        """Identifies the texts among everything that the project renders."""
         return hash((self.message, self.subject, self.html))
 
     def recipient(self, cells: Sequence[str]) -> str:
         return cells[self._places[TO]]
 
     def request(self, cells: Sequence[str]) -> SendRequest:
-        """Return what is sent for a row. An empty cell is a missing value.
+        """Return what to send for a row. An empty cell is a missing value.
 
-        Raises ValidationFailed; RenderingLimitExceeded or TemplatePaused when the project renders
-        too much.
+        Raises ValidationFailed; RenderingLimitExceeded or TemplatePaused if the project renders too
+        much.
         """
         to = self.recipient(cells)
         if not to:
@@ -139,15 +139,15 @@ class CampaignPlan:
                 raise ValidationFailed(errors=[_missing_cell(name) for name in missing])
             return fuel.fill(text, values, html=html, version=self._version)
         except (TemplateRenderError, TemplateSyntaxError) as exc:
-            problem = f"The text cannot be made of this row: {exc}."
+            problem = f"The text cannot be rendered with this row: {exc}."
             raise ValidationFailed(
                 errors=[FieldError("message", "VALIDATION_ERROR", problem)]
             ) from exc
 
     async def check(self, path: SendPath, sender: Sender) -> list[CatalogConnector]:
-        """Return what it may go through, at least one.
+        """Return the connectors that messages may go through, at least one.
 
-        Raises what is wrong with every row: content, way, mapping.
+        Raises what is wrong with every row: the content, the way or the mapping.
         """
         await path.catalog.require_open(sender.project_id)
         template = None
@@ -162,7 +162,7 @@ class CampaignPlan:
         return [way.connector for way in ways.steps]
 
     async def variables(self, path: SendPath, sender: Sender) -> list[str]:
-        """Return the names that every row has to fill in.
+        """Return the variables that every row has to fill in.
 
         Raises TemplateNotFound or ValidationFailed.
         """
@@ -181,7 +181,7 @@ class CampaignPlan:
                 TemplateContent(self.message, self.subject, self.html), sender.project_id
             )
         except ValidationFailed as exc:
-            # A template's content is a campaign's message.
+            # What a template calls content, a campaign calls message.
             errors = [
                 replace(error, field="message") if error.field == "content" else error
                 for error in exc.errors
@@ -223,17 +223,17 @@ class CampaignPlan:
 
 
 def guess_mapping(columns: Sequence[str], variables: Sequence[str]) -> dict[str, str]:
-    """Return the columns whose names say what they hold."""
+    """Map the columns whose names say what they hold."""
     mapping: dict[str, str] = {}
     for name in variables:
         column = next(
-            (item for item in columns if _plain(item) == _plain(name) and item not in mapping), None
+            (text for text in columns if _plain(text) == _plain(name) and text not in mapping), None
         )
         if column is not None:
             mapping[column] = name
     for name in _RECIPIENT_NAMES:
         column = next(
-            (item for item in columns if _plain(item) == name and item not in mapping), None
+            (text for text in columns if _plain(text) == name and text not in mapping), None
         )
         if column is not None:
             return {column: TO, **mapping}

@@ -1,4 +1,4 @@
-"""How far campaigns are: rows and messages by state, and the rows themselves."""
+"""The progress of campaigns: rows and messages by state, and the rows themselves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STEP: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`messages`: those of accepted rows by status; empty where nobody asked for them."""
+    """`messages`: of accepted rows, by status; empty where they were not counted."""
 
     campaign: Campaign
     pending: int
@@ -54,13 +54,13 @@ async def list_campaigns(
         query = query.where(col(Campaign.mode) == seen_mode)
     if state is not None:
         query = query.where(col(Campaign.state) == state)
-    result: Page[Campaign] = await fetch_page(session, query, col(Campaign.id), page)
-    items = await _with_rows(session, result.items)
-    return Page(items=items, request=page, total=result.total, next_cursor=result.next_cursor)
+    campaigns: Page[Campaign] = await fetch_page(session, query, col(Campaign.id), page)
+    items = await _with_rows(session, campaigns.items)
+    return Page(items=items, request=page, total=campaigns.total, next_cursor=campaigns.next_cursor)
 
 
 async def progress_of(session: AsyncSession, campaign: Campaign) -> Progress:
-    """With its messages by status, through their index."""
+    """Return the progress with the messages by status, counted through their index."""
     (progress,) = await _with_rows(session, [campaign])
     connection = await session.connection()
     counts = (
@@ -79,7 +79,7 @@ async def progress_of(session: AsyncSession, campaign: Campaign) -> Progress:
 
 
 async def _with_rows(session: AsyncSession, campaigns: Sequence[Campaign]) -> list[Progress]:
-    """Rows of campaigns that have ended are known; those of others are counted, all at once."""
+    """Take the counts of campaigns that have ended; count the rows of all others at once."""
     open_ids = [
         campaign.id
         for campaign in campaigns
@@ -97,7 +97,7 @@ async def _with_rows(session: AsyncSession, campaigns: Sequence[Campaign]) -> li
             (campaign_id, state): count
             for campaign_id, state, count in (await connection.execute(query)).all()
         }
-    result = []
+    all_progress = []
     for campaign in campaigns:
         accepted = (
             campaign.accepted_rows
@@ -109,8 +109,10 @@ async def _with_rows(session: AsyncSession, campaigns: Sequence[Campaign]) -> li
             if campaign.failed_rows is not None
             else counted.get((campaign.id, FAILED), 0)
         )
-        result.append(Progress(campaign, campaign.total_rows - accepted - failed, accepted, failed))
-    return result
+        all_progress.append(
+            Progress(campaign, campaign.total_rows - accepted - failed, accepted, failed)
+        )
+    return all_progress
 
 
 async def page_of_rows(
@@ -121,7 +123,7 @@ async def page_of_rows(
     page: PageRequest,
     state: str | None = None,
 ) -> Page[CampaignRow]:
-    """In the file's order; a cursor holds the line of the last row seen."""
+    """Return rows in the file's order. A cursor holds the line of the last row seen."""
     access.require(Action.VIEW_MESSAGES)
     connection = await session.connection()
     conditions = [
@@ -134,7 +136,7 @@ async def page_of_rows(
         await connection.execute(select(func.count()).select_from(CampaignRow).where(*conditions))
     ).scalar_one()
     if page.cursor is not None:
-        # A cursor of another list has no line in it: nothing comes after it.
+        # A cursor of another list holds no line: nothing comes after it.
         conditions.append(col(CampaignRow.line) > min(page.cursor.int, 2**31 - 1))
     query = select(CampaignRow).where(*conditions).order_by(col(CampaignRow.line))
     rows = list((await session.exec(query.offset(page.offset).limit(page.limit + 1))).all())
@@ -150,7 +152,7 @@ async def page_of_rows(
 async def walk_rows(
     database: Database, access: Access, *, campaign_id: UUID, state: str
 ) -> AsyncIterator[Sequence[CampaignRow]]:
-    """Yield all rows of a state, some at a time; each step is a short read of its own."""
+    """Yield all rows of a state, a batch at a time; each batch is a short read of its own."""
     access.require(Action.VIEW_MESSAGES)
     line = 0
     while True:
@@ -177,9 +179,9 @@ async def walk_rows(
 async def stored_rows(
     database: Database, access: Access, *, campaign_id: UUID
 ) -> AsyncIterator[Sequence[CsvRow]]:
-    """Yield the rows of a draft as its file had them.
+    """Yield the rows of a draft as they were in its file.
 
-    Raises CampaignNotFound for another project's.
+    Raises CampaignNotFound, also for another project's.
     """
     access.require(Action.VIEW_MESSAGES)
     async with database.session() as session:

@@ -1,8 +1,9 @@
-"""The rows of a table on their way into the database: read and judged first, then stored in one go.
+"""The rows of a table on their way to the database: all read and checked first, then stored at
+once.
 
-Reading takes as long as the file is large, and a transaction that waits for it holds a connection
-and locks. So rows are written to a temporary file, as COPY takes them, and the transaction only
-passes that on.
+Reading takes as long as the file is large, and a transaction that waited for it would hold a
+connection and locks. So rows go to a temporary file, in COPY's format, and the transaction only
+copies it.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ _COPY: Final = (
 _IN_MEMORY_BYTES: Final = 1 << 20
 _CHUNK_BYTES: Final = 1 << 18
 _NULL: Final = r"\N"
-# In COPY's text format these stand for themselves only behind a backslash.
+# COPY's text format takes these literally only after a backslash.
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
 class RowSpool:
-    """Rows of one campaign; a context manager, since the file must go."""
+    """The rows of one campaign. A context manager: the file must be removed."""
 
     def __init__(self, *, campaign_id: UUID, project_id: UUID) -> None:
         self._campaign_id = campaign_id
@@ -86,6 +87,6 @@ class RowSpool:
         """Write the rows to the session's transaction."""
         self._file.seek(0)
         async with (await driver_of(session)).cursor() as cursor, cursor.copy(_COPY) as copy:
-            # Whole lines: a chunk's end may be within a character.
+            # Whole lines: a chunk could end within a character.
             while lines := await in_reader(lambda: self._file.readlines(_CHUNK_BYTES)):
                 await copy.write(b"".join(lines).decode())

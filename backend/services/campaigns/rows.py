@@ -1,4 +1,4 @@
-"""A campaign's rows, changed or counted all at once."""
+"""The rows of a campaign, changed or counted all at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RowError:
     message: str
 
 
-# `states`: of the campaign, whose lock pausing and canceling wait for.
+# `states`: the campaign's. Pausing and canceling wait for the lock on its row.
 _REFUSE: Final = f"""
 WITH open AS MATERIALIZED (
     SELECT id FROM campaigns WHERE id = %(campaign)s AND state = ANY(%(states)s) FOR SHARE

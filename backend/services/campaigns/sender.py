@@ -1,6 +1,4 @@
-"""Who sends a campaign's messages: the key it was made with, whose limits count, or a member of the
-project.
-"""
+"""Who sends a campaign's messages: the key that created it, whose limits count, or a user."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def sender_of(path: SendPath, campaign: Campaign) -> Sender:
-    """Raises InvalidApiKey, ApiKeyExpired or ProjectNotFound: who made it may not send any more."""
+    """Raises InvalidApiKey, ApiKeyExpired or ProjectNotFound if the creator may no longer send."""
     async with path.database.session() as session:
         project = await Project.find(session, campaign.project_id)
         key = (
@@ -33,9 +31,9 @@ async def sender_of(path: SendPath, campaign: Campaign) -> Sender:
         )
     if key is None or not key.is_active:
         raise InvalidApiKey(
-            "The API key that made the campaign was revoked; make the rest a campaign of another"
-            " key."
+            "The API key that created the campaign was revoked; send the rest as a campaign of"
+            " another key."
         )
     if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
-        raise ApiKeyExpired(f"The API key '{key.name}', which made the campaign, has expired.")
+        raise ApiKeyExpired(f"The API key '{key.name}', which created the campaign, has expired.")
     return Sender.of_key(path.catalog.key_of(key, project))

@@ -1,7 +1,7 @@
-"""What the send path knows by heart: keys, connectors and templates, for a few seconds.
+"""What the send path reads at each send, cached: keys, connectors, pools, routes, templates.
 
-Every process drops a row when it is told of its change (Postgres commit, then pub/sub); the time
-to live only bounds how long a lost notice matters.
+Every process drops an entry as soon as it hears that its row has changed (Postgres commit, then
+pub/sub). The time to live only limits how long a lost notice matters.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ from backend.services.templates.render import TemplateSource
 
 _TTL_S: Final = 5.0
 _KEY_PREFIXES: Final = ("sk_live_", "sk_test_", "pk_live_", "pk_test_")
-# Messages an hour that a plan grants each key; None: no limit.
+# Messages an hour that a plan allows each key; None: unlimited.
 PLAN_RATE_LIMITS: Final[dict[str, int | None]] = {"free": 1_000, "pro": 10_000, "enterprise": None}
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogKey:
-    """A valid key as the send path needs it.
+    """A valid key.
 
-    `rate_limit` is messages an hour, `monthly_quota` its project's a month; None: unlimited.
+    `rate_limit`: messages an hour. `monthly_quota`: its project's messages a month. None:
+    unlimited.
     """
 
     id: UUID
@@ -68,9 +69,9 @@ class CatalogKey:
 
 @dataclass(frozen=True, slots=True)
 class CatalogProject:
-    """`monthly_quota` is messages a calendar month of the project's plan, None: unlimited.
+    """`monthly_quota`: the plan's messages a calendar month; None: unlimited.
 
-    `is_open`: it accepts and sends; else it was switched off.
+    `is_open`: it accepts and sends; False: it was switched off.
     """
 
     id: UUID
@@ -81,7 +82,7 @@ class CatalogProject:
 
 @dataclass(frozen=True, slots=True)
 class CatalogConnector:
-    """A connector without its credentials. `weight` is its share of its type's pool, None: in none.
+    """A connector without its credentials. `weight` is its share of its type's pool; None: in none.
 
     `is_healthy`: credentials are not refused, and its circuit is closed or due for its probe.
     """
@@ -129,7 +130,7 @@ class Catalog:
         self._projects = ReadThroughCache(self._load_project, size=20_000, ttl_s=_TTL_S)
         self._templates = ReadThroughCache(self._load_template, size=20_000, ttl_s=_TTL_S)
         self._signers = ReadThroughCache(self._load_signer, size=20_000, ttl_s=_TTL_S)
-        # Which entries a changed row is in: the cache, and the attribute that holds the row's id.
+        # Which entries hold a changed row: the cache, and the attribute with the row's id.
         self._dependents: dict[str, tuple[tuple[ReadThroughCache[Any, Any], str], ...]] = {
             "key": ((self._keys, "id"), (self._signers, "key_id")),
             "connector": ((self._connectors, "id"),),
@@ -143,7 +144,7 @@ class Catalog:
         }
 
     async def key(self, token: str, *, only_reads: bool = False) -> CatalogKey:
-        """Return the key of a bearer token. What a stopped project has may still be read.
+        """Return the key of a bearer token. A key of a stopped project may only read.
 
         Raises MissingApiKey, InvalidApiKey, ApiKeyExpired or ProjectNotActive.
         """
@@ -164,11 +165,11 @@ class Catalog:
         return key
 
     def hash_of(self, token: str) -> bytes:
-        """Return what the database knows a key's text by."""
+        """Return the hash by which the database knows a key's text."""
         return keyed_hash(self._key_pepper, token)
 
     def key_of(self, key: ApiKey, project: Project) -> CatalogKey:
-        """Return a key as the send path needs it, from its row and its project's."""
+        """Return a valid key, from its row and its project's."""
         return CatalogKey(
             id=key.id,
             project_id=key.project_id,
@@ -188,14 +189,14 @@ class Catalog:
         return self._connectors.peek(key) or await self._connectors.get(key)
 
     async def pool(self, project_id: UUID, type_: str) -> tuple[CatalogConnector, ...]:
-        """Return the connectors of a type's pool, the heaviest first; without a pool, the type's
-        default alone.
+        """Return the connectors of a type's pool, the heaviest first; without a pool, the default
+        alone.
         """
         key = (project_id, type_)
         return self._pools.peek(key) or await self._pools.get(key)
 
     async def route(self, project_id: UUID, name: str) -> CatalogRoute:
-        """Return a saved route by its name or id; raises RouteNotFound."""
+        """Return a saved route by its name or id. Raises RouteNotFound."""
         key = (project_id, name)
         return self._routes.peek(key) or await self._routes.get(key)
 
@@ -204,32 +205,33 @@ class Catalog:
         return self._templates.peek(key) or await self._templates.get(key)
 
     async def signer(self, kid: str) -> Signer:
-        """Return whose send tokens `kid` names; raises KeyNotFound when that is no valid secret
-        key.
+        """Return the key whose send tokens `kid` names. Raises KeyNotFound if it isn't a valid
+        secret key.
         """
         return self._signers.peek(kid) or await self._signers.get(kid)
 
     async def monthly_quota(self, project_id: UUID) -> int | None:
-        """Return the messages a calendar month of the project's plan, None: unlimited.
+        """Return the plan's messages a calendar month; None: unlimited.
 
         Raises ProjectNotFound.
         """
         return (await self._projects.get(project_id)).monthly_quota
 
     async def require_open(self, project_id: UUID) -> None:
-        """Raises ProjectNotFound, and ProjectNotActive for a project that was switched off."""
+        """Raises ProjectNotFound, and ProjectNotActive if the project was switched off."""
         project = self._projects.peek(project_id) or await self._projects.get(project_id)
         if not project.is_open:
             raise ProjectNotActive
 
     async def quiet_hours(self, project_id: UUID) -> QuietHours | None:
-        """Return when the project does not send. Raises ProjectNotFound."""
+        """Return the hours in which the project does not send. Raises ProjectNotFound."""
         project = self._projects.peek(project_id) or await self._projects.get(project_id)
         return project.quiet_hours
 
     def rate_limit_of(self, key_limit: int | None, plan: str) -> int | None:
-        """Return the messages a window that count for a key: its key_limit limit, the server's, its
-        project's plan's.
+        """Return the messages an hour that a key may send.
+
+        Its own limit (`key_limit`) comes first, then the server's, then its project's plan's.
         """
         return key_limit or self._default_rate_limit or PLAN_RATE_LIMITS.get(plan)
 
@@ -238,7 +240,7 @@ class Catalog:
             for cache, attribute in self._dependents.get(change.kind, ()):
                 cache.forget_with(attribute, change.id)
             if change.kind == "connector":
-                # A new or changed one may be in a pool, or the default in place of another.
+                # A new or changed connector may be in a pool, or have become the default.
                 self._pools.clear()
 
     async def _load_key(self, token: str) -> CatalogKey:

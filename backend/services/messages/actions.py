@@ -1,4 +1,4 @@
-"""What can be done with a message after it was accepted: call it back, or send it again."""
+"""What can be done with an accepted message: cancel it, or send it again."""
 
 from __future__ import annotations
 
@@ -60,8 +60,7 @@ async def resend_message(
     message_id: UUID,
     idempotency: IdempotencyKey | None = None,
 ) -> Acceptance:
-    """Accept a new message with the content, recipient and connector of one that has come to its
-    end.
+    """Accept a new message with the content, recipient and connector of one that has ended.
 
     `uncertain` counts as an end: this is how a person decides it. Raises MessageNotFound,
     MessageNotResendable, and what a send raises.
@@ -76,7 +75,7 @@ async def resend_message(
             status = await _shown_status(session, message)
         if waits or message.status in IN_PROGRESS:
             raise MessageNotResendable(
-                f"The message is '{status}' and still being worked on; it can be resent when that"
+                f"The message is '{status}' and still being worked on; it can be resent once that"
                 " has ended.",
                 details={"status": status},
             )
@@ -93,15 +92,14 @@ async def repetition(
     *,
     replaces_gone: bool = False,
 ) -> NewMessage:
-    """Return the new message that sends `message` again, by the first of its ways that can be
-    used.
+    """Return the new message that sends `message` again, by the first of its ways that can be used.
 
-    `replaces_gone`: the project's default of its type stands in for a connector that was deleted.
+    `replaces_gone`: the project's default connector of the type replaces one that was deleted.
     Raises MessageRedacted, ConnectorNotFound or ConnectorNotActive.
     """
     if message.redacted_at is not None:
         raise MessageRedacted(
-            "The message's content was removed, as the project's contentRetention says; send a new"
+            "The message's content was removed, as the project's contentRetention says. Send a new"
             " message.",
             details={"redactedAt": message.redacted_at.isoformat()},
         )
@@ -153,7 +151,7 @@ def _repeated(message: Message, sender: Sender, idempotency: IdempotencyKey | No
 def _rerouted(
     message: NewMessage, steps: Sequence[Step], fallback_after_s: float | None
 ) -> NewMessage:
-    """From the first way again, whichever the earlier message ended on."""
+    """Start with the first way again, whichever way the earlier message ended on."""
     first = steps[0]
     columns = {
         **message.columns,
@@ -182,7 +180,7 @@ async def _message(
 
 
 async def _shown_status(session: AsyncSession, message: Message) -> str:
-    """The status as it is now, `sending` for what a worker holds."""
+    """Return the status now; `sending` while a worker has the message."""
     connection = await session.connection()
     stored = await connection.execute(
         select(col(Message.status), col(SendQueueRow.state))

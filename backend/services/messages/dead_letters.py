@@ -1,4 +1,4 @@
-"""Which messages are dead letters: given up although another try may help."""
+"""Which messages are dead letters: given up, although another try may succeed."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from backend.status import Status
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """`code`: why they were given up.
+    """`code`: why messages were given up.
 
-    Of `messages`, times are those of acceptance, and a status is not asked for.
+    Times in `messages` are those of acceptance; its status is ignored.
     """
 
     messages: MessageFilter
     code: str | None = None
 
     def described(self) -> dict[str, str]:
-        """Return what the audit log says of it; recipients do not belong there."""
-        expected = self.messages
+        """Return what the audit log says about the filter; recipients don't belong there."""
+        messages = self.messages
         named = {
-            "connector": expected.connector,
+            "connector": messages.connector,
             "code": self.code,
-            "from": expected.from_,
-            "to": expected.to,
-            "keyId": expected.key_id,
-            "templateId": expected.template_id,
-            "campaignId": expected.campaign_id,
-            "mode": expected.mode,
+            "from": messages.from_,
+            "to": messages.to,
+            "keyId": messages.key_id,
+            "templateId": messages.template_id,
+            "campaignId": messages.campaign_id,
+            "mode": messages.mode,
         }
         return {name: _text(name, value) for name, value in named.items() if value is not None}
 
@@ -60,14 +60,14 @@ def _text(name: str, value: object) -> str:
 
 
 def within_mode(access: Access, filters: DeadLetterFilter) -> DeadLetterFilter:
-    """Return the filter within the mode that may be seen. Raises KeyScope."""
+    """Return the filter, limited to the mode that may be seen. Raises KeyScope."""
     return replace(filters, messages=within(access, filters.messages))
 
 
 def select_dead(project_id: UUID, filters: DeadLetterFilter) -> Select[Any]:
-    """Return the select of messages that are dead letters. Raises ValidationFailed.
+    """Return a select of the messages that are dead letters. Raises ValidationFailed.
 
-    A receipt may still have come and settled one: then it is none any more.
+    A late receipt may have settled a message that was given up: it isn't a dead letter any more.
     """
     conditions = [
         col(Message.status) == Status.FAILED,

@@ -1,6 +1,6 @@
 """Which messages a list or an export shows, as conditions on their rows.
 
-Dates become id ranges, because an id is a time, so that partitions outside them are not touched.
+An id is a time, so dates become ranges of ids: partitions outside them are not touched.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STATUSES: Final = ("pending", *Status)
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """All given conditions hold. `from_` and `to` are inclusive; `connector` is an id or a type."""
+    """All conditions apply. `from_` and `to` are inclusive. `connector` is an id or a type."""
 
     status: str | None = None
     connector: UUID | str | None = None
@@ -43,12 +43,12 @@ class MessageFilter:
 
     @property
     def is_waiting(self) -> bool:
-        """Tell whether only messages match that the queue knows."""
+        """Tell whether all messages that match are in the queue."""
         return self.status == "pending" or self.status in IN_PROGRESS
 
 
 def within(access: Access, filters: MessageFilter) -> MessageFilter:
-    """Return the filter within the mode that may be seen. Raises KeyScope."""
+    """Return the filter, limited to the mode that may be seen. Raises KeyScope."""
     return replace(filters, mode=access.mode_seen(filters.mode))
 
 
@@ -61,8 +61,8 @@ def filter_conditions(
 ) -> list[ColumnElement[bool]]:
     """Raises ValidationFailed.
 
-    `is_exact` False: what the planner needs for an estimate. It takes an id and its time for
-    independent. `queue_state`: of the message's queue row, where the query begins with that.
+    `is_exact` False: conditions for the planner's estimate, which takes an id and its time to be
+    independent. `queue_state`: of the message's queue row, if the query begins with the queue.
     """
     conditions = [col(Message.project_id) == project_id, *_id_range(filters)]
     if is_exact:
@@ -105,7 +105,7 @@ def _time_range(filters: MessageFilter) -> list[ColumnElement[bool]]:
     if filters.from_ is not None:
         conditions.append(col(Message.created_at) >= filters.from_)
     if filters.to is not None:
-        # Instants are shown in milliseconds, so `to` takes in its whole millisecond.
+        # Instants are shown in milliseconds, so `to` includes its whole millisecond.
         is_last = filters.to > datetime.max.replace(tzinfo=UTC) - CLOCK_SLACK
         end = filters.to if is_last else filters.to + timedelta(milliseconds=1)
         conditions.append(col(Message.created_at) < end)
@@ -122,9 +122,7 @@ def id_at(instant: datetime, slack: timedelta) -> UUID:
 def _has_status(
     project_id: UUID, status: str, queue_state: ColumnElement[int] | None
 ) -> list[ColumnElement[bool]]:
-    """What still waits is found through the queue, which stays small however long the history
-    is.
-    """
+    """Find messages that wait through the queue, which stays small however long the history is."""
     if status not in STATUSES:
         message = f"'{status[:40]}' is not a status; use one of: {', '.join(STATUSES)}."
         raise ValidationFailed(errors=[FieldError("status", "VALIDATION_ERROR", message)])
@@ -149,7 +147,7 @@ def _has_status(
 
 
 def _recipient_forms(written: str) -> list[str]:
-    """Return how a recipient may be stored that somebody wrote with spaces or without its plus."""
+    """Return how a recipient may be stored that someone wrote with spaces or without its plus."""
     plain = written.strip()
     compact = "".join(character for character in plain if character not in " -()./")
     forms = [plain, plain.lower()]

@@ -1,4 +1,4 @@
-"""When a message may first go out: now, at its `sendAt`, or when its recipient's quiet hours end."""
+"""The earliest time a message may go out: now, its `sendAt`, or the end of its quiet hours."""
 
 from __future__ import annotations
 
