@@ -46,7 +46,7 @@ _current: list[Platform] = []
 
 @dataclass
 class Platform:
-    """Made by `open`, ended by `close`. Services get it, or the parts they need."""
+    """Made by `open`, ended by `close`. Only the edges see it; services get the parts they use."""
 
     settings: Settings
     database: Database
@@ -76,9 +76,9 @@ class Platform:
     async def open(
         cls, settings: Settings, *, role: Role = "web", reports: bool = True
     ) -> Platform:
-        """Connect lazily: a database or Redis that is away does not keep the process from starting.
+        """Connect lazily: the process starts even if the database or Redis is unreachable.
 
-        `reports`: it speaks for its process; a second platform of a process does not.
+        `reports`: this platform speaks for its process; a second platform of a process does not.
         """
         database = Database(settings.require_database_url(), pool_size=settings.database_pool_size)
         client = redis.asyncio.Redis.from_url(
@@ -164,7 +164,7 @@ class Platform:
         return platform
 
     def new_health(self) -> Health:
-        """Return one that has not asked yet."""
+        """Return a Health that has not asked anything yet."""
         return Health(
             self.database.raw,
             self.redis,
@@ -193,7 +193,7 @@ class Platform:
         return [state for tasks in self.supervised for state in tasks.failing()]
 
     async def tell_changes(self, changes: set[Change]) -> None:
-        """Drop changed rows here at once, and in the other processes through Redis."""
+        """Drop changed rows from the caches here, and through Redis in the other processes."""
         self._forget(changes)
         await self._wake({change.id for change in changes if change.kind == "connector"})
         message = orjson.dumps([[change.kind, change.id] for change in changes])
@@ -204,7 +204,7 @@ class Platform:
             log.warning("changes.unreachable", error=type(exc).__name__)
 
     async def _wake(self, connector_ids: set[UUID]) -> None:
-        """A changed connector may be able to send again: what waits for it goes on at once."""
+        """A changed connector may be able to send again: its waiting messages continue at once."""
         ready = ReadySet(self.redis)
         for connector_id in connector_ids:
             try:
@@ -220,9 +220,9 @@ class Platform:
             forget(changes)
 
     async def _hear_changes(self) -> None:
-        # A client of its own: its socket waits for as long as nothing changes.
+        # A client of its own: its socket waits until something changes.
         url = self.settings.require_redis_url()
-        # A Unix socket knows no keep-alive, and its connection refuses the option.
+        # A Unix socket has no keep-alive, and its connection refuses the option.
         options = {} if url.startswith("unix://") else {"socket_keepalive": True}
         listener = redis.asyncio.Redis.from_url(
             url, socket_timeout=None, socket_connect_timeout=2, **options
@@ -251,7 +251,7 @@ class Platform:
 
 
 def current_platform() -> Platform:
-    """Return the platform of this process; raises RuntimeError before it is open."""
+    """Return the platform of this process. Raises RuntimeError before it is open."""
     if not _current:
         raise RuntimeError("The platform is not open; the API's lifespan opens it.")
     return _current[-1]

@@ -115,7 +115,7 @@ async def test_a_process_that_says_nothing_any_more_does_not_count(
                 "UPDATE processes SET beat_at = now() - interval '70 seconds' WHERE role = 'worker'"
             )
         detail = (await checks_of(here))["workers"].detail
-        assert detail.startswith("1 web and 0 worker processes run; the last was heard 7")
+        assert detail.startswith("1 web and 0 worker processes run; the last one was heard 7")
         await worker.close()
 
 

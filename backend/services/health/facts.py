@@ -1,8 +1,7 @@
-"""What a database says about the health of the installation: each check asks one thing, by index,
-and says what to do.
+"""What a database says about the health of the installation.
 
-`/readyz` and `messagejs doctor` ask the same. A detail of `/readyz` is public, so it names no host
-and no secret.
+Each check asks one thing, by an index, and says what to do. `/readyz` and `messagejs doctor` share
+the checks. A detail of `/readyz` is public, so it names no host and no secret.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import Any, Final, Literal
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import class_row
 
 from backend.models.connector import UNUSABLE
 from backend.models.partitions import PARTITIONED, month_start, months_made
@@ -24,14 +24,14 @@ from backend.services.health.heartbeat import ALIVE_S
 from backend.services.health.schema_fit import read_schema_fit
 
 _CLOCK_WARNING_S: Final = 5.0
-# Ids, tokens and leases are as true as this clock; minutes off, they are wrong.
+# Ids, tokens and leases rely on this clock; if it is minutes off, they are wrong.
 _CLOCK_FAILED_S: Final = 180.0
 _MONTHS_WARNING: Final = 2
 _DUE_WARNING_S: Final = 60.0
 
-# Through the index from one (lane, connector) to the next, whose first row is what is due first.
-# Connectors that cannot be used are known to wait. A lease that has run out for long: nobody
-# sweeps.
+# Walks the index from one (lane, connector) to the next; the first row of each is due first.
+# Connectors that cannot be used are expected to wait. A lease that ran out long ago means that
+# nobody sweeps.
 _OLDEST_DUE: Final = f"""
 WITH RECURSIVE turns AS (
     (SELECT lane, connector_id, due_at FROM send_queue WHERE state = {DUE}
@@ -56,6 +56,18 @@ SELECT role, failing, jwt_fingerprint FROM processes
     WHERE beat_at > now() - interval '{ALIVE_S} seconds'
 ORDER BY started_at
 """  # noqa: S608 (made of constants)
+_LAST_WORKER: Final = """
+SELECT extract(epoch FROM now() - max(beat_at))::float8 FROM processes WHERE role = 'worker'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """A process that beat lately. `failing`: background tasks that fail, {name, error}."""
+
+    role: str
+    failing: list[dict[str, str]]
+    jwt_fingerprint: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +80,7 @@ Ask = Callable[[psycopg.AsyncConnection[Any]], Awaitable[Check]]
 
 
 async def check_write(writing: Awaitable[None]) -> Check:
-    """Say what keeps Postgres from taking a write, where that has a remedy; raises what else it may
-    be.
-    """
+    """Say why Postgres takes no write, if that has a remedy; raise any other error."""
     try:
         await writing
     except psycopg.errors.ReadOnlySqlTransaction:
@@ -93,18 +103,16 @@ async def _migrations(connection: psycopg.AsyncConnection[Any]) -> Check:
 async def check_secrets(
     connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints
 ) -> Check:
-    """Compare this process's secrets with those that the database was written with, and with other
-    processes'.
-    """
+    """Compare this process's secrets with the database's, and with those of other processes."""
     if wrong := await wrong_secrets(connection, fingerprints):
         return Check("failed", " ".join(wrong))
-    cursor = await connection.execute(_PROCESSES)
-    others = {jwt for role, _, jwt in await cursor.fetchall() if role == "web" and jwt is not None}
-    if fingerprints.jwt_secret is not None and others - {fingerprints.jwt_secret}:
+    web = [each.jwt_fingerprint for each in await _processes(connection) if each.role == "web"]
+    others = set(web) - {None, fingerprints.jwt_secret}
+    if fingerprints.jwt_secret is not None and others:
         return Check(
             "warning",
             "Web processes run with different JWT_SECRETs, so log-ins at one are refused at"
-            " another; set the same.",
+            " another; give them the same.",
         )
     return Check("ok", "The secrets are those that the database was written with.")
 
@@ -120,16 +128,15 @@ async def _clock(connection: psycopg.AsyncConnection[Any]) -> Check:
 
 
 def clock_check(*, there: float, asked_at: float, answered_at: float) -> Check:
-    """Compare the database's clock with this machine's; what lies between asking and the answer is
-    no difference.
+    """Compare the database's clock with this machine's.
+
+    What falls between the question and the answer is no difference.
     """
     off_s = there - min(max(there, asked_at), answered_at)
     if abs(off_s) <= _CLOCK_WARNING_S:
         return Check("ok", "The clock agrees with the database's.")
     way = "behind" if off_s > 0 else "ahead of"
-    detail = (
-        f"This machine's clock is {abs(off_s):.0f} s {way} the database's; have both set by NTP."
-    )
+    detail = f"This machine's clock is {abs(off_s):.0f} s {way} the database's; set both by NTP."
     return Check("failed" if abs(off_s) > _CLOCK_FAILED_S else "warning", detail)
 
 
@@ -161,13 +168,11 @@ async def _partitions(connection: psycopg.AsyncConnection[Any]) -> Check:
     )
 
 
-def _months_ahead(created: set[str]) -> int:
-    """Return how many months after this one are there without a gap; -1 when this one is
-    missing.
-    """
+def _months_ahead(months: set[str]) -> int:
+    """Return how many of the coming months exist without a gap; -1 if this month is missing."""
     now = datetime.now(UTC)
     ahead = -1
-    while f"{month_start(now, ahead + 1):%Y%m}" in created:
+    while f"{month_start(now, ahead + 1):%Y%m}" in months:
         ahead += 1
     return ahead
 
@@ -181,34 +186,29 @@ async def _queue(connection: psycopg.AsyncConnection[Any]) -> Check:
             f"The oldest message that is due has waited for {age_s:.0f} s; see that workers run and"
             " keep up.",
         )
-    return Check("ok", "Nothing that is due waits.")
+    return Check("ok", "No due message waits.")
 
 
 async def _workers(connection: psycopg.AsyncConnection[Any]) -> Check:
-    roles = [role for role, *_ in await (await connection.execute(_PROCESSES)).fetchall()]
+    roles = [process.role for process in await _processes(connection)]
     counted = f"{roles.count('web')} web and {roles.count('worker')} worker processes run"
     if "worker" in roles:
         return Check("ok", f"{counted}.")
-    query = (
-        "SELECT extract(epoch FROM now() - max(beat_at))::float8 FROM processes WHERE role ="
-        " 'worker'"
-    )
-    row = await (await connection.execute(query)).fetchone()
-    last = (
-        f"; the last was heard {row[0]:.0f} s ago" if row is not None and row[0] is not None else ""
-    )
+    row = await (await connection.execute(_LAST_WORKER)).fetchone()
+    last = ""
+    if row is not None and row[0] is not None:
+        last = f"; the last one was heard {row[0]:.0f} s ago"
     return Check(
         "warning", f"{counted}{last}. Messages are accepted and wait: start 'messagejs worker'."
     )
 
 
 async def _background(connection: psycopg.AsyncConnection[Any]) -> Check:
-    cursor = await connection.execute(_PROCESSES)
     failing = sorted(
         {
-            f"{role}: {task['name']} ({task['error']})"
-            for role, tasks, _ in await cursor.fetchall()
-            for task in tasks
+            f"{process.role}: {task['name']} ({task['error']})"
+            for process in await _processes(connection)
+            for task in process.failing
         }
     )
     if failing:
@@ -219,7 +219,13 @@ async def _background(connection: psycopg.AsyncConnection[Any]) -> Check:
     return Check("ok", "All background tasks run.")
 
 
-# The first group decides, beside the secrets, whether sends are accepted; the others can only warn.
+async def _processes(connection: psycopg.AsyncConnection[Any]) -> list[_Process]:
+    cursor = connection.cursor(row_factory=class_row(_Process))
+    await cursor.execute(_PROCESSES)
+    return await cursor.fetchall()
+
+
+# With the secrets, the first group decides whether sends are accepted; the second only warns.
 DECIDING: Final[dict[str, Ask]] = {"migrations": _migrations, "clock": _clock}
 WARNING: Final[dict[str, Ask]] = {
     "partitions": _partitions,

@@ -1,9 +1,9 @@
-"""Fingerprints of the secrets: whether this process can read what the others wrote, and be read by
-them.
+"""Fingerprints of the secrets: can this process read what the others wrote, and they what it
+writes?
 
-The first process to start leaves those of ENCRYPTION_KEY and KEY_PEPPER in the database. One with
-another ENCRYPTION_KEY could open no connector, one with another KEY_PEPPER would know no API key:
-they must not work. A rotated key follows by itself, because the old one stands in
+The first process to start leaves those of ENCRYPTION_KEY and KEY_PEPPER in the database. With
+another ENCRYPTION_KEY a process could open no connector, with another KEY_PEPPER it would know no
+API key, so it must not work. A rotated key needs nothing done: the old one is in
 ENCRYPTION_KEY_PREVIOUS.
 """
 
@@ -17,7 +17,7 @@ import psycopg
 
 from backend.settings import Settings
 
-# Slow enough that a fingerprint is no help in guessing a secret that somebody thought up.
+# Slow enough that a fingerprint doesn't help to guess a secret that a person made up.
 _ROUNDS: Final = 2**12
 _BYTES: Final = 8
 
@@ -46,8 +46,9 @@ UPDATE secret_fingerprints SET fingerprint = %s, written_at = now() WHERE name =
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """`current` is what belongs in the database; a stored one that is in `readable` was made by an
-    older key.
+    """`current` belongs in the database.
+
+    One in the database that is in `readable` was made by an older key.
     """
 
     current: dict[str, str]
@@ -56,7 +57,7 @@ class Fingerprints:
 
     @classmethod
     def of(cls, settings: Settings) -> Fingerprints:
-        """Raises MissingSetting when a secret that stored rows depend on is not set."""
+        """Raises MissingSetting if a secret that stored rows depend on is not set."""
         keys = [
             _fingerprint("ENCRYPTION_KEY", key.strip().lower())
             for key in settings.encryption_keys()
@@ -73,7 +74,7 @@ class Fingerprints:
 async def wrong_secrets(
     connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints
 ) -> list[str]:
-    """Return what is wrong with this process's secrets, a sentence with the remedy each.
+    """Return what is wrong with this process's secrets, each a sentence with the remedy.
 
     Writes nothing.
     """
@@ -91,9 +92,7 @@ async def wrong_secrets(
 async def settle_secrets(
     connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints
 ) -> list[str]:
-    """Leave or replace the fingerprints where that is for this process to do; returns as
-    `wrong_secrets` does.
-    """
+    """Store or replace the fingerprints if this process may; return the same as `wrong_secrets`."""
     stored = await _stored(connection)
     if stored is None:
         return []
@@ -106,7 +105,7 @@ async def settle_secrets(
 
 
 async def _stored(connection: psycopg.AsyncConnection[Any]) -> dict[str, str] | None:
-    """None: the schema is from before the fingerprints."""
+    """None: the schema is older than the fingerprints."""
     row = await (
         await connection.execute("SELECT to_regclass('secret_fingerprints') IS NOT NULL")
     ).fetchone()

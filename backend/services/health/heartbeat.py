@@ -1,7 +1,6 @@
-"""The heartbeat: every few seconds this process writes that it is there, and which of its tasks
-fail.
+"""The heartbeat: every few seconds this process writes that it runs, and which of its tasks fail.
 
-`/readyz` and `messagejs doctor` of any process read it. At its first beat a process settles whether
+`/readyz` and `messagejs doctor` of any process read it. Before its first beat a process checks that
 its secrets are those that the database was written with.
 """
 
@@ -29,7 +28,7 @@ log = structlog.get_logger()
 
 Role = Literal["web", "worker"]
 _EVERY_S: Final = 5.0
-# Three beats missed, and a margin: such a process is gone, or as good as that.
+# Three missed beats and a margin: such a process is gone, or might as well be.
 ALIVE_S: Final = 20
 _CLOSE_S: Final = 1.0
 
@@ -42,7 +41,7 @@ ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, failing = excluded.fa
 
 
 class Heartbeat:
-    """`failing` returns the background tasks that fail now, of everything in this process."""
+    """`failing` returns the background tasks of the whole process that fail now."""
 
     def __init__(
         self,
@@ -80,18 +79,14 @@ class Heartbeat:
             log.info("heartbeat.missed", error=type(exc).__name__)
 
     async def beat(self, connection: psycopg.AsyncConnection) -> None:
-        """Write this process's row; a real write, so that a database that only answers is found
-        out.
-        """
+        """Write this process's row. A real write also finds a database that only answers."""
         if self._has_ended:
             return
         failing = [{"name": state.name, "error": state.error} for state in self._failing()]
         await connection.execute(_BEAT, {**self._row, "failing": orjson.dumps(failing).decode()})
 
     async def end(self) -> None:
-        """Take the row away at a clean end; what cannot be taken is forgotten in time by the
-        others.
-        """
+        """Remove the row at a clean end; the others forget in time what cannot be removed."""
         self._has_ended = True
         try:
             async with (

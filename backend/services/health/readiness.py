@@ -1,5 +1,4 @@
-"""Readiness: whether this process accepts sends, what is wrong when it does not, and what to look
-at when it does.
+"""Readiness: does this process accept sends? If not, what is wrong; if so, what to look at.
 
 Checks write where sends would write: a server that only answers is not enough. An answer holds for
 a second, so that a flood of questions costs nothing.
@@ -31,7 +30,7 @@ _HOLDS_S: Final = 1.0
 _KEY: Final = "messagejs:health"
 _KEY_MS: Final = 5000
 _NO_ANSWER: Final = f"No answer within {_TIMEOUT_S:g} s."
-# The first that it is an instance of.
+# The first type that matches counts.
 _REDIS_PROBLEMS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (
         redis.exceptions.ReadOnlyError,
@@ -44,7 +43,7 @@ _REDIS_PROBLEMS: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 class Health:
-    """Asks once for all who want to know at the same time, and again after a second."""
+    """Asks once for everyone who asks at the same time, and again after a second."""
 
     def __init__(
         self,
@@ -54,7 +53,7 @@ class Health:
         *,
         is_redis_needed: bool,
     ) -> None:
-        """`is_redis_needed`: without Redis nothing is accepted."""
+        """`is_redis_needed`: without Redis, sends are refused."""
         self._pool = pool
         self._redis = client
         self._heartbeat = heartbeat
@@ -63,16 +62,16 @@ class Health:
         self._answered_at = 0.0
 
     async def checks(self) -> dict[str, Check]:
-        """Return every check by name, within some two seconds whatever is away."""
+        """Return every check by name, within about two seconds, whatever is unreachable."""
         if self._asking is None or (
             self._asking.done() and time.monotonic() - self._answered_at > _HOLDS_S
         ):
             self._asking = asyncio.create_task(self._ask(), name="health")
-        # Shielded: one caller giving up must not cancel the answer that others wait for.
+        # Shielded: a caller that gives up must not cancel the answer that others wait for.
         return await asyncio.shield(self._asking)
 
     async def aclose(self) -> None:
-        """End an asking that nobody waits for any more."""
+        """End a question that nobody waits for any more."""
         if self._asking is not None:
             await end_tasks([self._asking])
 
@@ -88,14 +87,14 @@ class Health:
 
 
 def is_ready(checks: dict[str, Check]) -> bool:
-    """Whether sends are accepted: warnings are for people, not for load balancers."""
+    """Tell whether sends are accepted. Warnings are for people, not for load balancers."""
     return all(check.status != "failed" for check in checks.values())
 
 
 async def check_redis(client: redis.asyncio.Redis, *, is_needed: bool) -> Check:
     """Write to Redis.
 
-    Without it messages are accepted and wait; `is_needed`: they are not even accepted.
+    Without it messages are accepted and wait; with `is_needed` they are refused.
     """
     problem = await _problem_of_redis(client)
     if problem is None:
@@ -125,18 +124,14 @@ async def _problem_of_redis(client: redis.asyncio.Redis) -> str | None:
 
 
 async def _of_database(pool: RawPool, heartbeat: Heartbeat) -> dict[str, Check]:
-    """One connection for all: a process that is asked every second must not keep one open for each
-    check.
-    """
+    """Use one connection for all checks: a process is asked every second."""
     checks: dict[str, Check] = {}
     problem = _NO_ANSWER
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             try:
                 await _ask_all(pool, heartbeat, checks)
-            except (
-                psycopg.OperationalError
-            ):  # a connection from before Postgres was started again, perhaps
+            except psycopg.OperationalError:  # perhaps a connection from before Postgres restarted
                 checks.clear()
                 await _ask_all(pool, heartbeat, checks)
     except TimeoutError:
@@ -170,9 +165,7 @@ async def _ask_all(pool: RawPool, heartbeat: Heartbeat, checks: dict[str, Check]
 async def _answer(
     asking: Awaitable[Check], name: str, otherwise: Literal["warning", "failed"]
 ) -> Check:
-    """One check that cannot be asked (its table is not there yet, say) keeps no other from being
-    asked.
-    """
+    """A check that fails (its table is missing, say) must not keep the others from being asked."""
     try:
         return await asking
     except psycopg.OperationalError:

@@ -1,9 +1,9 @@
-"""Whether this code can run on the schema that the database has: what readiness, doctor and every
-start ask.
+"""Whether this code can run on the schema of the database; asked by readiness, doctor and every
+start.
 
-Without Alembic and the models, which a web server's main process need not load. The rule is expand
-and contract (docs/operations.md): a schema may be newer than the code, as long as its migrations
-say so.
+It needs neither Alembic nor the models, which a web server's main process doesn't load. The rule is
+expand and contract (docs/operations.md): a schema may be newer than the code, if its migrations say
+so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HAS_TABLE: Final = "SELECT to_regclass(%s) IS NOT NULL"
 
 @dataclass(frozen=True, slots=True)
 class SchemaFit:
-    """`detail` says what to do where it does not fit."""
+    """`detail` says what to do if it does not fit."""
 
     state: Literal["current", "newer", "behind", "too_new"]
     revision: str | None
@@ -36,9 +36,7 @@ class SchemaFit:
 
 @lru_cache(maxsize=1)
 def code_revisions() -> tuple[str, ...]:
-    """Return the revisions that this code knows, oldest first; the last is the schema it was
-    written for.
-    """
+    """Return the revisions that this code knows, oldest first; it was written for the last."""
     return tuple(sorted(path.name.partition("_")[0] for path in _VERSIONS.glob("[0-9]*_*.py")))
 
 
@@ -52,7 +50,7 @@ async def read_schema_fit(connection: psycopg.AsyncConnection[Any]) -> SchemaFit
 
 
 def fit_of(revision: str | None, oldest_code: str | None) -> SchemaFit:
-    """Judge a schema at `revision`, on which code from `oldest_code` on can run."""
+    """Judge a schema at `revision` that runs code from `oldest_code` on."""
     *_, head = known = code_revisions()
     if revision == head:
         return SchemaFit("current", revision, f"The schema is at '{revision}'.")

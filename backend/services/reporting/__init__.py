@@ -1,1 +1,1 @@
-"""Read models: lists, details and numbers. Nothing here changes a row."""
+"""Reporting: lists, details and numbers. It reads across rooms, and never changes a row."""

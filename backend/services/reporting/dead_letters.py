@@ -1,6 +1,6 @@
-"""Dead letters as people look at them: messages that were given up although another try may help.
+"""The list of dead letters: messages that were given up, although another try may succeed.
 
-Every query begins with the small table of dead letters, and looks the messages up one by one.
+Every query starts with the small table of dead letters, and looks up the messages one by one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from backend.services.lists.paging import Page, PageRequest
 from backend.services.messages.dead_letters import DeadLetterFilter, select_dead, within_mode
 from backend.services.reporting.messages import MessageSummary, summaries_of
 
-# Counted one by one up to here.
+# Counting stops here.
 _MOST_COUNTED: Final = 10_000
 
 
 async def list_dead_letters(
     session: AsyncSession, access: Access, *, filters: DeadLetterFilter, page: PageRequest
 ) -> Page[MessageSummary]:
-    """The newest message first; raises ValidationFailed."""
+    """Return a page, the newest message first. Raises ValidationFailed and KeyScope."""
     access.require(Action.VIEW_MESSAGES)
     filters = within_mode(access, filters)
     matching = select_dead(access.project_id, filters)

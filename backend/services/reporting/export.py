@@ -1,8 +1,8 @@
-"""All messages that a filter matches, in small steps: memory stays the same however many there are.
+"""All messages that a filter matches, in batches: memory use doesn't depend on how many there are.
 
-Each step is a short read of its own. A reader may take an hour for its download, and must hold
-neither a connection nor a snapshot that long; new messages have larger ids, so that they do not
-disturb a walk downwards.
+Each batch is a short read of its own: a download may take an hour, and must not hold a connection
+or a snapshot that long. New messages have larger ids, so a walk from the newest down never meets
+them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _STEP: Final = 500
 async def walk_messages(
     database: Database, access: Access, *, filters: MessageFilter
 ) -> AsyncIterator[list[MessageSummary]]:
-    """Yield the messages, newest first, some at a time; at least one list.
+    """Yield the messages, newest first, a batch at a time; at least one batch.
 
-    Raises ValidationFailed.
+    Raises ValidationFailed and KeyScope.
     """
     access.require(Action.VIEW_MESSAGES)
     filters = within(access, filters)

@@ -15,13 +15,12 @@ _MS: Final = timedelta(milliseconds=1)
 
 
 def parse_instant(text: str, *, field: str, end_of_day: bool = False) -> datetime:
-    """Return an ISO 8601 date or date-time as an instant in UTC, which it is read in without a
-    zone.
+    """Return an ISO 8601 date or date-time as an instant in UTC; without a zone it is taken as UTC.
 
     `end_of_day`: a date alone means its last millisecond. Raises ValidationFailed naming `field`,
-    for an instant out of range too.
+    also for an instant out of range.
     """
-    # A "+" that was not escaped in a query string arrives as a space.
+    # A "+" in a query string that was not escaped arrives as a space.
     written = re.sub(r" (?=\d{2}:?\d{2}$)", "+", text.strip()) if "T" in text else text.strip()
     try:
         instant = datetime.fromisoformat(written)

@@ -1,9 +1,8 @@
-"""Where to look for the messages of a filtered list: the quarter hours that have some, by their
+"""Where to look for the messages of a filtered list: the quarter hours that have some, by the
 counters.
 
-A list walks the index (project_id, id) from the newest down. Where few messages match, most of what
-it would see does not; the rollups know which quarter hours do have some, down to the last committed
-change.
+A list walks the index (project_id, id) from the newest down. If few messages match, it would read
+many that don't. The rollups know which quarter hours have some, up to the last committed change.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from backend.services.messages.message_filters import (
 )
 from backend.services.reporting.periods import QUARTER
 
-# More places than this are walked as quickly as everything.
+# With more ranges than this, walking everything is as fast.
 MOST_SLOTS: Final = 1000
 _GRAIN: Final = QUARTER // timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """Ids from `low` until before `high`, newest first, apart from each other.
+    """Ranges of ids, from `low` up to but not including `high`: newest first, without overlaps.
 
-    `is_cut`: older ones may match too, but as many as most were counted in these.
+    `is_cut`: older messages may match too, but these ranges have as many as are needed.
     """
 
     bounds: Sequence[tuple[UUID, UUID]]
@@ -55,14 +54,13 @@ async def find_ranges(
     before: UUID | None = None,
     most_slots: int = MOST_SLOTS,
 ) -> Ranges | None:
-    """Return where the newest `most` matching messages stand; None when that cannot be narrowed
-    down.
+    """Return where the newest `most` matching messages are; None if that cannot be narrowed down.
 
-    `before`: of those with a smaller id.
+    `before`: only messages with a smaller id.
     """
     if not _is_counted(filters):
         return None
-    # Other conditions too: the counters tell only where there is nothing.
+    # With other conditions too, the counters only tell where there are none.
     is_complete = filters.key_id is None and filters.template_id is None
     cursor_at = _instant(before) if before is not None else None
     slots = await _slots(session, project_id, filters, cursor_at, most_slots)
@@ -72,7 +70,7 @@ async def find_ranges(
         if is_complete and counted >= most:
             return Ranges(_bounds(chosen), is_cut=True)
         chosen.append(slot)
-        # A quarter hour that the cursor or a date cuts through may have none of its messages left.
+        # A quarter hour that the cursor or a date cuts in two may have no messages left.
         if not _is_cut_through(slot, filters, cursor_at):
             counted += max(0, messages)
     if len(slots) == most_slots:
@@ -83,8 +81,9 @@ async def find_ranges(
 def newest(
     conditions: Sequence[ColumnElement[bool]], ranges: Ranges | None, *, most: int
 ) -> Select[Any]:
-    """Return the query for messages in the ranges, newest first; `most` are needed from any one of
-    them.
+    """Return the query for messages in the ranges, newest first.
+
+    `most`: how many are needed, all of which one range may have.
     """
     if ranges is None or not ranges.bounds:
         nowhere = [] if ranges is None else [~true()]
@@ -112,7 +111,7 @@ def newest(
 
 
 def is_driven_by_queue(filters: MessageFilter) -> bool:
-    """An id or a recipient has fewer messages than the queue may have."""
+    """Tell whether to start with the queue; an id or a recipient has fewer messages than that."""
     return filters.is_waiting and filters.id is None and filters.recipient is None
 
 
@@ -120,7 +119,7 @@ def waiting(project_id: UUID, filters: MessageFilter, *, before: UUID | None = N
     """Return the query for messages that wait, newest first: from the queue, whatever the planner
     thinks of its size.
 
-    `before`: of those with a smaller id.
+    `before`: only messages with a smaller id.
     """
     message_id = col(SendQueueRow.message_id)
     rows = select(message_id, col(SendQueueRow.state)).where(
@@ -140,8 +139,8 @@ def waiting(project_id: UUID, filters: MessageFilter, *, before: UUID | None = N
 
 
 def _is_counted(filters: MessageFilter) -> bool:
-    """What waits is found through the queue, a recipient, a campaign or an id through its index;
-    they are few.
+    """Tell whether counters narrow it down; few messages wait, or have one recipient, campaign or
+    id.
     """
     if filters.id is not None or filters.recipient is not None or filters.campaign_id is not None:
         return False
@@ -157,8 +156,9 @@ async def _slots(
     cursor_at: datetime | None,
     most: int,
 ) -> list[tuple[datetime, int]]:
-    """Return (quarter hour, messages), newest first; what is not folded yet counts as none, but is
-    there.
+    """Return (quarter hour, messages), newest first.
+
+    A quarter hour whose deltas are not folded yet counts no messages, but is there.
     """
     connection = await session.connection()
     rollup = MessageRollup
@@ -197,7 +197,7 @@ async def _slots(
 async def _removed(
     session: AsyncSession, project_id: UUID, filters: MessageFilter, *, since: datetime
 ) -> dict[datetime, int]:
-    """Return how many matching messages retention has removed from quarter hours since then."""
+    """Return how many matching messages retention has removed, by quarter hour, since `since`."""
     rollup = MessageRollup
     query = (
         select(col(rollup.slot), func.sum(col(rollup.messages)))
@@ -242,7 +242,7 @@ def _is_cut_through(slot: datetime, filters: MessageFilter, cursor_at: datetime 
 
 
 def _bounds(slots: Iterable[datetime]) -> list[tuple[UUID, UUID]]:
-    """Return the ids that messages of these quarter hours may have, neighbours joined."""
+    """Return the ids that messages of these quarter hours may have; neighbours are joined."""
     joined: list[tuple[datetime, datetime]] = []
     for slot in slots:
         low, high = slot - CLOCK_SLACK, slot + QUARTER + CLOCK_SLACK
@@ -254,7 +254,7 @@ def _bounds(slots: Iterable[datetime]) -> list[tuple[UUID, UUID]]:
 
 
 def _instant(message_id: UUID) -> datetime:
-    """Return the time in a UUIDv7; what is none, and out of range, is the end of time."""
+    """Return the time in a UUIDv7. Other UUIDs give the end of time."""
     try:
         return datetime.fromtimestamp((message_id.int >> 80) / 1000, tz=UTC)
     except (OverflowError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""How many messages a filter matches: exact from the counters where they know, counted where it is
+"""How many messages a filter matches: from the counters if they know, else counted if that is
 cheap.
 """
 
@@ -27,7 +27,7 @@ from backend.services.reporting.periods import Span, ceil_quarter, floor_quarter
 from backend.services.reporting.rollups import Ask, Scope, count_messages
 from backend.status import PENDING, Status
 
-# Counting on is what makes long lists slow; past this an estimate is good enough.
+# Counting makes long lists slow; beyond this an estimate is good enough.
 EXACT_TOTAL_LIMIT: Final = 10_000
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _END: Final = datetime(3000, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ class Total:
 
 
 async def count_matching(session: AsyncSession, project_id: UUID, filters: MessageFilter) -> Total:
-    """Return the number of matching messages, on all pages."""
+    """Return the number of matching messages on all pages."""
     is_counted = filters.id is None and filters.recipient is None and filters.key_id is None
     if is_counted and filters.template_id is None and filters.campaign_id is None:
         if not filters.is_waiting:
@@ -49,7 +49,7 @@ async def count_matching(session: AsyncSession, project_id: UUID, filters: Messa
         waiting = await _bounded(session, project_id, filters, None)
         if waiting is not None:
             return Total(waiting)
-        # The counters know what waits, not what of it is being sent at this moment.
+        # The counters know how many wait, not how many of those are being sent at this moment.
         stored = await _from_rollups(session, project_id, filters)
         return Total(max(stored.messages, EXACT_TOTAL_LIMIT + 1), is_estimate=True)
     ranges = await find_ranges(session, project_id, filters, most=EXACT_TOTAL_LIMIT + 1)
@@ -62,7 +62,7 @@ async def count_matching(session: AsyncSession, project_id: UUID, filters: Messa
 
 
 async def _from_rollups(session: AsyncSession, project_id: UUID, filters: MessageFilter) -> Total:
-    """Whole quarter hours from the counters, what the dates leave of others from the rows."""
+    """Take whole quarter hours from the counters; count the rows of those that a date cuts."""
     start = min(max(filters.from_ or _BEGINNING, _BEGINNING), _END)
     end = min(
         max(
@@ -76,7 +76,7 @@ async def _from_rollups(session: AsyncSession, project_id: UUID, filters: Messag
     scope = Scope(project_id, mode=filters.mode, connector=filters.connector)
     (counts,) = await count_messages(session, scope, [Ask(Span(first, last), (STATUS, REMOVED))])
     statuses = _stored_statuses(filters.status)
-    # Analytics count on what retention has removed; a list does not have it any more.
+    # Analytics still count what retention has removed; a list doesn't have it any more.
     total = sum(
         -count.messages if count.measure == REMOVED else count.messages
         for count in counts
@@ -108,7 +108,7 @@ def _stored_statuses(status: str | None) -> frozenset[str] | None:
 async def _bounded(
     session: AsyncSession, project_id: UUID, filters: MessageFilter, ranges: Ranges | None
 ) -> int | None:
-    """Return the exact number, None when it is past the limit."""
+    """Return the exact number; None if it is beyond the limit."""
     most = EXACT_TOTAL_LIMIT + 1
     conditions = filter_conditions(project_id, filters)
     if is_driven_by_queue(filters):

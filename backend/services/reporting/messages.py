@@ -1,8 +1,6 @@
-"""Messages as people look at them: a page of a project's list, and one with all that happened to
-it.
+"""Messages as people look at them: a page of a project's list, or one message with its history.
 
-Lists walk an index from the newest down, and only where something matching stands: see
-message_ranges.py.
+A list walks an index from the newest down, and only where messages match (message_ranges.py).
 """
 
 from __future__ import annotations
@@ -50,7 +48,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class MessageSummary:
-    """A message as a list shows it. `error` is the reason a person can act on."""
+    """A message as a list shows it. `error` is the reason, for a person to act on."""
 
     id: UUID
     project_id: UUID
@@ -82,23 +80,23 @@ class MessageSummary:
 
     @property
     def shown_metadata(self) -> dict[str, Any]:
-        """The user's metadata, and the provider's id of the message where reference 002 has it."""
-        ours = (
-            {"messageId": self.provider_message_id} if self.provider_message_id is not None else {}
-        )
-        return {**(self.metadata or {}), **ours}
+        """Return the user's metadata with the provider's message id, as reference 002 has it."""
+        metadata = dict(self.metadata or {})
+        if self.provider_message_id is not None:
+            metadata["messageId"] = self.provider_message_id
+        return metadata
 
 
 _SUMMARY_COLUMNS: Final = tuple(field.name for field in fields(MessageSummary))
 
 
-# With these no further way will be taken.
+# With these statuses no further way will be taken.
 _OVER: Final = frozenset(Status) - frozenset(IN_PROGRESS) - {Status.SENT, Status.UNCERTAIN}
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """A status the message took, and what was said about it."""
+    """A status that the message took, and what was said about it."""
 
     status: str
     at: datetime
@@ -109,10 +107,10 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True)
 class WaySummary:
-    """One way of a message that has several.
+    """A way of a message that has several.
 
-    `state`: current (the message's status is its), left (tried, and given up), skipped (could not
-    be used), waiting (its turn may come) or unused.
+    `state`: current (the message's status is its own), left (tried, then given up), skipped (could
+    not be used), waiting (may be taken next) or unused.
     """
 
     connector_id: UUID
@@ -132,7 +130,7 @@ class RouteSummary:
 class MessageDetail:
     """A message with its attempts (oldest first), its timeline, and the names of what it used.
 
-    `route` is set where it has more than one way.
+    `route` is set if it has more than one way.
     """
 
     summary: MessageSummary
@@ -150,8 +148,10 @@ class MessageDetail:
 async def list_messages(
     session: AsyncSession, access: Access, *, filters: MessageFilter, page: PageRequest
 ) -> Page[MessageSummary]:
-    """Newest first; raises ValidationFailed for a status that does not exist or a range upside
-    down.
+    """Return a page, newest first.
+
+    Raises KeyScope, and ValidationFailed for an unknown status, or a range that ends before it
+    begins.
     """
     access.require(Action.VIEW_MESSAGES)
     filters = within(access, filters)
@@ -174,12 +174,13 @@ async def list_messages(
 async def page_of_rows(
     session: AsyncSession, *, project_id: UUID, filters: MessageFilter, page: PageRequest
 ) -> list[MessageSummary]:
-    """Like list_messages, without a total: one row more than asked for tells whether there is a
-    next page.
+    """Like list_messages, but without a total.
+
+    It has one row more than the page asks for, if there is a next page.
     """
-    filter_conditions(project_id, filters)  # what cannot be is refused before it is looked for
-    expected = page.offset + page.limit + 1
-    ranges = await find_ranges(session, project_id, filters, most=expected, before=page.cursor)
+    filter_conditions(project_id, filters)  # refuses impossible conditions before it looks
+    most = page.offset + page.limit + 1
+    ranges = await find_ranges(session, project_id, filters, most=most, before=page.cursor)
     return await _rows(session, project_id, filters, page, ranges)
 
 
@@ -201,7 +202,7 @@ async def _rows(
     query = query.offset(page.offset).limit(most)
     rows = await summaries_of(session, query)
     if ranges is not None and ranges.is_cut and len(rows) < most:
-        # What was counted there has changed since; look everywhere.
+        # The messages that were counted there have changed since; look everywhere.
         return await _rows(session, project_id, filters, page, None)
     return rows
 
@@ -209,9 +210,7 @@ async def _rows(
 async def message_detail(
     session: AsyncSession, access: Access, *, message_id: UUID
 ) -> MessageDetail:
-    """Raises MessageNotFound, also for another project's message, or one of a mode not to be
-    seen.
-    """
+    """Raises MessageNotFound, also for another project's message or a hidden mode."""
     access.require(Action.VIEW_MESSAGES)
     only = select(Message).where(
         col(Message.project_id) == access.project_id, col(Message.id) == message_id
@@ -244,7 +243,7 @@ async def message_detail(
 
 
 async def find_project_of(session: AsyncSession, message_id: UUID) -> UUID:
-    """Return whose message it is, for the caller to check; raises MessageNotFound."""
+    """Return the message's project; check the caller's access to it. Raises MessageNotFound."""
     message = await Message.find_any(session, message_id)
     if message is None:
         raise MessageNotFound
@@ -252,8 +251,9 @@ async def find_project_of(session: AsyncSession, message_id: UUID) -> UUID:
 
 
 async def summaries_of(session: AsyncSession, matching: Select[Any]) -> list[MessageSummary]:
-    """Return the rows of `matching` with the status a person sees; the queue is asked for these
-    only.
+    """Return the rows of `matching` with the status that a person sees.
+
+    Only these rows are looked up in the queue.
     """
     page = matching.subquery("page")
     computed: dict[str, ColumnElement[Any]] = {
@@ -314,7 +314,7 @@ def _route(message: Message, route: Route, events: Sequence[Event]) -> RouteSumm
 
 
 def _timeline(summary: MessageSummary, events: Sequence[Event]) -> list[TimelineEntry]:
-    """The first entry is the acceptance, which needs no event of its own."""
+    """The first entry is the acceptance, which has no event of its own."""
     first = (
         Status.SCHEDULED
         if summary.send_at is not None and summary.send_at > summary.created_at

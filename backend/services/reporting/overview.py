@@ -1,4 +1,4 @@
-"""The Overview page's numbers: from the rollups, and a look at the latest failures themselves."""
+"""The numbers of the Overview page: from the rollups, and the latest failures themselves."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ Window = Literal["24h", "7d", "30d"]
 
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
-# (width of a bucket, number of buckets); the last one is the one we are in.
+# (width of a bucket, number of buckets). The last bucket contains now.
 _WINDOWS: Final[dict[str, tuple[timedelta, int]]] = {
     "24h": (_HOUR, 24),
     "7d": (_DAY, 7),
     "30d": (_DAY, 30),
 }
-# What a provider has taken, as far as is known.
+# Statuses of messages that a provider has taken, as far as is known.
 _HANDED_OVER: Final = (Status.SENT, Status.UNDELIVERED, *DELIVERED)
 _LATEST_FAILURES: Final = 5
-# The database's clock may be ahead of ours: what it wrote a little into the future is now.
+# The database's clock may be ahead: what it dates a little into the future belongs to now.
 _AHEAD: Final = timedelta(hours=1)
-# Ids are made a little before their rows, maybe on another machine's clock.
+# An id is made a little before its row, maybe by another machine's clock.
 _CLOCK_SLACK: Final = timedelta(minutes=1)
 
-# Failures may be rare among millions: the rollups know which quarter hours have some.
+# Failures may be rare among millions; the rollups know which quarter hours have some.
 _FAILED_IN: Final = text("""
 SELECT slot FROM (
     (SELECT slot FROM message_rollups
@@ -73,9 +73,7 @@ ORDER BY m.id DESC LIMIT :latest
 
 @dataclass(frozen=True, slots=True)
 class TimeBucket:
-    """An hour or a day in the viewer's zone; `counts` by status, statuses without messages left
-    out.
-    """
+    """An hour or a day in the viewer's zone. `counts`: by status, without zeros."""
 
     start: datetime
     counts: dict[str, int]
@@ -87,9 +85,9 @@ class TimeBucket:
 
 @dataclass(frozen=True, slots=True)
 class ConnectorNumbers:
-    """A connector's window.
+    """A connector's numbers within the window.
 
-    `last_sent_at`: the last hand-over within it; `broken_reason` says what to fix.
+    `last_sent_at`: its last hand-over. `broken_reason` says what to fix.
     """
 
     id: UUID
@@ -109,7 +107,7 @@ class ConnectorNumbers:
 
     @property
     def error_rate(self) -> float | None:
-        """Failed of settled (0 to 1); None while nothing is settled."""
+        """The share of settled messages that failed (0 to 1); None while nothing is settled."""
         settled = self.handed_over + self.failed
         return self.failed / settled if settled else None
 
@@ -128,9 +126,9 @@ class LatestFailure:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """`handed_over`: taken by a provider, delivered ones included.
+    """`handed_over`: a provider took them, delivered ones included.
 
-    `p95_ms`: due to provider, at most 4.5 % off.
+    `p95_ms`: from due to taken by the provider, at most 4.5 % off.
     """
 
     window: Window
@@ -155,11 +153,12 @@ async def overview(
     utc_offset_minutes: int = 0,
     now: datetime | None = None,
 ) -> Overview:
-    """Return the numbers of the window that ends now.
+    """Return the numbers of the window that ends now. Raises KeyScope.
 
-    `utc_offset_minutes`: the viewer's zone, minutes east of UTC; hours and days begin there.
+    `utc_offset_minutes`: the viewer's zone, minutes east of UTC, where hours and days begin.
     """
     access.require(Action.VIEW_MESSAGES)
+    access.mode_seen(mode)
     width, count = _WINDOWS[window]
     start = _start(now or utc_now(), width, count, timedelta(minutes=utc_offset_minutes))
     spans = [Span(start + n * width, start + (n + 1) * width) for n in range(count)]
@@ -193,7 +192,7 @@ async def overview(
 
 
 def _start(now: datetime, width: timedelta, count: int, offset: timedelta) -> datetime:
-    """Return the first bucket's start: the current one begins at the viewer's full hour or
+    """Return the first bucket's start. The last bucket begins at the viewer's full hour or
     midnight.
     """
     epoch = datetime(1970, 1, 1, tzinfo=UTC) - offset
@@ -209,11 +208,11 @@ def _connectors(
     connectors: Sequence[Connector], counts: Sequence[MessageCount]
 ) -> list[ConnectorNumbers]:
     """Return every connector there is, the busiest first."""
-    ours: dict[UUID | None, list[MessageCount]] = {}
+    by_connector: dict[UUID | None, list[MessageCount]] = {}
     for count in counts:
-        ours.setdefault(count.connector_id, []).append(count)
-    numbers = [_connector(connector, ours.get(connector.id, [])) for connector in connectors]
-    return sorted(numbers, key=lambda item: (-item.accepted, item.name))
+        by_connector.setdefault(count.connector_id, []).append(count)
+    numbers = [_connector(each, by_connector.get(each.id, [])) for each in connectors]
+    return sorted(numbers, key=lambda each: (-each.accepted, each.name))
 
 
 def _connector(connector: Connector, counts: Sequence[MessageCount]) -> ConnectorNumbers:

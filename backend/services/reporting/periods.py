@@ -1,7 +1,6 @@
-"""Stretches of time that analytics count: a period, its hours and days in a time zone, and their
-pieces.
+"""Spans of time that analytics count: a period, its hours and days in a time zone, their pieces.
 
-Everything begins and ends on a full quarter hour, because every zone's hours and days do.
+All of them begin and end on a full quarter hour, as the hours and days of every zone do.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from backend.services.reporting.instants import parse_instant
 
 QUARTER: Final = timedelta(minutes=15)
 _HOUR: Final = timedelta(hours=1)
-# What counters are kept by, in minutes; the coarsest first.
+# The grains of counters in minutes, the coarsest first.
 GRAINS: Final = (1440, 60, 15)
 DEFAULT_DAYS: Final = 30
 # The most points a series has: about three years of days, a month of hours.
@@ -46,22 +45,22 @@ class Span:
         )
 
     def pieces(self) -> Iterator[tuple[int, datetime, datetime]]:
-        """Yield (grain, start, end) that make up the span exactly, each as coarse as it can be: at
-        most five.
+        """Yield (grain, start, end) that make up the span exactly, as coarse as possible: at most
+        five.
         """
         yield from _pieces(self.start, self.end, GRAINS)
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What a report covers, in the zone of its reader."""
+    """The period of a report, in its reader's zone."""
 
     span: Span
     zone: ZoneInfo
 
     @property
     def last(self) -> datetime:
-        """The last millisecond, as reference 002 writes `to`."""
+        """The last millisecond, which reference 002 writes as `to`."""
         return self.span.end - timedelta(milliseconds=1)
 
     def days(self) -> list[tuple[date, Span]]:
@@ -76,7 +75,7 @@ class Period:
         return days
 
     def hours(self) -> list[Span]:
-        """Return the zone's clock hours within the period, each begun where the clock shows a full
+        """Return the zone's clock hours within the period; each begins where the clock shows a full
         hour.
         """
         hours: list[Span] = []
@@ -114,12 +113,12 @@ def ceil_quarter(instant: datetime) -> datetime:
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
-    """Return when the day begins: where clocks skip midnight, the moment they do."""
+    """Return when the day begins; where clocks skip midnight, when they skip it."""
     return floor_quarter(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC))
 
 
 def _next_midnight(day: date, after: datetime, zone: ZoneInfo) -> datetime:
-    """A few zones skipped a whole day once: it has no length and no place of its own."""
+    """Skip a day that the zone skipped: it has no length."""
     following = day + timedelta(days=1)
     while (start := midnight(following, zone)) <= after:
         following += timedelta(days=1)
@@ -134,10 +133,10 @@ def parse_period(
     now: datetime,
     names: tuple[str, str] = ("from", "to"),
 ) -> Period:
-    """Return what `from` and `to` mean in `zone`; without them, the last 30 days with today.
+    """Return what `from` and `to` mean in `zone`; without them, the last 30 days including today.
 
     A date is a whole day of the zone. A date-time is rounded outwards to a full quarter hour.
-    Raises ValidationFailed; `names` are what the client calls the two.
+    Raises ValidationFailed; `names` are the client's names for the two.
     """
     end = _end(to, names[1], zone) if to else ceil_quarter(now)
     last_day = (end - timedelta(milliseconds=1)).astimezone(zone).date()
@@ -156,7 +155,7 @@ def parse_period(
 
 
 def check_length(period: Period, *, most_days: int, remedy: str) -> None:
-    """Raises ValidationFailed when the period has more than `most_days` days."""
+    """Raises ValidationFailed if the period has more than `most_days` days."""
     days = (period.span.end - period.span.start) / timedelta(days=1)
     if days > most_days:
         message = f"The period is {days:.0f} days long, and the most is {most_days}; {remedy}."

@@ -1,4 +1,4 @@
-"""What a project has sent in a month, for a counter that Redis does not have."""
+"""The messages a project has sent in a month, for when Redis has no counter."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from backend.services.reporting.rollups import Ask, Scope, count_messages
 
 
 async def count_month(database: Database, project_id: UUID, start: datetime) -> int:
-    """Return the number of live messages accepted in the month that begins at `start`; exact at any
-    moment.
+    """Return how many live messages were accepted in the month that begins at `start`; always
+    exact.
     """
     span = Span(start, month_start(start, 1))
     async with database.session() as session:

@@ -33,8 +33,8 @@ _VACUUM_AFTER: Final = 50_000
 _COLUMNS: Final = (
     "project_id, measure, grain, slot, connector_id, mode, value, connector_type, messages, last_at"
 )
-# Times are not kept by the quarter: their many bins would take more room than the messages. Hours
-# that begin off the full one are for series, which are of statuses.
+# Times are not counted by the quarter hour: their many bins would take more room than the messages.
+# Hours that begin past the full hour are only for series, which count statuses.
 _SUMMED: Final = f"""
 SELECT d.project_id, d.measure, g.grain,
     date_bin(make_interval(mins => g.minutes), d.slot, '2000-01-01+00'::timestamptz +
@@ -73,7 +73,7 @@ _MERGE_OF_PROJECT: Final = _MERGING.format(of="WHERE project_id = %(project_id)s
 _WAITING: Final = "SELECT count(*) FROM (SELECT FROM rollup_deltas LIMIT %s) waiting"
 _PROJECTS: Final = "SELECT DISTINCT project_id FROM rollup_deltas"
 
-# As the triggers count (migration 0005), but each message as it stands.
+# As the triggers count (migration 0005), but every message as it is now.
 _BIN: Final = (
     "floor(11.541560327111707 * ln(greatest(1.0::float8, "
     "1000 * extract(epoch FROM {end} - greatest(created_at, send_at))::float8)))::int::text"
@@ -110,7 +110,7 @@ class RollupFolder:
         self._folded_since_vacuum = 0
 
     async def run(self) -> None:
-        """Fold every two seconds until cancelled; a failed round is logged and the next one tries
+        """Fold every two seconds until cancelled. A failed round is logged, and the next one tries
         again.
         """
         report = log_failures(away="rollups.database_away", failed="rollups.fold_failed")

@@ -38,7 +38,7 @@ _SCOPED: Final = """
     AND (CAST(:connector_id AS uuid) IS NULL OR {row}.connector_id = :connector_id)
     AND (CAST(:connector_type AS text) IS NULL OR {row}.connector_type = :connector_type)
 """
-# One statement, so that counters and deltas are of one snapshot. LATERAL with its own GROUP BY
+# One statement, so that counters and deltas come from one snapshot. LATERAL with its own GROUP BY
 # walks the primary key once for each piece, whatever the planner thinks of arrays.
 _READ: Final = text(f"""
 SELECT p.ask, c.slot, NULL::timestamptz AS waiting_in, p.measure, c.connector_id, c.connector_type,
@@ -142,13 +142,13 @@ async def count_messages(
     rows = (await connection.execute(_READ, {**scope.parameters(), **_pieces(asks)})).all()
     counted: list[list[MessageCount]] = [[] for _ in asks]
     waiting: dict[tuple[str, datetime], list[_Delta]] = {}
-    for number, hour, slot, measure, *rest in rows:
-        if slot is None:
-            counted[number].append(MessageCount(hour, measure, *rest))
+    for row in rows:
+        group = (row.slot, row.measure, row.connector_id, row.connector_type, row.value)
+        if row.waiting_in is None:
+            counted[row.ask].append(MessageCount(*group, row.messages, row.last_at))
         else:
-            connector_id, connector_type, value, messages, last_at = rest
-            group = (None, measure, connector_id, connector_type, value)
-            waiting.setdefault((measure, slot), []).append((group, messages, last_at))
+            deltas = waiting.setdefault((row.measure, row.waiting_in), [])
+            deltas.append((group, row.messages, row.last_at))
     return [_with_waiting(ask, counts, waiting) for ask, counts in zip(asks, counted, strict=True)]
 
 
