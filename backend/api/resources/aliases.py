@@ -1,6 +1,4 @@
-"""Reference 000's names for what a project has: its connectors are `services` there, its messages
-`logs`.
-"""
+"""Reference 000's names: connectors are `services` there, and messages are `logs`."""
 
 from __future__ import annotations
 

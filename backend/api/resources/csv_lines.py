@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-# A spreadsheet takes a cell that begins so for a formula, and runs it; some take the wide forms
-# too. Where the list separator is another, a cell also begins behind that one, and behind an end of
-# line: the quotes mean nothing there.
+# A spreadsheet takes a cell that begins like this for a formula, and runs it; some accept the wide
+# forms too. Where the list separator is another character, a cell also begins after that one, and
+# after an end of line: the quotes mean nothing there.
 _FORMULA: Final = re.compile(
     r"(?:\A|(?<=[;\t\r\n]))(?=[ \u00a0]*[=+\-@\uff1d\uff0b\uff0d\uff20])|\A(?=[\t\r\n])"
 )
@@ -25,13 +25,13 @@ def line_of(cells: Sequence[str]) -> bytes:
 
 
 def cell_of(value: Any) -> str:
-    """Return the value as a cell that no spreadsheet runs: before what would be a formula stands
-    `'`.
+    """Return the value as a cell that no spreadsheet runs: a `'` stands before what would be a
+    formula.
     """
     if value is None:
         return ""
-    # Not orjson, which refuses numbers of more than 64 bits: rows from before they were bounded may
-    # have them.
+    # Not orjson, which refuses numbers of more than 64 bits: rows from before that limit may have
+    # them.
     text = (
         json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         if isinstance(value, dict)
@@ -41,5 +41,5 @@ def cell_of(value: Any) -> str:
 
 
 def own_cell(text: str) -> str:
-    """Like `cell_of` for a table that is uploaded again: a phone number stays as it is."""
+    """Like `cell_of`, for a table that is uploaded again: a phone number stays as it is."""
     return text if _NUMBER.fullmatch(text) else cell_of(text)

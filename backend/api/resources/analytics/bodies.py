@@ -1,4 +1,4 @@
-"""Bodies of /analytics and /stats: reference 002's and 003's shapes, and what is added to them."""
+"""Bodies of /analytics and /stats: the shapes of references 002 and 003, and additions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from backend.services.reporting.analytics import (
 )
 from backend.services.reporting.periods import Period
 
-_SENT = "Taken by a provider, failed, or uncertain: what is no longer waiting"
+_SENT = "Taken by a provider, failed, or uncertain: no longer waiting"
 _DELIVERED = "Delivered or read"
 _FAILED = "Failed, undelivered or expired"
 _RATE = "Delivered of sent, 0 to 1"
@@ -40,7 +40,7 @@ class PeriodBody(ResponseBody):
 
 
 class LatencyBody(ResponseBody):
-    """Milliseconds from when a message was due (accepted, or its sendAt); at most 4.5 % off."""
+    """Milliseconds since a message was due (accepted, or its sendAt); at most 4.5 % off."""
 
     p50_ms: float | None = Field(examples=[120.4])
     p95_ms: float | None = Field(examples=[480.7])
@@ -52,7 +52,7 @@ class LatencyBody(ResponseBody):
 
 class FailureReasonBody(ResponseBody):
     code: str = Field(
-        description="The message's error code; empty when there is none", examples=["21211"]
+        description="The message's error code; empty if there is none", examples=["21211"]
     )
     messages: int = Field(examples=[12])
 
@@ -78,7 +78,7 @@ class TotalsBody(ResponseBody):
     failed: int = Field(description=_FAILED, examples=[70])
     delivered_rate: float = Field(description=_RATE, examples=[0.944])
     accepted: int = Field(
-        description="All messages, the waiting and canceled ones too", examples=[1260]
+        description="All messages, including waiting and canceled ones", examples=[1260]
     )
 
     @classmethod
@@ -98,7 +98,8 @@ class DayBody(CountsBody):
 
 class HourBody(CountsBody):
     hour: LocalInstant = Field(
-        description="When it began, in the chosen time zone", examples=["2024-01-15T10:00:00+01:00"]
+        description="When the hour began, in the chosen time zone",
+        examples=["2024-01-15T10:00:00+01:00"],
     )
 
 

@@ -1,4 +1,4 @@
-"""Analytics: for a member of the project, or for its key with `stats:read`."""
+"""Analytics: for a member of the project, or a key with `stats:read`."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def message_statistics(
         Literal["hour", "day"], Query(description="`hour` adds byHour; 32 days at most")
     ] = "day",
 ) -> MessageStatisticsBody:
-    """What became of the messages accepted in the period, by connector and day, how fast, and why
+    """What became of the messages accepted in the period: by connector and day, how fast, and why
     some failed.
     """
     statistics = await analytics.message_statistics(
@@ -125,7 +125,7 @@ async def message_statistics(
 async def usage(
     access: AccessDep, filters: FilterDep, session: ReadSessionDep, period: PeriodDep
 ) -> UsageBody:
-    """How much is sent, and through which connectors."""
+    """How many messages are sent, and through which connectors."""
     return UsageBody.of(await analytics.usage(session, access, filters=filters, period=period))
 
 
@@ -133,7 +133,7 @@ async def usage(
 async def connector_statistics(
     access: AccessDep, filters: FilterDep, session: ReadSessionDep, period: PeriodDep
 ) -> ConnectorStatisticsList:
-    """Each connector's numbers; deleted ones too, as long as they have messages in the period."""
+    """Each connector's numbers. Deleted ones too, if they have messages in the period."""
     statistics = await analytics.connector_statistics(
         session, access, filters=filters, period=period
     )
@@ -155,7 +155,7 @@ async def stats(
     ] = None,
     end_date: Annotated[InstantText | None, Query(alias="endDate", examples=["2024-12-31"])] = None,
 ) -> StatsBody:
-    """Today, this week, this month and in all, in the time zone. The dates bound `total` only."""
+    """Today, this week, this month and in total, in the time zone. The dates bound only `total`."""
     now = datetime.now(UTC)
     within = None
     if start_date or end_date:

@@ -1,4 +1,4 @@
-"""Bodies of campaigns: what is uploaded, how far it is, and what is wrong with rows."""
+"""Bodies of campaigns: the upload, the progress, and what is wrong with rows."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
 
 
 class CampaignFields(RequestBody):
-    """A template, or a text whose variables are written {{name}}, and which column fills in
-    what.
-    """
+    """A template, or a text with variables such as {{name}}, and which column holds what."""
 
     name: Name
     template_id: Annotated[
@@ -67,25 +65,25 @@ class CampaignFields(RequestBody):
         dict[str, JsonValue] | None,
         Field(max_length=50, description="Yours; returned with each message"),
     ] = None
-    send_at: Annotated[GivenInstant | None, Field(description="Starts not before this instant")] = (
-        None
-    )
+    send_at: Annotated[
+        GivenInstant | None, Field(description="Does not start before this instant")
+    ] = None
     expires_at: Annotated[
         GivenInstant | None, Field(description="No message goes out after this instant")
     ] = None
     mode: Annotated[
         Literal["live", "test"] | None,
-        Field(description="Of a member's campaign (live); a key has its own"),
+        Field(description="Of a user's campaign (default: live); a key has its own"),
     ] = None
     send_duplicates: Annotated[
         StrictBool,
-        Field(description="Send to a recipient once for each row that names it, not once"),
+        Field(description="Send once for each row, even if rows repeat a recipient"),
     ] = False
-    start: Annotated[
-        StrictBool, Field(description="false: it stays a draft until it is resumed")
-    ] = True
+    start: Annotated[StrictBool, Field(description="false: stays a draft until it is resumed")] = (
+        True
+    )
     dry_run: Annotated[
-        StrictBool, Field(description="Only check every row; nothing is stored or sent")
+        StrictBool, Field(description="Only check every row: nothing is stored or sent")
     ] = False
 
 
@@ -100,7 +98,7 @@ class CampaignUpload(CampaignFields):
 
 
 class RowCounts(ResponseBody):
-    """`pending` rows were not accepted yet; in a canceled campaign they never will be."""
+    """`pending` rows are not accepted yet; in a canceled campaign they never will be."""
 
     total: int = Field(examples=[5000])
     pending: int = Field(examples=[1200])
@@ -122,7 +120,7 @@ class CampaignSummary(ResponseBody):
     mapping: dict[str, str] = Field(examples=[{"phone": "to", "first name": "name"}])
     columns: list[str] = Field(examples=[["phone", "first name"]])
     rows: RowCounts
-    reason: str | None = Field(description="Why it was paused by itself, or what it waits for")
+    reason: str | None = Field(description="Why it paused by itself, or what it waits for")
     metadata: dict[str, Any] | None
     send_at: Instant | None
     expires_at: Instant | None
@@ -154,14 +152,14 @@ class CampaignListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[Progress]) -> CampaignListBody:
         return cls(
-            campaigns=[CampaignSummary.of(item) for item in page.items],
+            campaigns=[CampaignSummary.of(progress) for progress in page.items],
             pagination=Pagination.of(page),
         )
 
 
 class RowErrorBody(ResponseBody):
     row: int = Field(
-        description="The line in the file where the row begins; the head is line 1", examples=[7]
+        description="The line in the file where the row begins; the header is line 1", examples=[7]
     )
     field: str = Field(examples=["to"])
     code: str = Field(examples=["INVALID_PHONE"])
@@ -169,10 +167,10 @@ class RowErrorBody(ResponseBody):
 
 
 class RowBody(ResponseBody):
-    """`values` by column as long as the row was not accepted; then it is a message."""
+    """`values` are by column, until the row is accepted and becomes a message."""
 
     row: int = Field(
-        description="The line in the file where it begins; the head is line 1", examples=[7]
+        description="The line in the file where it begins; the header is line 1", examples=[7]
     )
     state: RowState
     message_id: str | None
@@ -186,9 +184,7 @@ class RowListBody(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[CampaignRow], columns: list[str]) -> RowListBody:
-        return cls(
-            rows=[_row(item, columns) for item in page.items], pagination=Pagination.of(page)
-        )
+        return cls(rows=[_row(row, columns) for row in page.items], pagination=Pagination.of(page))
 
 
 class PreviewRowBody(ResponseBody):
@@ -198,7 +194,7 @@ class PreviewRowBody(ResponseBody):
 
 
 class DryRunBody(ResponseBody):
-    """What a real run would do with each row. Limits and quotas are not asked."""
+    """What a real run would do with each row, without limits and quotas."""
 
     dry_run: Literal[True] = True
     columns: list[str]
@@ -211,7 +207,7 @@ class DryRunBody(ResponseBody):
     )
     errors: list[RowErrorBody] = Field(description=f"The first {MOST_ERRORS}")
     previews: list[PreviewRowBody] = Field(
-        description="The first three messages, fewer where they are long"
+        description="The first three messages, fewer if they are long"
     )
 
     @classmethod
@@ -237,38 +233,42 @@ class DryRunBody(ResponseBody):
 
 
 def _fields(progress: Progress) -> dict[str, Any]:
-    item = progress.campaign
+    campaign = progress.campaign
     return {
-        "id": ids.encode(ids.CAMPAIGN, item.id),
-        "project_id": ids.encode(ids.PROJECT, item.project_id),
-        "name": item.name,
-        "state": item.state,
-        "mode": item.mode,
-        "key_id": ids.encode(ids.KEY, item.key_id) if item.key_id is not None else None,
+        "id": ids.encode(ids.CAMPAIGN, campaign.id),
+        "project_id": ids.encode(ids.PROJECT, campaign.project_id),
+        "name": campaign.name,
+        "state": campaign.state,
+        "mode": campaign.mode,
+        "key_id": ids.encode(ids.KEY, campaign.key_id) if campaign.key_id is not None else None,
         "template_id": (
-            ids.encode(ids.TEMPLATE, item.template_id) if item.template_id is not None else None
+            ids.encode(ids.TEMPLATE, campaign.template_id)
+            if campaign.template_id is not None
+            else None
         ),
         "connector_id": (
-            ids.encode(ids.CONNECTOR, item.connector_id) if item.connector_id is not None else None
+            ids.encode(ids.CONNECTOR, campaign.connector_id)
+            if campaign.connector_id is not None
+            else None
         ),
-        "connector": item.connector_type,
-        "priority": item.priority,
-        "mapping": item.mapping,
-        "columns": item.columns,
+        "connector": campaign.connector_type,
+        "priority": campaign.priority,
+        "mapping": campaign.mapping,
+        "columns": campaign.columns,
         "rows": RowCounts(
-            total=item.total_rows,
+            total=campaign.total_rows,
             pending=progress.pending,
             accepted=progress.accepted,
             failed=progress.failed,
         ),
-        "reason": item.reason,
-        "metadata": item.metadata_,
-        "send_at": item.send_at,
-        "expires_at": item.expires_at,
-        "started_at": item.started_at,
-        "ended_at": item.ended_at,
-        "created_at": item.created_at,
-        "updated_at": item.updated_at,
+        "reason": campaign.reason,
+        "metadata": campaign.metadata_,
+        "send_at": campaign.send_at,
+        "expires_at": campaign.expires_at,
+        "started_at": campaign.started_at,
+        "ended_at": campaign.ended_at,
+        "created_at": campaign.created_at,
+        "updated_at": campaign.updated_at,
     }
 
 
@@ -291,7 +291,7 @@ def _row(row: CampaignRow, columns: list[str]) -> RowBody:
 
 
 def upload_operation() -> dict[str, Any]:
-    """OpenAPI of the upload, which reads its body itself: a file is not to stand in memory."""
+    """OpenAPI of the upload, which reads its body itself: a file must not be held in memory."""
     fields = CampaignFields.model_json_schema(ref_template="#/components/schemas/{model}")
     upload = CampaignUpload.model_json_schema(ref_template="#/components/schemas/{model}")
     for schema in (fields, upload):

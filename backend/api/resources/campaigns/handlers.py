@@ -1,5 +1,5 @@
-"""Campaigns: one message to every row of a CSV table, checked first, accepted at the pace of what
-sends it.
+"""Campaigns: one message to every row of a CSV table, checked first, then accepted as fast as its
+connector sends.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ async def create(
 
     Workers accept its rows one after another.
 
-    As `multipart/form-data` with the parts `file` and `campaign` (JSON), or as JSON with `csv`.
+    Send `multipart/form-data` with the parts `file` and `campaign` (JSON), or JSON with `csv`.
     """
     check_media_type(request)
     async with platform.database.session() as session:
@@ -111,7 +111,7 @@ async def create(
 
 
 async def _plan(platform: Platform, sender: Sender, upload: Upload, file: CsvFile) -> CampaignPlan:
-    """A mapping that was left out is guessed from the columns' names."""
+    """Guess a mapping that was left out from the columns' names."""
     plan = plan_of(upload.fields, file.columns)
     if upload.fields.mapping is not None:
         return plan
@@ -195,7 +195,7 @@ async def list_route(
 async def get(
     campaign_id: CampaignId, requester: CurrentRequester, session: ReadSessionDep
 ) -> CampaignBody:
-    """With its rows by state, and the messages of its accepted rows by status."""
+    """With its rows by state, and the messages of accepted rows by status."""
     access = await _access_to(session, requester, campaign_id, Action.VIEW_MESSAGES)
     campaign = await campaigns.get_campaign(session, access, campaign_id=campaign_id)
     return CampaignBody.of_progress(await progress_of(session, campaign))
@@ -213,7 +213,7 @@ async def rows(
     session: ReadSessionDep,
     page: PageDep,
     state: Annotated[
-        RowState | None, Query(description="`failed`: with what is wrong with each")
+        RowState | None, Query(description="`failed`: with what is wrong with each row")
     ] = None,
 ) -> RowListBody:
     """In the file's order."""
@@ -238,7 +238,7 @@ async def rows(
 async def errors(
     campaign_id: CampaignId, requester: CurrentRequester, platform: PlatformDep
 ) -> StreamingResponse:
-    """The table's own columns, and what is wrong: put it right, and upload it as another
+    """The table's own columns, and what is wrong: fix the rows, and upload the file as another
     campaign.
     """
     async with platform.database.session() as session:
@@ -265,8 +265,8 @@ async def _error_lines(
 
 
 def _error_cells(row: Any) -> list[str]:
-    reported = (row.line, row.error_field, row.error_code, row.error_reason)
-    return [own_cell("" if item is None else str(item)) for item in reported]
+    values = (row.line, row.error_field, row.error_code, row.error_reason)
+    return [own_cell("" if value is None else str(value)) for value in values]
 
 
 @router.post(
@@ -275,7 +275,7 @@ def _error_cells(row: Any) -> list[str]:
 async def pause(
     campaign_id: CampaignId, requester: CurrentRequester, session: SessionDep
 ) -> CampaignSummary:
-    """No more rows are accepted, and messages that no worker has taken yet are held."""
+    """Accepts no more rows, and holds the messages that no worker has taken yet."""
     access = await _access_to(session, requester, campaign_id, Action.SEND_MESSAGES)
     campaign = await campaigns.pause_campaign(session, access, campaign_id=campaign_id)
     return CampaignSummary.of(await progress_of(session, campaign))
@@ -289,7 +289,7 @@ async def pause(
 async def resume(
     campaign_id: CampaignId, requester: CurrentRequester, session: SessionDep
 ) -> CampaignSummary:
-    """Goes on where a pause stopped, and starts a draft."""
+    """Continues after a pause, or starts a draft."""
     access = await _access_to(session, requester, campaign_id, Action.SEND_MESSAGES)
     campaign = await campaigns.resume_campaign(session, access, campaign_id=campaign_id)
     return CampaignSummary.of(await progress_of(session, campaign))

@@ -128,9 +128,9 @@ def _missing(part: str, what: str) -> ValidationFailed:
 
 
 def plan_of(fields: CampaignFields, columns: list[str]) -> CampaignPlan:
-    """Return what the campaign sends, as far as it is said.
+    """Return what the campaign sends, as far as the upload says.
 
-    Raises what is wrong with ids and exclusive fields.
+    Raises what is wrong with ids and with fields that exclude each other.
     """
     template_id = connector_id = None
     if fields.template_id is not None:

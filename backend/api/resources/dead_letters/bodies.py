@@ -40,13 +40,13 @@ Code = Annotated[
 
 
 class DeadLetterFilterBody(RequestBody):
-    """All that is given must hold; {} is every dead letter. Times are those of acceptance."""
+    """All conditions apply; {} matches every dead letter. Times are those of acceptance."""
 
     connector: Annotated[ConnectorText | None, Field(description="A connector's type or id")] = None
     code: Code | None = None
     from_: Annotated[InstantText | None, Field(alias="from", description="ISO 8601")] = None
     to: Annotated[
-        InstantText | None, Field(description="ISO 8601; a date alone includes its whole day")
+        InstantText | None, Field(description="ISO 8601; a date alone includes the whole day")
     ] = None
     key_id: Annotated[str, id_text(ids.KEY)] | None = None
     template_id: Annotated[str, id_text(ids.TEMPLATE)] | None = None
@@ -76,22 +76,22 @@ class DiscardBody(RequestBody):
     filter: DeadLetterFilterBody | None = None
 
     def check(self) -> None:
-        """Raises BadRequest unless entry of both is there."""
+        """Raises BadRequest unless there is exactly one of the two."""
         if (self.message_ids is None) == (self.filter is None):
-            remedy = 'Leave out "messageIds" or "filter"; {"filter": {}} is all of them.'
+            remedy = 'Leave out "messageIds" or "filter"; {"filter": {}} matches all dead letters.'
             raise BadRequest(
-                "Dead letters are named by their ids or by a filter.",
+                "Choose dead letters by their ids or by a filter.",
                 errors=[FieldError("messageIds", "VALIDATION_ERROR", remedy)],
             )
 
 
 class RedriveBody(DiscardBody):
     cursor: Annotated[
-        CursorText | None, Field(description="With a filter: `nextCursor` of the call before")
+        CursorText | None, Field(description="With a filter: `nextCursor` of the previous call")
     ] = None
     limit: Annotated[
         StrictInt,
-        Field(ge=1, le=MOST_REDRIVEN, description="With a filter: how many to look at"),
+        Field(ge=1, le=MOST_REDRIVEN, description="With a filter: how many to try"),
         WHOLE,
     ] = MOST_REDRIVEN
 
@@ -103,15 +103,13 @@ class DeadLetterListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[MessageSummary]) -> DeadLetterListBody:
         return cls(
-            dead_letters=[MessageBody.of(item) for item in page.items],
+            dead_letters=[MessageBody.of(message) for message in page.items],
             pagination=Pagination.of(page),
         )
 
 
 class RedrivenBody(ResponseBody):
-    """`newMessageId` and `status` of entry that was accepted; `error`, `code` and `details` of
-    entry that was not.
-    """
+    """`newMessageId` and `status` if it was accepted, else `error`, `code` and `details`."""
 
     message_id: str = Field(description="The dead letter", examples=[_EXAMPLE])
     new_message_id: str | None = None
@@ -139,10 +137,10 @@ class RedrivenBody(ResponseBody):
 
 class RedriveAnswer(ResponseBody):
     redriven: int = Field(description="How many were accepted again")
-    failed: int = Field(description="How many were not, and stay dead letters")
+    failed: int = Field(description="How many could not be sent again, and stay dead letters")
     results: list[RedrivenBody]
     next_cursor: str | None = Field(
-        default=None, description="More match: pass it as `cursor` to go on"
+        default=None, description="More match: pass it as `cursor` to continue"
     )
 
     @classmethod
@@ -157,5 +155,5 @@ class RedriveAnswer(ResponseBody):
 
 class DiscardAnswer(ResponseBody):
     discarded: int = Field(
-        description="By a filter at most 10,000 in entry call: 0 says that none is left"
+        description="With a filter, at most 10,000 a call; 0 means that none is left"
     )

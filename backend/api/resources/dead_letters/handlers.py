@@ -1,6 +1,4 @@
-"""Dead letters: messages that were given up after their retries; to be sent again, or
-discarded.
-"""
+"""Dead letters: messages that were given up after their retries, to be sent again or discarded."""
 
 from __future__ import annotations
 
@@ -54,7 +52,7 @@ def _filters(
         InstantText | None, Query(alias="from", description="ISO 8601, of acceptance")
     ] = None,
     to: Annotated[
-        InstantText | None, Query(description="ISO 8601; a date alone includes its whole day")
+        InstantText | None, Query(description="ISO 8601; a date alone includes the whole day")
     ] = None,
     key_id: Annotated[Annotated[str, id_text(ids.KEY)] | None, Query(alias="keyId")] = None,
     template_id: Annotated[
@@ -88,10 +86,11 @@ async def list_route(
     page: PageDep,
     project_id: ProjectIdQuery = None,
 ) -> DeadLetterListBody:
-    """Messages that failed because their retries were used up or their connector was gone, the
-    newest first.
+    """Messages that failed because their retries were used up or their connector was gone, newest
+    first.
 
-    What a provider refused for good is none. `error` and `errorCode` say why.
+    A message that a provider refused for good is not a dead letter. `error` and `errorCode` say why
+    a message was given up.
     """
     access = await requester.access(session, project_id, Action.VIEW_MESSAGES)
     return DeadLetterListBody.of(
@@ -113,10 +112,9 @@ async def redrive_many(
 ) -> RedriveAnswer:
     """Up to 500 by their ids, or by a filter, the oldest first.
 
-    Each is a new message with `resentFrom`.
+    Each becomes a new message with `resentFrom`. What cannot be sent again stays a dead letter.
 
-    With a filter, go on with `nextCursor` until it is left out. What could not be sent again stays
-    a dead letter.
+    With a filter, pass `nextCursor` on until it is left out.
     """
     body.check()
     after = None if body.cursor is None else decode_cursor(body.cursor)
@@ -206,7 +204,7 @@ async def discard_one(
 
 
 def _message_ids(body: DiscardBody) -> list[UUID]:
-    """Return each once. Raises MessageNotFound for what is no id."""
+    """Return each id once. Raises MessageNotFound for anything else."""
     return list(
         dict.fromkeys(
             decoded(ids.MESSAGE, text, MessageNotFound) for text in body.message_ids or ()

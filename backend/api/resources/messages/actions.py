@@ -1,6 +1,4 @@
-"""Beside sending one: many at once, a look before sending, and what can be done with a message
-afterwards.
-"""
+"""Send many messages, preview one, and cancel or resend an accepted one."""
 
 from __future__ import annotations
 
@@ -73,29 +71,29 @@ _RESEND_ROUTE: Final = "POST /messages/resend"
 async def send_batch(request: Request, platform: PlatformDep) -> Response:
     """Up to 500, each with its own result.
 
-    An Idempotency-Key stands for the whole batch: repeating it is safe.
+    An Idempotency-Key covers the whole batch, so repeating it is safe.
     """
     key = await platform.catalog.key(bearer_token(request))
     origin = request.headers.get("origin")
-    caller = Sender.of_key(key, origin)
+    sender = Sender.of_key(key, origin)
     try:
         check_origin(key, origin)
         body = await read_body(request)
         batch = parse_batch(body)
-        idempotency = idempotency_key(request, caller, _BATCH_ROUTE, body)
-        requests = [_item(caller, fields) for fields in batch.messages]
+        idempotency = idempotency_key(request, sender, _BATCH_ROUTE, body)
+        requests = [_item(sender, fields) for fields in batch.messages]
         return _batch_answer(
-            await accept_batch(platform.send_path, caller, requests, idempotency=idempotency)
+            await accept_batch(platform.send_path, sender, requests, idempotency=idempotency)
         )
     except AppError as error:
-        await note_refusal(platform.send_path, caller, error)
+        await note_refusal(platform.send_path, sender, error)
         raise
 
 
-def _item(caller: Sender, fields: dict[str, Any]) -> Callable[[], SendRequest]:
+def _item(sender: Sender, fields: dict[str, Any]) -> Callable[[], SendRequest]:
     def request() -> SendRequest:
         body = parse_object(SendBody, fields)
-        check_project(caller, body.project_id)
+        check_project(sender, body.project_id)
         return send_request(body, recipient_of(body), body.send_token)
 
     return request
@@ -105,14 +103,14 @@ def _batch_answer(results: list[Acceptance | AppError]) -> Response:
     accepted = [result for result in results if isinstance(result, Acceptance)]
     headers = limit_headers(accepted[-1]) if accepted else {}
     headers.pop("Idempotency-Replayed", None)
-    reported = _ErrorRoom()
+    room = _ErrorRoom()
     if accepted and all(result.is_replay for result in accepted):
         headers["Idempotency-Replayed"] = "true"
     return Response(
         orjson.dumps(
             {
                 "results": [
-                    _batch_result(index, result, reported) for index, result in enumerate(results)
+                    _batch_result(index, result, room) for index, result in enumerate(results)
                 ],
                 "accepted": len(accepted),
                 "rejected": len(results) - len(accepted),
@@ -126,8 +124,9 @@ def _batch_answer(results: list[Acceptance | AppError]) -> Response:
 
 
 class _ErrorRoom:
-    """What is wrong with the messages of one batch: each one's first field, and all of them up to
-    MOST_ERRORS.
+    """Limits the field errors in a batch's answer to MOST_ERRORS.
+
+    Each message keeps at least its first one.
     """
 
     def __init__(self) -> None:
@@ -142,15 +141,13 @@ class _ErrorRoom:
         return {**error.details, "errors": error.details["errors"][:most], "moreErrors": more}
 
 
-def _batch_result(
-    index: int, result: Acceptance | AppError, reported: _ErrorRoom
-) -> dict[str, Any]:
+def _batch_result(index: int, result: Acceptance | AppError, room: _ErrorRoom) -> dict[str, Any]:
     if isinstance(result, AppError):
         return {
             "index": index,
             "error": result.message,
             "code": result.error_code,
-            "details": reported.details(result),
+            "details": room.details(result),
         }
     return {
         "index": index,
@@ -181,7 +178,7 @@ async def preview(
 async def cancel(
     message_id: MessageId, requester: CurrentRequester, session: SessionDep
 ) -> CancelAnswer:
-    """Only while it waits: 409 `MESSAGE_NOT_CANCELABLE` with its status once a worker has it."""
+    """Only while it waits. Once a worker has it: 409 `MESSAGE_NOT_CANCELABLE`, with its status."""
     access = await access_to_message(session, requester, message_id, Action.SEND_MESSAGES)
     await cancel_message(session, access, message_id=message_id)
     return CancelAnswer(message_id=ids.encode(ids.MESSAGE, message_id))
@@ -198,10 +195,9 @@ async def cancel(
 async def resend(
     request: Request, message_id: MessageId, requester: CurrentRequester, platform: PlatformDep
 ) -> Response:
-    """A new message with the same content, recipient and connector, when the old one has come to
-    its end.
+    """A new message with the same content, recipient and connector, once the old one has ended.
 
-    `uncertain` is an end too: sending it again is your decision.
+    `uncertain` is an end too: whether to send again is your decision.
     """
     async with platform.database.session() as session:
         access = await access_to_message(session, requester, message_id, Action.SEND_MESSAGES)

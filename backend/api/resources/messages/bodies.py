@@ -1,4 +1,4 @@
-"""Bodies of messages as they are read."""
+"""Bodies of messages that are read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from backend.services.sending.preview import MessagePreview
 
 
 class MessageBody(ResponseBody):
-    """A message; times of what has not happened are null."""
+    """A message. The time of anything that has not happened is null."""
 
     id: str = Field(examples=["msg_01h455vb4pex5vsknk084sn02q"])
     project_id: str = Field(examples=["proj_01h455vb4pex5vsknk084sn02q"])
@@ -35,13 +35,13 @@ class MessageBody(ResponseBody):
     text: str | None = Field(default=None, examples=["Hello, world!"])
     subject: str | None = None
     redacted: bool = Field(
-        default=False, description="The content is masked or removed, as the project wants it"
+        default=False, description="The content is masked or removed, as the project's settings say"
     )
     status: str = Field(examples=["sent"])
     mode: str = Field(examples=["live"])
     priority: str = Field(examples=["normal"])
     metadata: dict[str, Any] = Field(
-        description="Yours, and `messageId`: the provider's id where it is known",
+        description="Yours, and `messageId`: the provider's id, if known",
         examples=[{"messageId": "wamid.xxx"}],
     )
     error: str | None = None
@@ -67,12 +67,13 @@ class MessageListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[MessageSummary]) -> MessageListBody:
         return cls(
-            messages=[MessageBody.of(item) for item in page.items], pagination=Pagination.of(page)
+            messages=[MessageBody.of(message) for message in page.items],
+            pagination=Pagination.of(page),
         )
 
 
 class AttemptBody(ResponseBody):
-    """One try to hand the message to the provider."""
+    """One attempt to hand the message to the provider."""
 
     id: str = Field(examples=["att_01h455vb4pex5vsknk084sn02q"])
     number: int = Field(examples=[1])
@@ -103,7 +104,7 @@ class AttemptBody(ResponseBody):
 
 
 class TimelineBody(ResponseBody):
-    """A status the message took."""
+    """A status that the message took."""
 
     status: str = Field(examples=["sent"])
     at: Instant
@@ -142,7 +143,7 @@ class WayBody(ResponseBody):
 
 
 class MessageRouteBody(ResponseBody):
-    """The ways in their order, where a message has more than one."""
+    """The ways in order, if a message has more than one."""
 
     steps: list[WayBody]
     fallback_after_s: float | None = Field(
@@ -168,7 +169,7 @@ class MessageRouteBody(ResponseBody):
 
 class MessageDetailBody(MessageBody):
     route: MessageRouteBody | None = Field(
-        default=None, description="Its ways, where it has more than one"
+        default=None, description="Its ways, if it has more than one"
     )
     html: str | None = None
     provider_template: dict[str, Any] | None = None

@@ -53,7 +53,7 @@ async def export_messages(
     format_: Annotated[Literal["csv", "jsonl"], Query(alias="format")] = "csv",
     project_id: ProjectIdQuery = None,
 ) -> StreamingResponse:
-    """Every message the filters match, newest first.
+    """All messages that the filters match, newest first.
 
     In CSV, cells that a spreadsheet would run begin with `'`.
     """
@@ -61,7 +61,7 @@ async def export_messages(
         access = await requester.access(session, project_id, Action.VIEW_MESSAGES)
     place.take(access.project_id)
     steps = walk_messages(platform.database, access, filters=filters)
-    # The first step before the answer begins: a wrong filter is still a 400.
+    # The first batch is read before the answer begins, so that a wrong filter is still a 400.
     first = await anext(steps)
     return StreamingResponse(
         _lines(

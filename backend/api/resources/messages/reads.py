@@ -1,4 +1,4 @@
-"""Reading messages: for a member of the project, or for its key with `messages:read`."""
+"""Read messages: for a member of the project, or a key with `messages:read`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _filters(
     ] = None,
     to: Annotated[
         InstantText | None,
-        Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"]),
+        Query(description="ISO 8601; a date alone includes the whole day", examples=["2024-01-31"]),
     ] = None,
     key_id: Annotated[Annotated[str, id_text(ids.KEY)] | None, Query(alias="keyId")] = None,
     template_id: Annotated[
@@ -87,7 +87,7 @@ async def list_messages_route(
     page: PageDep,
     project_id: ProjectIdQuery = None,
 ) -> MessageListBody:
-    """Newest first. Pass `pagination.nextCursor` as `cursor` to walk on while messages arrive."""
+    """Newest first. Pass `pagination.nextCursor` as `cursor` to continue while messages arrive."""
     access = await requester.access(session, project_id, Action.VIEW_MESSAGES)
     return MessageListBody.of(await list_messages(session, access, filters=filters, page=page))
 

@@ -1,4 +1,4 @@
-"""From the body of a send to what the service takes; shared by every route that sends."""
+"""From the body of a send to a SendRequest; shared by every route that sends."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def parse(model: type[BodyT], body: bytes) -> BodyT:
 
 
 def parse_batch(body: bytes) -> BatchBody:
-    """Like `parse`, but what cannot be stored is left to each message.
+    """Like `parse`, but values that cannot be stored are left to each message.
 
     Raises MalformedBody or ValidationFailed.
     """
@@ -81,7 +81,7 @@ def parse_batch(body: bytes) -> BatchBody:
 
 
 def parse_object(model: type[BodyT], fields: dict[str, Any]) -> BodyT:
-    """Like `parse`, of what was read already. Raises ValidationFailed."""
+    """Like `parse`, for an object that is already read. Raises ValidationFailed."""
     check_values(fields)
     try:
         return model.model_validate(fields)
@@ -90,7 +90,7 @@ def parse_object(model: type[BodyT], fields: dict[str, Any]) -> BodyT:
 
 
 def recipient_of(body: SendBody) -> str | dict[str, str]:
-    """Return whom it goes to, "" where the send token says that. Raises ValidationFailed."""
+    """Return the recipient; "" if the send token names it. Raises ValidationFailed."""
     if not body.to and body.send_token is None:
         raise missing_recipient("to")
     return body.to
@@ -104,7 +104,7 @@ def missing_recipient(field: str) -> ValidationFailed:
 def send_request(
     body: ContentFields, to: str | dict[str, str], send_token: str | None = None
 ) -> SendRequest:
-    """Raises what is wrong with ids that are none, and with fields that exclude each other."""
+    """Raises what is wrong with ids, and with fields that exclude each other."""
     template_id: UUID | None = None
     if body.template_id is not None:
         template_id = ids.decode(ids.TEMPLATE, body.template_id)
@@ -142,20 +142,20 @@ def send_request(
 
 
 def _check_route(body: ContentFields) -> None:
-    """Raises BadRequest when another field says the way too, or ValidationFailed when a channel
+    """Raises BadRequest if another field names the way too, and ValidationFailed if a channel
     repeats.
     """
-    ours = "channels" if body.channels is not None else "route"
+    field = "channels" if body.channels is not None else "route"
     if body.channels is None and body.route is None:
         remedy = 'Leave out "fallbackAfter", or name "channels" or a "route".'
         message = "Without a second way to send there is nothing to fall back to."
         raise BadRequest(message, errors=[FieldError("fallbackAfter", "VALIDATION_ERROR", remedy)])
     others = {"connector": body.connector, "connectorId": body.connector_id}
-    if ours == "channels":
+    if field == "channels":
         others["route"] = body.route
     for name, value in others.items():
         if value is not None:
-            raise _excluded(f'A message goes through "{ours}" or through "{name}".', ours, name)
+            raise _excluded(f'A message goes through "{field}" or through "{name}".', field, name)
     channels = body.channels or []
     if len({type_of_channel(channel) for channel in channels}) < len(channels):
         remedy = "Leave out one of them: 'sms' is 'twilio', and 'email' is 'smtp'."
@@ -166,7 +166,7 @@ def _check_route(body: ContentFields) -> None:
 
 
 def text_request(body: TextBody) -> SendRequest:
-    """Like `send_request`; 003's texts go by WhatsApp where nothing else is named."""
+    """Like `send_request`; reference 003's texts go by WhatsApp unless a connector is named."""
     connector_id = _connector_id(body)
     return SendRequest(
         to=body.to,
@@ -210,25 +210,26 @@ def _excluded(message: str, field: str, other: str) -> BadRequest:
     return BadRequest(message, errors=[FieldError(field, "VALIDATION_ERROR", remedy)])
 
 
-def check_project(caller: Sender, project_id: str | None) -> None:
-    """A key sends for its own project only. Raises ProjectNotFound."""
-    if project_id is not None and ids.decode(ids.PROJECT, project_id) != caller.project_id:
+def check_project(sender: Sender, project_id: str | None) -> None:
+    """A key sends only for its own project. Raises ProjectNotFound."""
+    if project_id is not None and ids.decode(ids.PROJECT, project_id) != sender.project_id:
         raise ProjectNotFound(
             f"'{project_id[:60]}' is not the project of this API key; leave out \"projectId\"."
         )
 
 
 def idempotency_key(
-    request: Request, caller: Sender, route: str, body: bytes
+    request: Request, sender: Sender, route: str, body: bytes
 ) -> IdempotencyKey | None:
     """Return the request's Idempotency-Key. Raises BadRequest.
 
-    Web pages have names of their own: no visitor may take the one that the server is about to use.
+    Web pages have a namespace of their own: no visitor may take a key that the server is about to
+    use.
     """
     key = written_key(request)
     if key is None:
         return None
-    is_page = caller.key is not None and caller.key.kind == "publishable"
+    is_page = sender.key is not None and sender.key.kind == "publishable"
     return IdempotencyKey(f"{route} (page)" if is_page else route, key, body_hash(body))
 
 
@@ -247,11 +248,11 @@ def written_key(request: Request) -> str | None:
 
 
 def body_hash(body: bytes) -> bytes:
-    """Canonical, so that the same request with its fields in another order is the same request."""
+    """Canonical: a repeat with its fields in another order is the same request."""
     try:
         canonical = orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
-        # A batch in which one message has a number that is none: the others are sent.
+        # One message of a batch has a value that is no JSON number; the others are sent.
         canonical = body
     return hashlib.sha256(canonical).digest()
 
@@ -277,7 +278,7 @@ def limit_headers(accepted: Acceptance) -> dict[str, str]:
 async def resender(
     session: AsyncSession, requester: Requester, access: Access, message_id: UUID
 ) -> Sender:
-    """Return who sends a message again: a person sends in the mode that it had.
+    """Return who sends a message again. A user sends in the mode that the message had.
 
     Raises MessageNotFound.
     """

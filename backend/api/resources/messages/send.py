@@ -1,6 +1,6 @@
 """Send a message: `POST /messages` and its aliases.
 
-They read their bodies themselves: this is the hot path.
+The handlers read the bodies themselves: this is the hot path.
 """
 
 from __future__ import annotations
@@ -55,24 +55,24 @@ _REFUSALS: Final = error_responses(400, 401, 403, 404, 413, 415, 422, 429, 503)
 async def send_message(request: Request) -> Response:
     """Accept one message for delivery.
 
-    `202` means it is stored: it survives a crash of any part.
+    `202` means that it is stored: it survives a crash of any part.
     """
     platform: Platform = request.app.state.platform
     key = await platform.catalog.key(bearer_token(request))
     origin = request.headers.get("origin")
-    caller = Sender.of_key(key, origin)
+    sender = Sender.of_key(key, origin)
     try:
         check_origin(key, origin)
         body = await read_body(request)
         parsed = parse(SendBody, body)
-        check_project(caller, parsed.project_id)
-        idempotency = idempotency_key(request, caller, _ROUTE, body)
-        expected = send_request(parsed, recipient_of(parsed), parsed.send_token)
+        check_project(sender, parsed.project_id)
+        idempotency = idempotency_key(request, sender, _ROUTE, body)
+        message = send_request(parsed, recipient_of(parsed), parsed.send_token)
         return answer(
-            await accept_message(platform.send_path, caller, expected, idempotency=idempotency)
+            await accept_message(platform.send_path, sender, message, idempotency=idempotency)
         )
     except AppError as error:
-        await note_refusal(platform.send_path, caller, error)
+        await note_refusal(platform.send_path, sender, error)
         raise
 
 
@@ -85,15 +85,15 @@ async def send_message(request: Request) -> Response:
     responses=_REFUSALS,
 )
 async def send_text(request: Request) -> Response:
-    """`POST /messages` for a text; without a connector it goes by WhatsApp."""
-    async with _sending(request) as (platform, caller):
+    """`POST /messages` for a text. Without a connector it goes by WhatsApp."""
+    async with _sending(request) as (platform, sender):
         body = await read_body(request)
         parsed = parse(TextBody, body)
-        check_project(caller, parsed.project_id)
-        idempotency = idempotency_key(request, caller, "POST /messages/text", body)
+        check_project(sender, parsed.project_id)
+        idempotency = idempotency_key(request, sender, "POST /messages/text", body)
         return answer(
             await accept_message(
-                platform.send_path, caller, text_request(parsed), idempotency=idempotency
+                platform.send_path, sender, text_request(parsed), idempotency=idempotency
             )
         )
 
@@ -108,29 +108,29 @@ async def send_text(request: Request) -> Response:
 )
 async def send_alias(request: Request) -> Response:
     """`POST /messages` with `serviceId`, `templateId`, `templateParams` and `recipient`."""
-    async with _sending(request) as (platform, caller):
+    async with _sending(request) as (platform, sender):
         body = await read_body(request)
         parsed = _without_aliases(parse(AliasSendBody, body))
-        check_project(caller, parsed.project_id)
-        idempotency = idempotency_key(request, caller, "POST /send", body)
-        expected = send_request(parsed, parsed.to, parsed.send_token)
+        check_project(sender, parsed.project_id)
+        idempotency = idempotency_key(request, sender, "POST /send", body)
+        message = send_request(parsed, parsed.to, parsed.send_token)
         return answer(
-            await accept_message(platform.send_path, caller, expected, idempotency=idempotency)
+            await accept_message(platform.send_path, sender, message, idempotency=idempotency)
         )
 
 
 @asynccontextmanager
 async def _sending(request: Request) -> AsyncIterator[tuple[Platform, Sender]]:
-    """Who sends; what is refused inside says where the limits stand."""
+    """Yield who sends; an error inside says where the limits stand."""
     platform: Platform = request.app.state.platform
     key = await platform.catalog.key(bearer_token(request))
     origin = request.headers.get("origin")
-    caller = Sender.of_key(key, origin)
+    sender = Sender.of_key(key, origin)
     try:
         check_origin(key, origin)
-        yield platform, caller
+        yield platform, sender
     except AppError as error:
-        await note_refusal(platform.send_path, caller, error)
+        await note_refusal(platform.send_path, sender, error)
         raise
 
 

@@ -1,4 +1,4 @@
-"""The bodies and the answers of sends."""
+"""The bodies and answers of sends."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ LONGEST_FALLBACK: Final = "7d"
 
 
 _NO_DURATION: Final = (
-    "'fallbackAfter' is no duration; write seconds, or a text such as '30s' or '5m'."
+    "'fallbackAfter' is not a duration; write seconds, or a text such as '30s' or '5m'."
 )
 
 
@@ -142,7 +142,7 @@ Channels = Annotated[
 
 
 class SendFields(BaseModel):
-    """What every way of sending takes."""
+    """The fields of every send."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_alias=True, validate_by_name=False, extra="forbid"
@@ -252,13 +252,13 @@ class SendBody(ContentFields):
         },
     )
 
-    # Left out: the send token's. Never "" when it was sent.
+    # Left out: the send token names it. Never "" if it was sent.
     to: Annotated[To, Field(json_schema_extra=_without_default)] = ""
     send_token: SendToken = None
 
 
 class PreviewSendBody(ContentFields):
-    """A message that is only looked at."""
+    """A message to preview."""
 
     to: Annotated[To | None, Field(description="Checked where it is given")] = None
 
@@ -277,7 +277,7 @@ class TextBody(SendFields):
 
 
 class AliasSendBody(ContentFields):
-    """A send with the names that EmailJS uses; those of `POST /messages` are taken too."""
+    """A send with EmailJS's names; those of `POST /messages` work too."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -302,9 +302,7 @@ class AliasSendBody(ContentFields):
 
 
 class BatchBody(BaseModel):
-    """Up to 500 messages; each is checked for itself, so one that is wrong does not keep the
-    others.
-    """
+    """Up to 500 messages. Each is checked by itself, so a wrong one doesn't hold up the others."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -312,7 +310,7 @@ class BatchBody(BaseModel):
 
 
 class SendAnswer(BaseModel):
-    """202: the message is ours, and survives whatever happens next."""
+    """202: the message is stored, and survives whatever happens next."""
 
     message_id: Annotated[
         str, Field(alias="messageId", examples=["msg_01kah5w8c2e3n9d7r4x6t0v1yz"])
@@ -332,8 +330,8 @@ class CancelAnswer(ResponseBody):
 
 
 class BatchResult(BaseModel):
-    """`messageId` and `status` of one that was accepted; `error`, `code` and `details` of one that
-    was not.
+    """An accepted message has `messageId` and `status`, a refused one `error`, `code` and
+    `details`.
     """
 
     index: Annotated[int, Field(description="Its place in `messages`")]
@@ -372,10 +370,10 @@ IDEMPOTENCY_PARAMETER: Final[dict[str, Any]] = {
 
 
 def _schema(body: type[BaseModel]) -> dict[str, Any]:
-    """Return a batch's items as what they are checked against, one by one."""
+    """Return a batch's items as what each is checked against."""
     if body is not BatchBody:
         schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
-        # JsonValue stands among the components already: templates' previews have it.
+        # JsonValue is among the components already: template previews use it.
         schema.pop("$defs", None)
         return schema
     return {

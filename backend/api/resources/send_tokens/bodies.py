@@ -21,7 +21,7 @@ from backend.services.sending.issue import NewToken
 
 
 class SendTokenBody(RequestBody):
-    """What a web page may send with it: this template, to this recipient, once."""
+    """What a web page may send with the token: this template, to this recipient, once."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -39,7 +39,7 @@ class SendTokenBody(RequestBody):
 
     template_id: Annotated[str, Field(description="A template with the access `signed`")]
     to: Annotated[
-        Recipient | None, Field(description="The recipient; the page need not name it")
+        Recipient | None, Field(description="The recipient; the page doesn't have to name it")
     ] = None
     to_hash: Annotated[
         str | None,
@@ -60,26 +60,26 @@ class SendTokenBody(RequestBody):
     ] = None
     variables: Annotated[
         Variables | None,
-        Field(description="Variables that the page may not choose; the others it may"),
+        Field(description="Variables that the page may not choose"),
     ] = None
     origin: Annotated[
         str | None,
         Field(
             max_length=300,
-            description="Only for pages of this origin",
+            description="Valid only for pages of this origin",
             examples=["https://shop.example"],
         ),
     ] = None
     expires_in_s: Annotated[
         int,
-        Field(ge=1, le=LONGEST_LIFE_S, strict=True, description="For how many seconds it is good"),
+        Field(ge=1, le=LONGEST_LIFE_S, strict=True, description="How many seconds it is valid"),
         WHOLE,
     ] = 300
 
     def to_new_token(self) -> NewToken:
         """Raises ValidationFailed, BadRequest, TemplateNotFound or ConnectorNotFound."""
         if (self.to is None) == (self.to_hash is None):
-            message = 'Name a recipient once: by "to", or by "toHash".'
+            message = 'Name the recipient either by "to" or by "toHash".'
             raise ValidationFailed(errors=[FieldError("to", "MISSING_REQUIRED_FIELD", message)])
         if self.connector is not None and self.connector_id is not None:
             remedy = 'Leave out "connector" or "connectorId".'
@@ -113,7 +113,7 @@ class SendTokenBody(RequestBody):
 
 class SendTokenAnswer(ResponseBody):
     send_token: str = Field(
-        description="Hand it to the page; it goes back as `sendToken` of `POST /messages`",
+        description="Hand it to the page, which sends it as `sendToken` of `POST /messages`",
         examples=[
             "eyJhbGciOiJIUzI1NiIsImtpZCI6InN0a18wMCJ9.eyJhdWQiOiJtZXNzYWdlanM6c2VuZCJ9.c2lnbmF0dXJl"
         ],

@@ -1,4 +1,4 @@
-"""Send tokens: a customer's backend allows a web page one send."""
+"""Send tokens: a customer's backend allows a web page to send one message."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ async def make_send_token(
 
     The page sends the token with its publishable key: `POST /messages` with `sendToken`.
 
-    The token is good once, for one template, one recipient and ten minutes at most; the page says
-    no more than the variables that are not locked. A backend with the Python client signs tokens
-    without this call.
+    The token is valid once, for one template, one recipient and at most ten minutes. The page only
+    chooses the variables that are not locked. A backend with the Python client signs tokens without
+    this call.
     """
     token = await create_send_token(
         platform.send_path, sender, bearer_token(request), body.to_new_token()
