@@ -131,8 +131,8 @@ class WayBody(ResponseBody):
     to: str = Field(examples=["+1234567890"])
     on: Literal["failure", "unavailable"] = Field(
         description=(
-            "What of the way before it answers: any failure, or only that its connector could not"
-            " be used"
+            "failure: taken after any failure of the way before; unavailable: only if the connector"
+            " of the way before could not be used"
         )
     )
     state: Literal["current", "left", "skipped", "waiting", "unused"] = Field(
