@@ -1,1 +1,1 @@
-"""Campaigns: a table uploaded, checked, sent, watched."""
+"""Campaigns: upload a table, check it, send it, watch it."""

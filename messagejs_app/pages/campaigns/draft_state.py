@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from backend import ids
@@ -28,7 +29,7 @@ from messagejs_app.pages.campaigns.state import CampaignsState
 from messagejs_app.session import Session, field_errors
 from messagejs_app.wording import number, plural
 
-_FIELDS = frozenset({"message", "templateId", "connectorId"})
+_FIELDS: Final = frozenset({"message", "templateId", "connectorId"})
 
 
 @dataclass

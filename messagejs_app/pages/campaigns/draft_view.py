@@ -132,12 +132,12 @@ def _findings() -> rx.Component:
             title="The first messages",
         ),
     )
-    result = h.fragment(
+    findings = h.fragment(
         h.when(_STATE.is_good, good, bad),
         h.when(_STATE.problems, problems_table(_STATE.problems)),
         samples,
     )
-    return h.when(_STATE.is_checked, result)
+    return h.when(_STATE.is_checked, findings)
 
 
 def _sample(sample: Sample) -> rx.Component:

@@ -1,4 +1,4 @@
-"""How dead letters look: the list with its reasons, and what can be done with one, some or all."""
+"""How dead letters look: the list with its reasons, and what to do with one, some or all."""
 
 from __future__ import annotations
 

@@ -1,3 +1,1 @@
-"""Messages: the live list, its filters in the address, and a drawer with all that happened to
-one.
-"""
+"""Messages: the live list, with its filters in the address, and a drawer for one message."""

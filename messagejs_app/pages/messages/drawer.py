@@ -1,4 +1,4 @@
-"""One message, beside the list: content, timeline, attempts with the provider's answers."""
+"""One message, beside the list: its content, timeline, and attempts with the provider's answers."""
 
 from __future__ import annotations
 

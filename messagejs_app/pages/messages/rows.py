@@ -18,7 +18,7 @@ from messagejs_app.wording import duration, instant, recipient
 
 _PREVIEW_CHARS: Final = 160
 _ANSWER_CHARS: Final = 4000
-# Where the reason says more than the text does.
+# Statuses whose reason says more than the text does.
 _EXPLAINED: Final = frozenset(
     {"failed", "undelivered", "uncertain", "expired", "blocked", "canceled"}
 )
@@ -89,7 +89,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names by id, of what the list's messages used."""
+    """The names, by id, of what the listed messages used."""
 
     connectors: Mapping[str, str]
     templates: Mapping[str, str]
@@ -119,45 +119,49 @@ def row_of(message: MessageSummary, names: Names) -> MessageRow:
 
 
 def shown_of(detail: MessageDetail, *, base_url: str) -> Shown:
-    item = detail.summary
-    sms = measure(item.text or "") if channel_of(item.connector_type) == SMS else None
+    message = detail.summary
+    sms = measure(message.text or "") if channel_of(message.connector_type) == SMS else None
     body: dict[str, Any] = {
-        "to": item.recipient,
-        "connectorId": ids.encode(ids.CONNECTOR, item.connector_id),
+        "to": message.recipient,
+        "connectorId": ids.encode(ids.CONNECTOR, message.connector_id),
     }
-    if item.template_id is not None:
-        body |= {"templateId": ids.encode(ids.TEMPLATE, item.template_id), "variables": {}}
+    if message.template_id is not None:
+        body |= {"templateId": ids.encode(ids.TEMPLATE, message.template_id), "variables": {}}
     else:
-        # Nothing is left to copy of a text that was removed.
-        body |= {"message": item.text or ""} | ({"subject": item.subject} if item.subject else {})
+        # A text that was removed cannot be copied.
+        body["message"] = message.text or ""
+        if message.subject:
+            body["subject"] = message.subject
     return Shown(
-        id=ids.encode(ids.MESSAGE, item.id),
-        status=word(item.status),
-        dot=dot(item.status),
-        address=recipient(item.recipient),
-        subject=item.subject or "",
-        text=item.text or "",
-        accepted_at=instant(item.created_at),
+        id=ids.encode(ids.MESSAGE, message.id),
+        status=word(message.status),
+        dot=dot(message.status),
+        address=recipient(message.recipient),
+        subject=message.subject or "",
+        text=message.text or "",
+        accepted_at=instant(message.created_at),
         template=detail.template_name or "",
-        template_id=ids.encode(ids.TEMPLATE, item.template_id) if item.template_id else "",
+        template_id=ids.encode(ids.TEMPLATE, message.template_id) if message.template_id else "",
         version=f"v{detail.template_version}" if detail.template_version else "",
-        connector=detail.connector_name or item.connector_type.capitalize(),
-        connector_id=ids.encode(ids.CONNECTOR, item.connector_id),
-        key=(detail.key_name or "Revoked key") if item.key_id else "Dashboard",
-        mode=item.mode.capitalize(),
+        connector=detail.connector_name or message.connector_type.capitalize(),
+        connector_id=ids.encode(ids.CONNECTOR, message.connector_id),
+        key=(detail.key_name or "Revoked key") if message.key_id else "Dashboard",
+        mode=message.mode.capitalize(),
         segments=str(sms.segments) if sms else "",
         encoding=sms.encoding if sms else "",
-        error=item.error or "",
+        error=message.error or "",
         curl=snippets.send_call(
-            "curl", base_url=base_url, key=f"sk_{item.mode}_YOUR_KEY", body=body
+            "curl", base_url=base_url, key=f"sk_{message.mode}_YOUR_KEY", body=body
         ),
-        redacted_at=instant(item.redacted_at),
+        redacted_at=instant(message.redacted_at),
         steps=_steps(detail),
     )
 
 
 def _steps(detail: MessageDetail) -> list[TimelineStep]:
-    """The timeline, each attempt under a "Sending" line of its own before the status it led to."""
+    """Return the timeline. The attempts that led to a status stand under a "Sending" line before
+    it.
+    """
     name = detail.connector_name or detail.summary.connector_type.capitalize()
     left = list(detail.attempts)
     steps: list[TimelineStep] = []
@@ -165,10 +169,9 @@ def _steps(detail: MessageDetail) -> list[TimelineStep]:
         if entry.attempt_id is not None or entry is detail.timeline[-1]:
             count = len(left)
             if entry.attempt_id is not None:
-                result = [
-                    place for place, attempt in enumerate(left) if attempt.id == entry.attempt_id
-                ]
-                count = result[0] + 1 if result else 0
+                attempt_ids = [attempt.id for attempt in left]
+                is_known = entry.attempt_id in attempt_ids
+                count = attempt_ids.index(entry.attempt_id) + 1 if is_known else 0
             if count and steps:
                 steps.append(_sending(left[:count], name))
                 left = left[count:]

@@ -1,12 +1,14 @@
-"""The list and the open message. It looks for what is new every second while the page is open."""
+"""The list and the open message, refreshed every second while the page is open."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
+from uuid import UUID
 
 from backend import ids
 from backend.errors import MessageNotFound
@@ -90,11 +92,11 @@ class MessagesState(Session):
 
     @event
     async def search(self, data: dict[str, str]) -> Events:
-        """A whole message id opens that message; everything else filters by recipient."""
-        expected = (data.get("q") or "").strip()
-        if ids.decode(ids.MESSAGE, expected) is not None:
-            return go_to(self._url(id=expected))
-        return go_to(self._url(q=expected, id=""))
+        """A whole message id opens that message. Anything else filters by recipient."""
+        text = (data.get("q") or "").strip()
+        if ids.decode(ids.MESSAGE, text) is not None:
+            return go_to(self._url(id=text))
+        return go_to(self._url(q=text, id=""))
 
     @event
     async def choose(self, name: str, value: str) -> Events:
@@ -131,7 +133,7 @@ class MessagesState(Session):
             page=PageRequest(limit=_PAGE_SIZE, cursor=before),
         )
         names = Names(**self._names)
-        rows = [row_of(item, names) for item in page.items]
+        rows = [row_of(message, names) for message in page.items]
         known = {row.id for row in self.rows}
         if not is_first:
             for row in rows:
@@ -172,7 +174,7 @@ class MessagesState(Session):
         )
 
     def _filter(self) -> MessageFilter | None:
-        """The address as conditions; None when it asks for what cannot exist."""
+        """Return the address as conditions; None if it asks for something impossible."""
         given = self.filters
         status = given.get("status")
         if status is not None and status not in STATUSES:
@@ -201,40 +203,34 @@ class MessagesState(Session):
         )
 
     async def _load_names(self, work: Work) -> None:
-        """The names behind the ids, for the rows and for the filters' menus."""
+        """Load the names behind the ids, for the rows and the filters' menus."""
         session, access = work.session, work.access
-        own_connectors = await connectors.list_connectors(session, access)
-        own_templates = await templates.list_templates(session, access)
-        own_keys = await keys.list_keys(session, access)
+        connector_names = {
+            connector.id: connector.name
+            for connector in await connectors.list_connectors(session, access)
+        }
+        template_names = {
+            template.id: template.name
+            for template in await templates.list_templates(session, access)
+        }
+        key_names = {key.id: key.name for key in await keys.list_keys(session, access)}
         self._names = {
-            "connectors": {
-                str(own_connector.id): own_connector.name for own_connector in own_connectors
-            },
-            "templates": {
-                str(own_template.id): own_template.name for own_template in own_templates
-            },
-            "keys": {str(own_key.id): own_key.name for own_key in own_keys},
+            "connectors": {str(id_): name for id_, name in connector_names.items()},
+            "templates": {str(id_): name for id_, name in template_names.items()},
+            "keys": {str(id_): name for id_, name in key_names.items()},
         }
         self._put(
-            connector_choices=[
-                Choice(ids.encode(ids.CONNECTOR, own_connector.id), own_connector.name)
-                for own_connector in own_connectors
-            ],
-            template_choices=[
-                Choice(ids.encode(ids.TEMPLATE, own_template.id), own_template.name)
-                for own_template in own_templates
-            ],
-            key_choices=[
-                Choice(ids.encode(ids.KEY, own_key.id), own_key.name) for own_key in own_keys
-            ],
+            connector_choices=_choices(ids.CONNECTOR, connector_names),
+            template_choices=_choices(ids.TEMPLATE, template_names),
+            key_choices=_choices(ids.KEY, key_names),
         )
         self.shown_filters = self._name_filters()
 
     def _name_filters(self) -> dict[str, str]:
-        """What the chips say."""
+        """Return what the chips say."""
         choices = {
-            item.value: item.name
-            for item in (*self.connector_choices, *self.template_choices, *self.key_choices)
+            choice.value: choice.name
+            for choice in (*self.connector_choices, *self.template_choices, *self.key_choices)
         }
         shown = {
             name: choices.get(value, value)
@@ -248,6 +244,10 @@ class MessagesState(Session):
         elif "from" in self.filters or "to" in self.filters:
             shown["time"] = "chosen"
         return shown
+
+
+def _choices(prefix: str, names: Mapping[UUID, str]) -> list[Choice]:
+    return [Choice(ids.encode(prefix, id_), name) for id_, name in names.items()]
 
 
 def _instant(text: str | None) -> datetime | None:

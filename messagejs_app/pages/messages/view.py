@@ -1,4 +1,4 @@
-"""The list: filters, rows, what is shown when there are none."""
+"""How the list looks: filters, rows, and what stands there without messages."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _chip(name: str, title: str, *choices: rx.Component) -> rx.Component:
 
 
 def _of_campaign() -> rx.Component:
-    """Set by a campaign's page only."""
+    """Only a campaign's page sets it."""
     clear = h.button(
         h.icon("x", 12),
         type="button",

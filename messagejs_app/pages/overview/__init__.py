@@ -1,3 +1,1 @@
-"""Overview: the first three steps, the figures, the chart, the connectors and the latest
-failures.
-"""
+"""Overview: the first steps, figures, chart, connectors and the latest failures."""

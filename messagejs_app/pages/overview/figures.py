@@ -34,7 +34,7 @@ class Series:
 
 @dataclass
 class Bar:
-    """One bucket: `heights` in percent of the chart, from the top down as they are drawn."""
+    """One bucket. `heights` are percent of the chart, from the top down, as they are drawn."""
 
     start: str
     end: str
@@ -84,7 +84,7 @@ class Failure:
 
 
 def round_up(value: int) -> int:
-    """The chart's top: three times a round number, so that its three lines fall on round
+    """Return the chart's top: three times a round number, so that its three lines are at round
     numbers.
     """
     scale = 1

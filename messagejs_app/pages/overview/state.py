@@ -119,7 +119,7 @@ class OverviewState(Session):
             new = NewTemplate(name=_WELCOME, connector_type=SANDBOX, content=text)
             await templates.create_template(work.session, work.access, new=new)
         await self._refresh()
-        return say("Template Welcome made. Send it next.")
+        return say("Template Welcome created. Now send it.")
 
     @event
     async def send_first(self) -> Steps:

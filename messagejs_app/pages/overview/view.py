@@ -149,7 +149,7 @@ def _x_label(tick: Tick) -> rx.Component:
 
 
 def _bar(bar: Bar) -> rx.Component:
-    # Heights come from the top down, the series from the bottom up.
+    # Heights are from the top down, series from the bottom up.
     parts = [
         h.when(
             bar.heights[index] != "0.00%",
@@ -198,27 +198,23 @@ def _connectors() -> rx.Component:
     )
 
 
-def _connector(connector_row: ConnectorFigures) -> rx.Component:
+def _connector(connector: ConnectorFigures) -> rx.Component:
     name = h.span(
-        provider_icon(connector_row.kind),
-        h.span(connector_row.name, class_name="ell"),
+        provider_icon(connector.kind),
+        h.span(connector.name, class_name="ell"),
         class_name="row",
     )
     share = h.span(
-        h.span(
-            h.i(style={"width": connector_row.share}), class_name="bar", style={"width": "56px"}
-        ),
-        connector_row.accepted,
+        h.span(h.i(style={"width": connector.share}), class_name="bar", style={"width": "56px"}),
+        connector.accepted,
         class_name="row",
     )
-    cover = h.link(
-        to=f"/connectors/{connector_row.id}", class_name="cover", aria_label=connector_row.name
-    )
+    cover = h.link(to=f"/connectors/{connector.id}", class_name="cover", aria_label=connector.name)
     return h.tr(
         h.td(cover, name),
         h.td(share, class_name="num"),
-        h.td(connector_row.delivered, class_name="right"),
-        h.td(status(connector_row.health, connector_row.dot), style={"paddingLeft": "16px"}),
+        h.td(connector.delivered, class_name="right"),
+        h.td(status(connector.health, connector.dot), style={"paddingLeft": "16px"}),
         class_name="link-row",
     )
 

@@ -1,4 +1,4 @@
-"""What is to be sent, the call that would send it, and what became of it."""
+"""What to send, the call that would send it, and what became of it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PATH: Final = "/playground"
 _LOOK_S: Final = 0.4
 _LOOK_FOR_S: Final = 60.0
 _MOST_ROUTES: Final = 100
-# Where a provider that reports receipts has nothing more to say.
+# Statuses after which no provider reports another one.
 _RESTING: Final = frozenset(set(Status) - set(IN_PROGRESS) - {Status.SENT})
 
 
@@ -49,7 +49,7 @@ class VariableValue:
 
 @dataclass
 class Moment:
-    """A status and how long after the send it came."""
+    """A status, and how long after the send it came."""
 
     status: str
     css: str
@@ -91,38 +91,31 @@ class PlaygroundState(Session):
         await self._enter()
         query = self.router.url.query_parameters
         async with self._work(Action.VIEW_PROJECT) as work:
-            ours = await connectors.list_connectors(work.session, work.access)
-            created = await templates.list_templates(work.session, work.access)
-            saved = await saved_routes.page_of_routes(
+            all_connectors = await connectors.list_connectors(work.session, work.access)
+            all_templates = await templates.list_templates(work.session, work.access)
+            routes = await saved_routes.page_of_routes(
                 work.session, work.access, page=PageRequest(limit=_MOST_ROUTES)
             )
-        usable = [item for item in ours if item.is_active]
-        self._kinds = {ids.encode(ids.CONNECTOR, item.id): item.type for item in usable}
-        types = {str(item.id): item.type for item in usable}
-        self._kinds |= {
-            ids.encode(ids.ROUTE, item.id): _first_kind(item.steps[0], types)
-            for item in saved.items
-        }
-        self._variables = {
-            ids.encode(ids.TEMPLATE, item.id): list(item.variables) for item in created
-        }
-        self._template_kinds = {
-            ids.encode(ids.TEMPLATE, item.id): item.connector_type for item in created
-        }
-        self.connectors = [
-            *(Choice(ids.encode(ids.CONNECTOR, item.id), item.name) for item in usable),
-            *(Choice(ids.encode(ids.ROUTE, item.id), f"Route {item.name}") for item in saved.items),
-        ]
-        self.templates = [
-            Choice(ids.encode(ids.TEMPLATE, item.id), f"{item.name} v{item.version}")
-            for item in created
-        ]
+        types: dict[str, str] = {}
+        self._kinds, self.connectors = {}, []
+        for connector in all_connectors:
+            if connector.is_active:
+                types[str(connector.id)] = connector.type
+                self._offer(ids.encode(ids.CONNECTOR, connector.id), connector.name, connector.type)
+        for route in routes.items:
+            kind = _first_kind(route.steps[0], types)
+            self._offer(ids.encode(ids.ROUTE, route.id), f"Route {route.name}", kind)
+        self._variables, self._template_kinds, self.templates = {}, {}, []
+        for template in all_templates:
+            template_id = ids.encode(ids.TEMPLATE, template.id)
+            self._variables[template_id] = list(template.variables)
+            self._template_kinds[template_id] = template.connector_type
+            self.templates.append(Choice(template_id, f"{template.name} v{template.version}"))
         self._put(errors={}, answer=[], sent_id="", moments=[], answer_status="")
         self.what = "template" if self.templates else "text"
-        expected = query.get("template", "")
-        self.template_id = (
-            expected if expected in self._variables else next(iter(self._variables), "")
-        )
+        self.template_id = query.get("template", "")
+        if self.template_id not in self._variables:
+            self.template_id = next(iter(self._variables), "")
         if self.connector_id not in self._kinds:
             self.connector_id = self._connector_for(self.template_id)
         self._arrange()
@@ -168,7 +161,7 @@ class PlaygroundState(Session):
         self._take(data)
         self._write_code()
         if not self.to_.strip():
-            self.errors = {"to": f"Name who gets it, such as {self.to_example}."}
+            self.errors = {"to": f"Enter a recipient, such as {self.to_example}."}
             return
         self._put(errors={}, is_sending=True, moments=[], sent_id="")
         yield None
@@ -196,7 +189,7 @@ class PlaygroundState(Session):
 
     @background
     async def follow(self) -> Events:
-        """Show each status as it comes, for a minute or until there is no other to come."""
+        """Show each status as it comes, for a minute or until no other one can come."""
         ends_at = time.monotonic() + _LOOK_FOR_S
         while time.monotonic() < ends_at:
             async with self:
@@ -210,6 +203,11 @@ class PlaygroundState(Session):
                     return None
             await asyncio.sleep(_LOOK_S)
         return None
+
+    def _offer(self, id_: str, name: str, kind: str) -> None:
+        """Offer a connector, or a route; `kind`: the type it sends by first."""
+        self._kinds[id_] = kind
+        self.connectors.append(Choice(id_, name))
 
     def _show_refusal(self, exc: AppError, began: float) -> None:
         body = json.dumps(
@@ -226,7 +224,7 @@ class PlaygroundState(Session):
         )
 
     def _take(self, data: dict[str, Any]) -> None:
-        # A field that is not on the page right now comes as None.
+        # A field that isn't on the page right now comes as None.
         given = {name: str(value) for name, value in data.items() if value is not None}
         for name, plain in (("to", "to_"), ("message", "text"), ("subject", "subject")):
             if name in given:
@@ -258,17 +256,16 @@ class PlaygroundState(Session):
         return {name: self._values[name] for name in names if self._values.get(name)}
 
     def _connector_for(self, template_id: str) -> str:
-        """A connector that fits the template: of its type, else the Sandbox, else any."""
-        kind = self._template_kinds.get(template_id, SANDBOX)
-        for expected in (kind, SANDBOX):
-            for connector_id, ours in self._kinds.items():
-                if ours == expected:
-                    return connector_id
+        """Return a connector that fits the template: of its type, else the Sandbox, else any."""
+        for kind in (self._template_kinds.get(template_id, SANDBOX), SANDBOX):
+            fitting = [id_ for id_, connector_kind in self._kinds.items() if connector_kind == kind]
+            if fitting:
+                return fitting[0]
         return next(iter(self._kinds), "")
 
     def _arrange(self) -> None:
         kind = self._kinds.get(self.connector_id, SANDBOX)
-        described = next(item for item in describe_connector_types() if item["type"] == kind)
+        described = next(type_ for type_ in describe_connector_types() if type_["type"] == kind)
         names = self._variables.get(self.template_id, []) if self.what == "template" else []
         self._values = {**{name: sample_of(name) for name in names}, **self._values}
         self._put(
@@ -308,7 +305,7 @@ def _first_kind(step: Mapping[str, str], types: Mapping[str, str]) -> str:
 
 
 def _form_name(field_name: str) -> str:
-    """The form's name of an API field; what the form has no place for is said above it."""
+    """Return the form's name of an API field; "" if it has none: then the form says it on top."""
     if field_name in {"to", "message", "subject", "templateId"} or field_name.startswith(
         "variables."
     ):
