@@ -1,4 +1,4 @@
-"""What one process changes the others know at once, not when their caches expire."""
+"""A change by one process is known to the others at once, not only when their caches expire."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AT_ONCE_S = 2.0
 
 @pytest_asyncio.fixture
 async def elsewhere(settings: Settings, platform: Platform) -> AsyncIterator[Platform]:
-    """Another process's platform, which hears what is told."""
+    """The platform of another process, which hears of changes."""
     other = await Platform.open(settings)
     heard = asyncio.Event()
     other.on_change.append(lambda _: heard.set())
@@ -79,6 +79,6 @@ async def test_a_connector_switched_off_takes_nothing_anywhere(
 
 
 async def test_every_background_task_runs(elsewhere: Platform) -> None:
-    """One that dies at its start would be missed by nobody until it matters."""
+    """A task that dies at its start would not be missed until it matters."""
     await asyncio.sleep(0.1)
     assert elsewhere.background.failing() == []

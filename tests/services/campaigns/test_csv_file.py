@@ -1,5 +1,5 @@
-"""What a file may cost: refused early where it is no table, read in bounded steps, and never in a
-transaction.
+"""The cost of a file: refused early if it isn't a table, read in bounded steps, outside
+transactions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HEAD = b"to,name\n"
 
 
 class Counted(io.BytesIO):
-    """Tells how much of it was read."""
+    """Counts how much of it was read."""
 
     taken = 0
 
@@ -104,12 +104,12 @@ async def test_a_file_that_costs_too_much_is_refused_early_and_by_its_line(
     finally:
         tracemalloc.stop()
     assert words in caught.value.message
-    # Early: of the file's tens of megabytes a few were looked at, and fewer were held than it has.
+    # Early: a few of the file's tens of megabytes were read, and fewer rows held than it has.
     assert 0 < file.taken < 3 * MB
     assert peak < 32 * MB
 
 
-async def test_blank_lines_between_rows_are_none_and_keep_the_count_of_lines() -> None:
+async def test_blank_lines_are_not_rows_but_count_as_lines() -> None:
     table = await CsvFile.open(
         io.BytesIO(HEAD + b"\r\n\r\nada,Ada\r\n,\r\n\r\nbob,Bob\r\n\r\n"), most_rows=10
     )
@@ -118,7 +118,7 @@ async def test_blank_lines_between_rows_are_none_and_keep_the_count_of_lines() -
 
 
 async def test_a_step_holds_few_rows_where_they_are_long() -> None:
-    """A step is what stands in memory at once."""
+    """A step is what memory holds at once."""
     row = b'ada,"' + b"x" * 30_000 + b'"\n'
     table = await CsvFile.open(io.BytesIO(HEAD + row * 300), most_rows=1000)
     sizes = [len(step) async for step in table.steps()]
@@ -148,7 +148,7 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
     )
     reading = asyncio.create_task(read_rows(platform.send_path, caller, new=new, file=table))
     try:
-        await asyncio.sleep(0.2)  # it waits in the reader's thread, and nothing else does
+        await asyncio.sleep(0.2)  # it waits in the reader's thread, and nothing else waits
         assert not reading.done()
         async with platform.database.raw.connection() as connection:
             cursor = await connection.execute(

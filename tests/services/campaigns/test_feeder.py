@@ -1,6 +1,4 @@
-"""Feeding: a campaign that fails is paused and its owners are told, once; the other campaigns are
-fed.
-"""
+"""Feeding: a failing campaign is paused and its owners are told once; the others are fed."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ async def smtp(platform: Platform) -> AsyncIterator[FakeSmtp]:
 
 @pytest_asyncio.fixture
 async def feeder(platform: Platform, smtp: FakeSmtp) -> AsyncIterator[CampaignFeeder]:
-    await _execute(platform, "UPDATE campaigns SET state = 'canceled'")  # what other tests left
+    await _execute(platform, "UPDATE campaigns SET state = 'canceled'")  # left by other tests
     url = SecretStr(f"smtp://{smtp.host}:{smtp.port}?security=none&from=hello@example.com")
     mail = PlatformMail(
         platform.settings.model_copy(update={"platform_smtp_url": url}), platform.providers
@@ -161,7 +159,7 @@ async def test_a_row_that_fails_is_marked_and_the_others_are_sent(
 
 
 async def test_an_outage_pauses_no_campaign(platform: Platform, feeder: CampaignFeeder) -> None:
-    """It waits a moment and goes on by itself."""
+    """The campaign waits a moment and continues by itself."""
     world = await World.make(platform)
     campaign_id = await _campaign(world)
     wait = await feeder._after_failure(
@@ -174,9 +172,7 @@ async def test_an_outage_pauses_no_campaign(platform: Platform, feeder: Campaign
 async def test_a_turn_is_short_although_its_texts_take_long_to_render(
     platform: Platform, feeder: CampaignFeeder
 ) -> None:
-    """The rows of the first campaign take longer than a turn; the other is not fed after it
-    only.
-    """
+    """The first campaign's rows take longer than a turn; the other one is fed before they end."""
     feeder = CampaignFeeder(platform.campaigns, ahead=5000, turn_s=0.02)
     slow, quick = await World.make(platform), await World.make(platform)
     first = await _campaign(slow, 500, message="{{name}} " * 400)

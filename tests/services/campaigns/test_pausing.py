@@ -1,4 +1,4 @@
-"""A campaign that cannot go on is paused once, with the reason, whatever state it is in."""
+"""A campaign that cannot continue is paused once, with the reason, whatever its state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def _stored(world: World, campaign: Campaign) -> tuple[str, str | None]:
     return stored.state, stored.reason
 
 
-async def test_it_keeps_the_first_reason(world: World) -> None:
+async def test_a_second_pause_keeps_the_first_reason(world: World) -> None:
     campaign = await _campaign(world, "running")
     await pause_failing(world.platform.campaigns, campaign.id, "The template is gone.")
     await pause_failing(world.platform.campaigns, campaign.id, "The connector is gone.")

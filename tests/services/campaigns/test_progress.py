@@ -1,4 +1,4 @@
-"""How far a campaign is: its rows by state, in the file's order, and its messages by status."""
+"""The progress of a campaign: rows by state, in the file's order, and messages by status."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_rows_and_messages_are_counted_by_state(world: World) -> None:
 
 
 async def test_the_rows_of_a_campaign_that_has_ended_are_not_counted_again(world: World) -> None:
-    """Its counts stay although retention has removed its rows."""
+    """Its counts stay even after retention has removed its rows."""
     campaign = await _campaign(world, [], accepted_rows=7, failed_rows=2)
     campaign.total_rows = 9
     progress = await _progress(world, campaign)

@@ -1,4 +1,4 @@
-"""Processes and the database belong together by their secrets."""
+"""Processes belong to a database by their secrets."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_asking_writes_nothing(
     ).fetchone() == (0,)
 
 
-async def test_a_schema_from_before_the_fingerprints_has_nothing_against_anybody(
+async def test_a_schema_older_than_the_fingerprints_accepts_every_process(
     make_database: Callable[[], str], settings: Settings
 ) -> None:
     async with await psycopg.AsyncConnection.connect(

@@ -1,4 +1,4 @@
-"""Which schema this code can run on, without asking Alembic."""
+"""Which schemas this code can run on, told without Alembic."""
 
 from __future__ import annotations
 

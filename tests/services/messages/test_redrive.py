@@ -1,4 +1,4 @@
-"""A dead letter is sent once, whichever web processes redrive it at the same time."""
+"""A dead letter is sent once, even if several web processes redrive it at the same time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from tests.world import World
 
 
 def _writer(platform: Platform) -> AcceptWriter:
-    """As another process has one: with a connection of its own, and nothing shared but the
-    database.
-    """
+    """Return a writer as another process has it: it shares nothing but the database."""
     return AcceptWriter(
         platform.database.raw,
         waiting_limit=1000,
@@ -36,7 +34,7 @@ def _repeat(world: World, dead: UUID, connector_id: UUID) -> NewMessage:
     return NewMessage(new_id(), world.project_id, connector_id, 1, columns, redrives=True)
 
 
-async def test_of_two_processes_one_sends_each_whatever_their_order(
+async def test_of_two_processes_only_one_sends_each_dead_letter(
     platform: Platform, world: World
 ) -> None:
     box = await world.connector()
@@ -48,9 +46,9 @@ async def test_of_two_processes_one_sends_each_whatever_their_order(
         " SELECT id, %s FROM unnest(%s::uuid[]) AS d(id)",
         world.project_id, dead,
     )  # fmt: skip
-    item, other = _writer(platform), _writer(platform)
-    writes = [item.write(_repeat(world, message_id, box.id)) for message_id in dead]
-    writes += [other.write(_repeat(world, message_id, box.id)) for message_id in reversed(dead)]
+    first, second = _writer(platform), _writer(platform)
+    writes = [first.write(_repeat(world, message_id, box.id)) for message_id in dead]
+    writes += [second.write(_repeat(world, message_id, box.id)) for message_id in reversed(dead)]
     answers = await asyncio.gather(*writes, return_exceptions=True)
     assert Counter(type(answer) for answer in answers) == {Written: 20, NotADeadLetter: 20}
     assert [await event_types(platform, message_id) for message_id in dead] == [
@@ -63,8 +61,8 @@ async def test_of_two_processes_one_sends_each_whatever_their_order(
             (dead,),
         )
         assert await cursor.fetchone() == (20, 20)
-    await item.drain()
-    await other.drain()
+    await first.drain()
+    await second.drain()
 
 
 async def test_a_late_receipt_of_delivery_comes_before_a_redrive(

@@ -1,4 +1,4 @@
-"""Analytics: each message once, in its reader's hours and days, with what became of it."""
+"""Analytics: every message once, in its reader's hours and days, by what became of it."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ async def test_days_and_hours_are_those_of_the_zone(
         await RollupFolder(platform.database.raw).fold()
     numbers = await statistics(world, period(zone, "2024-03-30", "2024-04-07"), "hour")
     async with platform.database.session() as session:
-        created = (
+        instants = (
             await session.exec(
                 select(col(Message.created_at)).where(Message.project_id == world.project_id)
             )
         ).all()
     days: Counter[date] = Counter()
     hours: Counter[str] = Counter()
-    for at in created:
+    for at in instants:
         local = at.astimezone(ZoneInfo(zone))
         days[local.date()] += 1
         hours[local.strftime("%Y-%m-%d %H %z")] += 1
@@ -109,7 +109,7 @@ async def test_days_and_hours_are_those_of_the_zone(
     )
 
 
-async def test_sent_is_all_that_is_no_longer_waiting(world: World) -> None:
+async def test_sent_counts_everything_that_no_longer_waits(world: World) -> None:
     statuses = [
         "scheduled", "queued", "sending", "uncertain", "sent", "undelivered", "failed", "canceled",
         "expired",

@@ -1,6 +1,4 @@
-"""Lists that look only where the counters say: always the same rows and totals as looking
-everywhere.
-"""
+"""Lists that look only where the counters say find the same rows and totals as all others."""
 
 from __future__ import annotations
 
@@ -47,9 +45,7 @@ FILTERS: list[dict[str, Any]] = [
 
 
 def random_message(world: World, dice: random.Random) -> Message:
-    """Some messages stand at the edges of quarter hours, and ids are messages a little before their
-    rows.
-    """
+    """Some are at the edges of quarter hours, and ids are made a little before their rows."""
     at = NOW - timedelta(seconds=dice.uniform(0, 48 * 3600))
     if dice.random() < 0.3:
         at = at.replace(minute=at.minute // 15 * 15, second=0, microsecond=0) + timedelta(
@@ -71,9 +67,7 @@ def random_message(world: World, dice: random.Random) -> Message:
 
 @pytest.fixture
 async def history(world: World, platform: Platform) -> list[Message]:
-    """Three hundred messages; the counters have folded some of them, and know the rest from their
-    deltas.
-    """
+    """Three hundred messages; some deltas of the counters are folded, the others are not."""
     dice = random.Random(7)  # noqa: S311 (the same messages in every run)
     messages = [random_message(world, dice) for _ in range(300)]
     await save(world, *messages[:200])
@@ -107,7 +101,7 @@ async def test_every_filter_finds_the_same_rows_and_total_as_looking_everywhere(
                     session, system_access(world.project_id), filters=filters, page=page
                 )
                 assert (got.total, got.is_total_estimate) == (len(expected), False), fields
-                seen += [item.id for item in got.items]
+                seen += [message.id for message in got.items]
                 if got.next_cursor is None:
                     break
                 page = PageRequest(limit=7, cursor=got.next_cursor)
@@ -117,10 +111,12 @@ async def test_every_filter_finds_the_same_rows_and_total_as_looking_everywhere(
                 got = await list_messages(
                     session, system_access(world.project_id), filters=filters, page=page
                 )
-                assert [item.id for item in got.items] == expected[offset : offset + 9], fields
+                assert [message.id for message in got.items] == expected[offset : offset + 9], (
+                    fields
+                )
 
 
-async def test_what_changed_since_the_fold_is_found_where_it_is_now(
+async def test_messages_that_changed_since_the_fold_are_found_where_they_are_now(
     world: World, platform: Platform, history: list[Message]
 ) -> None:
     await RollupFolder(platform.database.raw).fold()
@@ -143,24 +139,24 @@ async def test_what_changed_since_the_fold_is_found_where_it_is_now(
             page = await list_messages(
                 session, system_access(world.project_id), filters=filters, page=PageRequest(limit=3)
             )
-            assert ([item.id for item in page.items], page.total) == (expected, len(expected))
+            assert ([message.id for message in page.items], page.total) == (expected, len(expected))
 
 
-async def test_more_places_than_are_worth_it_are_not_named(
+async def test_too_many_ranges_are_not_named(
     world: World, platform: Platform, history: list[Message]
 ) -> None:
     await RollupFolder(platform.database.raw).fold()
     async with platform.database.session() as session:
         rare = MessageFilter(status="failed", key_id=KEYS[0])
         assert await find_ranges(session, world.project_id, rare, most=51, most_slots=5) is None
-        # Enough of them stand in few places: those are worth it.
+        # Few ranges hold enough of them: those are worth naming.
         usual = MessageFilter(status="delivered")
         ranges = await find_ranges(session, world.project_id, usual, most=3, most_slots=5)
         assert ranges is not None
         assert ranges.is_cut
 
 
-async def test_a_status_that_never_was_is_not_searched_for(
+async def test_a_status_without_messages_is_not_searched_for(
     world: World, history: list[Message]
 ) -> None:
     async with world.platform.database.session() as session:

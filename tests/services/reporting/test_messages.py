@@ -1,4 +1,4 @@
-"""Lists and details of messages: the right rows, in order, with the status a person should see."""
+"""Lists and details of messages: the right rows, in order, with the status that a person sees."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.world import World
 
 
 async def ids_of(world: World, **conditions: Any) -> set[UUID]:
-    return {item.id for item in (await listed(world, **conditions)).items}
+    return {message.id for message in (await listed(world, **conditions)).items}
 
 
 async def test_the_newest_comes_first_and_other_projects_stay_out(
@@ -43,7 +43,7 @@ async def test_the_newest_comes_first_and_other_projects_stay_out(
     rows = [row(world, at=NOW - timedelta(minutes=n)) for n in range(3)]
     await save(world, *rows, row(other))
     page = await listed(world)
-    assert [item.id for item in page.items] == [message.id for message in rows]
+    assert [message.id for message in page.items] == [message.id for message in rows]
     assert (page.total, page.is_total_estimate, page.has_more) == (3, False, False)
 
 
@@ -63,10 +63,15 @@ async def test_a_row_shows_what_the_reference_names(world: World) -> None:
         sent_at=NOW,
     )
     await save(world, message)
-    (item,) = (await listed(world)).items
-    assert (item.text, item.subject, item.error, item.error_code) == ("Hi", "S", "why", "131047")
-    assert item.shown_metadata == {"order": 7, "messageId": "wamid.x"}
-    assert item.sent_at == NOW
+    (message,) = (await listed(world)).items
+    assert (message.text, message.subject, message.error, message.error_code) == (
+        "Hi",
+        "S",
+        "why",
+        "131047",
+    )
+    assert message.shown_metadata == {"order": 7, "messageId": "wamid.x"}
+    assert message.sent_at == NOW
 
 
 async def test_in_flight_messages_show_as_sending_and_are_found_as_such(world: World) -> None:
@@ -81,7 +86,7 @@ async def test_in_flight_messages_show_as_sending_and_are_found_as_such(world: W
         queued(later, DUE),
     ]
     await save(world, due, claimed, flying, later, late, done, *states, queued(late, IN_FLIGHT))
-    shown = {item.id: item.status for item in (await listed(world)).items}
+    shown = {message.id: message.status for message in (await listed(world)).items}
     assert shown == {
         due.id: "queued",
         claimed.id: "queued",
@@ -99,7 +104,7 @@ async def test_in_flight_messages_show_as_sending_and_are_found_as_such(world: W
 
 async def test_every_filter_finds_its_own(world: World) -> None:
     key, template, connector = new_id(), new_id(), new_id()
-    expected = row(
+    complete = row(
         world,
         key_id=key,
         template_id=template,
@@ -109,7 +114,7 @@ async def test_every_filter_finds_its_own(world: World) -> None:
         mode="test",
         status="failed",
     )
-    await save(world, expected, row(world), row(world, key_id=new_id(), template_id=new_id()))
+    await save(world, complete, row(world), row(world, key_id=new_id(), template_id=new_id()))
     for conditions in (
         {"key_id": key},
         {"template_id": template},
@@ -118,9 +123,9 @@ async def test_every_filter_finds_its_own(world: World) -> None:
         {"recipient": "Ann@Example.com"},
         {"mode": "test"},
         {"status": "failed"},
-        {"id": expected.id},
+        {"id": complete.id},
     ):
-        assert await ids_of(world, **conditions) == {expected.id}, conditions
+        assert await ids_of(world, **conditions) == {complete.id}, conditions
 
 
 @pytest.mark.parametrize(
@@ -141,12 +146,12 @@ async def test_dates_include_their_whole_day_and_instants_their_millisecond(worl
     )
     await save(world, before, first, last, after)
     date = f"{day:%Y-%m-%d}"
-    result = await ids_of(
+    inside = await ids_of(
         world,
         from_=parse_instant(date, field="from"),
         to=parse_instant(date, field="to", end_of_day=True),
     )
-    assert result == {first.id, last.id}
+    assert inside == {first.id, last.id}
     assert await ids_of(world, from_=day, to=day) == {first.id}
 
 
@@ -178,7 +183,7 @@ def test_instants_are_read_as_people_write_them(text: str, expected: str) -> Non
 @pytest.mark.parametrize(
     "text", ["yesterday", "2024-13-01", "31.01.2024", "", "9999-12-31T23:59:59-14:00"]
 )
-def test_what_is_no_instant_is_refused_by_name(text: str) -> None:
+def test_an_invalid_instant_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValidationFailed) as caught:
         parse_instant(text, field="to")
     assert caught.value.errors[0].field == "to"
@@ -199,7 +204,7 @@ async def test_the_ends_of_time_are_ordinary_bounds(world: World, instant: datet
     ("conditions", "field"),
     [({"status": "lost"}, "status"), ({"from_": NOW, "to": NOW - timedelta(days=1)}, "from")],
 )
-async def test_a_filter_that_cannot_be_is_refused(
+async def test_an_impossible_filter_is_refused(
     world: World, conditions: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(ValidationFailed) as caught:
@@ -216,7 +221,7 @@ async def test_a_cursor_walks_on_undisturbed_by_new_messages(world: World) -> No
     second = await listed(world, PageRequest(limit=2, cursor=first.next_cursor))
     third = await listed(world, PageRequest(limit=2, cursor=second.next_cursor))
     seen: Sequence[MessageSummary] = [*first.items, *second.items, *third.items]
-    assert [item.id for item in seen] == [message.id for message in rows]
+    assert [message.id for message in seen] == [message.id for message in rows]
     assert (third.has_more, third.total) == (False, 6)
 
 
@@ -224,7 +229,11 @@ async def test_an_offset_skips_and_a_page_past_the_end_knows_the_total(world: Wo
     rows = [row(world, at=NOW - timedelta(seconds=n)) for n in range(3)]
     await save(world, *rows)
     page = await listed(world, PageRequest(limit=2, offset=2))
-    assert ([item.id for item in page.items], page.total, page.has_more) == ([rows[2].id], 3, False)
+    assert ([message.id for message in page.items], page.total, page.has_more) == (
+        [rows[2].id],
+        3,
+        False,
+    )
     assert (await listed(world, PageRequest(limit=2, offset=9))).total == 3
 
 
@@ -249,12 +258,12 @@ async def test_a_total_past_ten_thousand_is_an_estimate(world: World) -> None:
         world, PageRequest(limit=2), recipient="it's:5%", status="delivered", connector="sandbox"
     )
     assert page.is_total_estimate
-    assert page.total >= 10_001  # never less than what was counted
+    assert page.total >= 10_001  # never less than the number counted
     assert not (await listed(world, id=first.id)).is_total_estimate
 
 
 async def test_dates_keep_other_partitions_untouched(world: World) -> None:
-    """The plan of a list of one day names this month's partition only."""
+    """The plan for a list of one day names only this month's partition."""
     conditions = filter_conditions(world.project_id, MessageFilter(from_=NOW, to=NOW))
     query = select(col(Message.id)).where(*conditions)
     async with world.platform.database.session() as session:
@@ -351,19 +360,19 @@ def test_a_summary_without_a_provider_id_has_the_users_metadata_only() -> None:
 
 
 @pytest.mark.parametrize("status", ["pending", "queued"])
-async def test_what_waits_comes_in_pages_too(world: World, status: str) -> None:
+async def test_messages_that_wait_come_in_pages_too(world: World, status: str) -> None:
     rows = [row(world, at=NOW - timedelta(minutes=n), status="queued") for n in range(5)]
     ended = [row(world, at=NOW - timedelta(minutes=n), status="sent") for n in range(5)]
-    # A sent one may be watched for its receipt: it has a queue row, and does not wait.
+    # A sent message may be watched for its receipt: it has a queue row, but does not wait.
     await save(
         world, *rows, *ended, *(queued(message, DUE) for message in rows), queued(ended[0], 3)
     )
     seen = []
     page = await listed(world, PageRequest(limit=2), status=status)
     while page.next_cursor is not None:
-        seen += [item.id for item in page.items]
+        seen += [message.id for message in page.items]
         page = await listed(world, PageRequest(limit=2, cursor=page.next_cursor), status=status)
-    assert [*seen, *(item.id for item in page.items)] == [message.id for message in rows]
+    assert [*seen, *(message.id for message in page.items)] == [message.id for message in rows]
     assert page.total == 5
     skipped = await listed(world, PageRequest(limit=2, offset=3), status=status)
-    assert [item.id for item in skipped.items] == [message.id for message in rows[3:]]
+    assert [message.id for message in skipped.items] == [message.id for message in rows[3:]]

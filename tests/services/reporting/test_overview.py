@@ -1,4 +1,4 @@
-"""The Overview's numbers: every message once, in the viewer's hours and days."""
+"""The numbers of Overview: every message once, in the viewer's hours and days."""
 
 from __future__ import annotations
 

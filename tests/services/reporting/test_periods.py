@@ -1,4 +1,4 @@
-"""Periods: whose midnight a day begins at, how long it is, and what it is counted from."""
+"""Periods: when a day begins, how long it is, and which pieces it is counted from."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_day_is_as_long_as_its_clock_says(zone: str, day: str, length_h: float
     hours = period.hours()
     assert (hours[0].start, hours[-1].end) == (span.start, span.end)
     assert all(before.end == after.start for before, after in pairwise(hours))
-    # All but those at which the clock was changed begin at a full hour of it.
+    # All hours but those of a clock change begin at a full hour.
     assert sum(hour.start.astimezone(period.zone).minute != 0 for hour in hours) <= 1
 
 
@@ -130,7 +130,7 @@ def test_an_unknown_zone_is_refused(name: str) -> None:
         ("2999-01-01", "", "from"),
     ],
 )
-def test_a_period_that_cannot_be_is_refused(from_: str, to: str, field: str) -> None:
+def test_an_impossible_period_is_refused(from_: str, to: str, field: str) -> None:
     with pytest.raises(ValidationFailed) as caught:
         parse_period(from_, to, zone=ZoneInfo("Pacific/Kiritimati"), now=NOW)
     assert [error.field for error in caught.value.errors] == [field]

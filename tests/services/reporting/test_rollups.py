@@ -1,6 +1,4 @@
-"""Rollups: at any moment, whatever happens to messages and anyone who folds, they equal a count
-over the rows.
-"""
+"""Rollups equal a count of the rows at any moment, whatever happens to messages and folders."""
 
 from __future__ import annotations
 
@@ -107,7 +105,7 @@ WHERE id = ANY(%s)
 
 
 async def _change_some(world: World, dice: random.Random, ids: list[UUID]) -> None:
-    # A tenth of a millisecond away from any bin's edge, so that both languages round alike.
+    # A tenth of a millisecond away from the edges of bins, so that both languages round alike.
     some = dice.sample(ids, dice.randrange(1, len(ids)))
     async with world.platform.database.raw.connection() as connection:
         await connection.execute(
@@ -209,7 +207,7 @@ async def test_real_sends_failures_retries_and_uncertain_ones_are_counted(
 async def test_readers_see_every_message_once_while_others_write_and_fold(
     world: World, platform: Platform
 ) -> None:
-    """A fold moves deltas into counters: a reader in between must see them in one place exactly."""
+    """A fold moves deltas into counters: a reader must always see them in exactly one place."""
     folders = [RollupFolder(platform.database.raw) for _ in range(2)]
     ask = Ask(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)))
     written = 0
@@ -237,7 +235,7 @@ async def test_readers_see_every_message_once_while_others_write_and_fold(
     assert (await counted(world, ask)).total() == 100
 
 
-async def test_counting_anew_does_not_mind_that_messages_change_meanwhile(
+async def test_messages_may_change_while_they_are_counted_again(
     world: World, platform: Platform
 ) -> None:
     ask = Ask(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)), MEASURES)
@@ -300,7 +298,7 @@ async def test_only_one_worker_folds(world: World, platform: Platform) -> None:
         assert await RollupFolder(platform.database.raw).fold() == 0
 
 
-async def test_a_busy_folder_cleans_up_behind_itself(world: World, platform: Platform) -> None:
+async def test_a_busy_folder_cleans_up_after_itself(world: World, platform: Platform) -> None:
     folder = RollupFolder(platform.database.raw)
     folder._folded_since_vacuum = 1_000_000
     await save(world, row(world, at=START))
@@ -308,7 +306,7 @@ async def test_a_busy_folder_cleans_up_behind_itself(world: World, platform: Pla
     assert folder._folded_since_vacuum == 0
 
 
-async def test_nothing_is_left_of_a_status_that_messages_have_passed(
+async def test_a_status_that_messages_have_left_has_no_counter(
     world: World, platform: Platform
 ) -> None:
     message = row(world, at=START, status="queued")

@@ -1,4 +1,4 @@
-"""Saved routes: a name is one route's, and every step can be sent through."""
+"""Saved routes: a name belongs to one route, and every step can be sent through."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_another_project_may_have_the_same_name(world: World) -> None:
     assert names == ["orders", "orders"]
 
 
-async def test_another_projects_connector_is_no_step(world: World) -> None:
+async def test_another_projects_connector_is_not_a_step(world: World) -> None:
     other = await World.make(world.platform)
     connector = await other.connector()
     with pytest.raises(ConnectorNotFound) as caught:

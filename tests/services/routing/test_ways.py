@@ -1,6 +1,4 @@
-"""Which ways a send may go: chains of channels, saved routes, pools; what is stored of them, and
-what is refused.
-"""
+"""The ways of a send: chains of channels, saved routes, pools; what is stored, what is refused."""
 
 from __future__ import annotations
 
@@ -63,7 +61,7 @@ def _steps(message: Message) -> list[tuple[str, str, str]]:
 async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(
     world: World,
 ) -> None:
-    ours = await _chain(world)
+    chain = await _chain(world)
     template = await world.template(
         "Code {{code}}",
         subject="Your code",
@@ -86,7 +84,7 @@ async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(
     assert route is not None
     assert route["fallbackAfterS"] == 30
     assert [step["connectorId"] for step in route["steps"]] == [
-        str(item.id) for item in ours.values()
+        str(connector.id) for connector in chain.values()
     ]
     assert _steps(message) == [
         ("whatsapp", PHONE, "failure"),
@@ -104,7 +102,7 @@ async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(
         message.content,
         message.step,
     )
-    assert first == (ours["whatsapp"].id, "whatsapp", PHONE, whatsapp, 0)
+    assert first == (chain["whatsapp"].id, "whatsapp", PHONE, whatsapp, 0)
 
 
 async def test_a_message_with_one_way_has_no_route(world: World) -> None:
@@ -130,7 +128,7 @@ async def test_one_address_serves_every_channel_that_can_have_it(world: World) -
         await _accepted(world, to=EMAIL, recipients=None, channels=["email", "sms"])
 
 
-async def test_the_most_particular_address_counts(world: World) -> None:
+async def test_the_most_specific_address_counts(world: World) -> None:
     await _chain(world)
     to = {"phone": PHONE, "sms": "+14155550124", "email": EMAIL}
     message = await _accepted(world, recipients=to, channels=["whatsapp", "sms"])
@@ -164,7 +162,7 @@ async def test_what_is_missing_in_a_chain_is_named(
         await _accepted(world, **fields)
 
 
-async def test_a_paused_channel_is_passed_over_as_long_as_there_is_another(world: World) -> None:
+async def test_a_paused_channel_is_skipped_if_there_is_another(world: World) -> None:
     await world.connector("twilio", TWILIO, is_active=False)
     smtp = await world.connector("smtp", SMTP)
     message = await _accepted(world, channels=["sms", "email"])
@@ -215,8 +213,8 @@ async def _suppress(platform: Platform, world: World, channel: str, recipient: s
 async def test_a_saved_route_is_sent_by_name_and_by_id_and_its_change_counts_at_once(
     platform: Platform, world: World
 ) -> None:
-    ours = await _chain(world)
-    steps = [{"channel": "sms"}, {"connectorId": str(ours["smtp"].id)}]
+    chain = await _chain(world)
+    steps = [{"channel": "sms"}, {"connectorId": str(chain["smtp"].id)}]
     async with platform.database.transaction() as session:
         route = await create_route(
             session,
@@ -240,7 +238,7 @@ async def test_a_saved_route_is_sent_by_name_and_by_id_and_its_change_counts_at_
         )
     changed = await _accepted(world, route="urgent")
     assert [kind for kind, _, _ in _steps(changed)] == ["smtp", "twilio"]
-    await _change(platform, ours["smtp"], deleted_at=ours["smtp"].created_at)
+    await _change(platform, chain["smtp"], deleted_at=chain["smtp"].created_at)
     assert (await _accepted(world, route="urgent")).connector_type == "twilio"
 
 
@@ -272,7 +270,7 @@ async def test_a_pool_shares_its_sends_by_weight_and_the_others_stand_by(
     assert message.connector_id == again.connector_id
     assert message.route is not None
     used = [step["connectorId"] for step in message.route["steps"]]
-    assert set(used) == {str(item.id) for item in (light, heavy, spare)}
+    assert set(used) == {str(connector.id) for connector in (light, heavy, spare)}
     assert str(outside.id) not in used
     assert used[-1] == str(spare.id)
     assert [on for _, _, on in _steps(message)] == ["failure", "unavailable", "unavailable"]
@@ -315,27 +313,27 @@ def _member(**fields: Any) -> CatalogConnector:
 
 
 async def test_a_resend_begins_with_the_first_way_again(platform: Platform, world: World) -> None:
-    ours = await _chain(world)
+    chain = await _chain(world)
     message = await _accepted(world, channels=["sms", "email"], fallback_after_s=9)
     async with platform.database.raw.connection() as connection:
         await connection.execute("DELETE FROM send_queue WHERE message_id = %s", (message.id,))
         await connection.execute(
             "UPDATE messages SET status = 'failed', step = 1, connector_id = %s, connector_type ="
             " 'smtp', recipient = %s WHERE id = %s",
-            (ours["smtp"].id, EMAIL, message.id),
+            (chain["smtp"].id, EMAIL, message.id),
         )
     caller = Sender(system_access(world.project_id), "live")
     repeated = await world.message(
         (await resend_message(platform.send_path, caller, message_id=message.id)).message_id
     )
     assert (repeated.connector_id, repeated.recipient, repeated.step) == (
-        ours["twilio"].id,
+        chain["twilio"].id,
         PHONE,
         0,
     )
     assert repeated.route == message.route
-    await _change(platform, ours["twilio"], is_active=False)
+    await _change(platform, chain["twilio"], is_active=False)
     without = await world.message(
         (await resend_message(platform.send_path, caller, message_id=message.id)).message_id
     )
-    assert (without.connector_id, without.route) == (ours["smtp"].id, None)
+    assert (without.connector_id, without.route) == (chain["smtp"].id, None)

@@ -1,4 +1,4 @@
-"""Accepting a message: who may send what through which connector, and what a repeat gets."""
+"""Accept a message: who may send what through which connector, and what a repeat gets."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ async def test_a_scheduled_message_waits_and_a_senseless_time_is_refused(
 
 
 async def test_a_change_is_seen_by_the_next_send(platform: Platform, world: World) -> None:
-    """The catalog keeps rows for seconds; an announced change must not wait for that."""
+    """The catalog keeps rows for seconds, but an announced change counts at once."""
     sandbox = await world.connector()
     await world.send(SendRequest(to="a", text="x", connector_id=sandbox.id))
     async with platform.database.transaction() as session:
@@ -234,7 +234,7 @@ async def test_a_change_is_seen_by_the_next_send(platform: Platform, world: Worl
         await world.send(SendRequest(to="a", text="x", connector_id=sandbox.id))
 
 
-async def test_whatever_one_message_of_a_batch_raises_the_others_are_answered_truly(
+async def test_an_error_of_one_message_in_a_batch_changes_no_other_answer(
     world: World,
 ) -> None:
     await world.connector()

@@ -1,4 +1,4 @@
-"""A chain from its acceptance to its second channel: refused on the first, taken on the next."""
+"""A chain, from acceptance to its second channel: refused on the first, taken on the second."""
 
 from __future__ import annotations
 
