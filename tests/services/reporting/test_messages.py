@@ -63,15 +63,15 @@ async def test_a_row_shows_what_the_reference_names(world: World) -> None:
         sent_at=NOW,
     )
     await save(world, message)
-    (message,) = (await listed(world)).items
-    assert (message.text, message.subject, message.error, message.error_code) == (
+    (summary,) = (await listed(world)).items
+    assert (summary.text, summary.subject, summary.error, summary.error_code) == (
         "Hi",
         "S",
         "why",
         "131047",
     )
-    assert message.shown_metadata == {"order": 7, "messageId": "wamid.x"}
-    assert message.sent_at == NOW
+    assert summary.shown_metadata == {"order": 7, "messageId": "wamid.x"}
+    assert summary.sent_at == NOW
 
 
 async def test_in_flight_messages_show_as_sending_and_are_found_as_such(world: World) -> None:
