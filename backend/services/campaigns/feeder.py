@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import structlog
+from psycopg.rows import class_row
 
 from backend import ids
 from backend.errors import (
@@ -129,6 +130,18 @@ _PASSING: Final = (ProjectNotActive, RateLimitExceeded, QuotaExceeded, ServiceUn
 
 
 @dataclass(frozen=True, slots=True)
+class _Leased:
+    id: UUID
+    project_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class _PendingRow:
+    line: int
+    cells: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Wait:
     """How long until the campaign's next turn; `reason` is shown to people."""
 
@@ -174,31 +187,30 @@ class CampaignFeeder:
         """Give one campaign its turn, of the project that was fed the longest ago. False: none
         waits.
         """
-        taken = await self._take()
-        if taken is None:
+        leased = await self._take()
+        if leased is None:
             return False
-        campaign_id, project_id = taken
-        self._fed[project_id] = None
-        self._fed.move_to_end(project_id)
+        self._fed[leased.project_id] = None
+        self._fed.move_to_end(leased.project_id)
         if len(self._fed) > _MOST_FED:
             self._fed.popitem(last=False)
         try:
             async with self._path.database.session() as session:
-                campaign = await Campaign.find_any(session, campaign_id)
+                campaign = await Campaign.find_any(session, leased.id)
             wait = await self._feed(campaign) if campaign is not None else None
         except Exception as exc:  # noqa: BLE001 (of this campaign: it waits, or is paused)
-            wait = await self._after_failure(campaign_id, exc)
+            wait = await self._after_failure(leased.id, exc)
         if wait is not None:
             async with self._pool.connection() as connection:
-                await connection.execute(_PUT_BACK, (wait.seconds, wait.reason, campaign_id))
+                await connection.execute(_PUT_BACK, (wait.seconds, wait.reason, leased.id))
         return True
 
-    async def _take(self) -> tuple[UUID, UUID] | None:
-        """Lease a campaign; return its id and its project's."""
+    async def _take(self) -> _Leased | None:
         parameters = {"lease_s": self._lease_s, "fed": list(self._fed)}
         async with self._pool.connection() as connection:
-            row = await (await connection.execute(_TAKE, parameters)).fetchone()
-        return (row[0], row[1]) if row is not None else None
+            cursor = connection.cursor(row_factory=class_row(_Leased))
+            await cursor.execute(_TAKE, parameters)
+            return await cursor.fetchone()
 
     async def _after_failure(self, campaign_id: UUID, error: Exception) -> _Wait | None:
         """Return how long the campaign waits; None: it was paused."""
@@ -255,17 +267,18 @@ class CampaignFeeder:
             f"The {what} of {least.limit} messages is used up; the campaign continues by itself.",
         )
 
-    async def _pending(self, campaign_id: UUID, most: int) -> list[tuple[int, list[str]]]:
+    async def _pending(self, campaign_id: UUID, most: int) -> list[_PendingRow]:
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(_ROWS, (campaign_id, most), prepare=True)
-            return [(line, cells) for line, cells in await cursor.fetchall()]
+            cursor = connection.cursor(row_factory=class_row(_PendingRow))
+            await cursor.execute(_ROWS, (campaign_id, most), prepare=True)
+            return await cursor.fetchall()
 
     async def _accept(
         self,
         campaign: Campaign,
         plan: CampaignPlan,
         sender: Sender,
-        rows: Sequence[tuple[int, list[str]]],
+        rows: Sequence[_PendingRow],
     ) -> _Wait:
         errors: dict[int, AppError] = {}
         loop = asyncio.get_running_loop()
@@ -296,26 +309,24 @@ class CampaignFeeder:
         campaign: Campaign,
         plan: CampaignPlan,
         sender: Sender,
-        rows: Sequence[tuple[int, list[str]]],
+        rows: Sequence[_PendingRow],
     ) -> dict[int, AppError]:
         outcomes = await asyncio.gather(
-            *(self._accept_row(campaign.id, plan, sender, line, cells) for line, cells in rows)
+            *(self._accept_row(campaign.id, plan, sender, row) for row in rows)
         )
         return {
-            line: error
-            for (line, _), error in zip(rows, outcomes, strict=True)
-            if error is not None
+            row.line: error for row, error in zip(rows, outcomes, strict=True) if error is not None
         }
 
     async def _accept_row(
-        self, campaign_id: UUID, plan: CampaignPlan, sender: Sender, line: int, cells: Sequence[str]
+        self, campaign_id: UUID, plan: CampaignPlan, sender: Sender, row: _PendingRow
     ) -> AppError | None:
         """Return why the row cannot be sent; None: it was accepted, or is no longer wanted."""
 
         async def prepare() -> NewMessage:
-            message = await prepare_message(self._path, sender, plan.request(cells), None)
+            message = await prepare_message(self._path, sender, plan.request(row.cells), None)
             message.columns["campaign_id"] = campaign_id
-            return replace(message, campaign_line=line)
+            return replace(message, campaign_line=row.line)
 
         try:
             await accept(self._path, sender, prepare)
@@ -330,7 +341,9 @@ class CampaignFeeder:
                     "The servers behind MessageJS are away; the campaign continues by itself."
                 )
             log.exception(
-                "campaign.row_failed", campaign_id=ids.encode(ids.CAMPAIGN, campaign_id), line=line
+                "campaign.row_failed",
+                campaign_id=ids.encode(ids.CAMPAIGN, campaign_id),
+                line=row.line,
             )
             return ServerError(
                 f"MessageJS failed at this row ({type(exc).__name__}); the server's log says more."
