@@ -20,7 +20,7 @@ from uuid import UUID
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.services.limits.logins import network_of
+from backend.services.limits.subjects import network_of
 
 log = structlog.get_logger(__name__)
 

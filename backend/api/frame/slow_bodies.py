@@ -18,7 +18,7 @@ import orjson
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.services.limits.logins import network_of
+from backend.services.limits.subjects import network_of
 
 log = structlog.get_logger()
 

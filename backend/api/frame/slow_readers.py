@@ -24,7 +24,7 @@ import structlog
 from backend.api.frame.proxies import TrustedProxies
 from backend.api.frame.slow_bodies import IntakeLimits
 from backend.api.frame.sockets import LOOK_EVERY_S, borrowed, is_accepted
-from backend.services.limits.logins import network_of
+from backend.services.limits.subjects import network_of
 
 log = structlog.get_logger()
 

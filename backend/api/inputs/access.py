@@ -18,7 +18,7 @@ from backend.platform import Platform
 from backend.services.access.access import UserPrincipal
 from backend.services.accounts.users import authenticate_access, authenticate_cookie
 from backend.services.keys.origins import is_local, origin_host
-from backend.services.limits.logins import count_dashboard_call
+from backend.services.limits.dashboard_calls import count_dashboard_call
 from backend.services.routing.catalog import CatalogKey
 
 SESSION_COOKIE: Final = "mjs_session"

@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backend.errors import AppError, KeyScope, QuotaExceeded, RateLimitExceeded
-from backend.services.limits.rate_limit import Allowance, Demand
+from backend.services.limits.allowance import Allowance
+from backend.services.limits.rate_limit import Demand
 
 if TYPE_CHECKING:
     from backend.platform import Platform

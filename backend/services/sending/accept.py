@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from backend.ledger.accept import IdempotencyKey, NewMessage, Written
-from backend.services.limits.rate_limit import Allowance
+from backend.services.limits.allowance import Allowance
 from backend.services.policy.admission import admit, demand_of
 from backend.services.policy.caller import Caller
 from backend.services.sending.compose import SendRequest, prepare_message
