@@ -10,7 +10,7 @@ from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 
 from backend.api.inputs.access import CurrentPrincipal
-from backend.api.inputs.dependencies import ExportPlaceDep, PlatformDep
+from backend.api.inputs.dependencies import ExportSlotDep, PlatformDep
 from backend.api.openapi.document import error_responses
 from backend.api.resources.csv_lines import cell_of, line_of
 from backend.api.resources.messages.access import project_of_key, project_of_user
@@ -49,7 +49,7 @@ async def export_messages(
     principal: CurrentPrincipal,
     platform: PlatformDep,
     filters: FilterDep,
-    place: ExportPlaceDep,
+    slot: ExportSlotDep,
     format_: Annotated[Literal["csv", "jsonl"], Query(alias="format")] = "csv",
     project_id: ProjectIdQuery = None,
 ) -> StreamingResponse:
@@ -63,7 +63,7 @@ async def export_messages(
     else:
         readable = project_of_key(principal, request, project_id)
         filters = within_mode(principal, filters)
-    place.take(readable)
+    slot.take(readable)
     steps = walk_messages(platform.database, project_id=readable, filters=filters)
     # The first step before the answer begins: a wrong filter is still a 400.
     first = await anext(steps)
