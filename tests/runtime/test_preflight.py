@@ -127,8 +127,8 @@ def test_what_keeps_a_process_from_starting_the_doctor_names_too(
 ) -> None:
     assert text in start(**{name: value})
     assert not examine(Environment())
-    told = " ".join(capsys.readouterr().out.split())
-    assert " ".join(text.split()) in told
+    report = " ".join(capsys.readouterr().out.split())
+    assert " ".join(text.split()) in report
 
 
 def test_a_worker_needs_no_jwt_secret(start: Callable[..., str]) -> None:
@@ -144,7 +144,7 @@ def test_a_rotated_key_starts_and_the_doctor_agrees(
     assert start(ENCRYPTION_KEY_PREVIOUS="cd" * 32) == ""  # and back
 
 
-def test_a_database_that_is_away_stops_no_start_and_is_wrong_for_the_doctor(
+def test_a_database_that_is_down_stops_no_start_and_is_wrong_for_the_doctor(
     start: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert start(DATABASE_URL="postgresql://x@127.0.0.1:1/y") == ""
@@ -211,7 +211,7 @@ def test_migrating_a_database_of_a_newer_version_says_what_it_is(
 
 
 class Running:
-    """A `messagejs` command that goes on."""
+    """A `messagejs` command that keeps running."""
 
     def __init__(self, command: str, folder: Path, environment: dict[str, str]) -> None:
         self._log_path = folder / f"{command}.log"
@@ -248,13 +248,13 @@ def run(tmp_path: Path) -> Iterator[Callable[[str, dict[str, str]], Running]]:
         return started[-1]
 
     yield run
-    for one in started:
-        one.stop()
+    for command in started:
+        command.stop()
 
 
 @contextmanager
 def socket_server() -> Iterator[int]:
-    """Something that listens and is no MessageJS."""
+    """Something that listens and isn't MessageJS."""
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port

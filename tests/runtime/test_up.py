@@ -79,16 +79,15 @@ def test_create_admin_makes_an_account_that_logs_in_and_administers(up: Up, tmp_
             "--data-dir",
             str(up.data_dir),
         )
-        done = messagejs(*arguments, cwd=tmp_path, given=password + "\n")
+        done = messagejs(*arguments, cwd=tmp_path, stdin=password + "\n")
         return done.returncode, done.stdout + done.stderr
 
-    code, told = create("password1")
-    assert (code, "most used" in told) == (2, True)
-    assert create("a long and own password") == (
-        0, "Root@Example.com administers this server. Log in with the password.\n",
-    )  # fmt: skip
-    code, told = create("another long password")
-    assert (code, "had an account" in told) == (0, True)
+    code, output = create("password1")
+    assert (code, "most used" in output) == (2, True)
+    welcome = "Root@Example.com is now an administrator of this server. Log in with the password.\n"
+    assert create("a long and own password") == (0, welcome)
+    code, output = create("another long password")
+    assert (code, "already had an account" in output) == (0, True)
     body = {"email": "root@example.com", "password": "a long and own password"}
     token = up.call("/api/v1/auth/login", body)["token"]
     assert up.call("/api/v1/admin/users", token=token)["users"][0]["isPlatformAdmin"] is True

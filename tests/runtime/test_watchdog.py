@@ -34,7 +34,7 @@ class Watched:
 
     def __init__(self) -> None:
         reading, self._writing = Pipe(duplex=False)
-        self.watch = Watch(reading, SILENCE_S, look_s=LOOK_S)
+        self.watch = Watch(reading, SILENCE_S, round_s=LOOK_S)
         self._reading = reading
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -54,7 +54,7 @@ class Watched:
         """Look as often as a watcher does in so many seconds, or until the process has ended."""
         assert self.process is not None
         for _ in range(int(seconds / LOOK_S)):
-            self.watch.look()
+            self.watch.run_round()
             if self.process.poll() is not None:
                 return
 
@@ -121,4 +121,4 @@ def test_a_process_that_ended_by_itself_is_forgotten(watched: Watched) -> None:
     process = watched.start("live(1)")
     assert process.wait(20) == 0
     for _ in range(int(1.5 * SILENCE_S / LOOK_S)):
-        assert watched.watch.look()
+        assert watched.watch.run_round()
