@@ -71,13 +71,13 @@ def _fixed_items() -> list[Item]:
     places: list[Item] = [
         {
             "group": "Go to",
-            "text": one.name,
-            "to": one.path,
+            "text": place.name,
+            "to": place.path,
             "icon": "go",
-            "keys": ["G", one.key],
+            "keys": ["G", place.key],
             "first": True,
         }
-        for one in (*PLACES, SETTINGS)
+        for place in (*PLACES, SETTINGS)
     ]
     return [*_ACTIONS, *places]
 
@@ -220,7 +220,7 @@ def _user_menu() -> rx.Component:
         menu_line(Session.user_email),
         menu_rule(),
         menu_item(
-            "Like the system",
+            "System",
             "monitor",
             tick=rx.color_mode == "system",
             on_select=color_mode("system"),
