@@ -114,7 +114,7 @@ def test_no_text_of_others_acts_on_the_terminal_or_forges_a_line(
     logging.getLogger("library").warning("it said %s", CONTROLS)
     log.error("failed", exc_info=ValueError(CONTROLS + "\n12:00:00 [info] forged"))
     out = capsys.readouterr().out
-    assert [one for one in out if not one.isprintable() and one != "\n"] == []
+    assert [char for char in out if not char.isprintable() and char != "\n"] == []
     assert not [
         line for line in out.splitlines() if line.startswith(("b", "12:00:00 [info] forged"))
     ]
@@ -217,12 +217,12 @@ def test_secrets_are_known_by_their_looks(text: str, kept: str) -> None:
     assert logs.redact(text) == kept
 
 
-def test_sentry_is_told_no_secret() -> None:
+def test_sentry_gets_no_secret() -> None:
     event = {
         "request": {"cookies": "x"},
         "exception": {"values": [{"type": "ValueError", "value": _EVENT}]},
     }
-    told = json.dumps(logs._without_secrets(event, {}))
-    assert "ValueError" in told
-    assert "hunter2" not in told
-    assert "request" not in told.replace("requested", "")
+    report = json.dumps(logs._without_secrets(event, {}))
+    assert "ValueError" in report
+    assert "hunter2" not in report
+    assert "request" not in report.replace("requested", "")

@@ -148,7 +148,7 @@ def make_circuits(
 def make_engine(
     platform: Platform, *, base_urls: Mapping[str, str] | None = None, **overrides: Any
 ) -> DeliveryEngine:
-    """An engine as workers/process.py makes it, on the test's own loop; `base_urls` name the fakes."""
+    """An engine as workers/process.py makes it, on the test's loop; `base_urls` name the fakes."""
     settings = platform.settings
     context = replace(
         platform.providers, base_urls={**platform.providers.base_urls, **(base_urls or {})}

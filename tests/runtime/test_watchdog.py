@@ -1,4 +1,4 @@
-"""A process that hangs is ended, whatever it hangs in; one that lives, starts or slept is let be."""
+"""A process that hangs is ended, wherever it hangs; one that lives, starts or slept is not."""
 
 from __future__ import annotations
 
