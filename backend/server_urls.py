@@ -107,6 +107,6 @@ def check_proxies(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def url_host(host: str) -> str:
     """Return HOST as it is written in a URL that this machine can open."""
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 (recognised, not bound)
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (recognized, not bound)
         return "localhost"
     return f"[{host}]" if ":" in host else host

@@ -178,7 +178,7 @@ sentry_sdk.flush(5)
         server.server_close()
     text = b"".join(received).decode()
     assert "the pool is gone" in text
-    # The line of the script that holds it is no part of a report, nor is its value.
+    # The line of the script that holds it isn't part of a report, nor is its value.
     assert "secret-token" not in text
 
 

@@ -188,7 +188,7 @@ def test_no_piece_of_a_password_that_breaks_its_url_is_repeated(
         pieces = [piece for piece in re.split(r"\W", password) if len(piece) > 1]
         assert not [piece for piece in pieces if piece in shown]
     else:
-        assert scheme == "redis"  # which its client reads all the same
+        assert scheme == "redis"  # which its client still reads
 
 
 @pytest.mark.parametrize(

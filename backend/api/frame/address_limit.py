@@ -1,6 +1,6 @@
 """One limit for all requests of an address, counted in this process.
 
-Without Redis, because it stands before everything: a flood must cost nothing. With several web
+Without Redis, because it comes before everything else: a flood must cost nothing. With several web
 processes, an address may make that many requests to each. Three kinds of request are let through:
 
 - Sends with a key are limited by their key, and one backend may send thousands a second.
