@@ -75,12 +75,17 @@ def configure(level: Level = "info", fmt: Format = "auto") -> None:
     root.handlers[:] = [handler]
     root.setLevel(number)
     logging.captureWarnings(capture=True)
+    if level == "debug":
+        _set_library_levels(number, number)
+    else:
+        _set_library_levels(max(number, logging.WARNING), logging.ERROR)
+
+
+def _set_library_levels(libraries: int, warnings: int) -> None:
     for name in _QUIET:
-        logging.getLogger(name).setLevel(
-            number if level == "debug" else max(number, logging.WARNING)
-        )
+        logging.getLogger(name).setLevel(libraries)
     # Warnings for developers of libraries; an operator can do nothing about them.
-    logging.getLogger("py.warnings").setLevel(number if level == "debug" else logging.ERROR)
+    logging.getLogger("py.warnings").setLevel(warnings)
 
 
 def configure_from(settings: Settings) -> None:

@@ -261,11 +261,13 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
         "ENCRYPTION_KEY",
         "KEY_PEPPER",
         "SENTRY_DSN",
+        "FREE_MONTHLY_QUOTA",
     ):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("ALLOWED_ORIGINS", "")
     settings = Settings()
     assert settings.database_url is None
+    assert settings.free_monthly_quota is None
     assert settings.jwt_secret is None
     assert settings.allowed_origins == ()
 

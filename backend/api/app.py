@@ -64,10 +64,15 @@ def create_api(settings: Settings | None = None) -> FastAPI:
     app.state.export_slots = ExportSlots()
     # The routes' sessions use half of the process's connections to Postgres.
     app.state.read_slots = ReadSlots(settings.database_pool_size // 2)
-    # The first one added is the innermost. The shortcut goes around both: the answer to a send is
-    # one line, and has no HEAD.
-    app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
-    app.add_middleware(HeadMiddleware)
+    _add_frame(app, settings)
+    errors.install(app)
+    add_routes(app, ROUTERS)
+    document.install(app)
+    return app
+
+
+def _add_frame(app: Api, settings: Settings) -> None:
+    """Put the middleware around the application, and the shortcut for sends in front of it."""
     frame = partial(
         FrameMiddleware,
         body_limit_bytes=settings.body_limit_bytes,
@@ -78,9 +83,9 @@ def create_api(settings: Settings | None = None) -> FastAPI:
             CAMPAIGNS: settings.campaign_body_limit_bytes,
         },
     )
+    # The first one added is the innermost. The shortcut only has the frame: the answer to a send is
+    # one line, and has no HEAD.
+    app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(frame)
     app.shortcut = HotPath(frame, {("POST", "/api/v1/messages"): send_message})
-    errors.install(app)
-    add_routes(app, ROUTERS)
-    document.install(app)
-    return app

@@ -8,7 +8,7 @@ from uuid import UUID
 import redis.asyncio
 
 from backend.errors import RateLimitExceeded
-from backend.services.limits.fixed_windows import count_tries
+from backend.services.limits.fixed_windows import FixedWindow, count_tries
 
 _WINDOW_S: Final = 60
 
@@ -20,9 +20,8 @@ async def count_dashboard_call(
 
     Raises RateLimitExceeded.
     """
-    allowance = await count_tries(
-        client, {f"limit:dashboard:{user_id}": limit}, window_s=_WINDOW_S, policy="dashboard"
-    )
+    window = FixedWindow(f"limit:dashboard:{user_id}", limit, _WINDOW_S, "dashboard")
+    allowance = await count_tries(client, window)
     if allowance.refused_by is not None:
         raise RateLimitExceeded(
             f"You have made {limit} dashboard API calls in a minute, the limit; try again in"

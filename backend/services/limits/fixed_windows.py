@@ -7,8 +7,9 @@ and the dashboard is where an operator sees that Redis is down.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import redis
@@ -22,30 +23,39 @@ log = structlog.get_logger()
 _REDIS_PATIENCE_S: Final = 0.5
 
 
-async def count_tries(
-    client: redis.asyncio.Redis, limits: Mapping[str, int], *, window_s: int, policy: str = ""
-) -> Allowance:
-    """Count one try against each name's limit, in one round trip.
+@dataclass(frozen=True, slots=True)
+class FixedWindow:
+    """At most `limit` tries under `name`, a key in Redis, in windows that begin with a try.
 
-    `policy` names them in the headers, where they have any. Of several limits that are exceeded,
-    the first one refuses.
+    `policy` is its name in the headers, for limits that have them.
     """
+
+    name: str
+    limit: int
+    window_s: int
+    policy: str = ""
+
+
+async def count_tries(client: redis.asyncio.Redis, *windows: FixedWindow) -> Allowance:
+    """Count one try in each window, in one round trip; the first that is exceeded refuses it."""
     answers: list[Any] = []
     async with redis_or_nothing():
         pipe = client.pipeline(transaction=True)
-        for name in limits:
-            pipe.incr(name)
-            pipe.expire(name, window_s, nx=True)
-            pipe.ttl(name)
+        for window in windows:
+            pipe.incr(window.name)
+            pipe.expire(window.name, window.window_s, nx=True)
+            pipe.ttl(window.name)
         answers = await pipe.execute()
     if not answers:
         return NOTHING_COUNTED
     buckets: list[Bucket] = []
     exceeded: list[Bucket] = []
-    for limit, used, ttl_s in zip(limits.values(), answers[::3], answers[2::3], strict=True):
-        bucket = Bucket(policy, limit, max(0, limit - used), max(1, ttl_s), window_s)
+    for window, used, ttl_s in zip(windows, answers[::3], answers[2::3], strict=True):
+        remaining = max(0, window.limit - used)
+        reset_s = max(1, ttl_s)
+        bucket = Bucket(window.policy, window.limit, remaining, reset_s, window.window_s)
         buckets.append(bucket)
-        if used > limit:
+        if used > window.limit:
             exceeded.append(bucket)
     return Allowance(tuple(buckets), exceeded[0] if exceeded else None)
 

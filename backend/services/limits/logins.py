@@ -7,7 +7,7 @@ from typing import Final
 import redis.asyncio
 
 from backend.services.access.access import UserPrincipal
-from backend.services.limits.fixed_windows import count_tries, redis_or_nothing
+from backend.services.limits.fixed_windows import FixedWindow, count_tries, redis_or_nothing
 from backend.services.limits.subjects import hash_of_email, is_this_machine, network_of
 from backend.settings import Settings
 
@@ -38,18 +38,21 @@ class LoginAttempts:
         self._here = f"limit:login:account:{account}:{network}"
         self._known = f"limit:login:known:{account}:{network}"
         self._address = None if is_this_machine(address) else f"limit:login:address:{network}"
-        self._limits = {self._here: settings.login_attempts_per_account}
+        limit = settings.login_attempts_per_account
+        self._windows = [FixedWindow(self._here, limit, _LOGIN_WINDOW_S)]
         if self._address is not None:
-            self._limits[self._address] = settings.login_attempts_per_address
-        self._limit_everywhere = settings.login_attempts_per_account * _ADDRESSES_PER_ACCOUNT
+            self._windows.append(
+                FixedWindow(self._address, settings.login_attempts_per_address, _LOGIN_WINDOW_S)
+            )
+        self._wide_window = FixedWindow(
+            self._everywhere, limit * _ADDRESSES_PER_ACCOUNT, _ACCOUNT_WINDOW_S
+        )
 
     async def take(self) -> None:
         """Raises RateLimitExceeded; the answer is the same whether the account exists or not."""
-        here = await count_tries(self._redis, self._limits, window_s=_LOGIN_WINDOW_S)
+        here = await count_tries(self._redis, *self._windows)
         here.require(_PROBLEM)
-        everywhere = await count_tries(
-            self._redis, {self._everywhere: self._limit_everywhere}, window_s=_ACCOUNT_WINDOW_S
-        )
+        everywhere = await count_tries(self._redis, self._wide_window)
         if not everywhere.is_allowed and not await self._is_known():
             everywhere.require(_PROBLEM)
 
@@ -80,24 +83,22 @@ class PasswordChecks:
         self, client: redis.asyncio.Redis, settings: Settings, person: UserPrincipal
     ) -> None:
         self._redis = client
-        self._name = f"limit:password:{person.session_id}"
-        self._limit = settings.login_attempts_per_account
+        name = f"limit:password:{person.session_id}"
+        self._window = FixedWindow(name, settings.login_attempts_per_account, _LOGIN_WINDOW_S)
 
     async def take(self) -> None:
         """Raises RateLimitExceeded."""
-        allowance = await count_tries(
-            self._redis, {self._name: self._limit}, window_s=_LOGIN_WINDOW_S
-        )
+        allowance = await count_tries(self._redis, self._window)
         allowance.require("Too many wrong passwords from here")
 
     async def give_back(self) -> None:
         async with redis_or_nothing():
-            await self._redis.delete(self._name)
+            await self._redis.delete(self._window.name)
 
 
 async def count_registration(client: redis.asyncio.Redis, address: str, limit: int) -> None:
     """Count one try to register; `limit` 0 is off. Raises RateLimitExceeded."""
     if limit:
         name = f"limit:register:{network_of(address)}"
-        allowance = await count_tries(client, {name: limit}, window_s=_REGISTRATION_WINDOW_S)
+        allowance = await count_tries(client, FixedWindow(name, limit, _REGISTRATION_WINDOW_S))
         allowance.require("Too many registrations from here")

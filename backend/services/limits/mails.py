@@ -8,7 +8,7 @@ import redis.asyncio
 
 from backend.errors import RateLimitExceeded
 from backend.services.access.access import UserPrincipal
-from backend.services.limits.fixed_windows import count_tries
+from backend.services.limits.fixed_windows import FixedWindow, count_tries
 from backend.services.limits.subjects import hash_of_email, network_of
 from backend.settings import Settings
 
@@ -24,11 +24,11 @@ async def count_mail(client: redis.asyncio.Redis, *, email: str, address: str) -
 
     Raises RateLimitExceeded.
     """
-    limits = {
-        f"limit:mail:account:{hash_of_email(email)}": _MAILS_PER_ACCOUNT,
-        f"limit:mail:address:{network_of(address)}": _MAILS_PER_ADDRESS,
-    }
-    allowance = await count_tries(client, limits, window_s=_WINDOW_S)
+    allowance = await count_tries(
+        client,
+        FixedWindow(f"limit:mail:account:{hash_of_email(email)}", _MAILS_PER_ACCOUNT, _WINDOW_S),
+        FixedWindow(f"limit:mail:address:{network_of(address)}", _MAILS_PER_ADDRESS, _WINDOW_S),
+    )
     allowance.require("Too many mails from here")
 
 
@@ -41,9 +41,8 @@ async def count_invitation(
     """
     is_confirmed = inviter.is_confirmed or not settings.mail_enabled
     limit = _INVITATIONS_PER_USER if is_confirmed else _INVITATIONS_UNCONFIRMED
-    allowance = await count_tries(
-        client, {f"limit:invite:{inviter.user_id}": limit}, window_s=_WINDOW_S
-    )
+    window = FixedWindow(f"limit:invite:{inviter.user_id}", limit, _WINDOW_S)
+    allowance = await count_tries(client, window)
     try:
         allowance.require("Too many invitations from here")
     except RateLimitExceeded as exc:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import backend
 from backend.errors import RateLimitExceeded
 from backend.services.limits.allowance import NOTHING_COUNTED, Allowance, Bucket
 
@@ -29,3 +32,13 @@ def test_a_refused_try_is_told_when_the_limit_that_refused_it_is_free_again() ->
 def test_where_nothing_was_counted_nothing_is_refused_or_written() -> None:
     NOTHING_COUNTED.require("Too many sends")
     assert NOTHING_COUNTED.headers() == NOTHING_COUNTED.retry_after() == {}
+
+
+def test_no_other_module_writes_the_headers() -> None:
+    root = Path(backend.__path__[0])
+    writers = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if '"RateLimit-Policy"' in path.read_text() or '"RateLimit":' in path.read_text()
+    }
+    assert writers == {"services/limits/allowance.py"}

@@ -80,18 +80,6 @@ async def test_one_ipv6_network_is_one_address(platform: Platform) -> None:
         ).take()
 
 
-async def test_dashboard_calls_are_counted_down_and_then_refused(platform: Platform) -> None:
-    user_id = new_id()
-    headers = [await count_dashboard_call(platform.redis, user_id, 2) for _ in range(2)]
-    assert [answer["RateLimit"].split(";")[1] for answer in headers] == ["r=1", "r=0"]
-    assert headers[0]["RateLimit-Policy"] == '"dashboard";q=2;w=60'
-    with pytest.raises(RateLimitExceeded) as caught:
-        await count_dashboard_call(platform.redis, user_id, 2)
-    assert 0 < int(caught.value.headers["Retry-After"]) <= 60
-    # Another user's calls are their own.
-    assert await count_dashboard_call(platform.redis, new_id(), 2)
-
-
 async def test_without_redis_nobody_is_refused_or_kept_waiting(platform: Platform) -> None:
     away = redis.asyncio.Redis(host="127.0.0.1", port=1)
     settings = platform.settings.model_copy(update={"login_attempts_per_account": 1})
