@@ -59,7 +59,7 @@ def test_the_walk_finds_expressions_and_their_use() -> None:
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-def test_an_expression_takes_no_square_of_time(name: str) -> None:
+def test_no_expression_takes_quadratic_time(name: str) -> None:
     expression, methods = EXPRESSIONS[name], _methods(name) or {"search"}
     for piece in _PIECES:
         for end in _ENDS:

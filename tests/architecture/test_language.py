@@ -107,7 +107,7 @@ def problems(path: Path) -> Iterator[str]:
                 yield f"{name}:{line}: '{match[0]}': {instead}"
 
 
-def test_names_are_nouns_and_words_are_of_today() -> None:
+def test_names_are_nouns_and_prose_is_present_day_english() -> None:
     assert [problem for path in files() for problem in problems(path)] == []
 
 

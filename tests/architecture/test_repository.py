@@ -148,7 +148,7 @@ def test_no_document_names_a_registry_or_a_path_of_this_machine() -> None:
     } == {}
 
 
-def test_every_layer_of_the_house_is_in_the_import_contract() -> None:
+def test_every_module_of_backend_is_in_the_import_contract() -> None:
     """A new top-level module of `backend` must be given its place."""
     contracts = PROJECT["tool"]["importlinter"]["contracts"]
     (layers,) = [

@@ -46,7 +46,7 @@ def test_a_shared_account_is_warned_about_with_the_remedy() -> None:
     assert "useradd --system messagejs" in _nobody().warning
 
 
-def test_what_a_shared_account_had_is_taken_over_and_nothing_beyond_it(tmp_path: Path) -> None:
+def test_files_of_a_shared_account_are_taken_over_and_nothing_else(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("root's")
     had = tmp_path / "had"
@@ -65,7 +65,7 @@ def test_what_a_shared_account_had_is_taken_over_and_nothing_beyond_it(tmp_path:
     assert elsewhere.stat().st_uid == 0
 
 
-def test_what_a_person_has_is_not_taken_over(tmp_path: Path) -> None:
+def test_files_of_a_user_are_not_taken_over(tmp_path: Path) -> None:
     daemon = pwd.getpwnam("sys")
     os.chown(tmp_path, daemon.pw_uid, daemon.pw_gid)
     _servers_account().take_over(tmp_path)

@@ -64,7 +64,7 @@ class ConnectionLimit:
             count=closed,
             limit=self._limit,
             remedy=(
-                "if this is your proxy, name it in TRUSTED_PROXIES; else raise"
-                " CONNECTIONS_PER_ADDRESS"
+                "if this is your proxy, name it in TRUSTED_PROXIES; otherwise"
+                " raise CONNECTIONS_PER_ADDRESS"
             ),
         )

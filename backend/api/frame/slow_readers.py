@@ -138,7 +138,7 @@ class SlowReaders:
                 network=network,
                 count=count,
                 remedy=(
-                    "read answers as they come; else raise BODY_TIMEOUT_S or"
+                    "read answers as they arrive, or raise BODY_TIMEOUT_S or"
                     " SLOW_BODIES_PER_ADDRESS"
                 ),
             )

@@ -49,7 +49,7 @@ class Allowance:
         }
 
     def retry_after(self) -> dict[str, str]:
-        """Only when to try again: for limits whose numbers are nobody's business."""
+        """Return only when to try again, for limits that do not publish their numbers."""
         if self.refused_by is None:
             return {}
         return {"Retry-After": str(self.refused_by.reset_s)}
