@@ -180,7 +180,7 @@ class EmbeddedPostgres:
     def check(self) -> None:
         """Not checked: a database must not be ended for being busy."""
 
-    def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (nothing to find out)
+    def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (what it lost cannot be made up)
         return ""
 
 

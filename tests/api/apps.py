@@ -13,7 +13,7 @@ from backend import ids
 from backend.api.app import create_api
 from backend.models import User
 from backend.settings import Settings
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 
 
 @asynccontextmanager

@@ -1,109 +1,22 @@
-"""The API as clients see it, on the embedded servers: `api` makes users, projects and keys."""
+"""The API as clients see it, on the embedded servers."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any
 
-import httpx
 import pytest_asyncio
-from fastapi import FastAPI
 
 from backend.api.app import create_api
-from backend.ids import new_id
-from backend.platform import Platform
 from backend.settings import Settings
-
-PASSWORD = "correct horse battery"
-
-
-@dataclass
-class Account:
-    """A registered user with the first project that registering makes."""
-
-    email: str
-    password: str
-    user_id: str
-    project_id: str
-    token: str
-    refresh_token: str
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
-
-
-class Api:
-    def __init__(self, app: FastAPI, client: httpx.AsyncClient) -> None:
-        self.app = app
-        self.client = client
-
-    @property
-    def platform(self) -> Platform:
-        platform: Platform = self.app.state.platform
-        return platform
-
-    def from_address(self, address: str) -> httpx.AsyncClient:
-        """Return a client at another address; close it with `async with`."""
-        return _client(self.app, address)
-
-    async def register(self, **fields: Any) -> Account:
-        body = {"email": f"{new_id()}@example.com", "password": PASSWORD, "name": "Ada", **fields}
-        response = await self.client.post("/api/v1/auth/register", json=body)
-        assert response.status_code == 201, response.text
-        answer = response.json()
-        account = Account(
-            email=answer["user"]["email"],
-            password=body["password"],
-            user_id=answer["user"]["id"],
-            project_id="",
-            token=answer["token"],
-            refresh_token=answer["refreshToken"],
-        )
-        projects = await self.get(account, "/api/v1/projects")
-        account.project_id = projects.json()["projects"][0]["id"]
-        return account
-
-    async def project(self, account: Account, name: str = "Second") -> str:
-        """Return the id of a new project."""
-        response = await self.post(account, "/api/v1/projects", {"name": name})
-        assert response.status_code == 201, response.text
-        project_id: str = response.json()["id"]
-        return project_id
-
-    async def key(
-        self, account: Account, project_id: str | None = None, **fields: Any
-    ) -> dict[str, Any]:
-        """Return the answer to creating a key; its text is under "key"."""
-        path = f"/api/v1/projects/{project_id or account.project_id}/keys"
-        response = await self.post(account, path, {"name": "Key", **fields})
-        assert response.status_code == 201, response.text
-        answer: dict[str, Any] = response.json()
-        return answer
-
-    async def get(self, account: Account, path: str, **params: Any) -> httpx.Response:
-        return await self.client.get(path, headers=account.headers, params=params)
-
-    async def post(self, account: Account, path: str, body: Any = None) -> httpx.Response:
-        return await self.client.post(path, headers=account.headers, json=body)
-
-    async def put(self, account: Account, path: str, body: Any) -> httpx.Response:
-        return await self.client.put(path, headers=account.headers, json=body)
-
-    async def delete(self, account: Account, path: str) -> httpx.Response:
-        return await self.client.delete(path, headers=account.headers)
-
-
-def _client(app: FastAPI, address: str = "127.0.0.1") -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app, client=(address, 50_000))
-    return httpx.AsyncClient(transport=transport, base_url="http://messagejs.local")
+from tests.api.accounts import Account, Api, client_of
+from tests.api.apps import make_admin
+from tests.api.sender import Sender, make_sender
 
 
 @pytest_asyncio.fixture(scope="session")
 async def api(settings: Settings) -> AsyncIterator[Api]:
     app = create_api(settings)
-    async with app.router.lifespan_context(app), _client(app) as client:
+    async with app.router.lifespan_context(app), client_of(app) as client:
         yield Api(app, client)
 
 
@@ -111,3 +24,16 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
 async def ada(api: Api) -> Account:
     """A user for tests that only read, or that make what they change."""
     return await api.register(name="Ada Lovelace")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def admin(api: Api, ada: Account) -> Account:
+    """A user who may call everything; `ada`, who registered first, is another administrator."""
+    account = await api.register()
+    await make_admin(api, account)
+    return account
+
+
+@pytest_asyncio.fixture
+async def sender(api: Api) -> Sender:
+    return await make_sender(api)

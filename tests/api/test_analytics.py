@@ -9,8 +9,8 @@ import pytest
 
 from backend import ids
 from backend.ids import new_id
-from tests.api.conftest import Account, Api
-from tests.api.test_message_reads import save
+from tests.api.accounts import Account, Api
+from tests.api.messages import save
 
 AT = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 MESSAGES, USAGE, CONNECTORS, STATS = (
@@ -63,7 +63,9 @@ REFERENCE: list[tuple[str, dict[str, str], dict[str, Any]]] = [
 
 
 def assert_shape(answer: Any, example: Any, path: str = "") -> None:
-    """Every field of the example is there, with its type; what is added does not disturb a client."""
+    """Every field of the example is there, with its type; what is added does not disturb a
+    client.
+    """
     assert type(answer) is type(example), path
     if isinstance(example, dict):
         assert answer.keys() >= example.keys(), path

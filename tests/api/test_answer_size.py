@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.api.apps import make_admin
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 from tests.api.doors import BATCH, CALLBACK, NAMES, Door
 from tests.api.sample_bodies import json_schema
 
@@ -22,15 +21,6 @@ _READING: Final = ("POST /api/v1/messages", "POST /api/v1/send", "POST /api/v1/c
 _BODIES: Final = sorted(
     name for name in NAMES if json_schema(Door.operation_of(name)) is not None and name != CALLBACK
 )
-
-
-@pytest.fixture(scope="module")
-async def admin(api: Api, ada: Account) -> Account:
-    """May call everything; `ada`, who came first, is another administrator."""
-    del ada
-    account = await api.register()
-    await make_admin(api, account)
-    return account
 
 
 def _nested(depth: int) -> Any:
@@ -114,6 +104,6 @@ async def test_a_batch_tells_every_message_its_first_mistake(api: Api, admin: Ac
     )
     results = answer.json()["results"]
     # The first message shows all of its 30, the second the rest of fifty.
-    assert [len(one["details"]["errors"]) for one in results[:4]] == [30, 20, 1, 1]
-    assert [one["details"].get("moreErrors") for one in results[:4]] == [None, 10, 29, 29]
-    assert {one["details"]["errors"][0]["code"] for one in results} == {"UNKNOWN_FIELD"}
+    assert [len(result["details"]["errors"]) for result in results[:4]] == [30, 20, 1, 1]
+    assert [result["details"].get("moreErrors") for result in results[:4]] == [None, 10, 29, 29]
+    assert {result["details"]["errors"][0]["code"] for result in results} == {"UNKNOWN_FIELD"}

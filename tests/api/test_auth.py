@@ -11,7 +11,7 @@ import jwt
 import pytest
 
 from backend.ids import new_id
-from tests.api.conftest import PASSWORD, Account, Api
+from tests.api.accounts import PASSWORD, Account, Api
 
 REGISTER = "/api/v1/auth/register"
 LOGIN = "/api/v1/auth/login"

@@ -1,4 +1,6 @@
-"""Exports: every matching message, safe for spreadsheets, in memory that does not grow with them."""
+"""Exports: every matching message, safe for spreadsheets, in memory that does not grow with
+them.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ from sqlalchemy import text
 
 from backend import ids
 from backend.api.resources.csv_lines import cell_of, line_of
-from tests.api.conftest import Account, Api
-from tests.api.test_message_reads import save
+from tests.api.accounts import Account, Api
+from tests.api.messages import save
 
 PATH = "/api/v1/messages/export"
 MANY = 20_000

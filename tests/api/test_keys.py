@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from backend import ids
-from backend.api.app import create_api
 from backend.crypto import keyed_hash
 from backend.errors import InvalidApiKey, ProjectNotActive
 from backend.models import ApiKey
 from backend.settings import Settings
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
+from tests.api.apps import another_api
 
 ALL_SCOPES = [
-    "messages:send", "messages:read", "contacts:check", "connector:info", "stats:read", "webhooks:manage",
+    "messages:send", "messages:read", "contacts:check", "connector:info", "stats:read",
+    "webhooks:manage",
 ]  # fmt: skip
 
 
@@ -353,23 +351,11 @@ async def test_an_overlap_does_not_outlive_the_keys_own_expiry(api: Api, ada: Ac
     assert by_old.expires_at == by_new.expires_at == expires_at
 
 
-@asynccontextmanager
-async def server_with(settings: Settings, **changes: Any) -> AsyncIterator[Api]:
-    """Another server on the same database."""
-    app = create_api(settings.model_copy(update=changes))
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://x") as client,
-    ):
-        yield Api(app, client)
-
-
 async def test_a_project_has_so_many_keys_and_a_new_key_so_many_days(
     api: Api, settings: Settings
 ) -> None:
     account = await api.register()
-    async with server_with(settings, max_keys_per_project=2, key_expiry_days=30) as bounded:
+    async with another_api(settings, max_keys_per_project=2, key_expiry_days=30) as bounded:
         default, never = await bounded.key(account), await bounded.key(account, expiresAt=None)
         days = (datetime.fromisoformat(default["expiresAt"]) - datetime.now(UTC)) / timedelta(
             days=1
@@ -387,7 +373,7 @@ async def test_keys_made_at_the_same_time_do_not_pass_the_bound_together(
     api: Api, settings: Settings
 ) -> None:
     account = await api.register()
-    async with server_with(settings, max_keys_per_project=1) as bounded:
+    async with another_api(settings, max_keys_per_project=1) as bounded:
         answers = await asyncio.gather(
             *(bounded.post(account, keys_of(account), {"name": "K"}) for _ in range(4))
         )

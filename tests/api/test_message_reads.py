@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
 
 from backend import ids
 from backend.ids import new_id
-from backend.models import Attempt, Event, Message
-from backend.models.partitions import first_id
-from tests.api.conftest import Account, Api
-
-NOW = datetime.now(UTC).replace(microsecond=0)
-
-
-async def save(api: Api, account: Account, *, at: datetime = NOW, **fields: Any) -> str:
-    """Write a message and return its id as clients see it."""
-    project_id = ids.decode(ids.PROJECT, account.project_id)
-    defaults: dict[str, Any] = {
-        "id": UUID(int=first_id(at).int | (new_id().int & ((1 << 80) - 1))),
-        "project_id": project_id,
-        "connector_id": new_id(),
-        "connector_type": "whatsapp",
-        "mode": "live",
-        "recipient": "+1234567890",
-        "content": {"text": "Hello, world!"},
-        "status": "sent",
-        "priority": "normal",
-        "on_uncertain": "hold",
-        "created_at": at,
-        "updated_at": at,
-    }
-    message = Message(**{**defaults, **fields})
-    async with api.platform.database.transaction() as session:
-        session.add(message)
-    return ids.encode(ids.MESSAGE, message.id)
+from backend.models import Attempt, Event
+from tests.api.accounts import Account, Api
+from tests.api.messages import NOW, save
 
 
 async def listed(api: Api, account: Account, **params: Any) -> list[str]:
@@ -140,7 +114,7 @@ async def test_the_references_detail_has_its_shape_and_the_whole_story(api: Api)
 async def test_filters_work_together(api: Api) -> None:
     account = await api.register()
     key_id = new_id()
-    wanted = await save(
+    expected = await save(
         api,
         account,
         status="failed",
@@ -152,14 +126,14 @@ async def test_filters_work_together(api: Api) -> None:
         api, account, at=NOW - timedelta(days=3), status="failed", connector_type="smtp"
     )
     await save(api, account)
-    assert await listed(api, account, status="failed") == [wanted, old]
+    assert await listed(api, account, status="failed") == [expected, old]
     assert await listed(
         api, account, status="failed", **{"from": f"{NOW - timedelta(days=1):%Y-%m-%d}"}
-    ) == [wanted]
+    ) == [expected]
     assert await listed(api, account, to=f"{NOW - timedelta(days=3):%Y-%m-%d}") == [old]
-    assert await listed(api, account, connector="smtp", recipient="ann@example.com") == [wanted]
-    assert await listed(api, account, keyId=ids.encode(ids.KEY, key_id)) == [wanted]
-    assert await listed(api, account, id=wanted) == [wanted]
+    assert await listed(api, account, connector="smtp", recipient="ann@example.com") == [expected]
+    assert await listed(api, account, keyId=ids.encode(ids.KEY, key_id)) == [expected]
+    assert await listed(api, account, id=expected) == [expected]
     assert await listed(api, account, connector=ids.encode(ids.CONNECTOR, new_id())) == []
     assert await listed(api, account, status="", recipient="", keyId="", id=old) == [old]
 
@@ -253,8 +227,8 @@ async def test_strangers_learn_nothing(api: Api, ada: Account) -> None:
     stranger = await api.register()
     foreign = await api.get(stranger, "/api/v1/messages", projectId=ada.project_id)
     assert (foreign.status_code, foreign.json()["code"]) == (404, "PROJECT_NOT_FOUND")
-    for wanted in (message_id, "msg_nonsense", ids.encode(ids.MESSAGE, new_id())):
-        response = await api.get(stranger, f"/api/v1/messages/{wanted}")
+    for expected in (message_id, "msg_nonsense", ids.encode(ids.MESSAGE, new_id())):
+        response = await api.get(stranger, f"/api/v1/messages/{expected}")
         assert (response.status_code, response.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
     assert (await api.client.get("/api/v1/messages")).status_code == 401
     assert (await api.client.get(f"/api/v1/messages/{message_id}")).status_code == 401

@@ -8,21 +8,11 @@ from typing import Final
 
 import pytest
 
-from tests.api.apps import make_admin
-from tests.api.conftest import Account, Api
+from tests.api.accounts import Account, Api
 from tests.api.doors import BATCH, CALLBACK, NAMES, Door, errors_in, written
 
 TOO_LARGE: Final = "18446744073709551616"  # 2^64
 INFINITE: Final = "1e400"
-
-
-@pytest.fixture(scope="module")
-async def admin(api: Api, ada: Account) -> Account:
-    """May call everything; `ada`, who came first, is another administrator."""
-    del ada
-    account = await api.register()
-    await make_admin(api, account)
-    return account
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -38,11 +28,12 @@ async def test_a_number_that_cannot_be_stored_is_refused_by_its_name(
                 name == BATCH and answer.json()["accepted"] == 0
             )
             # A batch leaves the values to its messages: of its own it says which fields it has not.
-            told = {error["field"] for error in errors_in(answer)} if is_refused else set()
+            reported = {error["field"] for error in errors_in(answer)} if is_refused else set()
             if not is_refused or (
-                name != CALLBACK and not {written(path), path[0] if path else ""} & told
+                name != CALLBACK and not {written(path), path[0] if path else ""} & reported
             ):
                 wrong.append((literal, written(path), answer.status_code, answer.text[:300]))
+        # In a query and a path it may be a text that stands for nothing, but breaks nothing.
         for parameter in door.parameters("query"):
             answer = await door.ask(query={parameter: literal})
             if answer.status_code >= 500:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.api.conftest import Api
+from tests.api.accounts import Api
 
 
 async def test_the_document_is_openapi_3_1_and_describes_every_route(api: Api) -> None:

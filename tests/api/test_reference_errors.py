@@ -1,30 +1,34 @@
-"""Reference 002, every error code that it lists, provoked over HTTP with the status that it gives."""
+"""Reference 002, every error code that it lists, provoked over HTTP with the status that it
+gives.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import httpx
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
-from sqlalchemy import text
 
 from backend import ids
 from backend.models import ProjectMember
-from backend.models.session import Change
-from backend.providers.frame.registry import provider_types
 from backend.services.accounts.tokens import AccessClaims, sign_access_token
 from backend.settings import Settings
+from tests.api.accounts import PASSWORD, Account, Api
 from tests.api.apps import another_api
-from tests.api.conftest import PASSWORD, Account, Api
+from tests.api.error_scene import (
+    TEMPLATE,
+    WHATSAPP,
+    Scene,
+    open_scene,
+    raven_post,
+    unexpected_rule,
+)
 from tests.api.tenant import Tenant
 from tests.providers.fakes import refused_port
 
@@ -56,84 +60,12 @@ DATABASE_ERROR 500
 SERVICE_UNAVAILABLE 503
 """
 NOBODY: Final = "01h455vb4pex5vsknk084sn02q"
-WHATSAPP: Final[dict[str, Any]] = {
-    "type": "whatsapp",
-    "name": "Business WhatsApp",
-    "credentials": {"phoneNumberId": "123456789", "accessToken": "EAAG..."},
-}
-TEMPLATE: Final = {
-    "name": "Welcome",
-    "connectorType": "whatsapp",
-    "content": "Hello {{name}}",
-    "variables": ["name"],
-}
-# A provider that somebody else wrote, and got wrong.
-RAVEN: Final = """
-from backend.providers.frame.provider import Accepted, Credentials, Health, Provider
-
-class NoCredentials(Credentials): ...
-
-class Raven(Provider[NoCredentials]):
-    type = "raven"
-    title = "Raven post"
-    summary = "Messages by bird."
-    recipient_kind = "any"
-    recipient_example = "loft 4"
-    capabilities = frozenset()
-    credentials_model = NoCredentials
-    @classmethod
-    def validate_recipient(cls, to): return to
-    async def validate(self): raise KeyError("loft, secret of the house")
-    async def send(self, message): return Accepted(None)
-"""
-
-
-@dataclass
-class Scene:
-    """A project with a WhatsApp connector, a template and a key."""
-
-    api: Api
-    settings: Settings
-    tenant: Tenant
-    connector_id: str
-    template_id: str
-    directory: Path
-
-    @property
-    def account(self) -> Account:
-        return self.tenant.account
-
-    @property
-    def project(self) -> str:
-        return f"/api/v1/projects/{self.tenant.project_id}"
-
-    def body(self, **changes: Any) -> dict[str, Any]:
-        good: dict[str, Any] = {
-            "to": "+1234567890",
-            "connectorId": self.connector_id,
-            "message": "Hello",
-        }
-        return {name: value for name, value in {**good, **changes}.items() if value is not ...}
-
-    async def send(self, key: str | None = None, **changes: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.tenant.key if key is None else key}"}
-        return await self.api.client.post(
-            "/api/v1/messages", json=self.body(**changes), headers=headers if key != "" else {}
-        )
-
-    async def post(self, path: str, body: Any) -> httpx.Response:
-        return await self.api.post(self.account, f"{self.project}{path}", body)
 
 
 @pytest_asyncio.fixture
 async def scene(api: Api, ada: Account, settings: Settings, tmp_path: Path) -> Scene:
     del ada  # registered first, which makes an administrator
-    tenant = Tenant(api, await api.register())
-    await tenant.fresh_project()
-    scene = Scene(api, settings, tenant, "", "", tmp_path)
-    scene.connector_id = (await scene.post("/connectors", WHATSAPP)).json()["id"]
-    scene.template_id = (await scene.post("/templates", TEMPLATE)).json()["id"]
-    return scene
+    return await open_scene(api, settings, tmp_path)
 
 
 async def invalid_credentials(scene: Scene) -> list[httpx.Response]:
@@ -145,18 +77,11 @@ async def invalid_credentials(scene: Scene) -> list[httpx.Response]:
         ]
 
 
-async def _me(scene: Scene, token: str) -> httpx.Response:
-    return await scene.api.client.get(
-        "/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"}
-    )
-
-
 async def token_expired(scene: Scene) -> list[httpx.Response]:
     secret = scene.settings.require_jwt_secret()
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
     return [
-        await _me(
-            scene,
+        await scene.me(
             sign_access_token(
                 secret, AccessClaims(UUID(int=1), UUID(int=2)), now=an_hour_ago, life_s=60
             ),
@@ -169,7 +94,7 @@ async def invalid_token(scene: Scene) -> list[httpx.Response]:
     headers = {"Authorization": f"Bearer {ended}"}
     assert (await scene.api.client.post("/api/v1/auth/logout", headers=headers)).status_code == 204
     refresh = await scene.api.client.post("/api/v1/auth/refresh", json={"refreshToken": "nonsense"})
-    return [await _me(scene, "nonsense"), await _me(scene, ""), await _me(scene, ended), refresh]
+    return [await scene.me("nonsense"), await scene.me(""), await scene.me(ended), refresh]
 
 
 async def missing_api_key(scene: Scene) -> list[httpx.Response]:
@@ -185,22 +110,12 @@ async def invalid_api_key(scene: Scene) -> list[httpx.Response]:
 async def api_key_expired(scene: Scene) -> list[httpx.Response]:
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     key = await scene.api.key(scene.account, scene.tenant.project_id, expiresAt=soon)
-    await _run(
-        scene,
+    await scene.execute(
         "UPDATE api_keys SET expires_at = now() - interval '1 s' WHERE id = :id",
         ids.KEY,
         key["id"],
     )
     return [await scene.send(key["key"])]
-
-
-async def _run(scene: Scene, statement: str, prefix: str, shown_id: str, **values: Any) -> None:
-    row_id = ids.decode(prefix, shown_id)
-    assert row_id is not None
-    platform = scene.api.platform
-    async with platform.database.transaction() as session:
-        await (await session.connection()).execute(text(statement), {"id": row_id, **values})
-    await platform.tell_changes({Change("key" if prefix == ids.KEY else "project", row_id)})
 
 
 async def invalid_email(scene: Scene) -> list[httpx.Response]:
@@ -258,7 +173,7 @@ async def quota_exceeded(scene: Scene) -> list[httpx.Response]:
             api, scene.settings, Tenant(api, scene.account), scene.connector_id, "", scene.directory
         )
         other.tenant.project_id, other.tenant.key = scene.tenant.project_id, scene.tenant.key
-        await _run(other, statement, ids.PROJECT, other.tenant.project_id)
+        await other.execute(statement, ids.PROJECT, other.tenant.project_id)
         assert (await other.send()).status_code == 202
         return [await other.send()]
 
@@ -308,30 +223,15 @@ async def access_denied(scene: Scene) -> list[httpx.Response]:
 
 
 async def connector_error(scene: Scene) -> list[httpx.Response]:
-    with _raven_post(scene.directory):
+    with raven_post(scene.directory):
         body = {"type": "raven", "name": "Birds"}
-        made = (await scene.post("/connectors", body)).json()
+        created = (await scene.post("/connectors", body)).json()
         answers = [
             await scene.post("/connectors?verify=true", body),
-            await scene.post(f"/connectors/{made['id']}/test", None),
+            await scene.post(f"/connectors/{created['id']}/test", None),
         ]
     assert not any("secret" in answer.text for answer in answers)
     return answers
-
-
-@contextmanager
-def _raven_post(directory: Path) -> Iterator[None]:
-    """A distribution on sys.path, as pip would leave it."""
-    (directory / "raven_post.py").write_text(RAVEN)
-    info = directory / "raven_post-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: raven-post\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[messagejs.providers]\nraven = raven_post:Raven\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(directory))
-        provider_types.cache_clear()
-        yield
-    provider_types.cache_clear()
 
 
 async def invalid_connector_credentials(scene: Scene) -> list[httpx.Response]:
@@ -373,22 +273,12 @@ async def internal_error(scene: Scene) -> list[httpx.Response]:
 
 async def database_error(scene: Scene) -> list[httpx.Response]:
     """A rule of the database's that the code knows nothing of."""
-    async with _rule(scene, "CHECK (name <> 'refused by the database') NOT VALID"):
+    async with unexpected_rule(scene, "CHECK (name <> 'refused by the database') NOT VALID"):
         return [
             await scene.api.post(
                 scene.account, "/api/v1/projects", {"name": "refused by the database"}
             )
         ]
-
-
-@asynccontextmanager
-async def _rule(scene: Scene, rule: str) -> AsyncIterator[None]:
-    engine = scene.api.platform.database.engine
-    async with engine.begin() as connection:
-        await connection.execute(text(f"ALTER TABLE projects ADD CONSTRAINT unexpected {rule}"))
-    yield
-    async with engine.begin() as connection:
-        await connection.execute(text("ALTER TABLE projects DROP CONSTRAINT unexpected"))
 
 
 async def service_unavailable(scene: Scene) -> list[httpx.Response]:

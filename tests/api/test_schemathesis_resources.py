@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from fastapi import FastAPI
 
-from tests.api.conftest import Api
+from tests.api.accounts import Api
 from tests.api.fuzzing import CALLERS, PATIENCE_S, RESOURCES, Caller, Run, app, callers, run
 
 __all__ = ["app", "callers"]

@@ -1,95 +1,16 @@
-"""`POST /messages` over HTTP: a wrong request gets a clear answer, a right one exactly one message."""
+"""`POST /messages` over HTTP: a wrong request gets a clear answer, a right one exactly one
+message.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
-import pytest_asyncio
 
 from backend.ids import CONNECTOR, TEMPLATE, encode, new_id
-from tests.api.conftest import Account, Api
-
-PATH = "/api/v1/messages"
-
-
-@dataclass
-class Sender:
-    """A project with a Sandbox, an e-mail and an SMS connector, a template and a live key."""
-
-    api: Api
-    account: Account
-    key: str
-    connectors: dict[str, str]
-    template_id: str
-
-    async def post(
-        self,
-        body: Any = None,
-        *,
-        headers: dict[str, str] | None = None,
-        content: bytes | None = None,
-    ) -> httpx.Response:
-        all_headers = {"Authorization": f"Bearer {self.key}", **(headers or {})}
-        if content is not None:
-            all_headers.setdefault("Content-Type", "application/json")
-            return await self.api.client.post(PATH, content=content, headers=all_headers)
-        return await self.api.client.post(PATH, json=body, headers=all_headers)
-
-    def body(self, **fields: Any) -> dict[str, Any]:
-        return {"to": "ada", "connectorId": self.connectors["sandbox"], "message": "hi", **fields}
-
-    async def total(self) -> int:
-        answer = await self.api.get(self.account, PATH, projectId=self.account.project_id)
-        total: int = answer.json()["pagination"]["total"]
-        return total
-
-
-CREDENTIALS: dict[str, dict[str, Any]] = {
-    "smtp": {
-        "host": "127.0.0.1",
-        "port": 2525,
-        "security": "none",
-        "fromAddress": "shop@example.com",
-    },
-    "twilio": {"accountSid": "AC" + "0" * 32, "authToken": "0" * 32, "fromNumber": "+14155550100"},
-}
-
-
-@pytest_asyncio.fixture
-async def sender(api: Api) -> Sender:
-    return await make_sender(api)
-
-
-async def make_sender(api: Api) -> Sender:
-    account = await api.register()
-    project = f"/api/v1/projects/{account.project_id}"
-    listed = (await api.get(account, f"{project}/connectors")).json()["connectors"]
-    connectors = {connector["type"]: connector["id"] for connector in listed}
-    for type_, credentials in CREDENTIALS.items():
-        made = await api.post(
-            account,
-            f"{project}/connectors",
-            {"type": type_, "name": type_, "credentials": credentials},
-        )
-        assert made.status_code == 201, made.text
-        connectors[type_] = made.json()["id"]
-    template = {
-        "name": "otp",
-        "connectorType": "sandbox",
-        "content": "Hi {{name}}, your code is {{code}}",
-        "variables": ["name", "code"],
-    }
-    template_id = (await api.post(account, f"{project}/templates", template)).json()["id"]
-    key = (await api.post(account, f"{project}/keys", {"name": "live"})).json()["key"]
-    return Sender(api, account, key, connectors, template_id)
-
-
-def fields_of(response: httpx.Response) -> set[tuple[str, str]]:
-    return {(error["field"], error["code"]) for error in response.json()["details"]["errors"]}
+from tests.api.sender import PATH, Sender, fields_of
 
 
 async def test_a_send_is_accepted_as_the_reference_says(sender: Sender) -> None:

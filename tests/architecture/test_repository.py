@@ -19,8 +19,14 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 OURS = {"backend", "workers", "messagejs_app", "messagejs", "tests", "bench"}
-# Packages that always come with another one in the same version.
-PARTS = {"reflex-base": "reflex", "psycopg-pool": "psycopg", "pydantic-core": "pydantic"}
+# Packages that always come with another one, as part of its interface.
+PARTS = {
+    "reflex-base": "reflex",
+    "psycopg-pool": "psycopg",
+    "pydantic-core": "pydantic",
+    "multidict": "aiohttp",
+    "yarl": "aiohttp",
+}
 
 
 def _names(requirements: list[str]) -> set[str]:

@@ -15,6 +15,7 @@ from backend.runtime.children import Child, RestartPolicy
 from backend.runtime.embedded import NotReady
 from backend.runtime.errors import ProcessKeepsDying
 from backend.runtime.process import Command, Identity
+from tests.runtime.output import Lines
 
 _QUICK = RestartPolicy(instant_s=5, deaths=3, base_s=0.01, cap_s=0.02, hung_s=0.3)
 
@@ -49,20 +50,6 @@ class Script:
     def probe(self) -> None:
         if self._ready_file is not None and not self._ready_file.exists():
             raise NotReady(f"{self._ready_file.name} is missing")
-
-
-class Lines:
-    """Records lines and remarks."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.remarks: list[str] = []
-
-    def line(self, name: str, text: str) -> None:
-        self.lines.append(text)
-
-    def remark(self, event: str, **fields: object) -> None:
-        self.remarks.append(event)
 
 
 def _child(program: Script, output: Lines) -> Child:

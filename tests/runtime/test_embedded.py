@@ -16,7 +16,7 @@ import redis
 from backend.runtime.children import Child
 from backend.runtime.embedded import EmbeddedServers, EmbeddedValkey, Layout
 from backend.runtime.process import processes_in
-from tests.runtime.test_children import Lines
+from tests.runtime.output import Lines
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ from backend.instants import within_range
 from backend.json_values import find_flaw
 from backend.providers.frame.registry import provider_types
 from backend.services.lists.paging import Page
-from backend.services.reporting.periods import parse_zone
 from backend.status import Status
+from backend.time_zones import parse_zone
 
 _CURSOR: Final = "cur"
 _NO_EMAIL: Final = "The e-mail address is not valid: {reason}"

@@ -11,8 +11,8 @@ from fastapi import Depends, Query
 from backend import ids
 from backend.errors import FieldError, ValidationFailed
 from backend.json_values import find_flaw
-from backend.services.connectors.types import provider_of
-from backend.services.lists.filters import Wanted
+from backend.provider_types import provider_of
+from backend.services.lists.filters import Selection
 from backend.services.reporting.instants import parse_instant
 from backend.services.reporting.messages import MessageFilter
 
@@ -24,22 +24,22 @@ def storable_text(field: str, value: str | None) -> str | None:
     return value
 
 
-async def _list_filter(
+async def _selection(
     q: Annotated[
         str | None, Query(max_length=255, description="Part of the name, in upper or lower case")
     ] = None,
     is_active: Annotated[
         bool | None, Query(alias="isActive", description="Only active ones, or only inactive ones")
     ] = None,
-) -> Wanted:
-    return Wanted(q=storable_text("q", q), is_active=is_active)
+) -> Selection:
+    return Selection(q=storable_text("q", q), is_active=is_active)
 
 
-WantedDep = Annotated[Wanted, Depends(_list_filter)]
+SelectionDep = Annotated[Selection, Depends(_selection)]
 
 
-async def _list_filter_with_type(
-    filter_: WantedDep,
+async def _typed_selection(
+    selection: SelectionDep,
     connector_type: Annotated[
         str | None,
         Query(
@@ -49,11 +49,11 @@ async def _list_filter_with_type(
             examples=["whatsapp"],
         ),
     ] = None,
-) -> Wanted:
-    return replace(filter_, connector_type=storable_text("connectorType", connector_type))
+) -> Selection:
+    return replace(selection, connector_type=storable_text("connectorType", connector_type))
 
 
-WantedOfTypeDep = Annotated[Wanted, Depends(_list_filter_with_type)]
+TypedSelectionDep = Annotated[Selection, Depends(_typed_selection)]
 
 
 def message_filter(

@@ -23,14 +23,12 @@ from backend.providers.frame.provider import Accepted, OutboundMessage, Provider
 from backend.providers.sandbox import SandboxCredentials, SandboxProvider
 from backend.services.delivery import outcomes
 from backend.services.delivery.next_step import after_try
-from backend.services.delivery.open_connectors import Account
-from backend.services.delivery.outcomes import RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnector
 from backend.services.delivery.watch import Watcher
 from tests.services.delivery.routed import accept_routed, change, event_types, queue_row, way
+from tests.services.delivery.watching import POLICY, SETTLE_S, make_watcher, reporting, take
 from tests.world import World, make_sweeper
 
-POLICY = RetryPolicy(max_attempts=3, base_s=0.01, cap_s=0.02, max_age_s=3600)
-SETTLE_S = 0.05
 Answer = Accepted | SendError | None
 
 
@@ -56,48 +54,9 @@ class AskableProvider(SandboxProvider):
         return answer
 
 
-class ReportingProvider(SandboxProvider):
-    """Cannot be asked; its receipts would name our id."""
-
-    receipts_carry_our_id = True
-
-
-class OneAccount:
-    def __init__(self, provider: SandboxProvider | None) -> None:
-        self.provider = provider
-
-    async def get(self, connector_id: UUID) -> Account:
-        return Account(connector_id, self.provider)
-
-
 @pytest_asyncio.fixture
 async def box(world: World) -> AsyncIterator[Connector]:
     yield await world.connector()
-
-
-def make_watcher(
-    platform: Platform, provider: SandboxProvider | None, *, lease_s: float = 30.0
-) -> Watcher:
-    return Watcher(
-        platform.database.raw,
-        platform.doorbell,
-        OneAccount(provider),
-        retry_policy=POLICY,
-        lease_s=lease_s,
-        exchange_timeout_s=2,
-        settle_s=SETTLE_S,
-    )
-
-
-def reporting(platform: Platform) -> SandboxProvider:
-    return ReportingProvider(SandboxCredentials(), platform.providers)
-
-
-async def take(platform: Platform, connector: Connector) -> Claim:
-    claims = Claims(platform.database.raw, lease_s=30)
-    (claim,) = await claims.take([(1, connector.id)], 10)
-    await claims.mark_in_flight([claim])
-    return claim
 
 
 async def end_in(
@@ -109,7 +68,7 @@ async def end_in(
         if error is None
         else outcomes.failed(claim, error, POLICY, utc_now(), 1.0)
     )
-    result = after_try(result, Account(claim.connector_id, provider), settle_s=SETTLE_S)
+    result = after_try(result, OpenConnector(claim.connector_id, provider), settle_s=SETTLE_S)
     assert (await Recorder(platform.database.raw).record(result)).is_ours
 
 
@@ -273,8 +232,8 @@ async def test_without_a_receipt_in_time_the_template_decides(
     provider = reporting(platform)
     message_id = await uncertain(platform, world, box, provider, on_uncertain=policy)
     await watch(make_watcher(platform, provider), seconds=SETTLE_S)
-    found = await queue_row(platform, message_id)
-    assert (found[0] if found else None) == row
+    result = await queue_row(platform, message_id)
+    assert (result[0] if result else None) == row
     assert (await world.message(message_id)).status == "uncertain"
 
 
@@ -313,7 +272,7 @@ async def test_a_lost_workers_message_is_watched_where_it_can_be_settled(
     await make_sweeper(platform).sweep()
     assert await queue_row(platform, settles) == (WATCHED, whatsapp.id, 1)
     assert await queue_row(platform, blind) == (DUE, box.id, 1)
-    assert {(await world.message(one)).status for one in (settles, blind)} == {"uncertain"}
+    assert {(await world.message(item)).status for item in (settles, blind)} == {"uncertain"}
 
 
 # -- fallbackAfter -------------------------------------------------------------------------------
@@ -405,7 +364,9 @@ async def test_an_uncertain_message_that_is_held_falls_back_in_time(
 async def test_an_uncertain_second_way_of_a_sent_message_is_not_taken_for_sent(
     platform: Platform, world: World, box: Connector
 ) -> None:
-    """Its status stays `sent`, which never goes back; that its last attempt is uncertain decides."""
+    """Its status stays `sent`, which never goes back; that its last attempt is uncertain
+    decides.
+    """
     message_id, other = await _sent(platform, world, box)
     provider = AskableProvider(platform.providers, [Accepted("second")])
     await watch(make_watcher(platform, None), seconds=0.1)
@@ -432,7 +393,7 @@ async def test_a_thousand_messages_fall_back_once_each_through_two_workers(
     results = [
         after_try(
             outcomes.accepted(claim, Accepted(f"p{claim.message_id}"), utc_now(), 1.0),
-            Account(box.id),
+            OpenConnector(box.id),
             settle_s=SETTLE_S,
         )
         for claim in claims
