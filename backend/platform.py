@@ -76,7 +76,7 @@ class Platform:
     async def open(
         cls, settings: Settings, *, role: Role = "web", reports: bool = True
     ) -> Platform:
-        """Connect lazily: a database or Redis that is away does not keep the process from starting.
+        """Connect lazily: a database or Redis that is down does not keep the process from starting.
 
         `reports`: it speaks for its process; a second platform of a process does not.
         """

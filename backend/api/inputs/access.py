@@ -172,7 +172,7 @@ class Requester:
     def key_access(self, key: CatalogKey, action: Action) -> Access:
         """Raises KeyScope or OriginNotAllowed.
 
-        A publishable key stands in a web page: it sends templates, and touches nothing that was
+        A publishable key is in a web page: it sends templates, and touches nothing that was
         sent.
         """
         check_origin(key, self._origin)

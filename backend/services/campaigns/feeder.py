@@ -159,7 +159,7 @@ class CampaignFeeder:
         )  # projects, the one fed longest ago first
 
     async def run(self) -> None:
-        """Feed until cancelled; a failed round is logged and the next one tries again."""
+        """Feed until canceled; a failed round is logged and the next one tries again."""
         await Rounds(_EVERY_S, self.feed, on_error=self._report).run()
 
     def _report(self, error: Exception) -> None:
@@ -316,7 +316,7 @@ class CampaignFeeder:
             if is_outage(exc):
                 self._outage.warn(exc)
                 return ServiceUnavailable(
-                    "The servers behind MessageJS are away; it goes on by itself."
+                    "The servers behind MessageJS are down; it goes on by itself."
                 )
             log.exception(
                 "campaign.row_failed", campaign_id=ids.encode(ids.CAMPAIGN, campaign_id), line=line

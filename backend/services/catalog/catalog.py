@@ -204,7 +204,7 @@ class Catalog:
         return self._templates.peek(key) or await self._templates.get(key)
 
     async def signer(self, kid: str) -> Signer:
-        """Return whose send tokens `kid` names; raises KeyNotFound when that is no valid secret
+        """Return whose send tokens `kid` names; raises KeyNotFound when that isn't a valid secret
         key.
         """
         return self._signers.peek(kid) or await self._signers.get(kid)

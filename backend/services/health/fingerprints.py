@@ -17,7 +17,7 @@ import psycopg
 
 from backend.settings import Settings
 
-# Slow enough that a fingerprint is no help in guessing a secret that somebody thought up.
+# Slow enough that a fingerprint does not help to guess a secret that a person made up.
 _ROUNDS: Final = 2**12
 _BYTES: Final = 8
 

@@ -63,7 +63,7 @@ class Health:
         self._answered_at = 0.0
 
     async def checks(self) -> dict[str, Check]:
-        """Return every check by name, within some two seconds whatever is away."""
+        """Return every check by name, within some two seconds whatever is down."""
         if self._asking is None or (
             self._asking.done() and time.monotonic() - self._answered_at > _HOLDS_S
         ):

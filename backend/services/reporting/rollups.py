@@ -323,7 +323,7 @@ class RollupFolder:
         self._folded_since_vacuum = 0
 
     async def run(self) -> None:
-        """Fold every two seconds until cancelled; a failed round is logged and the next one tries
+        """Fold every two seconds until canceled; a failed round is logged and the next one tries
         again.
         """
         report = log_failures(away="rollups.database_away", failed="rollups.fold_failed")
@@ -342,7 +342,7 @@ class RollupFolder:
             self._folded_since_vacuum += folded
             if self._folded_since_vacuum >= _VACUUM_AFTER:
                 self._folded_since_vacuum = 0
-                # Without TRUNCATE it never stands in the way of a writer.
+                # Without TRUNCATE it never blocks a writer.
                 await connection.execute("VACUUM (TRUNCATE false, SKIP_LOCKED) rollup_deltas")
         return folded
 

@@ -1,4 +1,4 @@
-"""What a file may cost: refused early where it is no table, read in bounded steps, and never in a
+"""What a file may cost: refused early if it isn't a table, read in bounded steps, and never in a
 transaction.
 """
 

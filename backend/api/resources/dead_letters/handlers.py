@@ -206,7 +206,7 @@ async def discard_one(
 
 
 def _message_ids(body: DiscardBody) -> list[UUID]:
-    """Return each once. Raises MessageNotFound for what is no id."""
+    """Return each once. Raises MessageNotFound for what isn't an id."""
     return list(
         dict.fromkeys(
             decoded(ids.MESSAGE, text, MessageNotFound) for text in body.message_ids or ()

@@ -91,7 +91,7 @@ LONGEST_FALLBACK: Final = "7d"
 
 
 _NO_DURATION: Final = (
-    "'fallbackAfter' is no duration; write seconds, or a text such as '30s' or '5m'."
+    "'fallbackAfter' isn't a duration; write seconds, or a text such as '30s' or '5m'."
 )
 
 
