@@ -16,13 +16,13 @@ _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 
 class DecryptionFailed(Exception):
-    """The ciphertext was made with another key, or was changed."""
+    """The ciphertext was written with another key, or was changed."""
 
 
 class Vault:
     """Encrypts credentials with one current key and decrypts with any key it knows.
 
-    A ciphertext reads `v1.<key id>.<base64url(nonce + ciphertext + tag)>`; the key id is the first
+    A ciphertext is `v1.<key id>.<base64url(nonce + ciphertext + tag)>`; the key id is the first
     8 hex digits of SHA-256 of the key, so a rotated key is found without configuration. The
     `context` (the row's id) is authenticated: a ciphertext copied to another row does not open.
     """
@@ -72,7 +72,7 @@ class Vault:
         try:
             raw = base64.urlsafe_b64decode(encoded)
             return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context.encode()).decode()
-        except (InvalidTag, ValueError) as exc:  # ValueError: cut off, or no base64
+        except (InvalidTag, ValueError) as exc:  # ValueError: truncated, or not base64
             raise DecryptionFailed("The ciphertext was changed or belongs to another row.") from exc
 
 
@@ -82,5 +82,5 @@ def random_token(characters: int = 32) -> str:
 
 
 def keyed_hash(pepper: str, token: str) -> bytes:
-    """Return HMAC-SHA-256 (32 bytes) of a high-entropy token; what the database stores of it."""
+    """Return HMAC-SHA-256 (32 bytes) of a high-entropy token: what the database stores."""
     return hmac.digest(pepper.encode(), token.encode(), "sha256")

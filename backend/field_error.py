@@ -1,13 +1,11 @@
-"""What is wrong with one field, and how much an answer tells: never much more than its request
-had.
-"""
+"""What is wrong with one field, cut so that an answer is never much longer than its request."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-# Of one answer.
+# In one answer.
 MOST_ERRORS: Final = 50
 _LONGEST_FIELD_CHARS: Final = 120
 _LONGEST_REMEDY_CHARS: Final = 500
@@ -34,9 +32,9 @@ class FieldError:
 
 
 def cut_message(message: str) -> str:
-    """Return the message of an error as long as it may be."""
+    """Return the message of an error, cut to what it may be."""
     return _cut(message, _LONGEST_MESSAGE_CHARS)
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 3] + "..."

@@ -29,10 +29,10 @@ CAMPAIGN: Final = "camp"
 # What follows the prefix and its underscore, as a regular expression.
 PATTERN: Final = "[0-7][0-9a-hjkmnp-tv-z]{25}"
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-# Two characters (10 bits) at a time: 13 look-ups instead of 26 for each id on the send path.
+# Two characters (10 bits) at a time: 13 lookups instead of 26 for each id on the send path.
 _PAIRS: Final = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 _fits: Final = re.compile(PATTERN).fullmatch
-# The same digits as Python writes base 32.
+# The same digits as Python uses for base 32.
 _DIGITS: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 _SHIFTS: Final = tuple(range(120, -1, -10))
 

@@ -1,7 +1,7 @@
-"""The instants that the product takes, wherever they come from: the years 2000 to 2199, in UTC.
+"""The instants that the product accepts, wherever they come from: the years 2000 to 2199, in UTC.
 
-Postgres and Python hold others, but not the same ones, and arithmetic near the ends of either
-fails.
+Postgres and Python accept more, but not the same ones, and arithmetic fails near the ends of
+either.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-# The first that is too late.
+# The first instant that is too late.
 TOO_LATE: Final = datetime(2200, 1, 1, tzinfo=UTC)
 RANGE: Final = "in the years 2000 to 2199 (UTC)"
 
 
 def is_in_range(instant: datetime) -> bool:
-    """Tell whether an aware instant is one that the product takes."""
+    """Whether the product accepts this aware instant."""
     return EARLIEST <= instant < TOO_LATE
 
 

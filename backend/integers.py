@@ -1,4 +1,4 @@
-"""Whole numbers that people and other servers write as text, read without surprises."""
+"""Whole numbers that people and other servers write as text, parsed without surprises."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a JSON value from outside may be: what Postgres, orjson and JSON can hold, and no larger
-than anyone needs.
+"""What a JSON value from outside may be: what Postgres, orjson and JSON can represent, and no
+larger than anyone needs.
 
-Checked at every door, so that no query and no answer fails on it later.
+Checked at every entrance, so that no query and no answer fails on it later.
 """
 
 from __future__ import annotations
@@ -24,66 +24,64 @@ _CONTAINERS: Final = (dict, list, tuple)
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What is wrong with the value at `path` ("metadata.items[3]"; "" is the whole), as a
-    sentence.
-    """
+    """What is wrong with the value at `path` ("metadata.items[3]"; "": all of it)."""
 
     path: str
     message: str
 
 
 @dataclass(slots=True)
-class _Place:
+class _Node:
     """An object or a list within another one; paths are only written out for a flaw."""
 
     value: Mapping[Any, Any] | Sequence[Any]
-    parent: _Place | None
+    parent: _Node | None
     name: str | int
     depth: int
 
     def path(self) -> str:
         parts = [self.name]
-        place = self.parent
-        while place is not None:
-            parts.append(place.name)
-            place = place.parent
+        node = self.parent
+        while node is not None:
+            parts.append(node.name)
+            node = node.parent
         return written_path(reversed(parts))
 
 
 def find_flaw(value: object, name: str = "") -> Flaw | None:
-    """Return a flaw of a parsed JSON value, None where all of it can be stored and written
-    again.
-    """
-    return _find(value, name, is_storage_asked=True)
+    """Return a flaw of a parsed JSON value, None where all of it can be stored and answered."""
+    return _find(value, name, checks_storage=True)
 
 
 def find_excess(value: object, name: str = "") -> Flaw | None:
-    """Return how a parsed JSON value is larger than it may be, whatever is in it."""
-    return _find(value, name, is_storage_asked=False)
+    """Return what is too large in a parsed JSON value; its content is not checked."""
+    return _find(value, name, checks_storage=False)
 
 
-def _find(value: object, name: str, *, is_storage_asked: bool) -> Flaw | None:
-    top = _Place({name: value}, None, "", 0)
+def _find(value: object, name: str, *, checks_storage: bool) -> Flaw | None:
+    top = _Node({name: value}, None, "", 0)
     waiting, count = [top], 0
     while waiting:
-        place = waiting.pop()
-        if place is not top and (problem := _excess(place)) is not None:
-            return _flaw(place.path(), problem)
-        count += len(place.value)
+        node = waiting.pop()
+        if node is not top and (problem := _excess(node)) is not None:
+            return _flaw(node.path(), problem)
+        count += len(node.value)
         if count > MOST_VALUES:
             return Flaw(
                 name,
                 f"There are more than {MOST_VALUES:,} values in one request; send it in parts.",
             )
-        for key, inner in (
-            place.value.items() if isinstance(place.value, Mapping) else enumerate(place.value)
-        ):
-            problem = _problem(key, inner) if is_storage_asked else None
+        for key, inner in _entries(node.value):
+            problem = _problem(key, inner) if checks_storage else None
             if problem is not None:
-                return _flaw(_Place((), place, key, 0).path(), problem)
+                return _flaw(_Node((), node, key, 0).path(), problem)
             if isinstance(inner, _CONTAINERS):
-                waiting.append(_Place(inner, place, key, place.depth + 1))
+                waiting.append(_Node(inner, node, key, node.depth + 1))
     return None
+
+
+def _entries(value: Mapping[Any, Any] | Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    return value.items() if isinstance(value, Mapping) else enumerate(value)
 
 
 def _flaw(path: str, problem: str) -> Flaw:
@@ -91,7 +89,7 @@ def _flaw(path: str, problem: str) -> Flaw:
 
 
 def written_path(parts: Iterable[str | int]) -> str:
-    """Return where a value stands, as errors write it: a.b[2]. Long names and paths are cut."""
+    """Return where a value is, as errors write it: a.b[2]. Long names and paths are cut."""
     path = ""
     for part in parts:
         if len(path) > _LONGEST_PATH_CHARS:
@@ -103,11 +101,11 @@ def written_path(parts: Iterable[str | int]) -> str:
     return path
 
 
-def _excess(place: _Place) -> str | None:
-    if place.depth > MOST_DEPTH:
+def _excess(node: _Node) -> str | None:
+    if node.depth > MOST_DEPTH:
         return f"is nested more than {MOST_DEPTH} deep; flatten it."
-    if isinstance(place.value, Mapping) and len(place.value) > MOST_FIELDS:
-        return f"has {len(place.value)} fields; an object may have {MOST_FIELDS}."
+    if isinstance(node.value, Mapping) and len(node.value) > MOST_FIELDS:
+        return f"has {len(node.value)} fields; an object may have {MOST_FIELDS}."
     return None
 
 
@@ -127,7 +125,7 @@ def _text_problem(text: str) -> str | None:
     if "\0" in text:
         return "contains a NUL character (\\u0000), which cannot be stored; remove it."
     if not text.isascii() and not _is_unicode(text):
-        return "contains half of a surrogate pair, which is no character; remove it."
+        return "contains half of a surrogate pair, which isn't a character; remove it."
     return None
 
 
@@ -140,6 +138,6 @@ def _is_unicode(text: str) -> bool:
 
 
 def _shown(name: str) -> str:
-    """Return a name as an error shows it: whatever is in it, short and plain."""
+    """Return a name as an error shows it: short, and without characters that cannot be sent."""
     plain = name[:_SHOWN_CHARS].replace("\0", "").encode(errors="replace").decode()
     return plain + "..." if len(name) > _SHOWN_CHARS else plain

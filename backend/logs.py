@@ -1,4 +1,4 @@
-"""Logs are events with fields: key=value lines on a terminal, one JSON object a line elsewhere."""
+"""Logs are events with fields: key=value lines on a terminal, JSON objects elsewhere."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from backend.settings import Settings
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "console", "json"]
 
-# What a library says at "info" about itself says nothing about messages.
+# What these libraries log at "info" is about themselves, not about messages.
 _QUIET: Final = (
-    "_granian", "aiohttp.access", "alembic", "aiosmtpd", "asyncio", "engineio", "httpcore", "httpx",
-    "mail.log",
-    "reflex", "reflex_base", "rq", "rq.worker", "socketio", "sqlalchemy", "urllib3",
-)  # fmt: skip
-
+    *("_granian", "aiohttp.access", "alembic", "aiosmtpd", "asyncio", "engineio", "httpcore"),
+    *("httpx", "mail.log", "reflex", "reflex_base", "rq", "rq.worker", "socketio", "sqlalchemy"),
+    "urllib3",
+)
 
 _REDACTED: Final = "[redacted]"
 _SECRETS: Final = (
@@ -76,12 +75,17 @@ def configure(level: Level = "info", fmt: Format = "auto") -> None:
     root.handlers[:] = [handler]
     root.setLevel(number)
     logging.captureWarnings(capture=True)
+    if level == "debug":
+        _set_library_levels(number, number)
+    else:
+        _set_library_levels(max(number, logging.WARNING), logging.ERROR)
+
+
+def _set_library_levels(libraries: int, warnings: int) -> None:
     for name in _QUIET:
-        logging.getLogger(name).setLevel(
-            number if level == "debug" else max(number, logging.WARNING)
-        )
-    # Library developers' warnings to each other; an operator can do nothing about them.
-    logging.getLogger("py.warnings").setLevel(number if level == "debug" else logging.ERROR)
+        logging.getLogger(name).setLevel(libraries)
+    # Warnings for developers of libraries; an operator can do nothing about them.
+    logging.getLogger("py.warnings").setLevel(warnings)
 
 
 def configure_from(settings: Settings) -> None:
@@ -93,8 +97,8 @@ def configure_from(settings: Settings) -> None:
         sentry_sdk.init(
             dsn=settings.sentry_dsn.get_secret_value(),
             release=f"messagejs@{__version__}",
-            # No integrations of Sentry's choosing: those of HTTP clients note URLs, and Telegram's
-            # hold the token.
+            # No default integrations: those of HTTP clients record URLs, and Telegram's contain
+            # the token.
             default_integrations=False,
             auto_enabling_integrations=False,
             send_default_pii=False,
@@ -105,17 +109,15 @@ def configure_from(settings: Settings) -> None:
 
 
 def redact(text: str) -> str:
-    """Take out what a library may have put into its own words: tokens, cookies, passwords, a page's
-    event.
-    """
+    """Remove what a library may put into a text: tokens, cookies, passwords, a page's event."""
     for pattern in _SECRETS:
         text = pattern.sub(rf"\g<kept>{_REDACTED}", text)
     return text
 
 
 def _redacting(render: list[Processor]) -> list[Processor]:
-    """Redact what becomes JSON before it does; a console's line has its traceback only once it is
-    made.
+    """Redact fields before they become JSON, but a console's line after it is rendered: only then
+    does it have its traceback.
     """
     *before, last = render
     return [*before, _redact_any, last] if before else [last, _redact_line]
@@ -130,7 +132,7 @@ def _redact_line(_logger: WrappedLogger, _method: str, line: Any) -> Any:
 
 
 def _without_secrets(event: Any, _hint: dict[str, Any]) -> Any:
-    """What Sentry is told: no request, and no secret in any text."""
+    """Return the event for Sentry: no request, and no secret in any text."""
     event.pop("request", None)
     return _redacted(event)
 
@@ -148,7 +150,7 @@ def _redacted(value: Any) -> Any:
 
 
 def _report(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Send what is logged as an error to Sentry, where it was set up."""
+    """Send what is logged as an error to Sentry, where it is set up."""
     sentry = sys.modules.get("sentry_sdk")
     if (
         sentry is not None
@@ -165,14 +167,14 @@ def _report(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 
 
 def _process_name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Say which of the supervisor's processes speaks; on a console the line's prefix says it."""
+    """Add the name of the supervisor's process; on a console the prefix of the line has it."""
     if (name := os.environ.get("MESSAGEJS_PROCESS")) and not os.environ.get("MESSAGEJS_PREFIXED"):
         event.setdefault("process", name)
     return event
 
 
 class _Escaped:
-    """A text that a terminal would act on, as Python writes it; the renderer takes its repr."""
+    """A text that a terminal would act on, as Python writes it: the renderer uses its repr."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -182,7 +184,7 @@ class _Escaped:
 
 
 def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Keep line ends, colours and changes of direction that others wrote from forging or hiding
+    """Escape line ends, colors and changes of direction: text from outside must not forge or hide
     lines of the log.
     """
     for name, value in event.items():
@@ -195,23 +197,23 @@ def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) ->
             event[name] = _Escaped(
                 repr(text) if isinstance(value, str) else _printable(text, keep="")
             )
-    # Libraries write events of several lines.
+    # Some libraries log events of several lines.
     event["event"] = _printable(str(event.get("event", ""))).replace("\n", "\n  ")
     return event
 
 
 def _printable(text: str, *, keep: str = "\n") -> str:
-    """Return the text with every character escaped that shows nothing, but for those to `keep`."""
+    """Return the text with every unprintable character escaped, except those in `keep`."""
     if text.isprintable():
         return text
     return "".join(
-        item if item.isprintable() or item in keep else repr(item)[1:-1] for item in text
+        char if char.isprintable() or char in keep else repr(char)[1:-1] for char in text
     )
 
 
 def _traceback(out: TextIO, exc_info: ExcInfo) -> None:
-    """Write a traceback without local variables, which hold credentials; indented, as an error's
-    text is anyone's.
+    """Write a traceback without local variables, which contain credentials; indented, because text
+    of an error may come from outside.
     """
     lines = StringIO()
     structlog.dev.plain_traceback(lines, exc_info)

@@ -42,7 +42,7 @@ _JOB_TTL_S: Final = 60
 class WorkQueue:
     """What tells one queue from another: its keys in Redis, and the RQ job that wakes a worker.
 
-    `prefix` stands before every key; the messages' queue, the first one, has none.
+    `prefix` is before every key; the messages' queue, the first one, has none.
     """
 
     prefix: str = ""

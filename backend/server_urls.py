@@ -1,6 +1,4 @@
-"""Whether an address in a setting can be used, said without repeating a piece of the password that
-may be in it.
-"""
+"""Checks of addresses in settings, whose messages never repeat any part of a password."""
 
 from __future__ import annotations
 
@@ -26,8 +24,8 @@ def check_server_url(url: str, schemes: tuple[str, ...], example: str) -> None:
             f"must start with {' or '.join(f'{known}://' for known in schemes)}, for example"
             f" {example}"
         )
-    # A character that ends the address too early leaves the @ in the path, or half a password for a
-    # port.
+    # A character that ends the address too early leaves the @ in the path, or half of a password as
+    # the port.
     address = re.split(r"[/?#]", rest, maxsplit=1)[0]
     path, _, query = rest[len(address) :].partition("?")
     if "@" in path or "#" in rest or not all("=" in part for part in query.split("&") if part):
@@ -38,7 +36,7 @@ def check_server_url(url: str, schemes: tuple[str, ...], example: str) -> None:
 
 
 def check_postgres_url(url: str) -> None:
-    """Raise ValueError unless libpq and SQLAlchemy read the same from `url`."""
+    """Raise ValueError unless libpq and SQLAlchemy understand the same by `url`."""
     check_server_url(
         url, ("postgresql", "postgres"), "postgresql://user:password@host:5432/messagejs"
     )
@@ -89,17 +87,14 @@ def check_sentry_dsn(dsn: str) -> None:
 def _is_host(host: str, *, needs_name: bool = False) -> bool:
     try:
         parts = urlsplit(f"//{host}")
-        _ = parts.port  # raises ValueError when it is no port
+        _ = parts.port  # raises ValueError when it isn't a port
     except ValueError:
         return False
     return bool(parts.hostname) or not needs_name
 
 
 def check_proxies(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `names`.
-
-    Raises ValueError for what is neither an address nor a network, nor *: it would trust nobody.
-    """
+    """Return `names`. Raises ValueError for a name that isn't an address, a network or *."""
     for name in names:
         try:
             ipaddress.ip_network("0.0.0.0/0" if name == "*" else name, strict=False)
@@ -111,7 +106,7 @@ def check_proxies(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def url_host(host: str) -> str:
-    """Return HOST as it stands in a URL that this machine can open."""
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 (recognised, not bound)
+    """Return HOST as it is written in a URL that this machine can open."""
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (recognized, not bound)
         return "localhost"
     return f"[{host}]" if ":" in host else host

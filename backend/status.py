@@ -49,5 +49,5 @@ PENDING: Final = (Status.QUEUED, Status.SENDING)
 
 
 def may_follow(current: Status, new: Status) -> bool:
-    """Tell whether `new` may replace `current`: only a higher rank may."""
+    """Whether `new` may replace `current`: only a higher rank may."""
     return RANK[new] > RANK[current]

@@ -2,5 +2,5 @@
 
 from messagejs_app.text_guard import install_guard
 
-# Here, so that no module of ours can make a page before it.
+# Here, so that none of our modules can make a page before it.
 install_guard()

@@ -1,5 +1,5 @@
-"""The one port's front door: the API's paths to the API, everything else to the pages, by origin
-and by path.
+"""Who gets a request on the one port: the API its paths, the pages everything else, if its origin
+and path are acceptable.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from backend.services.keys.origins import origin_host
 
 _API_TREES: Final = ("/api", "/auth", "/docs", "/sdk")
 _API_PATHS: Final = frozenset({"/metrics", "/healthz", "/readyz"})
-# In no path of the pages, but in spellings of other hosts, once something decodes or shortens them.
-_CROOKED: Final = re.compile(r"//|[\\%]|/\.{1,2}(?:/|$)|[^ -~]")
-_OWN_HOST: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+# No page has these in its path, but they can spell another host once something decodes or shortens
+# them.
+_SUSPECT: Final = re.compile(r"//|[\\%]|/\.{1,2}(?:/|$)|[^ -~]")
+_HOST: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,7 @@ def front(api: ASGIApp, pages: ASGIApp) -> ASGIApp:
 
 
 def door(pages: ASGIApp, *, allowed_origins: frozenset[str]) -> ASGIApp:
-    """Let to the pages what comes from them or an allowed origin, by a path that a page can
-    have.
-    """
+    """Admit requests from the pages or an allowed origin, for a path that a page can have."""
 
     async def admit(scope: Scope, receive: Receive, send: Send) -> None:
         refusal = _refusal(scope, allowed_origins) if scope["type"] != "lifespan" else None
@@ -64,8 +63,8 @@ def _is_api(path: str) -> bool:
 
 def _refusal(scope: Scope, allowed_origins: frozenset[str]) -> _Refusal | None:
     headers = dict(scope["headers"])
-    if _CROOKED.search(scope["path"]) or not scope.get("query_string", b"").isascii():
-        return _Refusal(404, "There is no such page.")
+    if _SUSPECT.search(scope["path"]) or not scope.get("query_string", b"").isascii():
+        return _Refusal(404, "This page does not exist.")
     if b"origin" not in headers:
         return None
     origin = headers[b"origin"].decode("latin-1")
@@ -73,10 +72,10 @@ def _refusal(scope: Scope, allowed_origins: frozenset[str]) -> _Refusal | None:
     if host is None:
         return _Refusal(
             400,
-            "The Origin header is not an origin; it has a scheme and a host, as"
+            "The Origin header is not an origin; write scheme and host, such as"
             " https://example.com.",
         )
-    # The page's own, whatever name or port it came by, or a listed one.
+    # The page's origin, under whatever name or port it was opened, or a listed one.
     if host == headers.get(b"host", b"").decode("latin-1").lower() or origin in allowed_origins:
         return None
     return _Refusal(403, "This origin may not use the dashboard.")
@@ -96,23 +95,21 @@ async def _refuse(refusal: _Refusal, scope: Scope, receive: Receive, send: Send)
 
 
 def _without_origin(scope: Scope) -> Scope:
-    """Drop the checked header: Reflex knows a fixed list only, and would refuse our own other
-    names.
-    """
+    """Drop the checked header: Reflex only has a fixed list, and would refuse our other names."""
     return {**scope, "headers": [header for header in scope["headers"] if header[0] != b"origin"]}
 
 
 def _local_redirects(send: Send) -> Send:
     """Cut the host from redirects: behind a TLS proxy the scheme that we know is not the browser's.
 
-    The pages redirect only to one another, so what is left must be a path of ours.
+    The pages only redirect to one another, so what is left must be one of our paths.
     """
 
     async def send_local(message: Message) -> None:
         if message["type"] == "http.response.start" and 300 <= message["status"] < 400:
             headers = MutableHeaders(scope=message)
             if "location" in headers:
-                target = _OWN_HOST.sub("", headers["location"], count=1)
+                target = _HOST.sub("", headers["location"], count=1)
                 headers["location"] = target if is_local_path(target) else "/"
         await send(message)
 

@@ -231,7 +231,7 @@ def report_page_failure(exception: Exception) -> None:
 
 
 def quiet_engine() -> None:
-    """Engine.IO logs a traceback for each message that is no message; anybody can send those."""
+    """Engine.IO logs a traceback for each message that isn't a message; anybody can send those."""
     logging.getLogger("engineio.server").setLevel(logging.CRITICAL)
 
 

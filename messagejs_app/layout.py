@@ -226,7 +226,7 @@ def _user_menu() -> rx.Component:
         menu_line(Session.user_email),
         menu_rule(),
         menu_item(
-            "Like the system",
+            "System",
             "monitor",
             tick=rx.color_mode == "system",
             on_select=color_mode("system"),

@@ -43,14 +43,14 @@ from messagejs_app.tabs import Tabs
 class Dashboard(rx.App):
     """The Reflex app with the API in front: what the web server calls to get its ASGI application.
 
-    Not through `api_transformer`: Reflex would answer the API's CORS preflights by the dashboard's
-    rules.
+    Not through `api_transformer`: Reflex would answer the API's CORS preflights by the rules of
+    the dashboard.
     """
 
     tabs: Tabs
 
     def _setup_state(self) -> None:
-        """Put the guard before Reflex's end of the websockets; called while the app is made."""
+        """Put the guard in front of Reflex's websockets; called while the app is created."""
         super()._setup_state()
         namespace = GuardedNamespace(get_config().get_event_namespace(), self)
         self.tabs = Tabs(drop=self._drop_state, alive=_alive, tell_ended=namespace.tell_ended)
@@ -94,7 +94,7 @@ class Dashboard(rx.App):
 
 
 async def _session_of(cookie: str) -> UUID | None:
-    """Return the log-in of the cookie's value; None for one that has ended."""
+    """Return the log-in of the cookie's value; None if it has ended."""
     try:
         async with current_platform().database.transaction() as session:
             return (await users.authenticate_cookie(session, cookie)).session_id

@@ -1,7 +1,7 @@
-"""What every answer of the pages carries: a content security policy made for this build, and how
-long it keeps.
+"""The headers of every answer of the pages: a content security policy for this build, and how long
+browsers may keep the answer.
 
-The API's answers have headers of their own (backend/api/frame/middleware.py).
+Answers of the API have other headers (backend/api/frame/middleware.py).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _INLINE_SCRIPT: Final = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
-# Radix, emotion and sonner write <style> elements while the page runs, and holding their hashes
-# would break with any of their versions. Attributes with styles nobody writes.
+# Radix, emotion and sonner add <style> elements at run time, and a list of their hashes would break
+# with every new version. Nothing writes style attributes.
 _PAGE: Final = (
     "default-src 'none'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline';"
     " style-src-attr 'none'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
@@ -26,21 +26,18 @@ _PAGE: Final = (
     " 'self'; frame-ancestors 'none'"
 )
 _NO_PAGE: Final = "default-src 'none'; frame-ancestors 'none'"
-# Somebody's mail, as a mail program shows it: styles and pictures from anywhere, and nothing that
-# runs.
+# A mail as a mail program shows it: styles and pictures from anywhere, and nothing that runs.
 _PREVIEW: Final = (
     "default-src 'none'; style-src * 'unsafe-inline'; img-src * data:; font-src * data:; media-src"
     " *; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 _YEAR_S: Final = 31_536_000
-# Their names hold a hash of what is in them.
+# Their names contain a hash of their content.
 _HASHED: Final = "/assets/"
 
 
 def inline_scripts(site: Path) -> frozenset[str]:
-    """Return the CSP sources of the scripts that stand in the built pages themselves:
-    'sha256-...'.
-    """
+    """Return the CSP sources of the inline scripts in the built pages: 'sha256-...'."""
     scripts = {
         script
         for page in site.rglob("*.html")
@@ -55,9 +52,8 @@ def inline_scripts(site: Path) -> frozenset[str]:
 class PageHeaders:
     """ASGI middleware.
 
-    `scripts`: the CSP sources of inline scripts; `is_https`: browsers reach us by TLS only.
-
-    `preview_path`: the page that may stand in a frame of ours, without scripts.
+    `scripts`: the CSP sources of inline scripts; `is_https`: browsers only reach us by TLS;
+    `preview_path`: the page that our pages may show in a frame, without scripts.
     """
 
     def __init__(
@@ -81,7 +77,7 @@ class PageHeaders:
         await self.app(scope, receive, send_framed)
 
     def _policy(self, status: int, headers: MutableHeaders) -> str:
-        # "Not modified" names no type, and its headers replace those that the browser keeps with
+        # "Not modified" has no type, and its headers replace those that the browser stored with
         # the page.
         is_page = status == 304 or headers.get("content-type", "").startswith("text/html")
         return self._page_policy if is_page else _NO_PAGE
@@ -102,6 +98,6 @@ class PageHeaders:
         if scope["path"].startswith(_HASHED) and message["status"] in {200, 206, 304}:
             headers["cache-control"] = f"public, max-age={_YEAR_S}, immutable"
         else:
-            # Asked for again each time (an ETag makes that short): a page names the assets of its
-            # own build.
+            # Requested again each time, which an ETag makes cheap: a page names the assets of its
+            # build.
             headers.setdefault("cache-control", "no-cache")

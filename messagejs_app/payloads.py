@@ -1,7 +1,7 @@
-"""What a browser may send as an event: a known handler, its arguments in their types, a page's own
+"""What a browser may send as an event: a known handler, arguments of the right types, a page's
 address.
 
-Everything else is refused before Reflex sees it, and nothing of it is logged but why.
+Everything else is refused before Reflex sees it, and only the reason is logged.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ UPDATE_VARS: Final = f"{_ROOT}.reflex___state____update_vars_internal_state.upda
 PAGE_FAILED: Final = (
     f"{_ROOT}.reflex___state____frontend_event_exception_state.handle_frontend_exception"
 )
-# What Reflex's own frontend sends. Its other handlers are for the server, or let the browser set
-# any field.
+# What Reflex's frontend sends. Its other handlers are for the server, or let the browser set any
+# field.
 FRAMEWORK: Final = frozenset({HYDRATE, ON_LOAD, UPDATE_VARS, PAGE_FAILED})
 
 _OURS: Final = "messagejs_app."
-# An argument of one of these names holds what somebody writes: a template's text, a form.
+# Arguments with these names hold what a person writes: a template's text, a form.
 _WRITTEN: Final = frozenset({"text", "data", "_data", "info", "component_stack"})
-# More than any field takes, so that the field itself says how much it does.
+# More than any field accepts, so that the field's error names the limit.
 _LONGEST_WRITTEN: Final = 200_000
 _LONGEST: Final = 2_000
 _LONGEST_STORED: Final = 300
@@ -38,11 +38,11 @@ _ARGUMENTS: Final = "payload"
 
 
 class Refused(Exception):
-    """Says why, without a word of what was sent."""
+    """Says why, without repeating anything that was sent."""
 
 
 class TooLong(Refused):
-    """Somebody may have written it: who is signed in is told."""
+    """A person may have written it, so a signed-in user gets to see the problem."""
 
     def __init__(self, longest: int) -> None:
         super().__init__("a text that is too long")
@@ -50,7 +50,7 @@ class TooLong(Refused):
 
 
 def read_event(data: Any, *, storage: frozenset[str]) -> dict[str, Any]:
-    """Return the event as Reflex may have it. `storage`: the browser's values that are taken over.
+    """Return the event as Reflex may see it. `storage`: the browser's stored values to accept.
 
     Raises Refused.
     """
@@ -60,7 +60,7 @@ def read_event(data: Any, *, storage: frozenset[str]) -> dict[str, Any]:
     registered = handler_of(name)
     payload = data.get(_ARGUMENTS) or {}
     if not isinstance(payload, dict):
-        raise Refused("arguments that are no object")
+        raise Refused("arguments that are not an object")
     if name in {HYDRATE, UPDATE_VARS}:
         payload = _storage_payload(payload, storage, has_hashes=name == HYDRATE)
     else:
@@ -85,7 +85,7 @@ def handler_of(name: Any) -> RegisteredEventHandler:
 
 @cache
 def _parameters(handler: Any) -> Mapping[str, tuple[Any, bool]]:
-    """The handler's arguments: type, and whether each must be given."""
+    """Return the handler's arguments: the type of each, and whether it is required."""
     hints = handler._type_hints or {}  # noqa: SLF001 (what Reflex itself would convert the arguments by)
     parameters = list(signature(handler.fn).parameters.values())[1:]
     return {
@@ -97,7 +97,7 @@ def _parameters(handler: Any) -> Mapping[str, tuple[Any, bool]]:
 def _arguments(payload: dict[str, Any], registered: RegisteredEventHandler) -> dict[str, Any]:
     parameters = _parameters(registered.handler)
     if not set(payload) <= set(parameters):
-        raise Refused("an argument that the event does not take")
+        raise Refused("an argument that the event does not have")
     if any(is_needed and name not in payload for name, (_, is_needed) in parameters.items()):
         raise Refused("an argument is missing")
     return {name: _fitting(name, value, parameters[name][0]) for name, value in payload.items()}
@@ -140,7 +140,9 @@ def _field(pair: Any, *, only_text: bool) -> tuple[str, Any]:
 
 
 def _text(value: str, longest: int) -> str:
-    """Half of a surrogate pair and NUL cannot be stored; no keyboard writes them."""
+    """Return the text without NUL and halves of surrogate pairs: they cannot be stored, and no
+    keyboard writes them.
+    """
     if len(value) > longest:
         raise TooLong(longest)
     if not value.isascii():
@@ -153,7 +155,7 @@ def _storage_payload(
 ) -> dict[str, Any]:
     given = payload.get("vars") or {}
     if not isinstance(given, dict) or len(given) > _MOST_FIELDS:
-        raise Refused("stored values that are no object")
+        raise Refused("stored values that are not an object")
     kept = {
         name: _text(value, _LONGEST_STORED)
         for name, value in given.items()
@@ -165,12 +167,12 @@ def _storage_payload(
     if not has_hashes or hashes is None:
         return {"vars": kept}
     if not isinstance(hashes, list) or len(hashes) > _MOST_FIELDS:
-        raise Refused("hashes that are no list")
+        raise Refused("hashes that are not a list")
     return {"vars": kept, "hashes": [_fitting("hash", item, str) for item in hashes]}
 
 
 def _router_data(value: Any) -> dict[str, Any]:
-    """The page that the browser shows: its path, and the same path with the query."""
+    """Return the page that the browser shows: its path, and the same path with the query."""
     if not isinstance(value, dict):
         raise Refused("no page")
     path, address, query = value.get("pathname"), value.get("asPath"), value.get("query") or {}

@@ -1,4 +1,4 @@
-"""Reflex bakes one absolute URL into the frontend; ours talks to whatever origin served it."""
+"""Reflex bakes one absolute URL into the frontend; ours talks to whichever origin served it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class SameOrigin(Plugin):
         assets = Path(context["static_dir"]) / "assets"
         chunks = sorted(assets.glob("reflex-env-*.js"))
         if len(chunks) != 1:
-            result = ", ".join(chunk.name for chunk in chunks) or "none"
+            names = ", ".join(chunk.name for chunk in chunks) or "none"
             raise RuntimeError(
-                f"Expected one chunk reflex-env-*.js in {assets}, found {result}; adapt SameOrigin."
+                f"Expected one chunk reflex-env-*.js in {assets}, found {names}; adapt SameOrigin."
             )
         text, count = _BAKED_URL.subn(
             lambda m: f"`${{{_ORIGIN[m[1]]}}}{m[2]}`", chunks[0].read_text()
         )
         if count < 2 or "localhost" in text:  # at least the websocket and the upload address
             raise RuntimeError(
-                f"{chunks[0].name} does not hold the URLs that SameOrigin rewrites: {text[:400]}"
+                f"{chunks[0].name} does not contain the URLs that SameOrigin rewrites: {text[:400]}"
             )
         chunks[0].write_text(text)

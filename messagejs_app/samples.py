@@ -1,6 +1,4 @@
-"""Values to try a template with: what a variable of this name most likely holds; others show their
-own name.
-"""
+"""Values to try a template with: what a variable of this name most likely is, or else its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same call in three languages, filled with the project's values and coloured for the page."""
+"""The same call in three languages, filled with the project's values and colored for the page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COMMENT: Final = {
 
 
 def language_of(text: str) -> Language:
-    """Return the language that a page's choice names; JavaScript for what no page offers."""
+    """Return the language of a page's choice; JavaScript for a choice that no page offers."""
     match text:
         case "python" | "curl":
             return text
@@ -37,27 +37,27 @@ def language_of(text: str) -> Language:
 
 @dataclass
 class Piece:
-    """A run of code and the CSS class of its colour."""
+    """A run of code and the CSS class of its color."""
 
     text: str
     css: str = ""
 
 
 def pieces(code: str, language: Language) -> list[Piece]:
-    """Split `code` into coloured runs; the runs joined are the code again."""
+    """Split `code` into colored runs; joined, they are the code."""
     # In JSON a key is a string too, so keywords go first there.
     first = f"(?P<k>{_KEYWORDS[language]})|(?P<s>{_STRING})"
     other = f"(?P<c>{_COMMENT[language]})|(?P<s>{_STRING})|(?P<k>{_KEYWORDS[language]})"
-    result: list[Piece] = []
+    parts: list[Piece] = []
     end = 0
     for match in re.finditer(first if language == "json" else other, code):
         if match.start() > end:
-            result.append(Piece(code[end : match.start()]))
-        result.append(Piece(match.group(), f"tk-{match.lastgroup}"))
+            parts.append(Piece(code[end : match.start()]))
+        parts.append(Piece(match.group(), f"tk-{match.lastgroup}"))
         end = match.end()
     if end < len(code):
-        result.append(Piece(code[end:]))
-    return result
+        parts.append(Piece(code[end:]))
+    return parts
 
 
 def send_call(language: str, *, base_url: str, key: str, body: Mapping[str, Any]) -> str:

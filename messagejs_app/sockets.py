@@ -1,8 +1,7 @@
-"""The websockets' door: how many an address and the process may hold, how big a message is, and how
-fast they come.
+"""Limits on websockets: how many an address and the process may hold, how large messages are and
+how fast they come.
 
-It stands before everything that reads a message. What is over a limit costs its sender the socket,
-or waits.
+In front of everything that reads a message. A message over a limit waits, or its socket is closed.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from uuid import UUID
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.services.limits.logins import network_of
+from backend.services.limits.subjects import network_of
 
 log = structlog.get_logger(__name__)
 
-# Two of a template's texts at their greatest length, in characters of four bytes.
+# Two texts of a template at their maximum length, in characters of four bytes.
 MOST_BYTES: Final = 640 * 1024
 MOST_SOCKETS: Final = 2_048
-# Nobody types or clicks as fast. What comes faster waits its turn.
+# No one types or clicks as fast. What comes faster has to wait.
 PER_SECOND: Final = 30.0
 AT_ONCE: Final = 120.0
 _TOO_BIG: Final = 1009
@@ -38,15 +37,15 @@ _JUST_NOW_S: Final = 2.0
 _RELIEVE_EVERY_S: Final = 10.0
 # Socket.IO's connect packet.
 _CONNECT: Final = "40"
-_TELL_EVERY_S: Final = 60.0
-# What Engine.IO knows; it falls over anything else, and the socket would stay half open.
+_WARN_EVERY_S: Final = 60.0
+# The packets of Engine.IO; any other makes it fail, and would leave the socket half open.
 _PACKETS: Final = frozenset("0123456")
 _MEMORY: Final = Path("/proc/self/statm")
 _PAGE_BYTES: Final = resource.getpagesize()
 
 
 def resident_mb() -> float:
-    """Return how much memory this process has, 0.0 where the system does not say."""
+    """Return how much memory this process uses, 0.0 where the system does not say."""
     try:
         pages = int(_MEMORY.read_text().split()[1])
     except OSError:
@@ -56,7 +55,7 @@ def resident_mb() -> float:
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """`strangers`: sockets that nobody is signed in at. `memory_mb`: of the process, 0: any."""
+    """`strangers`: sockets without a signed-in user. `memory_mb`: of the process, 0: any."""
 
     of_address: int
     of_process: int = MOST_SOCKETS
@@ -73,12 +72,12 @@ class SocketLimits:
 
 
 class SocketDoor:
-    """An ASGI application before another.
+    """An ASGI application in front of another.
 
     `address_in` says where a socket comes from, `login_in` whose it is.
 
-    The web server puts a message together before it shows us any of it, up to 64 MiB a socket. So
-    who sends none that ends does not stay, and `watch` has to run.
+    The web server assembles a whole message before we see any of it, up to 64 MiB per socket. So a
+    client that never finishes one is disconnected, for which `watch` has to run.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class SocketDoor:
         self._of_network: Counter[str] = Counter()
         self._of_login: Counter[UUID] = Counter()
         self._strangers: Counter[str] = Counter()
-        self._told_at = -_TELL_EVERY_S
+        self._warned_at = -_WARN_EVERY_S
         self._relieved_at = -_RELIEVE_EVERY_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +107,7 @@ class SocketDoor:
         network = network_of(self._address_in(scope))
         login = await self._login_in(scope)
         if not self._has_room(network, login):
-            self._tell(network)
+            self._warn_full(network)
             await receive()
             await send(
                 {
@@ -150,8 +149,8 @@ class SocketDoor:
                 del counter[key]
 
     async def watch(self) -> None:
-        """End once a second who never connects or falls silent, and on short memory anyone who is
-        silent just now.
+        """Once a second, end sockets that never connect or fall silent; when memory is short, also
+        those that are silent at the moment.
         """
         while True:
             await asyncio.sleep(_WATCH_EVERY_S)
@@ -172,10 +171,10 @@ class SocketDoor:
             await socket.end()
 
     def _silent(self, now: float) -> list[_Socket]:
-        """Return whose sockets make room: strangers' first; of who is signed in at the next look,
-        if that was not it.
+        """Return the sockets to end for their memory: strangers' first; those of users next time,
+        if that was not enough.
 
-        Not again and again: it may be something else that takes the memory.
+        Users' only every ten seconds: something else may be using the memory.
         """
         silent = [socket for socket in self._open if now - socket.heard_at > _JUST_NOW_S]
         strangers = [socket for socket in silent if socket.login is None]
@@ -190,16 +189,16 @@ class SocketDoor:
             )
         return chosen
 
-    def _tell(self, address: str) -> None:
-        """Once a minute: a flood must not fill the log as well."""
+    def _warn_full(self, address: str) -> None:
+        """Warn once a minute: a flood must not fill the log as well."""
         now = time.monotonic()
-        if now - self._told_at >= _TELL_EVERY_S:
-            self._told_at = now
+        if now - self._warned_at >= _WARN_EVERY_S:
+            self._warned_at = now
             log.warning("dashboard.sockets_full", address=address, open=len(self._open))
 
 
 class _Socket:
-    """One socket's `receive`, with its limits, and what is known of it."""
+    """One socket's `receive` with its limits, and what is known about it."""
 
     def __init__(
         self, network: str, login: UUID | None, receive: Receive, send: Send, limits: SocketLimits
@@ -213,7 +212,7 @@ class _Socket:
         self._has_ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def end(self) -> None:
-        """Close it, and let who waits for its next message go."""
+        """Close it, and release the reader that waits for its next message."""
         if not self._has_ended.done():
             self._has_ended.set_result(None)
             await self._send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
@@ -251,7 +250,7 @@ class _Socket:
         return _TOO_BIG if too_big else None
 
     async def _wait(self) -> None:
-        """Hold back what comes too fast: its sender's own network fills up, nobody else waits."""
+        """Hold back what comes too fast: only its sender's connection backs up."""
         now = time.monotonic()
         earned = (now - self._at) * self._limits.per_second
         self._allowance = min(self._limits.at_once, self._allowance + earned) - 1

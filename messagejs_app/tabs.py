@@ -1,9 +1,8 @@
 """The open tabs, and what is kept of closed ones.
 
-A tab's state belongs to one log-in, and ends with it.
-
-A state is kept under a name made of the tab and the log-in. The same tab with another cookie, or
-with none, has another state: whatever the cookie's owner saw is out of its reach.
+A tab's state belongs to one log-in, and ends with it. It is kept under a name made of the tab and
+the log-in, so the same tab with another cookie, or without one, has another state: it cannot reach
+what the cookie's owner saw.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-# A laptop's lid, a lost network: the tab comes back to what it showed.
+# After a closed laptop or a lost network, the tab still shows what it did.
 KEPT_FOR_S: Final = 900.0
 MOST_KEPT: Final = 1_000
 MOST_KEPT_OF_A_LOGIN: Final = 20
-# Nobody has signed in there, so anybody may open them.
+# Without signing in, anyone may open these.
 MOST_STRANGERS: Final = 1_000
 MOST_STRANGERS_OF_AN_ADDRESS: Final = 64
 _LOOK_EVERY_S: Final = 15.0
@@ -39,7 +38,7 @@ class TooManyTabs(Exception):
 
 @dataclass(slots=True)
 class Tab:
-    """`token` is the browser's own name for the tab; no `session_id`: nobody is signed in."""
+    """`token` is the browser's name for the tab; without a `session_id` no user is signed in."""
 
     token: str
     session_id: UUID | None
@@ -65,9 +64,9 @@ class _Left:
 
 
 class Tabs:
-    """Of this process.
+    """The tabs of this process.
 
-    `drop` forgets a state, or says that it is in use; `alive` says which log-ins still hold.
+    `drop` forgets a state, or says that it is in use; `alive` says which log-ins are still valid.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Tabs:
         self._strangers: Counter[str] = Counter()
         self._left: OrderedDict[str, _Left] = OrderedDict()
         self._to_drop: set[str] = set()
-        self._to_tell: set[str] = set()
+        self._to_notify: set[str] = set()
         self._wake = asyncio.Event()
         self._looked_at = time.monotonic()
 
@@ -110,16 +109,14 @@ class Tabs:
         self._to_drop.discard(tab.key)
 
     def rename(self, sid: str, token: str) -> None:
-        """A copy of a tab has the original's name; it gets its own."""
+        """Give a duplicated tab, which has the name of the original, a new one."""
         tab = self._open[sid]
         self._keys[tab.key] -= 1
         tab.rename(token)
         self._enter(tab)
 
     def leave(self, sid: str) -> None:
-        """The tab's socket is closed: a stranger's state goes at once, another one is kept for a
-        while.
-        """
+        """The tab's socket is closed: drop a stranger's state, keep a user's for a while."""
         tab = self._open.pop(sid, None)
         if tab is None:
             return
@@ -127,7 +124,7 @@ class Tabs:
         self._keys[key] -= 1
         if tab.session_id is None:
             self._strangers[tab.address] -= 1
-            self._strangers += Counter()  # drops what is zero
+            self._strangers += Counter()  # drops zeros
         if self._keys[key] > 0:
             return
         del self._keys[key], self._by_key[key]
@@ -142,14 +139,14 @@ class Tabs:
         return self._open.get(sid)
 
     def named(self, token: str) -> list[Tab]:
-        """The open tabs that have this name in their browsers, anyone who's they are."""
+        """Return the open tabs with this name in their browsers, of all users."""
         return [tab for tab in self._open.values() if tab.token == token]
 
     def of_key(self, key: str) -> Tab | None:
         return self._by_key.get(key)
 
     def has(self, key: str) -> bool:
-        """Tell whether a state may be there, or be made."""
+        """Whether a state may exist, or be created."""
         tab = self.of_key(key)
         return not tab.has_ended if tab is not None else key in self._left
 
@@ -157,7 +154,7 @@ class Tabs:
         return len(self._open)
 
     def end(self, session_ids: Iterable[UUID]) -> None:
-        """The log-ins have ended: their states go, and their open tabs are told."""
+        """The log-ins have ended: drop their states, and notify their open tabs."""
         ended = set(session_ids)
         if not ended:
             return
@@ -165,7 +162,7 @@ class Tabs:
             if tab.session_id in ended and not tab.has_ended:
                 tab.has_ended = True
                 self._to_drop.add(tab.key)
-                self._to_tell.add(sid)
+                self._to_notify.add(sid)
         for key in [key for key, left in self._left.items() if left.session_id in ended]:
             del self._left[key]
             self._to_drop.add(key)
@@ -179,22 +176,22 @@ class Tabs:
             self._wake.clear()
             await self.look()
             if self._to_drop:
-                self._wake.set()  # in use just now
+                self._wake.set()  # some are in use at the moment
             await asyncio.sleep(_AGAIN_S)
 
     async def look(self) -> None:
-        """Ask which log-ins still hold, and drop what nothing may show any more."""
+        """Ask which log-ins are still valid, and drop states that no tab may show any more."""
         now = time.monotonic()
         self._forget_before(now - KEPT_FOR_S)
-        await self._drop_all()  # first: it must not wait for a database that is away
+        await self._drop_all()  # first: it must not wait for a database that is down
         if now - self._looked_at >= self._look_every_s:
             self._looked_at = now
-            known = {item.session_id for item in self._open.values() if item.session_id is not None}
+            known = {tab.session_id for tab in self._open.values() if tab.session_id is not None}
             known |= {left.session_id for left in self._left.values()}
             if known:
                 self.end(known - await self._alive(known))
-        while self._to_tell:
-            await self._tell_ended(self._to_tell.pop())
+        while self._to_notify:
+            await self._tell_ended(self._to_notify.pop())
         await self._drop_all()
 
     async def _drop_all(self) -> None:
@@ -207,10 +204,10 @@ class Tabs:
             self._to_drop.add(self._left.popitem(last=False)[0])
 
     def _forget_most(self) -> None:
-        """Of too many closed tabs the oldest go: first those of the log-in that closed one."""
+        """Forget the oldest of too many closed tabs: first those of the log-in, then all."""
         session_id = next(reversed(self._left.values())).session_id
-        ours = [key for key, left in self._left.items() if left.session_id == session_id]
-        for key in ours[:-MOST_KEPT_OF_A_LOGIN]:
+        keys = [key for key, left in self._left.items() if left.session_id == session_id]
+        for key in keys[:-MOST_KEPT_OF_A_LOGIN]:
             del self._left[key]
             self._to_drop.add(key)
         while len(self._left) > MOST_KEPT:

@@ -1,7 +1,7 @@
-"""Keep text from being read as code: Reflex looks for `<reflex.Var>` marks in every text it makes a
-Var of.
+"""Keep text from being read as code: Reflex looks for `<reflex.Var>` marks in every text that it
+turns into a Var.
 
-Unguarded, a made-up mark (in a name, an address, a mail server's greeting) loops forever or raises.
+Unguarded, a forged mark (in a name, an address, a mail server's greeting) loops forever or raises.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _create_unguarded: Final = sequence.LiteralStringVar.create
 
 
 class _RealMarks:
-    """In place of Reflex's pattern: finds the marks of Vars that exist, and no others."""
+    """Replaces Reflex's pattern: finds the marks of Vars that exist, and no others."""
 
     def search(self, text: str) -> re.Match[str] | None:
         known = base._global_vars  # noqa: SLF001
@@ -46,7 +46,7 @@ def _create(
 
 
 def install_guard() -> None:
-    """Replace what reads marks. Before the first page is made, in every process that has pages."""
+    """Replace what reads marks, before the first page is made, in every process that has pages."""
     for module in (base, sequence):
         if not hasattr(module, "_decode_var_pattern"):
             raise RuntimeError(

@@ -1,6 +1,6 @@
 """How the dashboard looks before any page is drawn: theme, fonts, stylesheets, head.
 
-Colours stand in assets/*.css.
+Colors are in assets/*.css.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def radix_theme_plugin() -> Plugin:
 
 
 def plugins() -> list[Plugin]:
-    """What rxconfig.py needs of us."""
+    """What rxconfig.py needs from the dashboard."""
     return [radix_theme_plugin(), BundledFonts()]
 
 
@@ -65,7 +65,7 @@ def head() -> list[rx.Component]:
 
 
 def toaster() -> rx.Component:
-    """Where toasts appear, and the element through which a handler asks for one: on every page."""
+    """Where toasts appear, and the element through which handlers show one; on every page."""
     provider: rx.Component = rx.toast.provider(
         position="bottom-right", close_button=True, duration=4000, theme="dark", rich_colors=False
     )

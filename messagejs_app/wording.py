@@ -7,7 +7,7 @@ from typing import Final
 
 import phonenumbers
 
-# In this order: each of these names the ones after it as well.
+# In this order: each browser's user agent contains the names of the later ones too.
 _BROWSERS: Final = (
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -52,7 +52,7 @@ def instant(at: datetime | None) -> str:
 
 
 def recipient(text: str) -> str:
-    """A phone number in groups, everything else as it is."""
+    """A phone number in groups, everything else unchanged."""
     if not text.startswith("+"):
         return text
     try:
@@ -62,12 +62,14 @@ def recipient(text: str) -> str:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
 
-def plural(count: int, singular: str, many: str | None = None) -> str:
-    return f"{number(count)} {singular if count == 1 else many or singular + 's'}"
+def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
+    if count == 1:
+        return f"1 {noun}"
+    return f"{number(count)} {plural_noun or noun + 's'}"
 
 
 def device(user_agent: str) -> str:
-    """ "Firefox on Windows"; a program by its own name; what says nothing is unknown."""
+    """ "Firefox on Windows"; a program by its name; otherwise "Unknown"."""
     browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
     if not user_agent.startswith("Mozilla/"):

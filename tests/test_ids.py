@@ -53,22 +53,22 @@ def test_an_id_is_written_and_read_as_the_specification_says(suffix: str, uuid: 
         pytest.param("", id="nothing"),
     ],
 )
-def test_what_is_no_id_of_this_resource_is_none(text: str) -> None:
+def test_a_text_that_is_not_an_id_of_this_resource_is_none(text: str) -> None:
     assert ids.decode(ids.MESSAGE, text) is None
 
 
-def test_new_ids_are_version_7_and_in_the_order_of_their_making() -> None:
-    created = [ids.new_id() for _ in range(10_000)]
-    assert created == sorted(created)
-    assert len(set(created)) == len(created)
-    assert {(value.version, value.variant) for value in created} == {(7, "specified in RFC 4122")}
+def test_new_ids_are_version_7_and_in_the_order_of_their_creation() -> None:
+    new_ids = [ids.new_id() for _ in range(10_000)]
+    assert new_ids == sorted(new_ids)
+    assert len(set(new_ids)) == len(new_ids)
+    assert {(value.version, value.variant) for value in new_ids} == {(7, "specified in RFC 4122")}
 
 
 def test_the_written_form_sorts_as_the_uuid_does() -> None:
-    created = [ids.new_id() for _ in range(100)]
+    new_ids = [ids.new_id() for _ in range(100)]
     assert [
-        ids.decode("msg", text) for text in sorted(ids.encode("msg", value) for value in created)
-    ] == created
+        ids.decode("msg", text) for text in sorted(ids.encode("msg", value) for value in new_ids)
+    ] == new_ids
 
 
 def test_a_new_id_holds_the_present_millisecond() -> None:

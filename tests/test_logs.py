@@ -114,7 +114,7 @@ def test_no_text_of_others_acts_on_the_terminal_or_forges_a_line(
     logging.getLogger("library").warning("it said %s", CONTROLS)
     log.error("failed", exc_info=ValueError(CONTROLS + "\n12:00:00 [info] forged"))
     out = capsys.readouterr().out
-    assert [item for item in out if not item.isprintable() and item != "\n"] == []
+    assert [char for char in out if not char.isprintable() and char != "\n"] == []
     assert not [
         line for line in out.splitlines() if line.startswith(("b", "12:00:00 [info] forged"))
     ]
@@ -178,7 +178,7 @@ sentry_sdk.flush(5)
         server.server_close()
     text = b"".join(received).decode()
     assert "the pool is gone" in text
-    # The line of the script that holds it is no part of a report, nor is its value.
+    # The line of the script that holds it isn't part of a report, nor is its value.
     assert "secret-token" not in text
 
 
@@ -217,12 +217,12 @@ def test_secrets_are_known_by_their_looks(text: str, kept: str) -> None:
     assert logs.redact(text) == kept
 
 
-def test_sentry_is_told_no_secret() -> None:
+def test_sentry_gets_no_secret() -> None:
     event = {
         "request": {"cookies": "x"},
         "exception": {"values": [{"type": "ValueError", "value": _EVENT}]},
     }
-    reported = json.dumps(logs._without_secrets(event, {}))
-    assert "ValueError" in reported
-    assert "hunter2" not in reported
-    assert "request" not in reported.replace("requested", "")
+    report = json.dumps(logs._without_secrets(event, {}))
+    assert "ValueError" in report
+    assert "hunter2" not in report
+    assert "request" not in report.replace("requested", "")

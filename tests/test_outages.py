@@ -16,32 +16,45 @@ def _of_sqlalchemy(cause: psycopg.Error) -> sqlalchemy.exc.DBAPIError:
     return sqlalchemy.exc.DBAPIError("SELECT 1", None, cause)
 
 
-AWAY = [
+DOWN = [
     psycopg.OperationalError("server closed the connection"),
     psycopg.InterfaceError("the connection is closed"),
-    PoolTimeout(), psycopg.errors.AdminShutdown(), psycopg.errors.DiskFull(),
+    PoolTimeout(),
+    psycopg.errors.AdminShutdown(),
+    psycopg.errors.DiskFull(),
     psycopg.errors.DeadlockDetected(),
-    psycopg.errors.ReadOnlySqlTransaction(), psycopg.errors.IdleInTransactionSessionTimeout(),
-    redis.ConnectionError(), redis.TimeoutError(), redis.ReadOnlyError(), ConnectionRefusedError(),
+    psycopg.errors.ReadOnlySqlTransaction(),
+    psycopg.errors.IdleInTransactionSessionTimeout(),
+    redis.ConnectionError(),
+    redis.TimeoutError(),
+    redis.ReadOnlyError(),
+    ConnectionRefusedError(),
     TimeoutError(),
-    sqlalchemy.exc.TimeoutError(), _of_sqlalchemy(psycopg.errors.CannotConnectNow()),
-]  # fmt: skip
+    sqlalchemy.exc.TimeoutError(),
+    _of_sqlalchemy(psycopg.errors.CannotConnectNow()),
+]
 OF_THE_ITEM = [
-    psycopg.DataError("too large"), psycopg.errors.NumericValueOutOfRange(),
+    psycopg.DataError("too large"),
+    psycopg.errors.NumericValueOutOfRange(),
     psycopg.errors.NotNullViolation(),
-    psycopg.errors.ProgramLimitExceeded(), psycopg.errors.StatementTooComplex(), ValueError(),
-    TypeError(), KeyError(),
-    RecursionError(), redis.DataError(), _of_sqlalchemy(psycopg.errors.InvalidTextRepresentation()),
-]  # fmt: skip
-OF_NOBODY = [
+    psycopg.errors.ProgramLimitExceeded(),
+    psycopg.errors.StatementTooComplex(),
+    ValueError(),
+    TypeError(),
+    KeyError(),
+    RecursionError(),
+    redis.DataError(),
+    _of_sqlalchemy(psycopg.errors.InvalidTextRepresentation()),
+]
+OF_NEITHER = [
     psycopg.errors.UndefinedColumn(),
     psycopg.errors.InsufficientPrivilege(),
     psycopg.errors.InternalError_(),
 ]
 
 
-@pytest.mark.parametrize("error", AWAY, ids=repr)
-def test_a_server_that_is_away_is_an_outage(error: Exception) -> None:
+@pytest.mark.parametrize("error", DOWN, ids=repr)
+def test_a_server_that_is_down_is_an_outage(error: Exception) -> None:
     assert is_outage(error)
     assert not is_about_the_item(error)
 
@@ -52,14 +65,14 @@ def test_a_bad_value_is_about_its_row(error: Exception) -> None:
     assert not is_outage(error)
 
 
-@pytest.mark.parametrize("error", OF_NOBODY, ids=repr)
+@pytest.mark.parametrize("error", OF_NEITHER, ids=repr)
 def test_a_schema_that_does_not_fit_is_neither(error: Exception) -> None:
-    """Else a forgotten migration would fail every message there is."""
+    """Otherwise a forgotten migration would fail every message."""
     assert not is_outage(error)
     assert not is_about_the_item(error)
 
 
-def test_an_outage_is_told_when_it_begins_and_not_again_and_again() -> None:
+def test_an_outage_is_logged_when_it_begins_and_not_again_and_again() -> None:
     outage = OutageLog("doorbell.unreachable")
     with structlog.testing.capture_logs() as logs:
         for _ in range(200):

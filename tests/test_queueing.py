@@ -269,7 +269,7 @@ async def test_a_call_for_help_makes_one_job_at_most(doorbell: Doorbell, redis_u
 
 
 async def test_a_wake_up_that_no_worker_takes_goes_away(doorbell: Doorbell, redis_url: str) -> None:
-    """Workers that were away for an hour must not come back to a pile of them."""
+    """Workers that were down for an hour must not come back to a pile of them."""
     await _ring(doorbell, (1, new_id()))
     connection = Redis.from_url(redis_url)
     (job,) = Queue(QUEUE, connection=connection, serializer=JSONSerializer).jobs

@@ -188,7 +188,7 @@ def test_no_piece_of_a_password_that_breaks_its_url_is_repeated(
         pieces = [piece for piece in re.split(r"\W", password) if len(piece) > 1]
         assert not [piece for piece in pieces if piece in shown]
     else:
-        assert scheme == "redis"  # which its client reads all the same
+        assert scheme == "redis"  # which its client still reads
 
 
 @pytest.mark.parametrize(
@@ -261,11 +261,13 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
         "ENCRYPTION_KEY",
         "KEY_PEPPER",
         "SENTRY_DSN",
+        "FREE_MONTHLY_QUOTA",
     ):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("ALLOWED_ORIGINS", "")
     settings = Settings()
     assert settings.database_url is None
+    assert settings.free_monthly_quota is None
     assert settings.jwt_secret is None
     assert settings.allowed_origins == ()
 

@@ -31,7 +31,7 @@ _LOOK_S: Final = 0.05
 
 
 async def feed_campaigns(settings: Settings, supervised: list[BackgroundTasks]) -> None:
-    """Feed until cancelled, on a platform of this loop's own.
+    """Feed until canceled, on a platform of this loop's own.
 
     `supervised`: the process's background tasks.
     """
@@ -74,7 +74,7 @@ class _Thread:
             self._loop.call_soon_threadsafe(self._cancel_task)
 
     async def wait(self, seconds: float) -> None:
-        """Wait for the end, also when cancelled again and again (background.end_tasks does so)."""
+        """Wait for the end, also when canceled again and again (background.end_tasks does so)."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + seconds
         while not self.outcome.done():

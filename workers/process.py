@@ -64,7 +64,7 @@ class DeliveryProcess:
 
     @property
     def background(self) -> BackgroundTasks:
-        """The tasks beside the deliveries, with what is known of their failures."""
+        """The tasks beside the deliveries, with what is known about their failures."""
         return self._background
 
     @property

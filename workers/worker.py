@@ -50,7 +50,7 @@ class NoDeathPenalty(BaseDeathPenalty):
 
 
 class SayOnce(logging.Filter):
-    """RQ logs that Redis is away at each of its tries, with tracebacks: once in ten seconds is
+    """RQ logs that Redis is down at each of its tries, with tracebacks: once in ten seconds is
     enough.
     """
 
@@ -182,7 +182,7 @@ def main(settings: Settings | None = None, *, beat: Callable[[], None] = lambda:
 
 
 def _end_on_signals() -> None:
-    """Until RQ sets its handlers, and while Redis is away, a request to stop ends the process
+    """Until RQ sets its handlers, and while Redis is down, a request to stop ends the process
     properly too.
     """
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,7 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from backend import __version__
 from backend.api.frame import errors
 from backend.api.frame.address_limit import CALLBACKS, AddressLimit
-from backend.api.frame.concurrent_reads import ExportPlaces, ReadPlaces
+from backend.api.frame.concurrent_reads import ExportSlots, ReadSlots
 from backend.api.frame.cors import CorsPolicy
 from backend.api.frame.head import HeadMiddleware
 from backend.api.frame.hot_path import Api, HotPath
@@ -57,17 +57,22 @@ def create_api(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    # Routes that judge their callers themselves count here too.
+    # Routes that authenticate their callers themselves count here too.
     app.state.address_limit = AddressLimit(
         settings.global_rate_limit_per_minute, settings.trusted_proxies
     )
-    app.state.export_places = ExportPlaces()
-    # The routes' sessions take half of the process's connections to Postgres.
-    app.state.read_places = ReadPlaces(settings.database_pool_size // 2)
-    # The first added is the innermost. Inside the shortcut: a send's answer is a line and has no
-    # HEAD.
-    app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
-    app.add_middleware(HeadMiddleware)
+    app.state.export_slots = ExportSlots()
+    # The routes' sessions use half of the process's connections to Postgres.
+    app.state.read_slots = ReadSlots(settings.database_pool_size // 2)
+    _add_frame(app, settings)
+    errors.install(app)
+    add_routes(app, ROUTERS)
+    document.install(app)
+    return app
+
+
+def _add_frame(app: Api, settings: Settings) -> None:
+    """Put the middleware around the application, and the shortcut for sends in front of it."""
     frame = partial(
         FrameMiddleware,
         body_limit_bytes=settings.body_limit_bytes,
@@ -78,9 +83,9 @@ def create_api(settings: Settings | None = None) -> FastAPI:
             CAMPAIGNS: settings.campaign_body_limit_bytes,
         },
     )
+    # The first one added is the innermost. The shortcut only has the frame: the answer to a send is
+    # one line, and has no HEAD.
+    app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(frame)
     app.shortcut = HotPath(frame, {("POST", "/api/v1/messages"): send_message})
-    errors.install(app)
-    add_routes(app, ROUTERS)
-    document.install(app)
-    return app

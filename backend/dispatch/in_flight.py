@@ -72,7 +72,7 @@ class InFlight(Generic[Lease]):
         return 0 if self.is_stopping else room
 
     async def keep_leases(self) -> None:
-        """Renew what is held; runs until cancelled."""
+        """Renew what is held; runs until canceled."""
         every_s = self._lease_s / 3
         await Rounds(every_s, self._renew_held, first_after_s=every_s).run()
 

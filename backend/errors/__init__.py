@@ -22,7 +22,7 @@ AppError
 │                          requests: IdempotencyInFlight; routes: RouteNameTaken
 ├── requests: MethodNotAllowed (405), PreconditionFailed (412), PayloadTooLarge (413),
 │             UnsupportedMediaType (415), IdempotencyConflict (422)
-├── limits: RateLimitExceeded, QuotaExceeded (429); those of rendering extend them
+├── limits: RateLimitExceeded, QuotaExceeded (429); rendering extends them
 └── ServerError (500)      connectors: ConnectorFailed; server: DatabaseError
     and server: ThirdPartyError (502), ServiceUnavailable (503)
 """

@@ -1,4 +1,4 @@
-"""People: their accounts, log-ins, memberships and the links we mail them."""
+"""Errors of users: accounts, log-ins, memberships, and the links in mails to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class InvalidToken(Unauthenticated):
 
 class InvalidLink(BadRequest):
     code = "INVALID_LINK"
-    title = "The link is not valid, has been used or has expired; ask for a new one"
+    title = "The link is invalid, has been used, or has expired; request a new one"
 
 
 class RegistrationClosed(Forbidden):
@@ -37,13 +37,13 @@ class EmailTaken(Conflict):
 
 class AlreadyMember(Conflict):
     code = "ALREADY_MEMBER"
-    title = "This person is a member of the project already"
+    title = "This user is already a member of the project"
 
 
 class LastOwner(Conflict):
-    # Also for the server's last administrator: something would be left without anybody in charge.
+    # Also for the server's last administrator.
     code = "LAST_OWNER"
-    title = "The project would have no owner; make somebody else an owner first"
+    title = "The project would have no owner; make someone else an owner first"
 
 
 class UserNotFound(NotFound):

@@ -9,10 +9,10 @@ from backend.field_error import MOST_ERRORS, FieldError, cut_message
 
 
 class AppError(Exception):
-    """An error a client may see. `details` must hold no secrets.
+    """An error that clients may see. `details` must contain no secrets.
 
-    Of its `errors` the first MOST_ERRORS are told, and how many more there are; `more_errors`:
-    beyond those given.
+    Clients get the first MOST_ERRORS of `errors`, and the number of the rest. `more_errors` counts
+    errors that are not in `errors`.
     """
 
     status: ClassVar[int] = 500

@@ -32,7 +32,7 @@ class OriginNotAllowed(Forbidden):
 
 class TooManyKeys(Conflict):
     code = "TOO_MANY_KEYS"
-    title = "The project has as many API keys as it may have; delete one first"
+    title = "The project has reached its limit of API keys; delete one first"
 
 
 class KeyNotFound(NotFound):

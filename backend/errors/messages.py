@@ -1,4 +1,4 @@
-"""Messages: why one was not accepted, and what cannot be done with one."""
+"""Errors of messages: why one was not accepted, and what cannot be done with one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class InvalidPhone(InvalidTo):
 
 class SendBlocked(Forbidden):
     code = "SEND_BLOCKED"
-    title = "The send was blocked by a policy rule"
+    title = "A policy rule blocked the send"
 
 
 class RecipientSuppressed(Forbidden):
     code = "RECIPIENT_SUPPRESSED"
-    title = "The recipient must not be sent to"
+    title = "The recipient is suppressed: nothing may be sent to it"
 
 
 class MessageNotFound(NotFound):
@@ -32,12 +32,12 @@ class MessageNotFound(NotFound):
 
 class MessageNotCancelable(Conflict):
     code = "MESSAGE_NOT_CANCELABLE"
-    title = "The message is on its way already"
+    title = "The message is already being sent"
 
 
 class MessageRedacted(Conflict):
     code = "MESSAGE_REDACTED"
-    title = "The message's content is not kept"
+    title = "The message's content has been removed"
 
 
 class MessageNotResendable(Conflict):

@@ -7,7 +7,7 @@ from backend.errors.base import Forbidden, NotFound
 
 class ProjectNotActive(Forbidden):
     code = "PROJECT_NOT_ACTIVE"
-    title = "The project is switched off: it accepts and sends nothing until it is active again"
+    title = "The project is switched off; it accepts and sends nothing until it is active again"
 
 
 class ProjectNotFound(NotFound):

@@ -1,4 +1,4 @@
-"""A request as such: its body, its method, its conditions, its Idempotency-Key."""
+"""Errors of a request itself: its body, method, conditions and Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backend.field_error import FieldError
 
 
 class ValidationFailed(BadRequest):
-    """`code` becomes the single field's own code where that says more (MISSING_REQUIRED_FIELD)."""
+    """Has the code of its fields where they share one (MISSING_REQUIRED_FIELD)."""
 
     def __init__(self, message: str | None = None, **kwargs: Any) -> None:
         errors: Sequence[FieldError] = kwargs.get("errors", ())
@@ -27,7 +27,7 @@ class MalformedBody(BadRequest):
 
 class InvalidCsv(BadRequest):
     code = "INVALID_CSV"
-    title = "The file is not a CSV table that can be read"
+    title = "The file is not a readable CSV table"
 
 
 class MethodNotAllowed(AppError):

@@ -12,4 +12,4 @@ class RouteNotFound(NotFound):
 
 class RouteNameTaken(Conflict):
     code = "ROUTE_NAME_TAKEN"
-    title = "The project has a route with this name already"
+    title = "The project already has a route with this name"

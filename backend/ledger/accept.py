@@ -111,7 +111,7 @@ class AcceptWriter:
     async def write(self, message: NewMessage) -> Written:
         """Return when the message is committed.
 
-        Raises IdempotencyConflict, RecipientSuppressed, ServiceUnavailable (database away or too
+        Raises IdempotencyConflict, RecipientSuppressed, ServiceUnavailable (database down or too
         many waiting), BadRequest (a value that cannot be stored) or DatabaseError.
         """
         return await self._group.submit(message)

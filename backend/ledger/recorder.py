@@ -74,7 +74,7 @@ class Recorder:
         ordered = sorted(batch, key=lambda result: result.claim.message_id)
         try:
             held = await self._write_at_last(ordered)
-        except Exception as exc:  # noqa: BLE001 (a value that is no JSON, or that the database refuses)
+        except Exception as exc:  # noqa: BLE001 (a value that isn't JSON, or that the database refuses)
             log.warning("record.batch_refused", error=type(exc).__name__, results=len(ordered))
             held = await self._one_by_one(ordered)
         if self._doorbell is not None and (
@@ -132,7 +132,7 @@ class Recorder:
                 await asyncio.sleep(_RETRY_EVERY_S)
 
     async def _write_at_last(self, batch: Sequence[Result]) -> _Held:
-        """Wait for a database that is away: the provider's answer is known only here."""
+        """Wait for a database that is down: the provider's answer is known only here."""
         while True:
             try:
                 return await self._write(batch)

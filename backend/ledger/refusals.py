@@ -55,7 +55,7 @@ def away(cause: Exception) -> ServiceUnavailable:
     what = (
         "The database's disk is full"
         if isinstance(cause, psycopg.errors.DiskFull)
-        else "The database is away"
+        else "The database is down"
     )
     error = ServiceUnavailable(
         f"{what}; it isn't certain that nothing was accepted. Send it again with the same"

@@ -17,7 +17,7 @@ from backend.status import FAILURES, RANK, Status, may_follow
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is known of a message: the columns of its row that receipts may change."""
+    """What is known about a message: the columns of its row that receipts may change."""
 
     status: Status
     sent_at: datetime | None = None
@@ -75,7 +75,7 @@ def _after(standing: Standing, report: Report) -> Standing:
         standing = replace(standing, read_at=_earlier(standing.read_at, report.at))
     if not rises:
         return standing
-    # `sent` settles what was uncertain; the reason of the doubt is no error any more.
+    # `sent` settles what was uncertain; the reason of the doubt isn't an error any more.
     return replace(standing, status=report.status, error_code=None, error_reason=None)
 
 

@@ -54,7 +54,7 @@ class ApiKey(TenantRow, table=True):
     kind: str = Field(default="secret", max_length=20)  # secret | publishable
     mode: str = Field(default="live", max_length=10)  # live | test
     key_hash: bytes = Field(unique=True)
-    # The first characters and the last four: enough to recognise a key, useless to an attacker.
+    # The first characters and the last four: enough to recognize a key, useless to an attacker.
     hint: str = Field(max_length=40)
     scopes: list[str] = Field(default_factory=list, sa_type=Json)
     allowed_origins: list[str] = Field(default_factory=list, sa_type=Json)

@@ -16,7 +16,7 @@ from backend.models.base import Timestamp
 class Callback(SQLModel, table=True):
     """Written once its signature is verified.
 
-    `digest` is over connector, query and body: a repeat is no row.
+    `digest` is over connector, query and body: a repeat adds no row.
     """
 
     __tablename__ = "callbacks"

@@ -1,6 +1,6 @@
 """Messages that were given up although another try may help.
 
-What happened to each stands in its own row.
+What happened to each is in its own row.
 """
 
 from __future__ import annotations

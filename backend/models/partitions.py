@@ -15,7 +15,7 @@ PARTITIONED: Final = ("messages", "attempts", "events")
 MONTHS_AHEAD: Final = 3
 # Updates of a message stay on its page (HOT) when the page keeps room for them.
 MESSAGES_FILLFACTOR: Final = 80
-# Rows whose ids say another time than this are no month's: whatever wrote them, they stay in
+# Rows whose ids say another time than this belong to no month: whatever wrote them, they stay in
 # DEFAULT.
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)

@@ -39,7 +39,7 @@ class Project(MutableRow, table=True):
         default=None, max_length=10
     )  # keep | nothing | mask | days
     content_retention_days: int | None = None
-    retention_days: int | None = None  # 0: for ever
+    retention_days: int | None = None  # 0: forever
     # {start, end: "HH:MM", timezone: of recipients whose own is not known | None: UTC}
     quiet_hours: JsonObject | None = Field(default=None, sa_type=Json)
 

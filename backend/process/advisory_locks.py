@@ -1,6 +1,6 @@
 """Advisory locks: what only one process of an installation does at a time.
 
-Every number stands in this enum, so that two uses cannot share one. A lock of a session is held
+Every number is in this enum, so that two uses cannot share one. A lock of a session is held
 until it is released or its connection ends; a lock of a transaction ends with the transaction.
 """
 

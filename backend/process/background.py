@@ -59,7 +59,7 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 @dataclass(slots=True)
 class TaskState:
-    """What is known of a supervised task: how often it failed in all, and in a row without a
+    """What is known about a supervised task: how often it failed in all, and in a row without a
     healthy run since.
     """
 
@@ -95,7 +95,7 @@ class BackgroundTasks:
         self._tasks[name] = asyncio.create_task(self._supervise(self._states[name], run), name=name)
 
     def states(self) -> list[TaskState]:
-        """Return what is known of each task, in the order of their start."""
+        """Return what is known about each task, in the order of their start."""
         return list(self._states.values())
 
     def failing(self) -> list[TaskState]:

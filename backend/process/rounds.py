@@ -40,7 +40,7 @@ class Rounds:
         self._on_error = on_error
 
     async def run(self) -> None:
-        """Run rounds until cancelled."""
+        """Run rounds until canceled."""
         if self._first_after_s > 0:
             await asyncio.sleep(self._first_after_s)
         while True:
@@ -59,7 +59,7 @@ class Rounds:
 
 
 def log_failures(*, away: str, failed: str) -> Callable[[Exception], None]:
-    """Return what logs a failed round: `away` for a server that is away, `failed` for the rest."""
+    """Return what logs a failed round: `away` for a server that is down, `failed` for the rest."""
 
     def report(error: Exception) -> None:
         if is_outage(error):

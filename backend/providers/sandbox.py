@@ -73,7 +73,7 @@ class SandboxProvider(Provider[SandboxCredentials]):
         if recipient.startswith(_PREFIX) and recipient.removeprefix(_PREFIX) not in _MAGIC:
             known = ", ".join(_PREFIX + name for name in _MAGIC)
             raise InvalidRecipient(
-                f"'{recipient[:40]}' is no sandbox recipient; use one of {known}, or any address."
+                f"'{recipient[:40]}' isn't a sandbox recipient; use one of {known}, or any address."
             )
         return recipient
 

@@ -283,7 +283,7 @@ class TwilioProvider(Provider[TwilioCredentials]):
             signature = request.header("x-twilio-signature")
             is_ours = any(self._validator.validate(url, fields, signature) for url in request.urls)
         except ValueError as exc:  # no form, or a URL without sense
-            raise CallbackRefused("The body is no form.") from exc
+            raise CallbackRefused("The body isn't a form.") from exc
         if not is_ours:
             raise CallbackRefused(f"The signature fits none of {', '.join(request.urls)}.")
 

@@ -1,4 +1,4 @@
-"""Whom the embedded servers run as: ourselves, or an unprivileged account when we are root."""
+"""Which account the embedded servers run as: ours, or an unprivileged one when we are root."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any, Final
 
 from backend.runtime.errors import NoAccount
 
-_STORED: Final = "messagejs"
+_ACCOUNT: Final = "messagejs"
 _SHARED: Final = ("nobody", "daemon")
 _REMEDY: Final = "useradd --system messagejs"
 _USERADD_PATIENCE_S: Final = 5.0
-# useradd: cannot lock the files; the name is taken, by one who was quicker.
-_ANOTHER_IS_AT_IT: Final = frozenset({1, 9})
+# useradd's exit codes: cannot lock the files; the name was just taken by another process.
+_ANOTHER_WAS_QUICKER: Final = frozenset({1, 9})
 
 
 @dataclass(frozen=True)
 class Account:
-    """A passwd entry that root gives its rights up for."""
+    """A passwd entry that root drops its privileges to."""
 
     name: str
     uid: int
@@ -31,30 +31,30 @@ class Account:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other services may run as this one, too."""
+        """Whether other services may use the account too."""
         return self.name in _SHARED
 
     @property
     def warning(self) -> str:
-        """What to say about it; empty when it is the servers' own."""
+        """What to say about it; empty when only the servers use it."""
         if not self.is_shared:
             return ""
         return (
-            f"the database and Valkey run as '{self.name}', as do other services that could read"
-            f" their files; make an account of their own with '{_REMEDY}' and start again"
+            f"the database and Valkey run as '{self.name}', and so may other services, which can"
+            f" read their files; create an account for them with '{_REMEDY}' and start again"
         )
 
     def popen_options(self) -> dict[str, Any]:
         return {"user": self.uid, "group": self.gid, "extra_groups": ()}
 
-    def hand_over(self, path: Path) -> None:
+    def give(self, path: Path) -> None:
+        """Make the account the owner of `path`."""
         os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def take_over(self, path: Path) -> None:
-        """Own a file, or a directory with all that is in it, which belonged to a shared account
-        before.
+        """Take a file, or a directory with its contents, from the shared account that owned it.
 
-        Links are taken as links, and a file with several names is left alone: one of them may be
+        Links are not followed, and a file with several names is left alone: one of them may be
         elsewhere.
         """
         owner = _owner(path)
@@ -63,17 +63,17 @@ class Account:
         for directory, _, names in os.walk(path):
             for name in names:
                 if (entry := Path(directory, name)).lstat().st_nlink == 1:
-                    self.hand_over(entry)
-            self.hand_over(Path(directory))
+                    self.give(entry)
+            self.give(Path(directory))
 
     def may_traverse(self, path: Path) -> bool:
-        """Tell whether this account can reach `path`: every directory above it lets it through."""
+        """Whether this account can reach `path`: it may enter every directory above it."""
         return all(self._may_enter(directory) for directory in path.resolve().parents)
 
     def _may_enter(self, directory: Path) -> bool:
         try:
             info = directory.stat()
-        except FileNotFoundError:  # not made yet; it will be ours
+        except FileNotFoundError:  # not created yet; it will be ours
             return True
         if info.st_uid == self.uid:
             return bool(info.st_mode & stat.S_IXUSR)
@@ -82,35 +82,36 @@ class Account:
         return bool(info.st_mode & stat.S_IXOTH)
 
 
-def server_account(*made_before: Path, create: bool = False) -> Account | None:
-    """Return the account for the servers, None when we are not root and simply run them ourselves.
+def server_account(*directories: Path, create: bool = False) -> Account | None:
+    """Return the account for the servers, None when we are not root and run them ourselves.
 
-    One of their stored, made now if need be and `create`; who shares theirs could read the
-    database's files and signal its processes. The first of the directories that is neither root's
-    nor a shared account's tells: what was made stays usable for its owner. Postgres refuses root
-    and asks for a passwd entry, so a bare uid will not do.
+    It is theirs alone, created now if need be and `create`: an account shared with other services
+    would let these read the database's files and signal its processes. If one of the `directories`
+    exists and belongs to neither root nor a shared account, its owner is the account, so that the
+    files stay usable. Postgres refuses root and needs a passwd entry, so a bare uid will not do.
     """
     if os.geteuid() != 0:
         return None
-    for directory in made_before:
+    for directory in directories:
         owner = _owner(directory)
         if owner is not None and owner.name not in _SHARED:
             return owner
-    ours = _named(_STORED)
-    if ours is None and create:
-        ours = _make_own()
-    account = ours or next((result for name in _SHARED if (result := _named(name))), None)
+    account = _named(_ACCOUNT)
+    if account is None and create:
+        account = _create()
+    if account is None:
+        account = next(filter(None, map(_named, _SHARED)), None)
     if account is None:
         raise NoAccount(
             "Postgres does not run as root and there is no unprivileged account "
-            f"({', '.join((_STORED, *_SHARED))}); add one with '{_REMEDY}' or start as a normal"
-            " user."
+            f"({', '.join((_ACCOUNT, *_SHARED))}); add one with '{_REMEDY}', or"
+            " start as a normal user."
         )
     return account
 
 
 def _owner(directory: Path) -> Account | None:
-    """Return whose the directory is; None when it is root's or not there."""
+    """Return who owns the directory; None when it is root or the directory doesn't exist."""
     if not directory.exists() or (uid := directory.stat().st_uid) == 0:
         return None
     import pwd
@@ -134,18 +135,18 @@ def _named(name: str) -> Account | None:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def _make_own() -> Account | None:
-    """Add the system account; None where that cannot be done: no useradd, /etc read-only."""
+def _create() -> Account | None:
+    """Add the system account; None where that isn't possible: no useradd, /etc read-only."""
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
     useradd = shutil.which("useradd", path=path)
     if useradd is None:
         return None
     argv = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-    argv += ["--shell", shutil.which("nologin", path=path) or "/bin/false", _STORED]
+    argv += ["--shell", shutil.which("nologin", path=path) or "/bin/false", _ACCOUNT]
     deadline = time.monotonic() + _USERADD_PATIENCE_S
-    while (account := _named(_STORED)) is None and time.monotonic() < deadline:
+    while (account := _named(_ACCOUNT)) is None and time.monotonic() < deadline:
         done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-        if done.returncode not in {0, *_ANOTHER_IS_AT_IT}:
+        if done.returncode not in {0, *_ANOTHER_WAS_QUICKER}:
             return None
         if done.returncode:
             time.sleep(0.1)

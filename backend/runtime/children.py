@@ -1,4 +1,4 @@
-"""One supervised process: started, watched, restarted when it dies, stopped in order."""
+"""One supervised process: started, watched, restarted when it dies, stopped cleanly."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ class Program(Protocol):
     def name(self) -> str: ...
 
     def prepare(self) -> None:
-        """Make ready for a start; blocking."""
+        """Get ready for a start; blocking."""
 
     def command(self) -> Command: ...
 
     def probe(self) -> None:
-        """Return when it does its work; raises NotReady; blocking but brief."""
+        """Return when it is ready for work; raises NotReady; blocking but brief."""
 
     def check(self) -> None:
-        """Return when it, once ready, still answers; raises NotReady; blocking but brief."""
+        """Return when it still answers after it was ready; raises NotReady; blocking but brief."""
 
     def repair(self, last_lines: Iterable[str]) -> str:
-        """Put right what kept it from becoming ready, so that a new start does not trip over it.
+        """Fix what kept it from becoming ready, so that the next start does not fail on it again.
 
-        Called when it died before it was ready; returns a remark, empty when there was nothing to
+        Called when it died before it was ready. Returns a remark, empty when there was nothing to
         do.
         """
 
 
 class Output(Protocol):
-    """Where a process's lines and the supervisor's own remarks go."""
+    """Where the lines of processes and the remarks of the supervisor go."""
 
     def line(self, name: str, text: str) -> None: ...
 
@@ -56,9 +56,9 @@ class Output(Protocol):
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """A process that lived `instant_s` starts afresh; `deaths` shorter lives in a row are enough.
+    """The supervisor gives up after `deaths` lives in a row that were shorter than `instant_s`.
 
-    One that does not answer has `hung_s` to end in order; Granian gives its own processes eight
+    A process that does not answer has `hung_s` to stop cleanly; Granian gives its processes eight
     seconds.
     """
 
@@ -78,8 +78,8 @@ _POLICY: Final = RestartPolicy()
 class Child:
     """Keeps one program running until `stop`; `run` raises ProcessKeepsDying when it gives up.
 
-    A silent one is heard only through its last words. One that was ready and does not answer its
-    check for `hang_s` is ended, to be started again; 0: nobody asks.
+    Of a silent one only the last lines are shown, when it dies. One that was ready and does not
+    answer its check for `hang_s` is ended, to be started again; 0: no checks.
     """
 
     def __init__(
@@ -101,17 +101,15 @@ class Child:
         self._output = output
         self._on_change = on_change
         self._process: asyncio.subprocess.Process | None = None
-        self._was_ready = False  # in its last life
+        self._was_ready = False  # before it died last
         self._stopping = asyncio.Event()
         self._last_lines: deque[str] = deque(maxlen=25)
 
     @property
     def identity(self) -> Identity | None:
-        return (
-            Identity.of(self._process.pid)
-            if self._process and self._process.returncode is None
-            else None
-        )
+        if self._process is None or self._process.returncode is not None:
+            return None
+        return Identity.of(self._process.pid)
 
     async def run(self) -> None:
         deaths = 0
@@ -128,7 +126,7 @@ class Child:
                 self._output.remark(remark)
             deaths = deaths + 1 if lived_s < self._policy.instant_s else 1
             if deaths >= self._policy.deaths:
-                raise ProcessKeepsDying(self._obituary(code))
+                raise ProcessKeepsDying(self._report(code))
             delay_s = self._policy.delay_s(deaths)
             self._output.remark(
                 f"{self.name} died, starting it again", cause=_cause(code), in_s=round(delay_s, 1)
@@ -139,7 +137,7 @@ class Child:
             await self._sleep(delay_s)
 
     async def run_to_end(self) -> int:
-        """Run a program that ends by itself once; returns its exit code."""
+        """Run once a program that ends by itself; returns its exit code."""
         await asyncio.to_thread(self._program.prepare)
         _, code = await self._run_once()
         return code
@@ -148,7 +146,7 @@ class Child:
         command = self._program.command()
         self._last_lines.clear()
         started = time.monotonic()
-        # A pipe of our own: asyncio's would have `wait` last until grandchildren close it, too.
+        # Not asyncio's pipe: with that one `wait` lasts until grandchildren have closed it too.
         reading, writing = os.pipe()
         try:
             with command.input() as stdin:
@@ -178,9 +176,7 @@ class Child:
         return time.monotonic() - started, code
 
     async def _end_group(self, group: int, pump: asyncio.Task[None]) -> None:
-        """Wait for the rest of a dead process's group (they hold its output open), but not for
-        ever.
-        """
+        """Wait, not forever, for the rest of a dead process's group: it holds the output open."""
         _, unfinished = await asyncio.wait([pump], timeout=_GROUP_PATIENCE_S)
         if unfinished:
             with suppress(ProcessLookupError, PermissionError):
@@ -201,10 +197,10 @@ class Child:
                 process.kill()
 
     async def _await_hang(self) -> None:
-        """Return when no check succeeded for `hang_s`.
+        """Return when no check has succeeded for `hang_s`.
 
-        Each failure counts for no more than a check takes: a machine that was asleep counts none
-        against it.
+        Each failure counts at most as long as a check takes: the time that the machine was asleep
+        does not count.
         """
         silent_s = 0.0
         while silent_s < self._hang_s:
@@ -237,15 +233,15 @@ class Child:
             while chunk := await reader.read(65536):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    self._say(line)
-                if len(rest) > 1_000_000:  # a line without an end must not fill the memory
-                    self._say(rest)
+                    self._take_line(line)
+                if len(rest) > 1_000_000:  # an endless line must not fill the memory
+                    self._take_line(rest)
                     rest = b""
         finally:
             transport.close()
-        self._say(rest)
+        self._take_line(rest)
 
-    def _say(self, raw: bytes) -> None:
+    def _take_line(self, raw: bytes) -> None:
         text = raw.decode(errors="replace").rstrip()
         if text:
             self._last_lines.append(text)
@@ -258,13 +254,13 @@ class Child:
         except TimeoutError:
             return
 
-    def _obituary(self, code: int) -> str:
+    def _report(self, code: int) -> str:
         return (
             f"{self.name} died {self._policy.deaths} times right after its start ({_cause(code)}). "
-            f"It said:\n{self.last_words()}"
+            f"Its last lines:\n{self.last_lines()}"
         )
 
-    def last_words(self) -> str:
+    def last_lines(self) -> str:
         return "\n".join(f"  {line}" for line in self._last_lines) or "  (nothing)"
 
     def why_not_ready(self) -> str:
@@ -273,13 +269,13 @@ class Child:
             self._program.probe()
         except NotReady as exc:
             return str(exc)
-        return "it is now"
+        return "it is ready now"
 
     def stop_restarting(self) -> None:
         self._stopping.set()
 
     async def stop(self, patience_s: float) -> None:
-        """Ask the process to end; kill it when its patience is over."""
+        """Ask the process to stop; kill it when `patience_s` is over."""
         self._stopping.set()
         process = self._process
         if process is None or process.returncode is not None:

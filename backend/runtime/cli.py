@@ -28,7 +28,7 @@ app = typer.Typer(
     help="The messaging API that a web page may call, self-hosted.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,  # theirs print local variables, and those hold credentials
+    pretty_exceptions_enable=False,  # those print local variables, which hold credentials
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -46,8 +46,8 @@ NoDashboardOption = Annotated[
 ]
 
 
-def _print_version(expected: bool) -> None:
-    if expected:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         typer.echo(f"messagejs {__version__}")
         raise typer.Exit
 
@@ -65,7 +65,7 @@ def _root(
 
 
 def _environment(**options: object) -> Environment:
-    """Return the environment with the command line's options over everything else."""
+    """Return the environment; options of the command line override everything else."""
     from backend.runtime.environment import Environment
 
     return Environment(
@@ -138,7 +138,7 @@ def worker(data_dir: DataDirOption = None) -> None:
 
     logs.configure_from(settings)
     raise_file_limit()
-    # Before anything that begins a thread, and while there is little to share.
+    # Before anything starts a thread, and while there is little memory to share.
     beat = watched(settings.watchdog_s)
     require_fit(settings, "worker", _remark(settings), waits_for_database=True)
     collect_nothing()
@@ -151,10 +151,10 @@ def worker(data_dir: DataDirOption = None) -> None:
 def migrate(
     data_dir: DataDirOption = None,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="Say nothing when there was nothing to do.")
+        bool, typer.Option("--quiet", help="Print nothing when there is nothing to do.")
     ] = False,
 ) -> None:
-    """Bring the database to this version's schema."""
+    """Migrate the database to this version's schema."""
     from sqlalchemy.exc import OperationalError
 
     from backend import logs
@@ -180,8 +180,8 @@ def migrate(
         ) from exc
     if not is_ours:
         typer.echo(
-            "A newer version has migrated the database, to a schema that this one"
-            f" ({head_revision()}) runs on."
+            "A newer version has migrated the database to a schema that this one"
+            f" ({head_revision()}) can use."
         )
     elif not quiet:
         typer.echo(f"The database is at revision {head_revision()}.")
@@ -191,7 +191,7 @@ def migrate(
 def create_admin(
     *,
     email: Annotated[
-        str | None, typer.Option(help="The account's address; asked for when left out.")
+        str | None, typer.Option(help="The account's address; prompted for if omitted.")
     ] = None,
     password_stdin: Annotated[
         bool,
@@ -199,7 +199,7 @@ def create_admin(
     ] = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Make an account that administers the server, or an existing account its administrator."""
+    """Create an administrator of the server, or make an existing account one."""
     if not password_stdin and not sys.stdin.isatty():
         raise CannotStart(
             "There is no terminal to ask for the password; pass it on standard input:"
@@ -215,17 +215,17 @@ def create_admin(
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     if create(environment.settings(), email=address, password=password):
-        typer.echo(f"{address} administers this server. Log in with the password.")
+        typer.echo(f"{address} is now an administrator of this server. Log in with the password.")
     else:
         typer.echo(
-            f"{address} had an account and administers this server now. Its password is the one it"
-            " had."
+            f"{address} already had an account and is now an administrator of this server. Its"
+            " password is unchanged."
         )
 
 
 @app.command()
 def doctor(data_dir: DataDirOption = None) -> None:
-    """Check everything that has to be right, and say what to do where it is not."""
+    """Check everything that must be right, and say what to do where it isn't."""
     from backend.runtime.doctor import examine
 
     if not examine(_environment(messagejs_data_dir=data_dir)):
@@ -243,7 +243,7 @@ def config(data_dir: DataDirOption = None) -> None:
 
 
 def _remark(settings: Settings) -> Callable[[str], None]:
-    """Return a function that logs what does not keep a process from starting."""
+    """Return a function that logs problems which do not keep a process from starting."""
     import structlog
 
     from backend import logs
@@ -253,7 +253,7 @@ def _remark(settings: Settings) -> Callable[[str], None]:
 
 
 def _join(environment: Environment) -> None:
-    """Find the servers: set ones, or those of a running supervisor."""
+    """Find the servers: those in the settings, or those of a running supervisor."""
     if environment.join_running() is None and not os.environ.get("DATABASE_URL"):
         raise CannotStart(
             f"DATABASE_URL is not set and no 'messagejs up' runs on {environment.data_dir().path}; "
@@ -262,7 +262,7 @@ def _join(environment: Environment) -> None:
 
 
 def main() -> None:
-    """Run the command line; problems that the user can fix are told without a traceback."""
+    """Run the command line; problems that the user can fix are shown without a traceback."""
     if sys.platform == "win32":
         sys.exit("messagejs runs on Linux and macOS; on Windows use it inside WSL.")
     try:
@@ -274,12 +274,12 @@ def main() -> None:
         if exc.errno not in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}:
             raise
         typer.secho(
-            f"messagejs: {exc.strerror}: {exc.filename}. Make room or give rights there.",
+            f"messagejs: {exc.strerror}: {exc.filename}. Free some space, or fix the permissions.",
             fg="red",
             err=True,
         )
         sys.exit(2)
-    except KeyboardInterrupt:  # during a build or a migration; nothing else to say
+    except KeyboardInterrupt:  # during a build or a migration; there is nothing else to say
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""`messagejs create-admin`: an account that administers the server, made by who operates it."""
+"""`messagejs create-admin`: the operator creates an administrator of the server."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _address: Final[TypeAdapter[str]] = TypeAdapter(Email)
 
 
 class NoAdministrator(CannotStart):
-    """The account could not be made as it was asked for."""
+    """The administrator could not be created as asked."""
 
 
 def create_admin(settings: Settings, *, email: str, password: str) -> bool:
-    """Return whether the account is new; one that was there administers now, with the password it
-    has.
+    """Return whether the account is new. An existing one becomes an administrator and keeps its
+    password.
 
     Raises NoAdministrator, which says what to change.
     """
@@ -36,7 +36,7 @@ def create_admin(settings: Settings, *, email: str, password: str) -> bool:
             f"'{email[:80]}' is not an e-mail address; write it like ada@example.com."
         ) from exc
     try:
-        return asyncio.run(_make(settings, address, password))
+        return asyncio.run(_create(settings, address, password))
     except ValidationFailed as exc:
         raise NoAdministrator(exc.message) from exc
     except ProgrammingError as exc:
@@ -49,7 +49,7 @@ def create_admin(settings: Settings, *, email: str, password: str) -> bool:
         ) from exc
 
 
-async def _make(settings: Settings, email: str, password: str) -> bool:
+async def _create(settings: Settings, email: str, password: str) -> bool:
     database = Database(settings.require_database_url(), pool_size=2)
     try:
         async with database.transaction() as session:

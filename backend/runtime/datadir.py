@@ -1,4 +1,4 @@
-"""The data directory: made, checked and locked; at most one supervisor uses it."""
+"""The data directory: created, checked and locked; at most one supervisor uses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backend.runtime.process import Identity
 
 @dataclass
 class Running:
-    """What a supervisor tells other commands of the same data directory."""
+    """What a supervisor tells other commands on the same data directory."""
 
     supervisor: Identity
     url: str
@@ -26,7 +26,7 @@ class Running:
 
 
 class DataDir:
-    """`<path>/lock`, `runtime.json`, `secrets.env`, and what embedded.Layout puts beside them."""
+    """`<path>/lock`, `runtime.json`, `secrets.env`, and what `Layout` puts next to them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -41,14 +41,12 @@ class DataDir:
         return self.path / "runtime.json"
 
     def require_writable(self) -> None:
-        """Make the directory if need be; raises DataDirUnusable when it cannot be made or
-        written.
-        """
+        """Create the directory if need be. Raises DataDirUnusable where it cannot be used."""
         remedy = (
             "Choose another one with --data-dir or MESSAGEJS_DATA_DIR, or fix its owner and mode."
         )
         try:
-            # Root's servers run as another account and must get through to their own directories.
+            # Root's servers run as another account, which must be able to reach their directories.
             self.path.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
             probe = self.path / f".writable-{os.getpid()}"
             probe.touch()
@@ -59,11 +57,11 @@ class DataDir:
             ) from exc
 
     def looks_writable(self) -> bool:
-        """Tell without making anything."""
-        place = self.path
-        while not place.exists():
-            place = place.parent
-        return place.is_dir() and os.access(place, os.W_OK)
+        """Whether it is probably writable; nothing is created to find out."""
+        directory = self.path
+        while not directory.exists():
+            directory = directory.parent
+        return directory.is_dir() and os.access(directory, os.W_OK)
 
     def lock(self) -> None:
         """Take the directory for this process until it ends; raises DataDirBusy."""
@@ -95,7 +93,7 @@ class DataDir:
         self._running_path.unlink(missing_ok=True)
 
     def running(self) -> Running | None:
-        """Return what the living supervisor announced; None when there is none."""
+        """Return what the running supervisor announced; None when there is none."""
         announced = self._announced()
         return announced if announced is not None and announced.supervisor.is_alive() else None
 
@@ -112,10 +110,9 @@ class DataDir:
             return None
 
     def end_orphans(self, patience_s: float = 15.0) -> bool:
-        """Wait for the children of a killed supervisor, having asked them to stop; True if it left
-        any.
+        """Ask the children of a killed supervisor to stop, and wait; True if there were any.
 
-        Linux has asked them already (parent-death signal); elsewhere nobody has. The caller holds
+        Linux has asked them already (parent-death signal), other systems have not. The caller holds
         the lock.
         """
         announced = self._announced()

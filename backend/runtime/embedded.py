@@ -41,14 +41,12 @@ class NotReady(Exception):
 
 
 class Server(Protocol):
-    """What the supervisor needs to know of an embedded server."""
+    """What the supervisor needs to know about an embedded server."""
 
     name: str
 
     def prepare(self) -> None:
-        """Make directories and end what an earlier run left behind; blocking, before every
-        start.
-        """
+        """Create directories, end what an earlier run left behind; blocking, before every start."""
 
     def command(self) -> Command: ...
 
@@ -56,20 +54,18 @@ class Server(Protocol):
         """Return when the server answers; raises NotReady; blocking but brief."""
 
     def check(self) -> None:
-        """Return when it, once ready, still answers."""
+        """Return when it still answers after it was ready."""
 
     def repair(self, last_lines: Iterable[str]) -> str:
-        """Put right what kept it from becoming ready, so that a new start does not trip over it.
+        """Fix what kept it from becoming ready, so that the next start does not fail on it again.
 
-        Called when it died before it was ready; returns a remark, empty when there was nothing to
+        Called when it died before it was ready. Returns a remark, empty when there was nothing to
         do.
         """
 
 
 class EmbeddedPostgres:
-    """One cluster in `<state>/postgres`; no TCP, scram passwords, UTF-8 with the built-in
-    locale.
-    """
+    """One cluster in `<state>/postgres`: no TCP, scram passwords, UTF-8, built-in locale."""
 
     name = "postgres"
 
@@ -85,23 +81,22 @@ class EmbeddedPostgres:
         self._data = layout.state / "postgres"
         self._max_connections = max_connections
         self._options = tuple(options)
-        # LOG lines and the ERRORs of statements that the caller handles are noise for who reads
-        # along.
+        # LOG lines, and the ERRORs of statements that the caller handles, are noise to an operator.
         self._level = "fatal" if quiet else "warning"
         self._bin = postgres_bin_dir(layout.account)
 
     @property
     def url(self) -> str:
         password = quote(self._layout.postgres_password())
-        host = quote(str(self._layout.sockets), safe="")
-        return f"postgresql://{_NAME}:{password}@/{_NAME}?host={host}"
+        sockets = quote(str(self._layout.sockets), safe="")
+        return f"postgresql://{_NAME}:{password}@/{_NAME}?host={sockets}"
 
     def prepare(self) -> None:
         end_leftovers(self._data, signal.SIGINT)
         self._layout.take_over(self._data)
         self._layout.make_sockets()
-        # With nobody working in the directory these are stale, and their pid may be somebody else's
-        # by now.
+        # No process works in the directory, so these are stale, and by now their pid may be another
+        # process's.
         for stale in (self._data / "postmaster.pid", *self._layout.sockets.glob(".s.PGSQL.*")):
             stale.unlink(missing_ok=True)
         if not (self._data / "PG_VERSION").exists():
@@ -113,36 +108,18 @@ class EmbeddedPostgres:
         password_file.touch(mode=0o600)
         password_file.write_text(self._layout.postgres_password())
         if self._layout.account is not None:
-            self._layout.account.hand_over(password_file)
+            self._layout.account.give(password_file)
         try:
-            self._run(
-                self._bin / "initdb",
-                "-D",
-                work,
-                "-U",
-                _NAME,
-                f"--pwfile={password_file}",
-                "-A",
-                "scram-sha-256",
-                "-E",
-                "UTF8",
-                "--locale=C",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-            )
-            self._run(
-                self._bin / "postgres",
-                "--single",
-                "-D",
-                work,
-                "-c",
-                "log_min_messages=fatal",
-                "postgres",
-                stdin=f"CREATE DATABASE {_NAME};\n",
-            )
+            initdb: list[str | Path] = [self._bin / "initdb", "-D", work, "-U", _NAME]
+            initdb += [f"--pwfile={password_file}", "-A", "scram-sha-256", "-E", "UTF8"]
+            initdb += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+            self._run(*initdb)
+            single: list[str | Path] = [self._bin / "postgres", "--single", "-D", work]
+            single += ["-c", "log_min_messages=fatal", "postgres"]
+            self._run(*single, stdin=f"CREATE DATABASE {_NAME};\n")
         finally:
             password_file.unlink(missing_ok=True)
-        work.rename(self._data)  # a cluster half made is never taken for a whole one
+        work.rename(self._data)  # so an unfinished cluster is never used
 
     def _run(self, *argv: str | Path, stdin: str = "") -> None:
         command = Command(
@@ -151,7 +128,7 @@ class EmbeddedPostgres:
             cwd=self._layout.state,
             account=self._layout.account,
         )
-        done = subprocess.run(
+        process = subprocess.run(
             command.argv,
             input=stdin,
             text=True,
@@ -159,9 +136,9 @@ class EmbeddedPostgres:
             check=False,
             **command.popen_options(),
         )
-        if done.returncode != 0:
+        if process.returncode != 0:
             raise ServerFailed(
-                f"{Path(argv[0]).name} failed: {(done.stderr or done.stdout).strip()}"
+                f"{Path(argv[0]).name} failed: {(process.stderr or process.stdout).strip()}"
             )
 
     def command(self) -> Command:
@@ -175,15 +152,8 @@ class EmbeddedPostgres:
             "jit": "off",  # short statements: compiling them costs more than it saves
             "cluster_name": _NAME,
         }
-        argv = [
-            str(self._bin / "postgres"),
-            "-D",
-            str(self._data),
-            "-k",
-            str(self._layout.sockets),
-            "-h",
-            "",
-        ]
+        argv = [str(self._bin / "postgres"), "-D", str(self._data)]
+        argv += ["-k", str(self._layout.sockets), "-h", ""]
         for key, value in settings.items():
             argv += ["-c", f"{key}={value}"]
         for option in self._options:
@@ -194,8 +164,8 @@ class EmbeddedPostgres:
             cwd=self._layout.state,
             account=self._layout.account,
             stop_signal=signal.SIGINT,  # fast shutdown; SIGTERM would wait for every pooled client
-            # That wait is selection when the supervisor was killed: the workers, told to stop at
-            # the same moment, still have to record what their providers answered.
+            # When the supervisor was killed, that wait is right: the workers get their signal at
+            # the same moment, and still have to record what their providers answered.
             orphan_signal=signal.SIGTERM,
         )
 
@@ -208,17 +178,17 @@ class EmbeddedPostgres:
             raise NotReady(str(exc)) from exc
 
     def check(self) -> None:
-        """Not asked: a database that is busy must not be ended for it."""
+        """Not checked: a database must not be ended for being busy."""
 
     def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (what it lost cannot be made up)
         return ""
 
 
 class EmbeddedValkey:
-    """One server in `<state>/valkey`, with a password: what it holds decides what workers do.
+    """One server in `<state>/valkey`, with a password: its contents decide what workers do.
 
     Its append-only file lets bells and counters survive a restart. Nothing in it is the only copy,
-    so one that cannot be read is put aside.
+    so a file that cannot be read is put aside.
     """
 
     name = "valkey"
@@ -242,34 +212,11 @@ class EmbeddedValkey:
         self._layout.make_sockets()
 
     def command(self) -> Command:
-        argv = [
-            str(self._binary),
-            "--port",
-            "0",
-            "--unixsocket",
-            str(self._socket),
-            "--unixsocketperm",
-            "700",
-            "--dir",
-            str(self._data),
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "everysec",
-            "--save",
-            "",
-            "--maxmemory-policy",
-            "noeviction",
-            "--daemonize",
-            "no",
-            "--loglevel",
-            "warning",
-            "--logfile",
-            "",
-            "--set-proc-title",
-            "no",
-            "-",
-        ]
+        argv = [str(self._binary), "--port", "0"]
+        argv += ["--unixsocket", str(self._socket), "--unixsocketperm", "700"]
+        argv += ["--dir", str(self._data), "--appendonly", "yes", "--appendfsync", "everysec"]
+        argv += ["--save", "", "--maxmemory-policy", "noeviction", "--daemonize", "no"]
+        argv += ["--loglevel", "warning", "--logfile", "", "--set-proc-title", "no", "-"]
         return Command(
             argv=tuple(argv),
             env=minimal_env(),
@@ -293,14 +240,14 @@ class EmbeddedValkey:
         self._failed_starts = 0
 
     def check(self) -> None:
-        """Not asked: what is busy with a long script must not be ended for it."""
+        """Not checked: a server must not be ended for being busy with a long script."""
 
     def repair(self, last_lines: Iterable[str]) -> str:
         self._failed_starts += 1
         files = self._data / "appendonlydir"
         lines = [line.partition("# ")[2] or line for line in last_lines]
         reasons = [line for line in lines if _UNREADABLE_FILE.search(line)]
-        # A damage that it crashes on has no words of its own.
+        # If it crashes on the damage, it does not say so.
         is_unreadable = bool(reasons) or self._failed_starts > 1
         if (
             not files.exists()
@@ -310,18 +257,18 @@ class EmbeddedValkey:
             return ""
         aside = files.with_name(f"appendonlydir.unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
         files.rename(aside)
-        reason = (reasons or lines or ["it said nothing"])[-1]
+        reason = (reasons or lines or ["no message"])[-1]
         return (
-            f"valkey could not read its file ({reason}); it is now {aside}, and valkey starts"
-            " empty: counters of limits begin again, messages are not touched"
+            f"valkey could not read its file ({reason}); it was moved to {aside}, and valkey starts"
+            " empty: the counters of limits start over, messages are not affected"
         )
 
 
 class Layout:
-    """Where the servers keep their files, and whom they run as.
+    """Where the servers keep their files, and which account they run as.
 
-    `state` is the data directory itself, or, when we are root and the servers' account cannot reach
-    it (a checkout below /root), a directory of its own that `<data dir>/servers` points to.
+    `state` is the data directory itself; or, when we are root and the servers' account cannot reach
+    that (a checkout under /root), a separate directory that `<data dir>/servers` links to.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -342,14 +289,14 @@ class Layout:
         self.sockets = self._socket_dir()
 
     def _socket_dir(self) -> Path:
-        expected = self.state / "run"
-        if len(os.fsencode(expected / ".s.PGSQL.5432.lock")) <= _SOCKET_PATH_BYTES:
-            return expected
+        directory = self.state / "run"
+        if len(os.fsencode(directory / ".s.PGSQL.5432.lock")) <= _SOCKET_PATH_BYTES:
+            return directory
         digest = hashlib.sha256(os.fsencode(self.state)).hexdigest()[:10]
         return Path(tempfile.gettempdir()) / f"{_NAME}-{digest}"
 
     def make_private(self, name: str, *, empty: bool = False) -> Path:
-        """Make `<state>/<name>` with mode 0700 for the servers' account."""
+        """Create `<state>/<name>` with mode 0700 for the servers' account."""
         path = self.state / name
         if empty:
             shutil.rmtree(path, ignore_errors=True)
@@ -361,7 +308,7 @@ class Layout:
         self._make_owned(self.sockets)
 
     def take_over(self, path: Path) -> None:
-        """Own what an earlier version made for a shared account."""
+        """Take what an earlier version created for a shared account; no process may be using it."""
         if self.account is not None:
             self.account.take_over(path)
 
@@ -370,10 +317,10 @@ class Layout:
         try:
             path.mkdir(mode=0o700)
             if self.account is not None:
-                self.account.hand_over(path)
+                self.account.give(path)
         except FileExistsError:
             info = path.lstat()
-            if not stat.S_ISDIR(info.st_mode) or info.st_uid != uid:  # /tmp is everybody's
+            if not stat.S_ISDIR(info.st_mode) or info.st_uid != uid:  # everyone may write to /tmp
                 raise ServerFailed(
                     f"{path} exists and is not a directory of user id {uid}; remove it."
                 ) from None

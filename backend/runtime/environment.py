@@ -31,8 +31,8 @@ def variable(field_name: str) -> str:
 
 
 class Environment:
-    """Reads `.env` into `os.environ`, so that neither the working directory nor a child changes
-    what holds.
+    """Reads `.env` into `os.environ`, so that the same values hold in another working directory and
+    in child processes.
     """
 
     def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
@@ -45,7 +45,7 @@ class Environment:
         if Path(".env").is_file():
             values = {name.upper(): value or "" for name, value in dotenv_values(".env").items()}
             self.add({name: value for name, value in values.items() if name in known}, ".env")
-        # A child with another working directory must mean the same place.
+        # A child with another working directory must use the same data directory.
         os.environ["MESSAGEJS_DATA_DIR"] = str(
             Path(os.environ.get("MESSAGEJS_DATA_DIR") or ".messagejs").expanduser().absolute()
         )
@@ -61,7 +61,7 @@ class Environment:
         get_settings.cache_clear()
 
     def settings(self) -> Settings:
-        """Return the settings; raises WrongSettings that names each wrong variable."""
+        """Return the settings; raises WrongSettings, which names each wrong variable."""
         try:
             return get_settings()
         except ValidationError as exc:
@@ -76,12 +76,12 @@ class Environment:
         """
         data_dir = self.data_dir()
         running = data_dir.running()
-        if ours := os.environ.get("DATABASE_URL"):
+        if database_url := os.environ.get("DATABASE_URL"):
             # A supervisor on the same database may run the Redis that is not set.
             if (
                 running is None
                 or os.environ.get("REDIS_URL")
-                or running.environment.get("DATABASE_URL") != ours
+                or running.environment.get("DATABASE_URL") != database_url
             ):
                 return None
             self.add({"REDIS_URL": running.environment.get("REDIS_URL", "")}, "messagejs up")
@@ -96,7 +96,7 @@ class Environment:
 
 
 def shown_value(settings: Settings, field_name: str) -> str:
-    """Return a field's value for people: secrets masked, absent ones a dash."""
+    """Return a field's value as people see it: secrets masked, a dash if it is unset."""
     value = getattr(settings, field_name)
     if value is None or value == ():
         return "-"
@@ -108,15 +108,15 @@ def shown_value(settings: Settings, field_name: str) -> str:
 
 
 def masked(secret: str) -> str:
-    """Hide a secret, or of a URL only its credentials."""
+    """Hide a secret; of a URL, only the password."""
     scheme, separator, rest = secret.partition("://")
     if not separator:
         return _MASK
-    credentials, at, place = rest.rpartition("@")
+    credentials, at, address = rest.rpartition("@")
     if not at:
         return secret
     user = credentials.partition(":")[0]
-    return f"{scheme}://{user}:{_MASK}@{place}"
+    return f"{scheme}://{user}:{_MASK}@{address}"
 
 
 def _explain(error: ValidationError) -> str:

@@ -4,22 +4,22 @@ CannotStart
 ├── DataDirUnusable, DataDirBusy    the data directory
 ├── PortTaken                       the web server's address
 ├── BinaryMissing, NoAccount        what the embedded servers need
-├── ServerFailed, ProcessKeepsDying what was started and does not stay
+├── ServerFailed, ProcessKeepsDying what does not start, or does not keep running
 ├── SecretMissing, SecretsLost, SecretsOpen   keys and secrets
 ├── FrontendBuildFailed             the dashboard's frontend
 ├── WrongSettings                   an environment variable
-└── Unfit                           a process and the database that do not belong together
+└── Unfit                           a process and a database that do not belong together
 """
 
 from __future__ import annotations
 
 
 class CannotStart(Exception):
-    """Shown to who started us, without a traceback."""
+    """Shown to the user without a traceback."""
 
 
 class DataDirUnusable(CannotStart):
-    """The data directory cannot be made or written."""
+    """The data directory cannot be created or written."""
 
 
 class DataDirBusy(CannotStart):
@@ -35,15 +35,15 @@ class BinaryMissing(CannotStart):
 
 
 class NoAccount(CannotStart):
-    """Root needs an unprivileged account for the servers and there is none."""
+    """Root needs an unprivileged account for the servers, and there is none."""
 
 
 class ServerFailed(CannotStart):
-    """A server or one of its tools does not start; the message holds what it said."""
+    """A server or one of its tools does not start; the message has its output."""
 
 
 class ProcessKeepsDying(CannotStart):
-    """A process died again and again right after its start."""
+    """A process died again and again right after it was started."""
 
 
 class SecretMissing(CannotStart):
@@ -63,7 +63,7 @@ class FrontendBuildFailed(CannotStart):
 
 
 class WrongSettings(CannotStart):
-    """Environment variables with values that cannot be."""
+    """Environment variables have invalid values."""
 
 
 class Unfit(CannotStart):

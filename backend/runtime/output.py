@@ -1,6 +1,4 @@
-"""What `messagejs up` prints: every process's lines with its name before them, or JSON lines as
-they are.
-"""
+"""What `messagejs up` prints: every process's lines after its name, or JSON lines unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ _NAME_WIDTH: Final = 9
 
 
 class Printer:
-    """Goes silent when nobody reads any more (`messagejs up | head`): the servers run on."""
+    """Goes silent when its reader has gone (`messagejs up | head`): the servers keep running."""
 
     def __init__(self, log_format: Literal["auto", "console", "json"]) -> None:
         self._is_json = log_format == "json" or (log_format == "auto" and not sys.stdout.isatty())
@@ -24,7 +22,7 @@ class Printer:
         self._broken = False
 
     def child_environment(self) -> dict[str, str]:
-        """What our own processes need to know to write lines that fit in."""
+        """What our processes need to know to write matching lines."""
         environment = {
             "LOG_FORMAT": "json" if self._is_json else "console",
             "PYTHONUNBUFFERED": "1",
@@ -44,7 +42,7 @@ class Printer:
             self._write_json(text, process=name)
 
     def remark(self, event: str, **fields: object) -> None:
-        """Say something of the supervisor's own."""
+        """Print a remark of the supervisor."""
         if self._is_json:
             self._write_json(event, process="up", **fields)
         else:
@@ -52,7 +50,7 @@ class Printer:
             self._write(f"{self._prefix('up')} {event}{details}")
 
     def plain(self, text: str) -> None:
-        """A line for people only."""
+        """Print a line that is only for people."""
         if not self._is_json:
             self._write(text)
 

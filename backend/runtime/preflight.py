@@ -1,8 +1,8 @@
-"""What a process would die of, or do harm with: asked by every start, and by `messagejs doctor`, in
-the same words.
+"""What would make a process fail or do harm: checked at every start and by `messagejs doctor`, with
+the same messages.
 
-A server that is away stops nobody: processes wait for it. Light on imports, because a web server's
-main process asks too and stays small.
+A server that is down stops no process: they wait for it. Light on imports, because the main process
+of a web server checks too and must stay small.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from backend.settings import Settings
 
 Part = Literal["web", "worker", "any"]
 _CONNECT_TIMEOUT_S: Final = 3
-_ASK_AGAIN_S: Final = 1.0
-# Only web servers sign and check log-ins.
+_RETRY_S: Final = 1.0
+# Only web servers sign and verify log-ins.
 _SECRETS: Final[dict[Part, tuple[str, ...]]] = {
     "web": secrets.NAMES,
     "worker": ("ENCRYPTION_KEY", "KEY_PEPPER"),
@@ -30,24 +30,24 @@ _SECRETS: Final[dict[Part, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """`stops`: a process with it must not start; the others are for anyone who looks."""
+    """`stops`: a process must not start with it; other problems are only reported."""
 
     topic: Literal["secrets", "database", "redis"]
     text: str
     stops: bool = True
-    is_away: bool = False  # the server does not answer
+    is_down: bool = False  # the server does not answer
 
 
 @dataclass(frozen=True)
 class Flight:
-    """What was found: `schema` says how the database's fits, None when nobody could ask."""
+    """The problems; `schema` says how the database's schema fits, None where that is unknown."""
 
     problems: list[Problem]
     schema: str | None = None
 
 
 def configuration_problems(settings: Settings, part: Part) -> list[Problem]:
-    """Return what is missing of the settings, for a database that is set."""
+    """Return what is missing in settings that name a database."""
     problems = []
     try:
         already_set = {
@@ -60,16 +60,16 @@ def configuration_problems(settings: Settings, part: Part) -> list[Problem]:
         problems.append(
             Problem(
                 "redis",
-                "REDIS_URL is not set: 'messagejs web' and 'messagejs worker' need it beside"
-                " DATABASE_URL; set it to redis://host:6379/0. (Only 'messagejs up' starts a server"
-                " of its own.)",
+                "REDIS_URL is not set: 'messagejs web' and 'messagejs worker' need it as well as"
+                " DATABASE_URL; set it to redis://host:6379/0. (Only 'messagejs up' starts an"
+                " embedded server.)",
             )
         )
     return problems
 
 
 async def database_problems(settings: Settings, *, leave_fingerprints: bool) -> Flight:
-    """Ask the database whether this process and it belong together.
+    """Check whether this process and the database belong together.
 
     `leave_fingerprints`: as the first process to start, write those of the secrets.
     """
@@ -83,7 +83,7 @@ async def database_problems(settings: Settings, *, leave_fingerprints: bool) -> 
         connection = await psycopg.AsyncConnection.connect(
             settings.require_database_url(), autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S
         )
-    except psycopg.ProgrammingError:  # what libpq says of it may hold a piece of the password
+    except psycopg.ProgrammingError:  # libpq's message may contain part of the password
         text = (
             "DATABASE_URL cannot be read by Postgres's client; check the names in its query (after"
             " the ?)"
@@ -91,7 +91,7 @@ async def database_problems(settings: Settings, *, leave_fingerprints: bool) -> 
         return Flight([Problem("database", text)])
     except (psycopg.Error, OSError) as exc:
         text = f"not reachable: {first_line(exc)}; check DATABASE_URL and the server"
-        return Flight([Problem("database", text, stops=False, is_away=True)])
+        return Flight([Problem("database", text, stops=False, is_down=True)])
     try:
         fit = await read_schema_fit(connection)
         problems = []
@@ -99,11 +99,11 @@ async def database_problems(settings: Settings, *, leave_fingerprints: bool) -> 
             problems.append(Problem("database", fit.detail, stops=fit.state == "too_new"))
         if has_secrets:
             compare = settle_secrets if leave_fingerprints else wrong_secrets
-            wrong = await compare(connection, Fingerprints.of(settings))
-            problems += [Problem("secrets", text) for text in wrong]
+            mismatches = await compare(connection, Fingerprints.of(settings))
+            problems += [Problem("secrets", text) for text in mismatches]
     except psycopg.Error as exc:
         return Flight(
-            [Problem("database", f"does not answer: {first_line(exc)}", stops=False, is_away=True)]
+            [Problem("database", f"does not answer: {first_line(exc)}", stops=False, is_down=True)]
         )
     finally:
         await connection.close()
@@ -117,25 +117,25 @@ def require_fit(
     *,
     waits_for_database: bool = False,
 ) -> None:
-    """Raise Unfit with all that keeps a process from starting; `remark` is told of what does not.
+    """Raise Unfit with all problems that keep a process from starting; `remark` gets the others.
 
-    `waits_for_database`: ask until the database answers, for a process that can do nothing without
-    it.
+    `waits_for_database`: retry until the database answers, for a process that can do nothing
+    without it.
     """
     if problems := configuration_problems(settings, part):
         raise Unfit(_together(problems))
-    said = ""
+    last_text = ""
     while True:
-        result = asyncio.run(database_problems(settings, leave_fingerprints=True)).problems
-        if stopping := [problem for problem in result if problem.stops]:
+        problems = asyncio.run(database_problems(settings, leave_fingerprints=True)).problems
+        if stopping := [problem for problem in problems if problem.stops]:
             raise Unfit(_together(stopping))
-        text = "; ".join(f"{problem.topic}: {problem.text}" for problem in result)
-        if text and text != said:
+        text = "; ".join(f"{problem.topic}: {problem.text}" for problem in problems)
+        if text and text != last_text:
             remark(text)
-            said = text
-        if not waits_for_database or not any(problem.is_away for problem in result):
+            last_text = text
+        if not waits_for_database or not any(problem.is_down for problem in problems):
             return
-        time.sleep(_ASK_AGAIN_S)
+        time.sleep(_RETRY_S)
 
 
 def first_line(exc: BaseException) -> str:

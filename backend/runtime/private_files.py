@@ -1,4 +1,4 @@
-"""Files that only one account may read, written whole or not at all."""
+"""Files that only one account may read, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` at once with mode 0600; anyone who owns the directory owns the file, root
-    writing or not.
+    """Replace `path` atomically, with mode 0600; the owner of the directory owns the file, even
+    when root writes it.
     """
     work = path.with_name(f".{path.name}.{os.getpid()}")
     work.unlink(missing_ok=True)
@@ -21,9 +21,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def keep_owner(path: Path) -> None:
-    """Give what root made in somebody's directory to that somebody, who could not use it
-    otherwise.
-    """
+    """Give what root created in another user's directory to that user."""
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid)

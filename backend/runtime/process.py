@@ -1,4 +1,4 @@
-"""How a child process is described and started: its own session, and never outliving its parent."""
+"""How a child process is described and started: in its own session, never outliving its parent."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One program to run; `stop_signal` asks it to end in order.
+    """One program to run; `stop_signal` asks it to stop cleanly.
 
-    `orphan_signal` is what the kernel sends it when its parent was killed; None: the stop signal.
-    `stdin` is what it reads there: the place for a secret, as everybody may read its arguments.
+    The kernel sends it `orphan_signal` when its parent was killed; None: the stop signal. `stdin`
+    is what it reads there: the place for a secret, because everyone can read its arguments.
     """
 
     argv: tuple[str, ...]
@@ -38,9 +38,7 @@ class Command:
 
     @contextmanager
     def input(self) -> Iterator[int]:
-        """Yield the descriptor that its stdin is to be, while it is started; `stdin` must fit into
-        a pipe.
-        """
+        """Yield the descriptor of its stdin while it is started; `stdin` must fit into a pipe."""
         reading, writing = os.pipe()
         try:
             os.write(writing, self.stdin)
@@ -58,7 +56,7 @@ class Command:
         options: dict[str, Any] = {
             "env": self.env,
             "cwd": self.cwd,
-            # Ctrl-C must reach the supervisor only; it stops the others in order.
+            # Ctrl-C must only reach the supervisor, which stops the others in order.
             "start_new_session": True,
             "preexec_fn": _die_with_parent(self.orphan_signal or self.stop_signal),
         }
@@ -68,9 +66,7 @@ class Command:
 
 
 def die_with_parent(death_signal: signal.Signals = signal.SIGTERM) -> None:
-    """Have the kernel send this process `death_signal` when its parent ends; Linux only, elsewhere
-    nothing.
-    """
+    """Have the kernel send this process `death_signal` when its parent ends; only on Linux."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
 
@@ -87,7 +83,7 @@ def _die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
 
 
 def minimal_env() -> dict[str, str]:
-    """What a server needs of the environment; our secrets stay out of it."""
+    """Return what a server needs of the environment, without our secrets."""
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "TZDIR") if name in os.environ}
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", **kept, "LC_ALL": "C"}
 
@@ -95,18 +91,18 @@ def minimal_env() -> dict[str, str]:
 def processes_in(directory: Path) -> list[int]:
     """Return the pids whose working directory is `directory` (Linux; elsewhere empty).
 
-    Postgres with all its backends and Valkey work in their data directories, so this finds what a
+    Valkey and Postgres with all its backends work in their data directories, so this finds what a
     killed supervisor left behind, whatever the pid files say.
     """
     target = str(directory.resolve())
-    result = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if str((entry / "cwd").readlink()) == target:
-                result.append(int(entry.name))
+                pids.append(int(entry.name))
         except OSError:
             continue
-    return result
+    return pids
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> None:
@@ -118,8 +114,8 @@ def send(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 def end_leftovers(directory: Path, stop_signal: signal.Signals, *, patience_s: float = 8.0) -> None:
-    """Wait until no process works in `directory`: ask after a third of the patience, kill at its
-    end.
+    """Wait until no process works in `directory`: send the stop signal after a third of the
+    patience, and kill at its end.
     """
     deadline = time.monotonic() + patience_s
     asked = False
@@ -135,9 +131,7 @@ def end_leftovers(directory: Path, stop_signal: signal.Signals, *, patience_s: f
 
 @dataclass(frozen=True)
 class Identity:
-    """A process that is recognised later: pids are given out again, start times with them are
-    not.
-    """
+    """What identifies a process for good: pids are reused, but not with the same start time."""
 
     pid: int
     started: str
@@ -161,12 +155,12 @@ class Identity:
 
 
 def _start_time(pid: int) -> str:
-    """Return when `pid` started in whatever words the system has for it; empty when it is gone."""
+    """Return when `pid` started, in the format of the system; empty when it has ended."""
     if sys.platform != "linux":
         argv = ["ps", "-o", "lstart=", "-p", str(pid)]
         return subprocess.run(argv, text=True, capture_output=True, check=False).stdout.strip()
     try:
-        # The command in parentheses may hold spaces; the fields after it do not. 22nd: start time.
+        # The command in parentheses may contain spaces, later fields do not. 22nd: start time.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""

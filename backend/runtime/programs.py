@@ -1,6 +1,4 @@
-"""The processes of our own that the supervisor runs: web server and workers, as `messagejs`
-commands.
-"""
+"""The processes that the supervisor runs as `messagejs` commands: web server and workers."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from backend.runtime.process import Command
 from backend.settings import Settings
 
 
-class OwnProgram:
+class CommandProgram:
     """`python -m backend.runtime.cli <arguments>` with the supervisor's effective environment."""
 
     def __init__(self, name: str, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
@@ -24,27 +22,27 @@ class OwnProgram:
         self._environment = environment
 
     def prepare(self) -> None:
-        """Nothing is left behind that a new start would trip over."""
+        """It leaves nothing behind that a new start would fail on."""
 
     def command(self) -> Command:
         return Command(
-            # -P: a package named "backend" where the user stands is not ours.
+            # -P: a package named "backend" in the working directory isn't ours.
             argv=(sys.executable, "-P", "-m", "backend.runtime.cli", *self._arguments),
             env={**os.environ, **self._environment, "MESSAGEJS_PROCESS": self.name},
             cwd=Path.cwd(),
         )
 
     def probe(self) -> None:
-        """A worker announces itself in Redis only; running is all that can be asked here."""
+        """A worker only announces itself in Redis; all that can be checked here is that it runs."""
 
     def check(self) -> None:
-        """A worker that hangs is ended by its own watchdog."""
+        """A worker that hangs is ended by its watchdog."""
 
     def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (nothing to find out)
         return ""
 
 
-class WebProgram(OwnProgram):
+class WebProgram(CommandProgram):
     """Ready when /readyz says so: database, Redis and migrations included."""
 
     def __init__(
@@ -60,9 +58,7 @@ class WebProgram(OwnProgram):
         self._ask("/readyz")
 
     def check(self) -> None:
-        """Ask whether it answers at all: its watchdog ends the processes that serve, but not their
-        parent.
-        """
+        """Check that it answers at all: the watchdog ends hung children of it, but not itself."""
         self._ask("/healthz")
 
     def _ask(self, path: str) -> None:

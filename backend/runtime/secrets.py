@@ -1,6 +1,4 @@
-"""Secrets the product cannot do without: generated beside the embedded database, demanded
-everywhere else.
-"""
+"""Secrets that the product needs: generated for an embedded database, required for any other."""
 
 from __future__ import annotations
 
@@ -17,23 +15,21 @@ from backend.runtime.errors import SecretMissing, SecretsLost, SecretsOpen
 from backend.runtime.private_files import write_private
 
 NAMES: Final = ("JWT_SECRET", "ENCRYPTION_KEY", "KEY_PEPPER")
-# What is stored under these cannot be read, or recognised, with others.
+# Data stored with these cannot be read, or recognized, with others.
 _IRREPLACEABLE: Final = frozenset({"ENCRYPTION_KEY", "KEY_PEPPER"})
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def generated(data_dir: DataDir) -> dict[str, str]:
-    """Return the secrets kept in the data directory, by variable name; none is an empty dict."""
+    """Return the secrets in the data directory, by variable name; empty if there are none."""
     if not os.access(data_dir.secrets_path, os.R_OK):
         return {}
-    result = dotenv_values(data_dir.secrets_path, interpolate=False)
-    return {name: value for name in NAMES if (value := result.get(name))}
+    values = dotenv_values(data_dir.secrets_path, interpolate=False)
+    return {name: value for name in NAMES if (value := values.get(name))}
 
 
 def close_to_others(data_dir: DataDir) -> bool:
-    """Take the rights on the secrets' file from everybody but its owner; True: somebody else had
-    some.
-    """
+    """Make the secrets' file private to its owner; True if others had access."""
     path = data_dir.secrets_path
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -44,32 +40,34 @@ def close_to_others(data_dir: DataDir) -> bool:
         return False
     except PermissionError as exc:
         raise SecretsOpen(
-            f"{path} can be read by other accounts (mode {mode:03o}), and only its owner may change"
+            f"{path} can be read by other accounts (mode {mode:03o}), and only its owner can change"
             f" that; run 'chmod 600 {path}' as the owner."
         ) from exc
     return True
 
 
 def generate_missing(data_dir: DataDir, already_set: set[str]) -> dict[str, str]:
-    """Return the secrets of the data directory, having made those that neither it nor the
+    """Return the secrets of the data directory, after creating those that neither it nor the
     environment has.
 
-    A database without its secrets is not given new ones: its connectors' credentials and keys
-    would be lost for good, and silently. Without JWT_SECRET alone people log in again, and no more.
+    A database without its secrets does not get new ones: its connectors' credentials and keys
+    would silently be lost for good. If only JWT_SECRET is lost, users have to log in again.
     """
     kept = generated(data_dir)
-    names = [name for name in NAMES if name not in kept and name not in already_set]
-    lost = [name for name in names if name in _IRREPLACEABLE]
+    missing = [name for name in NAMES if name not in kept and name not in already_set]
+    lost = [name for name in missing if name in _IRREPLACEABLE]
     if lost and _has_database(data_dir):
         raise SecretsLost(
             f"{data_dir.path} holds a database, and {data_dir.secrets_path.name} lacks its"
-            f" {', '.join(lost)}. Restore that file from your backup or set what is missing; to"
-            " begin again, remove the directory."
+            f" {', '.join(lost)}. Restore that file from your backup, or set what is missing; to"
+            " start over, remove the directory."
         )
-    if names:
-        kept |= {name: secrets.token_hex(32) for name in names}
+    if missing:
+        kept |= {name: secrets.token_hex(32) for name in missing}
         lines = [f"{name}={value}" for name, value in kept.items()]
-        header = "# Made by 'messagejs up'. Keep a copy: without it the database cannot be read.\n"
+        header = (
+            "# Created by 'messagejs up'. Keep a copy: without it the database cannot be read.\n"
+        )
         write_private(data_dir.secrets_path, header + "\n".join(lines) + "\n")
     return {name: value for name, value in kept.items() if name not in already_set}
 
@@ -79,14 +77,12 @@ def _has_database(data_dir: DataDir) -> bool:
 
 
 def require_all(already_set: set[str], names: Sequence[str] = NAMES) -> None:
-    """Raise SecretMissing unless every secret is set; for a database that is not ours to keep
-    secrets for.
-    """
+    """Raise SecretMissing unless every secret is set, for a database that isn't embedded."""
     missing = [name for name in names if name not in already_set]
     if missing:
         recipes = "\n".join(f"  {name}=$(openssl rand -hex 32)" for name in missing)
         raise SecretMissing(
             f"DATABASE_URL is set, so the secrets must be too; {', '.join(missing)}"
-            f" {'is' if len(missing) == 1 else 'are'} not. Make each once and keep it, for example"
-            f" in .env:\n{recipes}"
+            f" {'is' if len(missing) == 1 else 'are'} not. Create each once and keep it, for"
+            f" example in .env:\n{recipes}"
         )

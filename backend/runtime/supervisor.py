@@ -1,7 +1,8 @@
 """Runs everything with one command: postgres, valkey, migrations, then web server and workers.
 
-Started in that order, each when the one before is ready; stopped in reverse, within the grace of
-the workers plus three seconds. What dies is started again; what cannot stay alive ends the whole.
+They start in that order, each when the previous one is ready, and stop in reverse, within the
+workers' grace plus three seconds. A process that dies is started again; one that keeps dying ends
+everything.
 """
 
 from __future__ import annotations
@@ -30,16 +31,17 @@ _DRAIN_MARGIN_S: Final = 1.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run: servers first, then what migrates, then what serves, each group in order."""
+    """What to run: servers first, then the migration, then web and workers.
+
+    `check` raises CannotStart for what keeps our processes from starting; after the migration.
+    """
 
     servers: Sequence[Program]
     migration: Program
     web: Program
     workers: Sequence[Program]
     announced: dict[str, str]
-    check: Callable[[], None] = lambda: (
-        None
-    )  # what may keep our processes from starting; after the migration
+    check: Callable[[], None] = lambda: None
 
 
 class Supervisor:
@@ -85,10 +87,10 @@ class Supervisor:
 
     async def _start(self, on_ready: Callable[[], None]) -> None:
         for program in self._plan.servers:
-            # What the servers say in between is for who debugs them.
+            # The servers' output is only of interest for debugging them.
             await self._ready(self._launch(program, silent=self._settings.log_level != "debug"))
         await self._migrate()
-        # Twice the watchdog's patience: first it has its turn.
+        # Twice the watchdog's patience, so that the watchdog acts first.
         web = self._launch(self._plan.web, hang_s=2 * self._settings.watchdog_s)
         for program in self._plan.workers:
             self._launch(program)
@@ -105,7 +107,7 @@ class Supervisor:
     async def _watch(self, child: Child) -> None:
         try:
             await child.run()
-        except Exception as exc:  # noqa: BLE001 (whatever ends a watch must end the whole, visibly)
+        except Exception as exc:  # noqa: BLE001 (`run` raises it)
             self._failure = self._failure or exc
             self._end.set()
 
@@ -119,12 +121,12 @@ class Supervisor:
             ) from exc
 
     async def _migrate(self) -> None:
-        # It speaks only when it has to wait for somebody, or fails.
+        # It only prints something when it has to wait, or fails.
         child = Child(self._plan.migration, self._printer, self._announce)
         self._children.append(child)
         code = await child.run_to_end()
         if code != 0:
-            raise ServerFailed(f"The migrations failed:\n{child.last_words()}")
+            raise ServerFailed(f"The migrations failed:\n{child.last_lines()}")
         self._children.remove(child)
         await asyncio.to_thread(self._plan.check)
 
@@ -149,8 +151,8 @@ class Supervisor:
         ours = [child for child in self._children if child.name not in servers]
         drain_s = self._settings.shutdown_grace_s + _DRAIN_MARGIN_S
         stops = [child.stop(_WEB_STOP_S if child.name == "web" else drain_s) for child in ours]
-        # One that cannot be stopped must not keep the others, nor the servers, from being stopped
-        # in order.
+        # A process that cannot be stopped must not keep the others and the servers from stopping
+        # cleanly.
         for child, outcome in zip(
             ours, await asyncio.gather(*stops, return_exceptions=True), strict=True
         ):

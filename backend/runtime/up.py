@@ -1,6 +1,4 @@
-"""`messagejs up`: decides what to start from the settings, checks what can be checked before, then
-supervises.
-"""
+"""`messagejs up`: decides from the settings what to start, checks what it can, then supervises."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from backend.runtime.embedded import EmbeddedPostgres, EmbeddedValkey, Layout
 from backend.runtime.environment import Environment
 from backend.runtime.output import Printer
 from backend.runtime.preflight import require_fit
-from backend.runtime.programs import OwnProgram, WebProgram
+from backend.runtime.programs import CommandProgram, WebProgram
 from backend.runtime.web import require_free_port, site_for
 from backend.settings import Settings
 
@@ -25,7 +23,7 @@ _SPARE_CONNECTIONS: Final = 40
 
 
 def up(environment: Environment, *, dashboard: bool, on_ready: Callable[[Settings], None]) -> None:
-    """Start everything and stay until stopped; raises CannotStart."""
+    """Start everything and run until stopped; raises CannotStart."""
     began = time.monotonic()
     settings = environment.settings()
     printer = Printer(settings.log_format)
@@ -61,18 +59,16 @@ def _prepare_environment(
     if settings.database_url is not None:
         secrets.require_all(already_set)
     servers: list[Program] = []
-    layout = (
-        Layout(data_dir.path)
-        if settings.database_url is None or settings.redis_url is None
-        else None
-    )
+    layout = None
+    if settings.database_url is None or settings.redis_url is None:
+        layout = Layout(data_dir.path)
     if layout is not None and layout.account is not None and layout.account.warning:
         printer.remark(layout.account.warning)
     if settings.database_url is None and layout is not None:
         if secrets.close_to_others(data_dir):
             printer.remark(
-                f"{data_dir.secrets_path} could be read by other accounts of this machine, and no"
-                " longer can; where others use it, make new secrets"
+                f"{data_dir.secrets_path} was readable by other accounts of this machine, and no"
+                " longer is; if others use the machine, create new secrets"
             )
         environment.add(secrets.generate_missing(data_dir, already_set), "secrets.env")
         connections = (
@@ -86,8 +82,8 @@ def _prepare_environment(
         if "ALLOW_PRIVATE_NETWORK" not in os.environ and settings.is_local:
             environment.add({"ALLOW_PRIVATE_NETWORK": "true"}, "messagejs up")
             printer.remark(
-                "connectors may name private and loopback hosts, as this server is local; "
-                "set ALLOW_PRIVATE_NETWORK=false to refuse them"
+                "connectors may use private and loopback hosts, because this server is local; set"
+                " ALLOW_PRIVATE_NETWORK=false to refuse them"
             )
     if settings.redis_url is None and layout is not None:
         valkey = EmbeddedValkey(layout)
@@ -103,10 +99,11 @@ def _plan(
     announced = ("DATABASE_URL", "REDIS_URL", "ALLOW_PRIVATE_NETWORK", "HOST", "PORT")
     return supervisor.Plan(
         servers=servers,
-        migration=OwnProgram("migrate", ("migrate", "--quiet"), environment),
+        migration=CommandProgram("migrate", ("migrate", "--quiet"), environment),
         web=WebProgram(settings, () if dashboard else ("--no-dashboard",), environment),
         workers=[
-            OwnProgram(f"worker-{n + 1}", ("worker",), environment) for n in range(settings.workers)
+            CommandProgram(f"worker-{n + 1}", ("worker",), environment)
+            for n in range(settings.workers)
         ],
         announced={name: os.environ[name] for name in announced if os.environ.get(name)},
         check=lambda: require_fit(settings, "any", printer.remark),
@@ -120,8 +117,8 @@ def _build_progress(printer: Printer) -> Callable[[str], None]:
         nonlocal began
         if not began:
             printer.remark(
-                "building the dashboard; this happens once and after changes, and takes half a"
-                " minute"
+                "building the dashboard; this happens at the first start and after changes, and"
+                " takes half a minute"
             )
             began = True
         printer.line("build", line)
@@ -149,12 +146,12 @@ def _print_ready(
     printer.plain(f"  Data        {data_dir.path}{elsewhere}")
     if environment.source("REGISTRATION") == "default" and settings.registration != "open":
         printer.plain(
-            "  Accounts    by invitation after the first ('messagejs create-admin' makes one);"
+            "  Accounts    the first ('messagejs create-admin' creates it), then by invitation;"
         )
         printer.plain(
-            "              REGISTRATION=open lets everybody register who reaches this server"
+            "              with REGISTRATION=open, everyone who reaches this server may register"
         )
     if settings.workers == 0:
-        printer.plain("  Workers     none: messages wait until one runs ('messagejs worker')")
+        printer.plain("  Workers     none: messages wait until you run 'messagejs worker'")
     printer.plain("  Stop        Ctrl-C")
     printer.plain("")

@@ -1,9 +1,9 @@
-"""A process that hangs is ended by another one, so that anyone who runs it starts it again.
+"""A process that hangs is ended by another one, so that its supervisor starts it again.
 
-Anyone who is watched writes its number into a pipe once a second from its event loop; a loop that
-hangs, in Python or in C with the interpreter's lock held, or a process that was stopped, writes
-nothing. The watcher counts its own seconds, so that a machine that slept or is slow counts none
-against anybody. Watching begins with the first beat: a start takes as long as it takes.
+A watched process writes its pid into a pipe once a second from its event loop. A loop that hangs,
+in Python or in C with the interpreter's lock held, or a process that was stopped, writes nothing.
+The watcher counts its own seconds, so that time in which the machine slept or was slow does not
+count. Watching begins with the first beat: a start may take any time.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Pulse:
         self._connection = connection
 
     def prepare(self) -> None:
-        """Once in the process that will be watched: on the way out it says where it hung."""
+        """Call once in the watched process, so that it prints where it hung when it is ended."""
         os.set_blocking(self._connection.fileno(), False)
         faulthandler.register(_DUMP_SIGNAL, all_threads=True)
 
     def beat(self) -> None:
-        """Say that this process lives; never waits, and a watcher that is gone is no failure."""
+        """Report that this process is alive; never waits, and works without a watcher too."""
         with contextlib.suppress(OSError):
             os.write(self._connection.fileno(), _NUMBER.pack(os.getpid()))
 
@@ -59,49 +59,49 @@ class Pulse:
 
 
 class Watch:
-    """The reading end: ends each process that has beaten and then not for `silence_s`."""
+    """The reading end: ends each process that has beaten before and then not for `silence_s`."""
 
     def __init__(
-        self, connection: Connection, silence_s: float, *, look_s: float = BEAT_EVERY_S
+        self, connection: Connection, silence_s: float, *, round_s: float = BEAT_EVERY_S
     ) -> None:
         self._connection = connection
         self._silence_s = silence_s
-        self._look_s = look_s
-        self._seen: dict[int, tuple[Identity, float]] = {}  # pid: (who that is, seconds of silence)
+        self._round_s = round_s
+        self._watched: dict[int, tuple[Identity, float]] = {}  # pid: (identity, seconds of silence)
 
-    def look(self) -> bool:
-        """Listen for `look_s` and judge; False when nobody is left who could write."""
+    def run_round(self) -> bool:
+        """Listen for `round_s`, then end what hangs; False when no process is left to write."""
         began = time.monotonic()
-        heard: set[int] = set()
-        while (left_s := began + self._look_s - time.monotonic()) > 0:
+        beating: set[int] = set()
+        while (left_s := began + self._round_s - time.monotonic()) > 0:
             ready, _, _ = select.select([self._connection], [], [], left_s)
             if not ready:
                 break
             chunk = os.read(self._connection.fileno(), _READ_BYTES)
             if not chunk:
                 return False
-            heard.update(
+            beating.update(
                 pid
                 for (pid,) in _NUMBER.iter_unpack(
                     chunk[: len(chunk) // _NUMBER.size * _NUMBER.size]
                 )
             )
-        self._count(heard)
+        self._count(beating)
         return True
 
-    def _count(self, heard: set[int]) -> None:
-        for pid in heard:
-            identity = self._seen[pid][0] if pid in self._seen else Identity.of(pid)
-            self._seen[pid] = (identity, 0.0)
-        for pid in self._seen.keys() - heard:
-            identity, silent_s = self._seen[pid]
+    def _count(self, beating: set[int]) -> None:
+        for pid in beating:
+            identity = self._watched[pid][0] if pid in self._watched else Identity.of(pid)
+            self._watched[pid] = (identity, 0.0)
+        for pid in self._watched.keys() - beating:
+            identity, silent_s = self._watched[pid]
             if not identity.is_alive():
-                del self._seen[pid]
-            elif silent_s + self._look_s >= self._silence_s:
-                del self._seen[pid]
+                del self._watched[pid]
+            elif silent_s + self._round_s >= self._silence_s:
+                del self._watched[pid]
                 _end(identity, self._silence_s)
             else:
-                self._seen[pid] = (identity, silent_s + self._look_s)
+                self._watched[pid] = (identity, silent_s + self._round_s)
 
 
 def _end(hung: Identity, silence_s: float) -> None:
@@ -114,15 +114,15 @@ def _end(hung: Identity, silence_s: float) -> None:
 
 
 def watch_children(silence_s: float) -> Pulse:
-    """Watch this process's children from a thread; give them the pulse."""
+    """Watch this process's children from a thread; pass them the pulse."""
     reading, writing = Pipe(duplex=False)
     watch = Watch(reading, silence_s)
 
     def run() -> None:
         while True:
             try:
-                watch.look()
-            except Exception:  # a watchdog that ends is worse than one that missed a round
+                watch.run_round()
+            except Exception:  # better to miss a round than to end the watchdog
                 log.exception("watchdog.failed")
                 time.sleep(BEAT_EVERY_S)
 
@@ -131,11 +131,10 @@ def watch_children(silence_s: float) -> Pulse:
 
 
 def watched(silence_s: float) -> Callable[[], None]:
-    """Have a process of its own watch this one, which begins its threads later; returns what to
-    call each second.
+    """Have another process watch this one; returns the function to call once a second.
 
-    It takes 20 MB, what a fork before the large imports costs, and ends with this process. 0:
-    nobody watches.
+    Call it before any thread is started. The watcher takes 20 MB, as a fork before the large
+    imports, and ends with this process. 0: no watcher.
     """
     if not silence_s:
         return lambda: None
@@ -152,8 +151,8 @@ def watched(silence_s: float) -> Callable[[], None]:
 
 
 def _dismiss(watched: int, watcher: int) -> None:
-    """End the watcher with the process that it watches, and leave nothing to reap behind."""
-    if os.getpid() != watched:  # a fork of it ends
+    """End the watcher together with the process that it watches, and reap it."""
+    if os.getpid() != watched:  # a fork of that process ends
         return
     with contextlib.suppress(ProcessLookupError, ChildProcessError):
         os.kill(watcher, signal.SIGKILL)
@@ -162,10 +161,10 @@ def _dismiss(watched: int, watcher: int) -> None:
 
 def _watch_parent(watch: Watch, is_there: Callable[[], bool]) -> NoReturn:
     try:
-        # The watched process's end is ours; Ctrl-C and a supervisor's stop reach it first.
+        # The watcher ends when the watched process does; Ctrl-C and stops are for that one.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        while is_there() and watch.look():
+        while is_there() and watch.run_round():
             pass
     except Exception:
         log.exception("watchdog.failed")

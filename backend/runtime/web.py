@@ -23,11 +23,11 @@ from backend.settings import Settings, get_settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from backend.api.frame.slow_bodies import IntakeLimits
+    from backend.api.frame.slow_bodies import TransferLimits
 
 _DASHBOARD: Final = "messagejs_app.messagejs_app:app"
 _API: Final = "backend.api.app:create_api"
-# Our loggers' handlers, not Granian's own.
+# Our loggers' handlers, not Granian's.
 _LOGGING: Final = {
     "handlers": {},
     "loggers": {
@@ -72,8 +72,8 @@ def serve(settings: Settings, *, site: Path | None) -> None:
 
 
 def reflex_environment(settings: Settings, site: Path) -> dict[str, str]:
-    """What Reflex needs to serve a finished build without compiling; the double underscores are its
-    own.
+    """What Reflex needs to serve a finished build without compiling. The double underscores are
+    Reflex's.
     """
     several = settings.web_workers > 1
     environment = {
@@ -111,31 +111,31 @@ def _load(target: str, pulse: Pulse | None) -> ASGIApp:
         pulse.prepare()
         application = _with_pulse(application, pulse)
     proxies = TrustedProxies(settings.trusted_proxies)
-    sockets.watch(
+    sockets.enforce(
         ConnectionLimit(settings.port, settings.connections_per_address, proxies),
-        SlowReaders(settings.port, intake_limits(settings), proxies),
+        SlowReaders(settings.port, transfer_limits(settings), proxies),
     )
     keep_for_good()
     return application
 
 
 def guarded(application: ASGIApp, settings: Settings) -> ASGIApp:
-    """Put what a stranger may take up, and who a stranger is, around an application."""
+    """Wrap an application in the limits on strangers, and in what finds out who a client is."""
     from backend.api.frame.hosts import LocalHosts
     from backend.api.frame.proxies import ProxyHeaders, TrustedProxies
-    from backend.api.frame.slow_bodies import Intake
+    from backend.api.frame.slow_bodies import SlowBodies
 
-    application = Intake(application, intake_limits(settings))
+    application = SlowBodies(application, transfer_limits(settings))
     if settings.is_local:
         application = LocalHosts(application, [settings.host], settings.allowed_origins)
     proxies = TrustedProxies(settings.trusted_proxies)
     return ProxyHeaders(application, proxies) if proxies else application
 
 
-def intake_limits(settings: Settings) -> IntakeLimits:
-    from backend.api.frame.slow_bodies import IntakeLimits
+def transfer_limits(settings: Settings) -> TransferLimits:
+    from backend.api.frame.slow_bodies import TransferLimits
 
-    return IntakeLimits(
+    return TransferLimits(
         body_timeout_s=settings.body_timeout_s,
         body_bytes_per_s=settings.body_bytes_per_s,
         slow_bodies_per_address=settings.slow_bodies_per_address,
@@ -143,7 +143,7 @@ def intake_limits(settings: Settings) -> IntakeLimits:
 
 
 def _with_pulse(application: ASGIApp, pulse: Pulse) -> ASGIApp:
-    """Beat from the event loop that serves, from its start's end on."""
+    """Beat from the event loop that serves, as soon as the application has started."""
 
     async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
         tasks = BackgroundTasks()
@@ -169,9 +169,7 @@ def site_for(settings: Settings, progress: Callable[[str], None]) -> Path:
 
 
 def require_free_port(host: str, port: int, *, patience_s: float = 0.0) -> None:
-    """Raise PortTaken when somebody listens there; wait a little for a server that is about to
-    leave.
-    """
+    """Raise PortTaken when something listens there; wait a little for a server that is stopping."""
     deadline = time.monotonic() + patience_s
     while (problem := _bind_problem(host, port)) is not None and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -190,13 +188,15 @@ def _bind_problem(host: str, port: int) -> CannotStart | None:
             " 0.0.0.0."
         )
     with socket.socket(family, kind, protocol) as probe:
-        # As servers do, for connections in TIME_WAIT. A listener refuses us all the same.
+        # As servers do, for connections in TIME_WAIT. A listener still refuses us.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
             probe.listen(1)
         except PermissionError:
-            return PortTaken(f"Port {port} needs root's rights; choose one above 1023 with --port.")
+            return PortTaken(
+                f"Port {port} needs root privileges; choose a port above 1023 with --port."
+            )
         except OSError as exc:
             return PortTaken(
                 f"{host}:{port} cannot be used ({exc.strerror}); choose another port with --port, "

@@ -1,4 +1,4 @@
-"""Code, coloured and ready to copy."""
+"""Code, colored and ready to copy."""
 
 from __future__ import annotations
 

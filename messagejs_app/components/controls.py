@@ -36,7 +36,7 @@ def select(name: str, choices: Any, value: Any, on_change: Any) -> rx.Component:
 
 
 def button(*children: Child, look: str = "sec", size: str = "", **props: Any) -> rx.Component:
-    """`look`: pri (once a view), sec, ghost, danger, red (inside a confirm dialog).
+    """`look`: pri (once per view), sec, ghost, danger, red (inside a confirm dialog).
 
     `size`: "", sm, lg.
     """
@@ -86,10 +86,10 @@ def field(
     aside: Child = None,
     **props: Any,
 ) -> rx.Component:
-    """A labelled control; what is wrong with it stands in the hint's place.
+    """A labeled control; an error takes the place of the hint.
 
-    The label belongs to the control's `id`, or to `control_id` where the control sits in a box.
-    `aside` stands at the right end of the label's line.
+    The label belongs to the control's `id`, or to `control_id` where the control is inside a box.
+    `aside` goes at the right end of the label's line.
     """
     control_id = props.pop("control_id", getattr(control, "id", None))
     note = h.span(hint, class_name="hint") if hint is not None else h.fragment()
@@ -110,7 +110,7 @@ def field(
 
 
 def text_input(name: str, **props: Any) -> rx.Component:
-    """Uncontrolled: what is typed stays in the browser until the form is sent."""
+    """Uncontrolled: what the user types stays in the browser until the form is submitted."""
     extra = props.pop("class_name", "")
     props.setdefault("auto_complete", "off")
     return h.input_(id=props.pop("id", name), name=name, class_name=f"input {extra}", **props)
@@ -186,7 +186,7 @@ def page_title(title: str, *actions: Child) -> rx.Component:
 
 
 def skeleton_rows(count: int = 3) -> rx.Component:
-    """What stands in a card until its rows are there."""
+    """Placeholders in a card until its rows have loaded."""
     rows = [
         h.div(
             h.span(class_name="skel", style={"width": f"{width}%"}), style={"padding": "12px 16px"}

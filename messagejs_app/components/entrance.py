@@ -1,6 +1,4 @@
-"""What stands around the pages outside the frame: sign-in, registration, and the links that arrive
-by mail.
-"""
+"""Parts of the pages outside the frame: sign-in, registration, and the links sent by mail."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ NO_MAIL: Final = "Mail is not set: links are printed to the server’s log. Set 
 
 
 def entrance(*children: Child) -> rx.Component:
-    """The whole page: one narrow column, and a foot."""
+    """The whole page: one narrow column, and a footer."""
     foot = h.tag(
         "footer",
         h.span(f"MessageJS {version('messagejs')}"),
@@ -46,7 +44,7 @@ def heading(title: Child, sub: Child) -> rx.Component:
 
 
 def problem(sentence: Any, *action: Child) -> rx.Component:
-    """What is wrong with no field in particular; nothing where there is no sentence."""
+    """An error that isn't about one field; nothing where there is no sentence."""
     words = h.span(sentence, class_name="grow")
     return h.when(
         sentence,
@@ -65,9 +63,9 @@ def no_mail() -> rx.Component:
 
 
 def entry(name: str, **props: Any) -> rx.Component:
-    """A field that starts with what the address's query has under its name.
+    """A field that starts with the value under its name in the address's query.
 
-    dashboard.js fills it, once: a value from the State would come after somebody has begun to type.
+    dashboard.js fills it, once: a value from the State would arrive after the user began to type.
     """
     return h.input_(
         id=name, name=name, class_name="input lg", required=True, data_query=name, **props
@@ -79,9 +77,7 @@ def email_entry() -> rx.Component:
 
 
 def handed_on(name: str) -> rx.Component:
-    """A hidden field: what the address's query has under `name` goes with the form, from the first
-    moment.
-    """
+    """A hidden field that submits the value under `name` in the address's query with the form."""
     return h.input_(type="hidden", name=name, data_query=name)
 
 
@@ -102,7 +98,7 @@ def password_field(
 
 
 def other_way(question: str, text: str, to: Any) -> rx.Component:
-    """The line under a form: who is wrong here goes there."""
+    """The line under a form: where to go instead."""
     line = h.div(question, h.link(text, to=to, class_name="link"), class_name="muted")
     return h.div(line, style={"textAlign": "center"})
 

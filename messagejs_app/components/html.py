@@ -1,4 +1,4 @@
-"""Typed doors to Reflex: its elements are looked up lazily, which a type checker sees as `Any`.
+"""Typed access to Reflex: its elements are looked up lazily, which a type checker sees as `Any`.
 
 `h.div("text", class_name="card")` is `rx.el.div`, known to return a component.
 """
@@ -15,7 +15,7 @@ from reflex_base.utils.imports import ImportVar
 Child = Any
 ItemT = TypeVar("ItemT")
 PREVIEW_PATH: Final = "/preview.html"
-# The one that Reflex's own toaster draws with, in its version.
+# The library that Reflex's toaster draws with, in the same version.
 TOAST_LIBRARY: Final = str(rx.toast.provider().library)
 
 
@@ -38,7 +38,7 @@ def tag(element: str, /, *children: Child, **props: Any) -> rx.Component:
 
 
 def _with_attributes(props: dict[str, Any], prefixes: tuple[str, ...]) -> dict[str, Any]:
-    """Move the properties with these prefixes to where Reflex passes attributes on as they are."""
+    """Move the properties with these prefixes to where Reflex passes attributes on unchanged."""
     moved = {
         name.replace("_", "-"): props.pop(name) for name in list(props) if name.startswith(prefixes)
     }
@@ -90,7 +90,7 @@ def pick(condition: Any, then: Any, otherwise: Any) -> Any:
 
 
 def join(*parts: Any) -> Any:
-    """Put texts together, some of which only the browser knows."""
+    """Join texts, some of which only the browser knows."""
     whole: Any = rx.Var.create("")
     for part in parts:
         whole = whole + part
@@ -98,9 +98,7 @@ def join(*parts: Any) -> Any:
 
 
 def each(items: Iterable[ItemT], draw: Callable[[ItemT], rx.Component]) -> rx.Component:
-    """Draw every item of a state's list; at run time `items` is a Var and so is what `draw`
-    gets.
-    """
+    """Draw every item of a state's list; at run time `items` and what `draw` gets are Vars."""
     component: rx.Component = rx.foreach(items, draw)
     return component
 
@@ -119,15 +117,16 @@ def fragment(*children: Child) -> rx.Component:
 
 
 class _Native(rx.Component):
-    """An element written out as it is."""
+    """An element that is written out unchanged."""
 
     _is_tag_in_global_scope: ClassVar[bool] = True
 
 
 class _CustomElement(_Native):
-    """An element that assets/dashboard.js defines and fills itself.
+    """An element that assets/dashboard.js defines and fills.
 
-    Never memoized: Reflex makes a JavaScript name of the tag then, and a hyphen cannot be in one.
+    Never memoized: for that, Reflex turns the tag into a JavaScript name, which cannot contain a
+    hyphen.
     """
 
     _memoization_mode = MemoizationMode(disposition=MemoizationDisposition.NEVER)
@@ -146,9 +145,9 @@ class _Palette(_CustomElement):
 
 
 class _Command(_CustomElement):
-    """Carries out what the server asks of the browser, by the list in assets/dashboard.js.
+    """Runs what the server asks the browser to do, from the list in assets/dashboard.js.
 
-    A toast is drawn by the library that Reflex's toaster is; the script reaches it here.
+    Toasts are drawn by the library of Reflex's toaster, which the script reaches here.
     """
 
     tag = "mj-command"
@@ -165,11 +164,11 @@ class _Preview(_CustomElement):
 
 
 def preview(html: Any, *, title: str) -> rx.Component:
-    """Somebody's HTML in a frame without scripts: what it holds cannot touch the dashboard.
+    """HTML from outside in a frame without scripts, so that it cannot touch the dashboard.
 
-    The frame has a document of its own, into which assets/dashboard.js writes. One made of the HTML
-    alone (`srcdoc`) would be under the dashboard's content security policy: no style of a mail, and
-    no picture.
+    The frame has a separate document, into which assets/dashboard.js writes. A document of the HTML
+    alone (`srcdoc`) would be under the dashboard's content security policy, which allows no styles
+    and pictures of a mail.
     """
     page = iframe(title=title, custom_attrs={"sandbox": "allow-same-origin", "src": PREVIEW_PATH})
     return _Preview.create(page, custom_attrs={"html": html})
@@ -198,7 +197,7 @@ def palette(items: Any) -> rx.Component:
 
 
 class _NativeForm(_Native):
-    """A form that the browser posts itself; Reflex's own always prevents that."""
+    """A form that the browser posts itself; Reflex's form always prevents that."""
 
     tag = "form"
 

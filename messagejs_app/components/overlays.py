@@ -55,7 +55,7 @@ def confirm(
     on_change: Any,
     busy: Any = False,
 ) -> rx.Component:
-    """Ask before something that cannot be taken back."""
+    """Ask before something that cannot be undone."""
     foot = h.div(
         button("Keep", on_click=on_change(False)),
         busy_button(verb, busy=busy, look="red", on_click=on_confirm),

@@ -1,4 +1,4 @@
-"""The statuses' words and dots, as visual.md draws them: the shape says where it ended."""
+"""The words and dots of statuses: the shape says how a message ended."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ DOTS: Final[dict[str, str]] = {
     Status.EXPIRED: "expired dash",
     Status.BLOCKED: "blocked sq",
 }
-# How an attempt ended; its dot borrows a status's or a connector's.
+# How an attempt ended; its dot is that of a status or a connector.
 OUTCOMES: Final[dict[str, tuple[str, str]]] = {
     "accepted": ("accepted", "delivered"),
-    "retry": ("not available, will be tried again", "throttled half"),
-    "throttled": ("throttled, will be tried again", "throttled half"),
+    "retry": ("unavailable, will retry", "throttled half"),
+    "throttled": ("throttled, will retry", "throttled half"),
     "rejected": ("refused", "failed"),
     "broken": ("credentials refused", "failed"),
     "uncertain": ("outcome unknown", "uncertain half"),

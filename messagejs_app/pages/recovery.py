@@ -15,7 +15,7 @@ from backend.errors import InvalidLink, RateLimitExceeded, ValidationFailed
 from backend.platform import current_platform
 from backend.services.accounts import recovery
 from backend.services.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
-from backend.services.limits.logins import count_mail
+from backend.services.limits.mails import count_mail
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import busy_button, field
 from messagejs_app.components.entrance import (

@@ -214,7 +214,7 @@ def _config(caller: Caller, expected: Run) -> SchemathesisConfig:
                         "POST /api/v1/projects/{projectId}/connectors",
                         "POST /api/v1/projects/{projectId}/services",
                     ],
-                    # With verify=true it asks the provider, who is away.
+                    # With verify=true it asks the provider, who is down.
                     "checks": {"not_a_server_error": {"expected-statuses": ["2xx", "4xx", "502"]}},
                 },
                 {

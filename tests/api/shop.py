@@ -21,7 +21,7 @@ BLOCKED = (403, "SEND_BLOCKED")
 
 @dataclass
 class Shop:
-    """A project with a `signed` template, a secret key, and the key that stands in the shop's
+    """A project with a `signed` template, a secret key, and the key that is in the shop's
     pages.
     """
 

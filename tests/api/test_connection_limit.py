@@ -53,19 +53,19 @@ def _is_open(client: socket.socket) -> bool:
 
 def test_an_address_keeps_its_share_of_connections_and_loses_the_latest(listener: Listener) -> None:
     clients = listener.connect(HELD)
-    ConnectionLimit(listener.port, 30, TrustedProxies(())).look(open_descriptors())
+    ConnectionLimit(listener.port, 30, TrustedProxies(())).check(open_descriptors())
     assert [_is_open(client) for client in clients] == [True] * 30 + [False] * 10
 
 
 def test_connections_to_elsewhere_are_let_be(listener: Listener) -> None:
     other = Listener()
     clients = other.connect(HELD)
-    ConnectionLimit(listener.port, 30, TrustedProxies(())).look(open_descriptors())
+    ConnectionLimit(listener.port, 30, TrustedProxies(())).check(open_descriptors())
     assert all(_is_open(client) for client in clients)
     other.close()
 
 
 def test_a_trusted_proxy_speaks_for_many(listener: Listener) -> None:
     clients = listener.connect(HELD)
-    ConnectionLimit(listener.port, 30, TrustedProxies(("127.0.0.0/8",))).look(open_descriptors())
+    ConnectionLimit(listener.port, 30, TrustedProxies(("127.0.0.0/8",))).check(open_descriptors())
     assert all(_is_open(client) for client in clients)

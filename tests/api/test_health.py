@@ -1,4 +1,4 @@
-"""Liveness and readiness: quick and clear, most of all when something is away."""
+"""Liveness and readiness: quick and clear, most of all when something is down."""
 
 from __future__ import annotations
 

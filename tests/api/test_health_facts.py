@@ -1,4 +1,4 @@
-"""What readiness knows of the whole installation: processes, queue, secrets, clocks, partitions,
+"""What readiness knows about an installation: processes, queue, secrets, clocks, partitions,
 schema.
 """
 

@@ -35,7 +35,7 @@ def _is_instant(schema: dict[str, Any]) -> bool:
 def _instants(
     schema: dict[str, Any] | None, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, ...]]:
-    """Yield where instants stand in a body."""
+    """Yield where instants are in a body."""
     if schema is None:
         return
     if "$ref" in schema:

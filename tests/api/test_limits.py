@@ -1,4 +1,4 @@
-"""Limits over HTTP: plans, the month's quota, headers on every answer, and a Redis that is away."""
+"""Limits over HTTP: plans, the month's quota, headers on every answer, and a Redis that is down."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from backend.api.frame.proxies import TrustedProxies
-from backend.api.frame.slow_bodies import IntakeLimits
+from backend.api.frame.slow_bodies import TransferLimits
 from backend.api.frame.slow_readers import SlowReaders
 from backend.api.frame.sockets import open_descriptors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is queued")
 
-LIMITS = IntakeLimits(body_timeout_s=20, body_bytes_per_s=4096, slow_bodies_per_address=100)
+LIMITS = TransferLimits(body_timeout_s=20, body_bytes_per_s=4096, slow_bodies_per_address=100)
 CHUNK = b"x" * 65536
 
 
@@ -64,9 +64,9 @@ def is_open(accepted: socket.socket) -> bool:
     return True
 
 
-def look(watcher: SlowReaders, times: int) -> None:
+def check(readers: SlowReaders, times: int) -> None:
     for _ in range(times):
-        watcher.look(open_descriptors())
+        readers.check(open_descriptors())
 
 
 @pytest.fixture
@@ -78,17 +78,17 @@ def server() -> Iterator[Server]:
 def test_who_never_reads_an_answer_is_cut_off_after_its_time(server: Server) -> None:
     _, accepted = server.connect_unread()
     _, idle = server.connect()
-    watcher = SlowReaders(server.port, LIMITS, TrustedProxies(("127.0.0.0/8",)))
-    look(watcher, 21)
+    readers = SlowReaders(server.port, LIMITS, TrustedProxies(("127.0.0.0/8",)))
+    check(readers, 21)
     assert is_open(accepted)
-    look(watcher, 1)
+    check(readers, 1)
     assert not is_open(accepted)
     assert is_open(idle)
 
 
 def test_who_reads_at_the_slowest_rate_keeps_the_connection(server: Server) -> None:
     reader, accepted = server.connect_unread()
-    watcher = SlowReaders(server.port, LIMITS, TrustedProxies(()))
+    readers = SlowReaders(server.port, LIMITS, TrustedProxies(()))
     taken = 0
     for second in range(60):
         fill(accepted)
@@ -97,20 +97,20 @@ def test_who_reads_at_the_slowest_rate_keeps_the_connection(server: Server) -> N
                 taken += len(reader.recv(65536))
             except BlockingIOError:
                 break
-        look(watcher, 1)
+        check(readers, 1)
     assert taken > 10 * 4096
     assert is_open(accepted)
     # and no longer, once it stops
-    look(watcher, 25 + taken // 4096 + len(CHUNK) // 512)
+    check(readers, 25 + taken // 4096 + len(CHUNK) // 512)
     assert not is_open(accepted)
 
 
 def test_what_drains_starts_afresh(server: Server) -> None:
     reader, accepted = server.connect()
-    watcher = SlowReaders(server.port, LIMITS, TrustedProxies(()))
+    readers = SlowReaders(server.port, LIMITS, TrustedProxies(()))
     for _ in range(3):
         fill(accepted)
-        look(watcher, 15)
+        check(readers, 15)
         accepted_all = False
         while not accepted_all:
             reader.setblocking(True)
@@ -119,40 +119,40 @@ def test_what_drains_starts_afresh(server: Server) -> None:
                 reader.recv(1 << 20)
             except TimeoutError:
                 accepted_all = True
-        look(watcher, 1)
+        check(readers, 1)
     assert is_open(accepted)
 
 
 def test_an_address_has_so_many_slow_readers_and_loses_the_latest(server: Server) -> None:
-    limits = IntakeLimits(body_timeout_s=20, body_bytes_per_s=4096, slow_bodies_per_address=3)
+    limits = TransferLimits(body_timeout_s=20, body_bytes_per_s=4096, slow_bodies_per_address=3)
     early = [server.connect_unread() for _ in range(3)]
-    watcher = SlowReaders(server.port, limits, TrustedProxies(()))
-    look(watcher, 2)
+    readers = SlowReaders(server.port, limits, TrustedProxies(()))
+    check(readers, 2)
     late = [server.connect_unread() for _ in range(2)]
-    look(watcher, 3)
+    check(readers, 3)
     assert all(is_open(accepted) for _, accepted in (*early, *late))
-    look(watcher, 1)
+    check(readers, 1)
     assert [is_open(accepted) for _, accepted in (*early, *late)] == [True] * 3 + [False] * 2
 
 
 def test_a_trusted_proxy_has_slow_readers_of_many(server: Server) -> None:
-    limits = IntakeLimits(body_timeout_s=20, body_bytes_per_s=4096, slow_bodies_per_address=1)
+    limits = TransferLimits(body_timeout_s=20, body_bytes_per_s=4096, slow_bodies_per_address=1)
     held = [server.connect_unread() for _ in range(4)]
-    look(SlowReaders(server.port, limits, TrustedProxies(("127.0.0.0/8",))), 10)
+    check(SlowReaders(server.port, limits, TrustedProxies(("127.0.0.0/8",))), 10)
     assert all(is_open(accepted) for _, accepted in held)
 
 
 def test_a_number_given_again_is_another_connection(server: Server) -> None:
-    watcher = SlowReaders(server.port, LIMITS, TrustedProxies(()))
+    readers = SlowReaders(server.port, LIMITS, TrustedProxies(()))
     _, accepted = server.connect_unread()
-    look(watcher, 20)
+    check(readers, 20)
     _, other = server.connect_unread()
     os.dup2(other.fileno(), accepted.fileno())
-    look(watcher, 15)
+    check(readers, 15)
     assert is_open(other)
 
 
 def test_answers_of_other_ports_are_let_be(server: Server) -> None:
     _, accepted = server.connect_unread()
-    look(SlowReaders(server.port + 1, LIMITS, TrustedProxies(())), 60)
+    check(SlowReaders(server.port + 1, LIMITS, TrustedProxies(())), 60)
     assert is_open(accepted)

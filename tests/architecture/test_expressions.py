@@ -22,11 +22,10 @@ _CHARS: Final = 30_000
 _PATIENCE_S: Final = 1.0
 # What expressions repeat, look for or stop at; then something that fits none of them.
 _PIECES: Final = (
-    " ", "\t", "\n", "\r", "a", "A", "0", ".", "-", "_", "@", "/", ":", ";", "=", "'", '"',
-    "\\", "{", "}", "<", "[",
-    "a.", ".a", "a@", "0.", "1,", "www.", "\\u", "é", "\u3002", "a\u3002", "; ", "\n ", "e1", "{{",
-    "a b", "stk_",
-)  # fmt: skip
+    *" \t\n\raA0.-_@/:;='\"\\{}<[é\u3002",
+    *("a.", ".a", "a@", "0.", "1,", "www.", "\\u", "a\u3002"),
+    *("; ", "\n ", "e1", "{{", "a b", "stk_"),
+)
 _ENDS: Final = ("\0", " x")
 
 
@@ -60,7 +59,7 @@ def test_the_walk_finds_expressions_and_their_use() -> None:
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-def test_an_expression_takes_no_square_of_time(name: str) -> None:
+def test_no_expression_takes_quadratic_time(name: str) -> None:
     expression, methods = EXPRESSIONS[name], _methods(name) or {"search"}
     for piece in _PIECES:
         for end in _ENDS:

@@ -1,4 +1,4 @@
-"""The house's rules that no linter knows: every file says its place, none is two files in one."""
+"""Rules that no linter knows: every module says what it is for, and is short enough to be one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "m
 def _modules() -> Iterator[Path]:
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
-            if path.read_text().strip():  # an empty `__init__.py` has nothing to say
+            if path.read_text().strip():  # an empty `__init__.py` needs no docstring
                 yield path
 
 
@@ -26,17 +26,17 @@ def _name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def test_there_is_something_to_look_at() -> None:
+def test_there_are_modules_to_check() -> None:
     assert len(MODULES) > 100
 
 
-def test_a_module_says_its_place_first() -> None:
-    silent = {}
+def test_a_module_says_what_it_is_for_first() -> None:
+    without = {}
     for path in MODULES:
         first = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
         if len(first.split()) < 3:
-            silent[_name(path)] = first
-    assert silent == {}
+            without[_name(path)] = first
+    assert without == {}
 
 
 def test_a_module_is_short_enough_to_be_one_thing() -> None:
@@ -50,9 +50,7 @@ def test_a_module_is_named_for_what_is_in_it() -> None:
 
 
 def test_every_folder_of_code_is_a_package() -> None:
-    """import-linter does not look into folders without `__init__.py`: their imports would go
-    unseen.
-    """
+    """import-linter skips folders without `__init__.py`: their imports would go unchecked."""
     folders = {path.parent for path in MODULES}
     assert [
         str(folder.relative_to(ROOT))

@@ -16,7 +16,7 @@ ALLOWED: Final = {
     "backend/provider_types.py": {"sandbox", "smtp"},
     # URL schemes of PLATFORM_SMTP_URL.
     "backend/services/accounts/mail.py": {"smtp"},
-    "backend/settings.py": {"smtp"},
+    "backend/settings/accounts.py": {"smtp"},
     # A variant of templates, and the channel that reference 003 sends by when none is named.
     "backend/services/templates/channels.py": {"whatsapp"},
     "backend/services/templates/content.py": {"whatsapp"},

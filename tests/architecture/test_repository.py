@@ -1,4 +1,4 @@
-"""The repository's papers agree with each other: what is imported is declared, what CI runs is
+"""The repository's files agree with each other: what is imported is declared, what CI runs is
 documented.
 """
 
@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 OURS = {"backend", "workers", "messagejs_app", "messagejs", "tests", "bench"}
-# Comes with another, always, as part of its interface; the others stand for themselves.
+# Packages that always come with another one, as part of its interface.
 PARTS = {
     "reflex-base": "reflex",
     "psycopg-pool": "psycopg",
@@ -40,7 +40,7 @@ TEST_EXTRA = _names(PROJECT["project"]["optional-dependencies"]["test"])
 def _imported(folder: str) -> dict[str, Path]:
     """Return distribution -> a file that imports it."""
     distributions = packages_distributions()
-    result: dict[str, Path] = {}
+    importers: dict[str, Path] = {}
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -56,15 +56,13 @@ def _imported(folder: str) -> dict[str, Path]:
             ):
                 for distribution in distributions.get(top, [top]):
                     name = canonicalize_name(distribution)
-                    result[PARTS.get(name, name)] = path.relative_to(ROOT)
-    return result
+                    importers[PARTS.get(name, name)] = path.relative_to(ROOT)
+    return importers
 
 
 @pytest.mark.parametrize("folder", ["backend", "workers", "messagejs_app"])
 def test_what_the_product_imports_is_a_dependency(folder: str) -> None:
-    """A package that comes along with another today need not tomorrow, nor without the test
-    extra.
-    """
+    """A package that comes with another one today may not tomorrow, or without the test extra."""
     missing = {
         name: str(path) for name, path in _imported(folder).items() if name not in DEPENDENCIES
     }
@@ -125,9 +123,7 @@ def test_every_dependency_is_pinned_to_a_version_it_allows() -> None:
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
-    """Its install and its test half stand apart there, for the checks between them need the
-    install.
-    """
+    """CI runs its two halves separately: the checks between them need the install."""
     readme = (ROOT / "README.md").read_text()
     command = (
         "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[test]' &&"
@@ -140,25 +136,25 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert test in lines
 
 
-def test_no_paper_names_a_registry_or_a_path_of_this_machine() -> None:
-    papers = [
+def test_no_document_names_a_registry_or_a_path_of_this_machine() -> None:
+    documents = [
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         ROOT / "constraints.txt",
         ROOT / "pyproject.toml",
     ]
-    papers += [
+    documents += [
         ROOT / ".ci" / "run",
         ROOT / ".pre-commit-config.yaml",
         *(ROOT / "docs").rglob("*.md"),
     ]
     pattern = re.compile(r"index-url|find-links|file://|/home/|/work/|/root/|/tmp/")
     assert {
-        path.name: result for path in papers if (result := pattern.findall(path.read_text()))
+        path.name: places for path in documents if (places := pattern.findall(path.read_text()))
     } == {}
 
 
-def test_every_layer_of_the_house_is_in_the_import_contract() -> None:
+def test_every_module_of_backend_is_in_the_import_contract() -> None:
     """A new top-level module of `backend` must be given its place."""
     contracts = PROJECT["tool"]["importlinter"]["contracts"]
     (layers,) = [

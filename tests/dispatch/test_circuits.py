@@ -86,7 +86,7 @@ async def test_a_success_a_moment_ago_takes_more_failures_to_open_it(
 async def test_what_is_known_as_open_is_closed_once_by_the_first_answer(
     circuits: Circuits, carriers: Carriers
 ) -> None:
-    """Redis forgot; the row says open, and what a worker knows of it is a few seconds old."""
+    """Redis forgot; the row says open, and what a worker knows about it is a few seconds old."""
     owner_id = new_id()
     for _ in range(3):
         await circuits.answered(owner_id, is_probe=False, is_known_open=True)

@@ -23,7 +23,7 @@ PATIENCE_S: Final = 20.0
 
 
 class Loader:
-    """Hands parcels to their carriers, all but those of carriers that are away."""
+    """Hands parcels to their carriers, all but those of carriers that are down."""
 
     def __init__(
         self, yard: Yard, ready: ReadySet, doorbell: Doorbell, pacer: Pacer, circuits: Circuits

@@ -142,7 +142,7 @@ async def test_the_playground_shows_the_call_and_what_becomes_of_it(visitor: Vis
     await page.locator("#to").fill("sandbox:nowhere")
     await page.get_by_role("button", name="Send").click()
     field = page.locator(".field", has=page.locator("#to"))
-    await expect(field.get_by_role("alert")).to_contain_text("is no sandbox recipient")
+    await expect(field.get_by_role("alert")).to_contain_text("isn't a sandbox recipient")
     await expect(page.get_by_text("400 INVALID_TO")).to_be_visible()
 
 

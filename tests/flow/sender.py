@@ -105,7 +105,7 @@ class Sender:
                     await asyncio.sleep(0.1)
 
     async def counts(self, connector_id: str) -> Counter[str]:
-        """Return how many messages have each status, through the API; empty while it is away."""
+        """Return how many messages have each status, through the API; empty while it is down."""
         counts: Counter[str] = Counter()
         async with self._client() as client:
             for status in _STATUSES:

@@ -255,7 +255,7 @@ async def test_a_token_makes_one_message_whatever_comes_with_it(
     platform: Platform, world: World
 ) -> None:
     """Two servers, tokens and keys in every order and mixture: one message a token, and nobody
-    waits for ever.
+    waits forever.
     """
     connector = await world.connector()
     tokens = [f"token-{number:02}" for number in range(20)]

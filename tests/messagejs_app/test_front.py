@@ -133,7 +133,7 @@ def test_a_redirect_of_the_pages_leads_to_a_page_of_ours(client: TestClient, pat
 )
 def test_a_path_with_two_meanings_is_no_page(client: TestClient, path: str) -> None:
     answer = client.get(f"http://desk.example:8000{path}")
-    assert (answer.status_code, answer.text) == (404, "There is no such page.\n")
+    assert (answer.status_code, answer.text) == (404, "This page does not exist.\n")
 
 
 @pytest.mark.parametrize(

@@ -43,5 +43,5 @@ def test_a_build_with_two_such_chunks_fails(tmp_path: Path, assets: Path) -> Non
 
 def test_a_chunk_that_looks_different_fails(tmp_path: Path, assets: Path) -> None:
     (assets / "reflex-env-a.js").write_text("export default {}")
-    with pytest.raises(RuntimeError, match="does not hold the URLs"):
+    with pytest.raises(RuntimeError, match="does not contain the URLs"):
         SameOrigin().post_build(static_dir=tmp_path)

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from starlette.types import Message
 
-from backend.services.limits.logins import network_of
+from backend.services.limits.subjects import network_of
 from messagejs_app.sockets import SocketDoor, SocketLimits
 
 _TEXT = {"type": "websocket.receive", "text": "42x", "bytes": None}

@@ -92,7 +92,7 @@ async def test_a_late_recipients_receipt_comes_after_two_seconds(
         assert item.message_id == "msg_01h455vb4pex5vsknk084sn02q"
         assert item.at is not None
         assert 1.5 < (item.at - datetime.now(UTC)).total_seconds() <= 2.0
-    # Where nobody keeps receipts it is sent all the same.
+    # Where nobody keeps receipts it is sent anyway.
     assert (await make_provider("sandbox", {}).send(message(to=to))).status == "sent"
 
 

@@ -1,4 +1,4 @@
-"""Real `messagejs up` processes on data directories of their own."""
+"""Real `messagejs up` processes, each on its own data directory."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def clean_environment() -> dict[str, str]:
 
 
 def messagejs(
-    *arguments: str, cwd: Path, env: dict[str, str] | None = None, given: str | None = None
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that ends by itself; `given` is its standard input."""
+    """Run a command that ends by itself; `stdin` is its standard input."""
     argv = [sys.executable, "-P", "-m", "backend.runtime.cli", *arguments]
     environment = clean_environment() | (env or {})
     return subprocess.run(
@@ -52,12 +52,12 @@ def messagejs(
         capture_output=True,
         timeout=60,
         check=False,
-        input=given,
+        input=stdin,
     )
 
 
 class Up:
-    """One `messagejs up`; the dashboard is left out unless it `has_pages`."""
+    """One `messagejs up`; without the dashboard unless it `has_pages`."""
 
     def __init__(
         self,
@@ -115,8 +115,8 @@ class Up:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         method, url = ("GET" if body is None else "POST"), f"http://127.0.0.1:{self.port}{path}"
         answer = httpx.request(method, url, json=body, headers=headers, timeout=30)
-        result: dict[str, Any] = answer.raise_for_status().json()
-        return result
+        content: dict[str, Any] = answer.raise_for_status().json()
+        return content
 
     def start_and_wait(self) -> float:
         """Return the seconds until /readyz said yes."""

@@ -1,10 +1,10 @@
-"""What children print, kept instead of shown."""
+"""What children print, recorded instead of shown."""
 
 from __future__ import annotations
 
 
 class Lines:
-    """Remembers what was said."""
+    """Records lines and remarks."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -1,4 +1,4 @@
-"""Whom root's servers run as: an account of their own, which takes over what a shared one had."""
+"""Which account root's servers run as: only theirs, and it takes over what a shared one had."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from backend.runtime.process import processes_in
 
 pytestmark = [
     pytest.mark.skipif(
-        os.geteuid() != 0, reason="without root's rights the servers run as anyone who starts them"
+        os.geteuid() != 0,
+        reason="without root privileges the servers run as the user who starts them",
     ),
     pytest.mark.skipif(
         shutil.which("useradd", path="/usr/sbin:/sbin") is None, reason="no useradd"
@@ -29,14 +30,14 @@ def _nobody() -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def _stored() -> Account:
+def _servers_account() -> Account:
     account = server_account(create=True)
     assert account is not None
     return account
 
 
 def test_root_gets_the_servers_an_account_that_nobody_shares() -> None:
-    account = _stored()
+    account = _servers_account()
     assert (account.name, account.is_shared, account.warning) == ("messagejs", False, "")
     assert pwd.getpwnam("messagejs").pw_uid == account.uid
 
@@ -45,7 +46,7 @@ def test_a_shared_account_is_warned_about_with_the_remedy() -> None:
     assert "useradd --system messagejs" in _nobody().warning
 
 
-def test_what_a_shared_account_had_is_taken_over_and_nothing_beyond_it(tmp_path: Path) -> None:
+def test_files_of_a_shared_account_are_taken_over_and_nothing_else(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("root's")
     had = tmp_path / "had"
@@ -54,24 +55,24 @@ def test_what_a_shared_account_had_is_taken_over_and_nothing_beyond_it(tmp_path:
     (had / "symbolic").symlink_to(elsewhere)
     os.link(elsewhere, had / "hard")
     for path in (had, had / "deep", had / "deep" / "file"):
-        _nobody().hand_over(path)
-    ours = _stored()
-    ours.take_over(had)
+        _nobody().give(path)
+    account = _servers_account()
+    account.take_over(had)
     owners = [
         path.lstat().st_uid for path in (had, had / "deep", had / "deep" / "file", had / "symbolic")
     ]
-    assert owners == [ours.uid] * 4
+    assert owners == [account.uid] * 4
     assert elsewhere.stat().st_uid == 0
 
 
-def test_what_a_person_has_is_not_taken_over(tmp_path: Path) -> None:
+def test_files_of_a_user_are_not_taken_over(tmp_path: Path) -> None:
     daemon = pwd.getpwnam("sys")
     os.chown(tmp_path, daemon.pw_uid, daemon.pw_gid)
-    _stored().take_over(tmp_path)
+    _servers_account().take_over(tmp_path)
     assert tmp_path.stat().st_uid == daemon.pw_uid
 
 
-def test_servers_that_ran_as_nobody_go_on_as_their_own_with_their_data(short_dir: Path) -> None:
+def test_servers_that_ran_as_nobody_move_to_their_account_with_their_data(short_dir: Path) -> None:
     directory = short_dir / "before"
     servers = EmbeddedServers(directory)
     servers.start()
@@ -80,7 +81,7 @@ def test_servers_that_ran_as_nobody_go_on_as_their_own_with_their_data(short_dir
     servers.stop()
     for path in (directory / "postgres", directory / "valkey", directory / "run"):
         for entry in (path, *path.rglob("*")):
-            _nobody().hand_over(entry)
+            _nobody().give(entry)
     servers = EmbeddedServers(directory)
     servers.start()
     try:
@@ -88,6 +89,6 @@ def test_servers_that_ran_as_nobody_go_on_as_their_own_with_their_data(short_dir
             assert connection.execute("SELECT value FROM kept").fetchone() == (42,)
         for name in ("postgres", "valkey"):
             uids = {Path(f"/proc/{pid}").stat().st_uid for pid in processes_in(directory / name)}
-            assert uids == {_stored().uid}
+            assert uids == {_servers_account().uid}
     finally:
         servers.stop()

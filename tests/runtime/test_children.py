@@ -21,7 +21,7 @@ _QUICK = RestartPolicy(instant_s=5, deaths=3, base_s=0.01, cap_s=0.02, hung_s=0.
 
 
 class Script:
-    """A program of a few lines of Python; ready when `ready_file` is there."""
+    """A program of a few lines of Python; ready when `ready_file` exists."""
 
     name = "script"
 
@@ -62,7 +62,7 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_program_that_cannot_stay_alive_is_given_up_with_its_last_words(
+async def test_a_program_that_keeps_dying_is_given_up_with_its_last_lines(
     tmp_path: Path,
 ) -> None:
     program = Script("print('no such table'); raise SystemExit(3)", tmp_path)
@@ -143,7 +143,7 @@ async def test_a_program_that_was_ready_and_does_not_answer_any_more_is_started_
     await running
 
 
-async def test_what_kept_a_program_from_becoming_ready_is_put_right_before_the_next_start(
+async def test_what_kept_a_program_from_becoming_ready_is_fixed_before_the_next_start(
     tmp_path: Path,
 ) -> None:
     program, output = (
@@ -156,7 +156,7 @@ async def test_what_kept_a_program_from_becoming_ready_is_put_right_before_the_n
     assert output.remarks[:2] == ["put right", "script died, starting it again"]
 
 
-async def test_what_a_dead_program_leaves_in_its_group_is_ended(tmp_path: Path) -> None:
+async def test_processes_that_a_dead_program_leaves_in_its_group_are_ended(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
@@ -175,7 +175,7 @@ async def test_what_a_dead_program_leaves_in_its_group_is_ended(tmp_path: Path) 
     await _until(lambda: not orphan.is_alive())
 
 
-async def test_a_line_is_passed_on_whole_however_it_arrives(tmp_path: Path) -> None:
+async def test_a_line_is_passed_on_complete_however_it_arrives(tmp_path: Path) -> None:
     code = (
         "import sys, time\n"
         "for part in ('a' * 70000, 'b', '\\nend'):\n"

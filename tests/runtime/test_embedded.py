@@ -1,4 +1,4 @@
-"""The embedded servers on a data directory of their own."""
+"""The embedded servers on their own data directory."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_committed_rows_survive_kill_9(own_servers: EmbeddedServers, short_dir: 
     assert _kept_rows(own_servers) == before
 
 
-def test_a_pid_file_with_somebody_elses_pid_does_not_keep_postgres_from_starting(
+def test_a_pid_file_with_the_pid_of_another_process_does_not_keep_postgres_from_starting(
     own_servers: EmbeddedServers, short_dir: Path
 ) -> None:
     own_servers.stop()
@@ -89,7 +89,7 @@ def test_valkey_asks_for_its_password(own_servers: EmbeddedServers) -> None:
     assert redis.Redis.from_url(own_servers.redis_url).ping()
 
 
-def test_the_servers_passwords_stand_in_no_argument(
+def test_the_servers_passwords_are_in_no_argument(
     own_servers: EmbeddedServers, short_dir: Path
 ) -> None:
     passwords = [
@@ -106,7 +106,7 @@ def test_the_servers_passwords_stand_in_no_argument(
 async def test_a_file_that_valkey_cannot_read_is_put_aside_and_valkey_starts_empty(
     short_dir: Path, damage: str
 ) -> None:
-    """It holds bells and counters, and nothing that is nowhere else."""
+    """It has bells and counters, and never the only copy of anything."""
     directory = short_dir / f"torn-{damage[-8:]}"
     valkey = EmbeddedValkey(Layout(directory))
     remarks = await _run_valkey(
@@ -126,7 +126,7 @@ async def test_a_file_that_valkey_cannot_read_is_put_aside_and_valkey_starts_emp
 
 
 async def _run_valkey(valkey: EmbeddedValkey, use: Callable[[redis.Redis], object]) -> list[str]:
-    """Have it run as the product does, use it, stop it; returns the supervisor's remarks."""
+    """Run it as the product does, use it, stop it; return the supervisor's remarks."""
     output = Lines()
     child = Child(valkey, output, lambda: None, silent=True)
     running = asyncio.create_task(child.run())

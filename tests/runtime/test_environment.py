@@ -16,7 +16,7 @@ from backend.settings import Settings, get_settings
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No variable of ours is set, and the working directory is empty."""
+    """None of our variables is set, and the working directory is empty."""
     before = dict(os.environ)
     monkeypatch.chdir(tmp_path)
     for field_name in Settings.model_fields:
@@ -56,7 +56,7 @@ def test_every_wrong_setting_is_named_at_once() -> None:
     assert "LOG_LEVEL=loud" in str(caught.value)
 
 
-def test_options_go_before_variables_and_variables_before_dotenv() -> None:
+def test_options_override_variables_and_variables_override_dotenv() -> None:
     Path(".env").write_text("PORT=7001\nHOST=10.0.0.1\nWORKERS=3\n")
     os.environ |= {"PORT": "7002", "HOST": "10.0.0.2"}
     environment = Environment({"PORT": "7003"})
@@ -89,7 +89,7 @@ def test_other_commands_find_a_running_supervisor(tmp_path: Path) -> None:
     assert environment.source("DATABASE_URL") == "messagejs up"
 
 
-def test_a_set_database_goes_before_a_running_supervisor(tmp_path: Path) -> None:
+def test_a_set_database_overrides_a_running_supervisor(tmp_path: Path) -> None:
     os.environ["DATABASE_URL"] = "postgresql://mine@/db"
     DataDir(tmp_path).announce(
         Running(Identity.of(os.getpid()), "http://x", {"DATABASE_URL": "postgresql://x@/y"})
@@ -114,7 +114,7 @@ def test_what_a_dead_supervisor_announced_is_not_used(tmp_path: Path) -> None:
     assert Environment({"MESSAGEJS_DATA_DIR": str(tmp_path)}).join_running() is None
 
 
-def test_a_damaged_announcement_is_as_good_as_none(tmp_path: Path) -> None:
+def test_a_damaged_announcement_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "runtime.json").write_text(json.dumps({"supervisor": 3}))
     assert DataDir(tmp_path).running() is None
 
@@ -132,7 +132,7 @@ def test_secrets_are_masked(secret: str, shown: str) -> None:
     assert masked(secret) == shown
 
 
-def test_the_settings_are_shown_for_people() -> None:
+def test_the_settings_are_shown_as_people_write_them() -> None:
     os.environ |= {"JWT_SECRET": "s" * 32, "ALLOWED_ORIGINS": "https://a.example,https://b.example"}
     settings = Environment().settings()
     assert shown_value(settings, "jwt_secret") == "********"

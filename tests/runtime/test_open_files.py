@@ -1,4 +1,4 @@
-"""A process may open as many files as the system lets it, not as many as a shell's habit says."""
+"""A process may open as many files as the system allows, not only a shell's default."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_soft_limit_of_a_shell_is_raised_to_what_the_system_allows() -> None
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
     raised, soft, hard, before = map(int, done.stdout.split())
     assert raised == soft > 256
-    assert hard == before  # what an administrator allows is no matter of ours
+    assert hard == before  # only an administrator changes what is allowed
 
 
 def test_connections_leave_files_for_everything_else() -> None:

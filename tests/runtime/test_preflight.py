@@ -1,6 +1,4 @@
-"""What a process would die of is told by `messagejs doctor` and by the start itself, in the same
-words.
-"""
+"""`messagejs doctor` and each start name what would make a process fail, in the same words."""
 
 from __future__ import annotations
 
@@ -44,9 +42,7 @@ def make_database(servers: EmbeddedServers) -> Iterator[Callable[[], str]]:
 
 @pytest.fixture(scope="module")
 def good(servers: EmbeddedServers, make_database: Callable[[], str]) -> dict[str, str]:
-    """Variables with which everything starts: a database written with these secrets, and a free
-    port.
-    """
+    """Variables that everything starts with: a database written with these secrets, a free port."""
     url = make_database()
     upgrade(url)
     return {
@@ -61,8 +57,8 @@ def good(servers: EmbeddedServers, make_database: Callable[[], str]) -> dict[str
 def start(
     good: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Callable[..., str]]:
-    """Return a function that does what a start does first, and returns what it says; empty: it goes
-    on.
+    """Return a function that does what a start does first, and returns its message; empty: it may
+    start.
     """
     before = dict(os.environ)
     monkeypatch.chdir(tmp_path)
@@ -122,13 +118,13 @@ def start(
         ),
     ],
 )
-def test_what_keeps_a_process_from_starting_the_doctor_names_too(
+def test_the_doctor_names_what_keeps_a_process_from_starting(
     start: Callable[..., str], capsys: pytest.CaptureFixture[str], name: str, value: str, text: str
 ) -> None:
     assert text in start(**{name: value})
     assert not examine(Environment())
-    reported = " ".join(capsys.readouterr().out.split())
-    assert " ".join(text.split()) in reported
+    report = " ".join(capsys.readouterr().out.split())
+    assert " ".join(text.split()) in report
 
 
 def test_a_worker_needs_no_jwt_secret(start: Callable[..., str]) -> None:
@@ -144,7 +140,7 @@ def test_a_rotated_key_starts_and_the_doctor_agrees(
     assert start(ENCRYPTION_KEY_PREVIOUS="cd" * 32) == ""  # and back
 
 
-def test_a_database_that_is_away_stops_no_start_and_is_wrong_for_the_doctor(
+def test_a_database_that_is_down_stops_no_start_and_is_wrong_for_the_doctor(
     start: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert start(DATABASE_URL="postgresql://x@127.0.0.1:1/y") == ""
@@ -168,7 +164,7 @@ def test_a_schema_that_is_too_new_stops_every_start(
     assert not examine(Environment())
 
 
-def test_the_doctor_knows_what_hides_behind_servers_that_answer(
+def test_the_doctor_finds_what_is_wrong_with_servers_that_answer(
     start: Callable[..., str], make_database: Callable[[], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = make_database()
@@ -211,7 +207,7 @@ def test_migrating_a_database_of_a_newer_version_says_what_it_is(
 
 
 class Running:
-    """A `messagejs` command that goes on."""
+    """A `messagejs` command that keeps running."""
 
     def __init__(self, command: str, folder: Path, environment: dict[str, str]) -> None:
         self._log_path = folder / f"{command}.log"
@@ -248,13 +244,13 @@ def run(tmp_path: Path) -> Iterator[Callable[[str, dict[str, str]], Running]]:
         return started[-1]
 
     yield run
-    for item in started:
-        item.stop()
+    for command in started:
+        command.stop()
 
 
 @contextmanager
 def socket_server() -> Iterator[int]:
-    """Something that listens and is no MessageJS."""
+    """Something that listens and isn't MessageJS."""
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
@@ -287,7 +283,7 @@ def test_the_doctor_passes_on_a_host_where_the_product_runs(
     assert "1 web and 1 worker processes run" in done.stdout
 
 
-def test_the_doctor_does_not_take_another_server_for_its_own(
+def test_the_doctor_does_not_mistake_another_server_for_ours(
     good: dict[str, str], tmp_path: Path
 ) -> None:
     with socket_server() as port:
@@ -299,7 +295,7 @@ def test_the_doctor_does_not_take_another_server_for_its_own(
 def test_a_worker_waits_for_its_database(
     good: dict[str, str], run: Callable[[str, dict[str, str]], Running]
 ) -> None:
-    """It could not even compare its keys; and to die again and again helps nobody."""
+    """It could not even compare its keys, and dying again and again would not help."""
     url = good["DATABASE_URL"]
     [sockets] = parse_qs(urlsplit(url).query)["host"]
     place = Path(tempfile.mkdtemp(prefix="mjs-")) / "s"

@@ -1,6 +1,4 @@
-"""What `messagejs up` lets connectors name by itself: private hosts on a server that only this
-machine reaches.
-"""
+"""When `messagejs up` lets connectors use private hosts: only on a server for this machine."""
 
 from __future__ import annotations
 
@@ -39,7 +37,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         ({"ALLOW_PRIVATE_NETWORK": "false"}, False),
     ],
 )
-def test_private_hosts_are_never_allowed_by_itself_behind_a_proxy_or_a_public_url(
+def test_private_hosts_are_not_allowed_automatically_behind_a_proxy_or_a_public_url(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], is_allowed: bool
 ) -> None:
     for name, value in variables.items():

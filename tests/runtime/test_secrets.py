@@ -1,3 +1,5 @@
+"""The secrets of an embedded database: created once, kept private, never replaced."""
+
 from __future__ import annotations
 
 import os
@@ -12,14 +14,14 @@ from backend.runtime.errors import SecretMissing, SecretsLost
 from backend.settings import Settings
 
 
-def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
+def test_secrets_are_created_once_and_kept(tmp_path: Path) -> None:
     created = secrets.generate_missing(DataDir(tmp_path), set())
     again = secrets.generate_missing(DataDir(tmp_path), set())
     assert created == again
     assert set(created) == set(secrets.NAMES)
 
 
-def test_made_secrets_are_such_that_the_settings_take_them(tmp_path: Path) -> None:
+def test_the_settings_accept_created_secrets(tmp_path: Path) -> None:
     created = secrets.generate_missing(DataDir(tmp_path), set())
     values = {name.lower(): value for name, value in created.items()}
     settings = Settings.model_validate(values)

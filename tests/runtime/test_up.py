@@ -23,7 +23,7 @@ def test_all_parts_run(up: Up) -> None:
     assert all(up.pid_of(name) for name in ("postgres", "valkey", "web", "worker-1"))
 
 
-def test_the_servers_do_not_run_as_root_nor_as_whom_other_services_share(up: Up) -> None:
+def test_the_servers_run_as_neither_root_nor_a_shared_account(up: Up) -> None:
     for name in ("postgres", "valkey"):
         server = psutil.Process(up.pid_of(name))
         assert server.uids().real != 0
@@ -37,7 +37,7 @@ def test_the_servers_are_reached_through_sockets_only(up: Up) -> None:
         assert connections == []
 
 
-def test_what_is_secret_is_readable_for_the_owner_only(up: Up) -> None:
+def test_only_the_owner_can_read_secrets(up: Up) -> None:
     for name in ("secrets.env", "postgres-password", "valkey-password", "runtime.json"):
         assert stat.S_IMODE((up.data_dir / name).stat().st_mode) == 0o600, name
 
@@ -47,7 +47,7 @@ def test_the_servers_see_none_of_our_secrets(up: Up) -> None:
     assert "ENCRYPTION_KEY" not in psutil.Process(up.pid_of("valkey")).environ()
 
 
-def test_a_second_one_on_the_same_data_says_that_one_runs(up: Up, tmp_path: Path) -> None:
+def test_a_second_supervisor_on_the_same_data_says_that_one_runs(up: Up, tmp_path: Path) -> None:
     done = messagejs("up", "--no-dashboard", "--data-dir", str(up.data_dir), cwd=tmp_path)
     assert done.returncode == 2
     assert (
@@ -56,14 +56,14 @@ def test_a_second_one_on_the_same_data_says_that_one_runs(up: Up, tmp_path: Path
     )
 
 
-def test_the_doctor_finds_the_running_one_healthy(up: Up, tmp_path: Path) -> None:
+def test_the_doctor_finds_the_running_product_healthy(up: Up, tmp_path: Path) -> None:
     done = messagejs("doctor", "--data-dir", str(up.data_dir), cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "!!" not in done.stdout
     assert f"runs at http://127.0.0.1:{up.port}" in done.stdout
 
 
-def test_migrate_finds_the_running_one(up: Up, tmp_path: Path) -> None:
+def test_migrate_finds_the_running_database(up: Up, tmp_path: Path) -> None:
     done = messagejs("migrate", "--data-dir", str(up.data_dir), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "The database is at revision" in done.stdout
@@ -79,16 +79,15 @@ def test_create_admin_makes_an_account_that_logs_in_and_administers(up: Up, tmp_
             "--data-dir",
             str(up.data_dir),
         )
-        done = messagejs(*arguments, cwd=tmp_path, given=password + "\n")
+        done = messagejs(*arguments, cwd=tmp_path, stdin=password + "\n")
         return done.returncode, done.stdout + done.stderr
 
-    code, reported = create("password1")
-    assert (code, "most used" in reported) == (2, True)
-    assert create("a long and own password") == (
-        0, "Root@Example.com administers this server. Log in with the password.\n",
-    )  # fmt: skip
-    code, reported = create("another long password")
-    assert (code, "had an account" in reported) == (0, True)
+    code, output = create("password1")
+    assert (code, "most used" in output) == (2, True)
+    welcome = "Root@Example.com is now an administrator of this server. Log in with the password.\n"
+    assert create("a long and own password") == (0, welcome)
+    code, output = create("another long password")
+    assert (code, "already had an account" in output) == (0, True)
     body = {"email": "root@example.com", "password": "a long and own password"}
     token = up.call("/api/v1/auth/login", body)["token"]
     assert up.call("/api/v1/admin/users", token=token)["users"][0]["isPlatformAdmin"] is True
@@ -139,9 +138,7 @@ def test_sigterm_stops_everything_in_time(up: Up) -> None:
     assert not alive, f"left over: {alive}"  # the last test that uses it: nobody starts it again
 
 
-def test_with_another_key_than_the_database_was_written_with_it_does_not_start(
-    up: Up, tmp_path: Path
-) -> None:
+def test_it_does_not_start_with_another_key_than_the_databases(up: Up, tmp_path: Path) -> None:
     arguments = ("up", "--no-dashboard", "--port", str(up.port), "--data-dir", str(up.data_dir))
     done = messagejs(*arguments, cwd=tmp_path, env={"KEY_PEPPER": "q" * 32})
     assert done.returncode == 2
@@ -149,7 +146,7 @@ def test_with_another_key_than_the_database_was_written_with_it_does_not_start(
     assert "web died" not in done.stdout
 
 
-def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
+def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -163,7 +160,7 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "postgres").exists()
 
 
-def test_a_data_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
+def test_a_data_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = messagejs(
         "up", "--no-dashboard", "--data-dir", str(tmp_path / "file" / "data"), cwd=tmp_path
@@ -173,7 +170,7 @@ def test_a_data_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
     assert "--data-dir" in done.stderr
 
 
-def test_a_wrong_setting_is_told_without_a_traceback(tmp_path: Path) -> None:
+def test_a_wrong_setting_is_named_without_a_traceback(tmp_path: Path) -> None:
     done = messagejs("up", cwd=tmp_path, env={"WEB_WORKERS": "many"})
     assert done.returncode == 2
     assert "WEB_WORKERS=many" in done.stderr
@@ -188,7 +185,7 @@ def test_an_external_database_needs_its_secrets_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["web", "worker", "migrate"])
-def test_a_part_alone_says_what_it_is_missing(tmp_path: Path, command: str) -> None:
+def test_a_single_process_says_what_it_is_missing(tmp_path: Path, command: str) -> None:
     done = messagejs(command, "--data-dir", "data", cwd=tmp_path)
     assert done.returncode == 2
     assert "DATABASE_URL is not set" in done.stderr
@@ -218,7 +215,7 @@ def test_the_configuration_is_printed_without_secrets(tmp_path: Path) -> None:
     assert all(line[meanings:].strip() for line in done.stdout.splitlines()[1:])
 
 
-def test_an_admins_password_is_asked_for_at_a_terminal_only(tmp_path: Path) -> None:
+def test_an_admins_password_is_only_asked_for_at_a_terminal(tmp_path: Path) -> None:
     done = messagejs("create-admin", "--email", "root@example.com", cwd=tmp_path)
     assert done.returncode == 2
     assert "--password-stdin" in done.stderr

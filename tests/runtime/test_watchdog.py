@@ -1,6 +1,4 @@
-"""A process that hangs is ended, whatever it hangs in; one that lives, starts or slept is let
-be.
-"""
+"""A process that hangs is ended, wherever it hangs; one that lives, starts or slept is not."""
 
 from __future__ import annotations
 
@@ -32,11 +30,11 @@ def live(seconds):
 
 
 class Watched:
-    """A process of a few lines that may beat, and who watches it."""
+    """A process of a few lines that may beat, and its watcher."""
 
     def __init__(self) -> None:
         reading, self._writing = Pipe(duplex=False)
-        self.watch = Watch(reading, SILENCE_S, look_s=LOOK_S)
+        self.watch = Watch(reading, SILENCE_S, round_s=LOOK_S)
         self._reading = reading
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -53,10 +51,10 @@ class Watched:
         return self.process
 
     def look_for(self, seconds: float) -> None:
-        """Look as often as a watcher does in so many seconds, or until the process has ended."""
+        """Run as many rounds as a watcher does in that time, or until the process has ended."""
         assert self.process is not None
         for _ in range(int(seconds / LOOK_S)):
-            self.watch.look()
+            self.watch.run_round()
             if self.process.poll() is not None:
                 return
 
@@ -100,16 +98,14 @@ def test_a_process_that_beats_lives(watched: Watched) -> None:
     assert process.poll() is None
 
 
-def test_a_start_takes_as_long_as_it_takes(watched: Watched) -> None:
+def test_a_start_may_take_any_time(watched: Watched) -> None:
     process = watched.start("time.sleep(60)")
     watched.look_for(1.5 * SILENCE_S)
     assert process.poll() is None
 
 
-def test_a_machine_that_slept_ends_nobody(watched: Watched) -> None:
-    """All stop together and go on together: as long as the watcher did not count, nobody was
-    silent.
-    """
+def test_no_process_is_ended_because_the_machine_slept(watched: Watched) -> None:
+    """All stop and continue together: while the watcher did not count, no process was silent."""
     process = watched.start("live(30)")
     watched.look_for(2)
     process.send_signal(signal.SIGSTOP)
@@ -123,4 +119,4 @@ def test_a_process_that_ended_by_itself_is_forgotten(watched: Watched) -> None:
     process = watched.start("live(1)")
     assert process.wait(20) == 0
     for _ in range(int(1.5 * SILENCE_S / LOOK_S)):
-        assert watched.watch.look()
+        assert watched.watch.run_round()

@@ -1,1 +1,1 @@
-"""The frame around every request: middleware, limits of addresses, errors as answers."""
+"""The frame around every request: middleware, limits per address, errors as answers."""

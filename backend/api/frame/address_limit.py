@@ -1,15 +1,16 @@
 """One limit for all requests of an address, counted in this process.
 
-Without Redis, because it stands before everything: a flood must cost nothing. With several web
-processes an address may make the limit's number in each. Three things are let through. Sends with a
-key are limited by their key, and one backend may send thousands a second. Providers' callbacks come
-as fast; their route counts those that are no provider's. Loopback is this machine: the operator, or
-a proxy that TRUSTED_PROXIES does not name, behind which everybody is one address.
+Without Redis, because it comes before everything else: a flood must cost nothing. With several web
+processes, an address may make that many requests to each. Three kinds of request are let through:
+
+- Sends with a key are limited by their key, and one backend may send thousands a second.
+- Providers' callbacks arrive as fast; their route counts those that no provider has signed.
+- Loopback is this machine: the operator, or a proxy that TRUSTED_PROXIES does not name, behind
+  which everybody has the same address.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from functools import lru_cache
 from time import monotonic
@@ -20,7 +21,8 @@ from starlette.types import Scope
 
 from backend.api.frame.proxies import client_of
 from backend.errors import RateLimitExceeded
-from backend.services.limits.logins import network_of
+from backend.services.limits.local_window import LocalWindow
+from backend.services.limits.subjects import is_this_machine, network_of
 
 _WINDOW_S: Final = 60.0
 _KEY_SENDS: Final = ("/api/v1/messages", "/api/v1/send")
@@ -28,7 +30,7 @@ CALLBACKS: Final = "/api/v1/callbacks/"
 
 
 class AddressLimit:
-    """A sliding window of a minute, from the counts of this and the last whole one."""
+    """`limit` requests of an address within any minute; 0: any number."""
 
     def __init__(
         self,
@@ -38,56 +40,39 @@ class AddressLimit:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._limit = limit
-        self._trusted = trusted_proxies
-        self._clock = clock
-        self._began_at = clock()
-        self._counts: dict[str, int] = {}
-        self._before: dict[str, int] = {}
+        self._trusted_proxies = trusted_proxies
+        self._window = LocalWindow("address", limit, _WINDOW_S, clock=clock)
 
     def check(self, scope: Scope) -> None:
         """Count one request. Raises RateLimitExceeded."""
         path = scope["path"]
-        if not path.startswith(CALLBACKS) and not (
-            scope["method"] == "POST" and path.startswith(_KEY_SENDS)
-        ):
+        is_send = scope["method"] == "POST" and path.startswith(_KEY_SENDS)
+        if not is_send and not path.startswith(CALLBACKS):
             self.count_caller(scope)
 
     def count_caller(self, scope: Scope) -> None:
         """Count one request, whatever it asks for. Raises RateLimitExceeded."""
         if not self._limit:
             return
-        network = _network(client_of(HTTPConnection(scope), self._trusted).address)
+        network = _network(client_of(HTTPConnection(scope), self._trusted_proxies).address)
         if network is not None:
             self.count(network)
 
     def count(self, network: str) -> None:
-        elapsed = self._clock() - self._began_at
-        if elapsed >= _WINDOW_S:
-            self._before = self._counts if elapsed < 2 * _WINDOW_S else {}
-            self._counts = {}
-            self._began_at += elapsed // _WINDOW_S * _WINDOW_S
-            elapsed %= _WINDOW_S
-        used = self._counts.get(network, 0) + 1
-        if used + self._before.get(network, 0) * (1 - elapsed / _WINDOW_S) > self._limit:
-            wait_s = max(1, round(_WINDOW_S - elapsed))
+        allowance = self._window.count(network)
+        if allowance.refused_by is not None:
             raise RateLimitExceeded(
                 f"Your address has made {self._limit} requests in a minute, the limit; try again in"
-                f" {wait_s} s.",
-                headers={
-                    "RateLimit-Policy": f'"address";q={self._limit};w={_WINDOW_S:.0f}',
-                    "RateLimit": f'"address";r=0;t={wait_s}',
-                    "Retry-After": str(wait_s),
-                },
+                f" {allowance.refused_by.reset_s} s.",
+                headers=allowance.headers(),
             )
-        self._counts[network] = used
 
 
 @lru_cache(maxsize=4096)
 def _network(address: str) -> str | None:
-    """Return what counts as one address; None for this machine itself."""
-    try:
-        if ipaddress.ip_address(address).is_loopback:
-            return None
-    except ValueError:
-        return address or None
+    """Return what counts as one address; None where nothing is counted: this machine, a socket
+    without an address.
+    """
+    if not address or is_this_machine(address):
+        return None
     return network_of(address)

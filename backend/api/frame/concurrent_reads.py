@@ -1,7 +1,7 @@
-"""What one caller may have under way at once, in a process: its reads share few database
-connections with everybody's.
+"""How many reads and exports one caller may run at once, in a process: they share few database
+connections with everyone else's.
 
-Sends have nothing to do with it: they take another pool.
+Sends are not affected: they use another pool.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from backend.errors import RateLimitExceeded
 
 EXPORTS_PER_PROJECT: Final = 2
 EXPORTS: Final = 6
-_MOST_READS: Final = 12
+_READS_PER_CALLER: Final = 12
 _WAIT_S: Final = 2.0
 _EXPORT_RETRY: Final = {"Retry-After": "5"}
 
 
-class ExportPlaces:
-    """Exports that run."""
+class ExportSlots:
+    """The exports that are running."""
 
     def __init__(self) -> None:
         self._running: Counter[UUID] = Counter()
@@ -31,9 +31,9 @@ class ExportPlaces:
     def take(self, project_id: UUID) -> None:
         """Raises RateLimitExceeded."""
         if self._running[project_id] >= EXPORTS_PER_PROJECT:
-            message = f"The project has {EXPORTS_PER_PROJECT} exports running, the most at a time"
+            message = f"The project has {EXPORTS_PER_PROJECT} exports running, the limit"
         elif self._running.total() >= EXPORTS:
-            message = f"The server has {EXPORTS} exports running, the most at a time"
+            message = f"The server has {EXPORTS} exports running, the limit"
         else:
             self._running[project_id] += 1
             return
@@ -47,68 +47,66 @@ class ExportPlaces:
             del self._running[project_id]
 
 
-class _Line:
-    """One caller's reads."""
+class _CallerReads:
+    """One caller's reads: how many run, and those that wait for their turn."""
 
-    __slots__ = ("taken", "waiting")
+    __slots__ = ("running", "waiting")
 
     def __init__(self) -> None:
-        self.taken = 0
+        self.running = 0
         self.waiting: deque[asyncio.Future[None]] = deque()
 
 
-class ReadPlaces:
-    """Reads that hold a database connection: some at a time for each caller, first come, first
+class ReadSlots:
+    """Reads that hold a database connection: a few at a time for each caller, first come, first
     served.
     """
 
     def __init__(self, connections: int, *, wait_s: float = _WAIT_S) -> None:
-        """`connections`: how many such reads there are in all; one caller gets half of them at
-        most.
-        """
-        self._most = max(1, min(_MOST_READS, connections // 2))
+        """`connections`: how many such reads there may be in all; one caller gets at most half."""
+        self._limit = max(1, min(_READS_PER_CALLER, connections // 2))
         self._wait_s = wait_s
-        self._lines: dict[Hashable, _Line] = {}
+        self._callers: dict[Hashable, _CallerReads] = {}
 
     @asynccontextmanager
-    async def place(self, caller: Hashable) -> AsyncIterator[None]:
-        """Hold one of the caller's places.
+    async def slot(self, caller: Hashable) -> AsyncIterator[None]:
+        """Hold one of the caller's slots.
 
-        Raises RateLimitExceeded when none comes free in time.
+        Raises RateLimitExceeded when none becomes free in time.
         """
-        line = self._lines.setdefault(caller, _Line())
-        if line.taken < self._most:
-            line.taken += 1
+        reads = self._callers.setdefault(caller, _CallerReads())
+        if reads.running < self._limit:
+            reads.running += 1
         else:
-            await self._wait(caller, line)
+            await self._wait(caller, reads)
         try:
             yield
         finally:
-            self._give_back(caller, line)
+            self._give_back(caller, reads)
 
-    async def _wait(self, caller: Hashable, line: _Line) -> None:
+    async def _wait(self, caller: Hashable, reads: _CallerReads) -> None:
         turn = asyncio.get_running_loop().create_future()
-        line.waiting.append(turn)
+        reads.waiting.append(turn)
         try:
             await asyncio.wait({turn}, timeout=self._wait_s)
         except asyncio.CancelledError:
             if turn.done():
-                self._give_back(caller, line)
+                self._give_back(caller, reads)
             else:
-                line.waiting.remove(turn)
+                reads.waiting.remove(turn)
             raise
         if not turn.done():
-            line.waiting.remove(turn)
+            reads.waiting.remove(turn)
             raise RateLimitExceeded(
-                f"You have {self._most} reads under way, the most at a time; wait for their"
-                " answers, and ask again.",
+                f"You have {self._limit} reads in progress, the limit; wait for their answers, and"
+                " try again.",
                 headers={"Retry-After": "1"},
             )
 
-    def _give_back(self, caller: Hashable, line: _Line) -> None:
-        if line.waiting:
-            line.waiting.popleft().set_result(None)  # it takes the place over
+    def _give_back(self, caller: Hashable, reads: _CallerReads) -> None:
+        if reads.waiting:
+            reads.waiting.popleft().set_result(None)  # it takes the slot over
             return
-        line.taken -= 1
-        if not line.taken:
-            del self._lines[caller]
+        reads.running -= 1
+        if not reads.running:
+            del self._callers[caller]

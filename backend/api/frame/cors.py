@@ -12,7 +12,7 @@ from typing import Final
 Headers = list[tuple[bytes, bytes]]
 
 _PUBLIC_PATHS: Final = ("/api/v1/messages", "/api/v1/verifications")
-# By itself: what makes send tokens needs a secret key, which is in no page.
+# This exact path: making send tokens (/send-tokens) needs a secret key, which no page has.
 _PUBLIC_SEND: Final = "/api/v1/send"
 _EXPOSED: Final = (
     b"RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Idempotency-Replayed, ETag,"
@@ -33,7 +33,7 @@ class CorsPolicy:
         self._allowed = frozenset(origin.lower().encode() for origin in allowed_origins)
 
     def headers(self, path: str, origin: bytes) -> Headers:
-        """Return what lets `origin` read the answer; nothing but Vary when it may not."""
+        """Return the headers that let `origin` read the answer; only Vary when it may not."""
         vary = (b"vary", b"Origin")
         if path == _PUBLIC_SEND or path.startswith(_PUBLIC_PATHS) or b"*" in self._allowed:
             # Never with credentials: a page reads only what its own key was given.

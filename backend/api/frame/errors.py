@@ -84,13 +84,13 @@ def error_response(exc: AppError, request_id: str, wants_problem: bool) -> Respo
 
 
 def to_app_error(exc: Exception) -> AppError:
-    """Return the client's view of any exception; what is not ours is named by its kind only."""
+    """Return the client's view of any exception: only the kind of those that aren't ours."""
     if isinstance(exc, AppError):
         return exc
     if isinstance(exc, HTTPException):
         return _of_status(exc)
     if isinstance(exc, ClientDisconnect):
-        return BadRequest("The client went away before its body had arrived.")
+        return BadRequest("The client left before its body had arrived.")
     return as_app_error(exc)
 
 
@@ -121,11 +121,10 @@ def _request_error(request: Request, exc: RequestValidationError) -> AppError:
             json.JSONDecodeError(first["ctx"]["error"], doc, int(first["loc"][-1]))
         )
     if any(error["loc"] == ("body",) and isinstance(error.get("input"), bytes) for error in errors):
-        sent = request.headers.get("content-type")
+        media_type = request.headers.get("content-type")
+        problem = f"was sent as {media_type!r}" if media_type else "has no Content-Type"
         return UnsupportedMediaType(
-            f"The body was sent as {sent!r}; send it as 'Content-Type: application/json'."
-            if sent
-            else "The body has no Content-Type; send it as 'Content-Type: application/json'."
+            f"The body {problem}; send it as 'Content-Type: application/json'."
         )
     return validation_failed(errors)
 
@@ -151,7 +150,7 @@ def _http_error(request: Request, exc: HTTPException) -> AppError:
             headers={"Allow": ", ".join(allowed)} if allowed else dict(exc.headers or {}),
         )
     if exc.status_code == 404 and exc.detail == _phrase(404):
-        return NotFound(f"There is no {method} {path}; see /docs for what there is.")
+        return NotFound(f"There is no {method} {path}; see /docs for what exists.")
     if isinstance(exc.__cause__, AppError):
         return exc.__cause__  # FastAPI wraps what reading the body raises
     if exc.status_code == 400:
@@ -173,12 +172,12 @@ def _phrase(status: int) -> str:
 
 
 def allowed_methods(app: FastAPI, path: str) -> list[str]:
-    """Return every method that this path takes, sorted."""
+    """Return every method that this path accepts, sorted."""
     methods: set[str] = set()
     for route in iter_route_contexts(app.routes):
         if route.methods and route.path and compile_path(route.path)[0].match(path):
             methods |= route.methods
-    # /messages/batch is itself, not a message whose id is "batch".
+    # /messages/batch is its own path, not a message whose id is "batch".
     literal = {
         name
         for route in iter_route_contexts(app.routes)

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadMiddleware:
-    """The route runs as for GET; a stream is told that its reader has gone."""
+    """The route runs as for GET; a stream learns that its reader has left."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

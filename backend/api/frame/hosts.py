@@ -1,10 +1,7 @@
-"""Which names a local server answers to: its own.
+"""Which host names a local server answers to: only its own, against DNS rebinding.
 
-Else a web page could point its name at this machine.
-
-A browser lets a page talk to whatever its own name leads to. Once that is 127.0.0.1 (DNS
-rebinding), the page could register at a developer's server and reach the network that its
-connectors may reach.
+A browser lets a page talk to whatever the page's host name resolves to. Once that is 127.0.0.1, a
+web page could register at a developer's server and reach the network that its connectors reach.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_FOR_EVERYBODY: Final = frozenset({"/healthz", "/readyz"})
+_FOR_EVERY_HOST: Final = frozenset({"/healthz", "/readyz"})
 _REFUSAL: Final = {
     "error": (
         "This server is local and answers to localhost only; set API_BASE_URL to reach it by"
@@ -29,17 +26,17 @@ _REFUSAL: Final = {
 
 
 class LocalHosts:
-    """ASGI, outermost. `hosts` and the hosts of `origins` are taken too."""
+    """ASGI, outermost. Answers to localhost, `hosts` and the hosts of `origins`."""
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str]) -> None:
         self._app = app
-        named = {urlsplit(origin).hostname or "" for origin in origins}
+        origin_hosts = {urlsplit(origin).hostname or "" for origin in origins}
         self._names = _LOCAL | {
-            f"[{host}]" if ":" in host else host.lower() for host in (*hosts, *named)
+            f"[{host}]" if ":" in host else host.lower() for host in (*hosts, *origin_hosts)
         }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == "lifespan" or self._is_ours(scope) or scope["path"] in _FOR_EVERYBODY:
+        if scope["type"] == "lifespan" or self._is_ours(scope) or scope["path"] in _FOR_EVERY_HOST:
             return self._app(scope, receive, send)
         return _refuse(scope, receive, send)
 
@@ -49,7 +46,7 @@ class LocalHosts:
                 host = value.decode("latin-1").lower()
                 bare = host if host.endswith("]") else host.rpartition(":")[0] or host
                 return bare in self._names
-        return True  # no browser leaves it out
+        return True  # browsers always send it
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

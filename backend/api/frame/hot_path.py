@@ -1,8 +1,8 @@
-"""A shortcut for the send: past routing and FastAPI's layers, which cost as much as all that a send
-does in Python.
+"""A shortcut for sends, around routing and FastAPI's layers: those cost as much as everything else
+that a send does in Python.
 
-The same endpoint stands in the router, for its documentation and for every other method; a request
-that does not match exactly goes there.
+The router has the same endpoint, for its documentation and for every other method; a request that
+does not match exactly goes there.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Frame = Callable[[ASGIApp], ASGIApp]
 
 
 class HotPath:
-    """`endpoints`: (method, exact path) -> what answers it, inside a frame of its own that the
-    errors go up to.
+    """`endpoints`: (method, exact path) -> its endpoint. Each has its own frame, which turns errors
+    into answers.
     """
 
     def __init__(self, frame: Frame, endpoints: Mapping[tuple[str, str], Endpoint]) -> None:
-        self._apps = {place: frame(_plain(endpoint)) for place, endpoint in endpoints.items()}
+        self._apps = {target: frame(_plain(endpoint)) for target, endpoint in endpoints.items()}
 
     def find(self, scope: Scope) -> ASGIApp | None:
         return self._apps.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
@@ -39,7 +39,7 @@ def _plain(endpoint: Endpoint) -> ASGIApp:
 
 
 class Api(FastAPI):
-    """FastAPI with a shortcut before it."""
+    """FastAPI behind a shortcut."""
 
     shortcut: HotPath | None = None
 

@@ -1,8 +1,7 @@
-"""The door that every JSON body comes through: parsed, and checked for what cannot be stored and
-for its size.
+"""How JSON bodies are read: parsed, and checked for their size and for what cannot be stored.
 
-Routes made by `api_router` have it; those that read their bodies themselves ask `needs_check`
-first.
+Routes made by `api_router` do this by themselves; those that read their bodies directly ask
+`needs_check` first.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from backend.api.frame.validation import malformed_body
 from backend.errors import FieldError, MalformedBody, ValidationFailed
 from backend.json_values import MOST_DEPTH, MOST_FIELDS, Flaw, find_excess, find_flaw
 
-# Every send is looked through, so it is to be quick: with each digit a 0, numbers that are too
-# large are plain to find.
+# Every send is checked, so this must be quick: with every digit replaced by 0, a search finds
+# numbers that are too large.
 _DIGITS_ALIKE: Final = bytes.maketrans(b"123456789E-", b"000000000e+")
 _LARGE: Final = (b"0" * 19, b"0e000", b"0e+000")
 _ODD: Final = (b"\\u0000", b"NaN", b"Infinity")
@@ -27,7 +26,7 @@ _LONGEST_INT_CHARS: Final = 40
 
 
 def needs_check(body: bytes) -> bool:
-    """Tell cheaply whether anything in the body might be too large, or be what cannot be stored."""
+    """Whether anything in the body might be too large, or impossible to store. Cheap."""
     alike = body.translate(_DIGITS_ALIKE)
     return (
         _LARGE[0] in alike
@@ -51,13 +50,13 @@ def read_json(body: bytes) -> Any:
         raise MalformedBody("The body is not valid JSON in UTF-8.") from exc
     except RecursionError as exc:
         raise MalformedBody(
-            f"The body is nested too deep; {MOST_DEPTH} levels are the most."
+            f"The body is nested too deeply; send at most {MOST_DEPTH} levels."
         ) from exc
 
 
 def _whole(digits: str) -> int:
-    """Python reads no number of thousands of digits, and takes long over one of hundreds: too large
-    is too large.
+    """Cut the number: Python refuses thousands of digits and is slow with hundreds, and whatever is
+    cut is too large anyway.
     """
     return int(digits[:_LONGEST_INT_CHARS])
 
@@ -87,7 +86,7 @@ class _CheckedRequest(Request):
 
 
 class CheckedRoute(APIRoute):
-    """A route whose JSON body has gone through the door."""
+    """A route that checks its JSON body."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -1,4 +1,4 @@
-"""The frame around every request, in one ASGI layer because the send path pays for each.
+"""The frame around every request, in one ASGI layer because each layer slows the send path.
 
 Request id in and out, body limit, CORS, security headers, unexpected errors, one log event.
 """
@@ -36,7 +36,7 @@ _API: Final[Headers] = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
-# The docs page is a document of ours, with its scripts beside it; Swagger UI writes inline styles.
+# The docs page loads its scripts from this server; Swagger UI writes inline styles.
 _DOCS: Final[Headers] = [
     *_SHARED,
     (b"referrer-policy", b"same-origin"),
@@ -51,9 +51,9 @@ _DOCS: Final[Headers] = [
 
 
 class FrameMiddleware:
-    """Sets scope["state"]["request_id"], and sends what stands in scope["state"]["headers"].
+    """Sets scope["state"]["request_id"], and sends the headers in scope["state"]["headers"].
 
-    `larger_bodies`: where a path begins -> its own limit in bytes.
+    `larger_bodies`: beginning of a path -> its limit in bytes.
     """
 
     def __init__(
@@ -86,10 +86,20 @@ class _Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_app", "_cors", "_extra", "_length", "_limit", "_origin", "_received", "_request_id",
+        "_app",
+        "_cors",
+        "_extra",
+        "_length",
+        "_limit",
+        "_origin",
+        "_received",
+        "_request_id",
         "_scope",
-        "_send", "_started", "_status", "_wants_problem",
-    )  # fmt: skip
+        "_send",
+        "_started",
+        "_status",
+        "_wants_problem",
+    )
 
     def __init__(
         self, app: ASGIApp, limit: int, cors: CorsPolicy, scope: Scope, send: Send
@@ -108,7 +118,7 @@ class _Exchange:
         self._wants_problem = False
         self._read_headers()
         self._extra: list[tuple[bytes, bytes]] = []
-        # A dict of this request's own: a server may hand the same lifespan state to all of them.
+        # A new dict for each request: a server may pass the same lifespan state to all of them.
         scope["state"] = {
             **scope.get("state", {}),
             "request_id": self._request_id,
@@ -158,7 +168,7 @@ class _Exchange:
         )
 
     async def _refuse_origin(self, origin: bytes) -> None:
-        """Before anything takes it apart or writes it into an answer."""
+        """Before anything parses it or writes it into an answer."""
         self._origin = None
         shown = origin.decode(errors="replace")[:80]
         await self._answer(
@@ -177,16 +187,16 @@ class _Exchange:
                 )
             )
             return
-        self._origin = None  # the headers are here already
+        self._origin = None  # `headers` has all that CORS needs
         await self._send_framed({"type": "http.response.start", "status": 204, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _receive_counted(self, receive: Receive) -> Message:
-        """A chunked body says no length: count what arrives."""
+        """A chunked body has no length: count what arrives."""
         message = await receive()
         self._received += len(message.get("body", b""))
         if self._received > self._limit:
-            # FastAPI passes on only this class from where it reads a body.
+            # The only class that FastAPI lets through from where it reads a body.
             raise HTTPException(413, self._too_large("is larger"))
         return message
 
@@ -215,8 +225,12 @@ class _Exchange:
 
     def _log(self) -> None:
         status = self._status
-        # 0: the client went away before an answer.
-        write = log.debug if 200 <= status < 400 else log.warning if status >= 500 else log.info
+        if status >= 500:
+            write = log.warning
+        elif 200 <= status < 400:
+            write = log.debug
+        else:  # 0: the client left before the answer
+            write = log.info
         write(
             "http.request",
             method=self._scope["method"],

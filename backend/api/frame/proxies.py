@@ -1,9 +1,9 @@
-"""Who is at the other end when proxies stand between: the one place that reads X-Forwarded-*.
+"""Who the client is behind proxies: the only place that reads X-Forwarded-*.
 
-Each hop's address was written by the hop after it, so the chain is read from the right and only as
-far as the proxies in TRUSTED_PROXIES reach. `*` trusts anyone who connects, and nobody further: the
-proxy's address is unknown or changes, as with a cloud's load balancer, but what it did not write
-itself a client may have made up. With several proxies in a row, name their networks.
+Each hop's address was written by the hop after it, so the chain is read from the right, as far as
+the proxies in TRUSTED_PROXIES reach. `*` trusts every direct client, and nothing further: for a
+proxy whose address is unknown or changes, such as a cloud's load balancer. What that proxy did not
+write itself, a client may have made up. With several proxies in a row, name their networks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TrustedProxies:
         for name in self._names - {ANYONE}:
             try:
                 self._networks.append(ipaddress.ip_network(name, strict=False))
-            except ValueError:  # a Unix socket's or a test client's name
+            except ValueError:  # the name of a Unix socket or a test client
                 continue
 
     def __bool__(self) -> bool:
@@ -47,7 +47,7 @@ class TrustedProxies:
         return self._is_listed(address)
 
     def client_of(self, peer: str, forwarded_for: Sequence[str]) -> str:
-        """Return the client's address: `peer`, or who the trusted proxies say that it was.
+        """Return the client's address: `peer`, or the one that trusted proxies report.
 
         `forwarded_for`: the values of the X-Forwarded-For headers, as they came.
         """
@@ -80,8 +80,8 @@ def trusted_proxies(names: tuple[str, ...]) -> TrustedProxies:
 
 
 class ProxyHeaders:
-    """ASGI: `scope["client"]` and `scope["scheme"]` become those of the client, where a trusted
-    proxy tells.
+    """ASGI: `scope["client"]` and `scope["scheme"]` become the client's, where a trusted proxy
+    reports them.
     """
 
     def __init__(self, app: ASGIApp, proxies: TrustedProxies) -> None:
@@ -112,7 +112,7 @@ class ProxyHeaders:
 
 
 def client_of(connection: HTTPConnection, trusted: Iterable[str]) -> Client:
-    """Return who is at the other end; X-Forwarded-For counts only when a trusted proxy sent it."""
+    """Return who the client is; X-Forwarded-For only counts when a trusted proxy sent it."""
     peer = connection.client.host if connection.client is not None else ""
     proxies = trusted_proxies(tuple(trusted))
     if not proxies and connection.headers.get("x-forwarded-for"):
@@ -125,20 +125,20 @@ def client_of(connection: HTTPConnection, trusted: Iterable[str]) -> Client:
 
 @lru_cache(maxsize=8)
 def _warn_of_proxy(address: str) -> None:
-    """Once for each: behind a proxy that is not named everybody has its address, and shares one
-    limit.
+    """Once per address: behind a proxy that is not named, all clients have its address and share
+    its limits.
     """
     try:
-        is_near = ipaddress.ip_address(address).is_private
+        is_private = ipaddress.ip_address(address).is_private
     except ValueError:
         return
-    if is_near:
+    if is_private:
         log.warning(
             "proxy.not_trusted",
             address=address,
             problem=(
-                "it sends X-Forwarded-For, which is not believed: limits take all of its clients"
-                " for one"
+                "it sends X-Forwarded-For, which is not trusted: limits treat all of its clients as"
+                " one"
             ),
             remedy=f"set TRUSTED_PROXIES={address} if it is your proxy",
         )

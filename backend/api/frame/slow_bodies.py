@@ -1,9 +1,9 @@
-"""What one address may keep open of bodies that do not arrive. Outermost, around API and pages.
+"""How many bodies that do not arrive one address may keep open. Outermost, around API and pages.
 
-The rule: a body comes at least as fast as BODY_BYTES_PER_S, after BODY_TIMEOUT_S in which it may do
-as it likes; what is slow is counted by address, and over SLOW_BODIES_PER_ADDRESS the latest are
-turned away. A body that is here at once costs a set's entry and nothing else: whatever is still
-waiting is looked at twice a second, and no request has a timer of its own.
+The rule: after BODY_TIMEOUT_S, in which it may do anything, a body comes at least as fast as
+BODY_BYTES_PER_S. Slow ones are counted by address, and over SLOW_BODIES_PER_ADDRESS the latest are
+turned away. A body that arrives at once costs an entry in a set and nothing else: all that are
+still waiting are checked twice a second, and no request has its own timer.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ import orjson
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.services.limits.logins import network_of
+from backend.services.limits.subjects import network_of
 
 log = structlog.get_logger()
 
-_LOOK_EVERY_S: Final = 0.5
-# A body that was looked at less often is on its way, not slow.
-_SLOW_AFTER_LOOKS: Final = 4
+_CHECK_EVERY_S: Final = 0.5
+# A body that was checked less often is on its way, not slow.
+_SLOW_AFTER_CHECKS: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntakeLimits:
-    """0 switches a limit off. `slow_bodies_per_address` counts in this process."""
+class TransferLimits:
+    """How slowly bodies and answers may be transferred; 0 switches a limit off.
+
+    `slow_bodies_per_address` counts in this process.
+    """
 
     body_timeout_s: float
     body_bytes_per_s: int
@@ -43,17 +46,15 @@ class _Refusal:
     error: str
 
 
-class Intake:
-    """ASGI, inside whatever sets `scope["client"]`: the address is the client's, not the
-    proxy's.
-    """
+class SlowBodies:
+    """ASGI. Inside what sets `scope["client"]`: the address is the client's, not the proxy's."""
 
     def __init__(
-        self, app: ASGIApp, limits: IntakeLimits, *, look_every_s: float = _LOOK_EVERY_S
+        self, app: ASGIApp, limits: TransferLimits, *, check_every_s: float = _CHECK_EVERY_S
     ) -> None:
         self._app = app
         self._limits = limits
-        self._look_every_s = look_every_s
+        self._check_every_s = check_every_s
         self._bodies: set[_Body] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -68,7 +69,7 @@ class Intake:
             await self._app(scope, body.receive, send)
         except asyncio.CancelledError:
             if body.refusal is None or body.task.uncancel() > body.cancelling:
-                raise  # somebody else's, too: the server stops
+                raise  # canceled from elsewhere too: the server is stopping
             await _answer(body.refusal, scope, send)
 
     def begin(self, body: _Body) -> None:
@@ -80,44 +81,44 @@ class Intake:
         self._bodies.discard(body)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = loop.call_later(self._look_every_s, self._look, loop)
+        self._timer = loop.call_later(self._check_every_s, self._check, loop)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        self._check()
+        self._refuse_excess()
         if self._bodies:
             self._schedule(loop)
 
-    def _check(self) -> None:
+    def _refuse_excess(self) -> None:
         limits = self._limits
         slow: dict[str, list[_Body]] = {}
         refused: Counter[str] = Counter()
         for body in list(self._bodies):
-            # By looks, not by the clock: while the loop is held up or the machine asleep nobody
-            # reads what came.
-            body.age_s += self._look_every_s
+            # By checks, not by the clock: while the loop is blocked or the machine asleep, nothing
+            # reads what has arrived.
+            body.age_s += self._check_every_s
             if body.is_late(limits):
                 body.refuse(_late(body))
                 refused[body.network] += 1
-            elif body.age_s >= _SLOW_AFTER_LOOKS * self._look_every_s and body.refusal is None:
+            elif body.age_s >= _SLOW_AFTER_CHECKS * self._check_every_s and body.refusal is None:
                 slow.setdefault(body.network, []).append(body)
-        most = limits.slow_bodies_per_address
-        for network, bodies in slow.items() if most else ():
-            for body in sorted(bodies, key=lambda body: -body.age_s)[most:]:
-                body.refuse(_too_many(most))
-                refused[network] += 1
+        if limit := limits.slow_bodies_per_address:
+            for network, bodies in slow.items():
+                for body in sorted(bodies, key=lambda body: -body.age_s)[limit:]:
+                    body.refuse(_too_many(limit))
+                    refused[network] += 1
         for network, count in refused.items():
             log.warning("intake.bodies_refused", network=network, count=count)
 
 
 class _Body:
-    """A request's body until it is whole."""
+    """A request's body until it is complete."""
 
     __slots__ = (
-        "_intake",
-        "_is_whole",
+        "_is_complete",
         "_receive",
         "_scope",
+        "_slow_bodies",
         "age_s",
         "cancelling",
         "received",
@@ -125,11 +126,11 @@ class _Body:
         "task",
     )
 
-    def __init__(self, intake: Intake, scope: Scope, receive: Receive) -> None:
-        self._intake = intake
+    def __init__(self, slow_bodies: SlowBodies, scope: Scope, receive: Receive) -> None:
+        self._slow_bodies = slow_bodies
         self._scope = scope
         self._receive = receive
-        self._is_whole = False
+        self._is_complete = False
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (called by a coroutine)
         self.task: asyncio.Task[Any] = task
@@ -143,25 +144,23 @@ class _Body:
         return _network(self._scope)
 
     async def receive(self) -> Message:
-        if self._is_whole:
+        if self._is_complete:
             return await self._receive()
-        self._intake.begin(self)
+        self._slow_bodies.begin(self)
         try:
             message = await self._receive()
         finally:
-            self._intake.end(self)
+            self._slow_bodies.end(self)
         if message.get("more_body"):
             self.received += len(message.get("body", b""))
         else:
-            self._is_whole = True
+            self._is_complete = True
         return message
 
-    def is_late(self, limits: IntakeLimits) -> bool:
-        if not limits.body_timeout_s or self.refusal is not None:
+    def is_late(self, limits: TransferLimits) -> bool:
+        if not limits.body_timeout_s or not limits.body_bytes_per_s or self.refusal is not None:
             return False
-        earned_s = (
-            self.received / limits.body_bytes_per_s if limits.body_bytes_per_s else float("inf")
-        )
+        earned_s = self.received / limits.body_bytes_per_s
         return self.age_s > limits.body_timeout_s + earned_s
 
     def refuse(self, refusal: _Refusal) -> None:
@@ -178,10 +177,10 @@ def _late(body: _Body) -> _Refusal:
     return _Refusal(408, "REQUEST_TIMEOUT", error)
 
 
-def _too_many(most: int) -> _Refusal:
+def _too_many(limit: int) -> _Refusal:
     error = (
-        f"Your address has more than {most} requests open whose bodies do not arrive; let those end"
-        " first."
+        f"Your address has more than {limit} requests open whose bodies do not arrive; let those"
+        " end first."
     )
     return _Refusal(429, "RATE_LIMIT_EXCEEDED", error)
 

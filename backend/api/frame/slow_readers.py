@@ -1,11 +1,11 @@
-"""Answers that are not read: what they may hold of this process's memory, and for how long.
+"""Answers that are not read: how much of this process's memory they may hold, and for how long.
 
 The web server takes an answer at once and keeps it until its reader has it, so the application
-never learns of one who does not read. The rule is that of bodies that arrive (`intake`), the other
-way round: while something is queued for a connection, its reader has BODY_TIMEOUT_S, and a second
-more for each BODY_BYTES_PER_S that it acknowledged since; over SLOW_BODIES_PER_ADDRESS connections
-of one address, the latest are shut down. What drains starts afresh. Only Linux tells what is
-queued; elsewhere nothing is done.
+never learns that a client doesn't read. The rule is that of bodies that arrive (`slow_bodies`), the
+other way round: while something is queued for a connection, its reader has BODY_TIMEOUT_S, and a
+second more for each BODY_BYTES_PER_S that it has acknowledged since; over SLOW_BODIES_PER_ADDRESS
+connections of one address, the latest are shut down. A connection that has drained starts over.
+Only Linux says what is queued; on other systems nothing is done.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from typing import Any, Final
 import structlog
 
 from backend.api.frame.proxies import TrustedProxies
-from backend.api.frame.slow_bodies import IntakeLimits
-from backend.api.frame.sockets import LOOK_EVERY_S, borrowed, is_accepted
-from backend.services.limits.logins import network_of
+from backend.api.frame.slow_bodies import TransferLimits
+from backend.api.frame.sockets import CHECK_EVERY_S, duplicate, is_accepted
+from backend.services.limits.subjects import network_of
 
 log = structlog.get_logger()
 
 _SIOCOUTQ: Final = 0x5411  # Linux: bytes written and not yet acknowledged
 _BYTES_ACKED_AT: Final = 120  # tcpi_bytes_acked in Linux's struct tcp_info
 _TCP_INFO_BYTES: Final = _BYTES_ACKED_AT + 8
-# What was queued for no longer is on its way, not slow.
+# Data that has been queued for less is on its way, not slow.
 _SLOW_AFTER_S: Final = 2.0
-# A number is given again to the next connection, so the other end is part of it.
+# Descriptor and peer: the next connection gets the same descriptor.
 _Id = tuple[int, Any]
 
 
 @dataclass(slots=True)
 class _Reader:
-    """A connection with something queued, since it was first seen so."""
+    """A connection with something queued, since that was first seen."""
 
     address: str
     acknowledged_before: int
@@ -47,85 +47,88 @@ class _Reader:
     age_s: float = 0.0
     is_shut: bool = False
 
-    def is_late(self, limits: IntakeLimits) -> bool:
+    def is_late(self, limits: TransferLimits) -> bool:
         if not limits.body_timeout_s:
             return False
         read = self.acknowledged - self.acknowledged_before
         if read and not limits.body_bytes_per_s:
             return False
-        return self.age_s > limits.body_timeout_s + (read / limits.body_bytes_per_s if read else 0)
+        earned_s = read / limits.body_bytes_per_s if read else 0
+        return self.age_s > limits.body_timeout_s + earned_s
 
 
 class SlowReaders:
-    """Shuts down accepted connections to `port` whose readers are too slow, or too many of one
-    address.
-    """
+    """Shuts down connections to `port` whose readers are too slow, or too many from one address."""
 
     def __init__(
         self,
         port: int,
-        limits: IntakeLimits,
+        limits: TransferLimits,
         proxies: TrustedProxies,
         *,
-        look_every_s: float = LOOK_EVERY_S,
+        check_every_s: float = CHECK_EVERY_S,
     ) -> None:
         self._port = port
         self._limits = limits
         self._proxies = proxies
-        self._look_every_s = look_every_s
+        self._check_every_s = check_every_s
         self._readers: dict[_Id, _Reader] = {}
 
-    def look(self, descriptors: list[int]) -> None:
+    def check(self, descriptors: list[int]) -> None:
         if sys.platform != "linux":
             return
         readers: dict[_Id, _Reader] = {}
         for descriptor in descriptors:
-            # One cheap call for those that have drained, which are nearly all.
+            # One cheap call for the drained ones, which are nearly all.
             if _queued(descriptor):
-                with suppress(OSError), borrowed(descriptor) as connection:
-                    self._see(descriptor, connection, readers)
+                with suppress(OSError), duplicate(descriptor) as connection:
+                    self._measure(descriptor, connection, readers)
         self._readers = readers
         if readers:
-            self._check()
+            self._shut(self._excess())
 
-    def _see(self, descriptor: int, connection: socket.socket, readers: dict[_Id, _Reader]) -> None:
+    def _measure(
+        self, descriptor: int, connection: socket.socket, readers: dict[_Id, _Reader]
+    ) -> None:
         if not is_accepted(connection, self._port):
             return
         acknowledged = _acknowledged(connection)
         if acknowledged is None:
             return
         peer = connection.getpeername()
-        known = self._readers.get((descriptor, peer))
-        if known is None:
-            known = _Reader(peer[0], acknowledged, acknowledged)
+        reader = self._readers.get((descriptor, peer))
+        if reader is None:
+            reader = _Reader(peer[0], acknowledged, acknowledged)
         else:
-            # By looks, not by the clock: a machine that was asleep read nothing either.
-            known.age_s += self._look_every_s
-            known.acknowledged = acknowledged
-        readers[descriptor, peer] = known
+            # By checks, not by the clock: a machine that was asleep read nothing either.
+            reader.age_s += self._check_every_s
+            reader.acknowledged = acknowledged
+        readers[descriptor, peer] = reader
 
-    def _check(self) -> None:
-        late: list[_Id] = []
+    def _excess(self) -> list[_Id]:
+        """Return the readers that are too late, and those over the limit of their address."""
+        excess: list[_Id] = []
         slow: dict[str, list[_Id]] = {}
-        for place, reader in self._readers.items():
+        for id_, reader in self._readers.items():
             if reader.is_shut:
                 continue
             if reader.is_late(self._limits):
-                late.append(place)
+                excess.append(id_)
             elif reader.age_s > _SLOW_AFTER_S and reader.address not in self._proxies:
-                slow.setdefault(network_of(reader.address), []).append(place)
-        most = self._limits.slow_bodies_per_address
-        for places in slow.values() if most else ():
-            late += sorted(places, key=lambda place: (-self._readers[place].age_s, place[0]))[most:]
-        self._shut(late)
+                slow.setdefault(network_of(reader.address), []).append(id_)
+        if limit := self._limits.slow_bodies_per_address:
+            for ids in slow.values():
+                oldest_first = sorted(ids, key=lambda id_: (-self._readers[id_].age_s, id_[0]))
+                excess += oldest_first[limit:]
+        return excess
 
-    def _shut(self, places: list[_Id]) -> None:
+    def _shut(self, ids: list[_Id]) -> None:
         shut: Counter[str] = Counter()
-        for place in places:
-            reader = self._readers[place]
-            # It may be another connection's number by now.
-            with suppress(OSError), borrowed(place[0]) as connection:
-                if is_accepted(connection, self._port) and connection.getpeername() == place[1]:
+        for descriptor, peer in ids:
+            reader = self._readers[descriptor, peer]
+            # By now the number may belong to another connection.
+            with suppress(OSError), duplicate(descriptor) as connection:
+                if is_accepted(connection, self._port) and connection.getpeername() == peer:
                     connection.shutdown(socket.SHUT_RDWR)
                     reader.is_shut = True
                     shut[network_of(reader.address)] += 1
@@ -135,14 +138,14 @@ class SlowReaders:
                 network=network,
                 count=count,
                 remedy=(
-                    "read answers as they come; else raise BODY_TIMEOUT_S or"
+                    "read answers as they arrive, or raise BODY_TIMEOUT_S or"
                     " SLOW_BODIES_PER_ADDRESS"
                 ),
             )
 
 
 def _queued(descriptor: int) -> int:
-    """Return the bytes that the other end has not acknowledged; 0 for what is no connection."""
+    """Return the bytes that the other end has not acknowledged; 0 for what isn't a connection."""
     try:
         (queued,) = struct.unpack("i", ioctl(descriptor, _SIOCOUTQ, bytes(4)))
     except OSError:
@@ -151,9 +154,7 @@ def _queued(descriptor: int) -> int:
 
 
 def _acknowledged(connection: socket.socket) -> int | None:
-    """Return the bytes acknowledged since it was opened, None where the kernel does not count
-    them.
-    """
+    """Return the bytes acknowledged so far, None where the kernel does not count them."""
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
     if len(info) < _TCP_INFO_BYTES:
         return None

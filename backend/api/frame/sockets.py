@@ -1,6 +1,4 @@
-"""This process's sockets, seen from a thread beside the web server, which has no hook for its
-connections.
-"""
+"""This process's sockets, as a thread sees them: the web server has no hook for its connections."""
 
 from __future__ import annotations
 
@@ -15,34 +13,34 @@ import structlog
 
 log = structlog.get_logger()
 
-LOOK_EVERY_S: Final = 1.0
+CHECK_EVERY_S: Final = 1.0
 _DESCRIPTORS: Final = next(
     (path for path in (Path("/proc/self/fd"), Path("/dev/fd")) if path.is_dir()), None
 )
 
 
-class Watcher(Protocol):
-    def look(self, descriptors: list[int]) -> None:
-        """`descriptors`: the process's open files, in rising order: the later ones mostly opened
+class SocketLimit(Protocol):
+    """Closes connections that break its rule."""
+
+    def check(self, descriptors: list[int]) -> None:
+        """`descriptors`: the process's open files, sorted: the higher ones were mostly opened
         later.
         """
 
 
-def watch(*watchers: Watcher) -> None:
-    """Let each of them look every LOOK_EVERY_S, for as long as the process runs."""
+def enforce(*limits: SocketLimit) -> None:
+    """Let each limit check the sockets every CHECK_EVERY_S, for as long as the process runs."""
     if _DESCRIPTORS is not None:
-        threading.Thread(target=_run, args=watchers, name="own-sockets", daemon=True).start()
+        threading.Thread(target=_run, args=limits, name="sockets", daemon=True).start()
 
 
-def _run(*watchers: Watcher) -> None:
+def _run(*limits: SocketLimit) -> None:
     while True:
-        time.sleep(LOOK_EVERY_S)
-        for watcher in watchers:
+        time.sleep(CHECK_EVERY_S)
+        for limit in limits:
             try:
-                watcher.look(open_descriptors())
-            except (
-                Exception
-            ):  # a thread that ends takes the limits with it, and this one has to last
+                limit.check(open_descriptors())
+            except Exception:  # whatever happens, the thread must go on: it holds all the limits
                 log.exception("connections.look_failed")
 
 
@@ -53,8 +51,8 @@ def open_descriptors() -> list[int]:
     return sorted(int(name) for name in os.listdir(_DESCRIPTORS))  # noqa: PTH208 (a thousand names and no Path)
 
 
-def borrowed(descriptor: int) -> socket.socket:
-    """Return a socket on a copy of `descriptor`: closing it leaves the server's own open.
+def duplicate(descriptor: int) -> socket.socket:
+    """Return a socket on a copy of `descriptor`: closing it leaves the server's socket open.
 
     Raises OSError.
     """
@@ -67,7 +65,7 @@ def borrowed(descriptor: int) -> socket.socket:
 
 
 def is_accepted(connection: socket.socket, port: int) -> bool:
-    """Tell whether it was made to our `port`. Raises OSError."""
+    """Whether the connection was made to our `port`. Raises OSError."""
     return (
         connection.family in {socket.AF_INET, socket.AF_INET6}
         and connection.getsockname()[1] == port

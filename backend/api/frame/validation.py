@@ -1,4 +1,4 @@
-"""What pydantic found wrong, as sentences that name the value and the remedy."""
+"""What pydantic refuses, as sentences that name the value and the remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backend.instants import RANGE
 from backend.json_values import written_path
 
 MISSING: Final = "MISSING_REQUIRED_FIELD"
-# The type of pydantic's error for an instant that the product does not take.
+# The type of pydantic's error for an instant outside the range.
 OUT_OF_RANGE: Final = "instant_out_of_range"
 UNKNOWN: Final = "UNKNOWN_FIELD"
 _PLACES: Final = frozenset({"body", "query", "path", "header", "cookie"})
@@ -26,7 +26,7 @@ _EMPTY_BODY: Final = "The body is empty; send a JSON object."
 _Error = Mapping[str, Any]
 
 _INSTANT: Final = "an instant with its zone, such as 2024-01-15T10:30:00Z"
-# What a value of this pydantic error type should have been.
+# Type of pydantic's error -> what the value should have been.
 _EXPECTED: Final[dict[str, str]] = {
     "string_type": "a string",
     "string_unicode": "text in valid Unicode",
@@ -71,9 +71,7 @@ def malformed_body(exc: json.JSONDecodeError) -> MalformedBody:
 
 
 def validation_error(exc: pydantic.ValidationError) -> AppError:
-    """Return the 400 for a body that a model refused, or that `model_validate_json` could not
-    read.
-    """
+    """Return the 400 for a body that a model or `model_validate_json` refused."""
     errors = exc.errors(include_url=False)
     if errors[0]["type"] != "json_invalid":
         return validation_failed(errors)
@@ -86,7 +84,7 @@ def validation_error(exc: pydantic.ValidationError) -> AppError:
 
 
 def validation_failed(errors: Sequence[_Error]) -> ValidationFailed:
-    """Return one error for all that is wrong; its code is theirs when they share one."""
+    """Return one error for all wrong fields, with their code when they share one."""
     fields = [field_error(error) for error in errors[:MOST_ERRORS]]
     left_out = len(errors) - len(fields)
     more = f" ({len(errors) - 1} more in details.errors)" if len(errors) > 1 else ""
@@ -134,11 +132,9 @@ def _sentence(kind: str, field: str, error: _Error) -> str:
     if (rule := _LIMITS.get(kind)) is not None:
         return f"'{field}' {rule(shown, error.get('input'), context)}"
     message: str = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    return (
-        message
-        if kind.isupper() or kind in {"value_error", "assertion_error"}
-        else f"'{field}': {message}."
-    )
+    if kind.isupper() or kind in {"value_error", "assertion_error"}:
+        return message
+    return f"'{field}': {message}."
 
 
 _Rule = Callable[[str, Any, Mapping[str, Any]], str]
@@ -173,7 +169,7 @@ _LIMITS: Final[dict[str, _Rule]] = {
 
 
 def _shown(field: str, value: Any) -> str:
-    """Return the value as the client wrote it, shortened; never what may be a secret."""
+    """Return the value as the client wrote it, shortened; only its kind if it may be a secret."""
     lowered = field.lower()
     if any(word in lowered for word in _SECRET_WORDS) or isinstance(value, Mapping | list | bytes):
         return _kind(value)

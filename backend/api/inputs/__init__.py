@@ -1,1 +1,1 @@
-"""What handlers are handed: who asks, ids, paging, filters, conditions."""
+"""What handlers are given: who asks, ids, paging, filters, conditions."""

@@ -39,7 +39,7 @@ from backend.services.access.access import (
 from backend.services.accounts.users import authenticate_access, authenticate_cookie
 from backend.services.catalog.catalog import CatalogKey
 from backend.services.keys.origins import is_local, origin_host
-from backend.services.limits.logins import count_dashboard_call
+from backend.services.limits.dashboard_calls import count_dashboard_call
 from backend.services.policy.sender import Sender
 
 SESSION_COOKIE: Final = "mjs_session"
@@ -167,7 +167,7 @@ class Requester:
     def key_access(self, key: CatalogKey, action: Action) -> Access:
         """Raises KeyScope or OriginNotAllowed.
 
-        A publishable key stands in a web page: it sends templates, and touches nothing that was
+        A publishable key is in a web page: it sends templates, and touches nothing that was
         sent.
         """
         check_origin(key, self._origin)

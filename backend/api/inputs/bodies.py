@@ -50,7 +50,7 @@ def iso_utc(instant: datetime) -> str:
     """Return the instant as JavaScript writes it: UTC, milliseconds, Z."""
     try:
         instant = instant.astimezone(UTC)
-    except OverflowError:  # a row from before instants were bounded
+    except OverflowError:  # a row from before instants had bounds
         instant = instant.replace(tzinfo=UTC)
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -62,9 +62,9 @@ def _in_range(instant: datetime) -> datetime:
         raise PydanticCustomError(OUT_OF_RANGE, "{reason}", {"reason": str(exc)}) from exc
 
 
-# Of answers: rows from before the bounds are shown too.
+# In answers: rows from before the bounds are shown too.
 Instant = Annotated[AwareDatetime, PlainSerializer(iso_utc, return_type=str, when_used="json")]
-# Of requests: every instant that a client may write, in UTC.
+# In requests: every instant that a client may send, in UTC.
 GivenInstant = Annotated[AwareDatetime, AfterValidator(_in_range)]
 
 
@@ -72,7 +72,7 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# For a strict int: JSON has one kind of number, and 5.0 is a whole one; true is none. It stands
+# For a strict int: JSON has only one kind of number, so 5.0 is a whole one; true isn't. Write it
 # after the Field, so that the bounds are in the schema.
 WHOLE: Final = BeforeValidator(_whole)
 
@@ -96,9 +96,7 @@ class RequestBody(BaseModel):
         return value
 
     def changes(self, *nullable: str) -> dict[str, Any]:
-        """Return what the client sent, by field name; null counts as sent for `nullable` ones
-        only.
-        """
+        """Return what the client sent, by field name; null only counts for `nullable` fields."""
         sent = {name: getattr(self, name) for name in self.model_fields_set}
         return {
             name: value for name, value in sent.items() if value is not None or name in nullable
@@ -112,16 +110,14 @@ class ResponseBody(BaseModel):
 
 
 def _email(text: str) -> str:
-    """An install may live in a private network: `.local` is fine, a deliverable name not asked
-    for.
-    """
+    """Domains need not resolve: in a private network `.local` is fine."""
     try:
         valid = validate_email(text.strip(), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as exc:
         raise PydanticCustomError("INVALID_EMAIL", _NO_EMAIL, {"reason": str(exc)}) from exc
     if "." not in valid.domain and valid.domain != "localhost":
         raise PydanticCustomError(
-            "INVALID_EMAIL", _NO_EMAIL, {"reason": f"'{valid.domain}' is no domain."}
+            "INVALID_EMAIL", _NO_EMAIL, {"reason": f"'{valid.domain}' isn't a domain."}
         )
     return valid.normalized.lower()
 
@@ -147,7 +143,7 @@ def _zone(name: str) -> str:
 
 TimeZone = Annotated[str, Field(max_length=60, examples=["Europe/Berlin"]), AfterValidator(_zone)]
 
-# Query parameters that are read by hand, so that the error names the remedy; "" counts as left out.
+# Query parameters that are read by hand, so that the error names the remedy; "" counts as omitted.
 InstantText = Annotated[
     str, _text(anyOf=[{"format": "date"}, {"format": "date-time"}, {"maxLength": 0}])
 ]
@@ -168,7 +164,7 @@ def id_text(*prefixes: str) -> WithJsonSchema:
 
 
 class Pagination(ResponseBody):
-    """Where this page stands in its list. `nextCursor` stays right while rows are added."""
+    """Where this page is in its list. `nextCursor` stays right while rows are added."""
 
     limit: int = Field(examples=[50])
     offset: int = Field(examples=[0])
@@ -178,7 +174,7 @@ class Pagination(ResponseBody):
         default=None, description="Pass as `cursor` to get the next page"
     )
     total_is_estimate: bool = Field(
-        default=False, description="Past 10,000 rows the total may be an estimate"
+        default=False, description="Beyond 10,000 rows the total may be an estimate"
     )
 
     @classmethod
@@ -203,7 +199,7 @@ class ErrorDetails(ResponseBody):
     model_config = ConfigDict(extra="allow")
 
     errors: list[FieldErrorBody] = Field(
-        default_factory=list, description=f"One entry for each wrong field; the first {MOST_ERRORS}"
+        default_factory=list, description=f"One entry for each wrong field, at most {MOST_ERRORS}"
     )
     more_errors: int | None = Field(default=None, description="How many more there are")
 

@@ -1,4 +1,4 @@
-"""ETag and If-Match: a change that was made from an older reading is refused with 412, not lost.
+"""ETag and If-Match: a change based on an outdated read is refused with 412.
 
 A tag is the row's `updated_at`. If-Match is optional: without it the last write wins.
 """
@@ -29,7 +29,7 @@ def etag_of(row: Versioned) -> str:
 
 
 def tagged(response: Response, row: Versioned, body: BodyT) -> BodyT:
-    """Put the row's tag on the answer that shows it."""
+    """Return the body, and put the row's tag on the answer."""
     response.headers["ETag"] = etag_of(row)
     return body
 
@@ -41,11 +41,10 @@ class IfMatch:
         self._tags = tags
 
     async def check(self, session: AsyncSession, row: Versioned) -> None:
-        """Lock the row for the rest of the transaction.
+        """Lock the row for the rest of the transaction, and read it again: of two changes that
+        start from the same read, the second is refused.
 
-        Raises PreconditionFailed when it has changed.
-
-        Locked and read again, so that of two changes made from one reading the second is refused.
+        Raises PreconditionFailed when the row has changed.
         """
         if self._tags is None:
             return
@@ -58,7 +57,7 @@ async def _if_match(
     if_match: Annotated[
         str | None,
         Header(
-            max_length=1000, description="The `ETag` of your reading; 412 if it has changed since"
+            max_length=1000, description="The `ETag` that you read; 412 if it has changed since"
         ),
     ] = None,
 ) -> IfMatch:

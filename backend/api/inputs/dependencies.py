@@ -1,6 +1,4 @@
-"""What routes are handed: the process's platform, sessions, ids from the path, and page
-requests.
-"""
+"""What handlers are given: the process's platform, sessions, ids from the path, page requests."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from fastapi import Depends, Path, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
-from backend.api.frame.concurrent_reads import ExportPlaces, ReadPlaces
+from backend.api.frame.concurrent_reads import ExportSlots, ReadSlots
 from backend.api.inputs.bodies import CursorText, decode_cursor
 from backend.errors import (
     CampaignNotFound,
@@ -48,44 +46,43 @@ async def _transaction(platform: PlatformDep) -> AsyncIterator[AsyncSession]:
 
 
 async def _reading(request: Request, platform: PlatformDep) -> AsyncIterator[AsyncSession]:
-    caller = getattr(
-        request.state, "caller", None
-    )  # set where the caller is authenticated, which comes first
-    places: ReadPlaces = request.app.state.read_places
+    # Set where the caller is authenticated, which comes first.
+    caller = getattr(request.state, "caller", None)
+    slots: ReadSlots = request.app.state.read_slots
     async with (
-        nullcontext() if caller is None else places.place(caller),
+        nullcontext() if caller is None else slots.slot(caller),
         platform.database.session() as session,
     ):
         yield session
 
 
-class ExportPlace:
-    """The place that an export takes once it knows its project."""
+class ExportSlot:
+    """The slot that an export takes once it knows its project."""
 
-    def __init__(self, places: ExportPlaces) -> None:
-        self._places = places
+    def __init__(self, slots: ExportSlots) -> None:
+        self._slots = slots
         self._project_id: UUID | None = None
 
     def take(self, project_id: UUID) -> None:
         """Raises RateLimitExceeded."""
-        self._places.take(project_id)
+        self._slots.take(project_id)
         self._project_id = project_id
 
     def give_back(self) -> None:
         if self._project_id is not None:
-            self._places.give_back(self._project_id)
+            self._slots.give_back(self._project_id)
 
 
-async def _export_place(request: Request) -> AsyncIterator[ExportPlace]:
-    place = ExportPlace(request.app.state.export_places)
+async def _export_slot(request: Request) -> AsyncIterator[ExportSlot]:
+    slot = ExportSlot(request.app.state.export_slots)
     try:
-        yield place
+        yield slot
     finally:
-        place.give_back()
+        slot.give_back()
 
 
 async def refuse_json_dialects(request: Request) -> None:
-    """FastAPI reads any `+json` as JSON; a merge patch, say, would be taken for a whole body."""
+    """FastAPI reads any `+json` as JSON: a merge patch, for example, as if it were a whole body."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type.endswith("+json"):
         raise UnsupportedMediaType(
@@ -96,12 +93,12 @@ async def refuse_json_dialects(request: Request) -> None:
 # scope="function": committed before the answer is sent; the default commits after it.
 SessionDep = Annotated[AsyncSession, Depends(_transaction, scope="function")]
 ReadSessionDep = Annotated[AsyncSession, Depends(_reading, scope="function")]
-# scope="request": held until the answer has been sent, or broke off.
-ExportPlaceDep = Annotated[ExportPlace, Depends(_export_place, scope="request")]
+# scope="request": held until the answer has been sent, or the client has left.
+ExportSlotDep = Annotated[ExportSlot, Depends(_export_slot, scope="request")]
 
 
 def decoded(prefix: str, text: str, error: type[NotFound]) -> UUID:
-    """Return the UUID of a TypeID in a path; what is not one names nothing, so it is a 404."""
+    """Return the UUID of a TypeID in a path. Any other text names nothing, so it is a 404."""
     value = ids.decode(prefix, text)
     if value is None:
         raise error(f"{error.title.removesuffix(' does not exist')} '{text[:80]}' does not exist.")

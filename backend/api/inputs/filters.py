@@ -1,6 +1,4 @@
-"""What narrows a project's lists: query parameters, and the texts that a filter of messages is made
-of.
-"""
+"""What narrows a project's lists: query parameters, and the parts of a filter of messages."""
 
 from __future__ import annotations
 
@@ -28,20 +26,20 @@ def storable_text(field: str, value: str | None) -> str | None:
 
 async def _selection(
     q: Annotated[
-        str | None, Query(max_length=255, description="A part of the name, in upper or lower case")
+        str | None, Query(max_length=255, description="Part of the name, in upper or lower case")
     ] = None,
     is_active: Annotated[
-        bool | None, Query(alias="isActive", description="Only active ones, or only the others")
+        bool | None, Query(alias="isActive", description="Only active ones, or only inactive ones")
     ] = None,
 ) -> Selection:
     return Selection(q=storable_text("q", q), is_active=is_active)
 
 
-WantedDep = Annotated[Selection, Depends(_selection)]
+SelectionDep = Annotated[Selection, Depends(_selection)]
 
 
-async def _wanted_of_type(
-    selection: WantedDep,
+async def _typed_selection(
+    selection: SelectionDep,
     connector_type: Annotated[
         str | None,
         Query(
@@ -55,7 +53,7 @@ async def _wanted_of_type(
     return replace(selection, connector_type=storable_text("connectorType", connector_type))
 
 
-WantedOfTypeDep = Annotated[Selection, Depends(_wanted_of_type)]
+TypedSelectionDep = Annotated[Selection, Depends(_typed_selection)]
 
 
 def message_filter(
@@ -71,7 +69,7 @@ def message_filter(
     message_id: str | None = None,
     mode: Literal["live", "test"] | None = None,
 ) -> MessageFilter:
-    """Read what clients wrote; "" counts as left out. Raises ValidationFailed."""
+    """Read what clients wrote; "" counts as omitted. Raises ValidationFailed."""
     return MessageFilter(
         status=status or None,
         connector=_connector(connector) if connector else None,
@@ -97,6 +95,6 @@ def _id(prefix: str, text: str | None, field: str) -> UUID | None:
         return None
     value = ids.decode(prefix, text)
     if value is None:
-        message = f"'{text[:80]}' is not an id; it reads {prefix}_ and 26 characters."
+        message = f"'{text[:80]}' is not an id; write {prefix}_ and 26 characters."
         raise ValidationFailed(errors=[FieldError(field, "VALIDATION_ERROR", message)])
     return value

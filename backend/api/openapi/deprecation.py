@@ -1,4 +1,4 @@
-"""How a route says that it will go: `Deprecation` (RFC 9745), `Sunset` (RFC 8594) and a link.
+"""How a route announces its end: `Deprecation` (RFC 9745), `Sunset` (RFC 8594) and a link.
 
 @router.get("/old", deprecated=True, dependencies=[deprecated(since, sunset=..., link="/docs#new")])
 """
@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 
 
 def deprecated(since: datetime, *, sunset: datetime | None = None, link: str | None = None) -> Any:
-    """Return the dependency that puts the headers on every answer of a route, errors too.
+    """Return the dependency that puts the headers on every answer of a route, errors included.
 
     Instants in UTC.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -24,25 +25,25 @@ Send messages by WhatsApp, Telegram, SMS and e-mail through one API.
 `/auth/login` (dashboard API) or an API key (`sk_...`, `pk_...`; sending and reading messages).
 
 **Web pages.** A publishable key sends templates whose access is `signed`, each message with a
-`sendToken` that your backend got from `/send-tokens`. It reads nothing, and works on the pages of
-its allowed origins only.
+`sendToken` that your backend got from `/send-tokens`. It reads nothing, and only works on the pages
+of its allowed origins.
 
-**Errors.** `{"error", "code", "details", "requestId"}`; `details.errors` names each wrong field,
-the first 50 of them. Send `Accept: application/problem+json` for RFC 9457.
+**Errors.** `{"error", "code", "details", "requestId"}`; `details.errors` names each wrong field, at
+most 50. Send `Accept: application/problem+json` for RFC 9457.
 
 **Lists.** `limit` (1-100), `offset` or `cursor`; the answer's `pagination` says where you are.
 
-**Changes.** A resource's `ETag` goes back as `If-Match` with a change: 412 when someone else was
-faster.
+**Changes.** Send a resource's `ETag` back as `If-Match` with a change: the answer is 412 when
+someone else was faster.
 
 **Rate limits.** `RateLimit-Policy` and `RateLimit` on answers, `Retry-After` on a 429.
 """
 
 TAGS: Final = [
-    {"name": "Messages", "description": "Send a message and see what became of it."},
+    {"name": "Messages", "description": "Send a message and see what happened to it."},
     {
         "name": "Auth",
-        "description": "Accounts and log-ins. Access tokens live 15 minutes; refresh them.",
+        "description": "Accounts and log-ins. Access tokens last 15 minutes; refresh them.",
     },
     {"name": "Projects", "description": "A project owns keys, connectors, templates and messages."},
     {
@@ -57,19 +58,21 @@ TAGS: Final = [
     },
     {
         "name": "Routes",
-        "description": "Channels that are tried one after the other, under a name that sends use.",
+        "description": "Channels to try in turn, under a name that sends refer to.",
     },
     {"name": "Templates", "description": "Texts with variables, and who may send them."},
-    {"name": "Callbacks", "description": "Where providers report what became of a message."},
+    {"name": "Callbacks", "description": "Where providers report what happened to a message."},
     {"name": "Campaigns", "description": "One message to every row of a CSV table."},
     {"name": "Administration", "description": "For the server's administrators."},
-    {"name": "Instance", "description": "What this server is and offers."},
-    {"name": "Analytics", "description": "What became of messages, how fast, and why some failed."},
+    {"name": "Instance", "description": "What this server is, and what it offers."},
+    {
+        "name": "Analytics",
+        "description": "What happened to messages, how fast, and why some failed.",
+    },
     {"name": "Health", "description": "For supervisors and load balancers."},
 ]
 
-# An explicit "default" also keeps FastAPI from documenting its own 422, which this API never
-# answers.
+# An explicit "default" also keeps FastAPI from documenting its 422, which this API never sends.
 DEFAULT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     "default": {"model": ErrorBody, "description": "What went wrong, and what to do about it"}
 }
@@ -122,35 +125,38 @@ async def _docs_start(_: Request) -> Response:
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Document the errors a route is known for; all others fall under "default"."""
+    """Document the errors typical of a route; all others fall under "default"."""
     return {status: {"model": ErrorBody} for status in statuses}
 
 
 def _without_null(document: dict[str, Any]) -> dict[str, Any]:
-    """Describe an optional parameter by its type alone: a query and a header can leave out, not say
-    null.
+    """Describe an optional parameter by its type alone: a query or a header can omit it, but not
+    be null.
     """
-    operations = [item for described in document["paths"].values() for item in described.values()]
-    for parameter in (item for operation in operations for item in operation.get("parameters", ())):
-        schema = parameter["schema"]
-        kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
-        if len(kinds) == 1:
-            del schema["anyOf"]
-            parameter["schema"] = {**kinds[0], **schema}
+    for operation in _operations(document):
+        for parameter in operation.get("parameters", ()):
+            schema = parameter["schema"]
+            kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+            if len(kinds) == 1:
+                del schema["anyOf"]
+                parameter["schema"] = {**kinds[0], **schema}
     return document
 
 
 def _errors_as_json(document: dict[str, Any]) -> dict[str, Any]:
-    """Describe errors as JSON where the right answer is something else, a type that FastAPI gives
-    to both.
+    """Describe errors as JSON where the right answer has another type: FastAPI gives that type to
+    both.
     """
-    operations = [entry for described in document["paths"].values() for entry in described.values()]
-    for status, response in (
-        item for operation in operations for item in operation["responses"].items()
-    ):
-        if status[0] in "45d" and len(content := response.get("content", {})) == 1:
-            response["content"] = {"application/json": next(iter(content.values()))}
+    for operation in _operations(document):
+        for status, response in operation["responses"].items():
+            if status[0] in "45d" and len(content := response.get("content", {})) == 1:
+                response["content"] = {"application/json": next(iter(content.values()))}
     return document
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path_item in document["paths"].values():
+        yield from path_item.values()
 
 
 def install(app: FastAPI) -> None:

@@ -40,10 +40,10 @@ async def healthz() -> Health:
     description=(
         "Ready while sends are accepted: writes to Postgres and Redis, and checks the schema, the"
         " secrets, the clock, partitions, workers, the oldest message that is due and background"
-        " tasks. What fails makes it 503; a `warning` (Redis away, no worker) is for people. An"
+        " tasks. What fails makes it 503; a `warning` (Redis down, no worker) is for people. An"
         " answer holds for a second."
     ),
-    responses={503: {"model": Readiness, "description": "Something this process needs is away"}},
+    responses={503: {"model": Readiness, "description": "Something this process needs is down"}},
 )
 async def readyz(platform: PlatformDep, response: Response) -> Readiness:
     checks = await platform.health.checks()

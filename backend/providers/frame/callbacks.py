@@ -39,7 +39,7 @@ class CallbackRequest:
         return dict(parse_qsl(self.query, keep_blank_values=True))
 
     def form(self) -> list[tuple[str, str]]:
-        """Return the body's fields in their order; raises ValueError for what is no form."""
+        """Return the body's fields in their order; raises ValueError for what isn't a form."""
         return parse_qsl(self.body.decode(), keep_blank_values=True, max_num_fields=1000)
 
 

@@ -317,7 +317,7 @@ def refusal(
     reason: str = "",
     said: Mapping[str, Any] | None = None,
 ) -> SendError:
-    """Return the error of an answer that is no acceptance: by the provider's code, else by status.
+    """Return the error of an answer that doesn't accept: by the provider's code, else by status.
 
     `reason` and `said` must have gone through `Provider.quote`. An unknown code is logged and
     decided by the status.

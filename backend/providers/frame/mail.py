@@ -30,7 +30,7 @@ _BODY_HEADERS: Final = ("Content-Type", "Content-Transfer-Encoding", "MIME-Versi
 
 
 class UnwritableMail(ValueError):
-    """What was composed is no mail with exactly our headers."""
+    """What was composed isn't a mail with exactly our headers."""
 
 
 def mailbox(name: str, address: str) -> str:

@@ -97,7 +97,7 @@ class NameLookups:
 
         `is_trusted`: no tenant chose the name, so it is treated like one that resolved lately.
         Raises `socket.gaierror`, EAI_AGAIN where another try may help, and UnicodeError for what
-        can be no name.
+        cannot be a name.
         """
         try:
             return system_look_up(name, socket.AI_NUMERICHOST)

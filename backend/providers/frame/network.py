@@ -132,7 +132,9 @@ async def resolve_checked(
         addresses = await names.addresses(host.strip("[]"), is_trusted=is_trusted)
     except UnicodeError as exc:
         # What Python says to labels that are empty or too long.
-        raise socket.gaierror(socket.EAI_NONAME, "it is no host name; check its spelling") from exc
+        raise socket.gaierror(
+            socket.EAI_NONAME, "it isn't a host name; check its spelling"
+        ) from exc
     results: list[ResolveResult] = []
     for family, protocol, literal in addresses:
         if not allow_private and not is_public(literal):

@@ -91,7 +91,7 @@ def _is_token(value: SecretStr) -> SecretStr:
 
 
 def digest(*parts: str) -> str:
-    """Return a short name for `parts` that tells nothing of them."""
+    """Return a short name for `parts` that tells nothing about them."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

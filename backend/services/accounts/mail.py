@@ -108,7 +108,7 @@ class PlatformMail:
         self.later(self.send(mail))
 
     async def send(self, mail: Mail) -> None:
-        """Send one mail, trying again while the server is away."""
+        """Send one mail, trying again while the server is down."""
         if self._url is None:
             log.warning(
                 "mail.not_set",

@@ -42,7 +42,7 @@ def check_new_password(password: str, field: str = "password") -> None:
 @lru_cache(maxsize=1)
 def _common_passwords() -> frozenset[str]:
     """The 8,000 most used ones that are long enough, lower-cased; from Django's list (BSD
-    licence).
+    license).
     """
     text = (files(__package__) / "common_passwords.txt").read_text(encoding="ascii")
     return frozenset(text.splitlines())

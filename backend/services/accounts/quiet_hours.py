@@ -82,7 +82,7 @@ def check_quiet_hours(written: Mapping[str, str | None]) -> dict[str, str | None
         FieldError(
             name,
             "VALIDATION_ERROR",
-            f"'{name}' is no time of the day; write hours and minutes, such as 21:30.",
+            f"'{name}' isn't a time of day; write hours and minutes, such as 21:30.",
         )
         for name in ("start", "end")
         if not _CLOCK.fullmatch(written.get(name) or "")

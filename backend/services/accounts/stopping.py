@@ -1,4 +1,4 @@
-"""Stop a project and let it go on: from the commit on nothing of it is claimed, fed or accepted.
+"""Stop a project and let it go on: from the commit on, none of it is claimed or accepted.
 
 What is switched off waits and goes on later; what was deleted is canceled. The send path asks
 `IS_OPEN` (models/project.py); here is what has to happen once, in the transaction of the change.

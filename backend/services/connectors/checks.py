@@ -90,7 +90,7 @@ async def _validate(connector_type: str, open_it: Callable[[], Provider[Any]]) -
 async def _close(provider: Provider[Any]) -> None:
     try:
         await provider.aclose()
-    except Exception:  # what it said to the credentials counts all the same
+    except Exception:  # what it said to the credentials counts anyway
         log.exception("connector.not_closed", type=provider.type)
 
 

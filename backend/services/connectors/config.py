@@ -1,4 +1,4 @@
-"""A connector's settings that are no secrets: how fast it sends, and how often it tries again."""
+"""A connector's settings that aren't secrets: how fast it sends, and how often it tries again."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class BrokenConnectors:
     async def mark(self, connector_id: UUID, *, title: str, reason: str) -> None:
         """Pause a connector whose provider, `title`, refuses it; a second call changes nothing.
 
-        Never raises: the attempt's outcome must be recorded all the same.
+        Never raises: the attempt's outcome must be recorded anyway.
         """
         await self._guarded(connector_id, f"{title} refuses the credentials of", reason)
 

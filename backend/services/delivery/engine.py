@@ -116,7 +116,7 @@ class DeliveryEngine:
         await asyncio.wait_for(self._recorder.drain(), timeout=_RECORDING_S)
 
     async def keep_leases(self) -> None:
-        """Renew what is held; runs until cancelled."""
+        """Renew what is held; runs until canceled."""
         await self._in_flight.keep_leases()
 
     # -- what becomes of claims ------------------------------------------------------------------
@@ -234,7 +234,7 @@ class DeliveryEngine:
             )
             return await note_answer(self._circuits, claim, connector, answer, is_probe=is_probe)
         except Exception:
-            # What the provider has said must be recorded all the same.
+            # What the provider has said must be recorded anyway.
             log.exception(
                 "circuit.failed", connector_id=ids.encode(ids.CONNECTOR, claim.connector_id)
             )
@@ -249,5 +249,5 @@ class DeliveryEngine:
         if result.hold_s > 0:
             try:
                 await self._ready.hold(claim.connector_id, result.hold_s)
-            except Exception as exc:  # noqa: BLE001 (the outcome is recorded all the same)
+            except Exception as exc:  # noqa: BLE001 (the outcome is recorded anyway)
                 self._outage.warn(exc)

@@ -111,7 +111,7 @@ class OpenConnectors:
         self._cache.forget(connector_id)
 
     async def get_again(self, connector_id: UUID) -> OpenConnector:
-        """Open it again, whatever is known of it."""
+        """Open it again, whatever is known about it."""
         self._cache.forget(connector_id)
         return await self._cache.get(connector_id)
 

@@ -61,7 +61,7 @@ class Sweeper:
         self._has_more = False
 
     async def run(self) -> None:
-        """Sweep every second until cancelled; a failed round is logged and the next one tries
+        """Sweep every second until canceled; a failed round is logged and the next one tries
         again.
         """
         report = log_failures(away="sweep.database_away", failed="sweep.failed")

@@ -40,7 +40,7 @@ class Unopened:
 
 
 class UnopenedConnectors:
-    """What a process knows of them."""
+    """What a process knows about them."""
 
     def __init__(self) -> None:
         self._known: dict[UUID, Unopened] = {}

@@ -67,7 +67,7 @@ class Watcher:
         self._asking: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Watch until cancelled; a failed round is logged and the next one tries again."""
+        """Watch until canceled; a failed round is logged and the next one tries again."""
         report = log_failures(away="watch.database_away", failed="watch.failed")
         try:
             await Rounds(_EVERY_S, self._round, first_after_s=_EVERY_S, on_error=report).run()

@@ -75,7 +75,7 @@ class Heartbeat:
                 await self._settle(connection)
                 await self.beat(connection)
         except psycopg.Error as exc:
-            # Postgres is away, or not migrated yet: /readyz says so, and the next beat tries again.
+            # Postgres is down, or not migrated yet: /readyz says so, and the next beat tries again.
             log.info("heartbeat.missed", error=type(exc).__name__)
 
     async def beat(self, connection: psycopg.AsyncConnection) -> None:

@@ -66,7 +66,7 @@ class KeyUsage:
         count.failed += is_failed
 
     async def run(self) -> None:
-        """Flush until cancelled; the last counts are written on the way out."""
+        """Flush until canceled; the last counts are written on the way out."""
         try:
             await Rounds(_FLUSH_EVERY_S, self.flush, first_after_s=_FLUSH_EVERY_S).run()
         finally:

@@ -38,7 +38,7 @@ SCOPES: Final = (
     "webhooks:manage",
 )
 LONGEST_OVERLAP_S: Final = 7 * 24 * 3600
-# A key that stands in a web page must not read anything.
+# A key that is in a web page must not read anything.
 PUBLISHABLE_SCOPES: Final = ("messages:send",)
 _PREFIX: Final = {"secret": "sk", "publishable": "pk"}
 MOST_RATE_LIMIT: Final = 1_000_000_000

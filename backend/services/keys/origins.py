@@ -24,7 +24,7 @@ def origin_host(header: str) -> str | None:
 
 
 class InvalidOrigin(ValueError):
-    """The text is no origin; the message says what one looks like."""
+    """The text isn't an origin; the message says what one looks like."""
 
 
 def normalised_origin(text: str) -> str:

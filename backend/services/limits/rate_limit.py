@@ -1,10 +1,9 @@
-"""A key's messages in a sliding window and a project's in a calendar month, counted in
-Redis.
+"""Messages of a key in a sliding window and of a project in a calendar month, counted in Redis.
 
-The window's count is the current one's plus the part of the last one's that still overlaps
-(Cloudflare's sliding window counter: two counters a key, error under 1 % on real traffic). A
-month's counter that Redis does not have is counted from Postgres first. All requests that wait at
-the same time share one round trip.
+A window's count is that of the current one plus the part of the last one that still overlaps
+(Cloudflare's sliding window counter: two counters a key, error under 1 % on real traffic). A month
+that Redis has no counter for is counted in Postgres first. All requests that wait at the same time
+share one round trip.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -24,14 +22,15 @@ import structlog
 from backend.models.partitions import month_start
 from backend.outages import OutageLog
 from backend.process.group_commit import GroupCommit
+from backend.services.limits.allowance import Allowance, Bucket
 
 log = structlog.get_logger()
 
-# ARGV: window s, month, then (key, limit, project, quota, selection) for each; a limit or quota of
-# -1 counts nothing. Returns ms into the window, then (granted, used in the window, used in the
-# month) for each; only what is granted is counted, so that a blocked client is not blocked for
-# longer. Granted is -1 when the month's counter is not here: nothing was counted, and it must be
-# seeded.
+# ARGV: window s, month, then (key, limit, project, quota, messages) for each demand; a limit or
+# quota of -1 counts nothing. Returns ms into the window, then (granted, used in the window, used in
+# the month) for each; only what is granted is counted, so that a refused client doesn't stay
+# blocked for longer. Granted is -1 where Redis has no counter of the month: nothing was counted,
+# and the counter must be seeded.
 _TAKE_SCRIPT: Final = """
 local t = redis.call('TIME')
 local window = tonumber(ARGV[1])
@@ -71,7 +70,7 @@ end
 return out
 """
 
-# A counter that is gone was counted from Postgres since, without the message that is given back.
+# A counter that is gone gets seeded from Postgres, where the message that is given back isn't.
 _GIVE_BACK_SCRIPT: Final = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('DECR', KEYS[1]) end
 return 0
@@ -80,9 +79,9 @@ _MONTH_TTL_S: Final = 32 * 24 * 3600
 
 
 class Demand(NamedTuple):
-    """Whose limits one message counts against.
+    """Which limits one message counts against.
 
-    `limit` a window of the key, `quota` a month; None: none.
+    `limit` is messages in a window of the key, `quota` in a month of the project; None: no limit.
     """
 
     key_id: UUID | None
@@ -95,44 +94,14 @@ class Demand(NamedTuple):
         return self.limit is not None or self.quota is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """One limit after this message.
-
-    `reset_s` is when the window's oldest part, or the month, has passed.
+class _Grant(NamedTuple):
+    """What the script answers for one demand: how many of its messages were counted (-1: the month
+    must be seeded), and what was used before them in the window and in the month.
     """
 
-    policy: str  # key | project
-    limit: int
-    remaining: int
-    reset_s: int
-    window_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """The answer to one request; `refused_by` is the bucket that is empty."""
-
-    buckets: tuple[Bucket, ...]
-    refused_by: Bucket | None = None
-
-    @property
-    def is_allowed(self) -> bool:
-        return self.refused_by is None
-
-    def headers(self) -> dict[str, str]:
-        """The RateLimit header fields (IETF draft-ietf-httpapi-ratelimit-headers)."""
-        headers = {
-            "RateLimit-Policy": ", ".join(
-                f'"{b.policy}";q={b.limit};w={b.window_s}' for b in self.buckets
-            ),
-            "RateLimit": ", ".join(
-                f'"{b.policy}";r={b.remaining};t={b.reset_s}' for b in self.buckets
-            ),
-        }
-        if self.refused_by is not None:
-            headers["Retry-After"] = str(self.refused_by.reset_s)
-        return headers
+    messages: int
+    used: int
+    sent: int
 
 
 # Counts a project's messages of the month that begins at an instant.
@@ -140,9 +109,7 @@ CountMonth = Callable[[UUID, datetime], Awaitable[int]]
 
 
 class RateLimiter:
-    """`fail_open`: whether a kind of key (secret, publishable) may send while Redis cannot
-    count.
-    """
+    """`fail_open`: whether a kind of key (secret, publishable) may send while Redis is down."""
 
     def __init__(
         self,
@@ -164,16 +131,16 @@ class RateLimiter:
         )
 
     async def take(self, demand: Demand) -> Allowance | None:
-        """Count one message; None when Redis is away and nothing was counted."""
+        """Count one message; None when Redis is down and nothing was counted."""
         return await self._group.submit((demand, 1))
 
     async def look(self, demand: Demand) -> Allowance | None:
-        """Tell where the limits stand without counting anything."""
+        """Return where the limits stand, without counting anything."""
         return await self._group.submit((demand, 0))
 
     async def give_back(self, demand: Demand) -> None:
-        """A message that was not accepted after all does not use up the month; it was a try within
-        the hour.
+        """Take a message that was not accepted after all off the month. In the key's window it
+        stays, as a try.
         """
         if demand.quota is None:
             return
@@ -182,13 +149,13 @@ class RateLimiter:
                 keys=[_month_counter(demand.project_id, datetime.now(UTC))]
             )
         except redis.RedisError as exc:
-            self._say_unreachable(exc, 1)
+            self._warn_unreachable(exc, 1)
 
     def is_open(self, kind: str) -> bool:
-        """Tell whether this kind of key may send although nothing can be counted."""
+        """Whether this kind of key may send although nothing can be counted."""
         return self._fail_open.get(kind, False)
 
-    def _say_unreachable(self, exc: redis.RedisError, requests: int) -> None:
+    def _warn_unreachable(self, exc: redis.RedisError, requests: int) -> None:
         choices = {
             f"{kind}_keys": "open" if is_open else "closed"
             for kind, is_open in self._fail_open.items()
@@ -196,62 +163,65 @@ class RateLimiter:
         self._outage.warn(exc, requests=requests, **choices)
 
     async def _take_batch(self, batch: Sequence[tuple[Demand, int]]) -> Sequence[Allowance | None]:
-        expected: Counter[Demand] = Counter()
-        for demand, count in batch:
-            expected[demand] += count
+        demands: Counter[Demand] = Counter()
+        for demand, messages in batch:
+            demands[demand] += messages
         now = datetime.now(UTC)
         try:
-            into_ms, taken = await self._take(expected, now)
+            elapsed_ms, grants = await self._take(demands, now)
         except redis.RedisError as exc:
-            self._say_unreachable(exc, len(batch))
+            self._warn_unreachable(exc, len(batch))
             return [None] * len(batch)
-        reset_s = max(1, math.ceil(self._window_s - into_ms / 1000))
-        granted_so_far: defaultdict[Demand, int] = defaultdict(int)
-        answers: list[Allowance | None] = []
-        for demand, count in batch:
-            granted, used, sent = taken[demand]
-            place = granted_so_far[demand] = granted_so_far[demand] + count
-            counted = min(place, granted)
+        reset_s = max(1, math.ceil(self._window_s - elapsed_ms / 1000))
+        taken: defaultdict[Demand, int] = defaultdict(int)
+        allowances: list[Allowance | None] = []
+        for demand, messages in batch:
+            grant = grants[demand]
+            taken[demand] += messages
+            counted = min(taken[demand], grant.messages)
             buckets = _buckets(
-                demand, used + counted, sent + counted, reset_s=reset_s, window_s=self._window_s
+                demand,
+                grant.used + counted,
+                grant.sent + counted,
+                reset_s=reset_s,
+                window_s=self._window_s,
             )
-            answers.append(Allowance(buckets, _refusing(buckets) if place > granted else None))
-        return answers
+            is_refused = taken[demand] > grant.messages
+            allowances.append(Allowance(buckets, _refusing(buckets) if is_refused else None))
+        return allowances
 
     async def _take(
-        self, expected: Mapping[Demand, int], now: datetime
-    ) -> tuple[int, dict[Demand, tuple[int, int, int]]]:
-        """Return ms into the window, and (granted, used, sent this month) of each demand."""
-        into_ms, taken = await self._run_script(expected, now)
-        lost = {demand: count for demand, count in expected.items() if taken[demand][0] < 0}
-        if lost:
-            await self._seed({demand.project_id for demand in lost}, now)
-            into_ms, again = await self._run_script(lost, now)
-            # Lost again in between: nothing was counted, so nothing is granted; the next
-            # request seeds again.
-            taken.update(
-                {
-                    demand: (max(0, granted), used, sent)
-                    for demand, (granted, used, sent) in again.items()
-                }
-            )
-        return into_ms, taken
+        self, demands: Mapping[Demand, int], now: datetime
+    ) -> tuple[int, dict[Demand, _Grant]]:
+        """Return the ms that have passed of the window, and what each demand was granted."""
+        elapsed_ms, grants = await self._run_script(demands, now)
+        unseeded = {
+            demand: messages for demand, messages in demands.items() if grants[demand].messages < 0
+        }
+        if unseeded:
+            await self._seed({demand.project_id for demand in unseeded}, now)
+            elapsed_ms, second_grants = await self._run_script(unseeded, now)
+            for demand, grant in second_grants.items():
+                # Below 0: lost again in between. Nothing was counted, so nothing is granted; the
+                # next request seeds it again.
+                grants[demand] = grant._replace(messages=max(0, grant.messages))
+        return elapsed_ms, grants
 
     async def _run_script(
-        self, expected: Mapping[Demand, int], now: datetime
-    ) -> tuple[int, dict[Demand, tuple[int, int, int]]]:
+        self, demands: Mapping[Demand, int], now: datetime
+    ) -> tuple[int, dict[Demand, _Grant]]:
         arguments: list[Any] = [self._window_s, f"{now:%Y%m}"]
-        for (key_id, limit, project_id, quota), count in expected.items():
+        for (key_id, limit, project_id, quota), messages in demands.items():
             arguments += (
                 "" if key_id is None else key_id.hex,
                 -1 if limit is None else limit,
                 "" if quota is None else project_id.hex,
                 -1 if quota is None else quota,
-                count,
+                messages,
             )
-        raw: list[int] = await self._script(keys=[], args=arguments)
-        answers = zip(raw[1::3], raw[2::3], raw[3::3], strict=True)
-        return raw[0], dict(zip(expected, answers, strict=True))
+        elapsed_ms, *numbers = await self._script(keys=[], args=arguments)
+        grants = map(_Grant, numbers[::3], numbers[1::3], numbers[2::3])
+        return elapsed_ms, dict(zip(demands, grants, strict=True))
 
     async def _seed(self, project_ids: set[UUID], now: datetime) -> None:
         for project_id in project_ids:
@@ -268,22 +238,21 @@ def _month_counter(project_id: UUID, now: datetime) -> str:
 def _buckets(
     demand: Demand, used: int, sent: int, *, reset_s: int, window_s: int
 ) -> tuple[Bucket, ...]:
-    buckets: tuple[Bucket, ...] = ()
+    buckets: list[Bucket] = []
     if demand.limit is not None:
-        buckets = (Bucket("key", demand.limit, max(0, demand.limit - used), reset_s, window_s),)
+        remaining = max(0, demand.limit - used)
+        buckets.append(Bucket("key", demand.limit, remaining, reset_s, window_s))
     if demand.quota is not None:
         now = datetime.now(UTC)
         start, end = month_start(now), month_start(now, 1)
         left_s = max(1, math.ceil((end - now).total_seconds()))
         month_s = int((end - start).total_seconds())
-        buckets = (
-            *buckets,
-            Bucket("project", demand.quota, max(0, demand.quota - sent), left_s, month_s),
-        )
-    return buckets
+        remaining = max(0, demand.quota - sent)
+        buckets.append(Bucket("project", demand.quota, remaining, left_s, month_s))
+    return tuple(buckets)
 
 
 def _refusing(buckets: tuple[Bucket, ...]) -> Bucket:
-    """Return the empty bucket; of two the one that stays empty for longer."""
+    """Return the empty bucket; of two, the one that stays empty for longer."""
     empty = [bucket for bucket in buckets if bucket.remaining == 0]
     return max(empty or buckets, key=lambda bucket: bucket.reset_s)

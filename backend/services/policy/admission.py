@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from backend.errors import AppError, QuotaExceeded, RateLimitExceeded
 from backend.services.access.access import Action
-from backend.services.limits.rate_limit import Allowance, Demand
+from backend.services.limits.allowance import Allowance
+from backend.services.limits.rate_limit import Demand
 
 if TYPE_CHECKING:
     from backend.services.policy.send_path import SendPath

@@ -29,7 +29,7 @@ class ReceiptRounds:
         self._tidied_at = 0.0
 
     async def run(self) -> None:
-        """Go on until cancelled; a failed round is logged and the next one tries again."""
+        """Go on until canceled; a failed round is logged and the next one tries again."""
         report = log_failures(away="receipts.database_away", failed="receipts.round_failed")
         await Rounds(_EVERY_S, self.round, first_after_s=_EVERY_S, on_error=report).run()
 

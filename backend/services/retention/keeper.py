@@ -33,7 +33,7 @@ class Keeper:
         self._removed_at = -_REMOVE_EVERY_S
 
     async def run(self) -> None:
-        """Work until cancelled; a failed round is logged and the next one tries again."""
+        """Work until canceled; a failed round is logged and the next one tries again."""
         report = log_failures(away="retention.database_away", failed="retention.failed")
         await Rounds(_EVERY_S, self._round, first_after_s=_EVERY_S, on_error=report).run()
 

@@ -38,7 +38,7 @@ WHERE coalesce(retention_days, %(default)s::int) > 0
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """Days where a project says nothing; 0: for ever."""
+    """Days where a project says nothing; 0: forever."""
 
     content_days: int
     retention_days: int

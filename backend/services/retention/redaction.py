@@ -282,7 +282,7 @@ def _redacted(seen: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled
         return Redacted(seen.id, {}, masked_recipient(seen.recipient))
     try:
         return _masked(seen, templates)
-    except Exception as exc:  # noqa: BLE001 (what cannot be masked must go all the same)
+    except Exception as exc:  # noqa: BLE001 (what cannot be masked must go anyway)
         log.warning(
             "retention.content_unreadable", message_id=str(seen.id), error=type(exc).__name__
         )

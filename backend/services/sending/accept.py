@@ -9,7 +9,7 @@ from uuid import UUID
 
 from backend.ledger.accept import NewMessage, Written
 from backend.ledger.idempotency import IdempotencyKey
-from backend.services.limits.rate_limit import Allowance
+from backend.services.limits.allowance import Allowance
 from backend.services.policy.admission import admit, demand_of
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender

@@ -346,7 +346,7 @@ def _form_field(item: dict[str, Any], shown: dict[str, Any], *, is_new: bool) ->
 
 
 def _weight(data: dict[str, Any]) -> int | None:
-    """What is no whole number is out of range, which the service says."""
+    """What isn't a whole number is out of range, which the service says."""
     text = str(data.get("weight") or "").strip()
     if not text:
         return None

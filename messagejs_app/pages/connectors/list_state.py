@@ -163,7 +163,7 @@ class ConnectorsState(Session):
 
 
 def connector_id_of(text: str) -> UUID:
-    """Raises ConnectorNotFound for a text that is no connector's id."""
+    """Raises ConnectorNotFound for a text that isn't a connector's id."""
     connector_id = ids.decode(ids.CONNECTOR, text)
     if connector_id is None:
         raise ConnectorNotFound

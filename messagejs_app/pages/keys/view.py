@@ -46,7 +46,7 @@ def page() -> rx.Component:
         )
     )
     about = note(
-        "Publishable keys may stand in a web page: they only send what a template’s access allows. "
+        "Publishable keys may be in a web page: they only send what a template’s access allows. "
         "Secret keys stay on your server."
     )
     return frame(

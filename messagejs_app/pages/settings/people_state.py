@@ -20,7 +20,7 @@ from backend.errors import (
 )
 from backend.services.access.access import ALLOWED, Action, Role
 from backend.services.accounts import invitations, members
-from backend.services.limits.logins import count_invitation
+from backend.services.limits.mails import count_invitation
 from backend.services.lists.paging import PageRequest
 from messagejs_app.events import Events, Steps, event, go_to, say
 from messagejs_app.pages.recovery import NO_EMAIL, email_of

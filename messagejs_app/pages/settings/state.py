@@ -7,7 +7,7 @@ from typing import Any, Final
 from backend.errors import RateLimitExceeded, ValidationFailed
 from backend.services.access.access import Action
 from backend.services.accounts import projects, recovery, users
-from backend.services.limits.logins import count_mail
+from backend.services.limits.mails import count_mail
 from messagejs_app.events import Events, Steps, complain, event, say
 from messagejs_app.session import Session
 

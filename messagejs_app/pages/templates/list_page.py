@@ -115,7 +115,7 @@ class TemplatesState(Session):
 
 
 def template_id_of(text: str) -> UUID:
-    """Raises TemplateNotFound for a text that is no template's id."""
+    """Raises TemplateNotFound for a text that isn't a template's id."""
     template_id = ids.decode(ids.TEMPLATE, text)
     if template_id is None:
         raise TemplateNotFound

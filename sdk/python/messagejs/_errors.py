@@ -96,7 +96,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def error_of(status: int, body: Mapping[str, Any], *, request_id: str | None) -> ApiError:
-    """Return the error of an answer that is no success."""
+    """Return the error of an answer that isn't a success."""
     kind = _BY_STATUS.get(status, ServerError if status >= 500 else InvalidRequest)
     return kind(
         status,

@@ -1,4 +1,4 @@
-"""The platform's own mail server: how its URL is read, and what happens while it is away."""
+"""The platform's own mail server: how its URL is read, and what happens while it is down."""
 
 from __future__ import annotations
 

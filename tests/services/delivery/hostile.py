@@ -90,7 +90,7 @@ ERRORS: Final[dict[str, Raises]] = {
     ),
     "no reason": lambda: Rejected(None, code=5),  # type: ignore[arg-type]
     "unknown, with a loop": lambda: OutcomeUnknown("?", answer=_loop()),
-    "refused for ever": lambda: Unauthorized("\x00\ud800"),
+    "refused forever": lambda: Unauthorized("\x00\ud800"),
 }
 # What a send may return, beside what it should.
 ANSWERS: Final[dict[str, Callable[[], Any]]] = {
@@ -99,9 +99,9 @@ ANSWERS: Final[dict[str, Callable[[], Any]]] = {
     "class": lambda: Accepted,
     "long id": lambda: Accepted("x" * 100_000),
     "id that cannot be stored": lambda: Accepted("\x00\ud800"),
-    "id that is no text": lambda: Accepted(5),  # type: ignore[arg-type]
+    "id that isn't text": lambda: Accepted(5),  # type: ignore[arg-type]
     "unknown status": lambda: Accepted("1", status="lost"),  # type: ignore[arg-type]
-    "answer that is no mapping": lambda: Accepted("1", answer=5),  # type: ignore[arg-type]
+    "answer that isn't a mapping": lambda: Accepted("1", answer=5),  # type: ignore[arg-type]
     "number that JSON does not take": lambda: Accepted("1", answer={"n": 2**80}),
     "loop": lambda: Accepted("1", answer=_loop()),
     "object": lambda: Accepted("1", answer={"o": object(), 5: {1, 2}, "f": float("nan")}),  # type: ignore[dict-item]

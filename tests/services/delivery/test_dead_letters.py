@@ -28,7 +28,7 @@ from tests.services.delivery.routed import accept_routed, change, queue_row, way
 from tests.world import World, make_sweeper
 
 ONE_TRY = RetryPolicy(max_attempts=1, base_s=0.01, cap_s=0.02, max_age_s=3600)
-AWAY = Unavailable("The provider is away.")
+AWAY = Unavailable("The provider is down.")
 REFUSED = Rejected("No such number.", code="21211")
 
 

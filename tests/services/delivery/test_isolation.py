@@ -38,7 +38,7 @@ async def test_whatever_an_adapter_does_a_second_projects_messages_arrive(
     bad = await World.make(workers.platform)
     connector, ids = await add_hostile(bad, *fault)
     await workers.until_sent(await workers.send_honest())
-    # Nothing of it is being worked on for ever: it waits, or it has ended with a reason.
+    # Nothing of it is being worked on forever: it waits, or it has ended with a reason.
     for message_id in ids:
         message = await bad.message(message_id)
         assert message.status in {"queued", "sent", "delivered", "failed", "uncertain"}

@@ -150,7 +150,7 @@ async def test_whatever_a_row_holds_a_second_projects_messages_arrive(
     if table != "connectors":
         # Not even the same connector's other messages.
         await bad.wait_for(other, "delivered", timeout_s=PATIENCE_S)
-    # What cannot be worked on does not wait for the next try for ever.
+    # What cannot be worked on does not wait for the next try forever.
     waiting = await execute(
         platform,
         "SELECT state FROM send_queue WHERE message_id = %s AND claim IS NOT NULL",

@@ -78,7 +78,7 @@ class OwnLoop:
 
 @dataclass
 class Known:
-    """What the model knows of a message; `handed` counts how often the provider got it."""
+    """What the model knows about a message; `handed` counts how often the provider got it."""
 
     id: UUID
     may_repeat: bool

@@ -1,4 +1,4 @@
-"""Stopping a tenant: from the answer on nothing of it is sent; switched off it waits, deleted it is
+"""Stopping a tenant: from the answer on, none of it is sent; switched off it waits, deleted it is
 canceled.
 """
 

@@ -13,11 +13,12 @@ import pytest_asyncio
 import redis.asyncio
 
 from backend.ids import new_id
-from backend.services.limits.rate_limit import Allowance, Demand, RateLimiter
+from backend.services.limits.allowance import Allowance
+from backend.services.limits.rate_limit import Demand, RateLimiter
 from backend.settings import Settings
 
 WINDOW_S: Final = 3600
-# Rounding up to whole messages, and the clock going on between our look at it and the script's.
+# Rounding up to whole messages, and the time between our reading of the clock and the script's.
 _SLACK: Final = 1
 
 
@@ -81,7 +82,7 @@ async def test_exactly_the_limit_gets_through_however_many_come_at_once(
     answers = await _take(limiter, key_id, 50, times=200)
     assert [answer.is_allowed for answer in answers] == [True] * 50 + [False] * 150
     assert [left(answer) for answer in answers] == [*range(49, -1, -1), *[0] * 150]
-    # What was refused is not counted, or a client that keeps asking would never get through again.
+    # A refused message is not counted, or a client that keeps trying would never get through again.
     assert await client.get(f"rate:{key_id.hex}:{index}") == b"50"
     assert [answer.is_allowed for answer in await _take(limiter, key_id, 50)] == [False]
 
@@ -98,7 +99,7 @@ async def test_two_processes_share_one_limit(
     assert sum(answer.is_allowed for half in answers for answer in half) == 30
 
 
-async def test_one_after_the_other_counts_down(
+async def test_messages_in_sequence_count_down(
     client: redis.asyncio.Redis, limiter: RateLimiter
 ) -> None:
     key_id = new_id()
@@ -188,9 +189,7 @@ async def test_the_window_really_slides(client: redis.asyncio.Redis) -> None:
     assert await allowed() == 100
 
 
-async def test_counters_go_away_by_themselves(
-    client: redis.asyncio.Redis, limiter: RateLimiter
-) -> None:
+async def test_counters_expire(client: redis.asyncio.Redis, limiter: RateLimiter) -> None:
     index, _ = await _away_from_the_edge(client)
     key_id = new_id()
     await _take(limiter, key_id, 5)
@@ -207,7 +206,7 @@ async def test_a_lowered_limit_holds_at_once(
     assert (answer.is_allowed, left(answer)) == (False, 0)
 
 
-async def test_the_headers_say_how_much_is_left_and_when_it_is_over(
+async def test_the_headers_say_how_much_is_left_and_when_it_resets(
     client: redis.asyncio.Redis, limiter: RateLimiter
 ) -> None:
     _, passed = await _away_from_the_edge(client)
@@ -232,9 +231,9 @@ async def test_without_redis_nothing_is_counted_and_it_says_so() -> None:
 async def _take_in_month(
     limiter: RateLimiter, project_id: UUID, quota: int, times: int
 ) -> list[Allowance]:
-    """With a key of their own each, so that only the project's month counts."""
-    expected = [Demand(new_id(), 1000, project_id, quota) for _ in range(times)]
-    answers = await asyncio.gather(*(limiter.take(demand) for demand in expected))
+    """Each with its own key, so that only the project's month counts."""
+    demands = [Demand(new_id(), 1000, project_id, quota) for _ in range(times)]
+    answers = await asyncio.gather(*(limiter.take(demand) for demand in demands))
     return [answer for answer in answers if answer is not None]
 
 
@@ -288,5 +287,5 @@ async def test_looking_counts_nothing(limiter: RateLimiter) -> None:
     ] * 6
 
 
-async def test_the_choice_for_a_redis_that_is_away_is_kept_by_kind(limiter: RateLimiter) -> None:
+async def test_the_choice_for_when_redis_is_down_is_kept_by_kind(limiter: RateLimiter) -> None:
     assert (limiter.is_open("secret"), limiter.is_open("publishable")) == (True, False)

@@ -139,7 +139,7 @@ async def test_an_id_of_no_time_stays_in_the_default_partition_and_keeps_nothing
 
 
 async def test_a_partition_made_later_is_like_the_others(apart: Platform) -> None:
-    """Attached, not made in place: indexes, defaults and storage must come along all the same."""
+    """Attached, not made in place: indexes, defaults and storage must come along anyway."""
     query = """
     SELECT c.relname, c.reloptions, (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid),
         (SELECT array_agg(a.attname::text || a.attnotnull::text || a.atthasdef::text

@@ -27,7 +27,8 @@ from backend.api.resources.auth.bodies import (
 from backend.api.resources.routers import api_router
 from backend.services.access.access import Actor
 from backend.services.accounts import recovery, users
-from backend.services.limits.logins import count_mail, count_registration
+from backend.services.limits.logins import count_registration
+from backend.services.limits.mails import count_mail
 
 router = api_router(prefix="/api/v1/auth", tags=["Auth"])
 

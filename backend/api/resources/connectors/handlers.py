@@ -18,7 +18,7 @@ from backend.api.inputs.dependencies import (
     ReadSessionDep,
     SessionDep,
 )
-from backend.api.inputs.filters import WantedOfTypeDep
+from backend.api.inputs.filters import TypedSelectionDep
 from backend.api.openapi.document import error_responses
 from backend.api.resources.connectors.bodies import (
     ConnectorBody,
@@ -44,7 +44,7 @@ async def list_connectors(
     user: CurrentUser,
     session: ReadSessionDep,
     page: PageDep,
-    selection: WantedOfTypeDep,
+    selection: TypedSelectionDep,
 ) -> ConnectorListBody:
     access = await access_of_user(session, user, project_id, Action.VIEW_CONNECTORS)
     return ConnectorListBody.of(

@@ -37,7 +37,7 @@ class CreateKey(RequestBody):
     name: Name
     kind: Literal["secret", "publishable"] = Field(
         default="secret",
-        description="A publishable key may stand in a web page: it sends templates only",
+        description="A publishable key may be in a web page: it sends templates only",
     )
     mode: Literal["live", "test"] = Field(
         default="live", description="A test key reaches the sandbox only"
@@ -123,7 +123,7 @@ class KeyBody(ResponseBody):
     kind: Literal["secret", "publishable"]
     mode: Literal["live", "test"]
     hint: str = Field(
-        description="Enough of the key to recognise it", examples=["sk_live_a1B2...wxyz"]
+        description="Enough of the key to recognize it", examples=["sk_live_a1B2...wxyz"]
     )
     scopes: list[str]
     allowed_origins: list[str]

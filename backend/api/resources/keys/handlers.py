@@ -16,7 +16,7 @@ from backend.api.inputs.dependencies import (
     ReadSessionDep,
     SessionDep,
 )
-from backend.api.inputs.filters import WantedDep
+from backend.api.inputs.filters import SelectionDep
 from backend.api.openapi.document import error_responses
 from backend.api.resources.keys.bodies import (
     CreatedKey,
@@ -40,7 +40,7 @@ async def list_keys(
     user: CurrentUser,
     session: ReadSessionDep,
     page: PageDep,
-    selection: WantedDep,
+    selection: SelectionDep,
 ) -> KeyList:
     access = await access_of_user(session, user, project_id, Action.VIEW_KEYS)
     return KeyList.of(await keys.page_of_keys(session, access, page=page, selection=selection))

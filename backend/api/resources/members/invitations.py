@@ -24,7 +24,7 @@ from backend.api.resources.members.bodies import (
 from backend.api.resources.routers import api_router
 from backend.services.access.access import access_of_user
 from backend.services.accounts import invitations
-from backend.services.limits.logins import count_invitation
+from backend.services.limits.mails import count_invitation
 
 router = api_router(prefix="/api/v1", tags=["Members"])
 

@@ -10,7 +10,7 @@ from fastapi import Query
 from fastapi.responses import StreamingResponse
 
 from backend.api.inputs.access import CurrentRequester
-from backend.api.inputs.dependencies import ExportPlaceDep, PlatformDep
+from backend.api.inputs.dependencies import ExportSlotDep, PlatformDep
 from backend.api.openapi.document import error_responses
 from backend.api.resources.csv_lines import cell_of, line_of
 from backend.api.resources.messages.bodies import MessageBody
@@ -49,7 +49,7 @@ async def export_messages(
     requester: CurrentRequester,
     platform: PlatformDep,
     filters: FilterDep,
-    place: ExportPlaceDep,
+    slot: ExportSlotDep,
     format_: Annotated[Literal["csv", "jsonl"], Query(alias="format")] = "csv",
     project_id: ProjectIdQuery = None,
 ) -> StreamingResponse:
@@ -59,7 +59,7 @@ async def export_messages(
     """
     async with platform.database.session() as session:
         access = await requester.access(session, project_id, Action.VIEW_MESSAGES)
-    place.take(access.project_id)
+    slot.take(access.project_id)
     steps = walk_messages(platform.database, access, filters=filters)
     # The first batch is read before the answer begins, so that a wrong filter is still a 400.
     first = await anext(steps)

@@ -17,7 +17,7 @@ from backend.api.inputs.dependencies import (
     SessionDep,
     TemplateId,
 )
-from backend.api.inputs.filters import WantedOfTypeDep
+from backend.api.inputs.filters import TypedSelectionDep
 from backend.api.openapi.document import error_responses
 from backend.api.resources.routers import api_router
 from backend.api.resources.templates.bodies import (
@@ -47,7 +47,7 @@ async def list_templates(
     user: CurrentUser,
     session: ReadSessionDep,
     page: PageDep,
-    selection: WantedOfTypeDep,
+    selection: TypedSelectionDep,
 ) -> TemplateListBody:
     access = await access_of_user(session, user, project_id, Action.VIEW_TEMPLATES)
     return TemplateListBody.of(
