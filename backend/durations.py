@@ -10,7 +10,9 @@ _PATTERN: Final = re.compile(r"\s*(\d{1,12})\s*([smhdw]?)\s*", re.ASCII)
 
 
 def parse_duration_s(value: object) -> int:
-    """Return whole seconds (> 0) of `15m`, `7d`, `3600` or 3600; raises ValueError with the remedy."""
+    """Return whole seconds (> 0) of `15m`, `7d`, `3600` or 3600; raises ValueError with the
+    remedy.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         seconds = value
     else:

@@ -1,4 +1,6 @@
-"""What is wrong with one field, and how much an answer tells: never much more than its request had."""
+"""What is wrong with one field, and how much an answer tells: never much more than its request
+had.
+"""
 
 from __future__ import annotations
 

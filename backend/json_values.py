@@ -24,7 +24,9 @@ _CONTAINERS: Final = (dict, list, tuple)
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What is wrong with the value at `path` ("metadata.items[3]"; "" is the whole), as a sentence."""
+    """What is wrong with the value at `path` ("metadata.items[3]"; "" is the whole), as a
+    sentence.
+    """
 
     path: str
     message: str
@@ -49,7 +51,9 @@ class _Place:
 
 
 def find_flaw(value: object, name: str = "") -> Flaw | None:
-    """Return a flaw of a parsed JSON value, None where all of it can be stored and written again."""
+    """Return a flaw of a parsed JSON value, None where all of it can be stored and written
+    again.
+    """
     return _find(value, name, is_storage_asked=True)
 
 

@@ -20,7 +20,8 @@ Format = Literal["auto", "console", "json"]
 
 # What a library says at "info" about itself says nothing about messages.
 _QUIET: Final = (
-    "_granian", "aiohttp.access", "alembic", "aiosmtpd", "asyncio", "engineio", "httpcore", "httpx", "mail.log",
+    "_granian", "aiohttp.access", "alembic", "aiosmtpd", "asyncio", "engineio", "httpcore", "httpx",
+    "mail.log",
     "reflex", "reflex_base", "rq", "rq.worker", "socketio", "sqlalchemy", "urllib3",
 )  # fmt: skip
 
@@ -139,9 +140,9 @@ def _redacted(value: Any) -> Any:
         case str():
             return redact(value)
         case dict():
-            return {name: _redacted(one) for name, one in value.items()}
+            return {name: _redacted(item) for name, item in value.items()}
         case list() | tuple():
-            return [_redacted(one) for one in value]
+            return [_redacted(item) for item in value]
         case _:
             return value
 
@@ -203,7 +204,9 @@ def _printable(text: str, *, keep: str = "\n") -> str:
     """Return the text with every character escaped that shows nothing, but for those to `keep`."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() or one in keep else repr(one)[1:-1] for one in text)
+    return "".join(
+        item if item.isprintable() or item in keep else repr(item)[1:-1] for item in text
+    )
 
 
 def _traceback(out: TextIO, exc_info: ExcInfo) -> None:

@@ -14,10 +14,10 @@ _UNSHOWABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 
 def check_name(name: str, field: str = "name") -> None:
     """Raises ValidationFailed for a name that is not one line of visible text."""
-    found = _UNSHOWABLE.search(name)
-    if found is not None:
+    result = _UNSHOWABLE.search(name)
+    if result is not None:
         message = (
-            f"'{field}' holds the control character U+{ord(found.group()):04X}; "
+            f"'{field}' holds the control character U+{ord(result.group()):04X}; "
             "write it as one line, without tabs or line breaks."
         )
         raise ValidationFailed(errors=[FieldError(field, "VALIDATION_ERROR", message)])

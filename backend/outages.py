@@ -43,7 +43,9 @@ def is_outage(error: BaseException) -> bool:
 
 
 def is_about_the_item(error: BaseException) -> bool:
-    """Whether what was worked on is at fault: a value that cannot be read, stored or computed with."""
+    """Whether what was worked on is at fault: a value that cannot be read, stored or computed
+    with.
+    """
     cause = _cause(error)
     if isinstance(cause, psycopg.Error):
         is_too_large = (cause.sqlstate or "").startswith(_LIMITS)

@@ -26,14 +26,16 @@ from backend.services.accounts.mail import PlatformMail
 from backend.services.callbacks.body_quota import BodyQuota
 from backend.services.callbacks.intake import CallbackIntake
 from backend.services.callbacks.store import ReceiptStore
+from backend.services.campaigns.parts import CampaignParts
+from backend.services.catalog.catalog import Catalog
 from backend.services.health.fingerprints import Fingerprints
 from backend.services.health.heartbeat import Heartbeat, Role
 from backend.services.health.readiness import Health
 from backend.services.keys.key_usage import KeyUsage
 from backend.services.limits.rate_limit import RateLimiter
+from backend.services.policy.send_path import SendPath
 from backend.services.receipts.apply import ReceiptApplier
 from backend.services.reporting.quota import count_month
-from backend.services.routing.catalog import Catalog
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -60,6 +62,8 @@ class Platform:
     receipts: ReceiptStore
     receipt_applier: ReceiptApplier
     callbacks: CallbackIntake
+    send_path: SendPath = field(init=False)
+    campaigns: CampaignParts = field(init=False)
     on_change: list[Callable[[set[Change]], None]] = field(default_factory=list)
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
     supervised: list[BackgroundTasks] = field(
@@ -87,7 +91,7 @@ class Platform:
         receipts = ReceiptStore(database.raw, BodyQuota(settings.callback_kept_bytes))
         applier = ReceiptApplier(database.raw, doorbell)
         providers = ProviderContext(
-            # What slow connectors hold does not count in full (delivery/shares.py): they must not
+            # What slow connectors hold does not count in full (dispatch/shares.py): they must not
             # run out here.
             http=open_http_client(limit=2 * settings.delivery_concurrency),
             base_urls=settings.provider_urls(),
@@ -137,7 +141,18 @@ class Platform:
             fingerprints=Fingerprints.of(settings),
             failing=platform.failing_tasks,
         )
-        platform.health = Health(platform)
+        platform.send_path = SendPath(
+            database=database,
+            vault=vault,
+            catalog=platform.catalog,
+            rate_limiter=platform.rate_limiter,
+            key_usage=platform.key_usage,
+            writer=platform.writer,
+        )
+        platform.campaigns = CampaignParts(
+            platform.send_path, platform.mail, public_url=settings.public_url
+        )
+        platform.health = platform.new_health()
         platform.supervised.append(platform.background)
         database.on_changes = platform.tell_changes
         await database.open()
@@ -147,6 +162,15 @@ class Platform:
             platform.background.start("heartbeat", platform.heartbeat.run)
         _current.append(platform)
         return platform
+
+    def new_health(self) -> Health:
+        """Return one that has not asked yet."""
+        return Health(
+            self.database.raw,
+            self.redis,
+            self.heartbeat,
+            is_redis_needed=not self.settings.rate_limit_fail_open_secret,
+        )
 
     async def close(self) -> None:
         if self in _current:

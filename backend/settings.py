@@ -120,7 +120,7 @@ class Settings(BaseSettings):
         (),
         description=(
             "Comma-separated addresses and networks whose X-Forwarded-* headers are believed; "
-            "*: those of whoever connects, and nobody behind"
+            "*: those of anyone who connects, and nobody behind"
         ),
     )
     body_limit_bytes: int = Field(256 * 1024, ge=1024, description="Largest JSON body")
@@ -523,15 +523,16 @@ class Settings(BaseSettings):
         }
 
     def provider_urls(self) -> dict[str, str]:
-        """Base URL per provider type, as the adapters expect it."""
-        return {
-            "whatsapp": f"{self.whatsapp_api_url.rstrip('/')}/{self.whatsapp_api_version}",
-            "telegram": self.telegram_api_url,
-            "twilio": self.twilio_api_url.rstrip("/"),
-            "slack": self.slack_api_url.rstrip("/"),
-            "discord": self.discord_api_url.rstrip("/"),
-            "exotel": self.exotel_api_url.rstrip("/"),
-        }
+        """Return the base URL of each provider type that has a <TYPE>_API_URL, with its version."""
+        urls: dict[str, str] = {}
+        for name in type(self).model_fields:
+            provider_type, is_url, _ = name.partition("_api_url")
+            if is_url:
+                version = getattr(self, f"{provider_type}_api_version", "")
+                urls[provider_type] = "/".join(
+                    filter(None, (getattr(self, name).rstrip("/"), version))
+                )
+        return urls
 
 
 class MissingSetting(Exception):

@@ -1,4 +1,4 @@
-"""deliver: messages a second handed to a fake provider, beside the raw client loop."""
+"""deliver: messages a second handed to a fake provider, beside bare aiohttp on uvloop."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+import aiohttp
+import orjson
+import yarl
+
 from backend.ids import new_id
 from backend.ledger.accept import NewMessage
 from backend.platform import Platform
-from backend.providers.frame.http import open_http_client
+from backend.providers.frame.http import JSON_HEADERS
 from backend.settings import Settings
 from bench import stage
+from workers.event_loop import new_event_loop
 
 IN_FLIGHT = 400
 _PATIENCE_S = 120.0
@@ -24,9 +29,7 @@ def run(*, count: int, workers: tuple[int, ...] = (1, 2)) -> dict[str, Any]:
     with stage.servers():
         for latency_ms in (0, 100):
             with stage.fake_provider(latency_ms) as port:
-                raw_rate = max(
-                    asyncio.run(_raw_loop(port, count, most)) for most in (100, IN_FLIGHT)
-                )
+                raw_rate = _limit(port, count)
             for number in workers:
                 rate = _deliver(count, latency_ms, number)
                 rows.append(
@@ -42,21 +45,29 @@ def run(*, count: int, workers: tuple[int, ...] = (1, 2)) -> dict[str, Any]:
 
 
 async def _raw_loop(port: int, count: int, most: int) -> float:
-    """Post as fast as the product's own HTTP client can, with nothing else to do."""
-    client = open_http_client(limit=most)
-    url = f"http://127.0.0.1:{port}/bot1:a/sendMessage"
+    """Post as fast as bare aiohttp can, with nothing else to do."""
+    url = yarl.URL(f"http://127.0.0.1:{port}/bot1:a/sendMessage")
     left = iter(range(count))
 
-    async def one() -> None:
+    async def post_all(session: aiohttp.ClientSession) -> None:
         for serial in left:
-            answer = await client.post(url, json={"chat_id": "42", "text": f"Code {serial:010d}"})
-            answer.json()
+            body = orjson.dumps({"chat_id": "42", "text": f"Code {serial:010d}"})
+            async with session.post(url, data=body, headers=JSON_HEADERS) as answer:
+                orjson.loads(await answer.read())
 
-    started = time.monotonic()
-    await asyncio.gather(*(one() for _ in range(most)))
-    elapsed_s = time.monotonic() - started
-    await client.aclose()
-    return count / elapsed_s
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=most)) as session:
+        started = time.monotonic()
+        await asyncio.gather(*(post_all(session) for _ in range(most)))
+        return count / (time.monotonic() - started)
+
+
+def _limit(port: int, count: int) -> float:
+    """Return the messages a second that bare aiohttp on uvloop posts, the loop of a worker."""
+    rates = []
+    for most in (100, IN_FLIGHT):
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            rates.append(runner.run(_raw_loop(port, count, most)))
+    return max(rates)
 
 
 def _deliver(count: int, latency_ms: float, workers: int) -> float:

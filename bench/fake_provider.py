@@ -1,5 +1,4 @@
-"""A fake Telegram for benchmarks: a bare HTTP/1.1 server in its own process, as quick as asyncio
-allows.
+"""A fake Telegram for benchmarks: a bare HTTP/1.1 server in its own process, on the worker's loop.
 
 POST anything: recorded with its time and answered after the latency. GET /arrivals: what arrived.
 """
@@ -9,9 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from typing import Final
+from typing import Final, cast
 
 import orjson
+
+from workers.event_loop import new_event_loop
 
 _ANSWER: Final = b'{"ok":true,"result":{"message_id":%d,"chat":{"id":1},"date":0}}'
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
@@ -26,8 +27,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
+        # uvloop's transports do not inherit from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -79,4 +80,5 @@ if __name__ == "__main__":
     parser.add_argument("port", type=int)
     parser.add_argument("latency_ms", type=float)
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.port, arguments.latency_ms / 1000))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(arguments.port, arguments.latency_ms / 1000))

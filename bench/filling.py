@@ -1,7 +1,7 @@
 """Millions of messages of a month, written straight into their partitions: minutes, not hours.
 
 A partition is taken out of its table, filled, and put back, all in one transaction. Triggers on
-`messages` do not see that, so the rollups are counted anew at the end.
+`messages` do not see that, so the rollups are counted again at the end.
 """
 
 from __future__ import annotations

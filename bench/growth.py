@@ -27,11 +27,14 @@ from backend import ids
 from backend.api.app import create_api
 from backend.ledger.claims import Claim, Claims
 from backend.ledger.recorder import Recorder
+from backend.ledger.results import Result
 from backend.models.migrate import upgrade
 from backend.platform import Platform
 from backend.process.background import keep_for_good
-from backend.services.delivery.outcomes import Result
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.access.access import system_access
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import accept_message
 from backend.settings import Settings
 from backend.status import Status
 from bench import stage
@@ -76,8 +79,8 @@ async def _measure(
     others = full.calls()
     for what, call in empty.calls().items():
         pair = (call, others[what])
-        for one in pair:
-            await one()
+        for item in pair:
+            await item()
         times[what] = ([], [])
         for turn in range(calls):
             for side in (0, 1) if turn % 2 else (1, 0):
@@ -283,7 +286,11 @@ class _Side:
     async def _accept(self) -> UUID:
         request = SendRequest(to="42", text="hello", connector_id=self._tenant.connector_id)
         return (
-            await accept_message(self._platform, Caller(self._tenant.project_id, "live"), request)
+            await accept_message(
+                self._platform.send_path,
+                Sender(system_access(self._tenant.project_id), "live"),
+                request,
+            )
         ).message_id
 
     def _getter(self, path: str, **parameters: Any) -> Call:

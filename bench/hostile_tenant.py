@@ -260,7 +260,9 @@ class HostileTenant:
 
     async def _attack_slow_bodies(self) -> None:
         host, port = self.base_url.removeprefix("http://").split(":")
-        head = f"POST /api/v1/auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n{{".encode()
+        head = (
+            f"POST /api/v1/auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n{{"
+        ).encode()
         writers = []
         for _ in range(_SLOW_BODIES):
             with contextlib.suppress(OSError, TimeoutError):
@@ -275,8 +277,10 @@ class HostileTenant:
             writer.close()
 
     async def _attack_deleted_project(self) -> None:
-        made = (await self._call("POST", "/api/v1/projects", json={"name": "short-lived"})).json()
-        at = f"/api/v1/projects/{made['id']}"
+        created = (
+            await self._call("POST", "/api/v1/projects", json={"name": "short-lived"})
+        ).json()
+        at = f"/api/v1/projects/{created['id']}"
         connector = await self._telegram("short-lived", at)
         key = (await self._call("POST", f"{at}/keys", json={"name": "k"})).json()["key"]
         headers = {"Authorization": f"Bearer {key}"}

@@ -30,6 +30,7 @@ from backend.models import ApiKey, Connector, Project, ProjectMember, Template, 
 from backend.models.migrate import upgrade
 from backend.platform import Platform
 from backend.runtime.embedded import EmbeddedServers
+from backend.services.access.access import system_access
 from backend.services.connectors.connectors import NewConnector, create_connector
 from backend.settings import Settings, get_settings
 
@@ -248,8 +249,8 @@ async def make_tenant(
             )
         connector: Connector = await create_connector(
             session,
+            system_access(project.id),
             vault=platform.vault,
-            project_id=project.id,
             new=NewConnector(
                 type="telegram",
                 name="Bench",

@@ -128,8 +128,8 @@ async def _queue_one_each(count: int) -> None:
     platform = await Platform.open(Settings())
     try:
         tenant = await stage.make_tenant(platform)
-        made = await _connectors(platform, tenant, count)
-        await _queue(platform, tenant, [connector.id for connector in made], "each")
+        created = await _connectors(platform, tenant, count)
+        await _queue(platform, tenant, [connector.id for connector in created], "each")
     finally:
         await platform.close()
 
@@ -150,7 +150,7 @@ async def _queue_backlog(count: int) -> stage.Tenant:
 
 async def _connectors(platform: Platform, tenant: stage.Tenant, count: int) -> list[Connector]:
     """Rows as create_connector() makes them, without looking at each other."""
-    made: list[Connector] = []
+    created: list[Connector] = []
     for start in range(0, count, 1000):
         async with platform.database.transaction() as session:
             for number in range(start, min(start + 1000, count)):
@@ -166,8 +166,8 @@ async def _connectors(platform: Platform, tenant: stage.Tenant, count: int) -> l
                 )
                 connector.credentials_encrypted = seal(platform.vault, connector.id, credentials)
                 session.add(connector)
-                made.append(connector)
-    return made
+                created.append(connector)
+    return created
 
 
 async def _queue(
@@ -175,8 +175,8 @@ async def _queue(
 ) -> None:
     """One message of the normal lane for each of `connector_ids`."""
     rows = [
-        {"id": new_id(), "connector_id": one, "serial": serial}
-        for serial, one in enumerate(connector_ids)
+        {"id": new_id(), "connector_id": item, "serial": serial}
+        for serial, item in enumerate(connector_ids)
     ]
     values = {"rows": orjson.dumps(rows).decode(), "project": tenant.project_id, "text": text}
     async with platform.database.raw.connection() as connection:

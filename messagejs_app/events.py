@@ -44,7 +44,7 @@ def background(handler: Callable[Concatenate[StateT, P], Awaitable[Events]]) -> 
 
 
 def go_to(path: str) -> EventSpec:
-    """Another page of ours; the first one when `path` is none, whoever made it up."""
+    """Another page of ours; the first one when `path` is none, anyone who made it up."""
     target = path if is_local_path(path) else "/"
     return _in_browser(
         "_redirect", {"path": target, "external": False, "popup": False, "replace": False}

@@ -38,7 +38,9 @@ def front(api: ASGIApp, pages: ASGIApp) -> ASGIApp:
 
 
 def door(pages: ASGIApp, *, allowed_origins: frozenset[str]) -> ASGIApp:
-    """Let to the pages what comes from them or an allowed origin, by a path that a page can have."""
+    """Let to the pages what comes from them or an allowed origin, by a path that a page can
+    have.
+    """
 
     async def admit(scope: Scope, receive: Receive, send: Send) -> None:
         refusal = _refusal(scope, allowed_origins) if scope["type"] != "lifespan" else None

@@ -170,11 +170,11 @@ class GuardedNamespace(EventNamespace):
         except Refused as exc:
             log.debug("dashboard.event_refused", reason=str(exc))
             if isinstance(exc, TooLong) and tab.session_id is not None:
-                told = (
+                reported = (
                     f"That text is too long: {exc.longest:,} characters are the most. Nothing was"
                     " saved or sent."
                 )
-                await self._emit(sid, Event.from_event_type(complain(told)))
+                await self._emit(sid, Event.from_event_type(complain(reported)))
             return
         if not await self.guard.may(tab, event, self.app):
             await self._emit(sid, sign_in())

@@ -71,13 +71,13 @@ def _fixed_items() -> list[Item]:
     places: list[Item] = [
         {
             "group": "Go to",
-            "text": one.name,
-            "to": one.path,
+            "text": item.name,
+            "to": item.path,
             "icon": "go",
-            "keys": ["G", one.key],
+            "keys": ["G", item.key],
             "first": True,
         }
-        for one in (*PLACES, SETTINGS)
+        for item in (*PLACES, SETTINGS)
     ]
     return [*_ACTIONS, *places]
 
@@ -97,25 +97,31 @@ class Frame(Session):
         """Add the project's keys, templates and connectors by name; asked for when the palette
         opens.
         """
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            own_keys = (await keys.list_keys(desk.session, project_id=desk.project_id))[
+        async with self._work(Action.VIEW_PROJECT) as work:
+            own_keys = (await keys.list_keys(work.session, work.access))[:_NAMED_LIMIT]
+            own_templates = (await templates.list_templates(work.session, work.access))[
                 :_NAMED_LIMIT
             ]
-            own_templates = (
-                await templates.list_templates(desk.session, project_id=desk.project_id)
-            )[:_NAMED_LIMIT]
-            own_connectors = (
-                await connectors.list_connectors(desk.session, project_id=desk.project_id)
-            )[:_NAMED_LIMIT]
+            own_connectors = (await connectors.list_connectors(work.session, work.access))[
+                :_NAMED_LIMIT
+            ]
         named = [
-            *(_item("Keys", one.name, "/keys", one.hint) for one in own_keys),
+            *(_item("Keys", own_key.name, "/keys", own_key.hint) for own_key in own_keys),
             *(
-                _item("Templates", one.name, f"/templates/{ids.encode(ids.TEMPLATE, one.id)}")
-                for one in own_templates
+                _item(
+                    "Templates",
+                    own_template.name,
+                    f"/templates/{ids.encode(ids.TEMPLATE, own_template.id)}",
+                )
+                for own_template in own_templates
             ),
             *(
-                _item("Connectors", one.name, f"/connectors/{ids.encode(ids.CONNECTOR, one.id)}")
-                for one in own_connectors
+                _item(
+                    "Connectors",
+                    own_connector.name,
+                    f"/connectors/{ids.encode(ids.CONNECTOR, own_connector.id)}",
+                )
+                for own_connector in own_connectors
             ),
         ]
         self.palette_items = json.dumps([*_fixed_items(), *named])

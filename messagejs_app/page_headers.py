@@ -38,7 +38,9 @@ _HASHED: Final = "/assets/"
 
 
 def inline_scripts(site: Path) -> frozenset[str]:
-    """Return the CSP sources of the scripts that stand in the built pages themselves: 'sha256-...'."""
+    """Return the CSP sources of the scripts that stand in the built pages themselves:
+    'sha256-...'.
+    """
     scripts = {
         script
         for page in site.rglob("*.html")

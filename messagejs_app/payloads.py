@@ -88,7 +88,10 @@ def _parameters(handler: Any) -> Mapping[str, tuple[Any, bool]]:
     """The handler's arguments: type, and whether each must be given."""
     hints = handler._type_hints or {}  # noqa: SLF001 (what Reflex itself would convert the arguments by)
     parameters = list(signature(handler.fn).parameters.values())[1:]
-    return {one.name: (hints.get(one.name), one.default is Parameter.empty) for one in parameters}
+    return {
+        parameter.name: (hints.get(parameter.name), parameter.default is Parameter.empty)
+        for parameter in parameters
+    }
 
 
 def _arguments(payload: dict[str, Any], registered: RegisteredEventHandler) -> dict[str, Any]:
@@ -163,7 +166,7 @@ def _storage_payload(
         return {"vars": kept}
     if not isinstance(hashes, list) or len(hashes) > _MOST_FIELDS:
         raise Refused("hashes that are no list")
-    return {"vars": kept, "hashes": [_fitting("hash", one, str) for one in hashes]}
+    return {"vars": kept, "hashes": [_fitting("hash", item, str) for item in hashes]}
 
 
 def _router_data(value: Any) -> dict[str, Any]:
@@ -184,6 +187,6 @@ def _router_data(value: Any) -> dict[str, Any]:
 
 def _query_value(value: Any) -> str | list[str]:
     if isinstance(value, list) and len(value) <= _MOST_FIELDS:
-        return [_fitting("query", one, str) for one in value]
+        return [_fitting("query", item, str) for item in value]
     text: str = _fitting("query", value, str)
     return text

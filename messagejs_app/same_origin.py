@@ -19,9 +19,9 @@ class SameOrigin(Plugin):
         assets = Path(context["static_dir"]) / "assets"
         chunks = sorted(assets.glob("reflex-env-*.js"))
         if len(chunks) != 1:
-            found = ", ".join(chunk.name for chunk in chunks) or "none"
+            result = ", ".join(chunk.name for chunk in chunks) or "none"
             raise RuntimeError(
-                f"Expected one chunk reflex-env-*.js in {assets}, found {found}; adapt SameOrigin."
+                f"Expected one chunk reflex-env-*.js in {assets}, found {result}; adapt SameOrigin."
             )
         text, count = _BAKED_URL.subn(
             lambda m: f"`${{{_ORIGIN[m[1]]}}}{m[2]}`", chunks[0].read_text()

@@ -1,6 +1,6 @@
-"""Who is at the desk: the signed-in user, their project and mode.
+"""Who works in this tab: the signed-in user, their project and mode.
 
-Every handler that reads or changes asks `_desk`.
+Every handler that reads or changes begins with `_work`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend import ids
 from backend.errors import AppError, ProjectNotFound, Unauthenticated
 from backend.platform import Platform, current_platform
-from backend.services.access.access import Action, UserPrincipal, require_project
+from backend.services.access.access import Access, Action, UserPrincipal, access_of_user
 from backend.services.accounts import projects, users
 from backend.services.accounts.local_paths import is_local_path
 from messagejs_app.connection import address_behind, session_cookie
@@ -41,13 +41,13 @@ class ProjectChoice:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """What a handler works with: an open transaction, who asks, and in which project."""
+class Work:
+    """What a handler works with: an open transaction, and what the user may do in the project."""
 
     platform: Platform
     session: AsyncSession
     principal: UserPrincipal
-    project_id: UUID
+    access: Access
 
 
 class Session(rx.State):
@@ -55,7 +55,8 @@ class Session(rx.State):
 
     What the browser remembers (project, mode) is checked on every use.
 
-    What is no event starts with an underscore: Reflex lets the browser call every other method.
+    A method that isn't an event starts with an underscore: Reflex lets the browser call every other
+    method.
     """
 
     user_name: str = ""
@@ -80,13 +81,13 @@ class Session(rx.State):
         """Show nothing: every field of this page's own is as in a new tab, but what the browser
         remembers.
         """
-        own = type(self)
-        for name, one in own.get_fields().items():
-            if one._owner is own and not own._is_client_storage(one):  # noqa: SLF001 (as Reflex's own reset)
-                setattr(self, name, one.default_value())
+        ours = type(self)
+        for name, item in ours.get_fields().items():
+            if item._owner is ours and not ours._is_client_storage(item):  # noqa: SLF001 (as Reflex's own reset)
+                setattr(self, name, item.default_value())
 
     @asynccontextmanager
-    async def _desk(self, action: Action) -> AsyncIterator[Desk]:
+    async def _work(self, action: Action) -> AsyncIterator[Work]:
         """Open a transaction for `action`; it commits at the end.
 
         Raises Unauthenticated, ProjectNotFound, Forbidden, which `explain` turns into a log-in page
@@ -96,13 +97,13 @@ class Session(rx.State):
         async with platform.database.transaction() as session:
             principal = await self._principal(session)
             project_id = await self._current_project(session, principal)
-            await require_project(session, principal, project_id, action)
-            yield Desk(platform, session, principal, project_id)
+            access = await access_of_user(session, principal, project_id, action)
+            yield Work(platform, session, principal, access)
 
-    async def _authorize(self, action: Action) -> tuple[Platform, UUID]:
+    async def _authorize(self, action: Action) -> tuple[Platform, Access]:
         """The same check for work that opens its own transactions (a send, a provider's test)."""
-        async with self._desk(action) as desk:
-            return desk.platform, desk.project_id
+        async with self._work(action) as work:
+            return work.platform, work.access
 
     @property
     def _checked_mode(self) -> Mode:
@@ -142,10 +143,10 @@ class Session(rx.State):
             user = await users.get_user(session, principal)
             mine = await projects.list_projects(session, principal)
             self.projects = [
-                ProjectChoice(ids.encode(ids.PROJECT, one.id), one.name) for one in mine
+                ProjectChoice(ids.encode(ids.PROJECT, item.id), item.name) for item in mine
             ]
             self.project_id = ids.encode(ids.PROJECT, project_id)
-            self.project_name = next(one.name for one in mine if one.id == project_id)
+            self.project_name = next(item.name for item in mine if item.id == project_id)
             self.user_name = user.name or user.email
             self.user_email = user.email
             self.initials = initials_of(self.user_name)
@@ -172,7 +173,9 @@ class Session(rx.State):
                 setattr(self, name, value)
 
     def _is_watched(self, path: str) -> bool:
-        """Tell whether the tab is still there and still on `path`: when not, background work ends."""
+        """Tell whether the tab is still there and still on `path`: when not, background work
+        ends.
+        """
         return self._path == path and is_connected(self.router.session.client_token)
 
     async def _principal(self, session: AsyncSession) -> UserPrincipal:
@@ -189,9 +192,9 @@ class Session(rx.State):
     async def _current_project(self, session: AsyncSession, principal: UserPrincipal) -> UUID:
         """The project the browser remembers if it is one of the user's, else their first."""
         mine = await projects.list_projects(session, principal)
-        wanted = ids.decode(ids.PROJECT, self.project_id or "")
-        if wanted is not None and any(one.id == wanted for one in mine):
-            return wanted
+        expected = ids.decode(ids.PROJECT, self.project_id or "")
+        if expected is not None and any(item.id == expected for item in mine):
+            return expected
         if not mine:
             raise ProjectNotFound("You are in no project; make one with POST /api/v1/projects.")
         return mine[0].id
@@ -251,7 +254,9 @@ def explain(exception: Exception) -> EventSpec | None:
 
 
 def field_errors(exc: AppError) -> dict[str, str]:
-    """The error's sentences by field, for the form that caused them; "" holds what names no field."""
+    """The error's sentences by field, for the form that caused them; "" holds what names no
+    field.
+    """
     if not exc.errors:
         return {"": exc.message}
     # What the API's caller is told to add to the body, a form has a field for.

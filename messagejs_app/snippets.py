@@ -48,16 +48,16 @@ def pieces(code: str, language: Language) -> list[Piece]:
     # In JSON a key is a string too, so keywords go first there.
     first = f"(?P<k>{_KEYWORDS[language]})|(?P<s>{_STRING})"
     other = f"(?P<c>{_COMMENT[language]})|(?P<s>{_STRING})|(?P<k>{_KEYWORDS[language]})"
-    found: list[Piece] = []
+    result: list[Piece] = []
     end = 0
     for match in re.finditer(first if language == "json" else other, code):
         if match.start() > end:
-            found.append(Piece(code[end : match.start()]))
-        found.append(Piece(match.group(), f"tk-{match.lastgroup}"))
+            result.append(Piece(code[end : match.start()]))
+        result.append(Piece(match.group(), f"tk-{match.lastgroup}"))
         end = match.end()
     if end < len(code):
-        found.append(Piece(code[end:]))
-    return found
+        result.append(Piece(code[end:]))
+    return result
 
 
 def send_call(language: str, *, base_url: str, key: str, body: Mapping[str, Any]) -> str:

@@ -150,7 +150,7 @@ class SocketDoor:
                 del counter[key]
 
     async def watch(self) -> None:
-        """End once a second who never connects or falls silent, and on short memory whoever is
+        """End once a second who never connects or falls silent, and on short memory anyone who is
         silent just now.
         """
         while True:

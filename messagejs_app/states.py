@@ -1,4 +1,6 @@
-"""Where the tabs' states are kept: only for tabs that are there, and dropped when those have ended."""
+"""Where the tabs' states are kept: only for tabs that are there, and dropped when those have
+ended.
+"""
 
 from __future__ import annotations
 

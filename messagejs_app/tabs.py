@@ -142,7 +142,7 @@ class Tabs:
         return self._open.get(sid)
 
     def named(self, token: str) -> list[Tab]:
-        """The open tabs that have this name in their browsers, whoever's they are."""
+        """The open tabs that have this name in their browsers, anyone who's they are."""
         return [tab for tab in self._open.values() if tab.token == token]
 
     def of_key(self, key: str) -> Tab | None:
@@ -189,7 +189,7 @@ class Tabs:
         await self._drop_all()  # first: it must not wait for a database that is away
         if now - self._looked_at >= self._look_every_s:
             self._looked_at = now
-            known = {one.session_id for one in self._open.values() if one.session_id is not None}
+            known = {item.session_id for item in self._open.values() if item.session_id is not None}
             known |= {left.session_id for left in self._left.values()}
             if known:
                 self.end(known - await self._alive(known))
@@ -209,8 +209,8 @@ class Tabs:
     def _forget_most(self) -> None:
         """Of too many closed tabs the oldest go: first those of the log-in that closed one."""
         session_id = next(reversed(self._left.values())).session_id
-        own = [key for key, left in self._left.items() if left.session_id == session_id]
-        for key in own[:-MOST_KEPT_OF_A_LOGIN]:
+        ours = [key for key, left in self._left.items() if left.session_id == session_id]
+        for key in ours[:-MOST_KEPT_OF_A_LOGIN]:
             del self._left[key]
             self._to_drop.add(key)
         while len(self._left) > MOST_KEPT:

@@ -62,8 +62,8 @@ def recipient(text: str) -> str:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+def plural(count: int, singular: str, many: str | None = None) -> str:
+    return f"{number(count)} {singular if count == 1 else many or singular + 's'}"
 
 
 def device(user_agent: str) -> str:

@@ -1,4 +1,6 @@
-"""The error tree: each leaf owns its status and code, and the drawing at the top shows all of it."""
+"""The error tree: each leaf owns its status and code, and the drawing at the top shows all of
+it.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,12 @@ LEAVES = list(_tree())
 
 @pytest.mark.parametrize("error", LEAVES, ids=lambda error: error.__name__)
 def test_an_error_is_an_answer_without_arguments(error: type[AppError]) -> None:
-    made = error()
-    assert 400 <= made.status <= 599
-    assert made.error_code.isupper()
-    assert made.message == str(made)
-    assert made.message
-    assert not made.message.endswith("Error")
+    created = error()
+    assert 400 <= created.status <= 599
+    assert created.error_code.isupper()
+    assert created.message == str(created)
+    assert created.message
+    assert not created.message.endswith("Error")
 
 
 def test_two_errors_share_a_code_only_when_the_client_does_the_same_about_both() -> None:
@@ -54,7 +56,7 @@ def test_two_errors_share_a_code_only_when_the_client_does_the_same_about_both()
 
 
 def test_a_child_keeps_its_familys_status() -> None:
-    """Whoever catches NotFound knows that it is a 404."""
+    """Anyone who catches NotFound knows that it is a 404."""
     for error in LEAVES:
         parent = error.__mro__[1]
         if parent is AppError:

@@ -58,17 +58,17 @@ def test_what_is_no_id_of_this_resource_is_none(text: str) -> None:
 
 
 def test_new_ids_are_version_7_and_in_the_order_of_their_making() -> None:
-    made = [ids.new_id() for _ in range(10_000)]
-    assert made == sorted(made)
-    assert len(set(made)) == len(made)
-    assert {(value.version, value.variant) for value in made} == {(7, "specified in RFC 4122")}
+    created = [ids.new_id() for _ in range(10_000)]
+    assert created == sorted(created)
+    assert len(set(created)) == len(created)
+    assert {(value.version, value.variant) for value in created} == {(7, "specified in RFC 4122")}
 
 
 def test_the_written_form_sorts_as_the_uuid_does() -> None:
-    made = [ids.new_id() for _ in range(100)]
+    created = [ids.new_id() for _ in range(100)]
     assert [
-        ids.decode("msg", text) for text in sorted(ids.encode("msg", value) for value in made)
-    ] == made
+        ids.decode("msg", text) for text in sorted(ids.encode("msg", value) for value in created)
+    ] == created
 
 
 def test_a_new_id_holds_the_present_millisecond() -> None:

@@ -114,7 +114,7 @@ def test_no_text_of_others_acts_on_the_terminal_or_forges_a_line(
     logging.getLogger("library").warning("it said %s", CONTROLS)
     log.error("failed", exc_info=ValueError(CONTROLS + "\n12:00:00 [info] forged"))
     out = capsys.readouterr().out
-    assert [one for one in out if not one.isprintable() and one != "\n"] == []
+    assert [item for item in out if not item.isprintable() and item != "\n"] == []
     assert not [
         line for line in out.splitlines() if line.startswith(("b", "12:00:00 [info] forged"))
     ]
@@ -222,7 +222,7 @@ def test_sentry_is_told_no_secret() -> None:
         "request": {"cookies": "x"},
         "exception": {"values": [{"type": "ValueError", "value": _EVENT}]},
     }
-    told = json.dumps(logs._without_secrets(event, {}))
-    assert "ValueError" in told
-    assert "hunter2" not in told
-    assert "request" not in told.replace("requested", "")
+    reported = json.dumps(logs._without_secrets(event, {}))
+    assert "ValueError" in reported
+    assert "hunter2" not in reported
+    assert "request" not in reported.replace("requested", "")

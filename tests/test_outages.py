@@ -17,15 +17,20 @@ def _of_sqlalchemy(cause: psycopg.Error) -> sqlalchemy.exc.DBAPIError:
 
 
 AWAY = [
-    psycopg.OperationalError("server closed the connection"), psycopg.InterfaceError("the connection is closed"),
-    PoolTimeout(), psycopg.errors.AdminShutdown(), psycopg.errors.DiskFull(), psycopg.errors.DeadlockDetected(),
+    psycopg.OperationalError("server closed the connection"),
+    psycopg.InterfaceError("the connection is closed"),
+    PoolTimeout(), psycopg.errors.AdminShutdown(), psycopg.errors.DiskFull(),
+    psycopg.errors.DeadlockDetected(),
     psycopg.errors.ReadOnlySqlTransaction(), psycopg.errors.IdleInTransactionSessionTimeout(),
-    redis.ConnectionError(), redis.TimeoutError(), redis.ReadOnlyError(), ConnectionRefusedError(), TimeoutError(),
+    redis.ConnectionError(), redis.TimeoutError(), redis.ReadOnlyError(), ConnectionRefusedError(),
+    TimeoutError(),
     sqlalchemy.exc.TimeoutError(), _of_sqlalchemy(psycopg.errors.CannotConnectNow()),
 ]  # fmt: skip
 OF_THE_ITEM = [
-    psycopg.DataError("too large"), psycopg.errors.NumericValueOutOfRange(), psycopg.errors.NotNullViolation(),
-    psycopg.errors.ProgramLimitExceeded(), psycopg.errors.StatementTooComplex(), ValueError(), TypeError(), KeyError(),
+    psycopg.DataError("too large"), psycopg.errors.NumericValueOutOfRange(),
+    psycopg.errors.NotNullViolation(),
+    psycopg.errors.ProgramLimitExceeded(), psycopg.errors.StatementTooComplex(), ValueError(),
+    TypeError(), KeyError(),
     RecursionError(), redis.DataError(), _of_sqlalchemy(psycopg.errors.InvalidTextRepresentation()),
 ]  # fmt: skip
 OF_NOBODY = [

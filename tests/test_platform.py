@@ -13,7 +13,10 @@ from backend.ids import new_id
 from backend.models import ApiKey, Connector
 from backend.models.session import Change, announce
 from backend.platform import Platform
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.access.access import system_access
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import accept_message
 from backend.settings import Settings
 from tests.world import World
 
@@ -64,13 +67,15 @@ async def test_a_connector_switched_off_takes_nothing_anywhere(
 ) -> None:
     connector = await world.connector()
     request = SendRequest(to="ada", text="x", connector_id=connector.id)
-    caller = Caller(world.project_id, "live")
-    await accept_message(elsewhere, caller, request)
+    caller = Sender(system_access(world.project_id), "live")
+    await accept_message(elsewhere.send_path, caller, request)
     async with platform.database.transaction() as session:
         row = await session.get_one(Connector, connector.id)
         row.is_active = False
         announce(session, Change("connector", row.id))
-    await _until_refused(lambda: accept_message(elsewhere, caller, request), ConnectorNotActive)
+    await _until_refused(
+        lambda: accept_message(elsewhere.send_path, caller, request), ConnectorNotActive
+    )
 
 
 async def test_every_background_task_runs(elsewhere: Platform) -> None:

@@ -21,7 +21,7 @@ from backend.settings import Settings
 
 @pytest.fixture
 def redis_url(settings: Settings) -> str:
-    """A database of its own, empty: the ready set and the bell are everybody's."""
+    """A database of its own, empty: the ready set and the bell belong to all tests."""
     url = settings.require_redis_url().replace("db=0", "db=7")
     assert url.endswith("db=7")
     connection = Redis.from_url(url)
@@ -66,10 +66,12 @@ def _jobs(redis_url: str) -> int:
 # -- the ready set ---------------------------------------------------------------------------------
 
 
-async def test_whoever_was_rung_for_has_one_turn(doorbell: Doorbell, ready: ReadySet) -> None:
-    one, two = new_id(), new_id()
-    await _ring(doorbell, (1, one), (1, two), (1, one))
-    assert set((await ready.pop(10)).turns) == {(1, one), (1, two)}
+async def test_a_connector_that_was_rung_for_has_one_turn(
+    doorbell: Doorbell, ready: ReadySet
+) -> None:
+    first, second = new_id(), new_id()
+    await _ring(doorbell, (1, first), (1, second), (1, first))
+    assert set((await ready.pop(10)).turns) == {(1, first), (1, second)}
     assert (await ready.pop(10)).turns == []
 
 
@@ -130,7 +132,7 @@ async def test_a_delayed_ring_waits_its_time(doorbell: Doorbell, ready: ReadySet
 async def test_each_of_a_connectors_delays_ends_with_a_ring(
     doorbell: Doorbell, ready: ReadySet
 ) -> None:
-    """Two retries due at different times are two turns, whoever took the first."""
+    """Two retries due at different times are two turns, whichever worker took the first."""
     connector = new_id()
     doorbell.ring([(1, connector)], delay_ms=50)
     doorbell.ring([(1, connector)], delay_ms=250)
@@ -266,7 +268,7 @@ async def test_a_call_for_help_makes_one_job_at_most(doorbell: Doorbell, redis_u
     assert _jobs(redis_url) == 1
 
 
-async def test_a_wake_up_that_nobody_takes_goes_away(doorbell: Doorbell, redis_url: str) -> None:
+async def test_a_wake_up_that_no_worker_takes_goes_away(doorbell: Doorbell, redis_url: str) -> None:
     """Workers that were away for an hour must not come back to a pile of them."""
     await _ring(doorbell, (1, new_id()))
     connection = Redis.from_url(redis_url)

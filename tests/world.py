@@ -10,8 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from backend.crypto import keyed_hash, random_token
+from backend.dispatch.circuits import Circuits
+from backend.dispatch.pacing import Pacer
+from backend.dispatch.retry import RetryPolicy
 from backend.ids import new_id
-from backend.ledger.accept import IdempotencyKey
+from backend.ledger.idempotency import IdempotencyKey
 from backend.models import (
     ApiKey,
     Attempt,
@@ -24,15 +27,16 @@ from backend.models import (
 )
 from backend.platform import Platform
 from backend.queueing import ReadySet
+from backend.services.access.access import ALLOWED, Access, Role, UserPrincipal, system_access
 from backend.services.connectors.connectors import NewConnector, create_connector
 from backend.services.delivery.broken import BrokenConnectors
-from backend.services.delivery.circuit import Circuits
+from backend.services.delivery.circuit import CircuitRows
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.delivery.open_connectors import Accounts
-from backend.services.delivery.outcomes import RetryPolicy
-from backend.services.delivery.pacing import Pacer
+from backend.services.delivery.open_connectors import OpenConnectors
 from backend.services.delivery.sweeper import Sweeper
-from backend.services.sending.accept import Accepted, Caller, SendRequest, accept_message
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import Accepted, accept_message
 
 ALL_SCOPES = ["messages:send", "messages:read"]
 
@@ -65,8 +69,8 @@ class World:
         async with self.platform.database.transaction() as session:
             return await create_connector(
                 session,
+                system_access(self.project_id),
                 vault=self.platform.vault,
-                project_id=self.project_id,
                 new=NewConnector(type=type_, name=type_, credentials=credentials or {}, **fields),
             )
 
@@ -101,8 +105,10 @@ class World:
     async def send(
         self, request: SendRequest, *, idempotency: IdempotencyKey | None = None
     ) -> Accepted:
-        caller = Caller(self.project_id, "live")
-        return await accept_message(self.platform, caller, request, idempotency=idempotency)
+        caller = Sender(system_access(self.project_id), "live")
+        return await accept_message(
+            self.platform.send_path, caller, request, idempotency=idempotency
+        )
 
     async def message(self, message_id: UUID) -> Message:
         async with self.platform.database.session() as session:
@@ -129,7 +135,7 @@ class World:
 
 def make_circuits(
     platform: Platform,
-    accounts: Accounts,
+    connectors: OpenConnectors,
     *,
     first_pause_s: float = 0.2,
     longest_pause_s: float = 1.0,
@@ -137,9 +143,8 @@ def make_circuits(
     """With pauses that a test can wait for."""
     return Circuits(
         platform.redis,
-        platform.database.raw,
-        accounts,
         platform.doorbell,
+        CircuitRows(platform.database.raw, connectors),
         first_pause_s=first_pause_s,
         longest_pause_s=longest_pause_s,
     )
@@ -148,13 +153,15 @@ def make_circuits(
 def make_engine(
     platform: Platform, *, base_urls: Mapping[str, str] | None = None, **overrides: Any
 ) -> DeliveryEngine:
-    """An engine as workers/process.py makes it, on the test's own loop; `base_urls` name the fakes."""
+    """An engine as workers/process.py makes it, on the test's own loop; `base_urls` name the
+    fakes.
+    """
     settings = platform.settings
     context = replace(
         platform.providers, base_urls={**platform.providers.base_urls, **(base_urls or {})}
     )
-    accounts = Accounts(platform.database, platform.vault, context)
-    platform.on_change.append(accounts.forget)
+    connectors = OpenConnectors(platform.database, platform.vault, context)
+    platform.on_change.append(connectors.forget)
     options: dict[str, Any] = {
         "retry_policy": RetryPolicy(
             settings.retry_max_attempts,
@@ -167,7 +174,7 @@ def make_engine(
         "exchange_timeout_s": settings.provider_timeout_s,
         "settle_s": settings.uncertain_settle_s,
         "pacer": Pacer(platform.redis),
-        "circuits": make_circuits(platform, accounts),
+        "circuits": make_circuits(platform, connectors),
         "broken": BrokenConnectors(
             platform.database, platform.mail, public_url=settings.public_url
         ),
@@ -176,7 +183,7 @@ def make_engine(
         database=platform.database,
         ready=ReadySet(platform.redis),
         doorbell=platform.doorbell,
-        accounts=accounts,
+        connectors=connectors,
         **{**options, **overrides},
     )
 
@@ -185,3 +192,8 @@ def make_sweeper(
     platform: Platform, *, settle_s: float = 15.0, max_age_s: float = 24 * 3600.0
 ) -> Sweeper:
     return Sweeper(platform.database.raw, platform.doorbell, settle_s=settle_s, max_age_s=max_age_s)
+
+
+def acting(user: UserPrincipal, project_id: UUID) -> Access:
+    """Return the access of a person who owns the project."""
+    return Access(project_id, user.actor, None, ALLOWED[Role.OWNER], "owner")

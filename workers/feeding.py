@@ -25,7 +25,7 @@ from workers.event_loop import new_event_loop
 log = structlog.get_logger()
 
 _POOL_SIZE: Final = 4
-# A text that is being rendered cannot be broken off; the process does not wait for it.
+# A text that is being rendered cannot be interrupted; the process does not wait for it.
 _STOPPING_S: Final = 5.0
 _LOOK_S: Final = 0.05
 
@@ -40,7 +40,7 @@ async def feed_campaigns(settings: Settings, supervised: list[BackgroundTasks]) 
     platform = await Platform.open(settings, role="worker", reports=False)
     supervised.append(platform.background)
     try:
-        await CampaignFeeder(platform, ahead=settings.campaign_ahead).run()
+        await CampaignFeeder(platform.campaigns, ahead=settings.campaign_ahead).run()
     finally:
         supervised.remove(platform.background)
         await platform.close()
@@ -51,12 +51,12 @@ async def run_on_thread(name: str, work: Callable[[], Coroutine[Any, Any, None]]
 
     Cancelled, it cancels `work` and waits for its end, but not for long.
     """
-    own = _Thread(name, work)
+    thread = _Thread(name, work)
     try:
-        await asyncio.shield(asyncio.wrap_future(own.outcome))
+        await asyncio.shield(asyncio.wrap_future(thread.outcome))
     finally:
-        own.cancel()
-        await own.wait(_STOPPING_S)
+        thread.cancel()
+        await thread.wait(_STOPPING_S)
 
 
 class _Thread:
@@ -74,9 +74,7 @@ class _Thread:
             self._loop.call_soon_threadsafe(self._cancel_task)
 
     async def wait(self, seconds: float) -> None:
-        """Wait for the end, whoever cancels meanwhile (background.end_tasks does so again and
-        again).
-        """
+        """Wait for the end, also when cancelled again and again (background.end_tasks does so)."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + seconds
         while not self.outcome.done():
@@ -99,7 +97,7 @@ class _Thread:
                 runner.run(self._main())
         except asyncio.CancelledError:
             self.outcome.cancel()
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (the awaiting task gets it)
             self.outcome.set_exception(exc)
         except BaseException as exc:  # noqa: BLE001 (a SystemExit must end this thread only)
             self.outcome.set_exception(

@@ -11,15 +11,16 @@ from typing import Final
 
 import structlog
 
+from backend.dispatch.circuits import Circuits
+from backend.dispatch.pacing import Pacer
+from backend.dispatch.retry import RetryPolicy
 from backend.platform import Platform
 from backend.process.background import BackgroundTasks, keep_for_good
 from backend.queueing import ReadySet
 from backend.services.delivery.broken import BrokenConnectors
-from backend.services.delivery.circuit import Circuits
+from backend.services.delivery.circuit import CircuitRows
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.delivery.open_connectors import Accounts
-from backend.services.delivery.outcomes import RetryPolicy
-from backend.services.delivery.pacing import Pacer
+from backend.services.delivery.open_connectors import OpenConnectors
 from backend.services.delivery.sweeper import Sweeper
 from backend.services.delivery.unopened import UnopenedWatch
 from backend.services.delivery.watch import Watcher
@@ -37,7 +38,7 @@ log = structlog.get_logger()
 _current: list[DeliveryProcess] = []
 _START_TIMEOUT_S: Final = 30
 # How soon a thread that computes (campaigns' texts) gives way to the loop that delivers; Python's
-# own choice is 5 ms.
+# default is 5 ms.
 _GIVE_WAY_S: Final = 0.001
 
 
@@ -52,7 +53,7 @@ class DeliveryProcess:
         self._background = BackgroundTasks()
         self._platform: Platform | None = None
         self._engine: DeliveryEngine | None = None
-        self._accounts: Accounts | None = None
+        self._connectors: OpenConnectors | None = None
 
     def start(self) -> None:
         sys.setswitchinterval(_GIVE_WAY_S)
@@ -69,7 +70,7 @@ class DeliveryProcess:
     @property
     def unopened_connectors(self) -> int:
         """How many connectors this process cannot open, and leaves to others."""
-        return len(self._accounts.unopened) if self._accounts is not None else 0
+        return len(self._connectors.unopened) if self._connectors is not None else 0
 
     def run(self, work: Callable[[DeliveryEngine], Awaitable[None]], *, timeout_s: float) -> None:
         """Run `work` on the loop and wait for it."""
@@ -103,9 +104,9 @@ class DeliveryProcess:
         settings = self._settings
         platform = await Platform.open(settings, role="worker")
         platform.supervised.append(self._background)
-        accounts = Accounts(platform.database, platform.vault, platform.providers)
-        platform.on_change.append(accounts.forget)
-        self._platform, self._accounts = platform, accounts
+        connectors = OpenConnectors(platform.database, platform.vault, platform.providers)
+        platform.on_change.append(connectors.forget)
+        self._platform, self._connectors = platform, connectors
         retry_policy = RetryPolicy(
             max_attempts=settings.retry_max_attempts,
             base_s=settings.retry_base_s,
@@ -118,13 +119,12 @@ class DeliveryProcess:
             database=platform.database,
             ready=ready,
             doorbell=platform.doorbell,
-            accounts=accounts,
+            connectors=connectors,
             pacer=Pacer(platform.redis),
             circuits=Circuits(
                 platform.redis,
-                platform.database.raw,
-                accounts,
                 platform.doorbell,
+                CircuitRows(platform.database.raw, connectors),
                 first_pause_s=settings.circuit_first_pause_s,
                 longest_pause_s=settings.circuit_longest_pause_s,
             ),
@@ -138,7 +138,7 @@ class DeliveryProcess:
         watcher = Watcher(
             platform.database.raw,
             platform.doorbell,
-            accounts,
+            connectors,
             retry_policy=retry_policy,
             lease_s=settings.lease_s,
             exchange_timeout_s=settings.provider_timeout_s,
@@ -158,7 +158,7 @@ class DeliveryProcess:
         keeper = Keeper(
             platform.database.raw, Defaults(settings.content_days, settings.retention_days)
         )
-        unopened = UnopenedWatch(accounts.unopened, accounts.get_again, ready, broken)
+        unopened = UnopenedWatch(connectors.unopened, connectors.get_again, ready, broken)
         self._background.start("keep-leases", self._engine.keep_leases)
         self._background.start("sweeper", sweeper.run)
         self._background.start("watcher", watcher.run)
@@ -174,8 +174,8 @@ class DeliveryProcess:
         if self._engine is not None:
             await self._engine.close(grace_s)
         await self._background.aclose()
-        if self._accounts is not None:
-            await self._accounts.close()
+        if self._connectors is not None:
+            await self._connectors.close()
         if self._platform is not None:
             await self._platform.close()
 

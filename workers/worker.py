@@ -33,11 +33,11 @@ log = structlog.get_logger()
 _RECONNECT_S: Final = 1.0
 _RQ_SAYS_EVERY_S: Final = 10.0
 _outage = OutageLog("worker.redis_away")
-# RQ waits for a job for fifteen seconds less, and says then that it lives.
+# RQ waits for a job for fifteen seconds less, and then reports that it is alive.
 _RQ_TTL_S: Final = 60
 _BEAT_EVERY_S: Final = 1.0
-# RQ's thread has hung when it has said nothing for so many beats: its longest waits take less than
-# a minute.
+# RQ's thread hangs when it has said nothing for this many beats: its longest waits take less than a
+# minute.
 _RQ_SILENCE_BEATS: Final = 180
 
 
@@ -50,7 +50,7 @@ class NoDeathPenalty(BaseDeathPenalty):
 
 
 class SayOnce(logging.Filter):
-    """RQ tells of Redis being away at each of its tries, with tracebacks: once in ten seconds is
+    """RQ logs that Redis is away at each of its tries, with tracebacks: once in ten seconds is
     enough.
     """
 
@@ -108,8 +108,8 @@ class Liveness:
 
 
 class DrainWorker(SimpleWorker):
-    """A SimpleWorker that is back within two seconds of Redis, and stops without waiting for a
-    slice.
+    """A SimpleWorker that works again two seconds after Redis is back, and stops without waiting
+    for a slice.
     """
 
     death_penalty_class = NoDeathPenalty
@@ -118,7 +118,7 @@ class DrainWorker(SimpleWorker):
     liveness: Liveness
 
     def subscribe(self) -> None:
-        """Take no commands through Redis: nobody gives any, and the thread for them would outlive
+        """Take no commands through Redis: there are none, and the thread for them would outlive
         each outage.
         """
 
@@ -162,7 +162,7 @@ def _function(job: Job) -> str:
 
 def main(settings: Settings | None = None, *, beat: Callable[[], None] = lambda: None) -> None:
     """Work until SIGTERM or SIGINT, then let sends under way end; `beat` is called while the
-    process is well.
+    process is healthy.
     """
     settings = settings or get_settings()
     _end_on_signals()
@@ -182,17 +182,17 @@ def main(settings: Settings | None = None, *, beat: Callable[[], None] = lambda:
 
 
 def _end_on_signals() -> None:
-    """Until RQ sets its handlers, and while Redis is away, a request to stop ends the process in
-    order too.
+    """Until RQ sets its handlers, and while Redis is away, a request to stop ends the process
+    properly too.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit())
 
 
 def _work(settings: Settings, delivery: DeliveryProcess, liveness: Liveness) -> bool:
-    """Return whether the work should be taken up again: always, but after a request to stop.
+    """Return whether to work again: always, except after a request to stop.
 
-    RQ gives up after whatever it does not know, a job that cannot be read or a Redis that does not
+    RQ gives up at anything it does not know: a job that cannot be read, a Redis that does not
     answer.
     """
     liveness.moved()

@@ -47,4 +47,4 @@ class MessageNotResendable(Conflict):
 
 class NotADeadLetter(Conflict):
     code = "NOT_A_DEAD_LETTER"
-    title = "The message is no dead letter"
+    title = "The message isn't a dead letter"

@@ -1,1 +1,3 @@
-"""The only writer of messages, send_queue, attempts, events, dead_letters, suppressions, provider_refs."""
+"""The only writer of messages, send_queue, attempts, events, dead_letters, suppressions,
+provider_refs.
+"""

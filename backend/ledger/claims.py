@@ -10,20 +10,23 @@ have been: after a crash it is uncertain.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
 import structlog
+from psycopg.rows import kwargs_row, scalar_row
 
 from backend.ids import new_id
+from backend.ledger.unreadable import set_aside
 from backend.models.project import IS_OPEN
+from backend.models.recordset import SMALLINT, recordset
+from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT, WATCHED
 from backend.models.session import RawPool
 from backend.outages import is_outage
 from backend.queueing import Turn
-from backend.services.delivery.unreadable import set_aside
 from backend.status import Status
 
 log = structlog.get_logger()
@@ -57,7 +60,9 @@ class Claim:
     skew: timedelta = timedelta(0)
 
     def now(self) -> datetime:
-        """Return the time by the database's clock, which decides: those of the machines may differ."""
+        """Return the time by the database's clock, which decides: those of the machines may
+        differ.
+        """
         return datetime.now(UTC) + self.skew
 
 
@@ -72,69 +77,86 @@ class Watched:
     sent_ago_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _TurnRow:
+    lane: Annotated[int, SMALLINT]
+    connector_id: UUID
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class _ReleasedRow:
+    message_id: UUID
+    claim: UUID
+    delay_s: float
+
+
 # Watched messages of one claim.
 MOST_WATCHED: Final = 500
-_MESSAGE: Final = (
-    "m.attempts + 1, m.recipient, m.content, m.status, m.on_uncertain, "
-    "coalesce(m.send_at, m.created_at), m.expires_at, m.route, m.step, clock_timestamp()"
-)
+# The columns of a Claim, and the database's time.
+_COLUMNS: Final = """
+    %(number)s::uuid AS number, c.message_id, c.project_id, c.connector_id, c.lane, c.tries,
+    m.attempts + 1 AS attempt_number, m.recipient, m.content, m.status, m.on_uncertain,
+    coalesce(m.send_at, m.created_at) AS created_at, m.expires_at, m.route, m.step,
+    clock_timestamp() AS database_time
+"""
 
 # Driven by the index on (lane, connector_id, due_at, message_id): LATERAL with a limit for each
 # turn, and a MATERIALIZED CTE so that the rows locked are exactly the rows claimed. Messages are
 # fetched one by one through their primary key, which also picks the partition at run time. The
 # planner must know a limit in numbers, or it expects a tenth of the queue and reads all of it; rows
-# beyond the outer limit are not even locked.
+# beyond the outer limit are not even locked. Whether the project is open is looked up for each
+# turn: what was switched off is not claimed from its commit on, whatever is cached.
 _PICKED: Final = f"""
     SELECT q.message_id
-    FROM json_to_recordset(%(turns)s::json) AS t(lane smallint, connector_id uuid, most int)
+    FROM {recordset(_TurnRow, "t", "turns")}
     CROSS JOIN LATERAL (
-        -- Looked up for each turn: what was switched off is not claimed from its commit on, whatever is cached.
         SELECT coalesce((SELECT {IS_OPEN} FROM connectors c JOIN projects p ON p.id = c.project_id
             WHERE c.id = t.connector_id), true) AS is_open OFFSET 0
     ) project
     CROSS JOIN LATERAL (
         SELECT message_id FROM (
             SELECT message_id FROM send_queue
-            WHERE state = 0 AND lane = t.lane AND connector_id = t.connector_id AND due_at <= now()
+            WHERE state = {DUE} AND lane = t.lane AND connector_id = t.connector_id
+                AND due_at <= now()
             ORDER BY due_at, message_id LIMIT {MOST_OF_A_TURN}
             FOR UPDATE SKIP LOCKED
         ) oldest LIMIT CASE WHEN project.is_open THEN t.most ELSE 0 END
     ) q
-"""  # noqa: S608 (made of constants)
+"""
 _CLAIMING: Final = f"""
 WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
     UPDATE send_queue q
-    SET state = 1, claim = %(number)s, tries = tries + 1,
+    SET state = {CLAIMED}, claim = %(number)s, tries = tries + 1,
         lease_until = now() + make_interval(secs => %(lease_s)s)
     FROM picked WHERE q.message_id = picked.message_id
     RETURNING q.message_id, q.project_id, q.connector_id, q.lane, q.tries
 )
-SELECT c.message_id, c.project_id, c.connector_id, c.lane, c.tries, {_MESSAGE}
-FROM claimed c
+SELECT {_COLUMNS} FROM claimed c
 CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = c.message_id LIMIT 1) m
-"""  # noqa: S608 (made of constants)
+"""
 _CLAIM: Final = _CLAIMING.format(picked=_PICKED)
 
 # One by one, where a statement for all of them is refused because of what one row holds.
-_ONE: Final = (
+_BY_ID: Final = (
     "SELECT message_id FROM send_queue WHERE message_id = %(message_id)s AND {state} FOR UPDATE"
     " SKIP LOCKED"
 )
-_CLAIM_ONE: Final = _CLAIMING.format(picked=_ONE.format(state="state = 0"))
+_CLAIM_ONE: Final = _CLAIMING.format(picked=_BY_ID.format(state=f"state = {DUE}"))
 _DUE: Final = f"""
-SELECT message_id FROM send_queue WHERE state = 0 AND lane = %s AND connector_id = %s
+SELECT message_id FROM send_queue WHERE state = {DUE} AND lane = %s AND connector_id = %s
     AND due_at <= now()
 ORDER BY due_at, message_id LIMIT {MOST_OF_A_TURN}
-"""  # noqa: S608 (made of constants)
+"""
 
 # Settled by a receipt that found the row claimed, or due for another way.
 _DROP: Final = "DELETE FROM send_queue WHERE message_id = ANY(%s) AND claim = %s"
 
 # A provider's id says that the last attempt's outcome is known after all.
 _WATCHED: Final = f"""
-    SELECT message_id FROM send_queue WHERE state = 3 AND due_at <= now() ORDER BY due_at
+    SELECT message_id FROM send_queue WHERE state = {WATCHED} AND due_at <= now() ORDER BY due_at
         LIMIT {MOST_WATCHED}
-"""  # noqa: S608 (made of constants)
+"""
 _WATCHING: Final = f"""
 WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
     UPDATE send_queue q
@@ -142,9 +164,9 @@ WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
     FROM picked WHERE q.message_id = picked.message_id
     RETURNING q.message_id, q.project_id, q.connector_id, q.lane, q.tries
 )
-SELECT coalesce(a.outcome = 'uncertain' AND m.provider_message_id IS NULL, false),
-    coalesce(extract(epoch FROM now() - a.started_at) - a.duration_ms / 1000, 0)::float8,
-    c.message_id, c.project_id, c.connector_id, c.lane, c.tries, {_MESSAGE}
+SELECT coalesce(a.outcome = 'uncertain' AND m.provider_message_id IS NULL, false) AS is_uncertain,
+    coalesce(extract(epoch FROM now() - a.started_at) - a.duration_ms / 1000, 0)::float8
+        AS sent_ago_s, {_COLUMNS}
 FROM claimed c
 CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = c.message_id LIMIT 1) m
 LEFT JOIN LATERAL (
@@ -152,20 +174,23 @@ LEFT JOIN LATERAL (
     WHERE attempts.message_id = c.message_id AND attempts.id >= c.message_id ORDER BY id DESC
         LIMIT 1
 ) a ON true
-"""  # noqa: S608 (made of constants)
+"""
 _WATCH: Final = _WATCHING.format(picked=f"{_WATCHED} FOR UPDATE SKIP LOCKED")
-_WATCH_ONE: Final = _WATCHING.format(picked=_ONE.format(state="state = 3 AND due_at <= now()"))
+_WATCH_ONE: Final = _WATCHING.format(
+    picked=_BY_ID.format(state=f"state = {WATCHED} AND due_at <= now()")
+)
 
-_MARK_IN_FLIGHT: Final = """
-UPDATE send_queue SET state = 2 WHERE message_id = ANY(%s) AND claim = %s AND state = 1
-    RETURNING message_id
+_MARK_IN_FLIGHT: Final = f"""
+UPDATE send_queue SET state = {IN_FLIGHT}
+WHERE message_id = ANY(%s) AND claim = %s AND state = {CLAIMED}
+RETURNING message_id
 """
 
 # What is locked is being recorded, and needs no lease any more.
-_RENEW: Final = """
+_RENEW: Final = f"""
 WITH held AS MATERIALIZED (
     SELECT message_id FROM send_queue
-    WHERE message_id = ANY(%(ids)s) AND claim = ANY(%(numbers)s) AND state <> 0
+    WHERE message_id = ANY(%(ids)s) AND claim = ANY(%(numbers)s) AND state <> {DUE}
     ORDER BY message_id FOR UPDATE SKIP LOCKED
 )
 UPDATE send_queue q SET lease_until = now() + make_interval(secs => %(lease_s)s)
@@ -173,11 +198,11 @@ FROM held WHERE q.message_id = held.message_id
 """
 
 # `tries - 1`: what was not sent is not a try.
-_RELEASE: Final = """
+_RELEASE: Final = f"""
 UPDATE send_queue q
-SET state = 0, claim = NULL, lease_until = NULL, tries = greatest(0, tries - 1),
+SET state = {DUE}, claim = NULL, lease_until = NULL, tries = greatest(0, tries - 1),
     due_at = now() + make_interval(secs => r.delay_s)
-FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, claim uuid, delay_s float8)
+FROM {recordset(_ReleasedRow, "r")}
 WHERE q.message_id = r.message_id AND q.claim = r.claim
 """
 
@@ -197,10 +222,7 @@ class Claims:
         nothing else.
         """
         fewer = at_most or {}
-        rows = [
-            {"lane": turn[0], "connector_id": turn[1], "most": fewer.get(turn, most_each)}
-            for turn in turns
-        ]
+        rows = [_TurnRow(*turn, fewer.get(turn, most_each)) for turn in turns]
         try:
             return await self._claim(_CLAIM, {"turns": orjson.dumps(rows).decode()})
         except Exception as exc:
@@ -248,10 +270,11 @@ class Claims:
     async def _claim(self, statement: str, parameters: dict[str, Any]) -> list[Claim]:
         number = new_id()
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(
+            cursor = connection.cursor(row_factory=kwargs_row(_claim))
+            await cursor.execute(
                 statement, {**parameters, "number": number, "lease_s": self._lease_s}, prepare=True
             )
-            claims = [_claim(number, row) for row in await cursor.fetchall()]
+            claims = await cursor.fetchall()
             settled = [claim.message_id for claim in claims if claim.status in SETTLED]
             if settled:
                 await connection.execute(_DROP, (settled, number))
@@ -261,18 +284,17 @@ class Claims:
     async def _watch(self, statement: str, parameters: dict[str, Any]) -> list[Watched]:
         number = new_id()
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(
+            cursor = connection.cursor(row_factory=kwargs_row(_watched))
+            await cursor.execute(
                 statement, {**parameters, "number": number, "lease_s": self._lease_s}, prepare=True
             )
-            return [
-                Watched(_claim(number, row[2:]), row[0], row[1]) for row in await cursor.fetchall()
-            ]
+            return await cursor.fetchall()
 
     async def _ids(self, statement: str, parameters: tuple[Any, ...]) -> list[UUID]:
         async with self._pool.connection() as connection:
-            return [
-                row[0] for row in await (await connection.execute(statement, parameters)).fetchall()
-            ]
+            cursor = connection.cursor(row_factory=scalar_row)
+            await cursor.execute(statement, parameters)
+            return await cursor.fetchall()
 
     async def mark_in_flight(self, claims: Sequence[Claim]) -> set[UUID]:
         """Return the messages that are still ours, now marked; only these may be sent."""
@@ -281,8 +303,9 @@ class Claims:
         async with self._pool.connection() as connection:
             for number in numbers:
                 ids = [claim.message_id for claim in claims if claim.number == number]
-                cursor = await connection.execute(_MARK_IN_FLIGHT, (ids, number), prepare=True)
-                mine.update(row[0] for row in await cursor.fetchall())
+                cursor = connection.cursor(row_factory=scalar_row)
+                await cursor.execute(_MARK_IN_FLIGHT, (ids, number), prepare=True)
+                mine.update(await cursor.fetchall())
         return mine
 
     async def renew(self, claims: Sequence[Claim]) -> None:
@@ -298,21 +321,17 @@ class Claims:
     ) -> None:
         """Give back what was surely not sent, due at once or after its own of `delays_s`."""
         later = delays_s or {}
-        rows = orjson.dumps(
-            [
-                {
-                    "message_id": c.message_id,
-                    "claim": c.number,
-                    "delay_s": later.get(c.message_id, 0.0),
-                }
-                for c in claims
-            ]
-        ).decode()
+        rows = [
+            _ReleasedRow(claim.message_id, claim.number, later.get(claim.message_id, 0.0))
+            for claim in claims
+        ]
         async with self._pool.connection() as connection:
-            await connection.execute(_RELEASE, {"rows": rows})
+            await connection.execute(_RELEASE, {"rows": orjson.dumps(rows).decode()})
 
 
-def _claim(number: UUID, row: Sequence[Any]) -> Claim:
-    """`row` is as _MESSAGE has it, the database's time last."""
-    *fields, database_time = row
-    return replace(Claim(number, *fields), skew=database_time - datetime.now(UTC))
+def _claim(*, database_time: datetime, **columns: Any) -> Claim:
+    return Claim(**columns, skew=database_time - datetime.now(UTC))
+
+
+def _watched(*, is_uncertain: bool, sent_ago_s: float, **columns: Any) -> Watched:
+    return Watched(_claim(**columns), is_uncertain, sent_ago_s)

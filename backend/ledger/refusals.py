@@ -1,6 +1,4 @@
-"""What the sender of a message learns that was not written: why not, and whether it may be tried
-again.
-"""
+"""What the sender learns of a message that was not written: why, and whether to try again."""
 
 from __future__ import annotations
 
@@ -35,9 +33,9 @@ def lost(message: NewMessage) -> AppError:
         return NotADeadLetter("The message was redriven or discarded a moment ago.")
     if message.token is not None:
         return SendBlocked("The send token was already used; have your backend make another.")
-    if "campaign_line" in message.columns:
+    if message.campaign_line is not None:
         return CampaignStateConflict(
-            "The row was accepted before, or the campaign does not run any more."
+            "The row has been accepted already, or the campaign is no longer running."
         )
     return ServiceUnavailable("The Idempotency-Key has just expired; send the request again.")
 

@@ -1,4 +1,4 @@
-"""Step 9, the rule: what receipts make of a message.
+"""The rule: what receipts make of a message.
 
 No database; the same receipts in any order end the same.
 
@@ -42,7 +42,7 @@ def settle(standing: Standing, reports: Sequence[Report]) -> tuple[Standing, lis
     """Return what the reports make of a message, and those that raised its status, lowest first."""
     raised = []
     # What came together is taken in its natural order, so that each status it went through is told.
-    for report in sorted(reports, key=lambda one: (RANK[one.status], one.at)):
+    for report in sorted(reports, key=lambda item: (RANK[item.status], item.at)):
         after = _after(standing, report)
         if after.status != standing.status:
             raised.append(report)

@@ -27,7 +27,7 @@ WHERE (k.key_hash = ANY(%(hashes)s) OR k.previous_hash = ANY(%(hashes)s))
 """  # noqa: S608 (made of constants)
 
 
-class Caller(NamedTuple):
+class KeyRow(NamedTuple):
     """What the send path needs to know of a valid key.
 
     `plan`, `quiet_hours`, `is_project_open`: its project's.
@@ -75,7 +75,7 @@ class ApiKey(TenantRow, table=True):
         return (await session.exec(query)).first()
 
     @staticmethod
-    async def callers(pool: RawPool, key_hashes: list[bytes]) -> dict[bytes, Caller]:
+    async def callers(pool: RawPool, key_hashes: list[bytes]) -> dict[bytes, KeyRow]:
         """Return who calls, by hash, for the keys that are valid; one statement for all, without
         the ORM.
 
@@ -84,13 +84,13 @@ class ApiKey(TenantRow, table=True):
         async with pool.connection() as connection:
             cursor = await connection.execute(_CALLERS, {"hashes": key_hashes}, prepare=True)
             rows = await cursor.fetchall()
-        found: dict[bytes, Caller] = {}
+        result: dict[bytes, KeyRow] = {}
         for key_hash, previous_hash, previous_expires_at, *fields in rows:
-            caller = found[bytes(key_hash)] = Caller(*fields)
+            caller = result[bytes(key_hash)] = KeyRow(*fields)
             if previous_hash is not None and previous_expires_at is not None:
                 ends_at = min(previous_expires_at, caller.expires_at or previous_expires_at)
-                found[bytes(previous_hash)] = caller._replace(expires_at=ends_at)
-        return found
+                result[bytes(previous_hash)] = caller._replace(expires_at=ends_at)
+        return result
 
     @classmethod
     async def list_for_project(cls, session: AsyncSession, project_id: UUID) -> list[Self]:

@@ -18,7 +18,9 @@ class AuditEntry(Row, table=True):
     )
 
     project_id: UUID | None = None
-    actor_id: UUID | None = None  # the user; None: the system
+    # Who acted: a user or an API key; neither: the system.
+    actor_id: UUID | None = None
+    key_id: UUID | None = None
     action: str = Field(max_length=50)  # connector.created
     subject_id: UUID | None = None
     address: str = Field(default="", max_length=64)

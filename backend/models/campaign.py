@@ -51,7 +51,7 @@ class Campaign(MutableRow, table=True):
     # Known when the campaign has ended; before that they are counted.
     accepted_rows: int | None = None
     failed_rows: int | None = None
-    # When it is fed next. Whoever feeds it moves this on first: that is the lease.
+    # When it is fed next. Anyone who feeds it moves this on first: that is the lease.
     next_feed_at: datetime = Field(default_factory=utc_now, sa_type=Timestamp)
     reason: str | None = None  # why it was paused, or what it waits for
     started_at: datetime | None = Field(default=None, sa_type=Timestamp)

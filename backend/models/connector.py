@@ -16,6 +16,7 @@ from backend.models.project import IS_OPEN, Project
 
 # Nothing can be sent through such a connector now; its messages wait.
 UNUSABLE: Final = "NOT is_active OR broken_at IS NOT NULL OR circuit_opened_at IS NOT NULL"
+LONGEST_RETRY_S: Final = 30 * 24 * 3600.0
 
 
 class ForSending(NamedTuple):

@@ -23,9 +23,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.models.session import sqlalchemy_url
+from backend.process.advisory_locks import AdvisoryLock, try_lock_session, unlock_session
 
-# Any number will do, as long as nothing else in this database locks it.
-_ADVISORY_LOCK: Final = 7_262_001
 _LOCK_TIMEOUT: Final = "2s"
 _PATIENCE_S: Final = 300.0
 _PAUSE_S: Final = 1.0
@@ -102,9 +101,7 @@ def upgrade(
                 _run(connection, deadline, on_wait)
             finally:
                 connection.rollback()
-                connection.execute(
-                    text("SELECT pg_advisory_unlock(:lock)"), {"lock": _ADVISORY_LOCK}
-                )
+                unlock_session(connection, AdvisoryLock.MIGRATION)
                 connection.commit()
     finally:
         engine.dispose()
@@ -113,8 +110,7 @@ def upgrade(
 
 def _take_turn(connection: Connection, deadline: float, on_wait: Callable[[str], None]) -> None:
     attempts = 0
-    statement, values = text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _ADVISORY_LOCK}
-    while not connection.execute(statement, values).scalar_one():
+    while not try_lock_session(connection, AdvisoryLock.MIGRATION):
         connection.commit()
         if time.monotonic() > deadline:
             raise MigrationBlocked(

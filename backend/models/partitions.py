@@ -68,13 +68,15 @@ async def months_made(connection: AsyncConnection[Any], table: str) -> set[str]:
 async def missing_months(
     connection: AsyncConnection[Any], table: str, now: datetime
 ) -> list[datetime]:
-    """Return the starts of the months to make: this one, those ahead, and those of rows in DEFAULT."""
-    made = await months_made(connection, table)
-    wanted = [month_start(now, months) for months in range(MONTHS_AHEAD + 1)]
-    wanted += [
-        start for start in await _months_in_default(connection, table) if start not in wanted
+    """Return the starts of the months to make: this one, those ahead, and those of rows in
+    DEFAULT.
+    """
+    created = await months_made(connection, table)
+    expected = [month_start(now, months) for months in range(MONTHS_AHEAD + 1)]
+    expected += [
+        start for start in await _months_in_default(connection, table) if start not in expected
     ]
-    return [start for start in wanted if f"{start:%Y%m}" not in made]
+    return [start for start in expected if f"{start:%Y%m}" not in created]
 
 
 async def make_partition(connection: AsyncConnection[Any], table: str, start: datetime) -> int:
@@ -83,7 +85,8 @@ async def make_partition(connection: AsyncConnection[Any], table: str, start: da
 
     Attached rather than made in place, which sends need not wait for. Only when rows move is the
     whole table
-    locked: whoever waited for one of them would look for it where it was. Raises LockNotAvailable
+    locked: anyone who waited for one of them would look for it where it was. Raises
+      LockNotAvailable
       after 2 s.
     """
     low, high = first_id(start), first_id(month_start(start, 1))

@@ -1,4 +1,6 @@
-"""A receipt that no message has taken up yet: it came just now, or before the answer to its send."""
+"""A receipt that no message has taken up yet: it came just now, or before the answer to its
+send.
+"""
 
 from __future__ import annotations
 

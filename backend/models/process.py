@@ -1,4 +1,6 @@
-"""The processes that run now, as each reports itself every few seconds; what is old here is gone."""
+"""The processes that run now, as each reports itself every few seconds; what is old here is
+gone.
+"""
 
 from __future__ import annotations
 

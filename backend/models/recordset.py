@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 
@@ -24,6 +24,7 @@ class PgType:
 
 JSONB: Final = PgType("jsonb")
 SMALLINT: Final = PgType("smallint")
+BIGINT: Final = PgType("bigint")
 _TYPES: Final[dict[type, str]] = {
     UUID: "uuid",
     str: "text",
@@ -62,6 +63,8 @@ def _pg_type(name: str, hint: Any) -> str:
             if isinstance(mark, PgType):
                 return mark.name
         return _pg_type(name, base)
+    if get_origin(hint) is Literal:
+        return _pg_type(name, type(get_args(hint)[0]))
     if get_origin(hint) in {Union, UnionType}:
         kinds = [kind for kind in get_args(hint) if kind is not type(None)]
         if len(kinds) == 1:

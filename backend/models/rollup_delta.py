@@ -1,7 +1,7 @@
 """Changes of message counts that are not folded into message_rollups yet.
 
 Written by triggers on `messages` (migration 0005) in the transaction of the change itself, so that
-whoever changes a message is counted without knowing it. Append-only: writers never wait for each
+anyone who changes a message is counted without knowing it. Append-only: writers never wait for each
 other.
 """
 

@@ -1,4 +1,6 @@
-"""Fingerprints of the secrets that stored rows depend on: which ENCRYPTION_KEY, which KEY_PEPPER."""
+"""Fingerprints of the secrets that stored rows depend on: which ENCRYPTION_KEY, which
+KEY_PEPPER.
+"""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ IN_FLIGHT: Final = 2  # may have been written to the provider: uncertain after a
 # is decided what comes next. A worker that decides holds a `claim` and has moved `due_at` on: that
 # is its lease.
 WATCHED: Final = 3
+# Of a paused campaign: nothing takes it, but it expires, and can be canceled, like what is due.
+HELD: Final = 4
 
 # `lane`, from the message's priority
 LANES: Final[dict[str, int]] = {"high": 0, "normal": 1, "bulk": 2}
@@ -50,8 +52,9 @@ class SendQueueRow(SQLModel, table=True):
         Index(
             "ix_send_queue_expires",
             "expires_at",
-            postgresql_where=text("state = 0 AND expires_at IS NOT NULL"),
+            postgresql_where=text("state IN (0, 4) AND expires_at IS NOT NULL"),
         ),
+        Index("ix_send_queue_held", "project_id", "message_id", postgresql_where=text("state = 4")),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 

@@ -10,7 +10,7 @@ import select
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -119,7 +119,9 @@ class Database:
         self.on_changes: Callable[[set[Change]], Awaitable[None]] | None = None
 
     async def _check_at_checkout(self, connection: AsyncConnection[TupleRow]) -> None:
-        """Keep a connection whose server has gone, as after a restart, from whoever asks for one."""
+        """Keep a connection whose server has gone, as after a restart, from anyone who asks for
+        one.
+        """
         if not _has_said_something(connection):
             return
         try:
@@ -152,3 +154,9 @@ class Database:
             changes = session.info.get(_CHANGES)
         if changes and self.on_changes is not None:
             await self.on_changes(changes)
+
+
+async def driver_of(session: AsyncSession) -> AsyncConnection[Any]:
+    """Return the session's connection as psycopg has it, within the same transaction."""
+    connection = await (await session.connection()).get_raw_connection()
+    return cast("AsyncConnection[Any]", connection.driver_connection)

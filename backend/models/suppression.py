@@ -25,12 +25,12 @@ class Suppression(Row, table=True):
 
     @classmethod
     async def find_many(
-        cls, session: AsyncSession, project_id: UUID, wanted: Collection[tuple[str, str]]
+        cls, session: AsyncSession, project_id: UUID, addresses: Collection[tuple[str, str]]
     ) -> set[tuple[str, str]]:
         """Return those of the (channel, recipient) that must not be sent to."""
         query = select(cls.channel, cls.recipient).where(
             col(cls.project_id) == project_id,
-            tuple_(col(cls.channel), col(cls.recipient)).in_(wanted),
+            tuple_(col(cls.channel), col(cls.recipient)).in_(addresses),
         )
         return {(channel, recipient) for channel, recipient in (await session.exec(query)).all()}
 

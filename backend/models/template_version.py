@@ -39,5 +39,5 @@ class TemplateVersion(Row, table=True):
         cls, session: AsyncSession, project_id: UUID, template_id: UUID, version: int
     ) -> Self | None:
         query = cls.of_template(project_id, template_id).where(col(cls.version) == version)
-        found: Self | None = (await session.exec(query)).first()
-        return found
+        result: Self | None = (await session.exec(query)).first()
+        return result

@@ -39,8 +39,8 @@ class User(MutableRow, table=True):
     async def by_ids(cls, session: AsyncSession, user_ids: set[UUID]) -> dict[UUID, Self]:
         if not user_ids:
             return {}
-        found = (await session.exec(select(cls).where(col(cls.id).in_(user_ids)))).all()
-        return {user.id: user for user in found}
+        result = (await session.exec(select(cls).where(col(cls.id).in_(user_ids)))).all()
+        return {user.id: user for user in result}
 
     @classmethod
     async def count(cls, session: AsyncSession) -> int:

@@ -19,20 +19,20 @@ _ASK_AGAIN_S: Final = 0.2
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 _RESTART_BASE_S: Final = 0.2
 _RESTART_CAP_S: Final = 10.0
-# A task that has run for so long since its restart is well again.
+# A task that has run for this long since its restart is healthy again.
 _WELL_AFTER_S: Final = 30.0
 
 
 def collect_nothing() -> None:
-    """Until `keep_for_good`: what a start imports and builds is no garbage, and to look for some is
-    a tenth of it.
+    """Until `keep_for_good`: what a start imports and builds isn't garbage, and looking for some
+    takes a tenth of the start.
     """
     gc.disable()
 
 
 def keep_for_good() -> None:
-    """Have the garbage collector pass over what is there now, and come by less often; called when a
-    process is set up.
+    """Have the garbage collector skip what is there now, and run less often; called when a process
+    is set up.
 
     A full collection would look at every module, model and route again: 50 ms in which nothing else
     runs. And one large answer makes more objects than the 700 after which Python would look at the

@@ -14,8 +14,8 @@ V = TypeVar("V")
 class ReadThroughCache(Generic[K, V]):
     """Misses and errors are not kept; `forget` also spoils a load that is under way.
 
-    A few are asked at each send, so it is a plain dict: a general cache with locks and links costs
-    ten times as much.
+    Every send reads a few of these, so it is a plain dict: a general cache with locks and links
+    costs ten times as much.
     """
 
     def __init__(
@@ -60,6 +60,13 @@ class ReadThroughCache(Generic[K, V]):
         self._loading.clear()
         for key in [key for key, (_, value) in self._values.items() if matches(value)]:
             self._values.pop(key, None)
+
+    def forget_with(self, attribute: str, value: object) -> None:
+        """Drop the entries whose attribute has this value."""
+        self.forget_where(lambda entry: getattr(entry, attribute) == value)
+
+    def clear(self) -> None:
+        self.forget_where(lambda _: True)
 
     async def _fill(self, key: K) -> V:
         me = asyncio.current_task()

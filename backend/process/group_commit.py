@@ -1,7 +1,6 @@
 """Group commit: what waits while the last batch is handled is the next batch; no timer.
 
-Alone, an item goes at once; under load, many share one statement. Used by the accept writer, the
-outcome recorder and the rate limiter.
+Alone, an item goes at once; under load, many share one statement.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class GroupCommit(Generic[T, R]):
         self._batch_size = batch_size
         self._owner_of = owner_of
         self._owner_limit = owner_limit if owner_of is not None else waiting_limit
-        # Of each owner that has something waiting, and the same in the order of their turns.
+        # What waits, by its owner, and the same in the order of the owners' turns.
         self._lines: dict[Hashable, deque[tuple[T, asyncio.Future[R]]]] = {}
         self._turns: deque[deque[tuple[T, asyncio.Future[R]]]] = deque()
         self._count = 0
@@ -103,7 +102,7 @@ class GroupCommit(Generic[T, R]):
         results: Sequence[R | BaseException]
         try:
             results = await self._answers([item for item, _ in batch])
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (each item gets it)
             results = [exc] * len(batch)
         except BaseException:
             for _, future in batch:

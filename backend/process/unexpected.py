@@ -1,7 +1,7 @@
-"""What a client learns of an exception that is not one of ours: its kind, and nothing from inside.
+"""What a client is told about an exception that isn't ours: its kind, and nothing from inside.
 
-For the API's last door, and wherever one of many may fail without the others: a message of a batch,
-a row of a table.
+For the API's last handler, and wherever one of many may fail without the others: a message of a
+batch, a row of a table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from backend.outages import is_outage
 
 log = structlog.get_logger()
 
-# The doors refuse by name what cannot be stored; what they let through is still the request's.
+# The API refuses by name what cannot be stored; what it lets through is still the request's fault.
 _UNSTORABLE: Final = (
     sqlalchemy.exc.DataError,
     psycopg.DataError,
@@ -62,7 +62,7 @@ def _is_about_a_file(exc: Exception) -> bool:
 
 def _place(exc: Exception) -> str:
     """Return where in our code it was raised: module.py:42."""
-    own = [
+    frames = [
         frame for frame in traceback.extract_tb(exc.__traceback__) if "backend" in frame.filename
     ]
-    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

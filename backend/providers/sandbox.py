@@ -53,6 +53,9 @@ class SandboxProvider(Provider[SandboxCredentials]):
     type = "sandbox"
     title = "Sandbox"
     summary = "Delivers to the dashboard's virtual inbox; needs no account and costs nothing."
+    icon = "flask_conical"
+    sender = "Virtual inbox"
+    is_built_in = True
     recipient_kind = "any"
     recipient_example = "sandbox:delivered"
     capabilities = frozenset({Capability.TEXT, Capability.TEMPLATE})
@@ -133,6 +136,6 @@ def _receipts(message_id: str, statuses: tuple[ReceiptStatus, ...]) -> list[Rece
 
 def _age_s(message_id: str) -> float:
     """Return the message's age, endless for an id that is not ours."""
-    made = ids.decode(ids.MESSAGE, message_id)
+    created = ids.decode(ids.MESSAGE, message_id)
     # The first 48 bits of a UUIDv7 are Unix milliseconds.
-    return float("inf") if made is None else time.time() - (made.int >> 80) / 1000
+    return float("inf") if created is None else time.time() - (created.int >> 80) / 1000

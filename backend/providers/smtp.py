@@ -153,6 +153,9 @@ class SmtpProvider(Provider[SmtpCredentials]):
     type = "smtp"
     title = "SMTP"
     summary = "E-mail through any mail server, as text and HTML."
+    channel = "email"
+    icon = "mail"
+    sender_fields = ("fromAddress", "host")
     recipient_kind = "email"
     recipient_example = "ada@example.com"
     capabilities = frozenset({Capability.TEXT})
@@ -417,12 +420,12 @@ def _email_address(text: str) -> str:
     try:
         # `test_environment` lets '.test' through, the domain reserved for trying things out (RFC
         # 2606).
-        found = validate_email(stripped, check_deliverability=False, test_environment=True)
+        result = validate_email(stripped, check_deliverability=False, test_environment=True)
     except EmailNotValidError as exc:
         raise InvalidRecipient(
             f"'{stripped[:80]}' is not an e-mail address; write it like 'ada@example.com'."
         ) from exc
-    return found.ascii_email or found.normalized
+    return result.ascii_email or result.normalized
 
 
 def _check_headers(message: OutboundMessage) -> None:
@@ -441,7 +444,9 @@ def _check_headers(message: OutboundMessage) -> None:
 
 
 async def _greet(client: aiosmtplib.SMTP) -> None:
-    """Learn what the server can do, which a login has otherwise done; old servers know HELO only."""
+    """Learn what the server can do, which a login has otherwise done; old servers know HELO
+    only.
+    """
     try:
         await client.ehlo()
     except aiosmtplib.SMTPHeloError:

@@ -99,6 +99,8 @@ class TelegramProvider(Provider[TelegramCredentials]):
     type = "telegram"
     title = "Telegram"
     summary = "Messages from a Telegram bot to people and groups that have started it."
+    icon = "send"
+    default_url = "https://api.telegram.org/bot"
     recipient_kind = "chat"
     recipient_example = "123456789"
     capabilities = frozenset({Capability.TEXT})
@@ -124,7 +126,7 @@ class TelegramProvider(Provider[TelegramCredentials]):
         return Endpoint(
             self.context.http,
             "POST",
-            f"{self.context.base_urls['telegram']}{token}/{method}",
+            f"{self.base_url}{token}/{method}",
             JSON_HEADERS,
             timeout_s=self.context.timeout_s,
             title=self.title,

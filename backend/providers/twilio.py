@@ -162,6 +162,10 @@ class TwilioProvider(Provider[TwilioCredentials]):
     type = "twilio"
     title = "Twilio"
     summary = "SMS to phones everywhere, from a number or a messaging service."
+    channel = "sms"
+    icon = "message_square_text"
+    sender_fields = ("fromNumber", "messagingServiceSid", "accountSid")
+    default_url = "https://api.twilio.com"
     recipient_kind = "phone"
     recipient_example = "+14155550123"
     capabilities = frozenset({Capability.TEXT, Capability.RECEIPTS})
@@ -184,7 +188,7 @@ class TwilioProvider(Provider[TwilioCredentials]):
         client = Client(
             account_sid, token, http_client=_PooledHttpClient(self, basic), environment=environment
         )
-        client.api.base_url = context.base_urls["twilio"]
+        client.api.base_url = self.base_url
         self._account = client.api.v2010.accounts(account_sid)
         self._messages = self._account.messages
         self._validator = RequestValidator(token)
@@ -194,8 +198,8 @@ class TwilioProvider(Provider[TwilioCredentials]):
             self._sender = {"from_": credentials.from_number or ""}
 
     def account_key(self) -> str:
-        one = self.credentials
-        return digest(self.type, one.account_sid, one.auth_token.get_secret_value())
+        item = self.credentials
+        return digest(self.type, item.account_sid, item.auth_token.get_secret_value())
 
     @classmethod
     def validate_recipient(cls, to: str) -> str:
@@ -238,35 +242,39 @@ class TwilioProvider(Provider[TwilioCredentials]):
 
     async def find_sent(self, message: OutboundMessage) -> Accepted | None:
         """Look for the recipient, text and sender among what was made since the message exists."""
-        made = ids.decode(ids.MESSAGE, message.id)
+        created = ids.decode(ids.MESSAGE, message.id)
         # Twilio's clock shows whole seconds.
-        since = datetime.fromtimestamp((made.int >> 80) // 1000 if made is not None else 0, UTC)
+        since = datetime.fromtimestamp(
+            (created.int >> 80) // 1000 if created is not None else 0, UTC
+        )
         with credential_check():
             try:
                 listed = await self._messages.list_async(to=message.to, limit=_LOOKED_THROUGH)
-                found = [
-                    one for one in listed if self._is_of(one, message) and one.date_created >= since
+                result = [
+                    item
+                    for item in listed
+                    if self._is_of(item, message) and item.date_created >= since
                 ]
             except (TwilioException, AttributeError, TypeError, ValueError) as exc:
                 raise Unavailable(
                     "Twilio answered with a list that cannot be read.", code="garbled_answer"
                 ) from exc
         # Newest first: the oldest is what was made next after the message.
-        one = next((one for one in reversed(found) if one.status not in _REFUSED), None)
+        item = next((item for item in reversed(result) if item.status not in _REFUSED), None)
         return (
             None
-            if one is None
-            else Accepted(str(one.sid), answer={"status": str(one.status), "found": True})
+            if item is None
+            else Accepted(str(item.sid), answer={"status": str(item.status), "found": True})
         )
 
-    def _is_of(self, one: Any, message: OutboundMessage) -> bool:
+    def _is_of(self, item: Any, message: OutboundMessage) -> bool:
         service = self.credentials.messaging_service_sid
         is_ours = (
-            one.from_ == self.credentials.from_number
+            item.from_ == self.credentials.from_number
             if service is None
-            else one.messaging_service_sid == service
+            else item.messaging_service_sid == service
         )
-        same = (one.to, one.body, one.direction) == (message.to, message.text, "outbound-api")
+        same = (item.to, item.body, item.direction) == (message.to, message.text, "outbound-api")
         return bool(is_ours and same)
 
     def verify_callback(self, request: CallbackRequest) -> None:
@@ -317,7 +325,9 @@ class _Fields(dict[str, list[str]]):
 
 
 class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package ships no types
-    """The package's HttpClient over ours: returns successes, raises SendError for everything else."""
+    """The package's HttpClient over ours: returns successes, raises SendError for everything
+    else.
+    """
 
     def __init__(self, provider: TwilioProvider, basic: str) -> None:
         super().__init__(logging.getLogger(__name__), is_async=True)

@@ -152,6 +152,9 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
     type = "whatsapp"
     title = "WhatsApp"
     summary = "Text and approved templates from a WhatsApp Business number, by Meta's Cloud API."
+    icon = "message_circle"
+    sender_fields = ("phoneNumberId",)
+    default_url = "https://graph.facebook.com/v23.0"
     recipient_kind = "phone"
     recipient_example = "+14155550123"
     capabilities = frozenset(
@@ -169,7 +172,7 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
 
     def __init__(self, credentials: WhatsAppCredentials, context: ProviderContext) -> None:
         super().__init__(credentials, context)
-        self._number_url = f"{context.base_urls['whatsapp']}/{credentials.phone_number_id}"
+        self._number_url = f"{self.base_url}/{credentials.phone_number_id}"
         self._headers = {
             **JSON_HEADERS,
             "Authorization": f"Bearer {credentials.access_token.get_secret_value()}",
@@ -292,8 +295,8 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
         )
 
     def _refusal(self, answer: Answer, text: str = "") -> SendError:
-        found = answer.body.get("error")
-        error: dict[str, Any] = found if isinstance(found, dict) else {}
+        result = answer.body.get("error")
+        error: dict[str, Any] = result if isinstance(result, dict) else {}
         code = error.get("code")
         reason = self.quote(_details(error) or error.get("message", ""), text)
         said = {"message": self.quote(error.get("message", ""), text)}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from backend.runtime.errors import NoAccount
 
-_OWN: Final = "messagejs"
+_STORED: Final = "messagejs"
 _SHARED: Final = ("nobody", "daemon")
 _REMEDY: Final = "useradd --system messagejs"
 _USERADD_PATIENCE_S: Final = 5.0
@@ -47,7 +47,7 @@ class Account:
     def popen_options(self) -> dict[str, Any]:
         return {"user": self.uid, "group": self.gid, "extra_groups": ()}
 
-    def own(self, path: Path) -> None:
+    def hand_over(self, path: Path) -> None:
         os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def take_over(self, path: Path) -> None:
@@ -63,8 +63,8 @@ class Account:
         for directory, _, names in os.walk(path):
             for name in names:
                 if (entry := Path(directory, name)).lstat().st_nlink == 1:
-                    self.own(entry)
-            self.own(Path(directory))
+                    self.hand_over(entry)
+            self.hand_over(Path(directory))
 
     def may_traverse(self, path: Path) -> bool:
         """Tell whether this account can reach `path`: every directory above it lets it through."""
@@ -85,10 +85,10 @@ class Account:
 def server_account(*made_before: Path, create: bool = False) -> Account | None:
     """Return the account for the servers, None when we are not root and simply run them ourselves.
 
-    One of their own, made now if need be and `create`; who shares theirs could read the database's
-    files and signal its processes. The first of the directories that is neither root's nor a shared
-    account's tells: what was made stays usable for its owner. Postgres refuses root and asks for a
-    passwd entry, so a bare uid will not do.
+    One of their stored, made now if need be and `create`; who shares theirs could read the
+    database's files and signal its processes. The first of the directories that is neither root's
+    nor a shared account's tells: what was made stays usable for its owner. Postgres refuses root
+    and asks for a passwd entry, so a bare uid will not do.
     """
     if os.geteuid() != 0:
         return None
@@ -96,14 +96,15 @@ def server_account(*made_before: Path, create: bool = False) -> Account | None:
         owner = _owner(directory)
         if owner is not None and owner.name not in _SHARED:
             return owner
-    own = _named(_OWN)
-    if own is None and create:
-        own = _make_own()
-    account = own or next((found for name in _SHARED if (found := _named(name))), None)
+    ours = _named(_STORED)
+    if ours is None and create:
+        ours = _make_own()
+    account = ours or next((result for name in _SHARED if (result := _named(name))), None)
     if account is None:
         raise NoAccount(
             "Postgres does not run as root and there is no unprivileged account "
-            f"({', '.join((_OWN, *_SHARED))}); add one with '{_REMEDY}' or start as a normal user."
+            f"({', '.join((_STORED, *_SHARED))}); add one with '{_REMEDY}' or start as a normal"
+            " user."
         )
     return account
 
@@ -140,9 +141,9 @@ def _make_own() -> Account | None:
     if useradd is None:
         return None
     argv = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-    argv += ["--shell", shutil.which("nologin", path=path) or "/bin/false", _OWN]
+    argv += ["--shell", shutil.which("nologin", path=path) or "/bin/false", _STORED]
     deadline = time.monotonic() + _USERADD_PATIENCE_S
-    while (account := _named(_OWN)) is None and time.monotonic() < deadline:
+    while (account := _named(_STORED)) is None and time.monotonic() < deadline:
         done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL)
         if done.returncode not in {0, *_ANOTHER_IS_AT_IT}:
             return None

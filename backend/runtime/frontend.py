@@ -49,7 +49,9 @@ Progress = Callable[[str], None]
 
 
 def project_root() -> Path:
-    """Return the directory that holds rxconfig.py; raises FrontendBuildFailed where there is none."""
+    """Return the directory that holds rxconfig.py; raises FrontendBuildFailed where there is
+    none.
+    """
     for candidate in (Path(__file__).resolve().parents[2], Path.cwd()):
         if (candidate / "rxconfig.py").is_file() and (candidate / "messagejs_app").is_dir():
             return candidate
@@ -91,10 +93,10 @@ class Frontend:
 
     def fresh_site(self) -> Path | None:
         """Return the directory to serve, None when it is missing or stale."""
-        wanted = self.source_hash()
+        expected = self.source_hash()
         for home in self._homes:
             stamp = home / "site" / "source.sha256"
-            if os.access(stamp, os.R_OK) and stamp.read_text() == wanted:
+            if os.access(stamp, os.R_OK) and stamp.read_text() == expected:
                 return home / "site"
         return None
 
@@ -142,7 +144,9 @@ class Frontend:
         return site
 
     def _keep_lock(self, built: Path) -> bool:
-        """Bring changed dependency pins home, unless they name a registry that others cannot reach."""
+        """Bring changed dependency pins home, unless they name a registry that others cannot
+        reach.
+        """
         changed = False
         for file in built.glob("*"):
             kept = self._root / "reflex.lock" / file.name
@@ -172,7 +176,8 @@ def _run_reflex(stage: Path, home: Path, progress: Progress) -> None:
     options = command.popen_options() | {"start_new_session": False}
     said: list[str] = []
     with subprocess.Popen(
-        argv, text=True, errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        argv, text=True, errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         **options,
     ) as process:  # fmt: skip
         assert process.stdout is not None  # noqa: S101 (PIPE above)

@@ -110,7 +110,7 @@ async def redis(settings: Settings) -> Finding:
     try:
         info = await client.info()
         check = await check_redis(client, is_needed=False)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (whatever keeps us from it is the finding)
         return Finding(
             "redis", "wrong", f"not reachable: {first_line(exc)}; check REDIS_URL and the server"
         )
@@ -141,7 +141,7 @@ async def _facts(settings: Settings) -> list[Finding]:
         for name, ask in asks.items():
             checks[name] = await ask(connection)
         rows = await (await connection.execute(_PROCESSES)).fetchall()
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (whatever keeps us from it is the finding)
         return [Finding("database", "wrong", f"does not answer: {first_line(exc)}")]
     finally:
         await connection.close()

@@ -15,15 +15,17 @@ _SPARE_FILES: Final = 1024
 
 
 def raise_file_limit() -> int:
-    """Let this process and its children open as many files as they may; returns how many that are."""
+    """Let this process and its children open as many files as they may; returns how many that
+    are.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for most in (_MOST_FILES, _MOST_FILES_ELSEWHERE):
-        wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        if soft == resource.RLIM_INFINITY or soft >= wanted:
+        expected = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        if soft == resource.RLIM_INFINITY or soft >= expected:
             break
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            return wanted
+            resource.setrlimit(resource.RLIMIT_NOFILE, (expected, hard))
+            return expected
     return _MOST_FILES if soft == resource.RLIM_INFINITY else soft
 
 

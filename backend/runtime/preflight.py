@@ -30,7 +30,7 @@ _SECRETS: Final[dict[Part, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """`stops`: a process with it must not start; the others are for whoever looks."""
+    """`stops`: a process with it must not start; the others are for anyone who looks."""
 
     topic: Literal["secrets", "database", "redis"]
     text: str
@@ -126,14 +126,14 @@ def require_fit(
         raise Unfit(_together(problems))
     said = ""
     while True:
-        found = asyncio.run(database_problems(settings, leave_fingerprints=True)).problems
-        if stopping := [problem for problem in found if problem.stops]:
+        result = asyncio.run(database_problems(settings, leave_fingerprints=True)).problems
+        if stopping := [problem for problem in result if problem.stops]:
             raise Unfit(_together(stopping))
-        text = "; ".join(f"{problem.topic}: {problem.text}" for problem in found)
+        text = "; ".join(f"{problem.topic}: {problem.text}" for problem in result)
         if text and text != said:
             remark(text)
             said = text
-        if not waits_for_database or not any(problem.is_away for problem in found):
+        if not waits_for_database or not any(problem.is_away for problem in result):
             return
         time.sleep(_ASK_AGAIN_S)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` at once with mode 0600; whoever owns the directory owns the file, root writing
-    or not.
+    """Replace `path` at once with mode 0600; anyone who owns the directory owns the file, root
+    writing or not.
     """
     work = path.with_name(f".{path.name}.{os.getpid()}")
     work.unlink(missing_ok=True)
@@ -21,7 +21,9 @@ def write_private(path: Path, text: str) -> None:
 
 
 def keep_owner(path: Path) -> None:
-    """Give what root made in somebody's directory to that somebody, who could not use it otherwise."""
+    """Give what root made in somebody's directory to that somebody, who could not use it
+    otherwise.
+    """
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid)

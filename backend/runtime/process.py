@@ -99,14 +99,14 @@ def processes_in(directory: Path) -> list[int]:
     killed supervisor left behind, whatever the pid files say.
     """
     target = str(directory.resolve())
-    found = []
+    result = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if str((entry / "cwd").readlink()) == target:
-                found.append(int(entry.name))
+                result.append(int(entry.name))
         except OSError:
             continue
-    return found
+    return result
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> None:
@@ -135,7 +135,9 @@ def end_leftovers(directory: Path, stop_signal: signal.Signals, *, patience_s: f
 
 @dataclass(frozen=True)
 class Identity:
-    """A process that is recognised later: pids are given out again, start times with them are not."""
+    """A process that is recognised later: pids are given out again, start times with them are
+    not.
+    """
 
     pid: int
     started: str

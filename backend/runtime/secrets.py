@@ -26,8 +26,8 @@ def generated(data_dir: DataDir) -> dict[str, str]:
     """Return the secrets kept in the data directory, by variable name; none is an empty dict."""
     if not os.access(data_dir.secrets_path, os.R_OK):
         return {}
-    found = dotenv_values(data_dir.secrets_path, interpolate=False)
-    return {name: value for name in NAMES if (value := found.get(name))}
+    result = dotenv_values(data_dir.secrets_path, interpolate=False)
+    return {name: value for name in NAMES if (value := result.get(name))}
 
 
 def close_to_others(data_dir: DataDir) -> bool:
@@ -58,16 +58,16 @@ def generate_missing(data_dir: DataDir, already_set: set[str]) -> dict[str, str]
     would be lost for good, and silently. Without JWT_SECRET alone people log in again, and no more.
     """
     kept = generated(data_dir)
-    wanted = [name for name in NAMES if name not in kept and name not in already_set]
-    lost = [name for name in wanted if name in _IRREPLACEABLE]
+    names = [name for name in NAMES if name not in kept and name not in already_set]
+    lost = [name for name in names if name in _IRREPLACEABLE]
     if lost and _has_database(data_dir):
         raise SecretsLost(
             f"{data_dir.path} holds a database, and {data_dir.secrets_path.name} lacks its"
             f" {', '.join(lost)}. Restore that file from your backup or set what is missing; to"
             " begin again, remove the directory."
         )
-    if wanted:
-        kept |= {name: secrets.token_hex(32) for name in wanted}
+    if names:
+        kept |= {name: secrets.token_hex(32) for name in names}
         lines = [f"{name}={value}" for name, value in kept.items()]
         header = "# Made by 'messagejs up'. Keep a copy: without it the database cannot be read.\n"
         write_private(data_dir.secrets_path, header + "\n".join(lines) + "\n")

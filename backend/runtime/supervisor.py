@@ -105,7 +105,7 @@ class Supervisor:
     async def _watch(self, child: Child) -> None:
         try:
             await child.run()
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (whatever ends a watch must end the whole, visibly)
             self._failure = self._failure or exc
             self._end.set()
 

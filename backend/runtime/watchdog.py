@@ -1,6 +1,6 @@
-"""A process that hangs is ended by another one, so that whoever runs it starts it again.
+"""A process that hangs is ended by another one, so that anyone who runs it starts it again.
 
-Whoever is watched writes its number into a pipe once a second from its event loop; a loop that
+Anyone who is watched writes its number into a pipe once a second from its event loop; a loop that
 hangs, in Python or in C with the interpreter's lock held, or a process that was stopped, writes
 nothing. The watcher counts its own seconds, so that a machine that slept or is slow counts none
 against anybody. Watching begins with the first beat: a start takes as long as it takes.

@@ -98,7 +98,9 @@ def join(*parts: Any) -> Any:
 
 
 def each(items: Iterable[ItemT], draw: Callable[[ItemT], rx.Component]) -> rx.Component:
-    """Draw every item of a state's list; at run time `items` is a Var and so is what `draw` gets."""
+    """Draw every item of a state's list; at run time `items` is a Var and so is what `draw`
+    gets.
+    """
     component: rx.Component = rx.foreach(items, draw)
     return component
 

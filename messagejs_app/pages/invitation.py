@@ -41,27 +41,27 @@ class InvitationState(Session):
         self._put(stand="", problem="", is_accepting=False, me="")
         try:
             async with current_platform().database.session() as session:
-                found = await invitations.describe_invitation(session, token=self._token)
+                result = await invitations.describe_invitation(session, token=self._token)
         except InvalidLink:
             self.stand = "dead"
             return None
         self._put(
-            invited_project=found.project_name,
-            invited_email=found.email,
-            invited_as=found.role.value,
+            invited_project=result.project_name,
+            invited_email=result.email,
+            invited_as=result.role.value,
         )
         again = f"/invitation?{urlencode({'token': self._token})}"
         self.register_path = (
-            f"/register?{urlencode({'invitation': self._token, 'email': found.email})}"
+            f"/register?{urlencode({'invitation': self._token, 'email': result.email})}"
         )
-        self.login_path = f"/login?{urlencode({'next': again, 'email': found.email})}"
+        self.login_path = f"/login?{urlencode({'next': again, 'email': result.email})}"
         try:
             async with current_platform().database.transaction() as session:
                 self.me = (await self._principal(session)).email
         except Unauthenticated:
             self.stand = "out"
         else:
-            self.stand = "in" if self.me == found.email else "other"
+            self.stand = "in" if self.me == result.email else "other"
         return None
 
     @event

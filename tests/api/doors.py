@@ -19,7 +19,7 @@ from tests.api.tenant import Tenant
 
 DOCUMENT: Final = create_api(Settings()).openapi()
 OPERATIONS: Final = {
-    f"{method} {path}": (method, path, one) for method, path, one in operations(DOCUMENT)
+    f"{method} {path}": (method, path, item) for method, path, item in operations(DOCUMENT)
 }
 # They end the log-in of the run.
 ENDING: Final = ("POST /api/v1/auth/logout", "DELETE /api/v1/auth/sessions/{sessionId}")
@@ -52,10 +52,11 @@ class Door:
         with_key = path.startswith(_WITH_KEY) and method == "POST"
         if with_key:
             await tenant.fresh_project()
-        parameters = [one for one in operation.get("parameters", []) if one["in"] == "path"]
-        ids = {one["name"]: str(sample(DOCUMENT, one["schema"])) for one in parameters} | {
-            "projectId": tenant.project_id
-        }
+        parameters = [item for item in operation.get("parameters", []) if item["in"] == "path"]
+        ids = {
+            parameter["name"]: str(sample(DOCUMENT, parameter["schema"]))
+            for parameter in parameters
+        } | {"projectId": tenant.project_id}
         return cls(
             api=api,
             name=name,
@@ -93,7 +94,9 @@ class Door:
 
     def parameters(self, place: str) -> list[str]:
         """Return the names of the parameters in `query` or `path`."""
-        return [one["name"] for one in self.operation.get("parameters", []) if one["in"] == place]
+        return [
+            item["name"] for item in self.operation.get("parameters", []) if item["in"] == place
+        ]
 
     def body(self) -> Any:
         body = sample_body(DOCUMENT, self.operation, everything=True)
@@ -115,13 +118,14 @@ class Door:
 
 def _marked(value: Any) -> Iterator[tuple[Path, Any]]:
     if isinstance(value, dict):
-        for name, one in value.items():
-            yield from (((name, *path), {**value, name: marked}) for path, marked in _marked(one))
+        for name, item in value.items():
+            yield from (((name, *path), {**value, name: marked}) for path, marked in _marked(item))
         yield ("own", "deep", 0), {**value, "own": {"deep": [_MARK]}}
     elif isinstance(value, list):
-        for i, one in enumerate(value):
+        for i, item in enumerate(value):
             yield from (
-                ((i, *path), [*value[:i], marked, *value[i + 1 :]]) for path, marked in _marked(one)
+                ((i, *path), [*value[:i], marked, *value[i + 1 :]])
+                for path, marked in _marked(item)
             )
     if not isinstance(value, dict):
         yield (), _MARK
@@ -136,10 +140,14 @@ def written(path: Sequence[str | int]) -> str:
 
 
 def errors_in(response: Response) -> list[dict[str, str]]:
-    """Return the wrong fields that an answer names, those of a batch's messages under their places."""
+    """Return the wrong fields that an answer names, those of a batch's messages under their
+    places.
+    """
     answer = response.json()
-    found: list[dict[str, str]] = list(answer.get("details", {}).get("errors", []))
+    match: list[dict[str, str]] = list(answer.get("details", {}).get("errors", []))
     for result in answer.get("results", []):
-        own = result.get("details", {}).get("errors", [])
-        found += [{**one, "field": f"messages[{result['index']}].{one['field']}"} for one in own]
-    return found
+        ours = result.get("details", {}).get("errors", [])
+        match += [
+            {**item, "field": f"messages[{result['index']}].{item['field']}"} for item in ours
+        ]
+    return match

@@ -168,10 +168,10 @@ async def _join(api: Api, project_id: str, account: Account, role: str) -> None:
         session.add(ProjectMember(project_id=project, user_id=user, role=role))
 
 
-def _config(caller: Caller, wanted: Run) -> SchemathesisConfig:
+def _config(caller: Caller, expected: Run) -> SchemathesisConfig:
     # A chain of requests takes its ids from the answers before, and there are fewer requests in it
     # than chains.
-    pinned = "stateful" not in wanted.phases
+    pinned = "stateful" not in expected.phases
     return SchemathesisConfig.from_dict(
         {
             "seed": 1,
@@ -193,12 +193,12 @@ def _config(caller: Caller, wanted: Run) -> SchemathesisConfig:
                 },
             },
             "phases": {
-                "examples": {"enabled": "examples" in wanted.phases},
+                "examples": {"enabled": "examples" in expected.phases},
                 "coverage": {
-                    "enabled": "coverage" in wanted.phases,
+                    "enabled": "coverage" in expected.phases,
                     "unexpected-methods": ["PATCH"],
                 },
-                "fuzzing": {"enabled": "fuzzing" in wanted.phases},
+                "fuzzing": {"enabled": "fuzzing" in expected.phases},
                 "stateful": {
                     "enabled": not pinned,
                     "max-steps": 6,
@@ -206,7 +206,7 @@ def _config(caller: Caller, wanted: Run) -> SchemathesisConfig:
                 },
             },
             "operations": [
-                *_left_out(wanted),
+                *_left_out(expected),
                 *_boundaries(caller),
                 {"include-name": list(ENDING_OPERATIONS), "headers": caller.spare_headers},
                 {
@@ -228,13 +228,13 @@ def _config(caller: Caller, wanted: Run) -> SchemathesisConfig:
     )
 
 
-def _left_out(wanted: Run) -> list[dict[str, Any]]:
+def _left_out(expected: Run) -> list[dict[str, Any]]:
     """In the configuration: it replaces what `schema.include()` and `exclude()` would say."""
     left_out = []
-    if wanted.only is not None:
-        left_out.append({"exclude-path-regex": wanted.only, "enabled": False})
-    if wanted.without is not None:
-        left_out.append({"include-path-regex": wanted.without, "enabled": False})
+    if expected.only is not None:
+        left_out.append({"exclude-path-regex": expected.only, "enabled": False})
+    if expected.without is not None:
+        left_out.append({"include-path-regex": expected.without, "enabled": False})
     return left_out
 
 
@@ -257,7 +257,7 @@ def _boundaries(caller: Caller) -> list[dict[str, Any]]:
 
 
 def _deletions(caller: Caller, pinned: bool) -> list[dict[str, Any]]:
-    """Whoever deletes a thing gets one that nobody else needs; the last id in a path is what is
+    """Anyone who deletes a thing gets one that nobody else needs; the last id in a path is what is
     deleted.
     """
     of_project = (
@@ -275,7 +275,7 @@ def _deletions(caller: Caller, pinned: bool) -> list[dict[str, Any]]:
                 + name
             ),
             "parameters": {
-                f"path.{one}": caller.doomed[one] for one in re.findall(r"{(\w+)}", name)
+                f"path.{item}": caller.doomed[item] for item in re.findall(r"{(\w+)}", name)
             },
         }
         for name in names
@@ -289,9 +289,9 @@ def _is_wrong(context: HookContext, failure: Failure, case: Case[Any], response:
     return not any(re.search(what, response.text) for what in UNSAYABLE)
 
 
-async def run(api: Api, app: FastAPI, caller: Caller, wanted: Run) -> None:
+async def run(api: Api, app: FastAPI, caller: Caller, expected: Run) -> None:
     """Fail with every distinct failure that schemathesis finds."""
-    requests, failures = await asyncio.to_thread(_run, app, caller, wanted)
+    requests, failures = await asyncio.to_thread(_run, app, caller, expected)
     assert requests > 20
     # Had the run ended its own log-in, all would have been refused.
     path = "/api/v1/messages" if caller.name == "key" else "/api/v1/auth/me"
@@ -300,10 +300,10 @@ async def run(api: Api, app: FastAPI, caller: Caller, wanted: Run) -> None:
     assert not failures, "\n\n".join([f"{len(failures)} failures", *failures])
 
 
-def _run(app: FastAPI, caller: Caller, wanted: Run) -> tuple[int, list[str]]:
+def _run(app: FastAPI, caller: Caller, expected: Run) -> tuple[int, list[str]]:
     """Return how many requests were made, and every distinct failure in words."""
     schema: BaseSchema = schemathesis.openapi.from_asgi(
-        OPENAPI_PATH, app, config=_config(caller, wanted)
+        OPENAPI_PATH, app, config=_config(caller, expected)
     )
     schema.hook("filter_failure")(_is_wrong)
     requests, failures = 0, dict[tuple[str, ...], str]()
@@ -317,7 +317,7 @@ def _run(app: FastAPI, caller: Caller, wanted: Run) -> tuple[int, list[str]]:
 
 
 def _failures(event: events.ScenarioFinished) -> dict[tuple[str, ...], str]:
-    found: dict[tuple[str, ...], str] = {}
+    result: dict[tuple[str, ...], str] = {}
     for case_id, checks in event.recorder.checks.items():
         for check in checks:
             if check.failure_info is None:
@@ -327,8 +327,8 @@ def _failures(event: events.ScenarioFinished) -> dict[tuple[str, ...], str]:
             answer = (
                 "" if response is None else f"{response.status_code} {response.content[:400]!r}"
             )
-            found[str(failure.operation), failure.title, failure.message[:60]] = (
+            result[str(failure.operation), failure.title, failure.message[:60]] = (
                 f"{failure.operation}: {failure.title} ({event.phase.value})\n{failure.message}\n"
                 f"{check.failure_info.code_sample}\n{answer}"
             )
-    return found
+    return result

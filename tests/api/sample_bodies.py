@@ -59,17 +59,17 @@ def sample(document: Document, schema: dict[str, Any], *, everything: bool = Fal
         *schema.get("enum", [])[:1],
         schema.get("default"),
     )
-    told = next((value for value in given if value is not None), None)
-    return told if told is not None else _of_type(document, schema, everything=everything)
+    reported = next((value for value in given if value is not None), None)
+    return reported if reported is not None else _of_type(document, schema, everything=everything)
 
 
 def _of_type(document: Document, schema: dict[str, Any], *, everything: bool) -> Any:
     kind = schema.get("type")
     if kind == "object":
-        wanted = schema.get("properties", {}) if everything else schema.get("required", [])
+        expected = schema.get("properties", {}) if everything else schema.get("required", [])
         return {
             name: sample(document, schema["properties"][name], everything=everything)
-            for name in wanted
+            for name in expected
         }
     if kind == "string":
         return (

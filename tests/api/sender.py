@@ -63,13 +63,13 @@ async def make_sender(api: Api) -> Sender:
     listed = (await api.get(account, f"{project}/connectors")).json()["connectors"]
     connectors = {connector["type"]: connector["id"] for connector in listed}
     for type_, credentials in CREDENTIALS.items():
-        made = await api.post(
+        created = await api.post(
             account,
             f"{project}/connectors",
             {"type": type_, "name": type_, "credentials": credentials},
         )
-        assert made.status_code == 201, made.text
-        connectors[type_] = made.json()["id"]
+        assert created.status_code == 201, created.text
+        connectors[type_] = created.json()["id"]
     template = {
         "name": "otp",
         "connectorType": "sandbox",

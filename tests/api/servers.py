@@ -14,7 +14,6 @@ from backend.api.app import create_api
 from backend.models.migrate import upgrade
 from backend.platform import Platform
 from backend.services.health.facts import Check
-from backend.services.health.readiness import Health
 from backend.settings import Settings
 
 MakeDatabase = Callable[[], str]
@@ -46,7 +45,7 @@ def migrated(make_database: MakeDatabase) -> SecretStr:
 
 async def checks_of(platform: Platform) -> dict[str, Check]:
     """Ask now, whatever an answer of the last second says."""
-    return await Health(platform).checks()
+    return await platform.new_health().checks()
 
 
 async def timed_readyz(client: httpx.AsyncClient) -> tuple[int, dict[str, Any]]:

@@ -10,7 +10,7 @@ import httpx
 import jwt
 
 from backend import ids
-from backend.services.policy.send_tokens import AUDIENCE, signing_secret
+from backend.services.keys.send_tokens import AUDIENCE, signing_secret
 from tests.api.accounts import Account, Api
 
 MESSAGES = "/api/v1/messages"
@@ -33,9 +33,9 @@ class Shop:
     connector_id: str
 
     async def token(self, **body: Any) -> str:
-        made = await self.ask({"to": "ada", "variables": {"code": "42"}, **body})
-        assert made.status_code == 201, made.text
-        return str(made.json()["sendToken"])
+        created = await self.ask({"to": "ada", "variables": {"code": "42"}, **body})
+        assert created.status_code == 201, created.text
+        return str(created.json()["sendToken"])
 
     async def ask(self, body: dict[str, Any], key: str | None = None) -> httpx.Response:
         whole = {"templateId": self.template_id, **body}
@@ -44,10 +44,13 @@ class Shop:
         )
 
     def forged(self, *, key: str | None = None, **changes: Any) -> str:
-        """A token as `key`'s holder signs it, but for the claims that change; None leaves one out."""
+        """A token as `key`'s holder signs it, but for the claims that change; None leaves one
+        out.
+        """
         now = int(time.time())
         claims = {
-            "aud": AUDIENCE, "iat": now, "exp": now + 60, "jti": ids.new_id().hex, "templateId": self.template_id,
+            "aud": AUDIENCE, "iat": now, "exp": now + 60, "jti": ids.new_id().hex,
+            "templateId": self.template_id,
             "to": "ada", "variables": {"code": "42"}, **changes,
         }  # fmt: skip
         kid, secret = signing_secret(key or self.secret)
@@ -84,13 +87,14 @@ async def open_shop(api: Api) -> Shop:
     project = f"/api/v1/projects/{account.project_id}"
     (sandbox,) = (await api.get(account, f"{project}/connectors")).json()["connectors"]
     template = {
-        "name": "code", "connectorType": "sandbox", "content": "Hi {{name}}, your code is {{code}}", "access": "signed",
+        "name": "code", "connectorType": "sandbox", "content": "Hi {{name}}, your code is {{code}}",
+        "access": "signed",
     }  # fmt: skip
-    made = await api.post(account, f"{project}/templates", template)
-    assert made.status_code == 201, made.text
+    created = await api.post(account, f"{project}/templates", template)
+    assert created.status_code == 201, created.text
     secret = (await api.key(account))["key"]
     page = (await api.key(account, kind="publishable", allowedOrigins=[SHOP]))["key"]
-    return Shop(api, account, secret, page, made.json()["id"], sandbox["id"])
+    return Shop(api, account, secret, page, created.json()["id"], sandbox["id"])
 
 
 def refusal(response: httpx.Response) -> tuple[int, str]:

@@ -66,20 +66,20 @@ class Tenant:
         return str((await self.api.key(self.account, self.project_id))["id"])
 
     async def _connector(self) -> str:
-        return await self._made("connectors", {"type": "sandbox", "name": "Sandbox"})
+        return await self._created("connectors", {"type": "sandbox", "name": "Sandbox"})
 
     async def _template(self) -> str:
-        return await self._made(
+        return await self._created(
             "templates", {"name": "Hello", "connectorType": "sandbox", "content": "Hello"}
         )
 
     async def _route(self) -> str:
-        return await self._made(
+        return await self._created(
             "routes", {"name": str(ids.new_id()), "steps": [{"channel": "sandbox"}]}
         )
 
     async def _invitation(self) -> str:
-        return await self._made(
+        return await self._created(
             "invitations", {"email": f"{ids.new_id()}@example.com", "role": "viewer"}
         )
 
@@ -97,14 +97,18 @@ class Tenant:
             "message": "Private",
             "csv": "to\nsomeone\n",
         }
-        made = await self.api.client.post("/api/v1/campaigns", json=body, headers=self.key_headers)
-        assert made.status_code == 201, made.text
-        return str(made.json()["id"])
+        created = await self.api.client.post(
+            "/api/v1/campaigns", json=body, headers=self.key_headers
+        )
+        assert created.status_code == 201, created.text
+        return str(created.json()["id"])
 
-    async def _made(self, kind: str, body: dict[str, Any]) -> str:
-        made = await self.api.post(self.account, f"/api/v1/projects/{self.project_id}/{kind}", body)
-        assert made.status_code == 201, made.text
-        return str(made.json()["id"])
+    async def _created(self, kind: str, body: dict[str, Any]) -> str:
+        created = await self.api.post(
+            self.account, f"/api/v1/projects/{self.project_id}/{kind}", body
+        )
+        assert created.status_code == 201, created.text
+        return str(created.json()["id"])
 
     @property
     def key_headers(self) -> dict[str, str]:
@@ -116,7 +120,7 @@ class Tenant:
             ids.decode(ids.PROJECT, self.project_id),
             ids.decode(ids.USER, self.account.user_id),
         )
-        found: dict[str, list[str]] = {}
+        result: dict[str, list[str]] = {}
         async with self.api.platform.database.engine.connect() as connection:
             for name, table in SQLModel.metadata.tables.items():
                 owner = _OWNERS.get(name) or next(
@@ -126,7 +130,7 @@ class Tenant:
                     continue
                 value = user_id if owner == "user_id" or name == "users" else project_id
                 query = f"SELECT to_jsonb(t)::text FROM {name} t WHERE {owner} = :owner ORDER BY 1"
-                found[name] = list(
+                result[name] = list(
                     (await connection.execute(text(query), {"owner": value})).scalars()
                 )
-        return found
+        return result

@@ -34,7 +34,7 @@ async def test_for_others_administration_is_closed(api: Api) -> None:
 async def test_users_are_found_by_a_part_of_their_address(api: Api, admin: Account) -> None:
     account = await api.register()
     body = (await api.get(admin, USERS, email=account.email.upper()[:-4])).json()
-    assert [one["id"] for one in body["users"]] == [account.user_id]
+    assert [user["id"] for user in body["users"]] == [account.user_id]
     assert (await api.get(admin, USERS, email="%_%")).json()["users"] == []
 
 
@@ -62,11 +62,11 @@ async def test_a_plan_is_changed_and_logged(api: Api, admin: Account) -> None:
             account, f"/api/v1/projects/{account.project_id}/audit", action="project.plan_changed"
         )
     ).json()
-    assert [(one["before"], one["after"]) for one in log["entries"]] == [
+    assert [(entry["before"], entry["after"]) for entry in log["entries"]] == [
         ({"plan": "enterprise"}, {"plan": "free"})
     ]
     listed = (await api.get(admin, PROJECTS, limit=100)).json()["projects"]
-    assert any(one["id"] == account.project_id and one["plan"] == "free" for one in listed)
+    assert any(item["id"] == account.project_id and item["plan"] == "free" for item in listed)
     wrong = await api.put(admin, path, {"plan": "gold"})
     assert wrong.status_code == 400
 
@@ -79,12 +79,12 @@ async def test_administering_opens_no_tenants_project(api: Api, admin: Account) 
 SEND = {"to": "someone", "connector": "sandbox", "message": "Hello"}
 
 
-async def test_a_project_that_is_switched_off_accepts_nothing_and_only_an_administrator_switches_it_on(
+async def test_a_project_switched_off_accepts_nothing_until_an_administrator_switches_it_on(
     api: Api, admin: Account
 ) -> None:
     account = await api.register()
     bearer = {"Authorization": f"Bearer {(await api.key(account))['key']}"}
-    path, own = f"{PROJECTS}/{account.project_id}", f"/api/v1/projects/{account.project_id}"
+    path, ours = f"{PROJECTS}/{account.project_id}", f"/api/v1/projects/{account.project_id}"
 
     async def send() -> tuple[int, str]:
         response = await api.client.post("/api/v1/messages", json=SEND, headers=bearer)
@@ -98,13 +98,16 @@ async def test_a_project_that_is_switched_off_accepts_nothing_and_only_an_admini
     sale = {"name": "Sale", "connector": "sandbox", "message": "Hello", "csv": "to\nsomeone\n"}
     by_person = await api.post(account, f"/api/v1/campaigns?projectId={account.project_id}", sale)
     assert (by_person.status_code, by_person.json()["code"]) == (403, "PROJECT_NOT_ACTIVE")
-    assert (await api.get(account, own)).json()["isActive"] is False
-    refused = await api.put(account, own, {"isActive": True})
+    assert (await api.get(account, ours)).json()["isActive"] is False
+    refused = await api.put(account, ours, {"isActive": True})
     assert (refused.status_code, refused.json()["code"]) == (403, "PROJECT_NOT_ACTIVE")
     assert (await api.put(admin, path, {"isActive": True})).json()["isActive"] is True
     assert (await send())[0] == 202
-    log = (await api.get(account, f"{own}/audit", action="project")).json()
-    assert [one["action"] for one in log["entries"]][:2] == ["project.resumed", "project.suspended"]
+    log = (await api.get(account, f"{ours}/audit", action="project")).json()
+    assert [entry["action"] for entry in log["entries"]][:2] == [
+        "project.resumed",
+        "project.suspended",
+    ]
 
 
 async def test_the_projects_of_a_user_who_is_switched_off_accept_nothing(

@@ -63,7 +63,9 @@ REFERENCE: list[tuple[str, dict[str, str], dict[str, Any]]] = [
 
 
 def assert_shape(answer: Any, example: Any, path: str = "") -> None:
-    """Every field of the example is there, with its type; what is added does not disturb a client."""
+    """Every field of the example is there, with its type; what is added does not disturb a
+    client.
+    """
     assert type(answer) is type(example), path
     if isinstance(example, dict):
         assert answer.keys() >= example.keys(), path

@@ -104,6 +104,6 @@ async def test_a_batch_tells_every_message_its_first_mistake(api: Api, admin: Ac
     )
     results = answer.json()["results"]
     # The first message shows all of its 30, the second the rest of fifty.
-    assert [len(one["details"]["errors"]) for one in results[:4]] == [30, 20, 1, 1]
-    assert [one["details"].get("moreErrors") for one in results[:4]] == [None, 10, 29, 29]
-    assert {one["details"]["errors"][0]["code"] for one in results} == {"UNKNOWN_FIELD"}
+    assert [len(result["details"]["errors"]) for result in results[:4]] == [30, 20, 1, 1]
+    assert [result["details"].get("moreErrors") for result in results[:4]] == [None, 10, 29, 29]
+    assert {result["details"]["errors"][0]["code"] for result in results} == {"UNKNOWN_FIELD"}

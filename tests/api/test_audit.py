@@ -25,8 +25,8 @@ def audit(account: Account) -> str:
 async def entries(api: Api, account: Account, **params: Any) -> list[dict[str, Any]]:
     response = await api.get(account, audit(account), **params)
     assert response.status_code == 200, response.text
-    found: list[dict[str, Any]] = response.json()["entries"]
-    return found
+    result: list[dict[str, Any]] = response.json()["entries"]
+    return result
 
 
 async def test_a_change_says_who_what_when_and_from_where(api: Api) -> None:
@@ -37,7 +37,8 @@ async def test_a_change_says_who_what_when_and_from_where(api: Api) -> None:
     )
     newest = (await entries(api, account))[0]
     assert newest.keys() == {
-        "id", "createdAt", "projectId", "actor", "action", "subject", "address", "before", "after",
+        "id", "createdAt", "projectId", "actor", "keyId", "action", "subject", "address", "before",
+        "after",
     }  # fmt: skip
     assert newest["action"] == "key.updated"
     assert newest["subject"] == key["id"]
@@ -50,15 +51,15 @@ async def test_entries_are_found_by_actor_action_subject_and_time(api: Api) -> N
     account = await api.register()
     first = await api.key(account, name="One")
     second = await api.key(account, name="Two")
-    assert [one["subject"] for one in await entries(api, account, action="key.created")] == [
+    assert [entry["subject"] for entry in await entries(api, account, action="key.created")] == [
         second["id"],
         first["id"],
     ]
     assert {
-        one["action"].partition(".")[0] for one in await entries(api, account, action="key")
+        entry["action"].partition(".")[0] for entry in await entries(api, account, action="key")
     } == {"key"}
     assert await entries(api, account, action="ke") == []
-    assert [one["action"] for one in await entries(api, account, subject=first["id"])] == [
+    assert [entry["action"] for entry in await entries(api, account, subject=first["id"])] == [
         "key.created"
     ]
     assert len(await entries(api, account, actor=account.user_id)) >= 3
@@ -104,7 +105,7 @@ async def test_only_administrators_of_the_server_read_the_whole_log(api: Api) ->
     assert (await api.get(account, "/api/v1/admin/audit")).status_code == (403)
     await make_admin(api, account)
     body = (await api.get(account, "/api/v1/admin/audit", subject=account.user_id)).json()
-    assert [one["action"] for one in body["entries"]] == ["user.registered"]
+    assert [entry["action"] for entry in body["entries"]] == ["user.registered"]
 
 
 async def test_what_happens_to_an_account_is_in_the_servers_log(api: Api) -> None:
@@ -120,10 +121,10 @@ async def test_what_happens_to_an_account_is_in_the_servers_log(api: Api) -> Non
         {"currentPassword": PASSWORD, "newPassword": "another password"},
     )
     await make_admin(api, account)
-    found = (await api.get(account, "/api/v1/admin/audit", subject=account.user_id)).json()[
+    result = (await api.get(account, "/api/v1/admin/audit", subject=account.user_id)).json()[
         "entries"
     ]
-    assert [(one["action"], one["address"]) for one in found] == [
+    assert [(item["action"], item["address"]) for item in result] == [
         ("password.changed", "127.0.0.1"),
         ("user.logged_in", "192.0.2.77"),
         ("user.login_failed", "192.0.2.77"),
@@ -145,9 +146,9 @@ def _marked(value: Any, name: str = "") -> Any:
 def _secrets_in(value: Any, name: str = "") -> set[str]:
     """Return what an answer reveals once: keys, tokens, links."""
     if isinstance(value, dict):
-        return {found for field, item in value.items() for found in _secrets_in(item, field)}
+        return {result for field, item in value.items() for result in _secrets_in(item, field)}
     if isinstance(value, list):
-        return {found for item in value for found in _secrets_in(item, name)}
+        return {result for item in value for result in _secrets_in(item, name)}
     if (
         isinstance(value, str)
         and len(value) > 20
@@ -158,16 +159,20 @@ def _secrets_in(value: Any, name: str = "") -> set[str]:
 
 
 async def test_no_mutating_route_leaves_a_secret_in_the_log(api: Api) -> None:
-    """Over all routes of the OpenAPI document, each with a body that has markers where secrets go."""
+    """Over all routes of the OpenAPI document, each with a body that has markers where secrets
+    go.
+    """
     account = await api.register()
     await make_admin(api, account)
     secrets = {SECRET, PASSWORD, account.token, account.refresh_token}
     document = (await api.client.get("/api/openapi.json")).json()
     known = await _resources(api, account, secrets)
     changing = [
-        one for one in operations(document) if one[0] != "GET" and not _ends_it_all(one[0], one[1])
+        item
+        for item in operations(document)
+        if item[0] != "GET" and not _ends_it_all(item[0], item[1])
     ]
-    changing.sort(key=lambda one: one[0] == "DELETE")
+    changing.sort(key=lambda item: item[0] == "DELETE")
     for method, path, operation in changing:
         for everything in (False, True):
             body = _marked(sample_body(document, operation, everything=everything))
@@ -193,8 +198,10 @@ async def test_no_mutating_route_leaves_a_secret_in_the_log(api: Api) -> None:
     assert leaks == []
     project_id = ids.decode(ids.PROJECT, account.project_id)
     assert {row.action for row in rows if row.project_id == project_id} >= {
-        "project.created", "project.updated", "project.plan_changed", "invitation.created", "invitation.revoked",
-        "key.created", "key.updated", "key.revoked", "connector.created", "connector.updated", "connector.deleted",
+        "project.created", "project.updated", "project.plan_changed", "invitation.created",
+        "invitation.revoked",
+        "key.created", "key.updated", "key.revoked", "connector.created", "connector.updated",
+        "connector.deleted",
         "template.created", "template.updated", "template.deleted",
     }  # fmt: skip
 

@@ -69,10 +69,11 @@ async def test_a_number_too_large_in_one_message_of_a_batch_is_that_ones_error(
         assert [answer.status_code for answer in answers] == [202, 202], answers[0].text
         body = answers[0].json()
         assert (body["accepted"], body["rejected"]) == (1, 2)
-        told = [
-            one.get("details", {}).get("errors", [{}])[0].get("field") for one in body["results"]
+        results = [
+            result.get("details", {}).get("errors", [{}])[0].get("field")
+            for result in body["results"]
         ]
-        assert told == [None, "metadata.order.n[0]", "variables.n"]
+        assert results == [None, "metadata.order.n[0]", "variables.n"]
         # Repeating it doubles nothing.
         assert answers[1].json()["results"] == body["results"]
     assert await sender.total() == 3

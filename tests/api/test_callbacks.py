@@ -15,6 +15,7 @@ import pytest_asyncio
 from backend import ids
 from backend.models import Connector, Message
 from backend.providers.frame.callbacks import CallbackRequest
+from backend.services.access.access import system_access
 from backend.services.callbacks.body_quota import LONGEST_BODY_BYTES
 from backend.services.callbacks.intake import MOST_RECEIPTS
 from backend.services.connectors.connectors import delete_connector
@@ -40,9 +41,9 @@ async def owner(api: Api) -> Account:
 
 async def connector(api: Api, owner: Account, type_: str, credentials: dict[str, Any]) -> str:
     body = {"type": type_, "name": type_, "credentials": credentials}
-    made = await api.post(owner, f"/api/v1/projects/{owner.project_id}/connectors", body)
-    assert made.status_code == 201, made.text
-    return str(made.json()["id"])
+    created = await api.post(owner, f"/api/v1/projects/{owner.project_id}/connectors", body)
+    assert created.status_code == 201, created.text
+    return str(created.json()["id"])
 
 
 @pytest_asyncio.fixture
@@ -198,10 +199,10 @@ async def test_one_cannot_tell_which_connectors_there_are(
     gone = await connector(api, owner, "whatsapp", WHATSAPP)
     async with api.platform.database.transaction() as session:
         project_id = _uuid(owner.project_id)
-        await delete_connector(session, project_id=project_id, connector_id=_uuid(gone))
+        await delete_connector(session, system_access(project_id), connector_id=_uuid(gone))
     unknown = ids.encode(ids.CONNECTOR, ids.new_id())
     request = META.request(Reported("wamid.1", "read"))
-    answers = [await call(api, one, request) for one in (silent, gone, unknown)]
+    answers = [await call(api, item, request) for item in (silent, gone, unknown)]
     bodies = [{**answer.json(), "requestId": ""} for answer in answers]
     assert [answer.status_code for answer in answers] == [404, 404, 404]
     assert bodies[0] == bodies[1] == bodies[2]
@@ -286,12 +287,12 @@ async def test_guesses_and_forgeries_are_limited_and_callbacks_are_not(settings:
             assert answer.status_code == 200
         async with api.from_address("203.0.113.99") as guesser:
             unknown = [path_of(ids.encode(ids.CONNECTOR, ids.new_id())) for _ in range(20)]
-            found = [
-                (await guesser.post(one, content=request.body, headers=request.headers))
-                for one in unknown
+            result = [
+                (await guesser.post(item, content=request.body, headers=request.headers))
+                for item in unknown
             ]
             forged = [(await guesser.post(path_of(whatsapp), json={})) for _ in range(20)]
-        assert {answer.status_code for answer in found} == {404}
+        assert {answer.status_code for answer in result} == {404}
         assert {answer.status_code for answer in forged} == {403, 429}
 
 
@@ -320,12 +321,12 @@ async def test_many_callbacks_at_once_are_all_applied(
     assert {answer.status_code for answer in answers} == {200}
     await api.platform.receipt_applier.drain()
     async with api.platform.database.session() as session:
-        for one in message_ids:
-            message = await Message.find_any(session, _uuid(one))
+        for item in message_ids:
+            message = await Message.find_any(session, _uuid(item))
             assert message is not None
             assert message.status == "delivered"
-        found = await Connector.find_many(session, {_uuid(whatsapp)})
-    assert found[0].callback_verified_at is not None
+        result = await Connector.find_many(session, {_uuid(whatsapp)})
+    assert result[0].callback_verified_at is not None
 
 
 async def test_a_receipt_with_an_impossible_time_happened_when_it_arrived(

@@ -47,7 +47,7 @@ async def _upload(tenant: Tenant, content: bytes, **fields: Any) -> httpx.Respon
 
 async def _feed(tenant: Tenant) -> None:
     """As a worker does, until nothing waits; what other tests left waits too."""
-    feeder = CampaignFeeder(tenant.api.platform, ahead=5000)
+    feeder = CampaignFeeder(tenant.api.platform.campaigns, ahead=5000)
     while await feeder.feed():
         pass
 
@@ -59,11 +59,11 @@ async def _get(tenant: Tenant, path: str) -> Any:
 
 
 async def test_a_file_becomes_a_campaign_whose_rows_become_messages(tenant: Tenant) -> None:
-    made = await _upload(
+    created = await _upload(
         tenant, b'\xef\xbb\xbfrecipient;first name\r\nada;Ada\r\n\r\ngrace;"Grace;\nH."\r\n'
     )
-    assert made.status_code == 201, made.text
-    campaign = made.json()
+    assert created.status_code == 201, created.text
+    campaign = created.json()
     assert (campaign["state"], campaign["columns"]) == ("running", ["recipient", "first name"])
     assert campaign["rows"] == {"total": 2, "pending": 2, "accepted": 0, "failed": 0}
     await _feed(tenant)
@@ -78,9 +78,9 @@ async def test_a_file_becomes_a_campaign_whose_rows_become_messages(tenant: Tena
     messages = await tenant.api.client.get(
         "/api/v1/messages", params={"campaignId": campaign["id"]}, headers=tenant.key_headers
     )
-    found = {one["id"]: one for one in messages.json()["messages"]}
-    assert found[rows[1]["messageId"]]["text"] == "Hello Grace;\nH."
-    assert {one["priority"] for one in found.values()} == {"bulk"}
+    result = {message["id"]: message for message in messages.json()["messages"]}
+    assert result[rows[1]["messageId"]]["text"] == "Hello Grace;\nH."
+    assert {item["priority"] for item in result.values()} == {"bulk"}
 
 
 async def test_a_dry_run_says_what_a_real_one_would_do_and_does_nothing(tenant: Tenant) -> None:
@@ -95,29 +95,29 @@ async def test_a_dry_run_says_what_a_real_one_would_do_and_does_nothing(tenant: 
     )
     answer = await _post(tenant, table, dryRun=True)
     assert answer.status_code == 200, answer.text
-    found = answer.json()
-    assert (found["total"], found["valid"], found["invalid"]) == (7, 2, 5)
-    assert [(one["row"], one["field"], one["code"]) for one in found["errors"]] == [
+    result = answer.json()
+    assert (result["total"], result["valid"], result["invalid"]) == (7, 2, 5)
+    assert [(error["row"], error["field"], error["code"]) for error in result["errors"]] == [
         (3, "to", "MISSING_REQUIRED_FIELD"),
         (4, "variables.name", "MISSING_REQUIRED_FIELD"),
         (5, "to", "DUPLICATE_RECIPIENT"),
         (6, "to", "RECIPIENT_SUPPRESSED"),
         (7, "", "INVALID_ROW"),
     ]
-    assert found["codes"]["MISSING_REQUIRED_FIELD"] == 2
-    assert found["previews"] == [
+    assert result["codes"]["MISSING_REQUIRED_FIELD"] == 2
+    assert result["previews"] == [
         {"row": 2, "to": "ada", "content": {"text": "Hello Ada"}},
         {"row": 8, "to": "eve", "content": {"text": "Hello Eve"}},
     ]
     assert await tenant.rows() == before
     # And the real one does just that.
-    made = (await _post(tenant, table)).json()
+    created = (await _post(tenant, table)).json()
     await _feed(tenant)
-    failed = (await _get(tenant, f"{made['id']}/rows?state=failed"))["rows"]
-    told = [(one["row"], one["error"]["field"], one["error"]["code"]) for one in failed]
-    assert told == [(one["row"], one["field"], one["code"]) for one in found["errors"]]
+    failed = (await _get(tenant, f"{created['id']}/rows?state=failed"))["rows"]
+    reported = [(item["row"], item["error"]["field"], item["error"]["code"]) for item in failed]
+    assert reported == [(error["row"], error["field"], error["code"]) for error in result["errors"]]
     download = await tenant.api.client.get(
-        f"{PATH}/{made['id']}/errors", headers=tenant.key_headers
+        f"{PATH}/{created['id']}/errors", headers=tenant.key_headers
     )
     lines = download.text.splitlines()
     assert lines[0] == "recipient,first name,row,field,code,error"
@@ -217,7 +217,7 @@ async def test_a_draft_starts_when_it_is_resumed(tenant: Tenant) -> None:
 
 
 async def test_what_a_state_does_not_allow_is_a_conflict(tenant: Tenant) -> None:
-    made = (await _post(tenant)).json()
+    created = (await _post(tenant)).json()
     for action, status in [
         ("resume", 409),
         ("pause", 200),
@@ -226,13 +226,13 @@ async def test_what_a_state_does_not_allow_is_a_conflict(tenant: Tenant) -> None
         ("cancel", 409),
     ]:
         answer = await tenant.api.client.post(
-            f"{PATH}/{made['id']}/{action}", headers=tenant.key_headers
+            f"{PATH}/{created['id']}/{action}", headers=tenant.key_headers
         )
         assert answer.status_code == status, (action, answer.text)
     audit = await tenant.api.get(
         tenant.account, f"/api/v1/projects/{tenant.project_id}/audit", action="campaign"
     )
-    assert [one["action"] for one in audit.json()["entries"]] == [
+    assert [entry["action"] for entry in audit.json()["entries"]] == [
         "campaign.canceled",
         "campaign.paused",
         "campaign.created",
@@ -241,7 +241,7 @@ async def test_what_a_state_does_not_allow_is_a_conflict(tenant: Tenant) -> None
 
 async def test_roles_and_keys_may_what_they_may_with_messages(tenant: Tenant) -> None:
     api = tenant.api
-    made = (await _post(tenant)).json()
+    created = (await _post(tenant)).json()
     viewer = await api.register()
     project_id, user_id = (
         ids.decode(ids.PROJECT, tenant.project_id),
@@ -254,12 +254,12 @@ async def test_roles_and_keys_may_what_they_may_with_messages(tenant: Tenant) ->
     body = {**FIELDS, "csv": TABLE}
     query = {"projectId": tenant.project_id}
     assert (await api.get(viewer, PATH, **query)).json()["pagination"]["total"] == 1
-    assert (await api.get(viewer, f"{PATH}/{made['id']}/rows")).status_code == 200
+    assert (await api.get(viewer, f"{PATH}/{created['id']}/rows")).status_code == 200
     assert (
         await api.client.post(PATH, params=query, json=body, headers=viewer.headers)
     ).status_code == 403
     for action in ("pause", "resume", "cancel"):
-        assert (await api.post(viewer, f"{PATH}/{made['id']}/{action}")).status_code == 403
+        assert (await api.post(viewer, f"{PATH}/{created['id']}/{action}")).status_code == 403
     by_member = await api.client.post(
         PATH, params=query, json={**body, "mode": "test"}, headers=tenant.account.headers
     )
@@ -274,10 +274,10 @@ async def test_roles_and_keys_may_what_they_may_with_messages(tenant: Tenant) ->
         assert answer.status_code == 403, answer.text
     headers = {"Authorization": f"Bearer {test_key}"}
     seen = (await api.client.get(PATH, headers=headers)).json()["campaigns"]
-    assert [one["mode"] for one in seen] == ["test"]
-    assert (await api.client.get(f"{PATH}/{made['id']}", headers=headers)).status_code == 404
+    assert [item["mode"] for item in seen] == ["test"]
+    assert (await api.client.get(f"{PATH}/{created['id']}", headers=headers)).status_code == 404
     assert (
-        await api.client.post(f"{PATH}/{made['id']}/cancel", headers=headers)
+        await api.client.post(f"{PATH}/{created['id']}/cancel", headers=headers)
     ).status_code == 404
 
 
@@ -301,7 +301,7 @@ async def test_an_upload_may_be_larger_than_other_bodies_but_not_without_end(
 
 
 async def test_rows_are_paged_in_the_files_order(tenant: Tenant) -> None:
-    made = (
+    created = (
         await _post(
             tenant,
             "to\n" + "".join(f"user-{n}\n" for n in range(5)),
@@ -313,9 +313,9 @@ async def test_rows_are_paged_in_the_files_order(tenant: Tenant) -> None:
     cursor: str | None = ""
     for _ in range(3):
         page = await _get(
-            tenant, f"{made['id']}/rows?limit=2" + (f"&cursor={cursor}" if cursor else "")
+            tenant, f"{created['id']}/rows?limit=2" + (f"&cursor={cursor}" if cursor else "")
         )
-        lines += [one["row"] for one in page["rows"]]
+        lines += [row["row"] for row in page["rows"]]
         cursor = page["pagination"]["nextCursor"]
     assert (lines, cursor, page["pagination"]["total"]) == ([2, 3, 4, 5, 6], None, 5)
 
@@ -357,9 +357,9 @@ async def test_a_campaign_text_over_a_limit_is_refused_with_its_line(tenant: Ten
 async def test_rows_that_run_out_of_fuel_fail_and_then_the_campaign_waits(tenant: Tenant) -> None:
     text = "{{name}}{% for i in (1..2000) %}" + "{{ i }}" * 40 + "{% endfor %}"
     table = "recipient,first name\n" + "".join(f"user-{number},Ada\n" for number in range(10))
-    made = (await _post(tenant, table, message=text)).json()
+    created = (await _post(tenant, table, message=text)).json()
     await _feed(tenant)
-    shown = await _get(tenant, made["id"])
+    shown = await _get(tenant, created["id"])
     assert shown["rows"] == {"total": 10, "pending": 7, "accepted": 0, "failed": 3}
     assert "more work than a message may" in shown["reason"]
     assert shown["state"] == "running"

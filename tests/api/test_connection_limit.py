@@ -15,7 +15,7 @@ HELD = 40
 
 
 class Listener:
-    """A server that takes whoever comes, and the clients' ends."""
+    """A server that takes anyone who comes, and the clients' ends."""
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))

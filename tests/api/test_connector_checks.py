@@ -103,17 +103,17 @@ async def test_a_changed_mail_server_is_not_given_the_stored_password(
     api: Api, ada: Account
 ) -> None:
     async with (
-        FakeSmtp(username="u", password="right") as own,
+        FakeSmtp(username="u", password="right") as ours,
         FakeSmtp(username="u", password="right") as sink,
     ):
-        answer = await created(api, ada, smtp(own.port, username="u", password="right"))
+        answer = await created(api, ada, smtp(ours.port, username="u", password="right"))
         path = path_of(ada, answer["id"])
         refused = await api.put(ada, path, {"credentials": {"port": sink.port}})
         assert (refused.status_code, refused.json()["code"]) == (400, "SECRET_REQUIRED")
         assert refused.json()["details"]["errors"][0]["field"] == "credentials.password"
         assert "password again" in refused.json()["error"]
         assert (await api.post(ada, f"{path}/test")).json()["connected"] is True
-        assert (own.connections, sink.connections) == (1, 0)
+        assert (ours.connections, sink.connections) == (1, 0)
         moved = {"credentials": {"port": sink.port, "password": "right"}}
         assert (await api.put(ada, path, moved)).status_code == 200
         assert (await api.post(ada, f"{path}/test")).json()["connected"] is True

@@ -196,14 +196,14 @@ async def test_deleting_is_for_good_for_the_api_and_keeps_the_row(api: Api, ada:
 
 async def test_lists_are_paged_newest_first(api: Api) -> None:
     account = await api.register()
-    made = [(await created(api, account, TELEGRAM))["id"] for _ in range(3)]
+    new = [(await created(api, account, TELEGRAM))["id"] for _ in range(3)]
     page = (await api.get(account, path_of(account), limit=2)).json()
-    assert [connector["id"] for connector in page["connectors"]] == [made[2], made[1]]
+    assert [connector["id"] for connector in page["connectors"]] == [new[2], new[1]]
     assert page["pagination"]["total"] == 4  # and the Sandbox that registering made
     rest = (
         await api.get(account, path_of(account), cursor=page["pagination"]["nextCursor"])
     ).json()
-    assert rest["connectors"][0]["id"] == made[0]
+    assert rest["connectors"][0]["id"] == new[0]
     assert (await api.get(account, path_of(account), limit=101)).status_code == 400
 
 
@@ -226,7 +226,10 @@ async def test_other_tenants_and_malformed_ids_are_404(api: Api, ada: Account) -
 async def test_connector_types_drive_the_forms(api: Api, ada: Account) -> None:
     response = await api.get(ada, "/api/v1/connector-types")
     assert response.status_code == 200
-    types = {one["type"]: one for one in response.json()["connectorTypes"]}
+    types = {
+        connector_type["type"]: connector_type
+        for connector_type in response.json()["connectorTypes"]
+    }
     assert {"sandbox", "smtp", "telegram", "twilio", "whatsapp"} <= types.keys()
     fields = {field["name"]: field for field in types["whatsapp"]["fields"]}
     assert fields["accessToken"]["type"] == "secret"
@@ -250,8 +253,8 @@ async def test_the_list_is_searched_by_name_type_and_being_active(api: Api) -> N
     await created(api, account, {**TELEGRAM, "name": "Sales bot", "isActive": False})
 
     async def names(**params: Any) -> list[str]:
-        found = (await api.get(account, path_of(account), **params)).json()["connectors"]
-        return [connector["name"] for connector in found]
+        result = (await api.get(account, path_of(account), **params)).json()["connectors"]
+        return [connector["name"] for connector in result]
 
     assert await names(q="BOT") == ["Sales bot", "Support bot"]
     assert await names(connectorType="telegram", isActive=True) == ["Support bot"]

@@ -84,9 +84,9 @@ async def test_every_resource_of_a_project_has_a_tag_that_guards_its_changes(api
     }
     stale = {**account.headers, "If-Match": '"0"'}
     for plural, body in bodies.items():
-        made = await api.post(account, f"{project}/{plural}", body)
-        assert made.status_code == 201, made.text
-        path = f"{project}/{plural}/{made.json()['id']}"
+        created = await api.post(account, f"{project}/{plural}", body)
+        assert created.status_code == 201, created.text
+        path = f"{project}/{plural}/{created.json()['id']}"
         fresh = {**account.headers, "If-Match": (await api.get(account, path)).headers["etag"]}
         assert (
             await api.client.put(path, headers=stale, json={"name": "New"})

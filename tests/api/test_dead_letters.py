@@ -1,4 +1,4 @@
-"""Dead letters over HTTP: listed with their reason, sent once more exactly once, discarded; each by
+"""Dead letters over HTTP: listed with their reason, sent again exactly once, discarded; each by
 who may.
 """
 
@@ -70,7 +70,7 @@ class Office:
     async def listed(self, **params: Any) -> list[str]:
         answer = await self.page(**params)
         assert answer.status_code == 200, answer.text
-        return [one["id"] for one in answer.json()["deadLetters"]]
+        return [dead_letter["id"] for dead_letter in answer.json()["deadLetters"]]
 
     async def page(self, **params: Any) -> httpx.Response:
         return await self.api.get(self.account, PATH, projectId=self.account.project_id, **params)
@@ -89,13 +89,15 @@ class Office:
         answer = await self.api.get(
             self.account, "/api/v1/messages", projectId=self.account.project_id
         )
-        return [one for one in answer.json()["messages"] if one["resentFrom"] == message_id]
+        return [
+            message for message in answer.json()["messages"] if message["resentFrom"] == message_id
+        ]
 
     async def audit(self) -> list[tuple[str, dict[str, Any]]]:
         answer = await self.api.get(
             self.account, f"/api/v1/projects/{self.account.project_id}/audit", action="dead_letters"
         )
-        return [(one["action"], one["after"]) for one in answer.json()["entries"]]
+        return [(entry["action"], entry["after"]) for entry in answer.json()["entries"]]
 
 
 @pytest_asyncio.fixture
@@ -113,8 +115,8 @@ async def test_they_are_listed_with_their_reason_and_by_filter(office: Office) -
     second = await office.dead(to="grace", **template)
     await office.sender.post(office.sender.body())
     answer = (await office.page()).json()
-    assert [one["id"] for one in answer["deadLetters"]] == [second, first]
-    assert {one["error"] for one in answer["deadLetters"]} == {"The last: away"}
+    assert [dead_letter["id"] for dead_letter in answer["deadLetters"]] == [second, first]
+    assert {dead_letter["error"] for dead_letter in answer["deadLetters"]} == {"The last: away"}
     assert (answer["pagination"]["total"], answer["pagination"]["totalIsEstimate"]) == (2, False)
     assert answer["deadLetters"][0]["failedAt"] is not None
     assert await office.listed(code="CONNECTOR_GONE") == [first]
@@ -180,7 +182,7 @@ async def test_of_many_redrives_at_once_one_sends(office: Office) -> None:
     assert {answer.status_code for answer in together} == {200}
     redriven = sum(answer.json()["redriven"] for answer in together)
     assert len(alone) - len(refused) + redriven == 2
-    assert [len(await office.repeats(one)) for one in (dead, other)] == [1, 1]
+    assert [len(await office.repeats(item)) for item in (dead, other)] == [1, 1]
     assert await office.listed() == []
 
 
@@ -189,7 +191,8 @@ async def test_many_are_redriven_each_with_its_own_result(office: Office) -> Non
         await office.dead(),
         await office.dead(to="a@b.io", connectorId=office.sender.connectors["smtp"]),
     )
-    connector = f"/api/v1/projects/{office.account.project_id}/connectors/{office.sender.connectors['smtp']}"
+    base = f"/api/v1/projects/{office.account.project_id}/connectors"
+    connector = f"{base}/{office.sender.connectors['smtp']}"
     assert (await office.api.delete(office.account, connector)).status_code == 204
     alive = (await office.sender.post(office.sender.body())).json()["messageId"]
     nobody = ids.encode(ids.MESSAGE, new_id())
@@ -197,9 +200,9 @@ async def test_many_are_redriven_each_with_its_own_result(office: Office) -> Non
         "/redrive", {"messageIds": [usable, sent_through_smtp, alive, nobody, usable]}
     )
     assert answer.status_code == 200, answer.text
-    told = answer.json()
-    assert (told["redriven"], told["failed"]) == (1, 3)
-    assert [one.get("code", "") for one in told["results"]] == [
+    reported = answer.json()
+    assert (reported["redriven"], reported["failed"]) == (1, 3)
+    assert [result.get("code", "") for result in reported["results"]] == [
         "", "CONNECTOR_NOT_FOUND", "NOT_A_DEAD_LETTER", "MESSAGE_NOT_FOUND",
     ]  # fmt: skip
     assert await office.listed() == [sent_through_smtp]
@@ -215,7 +218,7 @@ async def test_a_row_that_cannot_be_sent_again_is_its_own_error_only(office: Off
     )
     answer = await office.call("/redrive", {"messageIds": [bad, good]})
     assert answer.status_code == 200, answer.text
-    assert [one.get("code") for one in answer.json()["results"]] == ["VALIDATION_ERROR", None]
+    assert [result.get("code") for result in answer.json()["results"]] == ["VALIDATION_ERROR", None]
     assert (len(await office.repeats(bad)), len(await office.repeats(good))) == (0, 1)
     assert await office.listed() == [bad]
 
@@ -237,10 +240,10 @@ async def test_a_filter_is_walked_through_in_bounded_steps(office: Office) -> No
     office.api.platform.catalog.forget([Change("connector", smtp)])
     seen, redriven = [], 0
     for _ in range(2):
-        told = (await office.call("/redrive", body)).json()
-        seen += [one["messageId"] for one in told["results"]]
-        redriven += told["redriven"]
-        body["cursor"] = told.get("nextCursor")
+        reported = (await office.call("/redrive", body)).json()
+        seen += [result["messageId"] for result in reported["results"]]
+        redriven += reported["redriven"]
+        body["cursor"] = reported.get("nextCursor")
     assert seen == [stuck, *others]
     assert (redriven, body["cursor"]) == (3, None)
     assert len(await office.listed()) == 2
@@ -248,8 +251,8 @@ async def test_a_filter_is_walked_through_in_bounded_steps(office: Office) -> No
 
 async def test_discarding_takes_them_off_the_list_only(office: Office) -> None:
     first, second, third = [await office.dead(code) for code in ("A", "B", "B")]
-    one = await office.api.delete(office.account, f"{PATH}/{first}")
-    assert one.status_code == 204
+    item = await office.api.delete(office.account, f"{PATH}/{first}")
+    assert item.status_code == 204
     assert (await office.api.delete(office.account, f"{PATH}/{first}")).json()[
         "code"
     ] == "NOT_A_DEAD_LETTER"
@@ -283,9 +286,9 @@ async def test_a_test_key_reaches_test_messages_only(office: Office) -> None:
     live, test = await office.dead(), await office.dead(key=key)
     headers = {"Authorization": f"Bearer {key}"}
     listed = (await office.api.client.get(PATH, headers=headers)).json()["deadLetters"]
-    assert [one["id"] for one in listed] == [test]
-    one = await office.call(f"/{live}/redrive", key=key)
-    assert (one.status_code, one.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
+    assert [item["id"] for item in listed] == [test]
+    item = await office.call(f"/{live}/redrive", key=key)
+    assert (item.status_code, item.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
     many = (await office.call("/redrive", {"messageIds": [live]}, key=key)).json()
     assert (many["redriven"], many["results"][0]["code"]) == (0, "MESSAGE_NOT_FOUND")
     discarded = await office.call("/discard", {"messageIds": [live]}, key=key)
@@ -322,7 +325,7 @@ async def test_a_viewer_sees_them_and_a_page_does_not(office: Office) -> None:
     refused.append(
         await office.api.client.post(f"{PATH}/redrive", json={"filter": {}}, headers=headers)
     )
-    assert [one.status_code for one in refused] == [403] * 5
+    assert [item.status_code for item in refused] == [403] * 5
     assert await office.listed() == [dead]
 
 

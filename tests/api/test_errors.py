@@ -216,8 +216,8 @@ async def test_a_wrong_method_is_a_405_that_names_the_right_ones(api: Api, ada: 
     response = await api.client.patch("/api/v1/projects")
     assert (response.status_code, response.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
     assert response.headers["allow"] == "GET, HEAD, OPTIONS, POST"
-    one = await api.client.post(f"/api/v1/projects/{ada.project_id}")
-    assert one.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PUT"
+    item = await api.client.post(f"/api/v1/projects/{ada.project_id}")
+    assert item.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PUT"
 
 
 async def test_what_is_not_expected_is_a_500_that_tells_nothing(api: Api) -> None:

@@ -1,4 +1,6 @@
-"""Exports: every matching message, safe for spreadsheets, in memory that does not grow with them."""
+"""Exports: every matching message, safe for spreadsheets, in memory that does not grow with
+them.
+"""
 
 from __future__ import annotations
 

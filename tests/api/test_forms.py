@@ -117,8 +117,8 @@ async def test_a_cookie_alone_changes_nothing_for_another_site(api: Api, ada: Ac
         "/api/v1/projects", json=body, headers={**cookie, "Origin": "https://evil.example"}
     )
     assert (refused.status_code, refused.json()["code"]) == (403, "ORIGIN_NOT_ALLOWED")
-    own = await api.client.post("/api/v1/projects", json=body, headers={**cookie, **SAME_ORIGIN})
-    assert own.status_code == 201
+    ours = await api.client.post("/api/v1/projects", json=body, headers={**cookie, **SAME_ORIGIN})
+    assert ours.status_code == 201
 
 
 async def test_a_cookie_is_no_refresh_token(api: Api, ada: Account) -> None:

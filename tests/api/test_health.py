@@ -17,7 +17,6 @@ from sqlalchemy.engine import make_url
 
 from backend.ids import new_id
 from backend.runtime.embedded import EmbeddedServers
-from backend.services.health.readiness import Health
 from backend.settings import Settings
 from tests.api.accounts import Api
 from tests.api.servers import MakeDatabase, checks_of, migrated, server_with, timed_readyz
@@ -32,7 +31,9 @@ def make_database(servers: EmbeddedServers) -> Iterator[MakeDatabase]:
 
 @asynccontextmanager
 async def silent_server() -> AsyncIterator[int]:
-    """Take connections and never say a word: what a stopped process or a lost network looks like."""
+    """Take connections and never say a word: what a stopped process or a lost network looks
+    like.
+    """
     writers = []
 
     async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,7 +71,9 @@ async def test_nothing_of_the_answer_names_a_host_or_a_secret(api: Api) -> None:
     assert socket.gethostname() not in text
     for place in (settings.require_database_url(), settings.require_redis_url()):
         assert urlsplit(place).path not in text
-    assert not [one for one in api.platform.heartbeat.fingerprints.current.values() if one in text]
+    assert not [
+        item for item in api.platform.heartbeat.fingerprints.current.values() if item in text
+    ]
 
 
 @pytest.mark.parametrize("url", ["postgresql://app@127.0.0.1:1/app", "silent"])
@@ -163,7 +166,7 @@ async def test_a_flood_of_questions_is_asked_of_the_servers_once_a_second(api: A
         stats: Any = await api.platform.redis.info("commandstats")
         return int(stats.get("cmdstat_set", {"calls": 0})["calls"])
 
-    health, before = Health(api.platform), await writes()
+    health, before = api.platform.new_health(), await writes()
     began = time.monotonic()
     answers = await asyncio.gather(*(health.checks() for _ in range(500)))
     for _ in range(500):

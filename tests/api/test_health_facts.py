@@ -17,8 +17,11 @@ from backend.models import Event
 from backend.models.partitions import first_id, month_start
 from backend.platform import Platform
 from backend.runtime.embedded import EmbeddedServers
+from backend.services.access.access import system_access
 from backend.services.health.facts import Check, clock_check
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import accept_message
 from backend.settings import Settings
 from tests.api.servers import (
     MakeDatabase,
@@ -139,8 +142,8 @@ async def test_the_oldest_message_that_is_due_is_known(
         world = await World.make(platform)
         box = await world.connector()
         await accept_message(
-            platform,
-            Caller(world.project_id, "live"),
+            platform.send_path,
+            Sender(system_access(world.project_id), "live"),
             SendRequest(to="ada", text="x", connector_id=box.id),
         )
         async with platform.database.raw.connection() as connection:

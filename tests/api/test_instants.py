@@ -1,4 +1,6 @@
-"""An instant outside 2000 to 2199 is refused by its name at every endpoint, and never stored."""
+"""An instant outside the years 2000 to 2199 is refused by its name at every door, and never
+stored.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ OUT_OF_RANGE: Final = (
 
 def _is_instant(schema: dict[str, Any]) -> bool:
     ways = [schema, *schema.get("anyOf", [])]
-    return any(one.get("format") == "date-time" for one in ways)
+    return any(way.get("format") == "date-time" for way in ways)
 
 
 def _instants(
@@ -41,10 +43,10 @@ def _instants(
     if _is_instant(schema):
         yield path
     for word in ("anyOf", "oneOf", "allOf"):
-        for one in schema.get(word, []):
-            yield from _instants(one, path) if not _is_instant(schema) else ()
-    for name, one in schema.get("properties", {}).items():
-        yield from _instants(one, (*path, name))
+        for item in schema.get(word, []):
+            yield from _instants(item, path) if not _is_instant(schema) else ()
+    for name, item in schema.get("properties", {}).items():
+        yield from _instants(item, (*path, name))
     if schema.get("type") == "array":
         yield from _instants(schema.get("items"), (*path, "[0]"))
 
@@ -81,7 +83,7 @@ def test_the_walk_finds_the_instants() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "path"), FIELDS, ids=lambda one: one if isinstance(one, str) else _written(one)
+    ("name", "path"), FIELDS, ids=lambda item: item if isinstance(item, str) else _written(item)
 )
 async def test_a_body_with_an_instant_out_of_range_is_refused(
     api: Api, admin: Account, name: str, path: tuple[str, ...]
@@ -92,12 +94,12 @@ async def test_a_body_with_an_instant_out_of_range_is_refused(
         assert answer.status_code == 400 or (name == BATCH and answer.json()["accepted"] == 0), (
             answer.text
         )
-        told = {(error["field"], error["code"]) for error in errors_in(answer)}
+        reported = {(error["field"], error["code"]) for error in errors_in(answer)}
         # A filter is read as in a query, where its fields stand alone.
         assert {
             (_written(path), "VALIDATION_ERROR"),
             (path[-1], "VALIDATION_ERROR"),
-        } & told, answer.text
+        } & reported, answer.text
 
 
 @pytest.mark.parametrize(("name", "parameter"), QUERIES)
@@ -108,7 +110,7 @@ async def test_a_filter_with_an_instant_out_of_range_is_refused(
     for instant in OUT_OF_RANGE:
         answer = await door.ask(query={parameter: instant})
         assert answer.status_code == 400, answer.text
-        assert [(one["field"], one["code"]) for one in errors_in(answer)] == [
+        assert [(item["field"], item["code"]) for item in errors_in(answer)] == [
             (parameter, "VALIDATION_ERROR")
         ]
 

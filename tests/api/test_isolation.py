@@ -45,8 +45,12 @@ def _operation(method: str, path: str, described: dict[str, Any]) -> Operation:
     return Operation(
         method.upper(),
         path,
-        {one["name"]: sample(DOCUMENT, one["schema"]) for one in parameters if one["in"] == "path"},
-        tuple(one["name"] for one in parameters if one["in"] == "query"),
+        {
+            parameter["name"]: sample(DOCUMENT, parameter["schema"])
+            for parameter in parameters
+            if parameter["in"] == "path"
+        },
+        tuple(parameter["name"] for parameter in parameters if parameter["in"] == "query"),
         sample_body(DOCUMENT, described),
     )
 
@@ -54,10 +58,10 @@ def _operation(method: str, path: str, described: dict[str, Any]) -> Operation:
 OPERATIONS: Final = [
     operation
     for path, described in DOCUMENT["paths"].items()
-    for method, one in described.items()
+    for method, item in described.items()
     if not path.startswith(CALLBACKS)
     and (
-        (operation := _operation(method, path, one)).id_names
+        (operation := _operation(method, path, item)).id_names
         or "projectId" in operation.query_parameters
     )
 ]
@@ -85,7 +89,7 @@ async def _call(
     )
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda item: f"{item.method} {item.path}")
 async def test_another_tenants_id_is_not_found_and_changes_nothing(
     api: Api, tenants: tuple[Tenant, Tenant], operation: Operation
 ) -> None:
@@ -132,12 +136,13 @@ async def _check_that_the_owner_gets_there(
     answer = await _call(api, operation, values, owner.account.headers)
     if answer.status_code == 401:
         answer = await _call(api, operation, values, owner.key_headers)
-    # Over all routes, so that no one code fits. 409: the resource was found, and its state forbids the change (the last owner cannot leave).
+    # Over all routes, so that no one code fits. 409: the resource was found, and its state forbids
+    # the change (the last owner cannot leave).
     assert answer.status_code < 300 or answer.status_code == 409, answer.text
 
 
 def test_the_routes_are_those_of_the_document() -> None:
-    named = {(one.method, one.path) for one in OPERATIONS}
+    named = {(item.method, item.path) for item in OPERATIONS}
     assert {
         ("DELETE", "/api/v1/projects/{projectId}"),
         ("PUT", "/api/v1/projects/{projectId}/keys/{keyId}"),

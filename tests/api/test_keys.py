@@ -18,7 +18,8 @@ from tests.api.accounts import Account, Api
 from tests.api.apps import another_api
 
 ALL_SCOPES = [
-    "messages:send", "messages:read", "contacts:check", "connector:info", "stats:read", "webhooks:manage",
+    "messages:send", "messages:read", "contacts:check", "connector:info", "stats:read",
+    "webhooks:manage",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -124,13 +125,14 @@ async def test_without_redis_secret_keys_send_and_publishable_ones_do_not(sender
     page = await sender.api.key(
         sender.account, kind="publishable", rateLimit=5, allowedOrigins=["https://a.example"]
     )
-    here = platform.rate_limiter
-    platform.rate_limiter = RateLimiter(
+    here = platform.send_path
+    limiter = RateLimiter(
         away,
         window_s=3600,
         count_month=count_month,
         fail_open={"secret": True, "publishable": False},
     )
+    platform.send_path = replace(here, rate_limiter=limiter)
     try:
         answers: dict[str, httpx.Response] = {}
         for kind, key in (("secret", secret), ("publishable", page["key"])):
@@ -139,7 +141,7 @@ async def test_without_redis_secret_keys_send_and_publishable_ones_do_not(sender
                 sender.body(), headers={"Origin": "https://a.example"}
             )
     finally:
-        platform.rate_limiter = here
+        platform.send_path = here
         await away.aclose()
     assert answers["secret"].status_code == 202
     assert "RateLimit" not in answers["secret"].headers

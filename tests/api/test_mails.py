@@ -27,8 +27,8 @@ class Mailing:
     async def invitation(self, inviter: Account, project_id: str) -> str:
         """Return the text of the mail that an invitation sends."""
         body = {"email": f"{new_id()}@example.com", "role": "viewer"}
-        made = await self.api.post(inviter, f"/api/v1/projects/{project_id}/invitations", body)
-        assert made.status_code == 201, made.text
+        created = await self.api.post(inviter, f"/api/v1/projects/{project_id}/invitations", body)
+        assert created.status_code == 201, created.text
         await self.api.platform.mail.idle()
         mail = next(mail for mail in self.smtp.mails if mail.recipients == (body["email"],))
         text: str = mail.email.get_content()
@@ -108,7 +108,8 @@ async def test_a_mail_that_looks_like_headers_is_only_text(mailing: Mailing) -> 
     await mailing.invitation(account, await mailing.api.project(account, "=?utf-8?q?=0d=0aBcc:z?="))
     plain = message_from_bytes(mailing.smtp.mails[-1].raw)
     assert plain.keys() == [
-        "From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding", "MIME-Version",
+        "From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding",
+        "MIME-Version",
     ]  # fmt: skip
 
 

@@ -53,7 +53,7 @@ async def test_an_invited_user_joins_with_the_role_and_is_listed(api: Api) -> No
     viewer = await join(api, owner, "viewer")
     body = (await api.get(viewer, members(owner))).json()
     assert body["pagination"]["total"] == 2
-    assert [(one["userId"], one["role"]) for one in body["members"]] == [
+    assert [(member["userId"], member["role"]) for member in body["members"]] == [
         (viewer.user_id, "viewer"),
         (owner.user_id, "owner"),
     ]
@@ -75,7 +75,7 @@ async def test_the_list_of_members_goes_on_at_its_cursor(api: Api) -> None:
     cursor: dict[str, str] = {}
     while True:
         page = (await api.get(owner, members(owner), limit=1, **cursor)).json()
-        seen += [one["userId"] for one in page["members"]]
+        seen += [member["userId"] for member in page["members"]]
         if not page["pagination"]["hasMore"]:
             break
         cursor = {"cursor": page["pagination"]["nextCursor"]}
@@ -166,7 +166,7 @@ async def test_a_revoked_replaced_or_expired_invitation_is_refused(api: Api) -> 
         )
     revoked = await invite(api, owner, guest.email)
     pending = (await api.get(owner, invitations(owner))).json()["invitations"]
-    assert [one["email"] for one in pending] == [guest.email]
+    assert [item["email"] for item in pending] == [guest.email]
     assert "url" not in pending[0]
     path = f"{invitations(owner)}/{pending[0]['id']}"
     assert [(await api.delete(owner, path)).status_code for _ in range(2)] == [204, 404]

@@ -65,7 +65,7 @@ async def test_a_claimed_message_goes_on_and_says_so(sender: Sender) -> None:
 
 
 async def test_a_message_is_claimed_or_canceled_never_both(sender: Sender) -> None:
-    """Two real connections race for each message; whoever is second finds nothing."""
+    """Two real connections race for each message; anyone who is second finds nothing."""
     answer = await call(sender, "/messages/batch", {"messages": [sender.body() for _ in range(40)]})
     message_ids = [result["messageId"] for result in answer.json()["results"]]
     connector_id = ids.decode(ids.CONNECTOR, sender.connectors["sandbox"])
@@ -76,7 +76,7 @@ async def test_a_message_is_claimed_or_canceled_never_both(sender: Sender) -> No
     async def claim() -> None:
         for _ in range(20):
             taken = await claims.take([(1, connector_id)], 2)
-            claimed.update(ids.encode(ids.MESSAGE, one.message_id) for one in taken)
+            claimed.update(ids.encode(ids.MESSAGE, item.message_id) for item in taken)
 
     cancels = asyncio.gather(
         *(call(sender, f"/messages/{message_id}/cancel") for message_id in reversed(message_ids))

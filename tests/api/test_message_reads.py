@@ -114,7 +114,7 @@ async def test_the_references_detail_has_its_shape_and_the_whole_story(api: Api)
 async def test_filters_work_together(api: Api) -> None:
     account = await api.register()
     key_id = new_id()
-    wanted = await save(
+    expected = await save(
         api,
         account,
         status="failed",
@@ -126,14 +126,14 @@ async def test_filters_work_together(api: Api) -> None:
         api, account, at=NOW - timedelta(days=3), status="failed", connector_type="smtp"
     )
     await save(api, account)
-    assert await listed(api, account, status="failed") == [wanted, old]
+    assert await listed(api, account, status="failed") == [expected, old]
     assert await listed(
         api, account, status="failed", **{"from": f"{NOW - timedelta(days=1):%Y-%m-%d}"}
-    ) == [wanted]
+    ) == [expected]
     assert await listed(api, account, to=f"{NOW - timedelta(days=3):%Y-%m-%d}") == [old]
-    assert await listed(api, account, connector="smtp", recipient="ann@example.com") == [wanted]
-    assert await listed(api, account, keyId=ids.encode(ids.KEY, key_id)) == [wanted]
-    assert await listed(api, account, id=wanted) == [wanted]
+    assert await listed(api, account, connector="smtp", recipient="ann@example.com") == [expected]
+    assert await listed(api, account, keyId=ids.encode(ids.KEY, key_id)) == [expected]
+    assert await listed(api, account, id=expected) == [expected]
     assert await listed(api, account, connector=ids.encode(ids.CONNECTOR, new_id())) == []
     assert await listed(api, account, status="", recipient="", keyId="", id=old) == [old]
 
@@ -227,8 +227,8 @@ async def test_strangers_learn_nothing(api: Api, ada: Account) -> None:
     stranger = await api.register()
     foreign = await api.get(stranger, "/api/v1/messages", projectId=ada.project_id)
     assert (foreign.status_code, foreign.json()["code"]) == (404, "PROJECT_NOT_FOUND")
-    for wanted in (message_id, "msg_nonsense", ids.encode(ids.MESSAGE, new_id())):
-        response = await api.get(stranger, f"/api/v1/messages/{wanted}")
+    for expected in (message_id, "msg_nonsense", ids.encode(ids.MESSAGE, new_id())):
+        response = await api.get(stranger, f"/api/v1/messages/{expected}")
         assert (response.status_code, response.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
     assert (await api.client.get("/api/v1/messages")).status_code == 401
     assert (await api.client.get(f"/api/v1/messages/{message_id}")).status_code == 401

@@ -28,9 +28,9 @@ async def test_a_number_that_cannot_be_stored_is_refused_by_its_name(
                 name == BATCH and answer.json()["accepted"] == 0
             )
             # A batch leaves the values to its messages: of its own it says which fields it has not.
-            told = {error["field"] for error in errors_in(answer)} if is_refused else set()
+            reported = {error["field"] for error in errors_in(answer)} if is_refused else set()
             if not is_refused or (
-                name != CALLBACK and not {written(path), path[0] if path else ""} & told
+                name != CALLBACK and not {written(path), path[0] if path else ""} & reported
             ):
                 wrong.append((literal, written(path), answer.status_code, answer.text[:300]))
         # In a query and a path it may be a text that stands for nothing, but breaks nothing.

@@ -86,7 +86,7 @@ async def test_each_role_may_what_the_table_says_on_every_route_of_a_project(
     api: Api, team: Team
 ) -> None:
     document = (await api.client.get("/api/openapi.json")).json()
-    routes = [one for one in operations(document) if one[1].startswith(PROJECT)]
+    routes = [item for item in operations(document) if item[1].startswith(PROJECT)]
     known = {(method, path) for method, path, _ in routes}
     assert EXCEPTIONS.keys() <= known
     assert len(routes) >= 25

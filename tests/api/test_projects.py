@@ -18,15 +18,24 @@ PROJECTS = "/api/v1/projects"
 
 async def test_a_project_is_made_read_changed_and_deleted(api: Api) -> None:
     account = await api.register()
-    made = await api.post(
+    created = await api.post(
         account, PROJECTS, {"name": "My Awesome Project", "description": "Project description"}
     )
-    assert made.status_code == 201
-    project = made.json()
+    assert created.status_code == 201
+    project = created.json()
     assert project.keys() == {
-        "id", "userId", "name", "description", "createdAt", "updatedAt", "isActive",
-        "contentRetention", "contentRetentionDays", "retentionDays", "quietHours",
-    }  # fmt: skip
+        "id",
+        "userId",
+        "name",
+        "description",
+        "createdAt",
+        "updatedAt",
+        "isActive",
+        "contentRetention",
+        "contentRetentionDays",
+        "retentionDays",
+        "quietHours",
+    }
     assert re.fullmatch(r"proj_[0-9a-z]{26}", project["id"])
     assert (project["userId"], project["isActive"]) == (account.user_id, True)
 
@@ -58,8 +67,8 @@ async def test_a_user_makes_so_many_projects_also_at_the_same_time(
         refused = next(answer for answer in answers if answer.status_code == 409).json()
         assert refused["code"] == "TOO_MANY_PROJECTS"
         assert "2 projects" in refused["error"]
-        made = next(answer for answer in answers if answer.status_code == 201).json()
-        await bounded.delete(account, f"{PROJECTS}/{made['id']}")
+        created = next(answer for answer in answers if answer.status_code == 201).json()
+        await bounded.delete(account, f"{PROJECTS}/{created['id']}")
         assert (await bounded.post(account, PROJECTS, {"name": "P"})).status_code == 201
 
 
@@ -93,9 +102,14 @@ async def test_the_list_comes_in_pages(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("params", "field"),
-    [({"limit": 0}, "limit"), ({"limit": 101}, "limit"), ({"limit": "x"}, "limit"), ({"offset": -1}, "offset"),
-     ({"cursor": "nonsense"}, "cursor")],
-)  # fmt: skip
+    [
+        ({"limit": 0}, "limit"),
+        ({"limit": 101}, "limit"),
+        ({"limit": "x"}, "limit"),
+        ({"offset": -1}, "offset"),
+        ({"cursor": "nonsense"}, "cursor"),
+    ],
+)
 async def test_a_wrong_page_is_named(
     api: Api, ada: Account, params: dict[str, object], field: str
 ) -> None:

@@ -1,5 +1,5 @@
-"""Quiet hours over HTTP: what falls into them waits for their end, whoever sends it and by whatever
-way.
+"""Quiet hours over HTTP: what falls into them waits for their end, anyone who sends it and by
+whatever way.
 """
 
 from __future__ import annotations
@@ -182,12 +182,12 @@ async def test_a_campaign_obeys_them(sender: Sender, by_key: bool) -> None:
     body = {"name": "Sale", "connector": "sandbox", "message": "Hi", "csv": "to\nada\ngrace\n"}
     headers = {"Authorization": f"Bearer {sender.key}"} if by_key else sender.account.headers
     query = "" if by_key else f"?projectId={sender.account.project_id}"
-    made = await sender.api.client.post(f"/api/v1/campaigns{query}", json=body, headers=headers)
-    assert made.status_code == 201, made.text
-    feeder = CampaignFeeder(sender.api.platform, ahead=1000)
+    created = await sender.api.client.post(f"/api/v1/campaigns{query}", json=body, headers=headers)
+    assert created.status_code == 201, created.text
+    feeder = CampaignFeeder(sender.api.platform.campaigns, ahead=1000)
     for _ in range(200):  # other tests leave campaigns that have their turns as well
         await feeder.feed()
         listed = await sender.api.get(sender.account, PATH, projectId=sender.account.project_id)
         if len(messages := listed.json()["messages"]) == 2:
             break
-    assert [one["status"] for one in messages] == ["scheduled", "scheduled"]
+    assert [message["status"] for message in messages] == ["scheduled", "scheduled"]

@@ -36,9 +36,9 @@ class Mailing:
         """Return the token of the last mail to this address with a link to `page`."""
         await self.api.platform.mail.idle()
         for mail in reversed(self.smtp.mails):
-            found = re.search(rf"http://\S+/{page}\?token=(\S+)", mail.email.get_content())
-            if mail.recipients == (email,) and found is not None:
-                return found[1]
+            result = re.search(rf"http://\S+/{page}\?token=(\S+)", mail.email.get_content())
+            if mail.recipients == (email,) and result is not None:
+                return result[1]
         raise AssertionError(f"no mail with a link to {page}")
 
 
@@ -172,7 +172,7 @@ async def test_registering_mails_a_link_that_confirms_the_address(mailing: Maili
     assert first != second
     path = f"{AUTH}/email-confirmation/confirm"
     assert [
-        (await api.client.post(path, json={"token": one})).status_code for one in (second, first)
+        (await api.client.post(path, json={"token": item})).status_code for item in (second, first)
     ] == [204, 400]
     async with api.platform.database.session() as session:
         user = await User.find_by_email(session, account.email)
@@ -217,7 +217,7 @@ async def test_log_ins_are_listed_and_ended_one_by_one(api: Api) -> None:
     account = await api.register()
     other = await log_in_again(api, account)
     body = (await api.get(account, f"{AUTH}/sessions")).json()
-    assert [one["isCurrent"] for one in body["sessions"]] == [False, True]
+    assert [session["isCurrent"] for session in body["sessions"]] == [False, True]
     assert body["pagination"]["total"] == 2
     assert body["sessions"][0]["address"] == "127.0.0.1"
     path = f"{AUTH}/sessions/{body['sessions'][0]['id']}"

@@ -38,12 +38,12 @@ async def tenant(api: Api, ada: Account) -> Tenant:
 async def _fill(tenant: Tenant) -> dict[str, str]:
     """Make a project in which every list has the row that the reference shows; return the ids."""
     api, account = tenant.api, tenant.account
-    made = await api.post(
+    created = await api.post(
         account, "/api/v1/projects", {"name": "P", "description": "Project description"}
     )
-    tenant.project_id = made.json()["id"]
+    tenant.project_id = created.json()["id"]
     path = f"/api/v1/projects/{tenant.project_id}"
-    found = {"projectId": tenant.project_id}
+    result = {"projectId": tenant.project_id}
     for name, kind, body in (
         ("keyId", "keys", {"name": "Production Key", "rateLimit": 1000}),
         ("connectorId", "connectors", {"type": "sandbox", "name": "Sandbox"}),
@@ -51,11 +51,11 @@ async def _fill(tenant: Tenant) -> dict[str, str]:
         ("templateId", "templates", NEW_TEMPLATE),
     ):
         answer = (await api.post(account, f"{path}/{kind}", body)).json()
-        found[name] = answer["id"]
+        result[name] = answer["id"]
         tenant.key = answer.get("key", tenant.key)
     await tenant.id_of("messageId")  # so that the key has been used
-    found["messageId"] = await _saved(tenant)
-    return {**found, "email": account.email, "newEmail": f"{new_id()}@example.com"}
+    result["messageId"] = await _saved(tenant)
+    return {**result, "email": account.email, "newEmail": f"{new_id()}@example.com"}
 
 
 async def _saved(tenant: Tenant) -> str:

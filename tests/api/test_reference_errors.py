@@ -1,4 +1,6 @@
-"""Reference 002: every error code that it lists, provoked over HTTP, has its status."""
+"""Reference 002, every error code that it lists, provoked over HTTP with the status that it
+gives.
+"""
 
 from __future__ import annotations
 
@@ -223,10 +225,10 @@ async def access_denied(scene: Scene) -> list[httpx.Response]:
 async def connector_error(scene: Scene) -> list[httpx.Response]:
     with raven_post(scene.directory):
         body = {"type": "raven", "name": "Birds"}
-        made = (await scene.post("/connectors", body)).json()
+        created = (await scene.post("/connectors", body)).json()
         answers = [
             await scene.post("/connectors?verify=true", body),
-            await scene.post(f"/connectors/{made['id']}/test", None),
+            await scene.post(f"/connectors/{created['id']}/test", None),
         ]
     assert not any("secret" in answer.text for answer in answers)
     return answers

@@ -25,9 +25,9 @@ async def shop(sender: Sender) -> Sender:
     """With the WhatsApp connector and the template of the reference's examples."""
     project = f"/api/v1/projects/{sender.account.project_id}"
     body = {"type": "whatsapp", "name": "Business WhatsApp", "credentials": WHATSAPP}
-    made = await sender.api.post(sender.account, f"{project}/connectors", body)
-    assert made.status_code == 201, made.text
-    sender.connectors["whatsapp"] = made.json()["id"]
+    created = await sender.api.post(sender.account, f"{project}/connectors", body)
+    assert created.status_code == 201, created.text
+    sender.connectors["whatsapp"] = created.json()["id"]
     template = {
         "name": "Welcome Message",
         "connectorType": "whatsapp",
@@ -238,9 +238,9 @@ async def test_a_message_has_the_references_fields(api: Api) -> None:
 async def test_the_names_of_000_for_what_a_project_has(shop: Sender) -> None:
     project = f"/api/v1/projects/{shop.account.project_id}"
     body = {"type": "whatsapp", "name": "Another", "credentials": WHATSAPP}
-    made = await shop.api.post(shop.account, f"{project}/services", body)
-    assert made.status_code == 201, made.text
-    there = await shop.api.get(shop.account, f"{project}/connectors/{made.json()['id']}")
+    created = await shop.api.post(shop.account, f"{project}/services", body)
+    assert created.status_code == 201, created.text
+    there = await shop.api.get(shop.account, f"{project}/connectors/{created.json()['id']}")
     assert there.json()["name"] == "Another"
     message_id = (await shop.post(filled_in(shop, SENDS["002 Send Message"][1]))).json()[
         "messageId"

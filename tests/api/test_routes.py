@@ -20,7 +20,7 @@ TO = {"phone": "+14155550123", "email": "ada@example.com"}
 async def sender(api: Api) -> Sender:
     """Connectors and messages are added by the tests, so each counts its own only."""
     sender = await make_sender(api)
-    await made(api, sender.account, name="taken")
+    await save_route(api, sender.account, name="taken")
     return sender
 
 
@@ -28,7 +28,7 @@ def path_of(account: Account, route_id: str = "") -> str:
     return f"/api/v1/projects/{account.project_id}/routes" + (f"/{route_id}" if route_id else "")
 
 
-async def made(api: Api, account: Account, **fields: Any) -> dict[str, Any]:
+async def save_route(api: Api, account: Account, **fields: Any) -> dict[str, Any]:
     response = await api.post(
         account, path_of(account), {"name": "urgent", "steps": CHAIN, **fields}
     )
@@ -49,7 +49,7 @@ async def test_a_route_is_made_changed_listed_and_deleted(api: Api) -> None:
     account = await api.register()
     connectors = f"/api/v1/projects/{account.project_id}/connectors"
     sandbox = (await api.get(account, connectors)).json()["connectors"][0]["id"]
-    route = await made(
+    route = await save_route(
         api, account, steps=[{"channel": "sms"}, {"connectorId": sandbox}], fallbackAfterS=60
     )
     assert route["id"].startswith("rte_")
@@ -57,26 +57,29 @@ async def test_a_route_is_made_changed_listed_and_deleted(api: Api) -> None:
         {"channel": "sms", "connectorId": None},
         {"channel": None, "connectorId": sandbox},
     ]
-    other = await made(api, account, name="calm")
+    other = await save_route(api, account, name="calm")
     listed = (await api.get(account, path_of(account))).json()
-    assert [one["id"] for one in listed["routes"]] == [other["id"], route["id"]]
+    assert [item["id"] for item in listed["routes"]] == [other["id"], route["id"]]
     assert listed["pagination"]["total"] == 2
     changed = await api.put(
         account, path_of(account, route["id"]), {"fallbackAfterS": None, "name": "now"}
     )
     assert changed.status_code == 200
     assert changed.json() == {
-        **route, "name": "now", "fallbackAfterS": None, "updatedAt": changed.json()["updatedAt"]
-    }  # fmt: skip
+        **route,
+        "name": "now",
+        "fallbackAfterS": None,
+        "updatedAt": changed.json()["updatedAt"],
+    }
     assert (await api.delete(account, path_of(account, route["id"]))).status_code == 204
     gone = await api.get(account, path_of(account, route["id"]))
     assert (gone.status_code, gone.json()["code"]) == (404, "ROUTE_NOT_FOUND")
-    assert (await made(api, account, name="now"))["id"] != route["id"]
+    assert (await save_route(api, account, name="now"))["id"] != route["id"]
 
 
 async def test_a_change_from_an_older_reading_is_refused(api: Api) -> None:
     account = await api.register()
-    path = path_of(account, (await made(api, account))["id"])
+    path = path_of(account, (await save_route(api, account))["id"])
     tag = (await api.get(account, path)).headers["ETag"]
     headers = {**account.headers, "If-Match": tag}
     first = await api.client.put(path, json={"name": "a"}, headers=headers)
@@ -93,22 +96,29 @@ async def test_a_change_from_an_older_reading_is_refused(api: Api) -> None:
         ({"steps": [{"channel": "sms"}, {}]}, 400, "steps[1]", "VALIDATION_ERROR"),
         ({"steps": [{"channel": "sms"}, {"channel": "sms"}]}, 400, "steps[1]", "VALIDATION_ERROR"),
         (
-            {"steps": [{"connectorId": encode(CONNECTOR, new_id())}]}, 404, "steps[0].connectorId",
+            {"steps": [{"connectorId": encode(CONNECTOR, new_id())}]},
+            404,
+            "steps[0].connectorId",
             "CONNECTOR_NOT_FOUND",
         ),
-        ({"steps": [{"connectorId": "conn_x"}]}, 404, "steps[0].connectorId", "CONNECTOR_NOT_FOUND"),
+        (
+            {"steps": [{"connectorId": "conn_x"}]},
+            404,
+            "steps[0].connectorId",
+            "CONNECTOR_NOT_FOUND",
+        ),
         ({"fallbackAfterS": 0}, 400, "fallbackAfterS", "VALIDATION_ERROR"),
         ({"name": encode(ROUTE, new_id())}, 400, "name", "VALIDATION_ERROR"),
         ({"name": "taken"}, 409, "name", "ROUTE_NAME_TAKEN"),
     ],
-)  # fmt: skip
+)
 async def test_a_route_that_leads_nowhere_is_refused(
     sender: Sender, changes: dict[str, Any], status: int, field: str, code: str
 ) -> None:
     api, account = sender.api, sender.account
     refused = await api.post(account, path_of(account), {"name": "x", "steps": CHAIN, **changes})
     assert (refused.status_code, fields_of(refused)) == (status, {(field, code)}), refused.text
-    untouched = await made(api, account, name=str(new_id()))
+    untouched = await save_route(api, account, name=str(new_id()))
     refused = await api.put(account, path_of(account, untouched["id"]), changes)
     assert (refused.status_code, fields_of(refused)) == (status, {(field, code)}), refused.text
 
@@ -132,35 +142,47 @@ async def test_a_chain_is_accepted_and_shows_its_ways(sender: Sender) -> None:
     assert (detail["to"], detail["connectorType"]) == (TO["phone"], "twilio")
     assert detail["route"] == {
         "steps": [
-            {"connectorId": sender.connectors["twilio"], "connectorType": "twilio", "to": TO["phone"],
-             "on": "failure", "state": "current"},
-            {"connectorId": sender.connectors["smtp"], "connectorType": "smtp", "to": TO["email"],
-             "on": "failure", "state": "waiting"},
+            {
+                "connectorId": sender.connectors["twilio"],
+                "connectorType": "twilio",
+                "to": TO["phone"],
+                "on": "failure",
+                "state": "current",
+            },
+            {
+                "connectorId": sender.connectors["smtp"],
+                "connectorType": "smtp",
+                "to": TO["email"],
+                "on": "failure",
+                "state": "waiting",
+            },
         ],
         "fallbackAfterS": 300,
-    }  # fmt: skip
+    }
     assert (await detail_of(sender, await sender.post(sender.body())))["route"] is None
 
 
 async def test_every_way_of_sending_takes_channels_and_routes(sender: Sender) -> None:
-    route = await made(sender.api, sender.account, fallbackAfterS=9)
+    route = await save_route(sender.api, sender.account, fallbackAfterS=9)
     headers = {"Authorization": f"Bearer {sender.key}"}
-    wanted = {"message": "hi", "route": "urgent"}
+    expected = {"message": "hi", "route": "urgent"}
     by_alias = await sender.api.client.post(
-        "/api/v1/send", json={**wanted, "recipient": TO}, headers=headers
+        "/api/v1/send", json={**expected, "recipient": TO}, headers=headers
     )
     assert (await detail_of(sender, by_alias))["route"]["fallbackAfterS"] == 9
-    items = [{**wanted, "to": TO, "route": route["id"]}, {**wanted, "to": TO, "route": "none"}]
+    items = [{**expected, "to": TO, "route": route["id"]}, {**expected, "to": TO, "route": "none"}]
     batch = await sender.api.client.post(
         "/api/v1/messages/batch", json={"messages": items}, headers=headers
     )
-    assert [one.get("code") for one in batch.json()["results"]] == [None, "ROUTE_NOT_FOUND"]
+    assert [result.get("code") for result in batch.json()["results"]] == [None, "ROUTE_NOT_FOUND"]
     preview = await sender.api.client.post(
-        "/api/v1/messages/preview", json={**wanted, "to": TO}, headers=headers
+        "/api/v1/messages/preview", json={**expected, "to": TO}, headers=headers
     )
     shown = preview.json()
     assert (shown["channel"], shown["to"]) == ("sms", TO["phone"])
-    assert [(one["channel"], one["to"]) for one in shown["fallbacks"]] == [("email", TO["email"])]
+    assert [(fallback["channel"], fallback["to"]) for fallback in shown["fallbacks"]] == [
+        ("email", TO["email"])
+    ]
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ RUNS = [
 
 
 @pytest.mark.timeout(PATIENCE_S)
-@pytest.mark.parametrize("wanted", [one for one in RUNS if one.caller in CALLERS], ids=str)
+@pytest.mark.parametrize("selected", [item for item in RUNS if item.caller in CALLERS], ids=str)
 async def test_schemathesis_finds_nothing(
-    api: Api, app: FastAPI, callers: dict[str, Caller], wanted: Run
+    api: Api, app: FastAPI, callers: dict[str, Caller], selected: Run
 ) -> None:
-    await run(api, app, callers[wanted.caller], wanted)
+    await run(api, app, callers[selected.caller], selected)

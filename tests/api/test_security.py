@@ -10,10 +10,11 @@ from structlog.testing import capture_logs
 
 from backend.api.frame.cors import CorsPolicy
 from backend.api.frame.proxies import client_of
-from backend.api.inputs.access import check_origin, require_scope
+from backend.api.inputs.access import check_origin
 from backend.errors import KeyScope, OriginNotAllowed
 from backend.ids import new_id
-from backend.services.routing.catalog import CatalogKey
+from backend.services.access.access import Action, access_of_key
+from backend.services.catalog.catalog import CatalogKey
 from tests.api.accounts import Account, Api
 
 
@@ -86,9 +87,10 @@ def test_allowing_every_origin_allows_none_of_them_credentials() -> None:
 
 
 def test_a_scope_that_is_missing_is_named() -> None:
-    require_scope(a_key(), "messages:send")
+    access = access_of_key(a_key())
+    access.require(Action.SEND_MESSAGES)
     with pytest.raises(KeyScope, match="messages:read"):
-        require_scope(a_key(), "messages:read")
+        access.require(Action.VIEW_MESSAGES)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +128,8 @@ def test_a_proxy_that_is_not_named_is_logged_with_the_remedy(
     with capture_logs() as logs:
         for _ in range(2):
             client_of(Request({"type": "http", "headers": headers, "client": (peer, 1)}), trusted)
-    told = [line["remedy"] for line in logs if line["event"] == "proxy.not_trusted"]
-    assert told == ([f"set TRUSTED_PROXIES={peer} if it is your proxy"] if is_told else [])
+    reported = [line["remedy"] for line in logs if line["event"] == "proxy.not_trusted"]
+    assert reported == ([f"set TRUSTED_PROXIES={peer} if it is your proxy"] if is_told else [])
 
 
 async def test_dashboard_calls_over_the_limit_are_refused_with_headers(api: Api) -> None:

@@ -1,4 +1,6 @@
-"""`POST /messages` over HTTP: a bad request gets a clear answer, a good one makes one message."""
+"""`POST /messages` over HTTP: a wrong request gets a clear answer, a right one exactly one
+message.
+"""
 
 from __future__ import annotations
 

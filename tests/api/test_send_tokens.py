@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from backend import ids
-from backend.services.policy.send_tokens import signing_secret
+from backend.services.keys.send_tokens import signing_secret
 from tests.api.accounts import Api
 from tests.api.shop import BLOCKED, MESSAGES, SHOP, TOKENS, Shop, open_shop, refusal
 
@@ -120,9 +120,9 @@ async def test_another_tenants_tokens_and_templates_are_nothing_here(shop: Shop,
 
 
 async def test_what_is_used_up_in_one_project_is_free_in_another(shop: Shop, market: Shop) -> None:
-    for one in (shop, market):
-        assert (await one.send(one.forged(jti=JTI))).status_code == 202
-        assert refusal(await one.send(one.forged(jti=JTI))) == BLOCKED
+    for item in (shop, market):
+        assert (await item.send(item.forged(jti=JTI))).status_code == 202
+        assert refusal(await item.send(item.forged(jti=JTI))) == BLOCKED
 
 
 async def test_a_secret_key_needs_no_token_and_a_batch_checks_each(shop: Shop) -> None:
@@ -210,10 +210,10 @@ async def test_only_a_secret_key_makes_tokens(shop: Shop) -> None:
 
 async def test_no_page_of_another_site_reads_the_answer(shop: Shop) -> None:
     headers = {"Authorization": f"Bearer {shop.secret}", "Origin": "https://evil.example"}
-    made = await shop.api.client.post(
+    created = await shop.api.client.post(
         TOKENS, json={"templateId": shop.template_id, "to": "ada"}, headers=headers
     )
-    assert "access-control-allow-origin" not in made.headers
+    assert "access-control-allow-origin" not in created.headers
     sent = await shop.send(await shop.token(), path="/api/v1/send")
     assert sent.headers["access-control-allow-origin"] == SHOP
 

@@ -17,8 +17,8 @@ import pytest_asyncio
 from messagejs import create_send_token
 
 from backend import ids
+from backend.services.keys.send_tokens import AUDIENCE, signing_secret
 from backend.services.policy.grants import _problem
-from backend.services.policy.send_tokens import AUDIENCE, signing_secret
 from tests.api.accounts import Api
 from tests.api.shop import BLOCKED, MESSAGES, SHOP, Shop, open_shop, refusal
 
@@ -40,9 +40,9 @@ async def market(api: Api) -> Shop:
 
 
 async def test_a_page_sends_what_its_backend_allowed(shop: Shop) -> None:
-    made = await shop.ask({"to": "ada", "variables": {"code": "42"}, "expiresInS": 60})
-    assert (made.status_code, set(made.json())) == (201, {"sendToken", "expiresAt"})
-    sent = await shop.send(made.json()["sendToken"], to="ada", templateId=shop.template_id)
+    created = await shop.ask({"to": "ada", "variables": {"code": "42"}, "expiresInS": 60})
+    assert (created.status_code, set(created.json())) == (201, {"sendToken", "expiresAt"})
+    sent = await shop.send(created.json()["sendToken"], to="ada", templateId=shop.template_id)
     assert sent.status_code == 202, sent.text
     detail = (await shop.api.get(shop.account, f"{MESSAGES}/{sent.json()['messageId']}")).json()
     assert (detail["text"], detail["to"]) == ("Hi Ada, your code is 42", "ada")
@@ -97,7 +97,7 @@ async def test_recipients_are_compared_as_the_channel_writes_them(shop: Shop) ->
         refusal(await shop.send(token, to="+14155550123", connectorId=shop.connector_id)) == BLOCKED
     )
     assert (await shop.send(token, to="+14155550123", connectorId=twilio)).status_code == 202
-    assert [(one["to"], one["connectorType"]) for one in await shop.messages()] == [
+    assert [(message["to"], message["connectorType"]) for message in await shop.messages()] == [
         ("+14155550123", "twilio")
     ]
 
@@ -179,7 +179,7 @@ FORGERIES: dict[str, Any] = {
     "a number of 65 bits": lambda shop: shop.forged(variables={"code": 1 << 64}),
     "a number that is none": lambda shop: shop.forged(variables={"code": float("nan")}),
     "a deep claim": lambda shop: shop.forged(variables={"code": json.loads("[" * 900 + "]" * 900)}),
-    "a deeper head": lambda _: ".".join(_part(one) for one in ("[" * 5000, "{}", "")),
+    "a deeper head": lambda _: ".".join(_part(item) for item in ("[" * 5000, "{}", "")),
 }
 
 
@@ -268,7 +268,8 @@ async def test_what_a_page_writes_itself_is_short_and_without_links(
     [
         "evil\u3002com", "evil\uff0ecom", "evil\uff61com", "evil\u2024com", "ｅｖｉｌ．ｃｏｍ",
         "www\u3002evil\u3002com", "evil.c\u00adom",
-        "evil\u200b.com", "https\uff1a//x", "https:\uff0f\uff0fx", "谷歌\u3002xn--fiqs8s", "evil.भारत", "evil.कॉम",
+        "evil\u200b.com", "https\uff1a//x", "https:\uff0f\uff0fx", "谷歌\u3002xn--fiqs8s",
+        "evil.भारत", "evil.कॉम",
     ],
 )  # fmt: skip
 def test_a_link_in_any_spelling_is_a_link(value: str) -> None:
@@ -330,9 +331,9 @@ async def test_a_page_takes_no_idempotency_key_of_the_server(shop: Shop) -> None
         "templateId": shop.template_id,
         "variables": {"name": "Ada", "code": "1"},
     }
-    own = await shop.send(None, key=shop.secret, origin=None, idempotency="order-17", **body)
-    assert own.status_code == 202, own.text
-    assert "Idempotency-Replayed" not in own.headers
+    ours = await shop.send(None, key=shop.secret, origin=None, idempotency="order-17", **body)
+    assert ours.status_code == 202, ours.text
+    assert "Idempotency-Replayed" not in ours.headers
 
 
 async def test_a_refused_send_leaves_the_token_as_it_was(shop: Shop) -> None:

@@ -32,42 +32,42 @@ async def created(api: Api, account: Account, **changes: Any) -> dict[str, Any]:
 
 
 async def test_the_references_example_round_trips(api: Api, ada: Account) -> None:
-    made = await created(api, ada)
-    assert made["id"].startswith("tpl_")
-    assert {key: made[key] for key in WELCOME} == WELCOME
-    assert (made["isActive"], made["version"], made["access"], made["onUncertain"]) == (
+    new = await created(api, ada)
+    assert new["id"].startswith("tpl_")
+    assert {key: new[key] for key in WELCOME} == WELCOME
+    assert (new["isActive"], new["version"], new["access"], new["onUncertain"]) == (
         True,
         1,
         "secret_only",
         "hold",
     )
-    assert (await api.get(ada, path_of(ada, made["id"]))).json() == made
+    assert (await api.get(ada, path_of(ada, new["id"]))).json() == new
     listed = (await api.get(ada, path_of(ada))).json()
-    assert made in listed["templates"]
+    assert new in listed["templates"]
     assert listed["pagination"]["total"] >= 1
 
 
 async def test_the_references_update_example(api: Api, ada: Account) -> None:
-    made = await created(api, ada)
+    new = await created(api, ada)
     body = {
         "content": "Hi {{name}}, thanks for joining {{company}}!",
         "variables": ["name", "company"],
     }
-    changed = await api.put(ada, path_of(ada, made["id"]), body)
+    changed = await api.put(ada, path_of(ada, new["id"]), body)
     assert changed.status_code == 200
     assert {key: changed.json()[key] for key in body} == body
-    assert changed.json()["updatedAt"] > made["updatedAt"]
+    assert changed.json()["updatedAt"] > new["updatedAt"]
 
 
 async def test_variables_left_out_are_detected(api: Api, ada: Account) -> None:
     body = {key: value for key, value in WELCOME.items() if key != "variables"}
-    made = await api.post(ada, path_of(ada), body)
-    assert made.json()["variables"] == ["name", "company", "code"]
+    new = await api.post(ada, path_of(ada), body)
+    assert new.json()["variables"] == ["name", "company", "code"]
 
 
 async def test_a_new_text_is_a_new_version_and_another_name_is_not(api: Api, ada: Account) -> None:
-    made = await created(api, ada)
-    path = path_of(ada, made["id"])
+    new = await created(api, ada)
+    path = path_of(ada, new["id"])
     assert (await api.put(ada, path, {"name": "Renamed", "isActive": False})).json()["version"] == 1
     assert (await api.put(ada, path, {"content": WELCOME["content"]})).json()["version"] == 1
     assert (await api.put(ada, path, {"content": WELCOME["content"] + "!"})).json()["version"] == 2
@@ -77,9 +77,9 @@ async def test_a_new_text_is_a_new_version_and_another_name_is_not(api: Api, ada
 
 
 async def test_a_changed_text_brings_its_variables_along(api: Api, ada: Account) -> None:
-    made = await created(api, ada, variables=["name", "company", "code", "spare"])
+    new = await created(api, ada, variables=["name", "company", "code", "spare"])
     changed = (
-        await api.put(ada, path_of(ada, made["id"]), {"content": "{{greeting}} {{name}}"})
+        await api.put(ada, path_of(ada, new["id"]), {"content": "{{greeting}} {{name}}"})
     ).json()
     # company and code went with the text that used them; spare was declared on purpose.
     assert changed["variables"] == ["greeting", "name", "spare"]
@@ -91,9 +91,9 @@ async def test_variants_are_kept_per_channel(api: Api, ada: Account) -> None:
         "email": {"subject": "For {{name}}", "html": "<p>{{code}}</p>"},
         "sms": {"content": "{{code}}"},
     }
-    made = await created(api, ada, variants=variants)
-    assert made["variants"] == variants
-    assert (await api.put(ada, path_of(ada, made["id"]), {"variants": {}})).json()["variants"] == {}
+    new = await created(api, ada, variants=variants)
+    assert new["variants"] == variants
+    assert (await api.put(ada, path_of(ada, new["id"]), {"variants": {}})).json()["variants"] == {}
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ async def test_a_wrong_template_names_field_and_remedy(
 
 
 async def test_an_update_is_checked_like_a_new_template(api: Api, ada: Account) -> None:
-    made = await created(api, ada)
-    path = path_of(ada, made["id"])
+    new = await created(api, ada)
+    path = path_of(ada, new["id"])
     for body in (
         {"content": "{{ x"},
         {"variables": ["name"]},
@@ -138,12 +138,12 @@ async def test_an_update_is_checked_like_a_new_template(api: Api, ada: Account) 
         {"name": ""},
     ):
         assert (await api.put(ada, path, body)).status_code == 400, body
-    assert (await api.get(ada, path)).json() == made
+    assert (await api.get(ada, path)).json() == new
 
 
 async def test_a_deleted_template_is_gone(api: Api, ada: Account) -> None:
-    made = await created(api, ada)
-    path = path_of(ada, made["id"])
+    new = await created(api, ada)
+    path = path_of(ada, new["id"])
     assert (await api.delete(ada, path)).status_code == 204
     for response in (
         await api.get(ada, path),
@@ -154,11 +154,11 @@ async def test_a_deleted_template_is_gone(api: Api, ada: Account) -> None:
 
 
 async def test_other_tenants_templates_do_not_exist(api: Api, ada: Account) -> None:
-    made = await created(api, ada)
+    new = await created(api, ada)
     stranger = await api.register()
     for path in (
-        path_of(ada, made["id"]),
-        path_of(stranger, made["id"]),
+        path_of(ada, new["id"]),
+        path_of(stranger, new["id"]),
         path_of(stranger, "tpl_nonsense"),
         path_of(stranger, ids.encode(ids.TEMPLATE, new_id())),
     ):
@@ -167,9 +167,9 @@ async def test_other_tenants_templates_do_not_exist(api: Api, ada: Account) -> N
 
 
 async def test_a_preview_shows_values_gaps_and_segments(api: Api, ada: Account) -> None:
-    made = await created(api, ada, connectorType="twilio")
+    new = await created(api, ada, connectorType="twilio")
     shown = await api.post(
-        ada, path_of(ada, made["id"]) + "/preview", {"variables": {"name": "Ann", "code": 1}}
+        ada, path_of(ada, new["id"]) + "/preview", {"variables": {"name": "Ann", "code": 1}}
     )
     assert shown.status_code == 200
     answer = shown.json()
@@ -179,8 +179,8 @@ async def test_a_preview_shows_values_gaps_and_segments(api: Api, ada: Account) 
 
 
 async def test_a_preview_takes_unsaved_texts_and_saves_nothing(api: Api, ada: Account) -> None:
-    made = await created(api, ada)
-    path = path_of(ada, made["id"])
+    new = await created(api, ada)
+    path = path_of(ada, new["id"])
     unsaved = {
         "content": "Bye {{name}}",
         "subject": "S",
@@ -191,17 +191,17 @@ async def test_a_preview_takes_unsaved_texts_and_saves_nothing(api: Api, ada: Ac
     assert (answer["text"], answer["subject"], answer["variables"]) == ("Bye Ann", "S", ["name"])
     broken = (await api.post(ada, f"{path}/preview", {"content": "Bye {{ na"})).json()
     assert broken["problems"][0]["field"] == "content"
-    assert (await api.get(ada, path)).json() == made
+    assert (await api.get(ada, path)).json() == new
 
 
 async def test_every_text_a_template_had_can_be_read(api: Api, ada: Account) -> None:
-    made = await created(api, ada)
-    path = path_of(ada, made["id"])
+    new = await created(api, ada)
+    path = path_of(ada, new["id"])
     await api.put(ada, path, {"content": "Hi {{name}}"})
     await api.put(ada, path, {"name": "Renamed"})
     await api.put(ada, path, {"variants": {"sms": {"content": "Hey {{name}}"}}})
     body = (await api.get(ada, f"{path}/versions")).json()
-    assert [one["version"] for one in body["versions"]] == [3, 2, 1]
+    assert [item["version"] for item in body["versions"]] == [3, 2, 1]
     assert body["pagination"]["total"] == 3
     first = (await api.get(ada, f"{path}/versions/1")).json()
     assert first == body["versions"][2]
@@ -216,10 +216,8 @@ async def test_every_text_a_template_had_can_be_read(api: Api, ada: Account) -> 
 
 
 async def test_a_rollback_is_a_new_version_with_the_old_texts(api: Api, ada: Account) -> None:
-    made = await created(
-        api, ada, subject="For {{name}}", variants={"sms": {"content": "{{code}}"}}
-    )
-    path = path_of(ada, made["id"])
+    new = await created(api, ada, subject="For {{name}}", variants={"sms": {"content": "{{code}}"}})
+    path = path_of(ada, new["id"])
     later: dict[str, Any] = {
         "content": "Hi {{name}}",
         "subject": None,
@@ -229,7 +227,7 @@ async def test_a_rollback_is_a_new_version_with_the_old_texts(api: Api, ada: Acc
     assert (await api.put(ada, path, later)).status_code == 200
     back = (await api.post(ada, f"{path}/rollback", {"version": 1})).json()
     texts = ("content", "subject", "variables", "variants")
-    assert {key: back[key] for key in texts} == {key: made[key] for key in texts}
+    assert {key: back[key] for key in texts} == {key: new[key] for key in texts}
     assert (back["version"], back["name"]) == (3, "Renamed")
     assert (await api.get(ada, f"{path}/versions/3")).json()["restoredFrom"] == 1
     # To what it is already: nothing happens.
@@ -240,15 +238,15 @@ async def test_a_rollback_is_a_new_version_with_the_old_texts(api: Api, ada: Acc
 
 
 async def test_a_send_uses_the_text_that_was_rolled_back_to(api: Api, ada: Account) -> None:
-    made = await created(
+    new = await created(
         api, ada, connectorType="sandbox", content="One {{name}}", variables=["name"]
     )
-    path = path_of(ada, made["id"])
+    path = path_of(ada, new["id"])
     await api.put(ada, path, {"content": "Two {{name}}"})
     key = (await api.key(ada))["key"]
 
     async def sent_text() -> str:
-        body = {"to": "someone", "templateId": made["id"], "variables": {"name": "Ann"}}
+        body = {"to": "someone", "templateId": new["id"], "variables": {"name": "Ann"}}
         headers = {"Authorization": f"Bearer {key}"}
         message_id = (await api.client.post("/api/v1/messages", json=body, headers=headers)).json()[
             "messageId"
@@ -264,8 +262,8 @@ async def test_a_send_uses_the_text_that_was_rolled_back_to(api: Api, ada: Accou
 async def test_changes_at_the_same_time_are_versions_one_after_another(
     api: Api, ada: Account
 ) -> None:
-    made = await created(api, ada, content="0", variables=[])
-    path = path_of(ada, made["id"])
+    new = await created(api, ada, content="0", variables=[])
+    path = path_of(ada, new["id"])
     answers = await asyncio.gather(
         *(api.put(ada, path, {"content": str(number)}) for number in range(1, 5))
     )
@@ -287,8 +285,8 @@ async def test_the_list_is_searched_by_name_type_and_being_active(api: Api) -> N
         await created(api, account, name=name, connectorType=type_, isActive=name != "Welcome back")
 
     async def names(**params: Any) -> list[str]:
-        found = (await api.get(account, path_of(account), **params)).json()["templates"]
-        return [template["name"] for template in found]
+        result = (await api.get(account, path_of(account), **params)).json()["templates"]
+        return [template["name"] for template in result]
 
     assert await names(connectorType="twilio") == ["Code_1", "Welcome back"]
     assert await names(connectorType="twilio", isActive=True) == ["Code_1"]

@@ -19,8 +19,14 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 OURS = {"backend", "workers", "messagejs_app", "messagejs", "tests", "bench"}
-# Comes with reflex in the same version, always; the others stand for themselves.
-PARTS = {"reflex-base": "reflex", "psycopg-pool": "psycopg", "pydantic-core": "pydantic"}
+# Comes with another, always, as part of its interface; the others stand for themselves.
+PARTS = {
+    "reflex-base": "reflex",
+    "psycopg-pool": "psycopg",
+    "pydantic-core": "pydantic",
+    "multidict": "aiohttp",
+    "yarl": "aiohttp",
+}
 
 
 def _names(requirements: list[str]) -> set[str]:
@@ -34,7 +40,7 @@ TEST_EXTRA = _names(PROJECT["project"]["optional-dependencies"]["test"])
 def _imported(folder: str) -> dict[str, Path]:
     """Return distribution -> a file that imports it."""
     distributions = packages_distributions()
-    found: dict[str, Path] = {}
+    result: dict[str, Path] = {}
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -50,13 +56,15 @@ def _imported(folder: str) -> dict[str, Path]:
             ):
                 for distribution in distributions.get(top, [top]):
                     name = canonicalize_name(distribution)
-                    found[PARTS.get(name, name)] = path.relative_to(ROOT)
-    return found
+                    result[PARTS.get(name, name)] = path.relative_to(ROOT)
+    return result
 
 
 @pytest.mark.parametrize("folder", ["backend", "workers", "messagejs_app"])
 def test_what_the_product_imports_is_a_dependency(folder: str) -> None:
-    """A package that comes along with another today need not tomorrow, nor without the test extra."""
+    """A package that comes along with another today need not tomorrow, nor without the test
+    extra.
+    """
     missing = {
         name: str(path) for name, path in _imported(folder).items() if name not in DEPENDENCIES
     }
@@ -146,7 +154,7 @@ def test_no_paper_names_a_registry_or_a_path_of_this_machine() -> None:
     ]
     pattern = re.compile(r"index-url|find-links|file://|/home/|/work/|/root/|/tmp/")
     assert {
-        path.name: found for path in papers if (found := pattern.findall(path.read_text()))
+        path.name: result for path in papers if (result := pattern.findall(path.read_text()))
     } == {}
 
 

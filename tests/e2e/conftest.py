@@ -161,15 +161,15 @@ async def look_at(page: Page, name: str) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _CHROMIUMS)), None)
-    if found is None:
+    result = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _CHROMIUMS)), None)
+    if result is None:
         reason = f"no Chromium: none of {', '.join(_CHROMIUMS)} is on PATH, and CHROMIUM is not set"
         if (
             os.environ.get("MESSAGEJS_REQUIRE_BROWSER") == "1"
         ):  # in CI a browser test not run is a failure
             pytest.fail(reason)
         pytest.skip(reason)
-    return found
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -58,5 +58,5 @@ async def test_a_file_that_is_no_table_is_said_on_the_page(visitor: Visitor) -> 
     await page.locator("[data-campaign-file]").set_input_files(file)
     await expect(page.get_by_role("alert")).to_contain_text("Two columns are called 'phone'")
     visitor.troubles = [
-        one for one in visitor.troubles if "400" not in one
+        trouble for trouble in visitor.troubles if "400" not in trouble
     ]  # the browser's own line for a refusal

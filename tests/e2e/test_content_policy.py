@@ -1,4 +1,6 @@
-"""The pages do all they do under their content security policy, which nothing of theirs violates."""
+"""The pages do all they do under their content security policy, which nothing of theirs
+violates.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +43,14 @@ _ENTRANCES: Final = (
 _LISTEN: Final = """
 addEventListener("securitypolicyviolation", (event) => {
   const kept = JSON.parse(sessionStorage.violations || "[]");
-  sessionStorage.violations = JSON.stringify([...kept, `${event.effectiveDirective} ${event.blockedURI} ${location}`]);
+  const violation = `${event.effectiveDirective} ${event.blockedURI} ${location}`;
+  sessionStorage.violations = JSON.stringify([...kept, violation]);
 });
 """
 _MAIL: Final = """
 <p id="styled" style="color: rgb(1, 2, 3)">Hi</p><img id="picture" src="ICON">
-<script>parent.document.title = "owned"</script><img src="data:," onerror="parent.document.title = 'owned'">
+<script>parent.document.title = "owned"</script>
+<img src="data:," onerror="parent.document.title = 'owned'">
 """
 
 
@@ -80,7 +84,7 @@ async def test_no_page_violates_its_policy(visitor: Visitor) -> None:
     await expect(page.get_by_text("Page not found")).to_be_visible()
     assert await _violations(page) == []
     # An unknown address is a 404 in the console, and nothing else may be in it.
-    visitor.troubles = [one for one in visitor.troubles if "404" not in one]
+    visitor.troubles = [trouble for trouble in visitor.troubles if "404" not in trouble]
 
 
 async def test_links_dialogs_menus_toasts_and_the_palette_work_under_the_policy(
@@ -147,7 +151,7 @@ async def test_a_mails_preview_has_its_styles_and_pictures_and_runs_nothing(
     assert "owned" not in await page.title()
     assert await _violations(page) == []
     # Chromium reports each script that it did not run, the one that listens here among them.
-    assert [one for one in visitor.troubles if "script" not in one.lower()] == []
+    assert [trouble for trouble in visitor.troubles if "script" not in trouble.lower()] == []
     visitor.troubles = []
 
 
@@ -156,8 +160,12 @@ async def test_a_script_that_is_none_of_ours_does_not_run(visitor: Visitor) -> N
     page = await visitor.open("/login")
     await expect(page.locator("h1")).to_be_visible()
     await page.evaluate(
-        """() => { const script = document.createElement("script"); script.textContent = "document.title = 'owned'";
-                   document.body.append(script); document.body.setAttribute("style", "color: red"); }"""
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "document.title = 'owned'";
+            document.body.append(script);
+            document.body.setAttribute("style", "color: red");
+        }"""
     )
     assert await page.title() != "owned"
     assert visitor.troubles

@@ -15,12 +15,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 _GIVE_UP: Final = """async () => {
     const call = async (method, path, body, headers = {}) => {
         const response = await fetch(`/api/v1${path}`, {
-            method, body: body && JSON.stringify(body), headers: { "Content-Type": "application/json", ...headers },
+            method, body: body && JSON.stringify(body),
+            headers: { "Content-Type": "application/json", ...headers },
         });
         return response.status === 204 ? null : response.json();
     };
     const project = `/projects/${(await call("GET", "/projects")).projects[0].id}`;
-    const box = await call("POST", `${project}/connectors`, { type: "sandbox", name: "Old sandbox" });
+    const box = await call(
+        "POST", `${project}/connectors`, { type: "sandbox", name: "Old sandbox" });
     const { key } = await call("POST", `${project}/keys`, { name: "Test", mode: "test" });
     const sendAt = new Date(Date.now() + 1500).toISOString();
     for (const to of ["ada", "grace", "edith"]) {

@@ -94,7 +94,9 @@ async def test_what_is_typed_before_the_server_has_said_anything_stays(visitor: 
     may_speak = asyncio.Event()
 
     async def hold(route: WebSocketRoute) -> None:
-        """As on a slow line: the page is there, and what the server has to say of it comes later."""
+        """As on a slow line: the page is there, and what the server has to say of it comes
+        later.
+        """
         await may_speak.wait()
         route.connect_to_server()
 

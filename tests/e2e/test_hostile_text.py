@@ -80,7 +80,9 @@ async def assert_alive(site: Site) -> None:
 
 async def _cookie(visitor: Visitor) -> str:
     await visitor.enter("/auth/register", name="Ada")
-    (cookie,) = [one for one in await visitor.context.cookies() if one.get("name") == "mjs_session"]
+    (cookie,) = [
+        cooky for cooky in await visitor.context.cookies() if cooky.get("name") == "mjs_session"
+    ]
     return f"mjs_session={cookie.get('value')}"
 
 

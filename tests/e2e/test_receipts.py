@@ -1,4 +1,6 @@
-"""Delivery receipts on the pages: where callbacks go, and what a late receipt makes of a message."""
+"""Delivery receipts on the pages: where callbacks go, and what a late receipt makes of a
+message.
+"""
 
 from __future__ import annotations
 

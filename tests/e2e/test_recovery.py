@@ -24,9 +24,9 @@ async def _link_in_log(visitor: Visitor, page: str, *, after: int) -> str:
     its log.
     """
     for _ in range(100):
-        found = re.search(rf"/{page}\?token=[\w-]+", visitor.site.log()[after:])
-        if found:
-            return found[0]
+        result = re.search(rf"/{page}\?token=[\w-]+", visitor.site.log()[after:])
+        if result:
+            return result[0]
         await asyncio.sleep(0.05)
     pytest.fail(f"no link to {page} in the log: {visitor.site.log()[after:][-2000:]}")
 

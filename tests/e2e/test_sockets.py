@@ -32,7 +32,9 @@ async def test_a_hostile_socket_learns_nothing_and_leaves_nothing_in_the_log(
     visitor: Visitor, site: Site
 ) -> None:
     await visitor.enter("/auth/register", name="Ada")
-    (cookie,) = [one for one in await visitor.context.cookies() if one.get("name") == "mjs_session"]
+    (cookie,) = [
+        cooky for cooky in await visitor.context.cookies() if cooky.get("name") == "mjs_session"
+    ]
     secret = f"password-{uuid4().hex}"
     headers = {"Cookie": f"mjs_session={cookie.get('value')}", "Origin": site.url}
     url = f"{site.url.replace('http', 'ws')}/_event/?EIO=4&transport=websocket&token={uuid4()}"

@@ -41,10 +41,10 @@ def small_disk() -> Iterator[Path]:
     if mount is None or os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     path = Path(tempfile.mkdtemp(prefix="mjs-disk-"))
-    made = subprocess.run(
+    created = subprocess.run(
         [mount, "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=0711", "tmpfs", str(path)], check=False
     )
-    if made.returncode != 0:
+    if created.returncode != 0:
         path.rmdir()
         pytest.skip("this machine does not let root mount a tmpfs")
     yield path

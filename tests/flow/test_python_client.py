@@ -37,7 +37,9 @@ pytestmark = pytest.mark.timeout(90)
 
 @dataclass(frozen=True)
 class Tenant:
-    """A new project: a secret key, one for pages, and a template that those may send with a token."""
+    """A new project: a secret key, one for pages, and a template that those may send with a
+    token.
+    """
 
     key: str
     page_key: str

@@ -1,4 +1,6 @@
-"""The group-commit writer: one message per key, each request its own error, nothing without a row."""
+"""The group-commit writer: one message per key, each request its own error, nothing without a
+row.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from backend.errors import (
     ServiceUnavailable,
 )
 from backend.ids import new_id
-from backend.ledger.accept import AcceptWriter, IdempotencyKey, NewMessage, TokenUse
+from backend.ledger.accept import AcceptWriter, NewMessage, TokenUse
+from backend.ledger.idempotency import IdempotencyKey
 from backend.models import Suppression
 from backend.platform import Platform
 from tests.world import World

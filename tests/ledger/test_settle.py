@@ -26,10 +26,11 @@ standings = st.sampled_from(list(Status)).map(Standing)
 @st.composite
 def orders(draw: st.DrawFn) -> tuple[list[Report], list[list[Report]]]:
     """Receipts in their own order, and the same ones shuffled, repeated, and split into batches."""
-    told = draw(st.lists(reports, max_size=6))
+    reported = draw(st.lists(reports, max_size=6))
     again = draw(
         st.permutations(
-            told + draw(st.lists(st.sampled_from(told), max_size=4) if told else st.just([]))
+            reported
+            + draw(st.lists(st.sampled_from(reported), max_size=4) if reported else st.just([]))
         )
     )
     batches: list[list[Report]] = [[]]
@@ -37,36 +38,38 @@ def orders(draw: st.DrawFn) -> tuple[list[Report], list[list[Report]]]:
         if draw(st.booleans()):
             batches.append([])
         batches[-1].append(report)
-    return told, batches
+    return reported, batches
 
 
 @given(standings, orders())
 def test_any_order_ends_in_the_highest_rank(
-    before: Standing, told: tuple[list[Report], list[list[Report]]]
+    before: Standing, reports: tuple[list[Report], list[list[Report]]]
 ) -> None:
-    in_order, batches = told
+    in_order, batches = reports
     at_once, _ = settle(before, in_order)
     standing = before
     for batch in batches:
         after, raised = settle(standing, batch)
         assert RANK[after.status] >= RANK[standing.status]
-        assert [RANK[one.status] for one in raised] == sorted({RANK[one.status] for one in raised})
+        assert [RANK[item.status] for item in raised] == sorted(
+            {RANK[item.status] for item in raised}
+        )
         standing = after
-    highest = max([RANK[before.status], *(RANK[one.status] for one in in_order)])
+    highest = max([RANK[before.status], *(RANK[item.status] for item in in_order)])
     assert RANK[standing.status] == RANK[at_once.status] == highest
     assert (standing.delivered_at, standing.read_at) == (at_once.delivered_at, at_once.read_at)
 
 
 @given(standings, st.lists(reports, max_size=6))
-def test_the_same_receipts_again_change_nothing(before: Standing, told: list[Report]) -> None:
-    once, _ = settle(before, told)
-    assert settle(once, told) == (once, [])
+def test_the_same_receipts_again_change_nothing(before: Standing, reports: list[Report]) -> None:
+    once, _ = settle(before, reports)
+    assert settle(once, reports) == (once, [])
 
 
 @given(standings, st.lists(reports, max_size=6))
-def test_who_has_the_message_has_no_failure(before: Standing, told: list[Report]) -> None:
-    after, _ = settle(before, told)
-    if any(one.status in {Status.DELIVERED, Status.READ} for one in told):
+def test_who_has_the_message_has_no_failure(before: Standing, reports: list[Report]) -> None:
+    after, _ = settle(before, reports)
+    if any(item.status in {Status.DELIVERED, Status.READ} for item in reports):
         assert after.delivered_at is not None
         assert (after.failed_at, after.error_code, after.error_reason) == (None, None, None)
     if after.status in {Status.FAILED, Status.UNDELIVERED} and after.status != before.status:
@@ -76,9 +79,9 @@ def test_who_has_the_message_has_no_failure(before: Standing, told: list[Report]
 
 def test_a_batch_tells_each_status_it_went_through() -> None:
     at = START
-    told = [Report(Status.READ, at), Report(Status.SENT, at), Report(Status.DELIVERED, at)]
-    _, raised = settle(Standing(Status.QUEUED), told)
-    assert [one.status for one in raised] == ["sent", "delivered", "read"]
+    reported = [Report(Status.READ, at), Report(Status.SENT, at), Report(Status.DELIVERED, at)]
+    _, raised = settle(Standing(Status.QUEUED), reported)
+    assert [item.status for item in raised] == ["sent", "delivered", "read"]
 
 
 def test_the_earliest_instant_counts() -> None:

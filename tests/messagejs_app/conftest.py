@@ -1,4 +1,6 @@
-"""The whole dashboard in this process, from the websocket inwards; `Tab` is a browser's end of one."""
+"""The whole dashboard in this process, from the websocket inwards; `Tab` is a browser's end of
+one.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +137,7 @@ class Tab:
             await asyncio.wait_for(self._arrived.wait_for(is_so), PATIENCE_S)
 
     async def until_seen(self, text: str, *, after: int = 0) -> None:
-        await self.until(lambda: any(text in one for one in self.seen[after:]))
+        await self.until(lambda: any(text in item for item in self.seen[after:]))
 
     async def answers(self) -> None:
         """Wait for the answer to a ping: what was sent before has been read."""
@@ -166,7 +168,7 @@ class Tab:
     @property
     def is_sent_away(self) -> bool:
         """Told to go to the log-in, by a script or a command of our own."""
-        return any("/login" in one or "sign-in" in one for one in map(json.dumps, self.commands))
+        return any("/login" in item or "sign-in" in item for item in map(json.dumps, self.commands))
 
     @property
     def text(self) -> str:
@@ -191,8 +193,8 @@ class Person:
     async def post(self, path: str, body: Any) -> dict[str, Any]:
         answer = await self.client.post(path, json=body, headers=_SAME_ORIGIN)
         assert answer.status_code < 300, answer.text
-        made: dict[str, Any] = answer.json()
-        return made
+        created: dict[str, Any] = answer.json()
+        return created
 
     async def log_out(self) -> None:
         answer = await self.client.post("/auth/logout", headers=_SAME_ORIGIN)
@@ -202,7 +204,7 @@ class Person:
 _SAME_ORIGIN: Final = {"sec-fetch-site": "same-origin"}
 
 
-class Desk:
+class Dashboard:
     """The dashboard as browsers reach it."""
 
     def __init__(self, dashboard: Any, application: ASGIApp) -> None:
@@ -248,7 +250,7 @@ class Desk:
 
     def named(self, handler: str) -> str:
         """Return the whole name of `state.handler`."""
-        (name,) = (one for one in handlers() if one.endswith(f"____{handler}"))
+        (name,) = (item for item in handlers() if item.endswith(f"____{handler}"))
         return name
 
     async def settled(self, tab: Tab) -> None:
@@ -258,7 +260,7 @@ class Desk:
         await processor.join(PATIENCE_S)
         held = self.dashboard.tabs.named(tab.token)
         await asyncio.wait_for(
-            self._until_handled(processor, {one.key for one in held}), PATIENCE_S
+            self._until_handled(processor, {item.key for item in held}), PATIENCE_S
         )
 
     async def _until_handled(self, processor: Any, keys: set[str]) -> None:
@@ -291,7 +293,7 @@ async def _running(application: Any) -> AsyncIterator[None]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def dashboard(settings: Settings) -> AsyncIterator[tuple[Any, ASGIApp]]:
+async def application(settings: Settings) -> AsyncIterator[tuple[Any, ASGIApp]]:
     variables = {
         "__REFLEX_SKIP_COMPILE": "true",
         "REFLEX_CHECK_LATEST_VERSION": "false",
@@ -304,14 +306,14 @@ async def dashboard(settings: Settings) -> AsyncIterator[tuple[Any, ASGIApp]]:
             environment.setenv(name, value)
         from messagejs_app.messagejs_app import app  # noqa: PLC0415 (reads the variables above)
 
-        application = app()
+        served = app()
         environment.undo()
-        async with _running(application):
-            yield app, application
+        async with _running(served):
+            yield app, served
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def desk(dashboard: tuple[Any, ASGIApp]) -> AsyncIterator[Desk]:
-    desk = Desk(*dashboard)
-    yield desk
-    await desk.close_tabs()
+async def dashboard(application: tuple[Any, ASGIApp]) -> AsyncIterator[Dashboard]:
+    dashboard = Dashboard(*application)
+    yield dashboard
+    await dashboard.close_tabs()

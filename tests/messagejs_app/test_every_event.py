@@ -15,7 +15,7 @@ from backend.models import ProjectMember
 from backend.services.access.access import Role
 from messagejs_app import payloads
 from messagejs_app.pages import PUBLIC
-from tests.messagejs_app.conftest import Desk, Person, handlers
+from tests.messagejs_app.conftest import Dashboard, Person, handlers
 from tests.messagejs_app.victim import Victim, make_victim
 
 _DEEP: Final[Any] = [[[[[[[[["deep"]]]]]]]]]
@@ -41,13 +41,13 @@ _HOSTILE: Final[tuple[Any, ...]] = (
 
 
 def _paths(victim: Victim) -> tuple[str, ...]:
-    own = victim.ids
+    ours = victim.ids
     return (
         "/",
-        f"/campaigns?id={own['campaign']}",
-        f"/messages?id={own['message']}&connector={own['connector']}",
-        f"/templates/{own['template']}",
-        f"/connectors/{own['connector']}",
+        f"/campaigns?id={ours['campaign']}",
+        f"/messages?id={ours['message']}&connector={ours['connector']}",
+        f"/templates/{ours['template']}",
+        f"/connectors/{ours['connector']}",
     )
 
 
@@ -56,8 +56,8 @@ def _payloads(handler: Any, victim: Victim) -> Iterator[dict[str, Any]]:
     for hostile in _HOSTILE:
         yield dict.fromkeys(hints, hostile)
     for name in victim.ids.values():
-        yield {one: _of_type(hint, name) for one, hint in hints.items()}
-    yield {**{one: _of_type(hint, "x") for one, hint in hints.items()}, "one_more": "x"}
+        yield {item: _of_type(hint, name) for item, hint in hints.items()}
+    yield {**{item: _of_type(hint, "x") for item, hint in hints.items()}, "one_more": "x"}
 
 
 def _of_type(hint: Any, text: str) -> Any:
@@ -70,40 +70,40 @@ def _of_type(hint: Any, text: str) -> Any:
 
 OURS: Final = sorted(
     name
-    for name, one in handlers().items()
-    if one.states[0].__module__.startswith("messagejs_app.")
+    for name, item in handlers().items()
+    if item.states[0].__module__.startswith("messagejs_app.")
 )
 FRAMEWORKS: Final = sorted(set(handlers()) - set(OURS))
 _PUBLIC: Final = {state.get_full_name() for state in PUBLIC}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def victim(dashboard: Any) -> Victim:
-    return await make_victim(Desk(*dashboard))
+async def victim(application: Any) -> Victim:
+    return await make_victim(Dashboard(*application))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def other(dashboard: Any) -> Person:
-    return await Desk(*dashboard).person("Other tenant")
+async def other(application: Any) -> Person:
+    return await Dashboard(*application).person("Other tenant")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def viewer(dashboard: Any, victim: Victim) -> Person:
-    desk = Desk(*dashboard)
-    person = await desk.person("Viewer")
+async def viewer(application: Any, victim: Victim) -> Person:
+    dashboard = Dashboard(*application)
+    person = await dashboard.person("Viewer")
     me = ids.decode(ids.USER, (await person.client.get("/api/v1/auth/me")).json()["user"]["id"])
     project_id = ids.decode(ids.PROJECT, victim.person.project_id)
     assert me is not None
     assert project_id is not None
-    async with desk.platform.database.transaction() as session:
+    async with dashboard.platform.database.transaction() as session:
         session.add(ProjectMember(project_id=project_id, user_id=me, role=Role.VIEWER.value))
     return person
 
 
-async def _call(desk: Desk, victim: Victim, name: str, person: Person | None) -> str:
+async def _call(dashboard: Dashboard, victim: Victim, name: str, person: Person | None) -> str:
     """Send the event in every hostile way; return all that came back, and the tab's whole state."""
     handler = handlers()[name].handler
-    tab = desk.tab(person)
+    tab = dashboard.tab(person)
     stored = {
         "reflex___state____state.messagejs_app___session____session.project_id_rx_state_": (
             victim.ids["project"]
@@ -114,13 +114,13 @@ async def _call(desk: Desk, victim: Victim, name: str, person: Person | None) ->
     paths = _paths(victim)
     for number, payload in enumerate(_payloads(handler, victim)):
         tab.call(name, payload, path=paths[number % len(paths)])
-    await desk.settled(tab)
+    await dashboard.settled(tab)
     tab.call(name, {}, path=paths[1], address="/<reflex.Var>x</reflex.Var>")
-    await desk.settled(tab)
-    held = desk.dashboard.tabs.named(tab.token)
-    state = desk.states.get(held[0].key)
+    await dashboard.settled(tab)
+    held = dashboard.dashboard.tabs.named(tab.token)
+    state = dashboard.states.get(held[0].key)
     await tab.close()
-    desk._open.remove(tab)
+    dashboard._open.remove(tab)
     return tab.text + (str(state.dict()) if state is not None else "")
 
 
@@ -128,17 +128,17 @@ async def _call(desk: Desk, victim: Victim, name: str, person: Person | None) ->
     "who", ["stranger", "other tenant", pytest.param("viewer", marks=pytest.mark.slow)]
 )
 async def test_no_event_changes_or_shows_what_is_not_the_callers(
-    desk: Desk, victim: Victim, other: Person, viewer: Person, who: str
+    dashboard: Dashboard, victim: Victim, other: Person, viewer: Person, who: str
 ) -> None:
     person = {"stranger": None, "other tenant": other, "viewer": viewer}[who]
-    before = await victim.rows(desk)
+    before = await victim.rows(dashboard)
     leaks = {}
     for name in (*OURS, *FRAMEWORKS):
-        shown = await _call(desk, victim, name, person)
+        shown = await _call(dashboard, victim, name, person)
         if who != "viewer" and victim.mark in shown:
             leaks[name] = shown[shown.index(victim.mark) - 200 :][:400]
     assert leaks == {}
-    assert await victim.rows(desk) == before
+    assert await victim.rows(dashboard) == before
     healthy = await other.client.get("/healthz")
     assert healthy.status_code == 200
 

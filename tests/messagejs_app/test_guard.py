@@ -12,21 +12,21 @@ import pytest
 from sqlalchemy import text
 
 from backend import ids
-from tests.messagejs_app.conftest import ON_LOAD, Desk, Person
+from tests.messagejs_app.conftest import ON_LOAD, Dashboard, Person
 from tests.messagejs_app.victim import make_victim
 
 
-async def test_a_signed_in_tab_shows_its_page(desk: Desk) -> None:
-    ada = await desk.person()
-    tab = desk.tab(ada)
+async def test_a_signed_in_tab_shows_its_page(dashboard: Dashboard) -> None:
+    ada = await dashboard.person()
+    tab = dashboard.tab(ada)
     await tab.open("/connectors")
     await tab.until(lambda: tab.value("connectors_state", "is_loaded"))
     assert tab.value("session", "user_email") == ada.email
 
 
-async def test_a_signed_in_tab_goes_from_page_to_page(desk: Desk) -> None:
-    ada = await desk.person()
-    tab = desk.tab(ada)
+async def test_a_signed_in_tab_goes_from_page_to_page(dashboard: Dashboard) -> None:
+    ada = await dashboard.person()
+    tab = dashboard.tab(ada)
     await tab.open("/connectors")
     tab.call(ON_LOAD, path="/connectors/new?type=twilio")
     await tab.until(lambda: tab.value("connector_form_state", "is_loaded"))
@@ -36,28 +36,30 @@ async def test_a_signed_in_tab_goes_from_page_to_page(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/messages", "/campaigns?id=x", "/connectors/new", "/settings"]
 )
-async def test_a_stranger_is_sent_to_the_log_in_and_nothing_is_kept(desk: Desk, path: str) -> None:
-    before = set(desk.states)
-    tab = desk.tab()
+async def test_a_stranger_is_sent_to_the_log_in_and_nothing_is_kept(
+    dashboard: Dashboard, path: str
+) -> None:
+    before = set(dashboard.states)
+    tab = dashboard.tab()
     await tab.open(path)
     await tab.until(lambda: tab.is_sent_away)
-    await desk.settled(tab)
+    await dashboard.settled(tab)
     assert tab.values == {}
-    assert set(desk.states) == before
+    assert set(dashboard.states) == before
 
 
-async def test_a_stranger_sees_the_entrance(desk: Desk) -> None:
-    tab = desk.tab()
+async def test_a_stranger_sees_the_entrance(dashboard: Dashboard) -> None:
+    tab = dashboard.tab()
     await tab.open("/login?error=INVALID_CREDENTIALS")
     await tab.until(lambda: tab.value("sign_in", "errors"))
     assert not tab.is_sent_away
 
 
-async def test_a_strangers_page_is_the_address_it_names(desk: Desk) -> None:
+async def test_a_strangers_page_is_the_address_it_names(dashboard: Dashboard) -> None:
     """A page for everybody in one place, another page in the other: nothing is loaded."""
-    tab = desk.tab()
+    tab = dashboard.tab()
     await tab.open("/login")
-    await desk.settled(tab)
+    await dashboard.settled(tab)
     seen = len(tab.seen)
     tab.call(ON_LOAD, path="/login")
     await tab.until(lambda: len(tab.seen) > seen)
@@ -69,23 +71,27 @@ async def test_a_strangers_page_is_the_address_it_names(desk: Desk) -> None:
         "http://evil.example/login",
     ):
         tab.call(ON_LOAD, path="/login", address=address)
-    await desk.settled(tab)
+    await dashboard.settled(tab)
     assert "messages_state" not in "\n".join(tab.seen[seen:])
 
 
-async def test_a_draft_of_ones_own_opens_no_rows_of_another_project(desk: Desk) -> None:
-    victim = await make_victim(desk)
-    eve = await desk.person("Eve")
-    own = await _draft(eve)
-    tab = desk.tab(eve)
-    await tab.open(f"/campaigns?id={own}")
+async def test_a_draft_of_ones_own_opens_no_rows_of_another_project(dashboard: Dashboard) -> None:
+    victim = await make_victim(dashboard)
+    eve = await dashboard.person("Eve")
+    ours = await _draft(eve)
+    tab = dashboard.tab(eve)
+    await tab.open(f"/campaigns?id={ours}")
     await tab.until(lambda: tab.value("campaigns_state", "is_loaded"))
-    tab.call(desk.named("campaigns_state.choose_what"), {"what": "text"})
-    tab.call(desk.named("campaigns_state.write"), {"text": "{{name}} has {{secret}}"})
-    await desk.settled(tab)
-    tab.call(desk.named("campaigns_state.load"), path=f"/campaigns?id={victim.ids['campaign']}")
-    tab.call(desk.named("campaigns_state.check"), path=f"/campaigns?id={victim.ids['campaign']}")
-    await desk.settled(tab)
+    tab.call(dashboard.named("campaigns_state.choose_what"), {"what": "text"})
+    tab.call(dashboard.named("campaigns_state.write"), {"text": "{{name}} has {{secret}}"})
+    await dashboard.settled(tab)
+    tab.call(
+        dashboard.named("campaigns_state.load"), path=f"/campaigns?id={victim.ids['campaign']}"
+    )
+    tab.call(
+        dashboard.named("campaigns_state.check"), path=f"/campaigns?id={victim.ids['campaign']}"
+    )
+    await dashboard.settled(tab)
     assert victim.mark not in tab.text
     assert tab.value("campaigns_state", "open_id") == ""
     assert tab.value("campaigns_state", "columns") == []
@@ -101,8 +107,8 @@ async def _draft(person: Person) -> str:
         "connectorId": connectors[0]["id"],
         "start": False,
     }
-    made = await person.post(f"/api/v1/campaigns?projectId={person.project_id}", draft)
-    return str(made["id"])
+    created = await person.post(f"/api/v1/campaigns?projectId={person.project_id}", draft)
+    return str(created["id"])
 
 
 @pytest.mark.parametrize(
@@ -126,10 +132,10 @@ async def _draft(person: Person) -> str:
     ],
 )
 async def test_an_event_that_is_none_ends_quietly(
-    desk: Desk, packet: str, caplog: pytest.LogCaptureFixture
+    dashboard: Dashboard, packet: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ada = await desk.person()
-    tab, beside = desk.tab(ada), desk.tab(ada)
+    ada = await dashboard.person()
+    tab, beside = dashboard.tab(ada), dashboard.tab(ada)
     await tab.open("/settings")
     await beside.open("/settings")
     with caplog.at_level(logging.DEBUG, "reflex"), caplog.at_level(logging.DEBUG, "reflex_base"):
@@ -139,28 +145,28 @@ async def test_an_event_that_is_none_ends_quietly(
         await beside.answers()
     assert "hunter2" not in caplog.text
     assert ada.cookie not in caplog.text
-    tab_again = desk.tab(ada)
+    tab_again = dashboard.tab(ada)
     await tab_again.open("/settings")
     await tab_again.until(lambda: tab_again.value("people_state", "is_loaded"))
 
 
-async def test_a_tab_without_a_name_is_refused(desk: Desk) -> None:
-    tab = desk.tab(token="x" * 500)
+async def test_a_tab_without_a_name_is_refused(dashboard: Dashboard) -> None:
+    tab = dashboard.tab(token="x" * 500)
     await tab.open("/login")
     assert not tab.is_connected
-    assert len(desk.dashboard.tabs.named("x" * 500)) == 0
+    assert len(dashboard.dashboard.tabs.named("x" * 500)) == 0
 
 
-async def test_one_address_does_not_take_all_the_memory(desk: Desk) -> None:
-    before = len(desk.states)
+async def test_one_address_does_not_take_all_the_memory(dashboard: Dashboard) -> None:
+    before = len(dashboard.states)
     refused = 0
     for _ in range(80):
-        tab = desk.tab(address="198.51.100.7")
+        tab = dashboard.tab(address="198.51.100.7")
         await tab.open("/login")
         refused += not tab.is_connected
     assert refused >= 16
-    assert len(desk.states) <= before + 64
-    elsewhere = desk.tab(address="198.51.100.8")
+    assert len(dashboard.states) <= before + 64
+    elsewhere = dashboard.tab(address="198.51.100.8")
     await elsewhere.open("/login")
     assert elsewhere.is_connected
 
@@ -168,41 +174,41 @@ async def test_one_address_does_not_take_all_the_memory(desk: Desk) -> None:
 _MADE_UP = "203.0.113.77"
 
 
-async def _entries(desk: Desk, project_id: str) -> list[tuple[str, Any, str]]:
+async def _entries(dashboard: Dashboard, project_id: str) -> list[tuple[str, Any, str]]:
     query = (
         "SELECT action, actor_id, address FROM audit_entries WHERE project_id = :project ORDER"
         " BY id"
     )
-    async with desk.platform.database.engine.connect() as connection:
-        found = await connection.execute(
+    async with dashboard.platform.database.engine.connect() as connection:
+        result = await connection.execute(
             text(query), {"project": ids.decode(ids.PROJECT, project_id)}
         )
-        return [(row.action, row.actor_id, row.address) for row in found]
+        return [(row.action, row.actor_id, row.address) for row in result]
 
 
 async def test_every_change_by_a_page_is_in_the_audit_log_with_who_and_from_where(
-    desk: Desk,
+    dashboard: Dashboard,
 ) -> None:
-    ada = await desk.person()
-    before = len(await _entries(desk, ada.project_id))
+    ada = await dashboard.person()
+    before = len(await _entries(dashboard, ada.project_id))
     connector = await ada.post(
         f"/api/v1/projects/{ada.project_id}/connectors", {"type": "sandbox", "name": "Second"}
     )
     before += 1
     campaign = await _draft(ada)
     before += 1
-    tab = desk.tab(ada, address=_MADE_UP)
+    tab = dashboard.tab(ada, address=_MADE_UP)
     await tab.open("/")
     await tab.until(lambda: tab.value("session", "is_ready"))
 
     async def call(handler: str, path: str = "/", **payload: Any) -> None:
-        tab.call(desk.named(handler), payload, path=path)
-        await desk.settled(tab)
+        tab.call(dashboard.named(handler), payload, path=path)
+        await dashboard.settled(tab)
 
     async def is_in_log(action: str) -> None:
-        assert action in {one[0] for one in (await _entries(desk, ada.project_id))[before:]}, (
-            tab.seen[-1]
-        )
+        assert action in {
+            entry[0] for entry in (await _entries(dashboard, ada.project_id))[before:]
+        }, tab.seen[-1]
 
     await call("connector_form_state.load", "/connectors/new?type=sandbox")
     await call("connector_form_state.save", "/connectors/new?type=sandbox", data={"name": "Made"})
@@ -266,17 +272,19 @@ async def test_every_change_by_a_page_is_in_the_audit_log_with_who_and_from_wher
     await call("campaigns_state.cancel", f"/campaigns?id={campaign}")
     await call("dead_letters_state.discard_all")
     me = ids.decode(ids.USER, (await ada.client.get("/api/v1/auth/me")).json()["user"]["id"])
-    entries = (await _entries(desk, ada.project_id))[before:]
+    entries = (await _entries(dashboard, ada.project_id))[before:]
     assert len(entries) >= 20
-    assert [one for one in entries if one[1:] != (me, _MADE_UP)] == []
+    assert [entry for entry in entries if entry[1:] != (me, _MADE_UP)] == []
     assert {"invitation", "campaign", "dead_letters"} <= {
-        one[0].partition(".")[0] for one in entries
+        entry[0].partition(".")[0] for entry in entries
     }
 
 
-async def test_who_writes_too_long_a_text_is_told_and_a_stranger_is_not(desk: Desk) -> None:
-    ada = await desk.person()
-    tab = desk.tab(ada)
+async def test_who_writes_too_long_a_text_is_told_and_a_stranger_is_not(
+    dashboard: Dashboard,
+) -> None:
+    ada = await dashboard.person()
+    tab = dashboard.tab(ada)
     await tab.open("/templates/new")
     await tab.until(lambda: tab.value("editor_state", "is_loaded"))
     state = next(name for name in tab.values if name.endswith("editor_state"))
@@ -285,7 +293,7 @@ async def test_who_writes_too_long_a_text_is_told_and_a_stranger_is_not(desk: De
     # Over what a field takes and below that, the field itself says so.
     tab.call(f"{state}.write", {"name": "content", "text": "x" * 70_001})
     await tab.until_seen("has 70001 characters")
-    stranger = desk.tab()
+    stranger = dashboard.tab()
     await stranger.open("/login")
     stranger.call(f"{state}.write", {"name": "content", "text": "x" * 200_001})
     await stranger.answers()

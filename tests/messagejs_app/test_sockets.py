@@ -41,7 +41,9 @@ class Socket:
 
     @property
     def close_code(self) -> int | None:
-        return next((one["code"] for one in self.outbox if one["type"] == "websocket.close"), None)
+        return next(
+            (item["code"] for item in self.outbox if item["type"] == "websocket.close"), None
+        )
 
 
 class Application:
@@ -161,12 +163,12 @@ async def test_strangers_have_fewer_places_and_take_none_of_who_is_signed_in(
         for address in ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3")
     ]
     await _settled()
-    assert [one.close_code for one in strangers] == [None, None, 1013, None, 1013]
+    assert [stranger.close_code for stranger in strangers] == [None, None, 1013, None, 1013]
     ada = Socket(door, "192.0.2.1", uuid4())
     await _settled()
     assert ada.close_code is None
-    for one in (strangers[0], strangers[1], strangers[3], ada):
-        await one.end()
+    for item in (strangers[0], strangers[1], strangers[3], ada):
+        await item.end()
     again = Socket(door, "192.0.2.1")
     await _settled()
     assert again.close_code is None
@@ -208,5 +210,5 @@ async def test_on_short_memory_the_silent_go_strangers_first(application: Applic
     await _settled()
     await door.look()
     await stranger.task
-    assert [one.close_code for one in (stranger, ada, speaking)] == [1013, None, None]
+    assert [item.close_code for item in (stranger, ada, speaking)] == [1013, None, None]
     await asyncio.gather(ada.end(), speaking.end())

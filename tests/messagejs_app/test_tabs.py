@@ -10,7 +10,7 @@ import pytest
 
 from messagejs_app import tabs
 from messagejs_app.tabs import Tab, Tabs, TooManyTabs
-from tests.messagejs_app.conftest import PATIENCE_S, UPDATE_VARS, Desk, Person
+from tests.messagejs_app.conftest import PATIENCE_S, UPDATE_VARS, Dashboard, Person
 
 
 class Kept:
@@ -132,107 +132,116 @@ async def _until(is_so: Callable[[], bool]) -> None:
     await asyncio.wait_for(looking(), PATIENCE_S)
 
 
-async def _open(desk: Desk, person: Person | None, token: str | None = None) -> tuple[str, str]:
+async def _open(
+    dashboard: Dashboard, person: Person | None, token: str | None = None
+) -> tuple[str, str]:
     """Return a tab's name in the browser and in the process, once it shows its page."""
-    tab = desk.tab(person, token=token)
+    tab = dashboard.tab(person, token=token)
     await tab.open("/settings")
     await tab.until(lambda: tab.value("people_state", "is_loaded"))
-    (held,) = desk.dashboard.tabs.named(tab.token)
+    (held,) = dashboard.dashboard.tabs.named(tab.token)
     return tab.token, held.key
 
 
-async def test_at_log_out_the_states_of_all_its_tabs_are_gone(desk: Desk) -> None:
-    ada = await desk.person()
-    first, second = await _open(desk, ada), await _open(desk, ada)
-    assert {first[1], second[1]} <= desk.states.keys()
+async def test_at_log_out_the_states_of_all_its_tabs_are_gone(dashboard: Dashboard) -> None:
+    ada = await dashboard.person()
+    first, second = await _open(dashboard, ada), await _open(dashboard, ada)
+    assert {first[1], second[1]} <= dashboard.states.keys()
     await ada.log_out()
-    await _until(lambda: not {first[1], second[1]} & desk.states.keys())
-    for tab in desk._open:
+    await _until(lambda: not {first[1], second[1]} & dashboard.states.keys())
+    for tab in dashboard._open:
         await tab.until(lambda tab=tab: tab.is_sent_away)
 
 
-async def test_a_tab_that_comes_back_without_its_cookie_shows_nothing_of_before(desk: Desk) -> None:
-    ada = await desk.person()
-    token, _ = await _open(desk, ada)
-    await desk.close_tabs()
-    tab = desk.tab(token=token)
+async def test_a_tab_that_comes_back_without_its_cookie_shows_nothing_of_before(
+    dashboard: Dashboard,
+) -> None:
+    ada = await dashboard.person()
+    token, _ = await _open(dashboard, ada)
+    await dashboard.close_tabs()
+    tab = dashboard.tab(token=token)
     await tab.open("/settings")
     await tab.until(lambda: tab.is_sent_away)
     await tab.answers()
     assert ada.email not in tab.text
 
 
-async def test_a_tab_that_comes_back_as_somebody_else_shows_theirs(desk: Desk) -> None:
-    ada, eve = await desk.person("Ada"), await desk.person("Eve")
-    token, key = await _open(desk, ada)
-    await desk.close_tabs()
-    tab = desk.tab(eve, token=token)
+async def test_a_tab_that_comes_back_as_somebody_else_shows_theirs(dashboard: Dashboard) -> None:
+    ada, eve = await dashboard.person("Ada"), await dashboard.person("Eve")
+    token, key = await _open(dashboard, ada)
+    await dashboard.close_tabs()
+    tab = dashboard.tab(eve, token=token)
     await tab.open("/settings")
     await tab.until(lambda: tab.value("people_state", "is_loaded"))
     assert ada.email not in tab.text
     assert eve.email in tab.text
-    assert desk.dashboard.tabs.named(tab.token)[0].key != key
+    assert dashboard.dashboard.tabs.named(tab.token)[0].key != key
 
 
-async def test_an_event_after_the_log_out_is_refused_on_an_open_socket(desk: Desk) -> None:
-    ada = await desk.person()
-    token, _ = await _open(desk, ada)
-    (tab,) = desk._open
+async def test_an_event_after_the_log_out_is_refused_on_an_open_socket(
+    dashboard: Dashboard,
+) -> None:
+    ada = await dashboard.person()
+    token, _ = await _open(dashboard, ada)
+    (tab,) = dashboard._open
     await ada.log_out()
     await tab.until(lambda: tab.is_sent_away)
     seen = len(tab.seen)
-    tab.call(desk.named("people_state.load"))
-    await desk.settled(tab)
+    tab.call(dashboard.named("people_state.load"))
+    await dashboard.settled(tab)
     assert ada.email not in "\n".join(tab.seen[seen:])
-    assert desk.dashboard.tabs.named(token)[0].has_ended
+    assert dashboard.dashboard.tabs.named(token)[0].has_ended
 
 
-async def test_a_copied_tab_gets_a_name_and_a_state_of_its_own(desk: Desk) -> None:
-    ada = await desk.person()
-    token, key = await _open(desk, ada)
-    copied, another = await _open(desk, ada, token)
+async def test_a_copied_tab_gets_a_name_and_a_state_of_its_own(dashboard: Dashboard) -> None:
+    ada = await dashboard.person()
+    token, key = await _open(dashboard, ada)
+    copied, another = await _open(dashboard, ada, token)
     assert copied != token
     assert another != key
 
 
-async def test_a_strangers_remembered_values_are_not_taken_over(desk: Desk) -> None:
-    tab = desk.tab()
+async def test_a_strangers_remembered_values_are_not_taken_over(dashboard: Dashboard) -> None:
+    tab = dashboard.tab()
     await tab.open("/login")
-    await desk.settled(tab)
+    await dashboard.settled(tab)
     root = "reflex___state____state.messagejs_app___session____session"
     tab.call(
         UPDATE_VARS,
         {"vars": {f"{root}.project_id_rx_state_": "prj_other", f"{root}.is_ready_rx_state_": True}},
     )
-    await desk.settled(tab)
-    assert "prj_other" not in str(desk.states[desk.dashboard.tabs.named(tab.token)[0].key].dict())
+    await dashboard.settled(tab)
+    assert "prj_other" not in str(
+        dashboard.states[dashboard.dashboard.tabs.named(tab.token)[0].key].dict()
+    )
 
 
-async def test_nothing_that_a_page_sends_makes_a_tab_grow(desk: Desk) -> None:
-    ada = await desk.person()
-    _, key = await _open(desk, ada)
-    (tab,) = desk._open
+async def test_nothing_that_a_page_sends_makes_a_tab_grow(dashboard: Dashboard) -> None:
+    ada = await dashboard.person()
+    _, key = await _open(dashboard, ada)
+    (tab,) = dashboard._open
     for number in range(40):
         tab.call(
-            desk.named("playground_state.fill"),
+            dashboard.named("playground_state.fill"),
             {"name": f"variables.v{number}", "text": "x" * 60_000},
         )
         tab.call(
-            desk.named("editor_state.give_sample"), {"name": f"v{number}", "text": "x" * 60_000}
+            dashboard.named("editor_state.give_sample"),
+            {"name": f"v{number}", "text": "x" * 60_000},
         )
-        tab.call(desk.named("dead_letters_state.choose"), {"message_id": f"{number}" * 500})
-    await desk.settled(tab)
-    assert len(str(desk.states[key].dict())) < 200_000
-    kept = _backend_values(desk.states[key])
+        tab.call(dashboard.named("dead_letters_state.choose"), {"message_id": f"{number}" * 500})
+    await dashboard.settled(tab)
+    assert len(str(dashboard.states[key].dict())) < 200_000
+    kept = _backend_values(dashboard.states[key])
     assert len(kept) == 2
     assert max(map(len, kept)) < 10
 
 
 def _backend_values(state: object) -> list[dict[str, str]]:
     values = [
-        found
+        result
         for name in ("_values", "_samples")
-        if isinstance(found := getattr(state, name, None), dict)
+        if isinstance(result := getattr(state, name, None), dict)
     ]
     for substate in state.substates.values():  # type: ignore[attr-defined]
         values.extend(_backend_values(substate))

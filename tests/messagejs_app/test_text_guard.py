@@ -69,7 +69,7 @@ def test_a_text_that_names_a_real_var_is_still_code() -> None:
 
 def test_what_a_handler_asks_of_the_browser_names_no_script() -> None:
     events = Event.from_event_type([go_to("/keys?new=1"), say("a"), complain("b"), sign_in()])
-    assert [(one.name, one.payload) for one in events] == [
+    assert [(event.name, event.payload) for event in events] == [
         ("_redirect", {"path": "/keys?new=1", "external": False, "popup": False, "replace": False}),
         (
             "_set_value",

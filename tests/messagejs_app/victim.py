@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlmodel import SQLModel
 
 from backend import ids
-from tests.messagejs_app.conftest import Desk, Person
+from tests.messagejs_app.conftest import Dashboard, Person
 
 
 @dataclass
@@ -20,15 +20,15 @@ class Victim:
     mark: str
     ids: dict[str, str]
 
-    async def rows(self, desk: Desk) -> dict[str, list[str]]:
+    async def rows(self, dashboard: Dashboard) -> dict[str, list[str]]:
         """Return every row of the project, and the user's own."""
         project_id = ids.decode(ids.PROJECT, self.person.project_id)
         user_id = ids.decode(ids.USER, self.ids["user"])
-        found: dict[str, list[str]] = {}
-        async with desk.platform.database.engine.connect() as connection:
+        result: dict[str, list[str]] = {}
+        async with dashboard.platform.database.engine.connect() as connection:
             for name, table in SQLModel.metadata.tables.items():
                 owner = next(
-                    (one for one in ("project_id", "user_id") if one in table.columns), None
+                    (item for item in ("project_id", "user_id") if item in table.columns), None
                 )
                 if name in {"projects", "users"}:
                     owner = "id"
@@ -36,15 +36,15 @@ class Victim:
                     continue
                 value = project_id if owner == "project_id" or name == "projects" else user_id
                 query = f"SELECT to_jsonb(t)::text FROM {name} t WHERE {owner} = :owner ORDER BY 1"
-                found[name] = list(
+                result[name] = list(
                     (await connection.execute(text(query), {"owner": value})).scalars()
                 )
-        return found
+        return result
 
 
-async def make_victim(desk: Desk) -> Victim:
+async def make_victim(dashboard: Dashboard) -> Victim:
     mark = f"secret-{uuid4().hex}"
-    person = await desk.person(f"{mark} person")
+    person = await dashboard.person(f"{mark} person")
     base = f"/api/v1/projects/{person.project_id}"
     await person.client.put(
         base, json={"name": f"{mark} project"}, headers={"sec-fetch-site": "same-origin"}
@@ -53,7 +53,7 @@ async def make_victim(desk: Desk) -> Victim:
         f"{base}/connectors", {"type": "sandbox", "name": f"{mark} connector"}
     )
     template = {"name": f"{mark} template", "connectorType": "sandbox", "content": f"Hello {mark}"}
-    made = {
+    created = {
         "connector": connector["id"],
         "template": (await person.post(f"{base}/templates", template))["id"],
         "route": (
@@ -72,7 +72,7 @@ async def make_victim(desk: Desk) -> Victim:
     message = {"to": "someone", "connectorId": connector["id"], "message": f"For {mark}"}
     sent = await person.client.post("/api/v1/messages", json=message, headers=headers)
     assert sent.status_code == 202, sent.text
-    made["message"] = sent.json()["messageId"]
+    created["message"] = sent.json()["messageId"]
     draft = {
         "name": f"{mark} sale",
         "csv": f"to,name,secret\n+4915112345678,{mark},{mark}\n",
@@ -82,8 +82,8 @@ async def make_victim(desk: Desk) -> Victim:
     }
     campaign = await person.client.post("/api/v1/campaigns", json=draft, headers=headers)
     assert campaign.status_code == 201, campaign.text
-    made["campaign"] = campaign.json()["id"]
+    created["campaign"] = campaign.json()["id"]
     me = (await person.client.get("/api/v1/auth/me")).json()
-    made["user"] = me["user"]["id"]
-    await desk.platform.key_usage.flush()
-    return Victim(person, mark, made)
+    created["user"] = me["user"]["id"]
+    await dashboard.platform.key_usage.flush()
+    return Victim(person, mark, created)

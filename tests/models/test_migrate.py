@@ -1,4 +1,6 @@
-"""Migrations: what they make is what the models say, from any number of processes, and back again."""
+"""Migrations: what they make is what the models say, from any number of processes, and back
+again.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,7 @@ from backend.models import migrate
 from backend.models.migrate import current_revision, head_revision, upgrade
 from backend.models.partitions import is_partition
 from backend.models.session import Database, sqlalchemy_url
+from backend.process.advisory_locks import AdvisoryLock
 
 
 def _engine(database_url: str) -> Engine:
@@ -179,7 +182,7 @@ FROM (VALUES (%s::uuid)) AS new (id)
 
 
 def test_sends_go_on_while_a_migration_waits_for_a_reader(empty_database: str) -> None:
-    """A dump or an export holds `messages`; whoever comes after the migration must not wait for
+    """A dump or an export holds `messages`; anyone who comes after the migration must not wait for
     that, too.
     """
     config = migrate._config()
@@ -235,7 +238,7 @@ def test_a_migration_that_never_gets_its_lock_says_who_has_it_and_leaves_what_is
 def test_a_second_migration_waits_for_the_first_and_says_so(empty_database: str) -> None:
     waits: list[str] = []
     with psycopg.connect(empty_database) as first:
-        first.execute("SELECT pg_advisory_lock(%s)", (migrate._ADVISORY_LOCK,))
+        first.execute("SELECT pg_advisory_lock(%s)", (int(AdvisoryLock.MIGRATION),))
         with pytest.raises(migrate.MigrationBlocked, match="Another 'messagejs migrate'"):
             upgrade(empty_database, patience_s=0.3, on_wait=waits.append)
     assert len(waits) == 1

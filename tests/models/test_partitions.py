@@ -44,12 +44,12 @@ def test_a_month_starts_on_its_first_instant(now: str, months: int, start: str) 
 
 def test_the_first_id_of_an_instant_is_below_every_id_made_then_and_above_those_before() -> None:
     before = datetime.now(UTC)
-    made = new_id()
+    created = new_id()
     after = datetime.now(UTC)
     # One millisecond more on each side: ids hold whole milliseconds.
     assert (
         first_id(before - timedelta(milliseconds=1))
-        < made
+        < created
         < first_id(after + timedelta(milliseconds=1))
     )
     assert first_id(_at("1970-01-01")) == UUID(int=0)
@@ -142,7 +142,9 @@ def test_every_instant_of_the_months_made_ahead_has_its_partition(
 
 
 def test_a_row_beyond_every_partition_is_kept_in_default(connection: psycopg.Connection) -> None:
-    """A maintenance job that was down too long must not lose messages; /readyz warns of such rows."""
+    """A maintenance job that was down too long must not lose messages; /readyz warns of such
+    rows.
+    """
     beyond = first_id(month_start(datetime.now(UTC), MONTHS_AHEAD + 1))
     assert _insert_event(connection, beyond) == "events_default"
 

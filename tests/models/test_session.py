@@ -44,10 +44,10 @@ async def test_a_transaction_commits_at_its_end(database: Database) -> None:
 
 
 async def test_an_exception_rolls_everything_back_and_nothing_is_told(database: Database) -> None:
-    told: list[set[Change]] = []
+    reported: list[set[Change]] = []
 
     async def hear(changes: set[Change]) -> None:
-        told.append(changes)
+        reported.append(changes)
 
     async def break_off(user: User) -> None:
         async with database.transaction() as session:
@@ -61,7 +61,7 @@ async def test_an_exception_rolls_everything_back_and_nothing_is_told(database: 
     with pytest.raises(RuntimeError, match="halfway"):
         await break_off(user)
     assert not await _exists(database, user.id)
-    assert told == []
+    assert reported == []
 
 
 async def test_changes_are_told_once_each_and_after_the_commit(database: Database) -> None:

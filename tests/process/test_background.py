@@ -55,13 +55,13 @@ def test_what_is_kept_for_good_is_passed_over_by_the_collector() -> None:
         assert not gc.isenabled()
         keep_for_good()
         assert gc.isenabled()
-        assert not any(one is kept for one in gc.get_objects())
+        assert not any(thing is kept for thing in gc.get_objects())
         assert gc.get_threshold() > thresholds
     finally:
         gc.enable()
         gc.unfreeze()
         gc.set_threshold(*thresholds)
-    assert any(one is kept for one in gc.get_objects())
+    assert any(thing is kept for thing in gc.get_objects())
 
 
 async def test_a_background_task_that_fails_or_ends_is_started_again_and_counted() -> None:

@@ -1,4 +1,4 @@
-"""Group commit: alone at once, together under load, and everybody gets their own answer."""
+"""Group commit: alone at once, together under load, and each item gets its own answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_alone_an_item_goes_at_once() -> None:
     handler = Handler()
     group = _group(handler)
     for number in range(3):
-        # No timer and nobody to wait for: a handful of turns of the loop, not a delay.
+        # No timer and nothing to wait for: a handful of turns of the loop, not a delay.
         async with asyncio.timeout(0.05):
             assert await group.submit(number) == number * 2
     assert handler.batches == [[0], [1], [2]]
@@ -148,7 +148,7 @@ async def test_draining_waits_for_everything_submitted() -> None:
     await group.drain()  # with nothing to do it returns
 
 
-async def test_a_handler_that_forgets_an_answer_leaves_nobody_waiting() -> None:
+async def test_a_handler_that_forgets_an_answer_leaves_no_caller_waiting() -> None:
     async def forgetful(batch: Sequence[int]) -> Sequence[int]:
         return [number * 2 for number in batch[:-1]]
 
@@ -159,7 +159,7 @@ async def test_a_handler_that_forgets_an_answer_leaves_nobody_waiting() -> None:
     assert isinstance(answers[2], BaseException)
 
 
-async def test_stopping_in_the_middle_leaves_nobody_waiting() -> None:
+async def test_stopping_in_the_middle_leaves_no_caller_waiting() -> None:
     handler = Handler()
     group = _group(handler)
     handler.gate.clear()

@@ -29,7 +29,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def make_provider(http: httpx.AsyncClient) -> AsyncIterator[MakeProvider]:
-    made: list[Provider[Any]] = []
+    created: list[Provider[Any]] = []
 
     def make(
         provider_type: str,
@@ -45,13 +45,13 @@ async def make_provider(http: httpx.AsyncClient) -> AsyncIterator[MakeProvider]:
             timeout_s=timeout_s,
             allow_private_network=allow_private_network,
         )
-        made.append(
+        created.append(
             get_provider(provider_type)(parse_credentials(provider_type, credentials), context)
         )
-        return made[-1]
+        return created[-1]
 
     yield make
-    for provider in made:
+    for provider in created:
         await provider.aclose()
 
 

@@ -18,7 +18,7 @@ from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import CASES, CallbackMaker, Reported
 
 TYPES = sorted(provider_types())
-WITH_RECEIPTS = [one for one in TYPES if Capability.RECEIPTS in get_provider(one).capabilities]
+WITH_RECEIPTS = [item for item in TYPES if Capability.RECEIPTS in get_provider(item).capabilities]
 MESSAGE_ID = "msg_01h455vb4pex5vsknk084sn02q"
 
 
@@ -60,7 +60,7 @@ def test_who_reports_says_how_it_writes(provider_type: str) -> None:
     )
 
 
-@pytest.mark.parametrize("provider_type", [one for one in TYPES if one not in WITH_RECEIPTS])
+@pytest.mark.parametrize("provider_type", [item for item in TYPES if item not in WITH_RECEIPTS])
 def test_who_does_not_report_refuses_every_callback(
     provider_type: str, make_provider: MakeProvider
 ) -> None:

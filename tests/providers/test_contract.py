@@ -137,7 +137,7 @@ def test_the_recipient_example_is_valid_and_normal(provider_type: str) -> None:
 
 @pytest.mark.parametrize(
     ("provider_type", "to"),
-    [(one, to) for one in TYPES for to in (CASES[one].nonsense if one in CASES else ())],
+    [(item, to) for item in TYPES for to in (CASES[item].nonsense if item in CASES else ())],
 )
 def test_a_recipient_that_cannot_exist_is_refused(provider_type: str, to: str) -> None:
     with pytest.raises(InvalidRecipient):

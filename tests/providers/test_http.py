@@ -134,7 +134,7 @@ async def test_connections_are_kept_alive(http: httpx.AsyncClient) -> None:
     async with FakeTelegram() as server:
         for _ in range(3):
             await endpoint(http, server.base_url).call(b"{}")
-        assert {one.headers["Host"] for one in server.received} == {f"127.0.0.1:{server.port}"}
+        assert {item.headers["Host"] for item in server.received} == {f"127.0.0.1:{server.port}"}
         assert server._runner is not None
         assert server._runner.server is not None
         assert len(server._runner.server.connections) == 1
@@ -154,8 +154,10 @@ async def test_a_name_that_leads_inside_is_refused_by_the_checking_resolver() ->
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (302, Unavailable), (400, Rejected), (401, Unauthorized), (403, Unauthorized), (404, Rejected),
-        (408, Unavailable), (429, Throttled), (500, OutcomeUnknown), (502, OutcomeUnknown), (503, Unavailable),
+        (302, Unavailable), (400, Rejected), (401, Unauthorized), (403, Unauthorized),
+        (404, Rejected),
+        (408, Unavailable), (429, Throttled), (500, OutcomeUnknown), (502, OutcomeUnknown),
+        (503, Unavailable),
         (504, OutcomeUnknown),
     ],
 )  # fmt: skip

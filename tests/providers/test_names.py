@@ -63,7 +63,7 @@ async def test_names_without_an_answer_stop_no_name_that_resolved_and_no_thread_
     assert dns.asked["good.example"] == 2
     assert await names.addresses("localhost") == [ADDRESS]
     assert await names.addresses("api.example", is_trusted=True) == [ADDRESS]
-    assert [one.host for one in await names.addresses("127.0.0.1")] == ["127.0.0.1"]
+    assert [address.host for address in await names.addresses("127.0.0.1")] == ["127.0.0.1"]
     assert await asyncio.to_thread(threading.get_ident)
 
 

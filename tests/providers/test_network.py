@@ -16,10 +16,14 @@ from backend.providers.frame.network import (
 from tests.providers.fakes import FaultServer
 
 PRIVATE = [
-    "127.0.0.1", "127.255.0.1", "10.0.0.5", "172.16.3.4", "192.168.1.1", "169.254.169.254", "100.100.100.200",
-    "0.0.0.0", "255.255.255.255", "224.0.0.1", "240.0.0.1", "198.18.0.1", "168.63.129.16", "192.0.0.192",
-    "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "fec0::1", "ff02::1", "::ffff:127.0.0.1",
-    "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a00:1::1", "2001:db8::1",
+    "127.0.0.1", "127.255.0.1", "10.0.0.5", "172.16.3.4", "192.168.1.1", "169.254.169.254",
+    "100.100.100.200",
+    "0.0.0.0", "255.255.255.255", "224.0.0.1", "240.0.0.1", "198.18.0.1", "168.63.129.16",
+    "192.0.0.192",
+    "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "fec0::1", "ff02::1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a00:1::1",
+    "2001:db8::1",
     "not-an-address", "",
 ]  # fmt: skip
 PUBLIC = [
@@ -61,8 +65,8 @@ async def test_a_name_that_leads_inside_is_refused_without_naming_the_address() 
     with pytest.raises(AddressRefused) as caught:
         await resolve_checked("localhost", 25, allow_private=False)
     assert "127.0.0.1" not in str(caught.value)
-    found = await resolve_checked("localhost", 25, allow_private=True)
-    assert {one["host"] for one in found} <= {"127.0.0.1", "::1"}
+    result = await resolve_checked("localhost", 25, allow_private=True)
+    assert {item["host"] for item in result} <= {"127.0.0.1", "::1"}
 
 
 async def test_the_checked_address_is_what_is_connected_to() -> None:

@@ -77,7 +77,7 @@ def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 def test_our_providers_are_found_by_their_files() -> None:
-    assert [one for one in provider_types() if one in OURS] == OURS
+    assert [provider_type for provider_type in provider_types() if provider_type in OURS] == OURS
 
 
 def test_an_unknown_type_names_the_known_ones() -> None:
@@ -93,7 +93,8 @@ def test_a_third_party_provider_is_one_of_ours() -> None:
     fields = {field["name"]: field for field in describe("pigeon")["fields"]}
     assert fields["loft"]["type"] == "text"
     assert fields["isFast"] | {"help": ""} == {
-        "name": "isFast", "label": "Racing pigeon", "type": "boolean", "required": False, "default": False,
+        "name": "isFast", "label": "Racing pigeon", "type": "boolean", "required": False,
+        "default": False,
         "placeholder": "", "help": "", "options": [],
     }  # fmt: skip
     assert fields["ringKey"]["type"] == "secret"

@@ -87,11 +87,11 @@ async def test_a_late_recipients_receipt_comes_after_two_seconds(
     sandbox.context = replace(sandbox.context, report=report)
     accepted = await sandbox.send(message(to=to))
     assert accepted.status == "sent"
-    assert [one.status for one in reported] == statuses
-    for one in reported:
-        assert one.message_id == "msg_01h455vb4pex5vsknk084sn02q"
-        assert one.at is not None
-        assert 1.5 < (one.at - datetime.now(UTC)).total_seconds() <= 2.0
+    assert [item.status for item in reported] == statuses
+    for item in reported:
+        assert item.message_id == "msg_01h455vb4pex5vsknk084sn02q"
+        assert item.at is not None
+        assert 1.5 < (item.at - datetime.now(UTC)).total_seconds() <= 2.0
     # Where nobody keeps receipts it is sent all the same.
     assert (await make_provider("sandbox", {}).send(message(to=to))).status == "sent"
 

@@ -97,7 +97,7 @@ async def test_a_group_that_became_a_supergroup_is_followed_once(
 ) -> None:
     fake.refuse_once(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1009)
     accepted = await telegram.send(message(to="-9"))
-    assert [one.body["chat_id"] for one in fake.received] == [-9, -1009]
+    assert [item.body["chat_id"] for item in fake.received] == [-9, -1009]
     assert accepted.answer == {"migratedToChatId": "-1009"}
     for _ in range(2):
         fake.refuse_once(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1009)

@@ -55,7 +55,7 @@ def test_each_status_of_theirs_is_one_of_ours_or_no_news(
     twilio: Provider[Any], word: str, status: str | None
 ) -> None:
     receipts = twilio.parse_callback(TWILIO.request(Reported("SM1", word)))
-    assert [one.status for one in receipts] == ([] if status is None else [status])
+    assert [receipt.status for receipt in receipts] == ([] if status is None else [status])
 
 
 def test_a_stop_suppresses_and_a_failure_without_words_gets_some(twilio: Provider[Any]) -> None:
@@ -104,7 +104,7 @@ async def test_a_send_asks_for_receipts_where_the_server_is_reachable(
 
 def listed(**changes: Any) -> dict[str, Any]:
     now = format_datetime(datetime.now(UTC))
-    found = {
+    result = {
         "sid": "SM7",
         "status": "sent",
         "direction": "outbound-api",
@@ -112,7 +112,7 @@ def listed(**changes: Any) -> dict[str, Any]:
         "from": "+14155550100",
     }
     return {
-        **found,
+        **result,
         "body": "The boat leaves at nine.",
         "date_created": now,
         "messaging_service_sid": None,
@@ -121,9 +121,9 @@ def listed(**changes: Any) -> dict[str, Any]:
 
 
 async def asked(
-    twilio: Provider[Any], fake: FakeTwilio, message: OutboundMessage, *found: Any
+    twilio: Provider[Any], fake: FakeTwilio, message: OutboundMessage, *result: Any
 ) -> str | None:
-    fake.reply_once(200, {"messages": list(found), "next_page_uri": None, "page_size": 50})
+    fake.reply_once(200, {"messages": list(result), "next_page_uri": None, "page_size": 50})
     accepted = await twilio.find_sent(message)
     return None if accepted is None else accepted.provider_message_id
 

@@ -62,7 +62,11 @@ def test_one_bad_item_does_not_take_the_others_with_it(make_provider: MakeProvid
     ]
     mixed = [good[0], *bad[:3], good[1], *bad[3:], good[2]]
     receipts = make_provider("whatsapp", CREDENTIALS).parse_callback(META.signed(META.body(mixed)))
-    assert [one.provider_message_id for one in receipts] == ["wamid.0", "wamid.1", "wamid.2"]
+    assert [receipt.provider_message_id for receipt in receipts] == [
+        "wamid.0",
+        "wamid.1",
+        "wamid.2",
+    ]
 
 
 def test_odd_fields_of_a_status_do_not_lose_it(make_provider: MakeProvider) -> None:
@@ -101,4 +105,4 @@ def test_statuses_of_the_apps_other_numbers_are_left_alone(make_provider: MakePr
     bare = orjson.dumps(
         {"entry": [{"changes": [{"value": {"statuses": [{"id": "wamid.1", "status": "read"}]}}]}]}
     )
-    assert [one.status for one in provider.parse_callback(META.signed(bare))] == ["read"]
+    assert [item.status for item in provider.parse_callback(META.signed(bare))] == ["read"]

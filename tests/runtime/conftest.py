@@ -115,8 +115,8 @@ class Up:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         method, url = ("GET" if body is None else "POST"), f"http://127.0.0.1:{self.port}{path}"
         answer = httpx.request(method, url, json=body, headers=headers, timeout=30)
-        found: dict[str, Any] = answer.raise_for_status().json()
-        return found
+        result: dict[str, Any] = answer.raise_for_status().json()
+        return result
 
     def start_and_wait(self) -> float:
         """Return the seconds until /readyz said yes."""

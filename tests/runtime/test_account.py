@@ -16,7 +16,7 @@ from backend.runtime.process import processes_in
 
 pytestmark = [
     pytest.mark.skipif(
-        os.geteuid() != 0, reason="without root's rights the servers run as whoever starts them"
+        os.geteuid() != 0, reason="without root's rights the servers run as anyone who starts them"
     ),
     pytest.mark.skipif(
         shutil.which("useradd", path="/usr/sbin:/sbin") is None, reason="no useradd"
@@ -29,14 +29,14 @@ def _nobody() -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def _own() -> Account:
+def _stored() -> Account:
     account = server_account(create=True)
     assert account is not None
     return account
 
 
 def test_root_gets_the_servers_an_account_that_nobody_shares() -> None:
-    account = _own()
+    account = _stored()
     assert (account.name, account.is_shared, account.warning) == ("messagejs", False, "")
     assert pwd.getpwnam("messagejs").pw_uid == account.uid
 
@@ -54,20 +54,20 @@ def test_what_a_shared_account_had_is_taken_over_and_nothing_beyond_it(tmp_path:
     (had / "symbolic").symlink_to(elsewhere)
     os.link(elsewhere, had / "hard")
     for path in (had, had / "deep", had / "deep" / "file"):
-        _nobody().own(path)
-    own = _own()
-    own.take_over(had)
+        _nobody().hand_over(path)
+    ours = _stored()
+    ours.take_over(had)
     owners = [
         path.lstat().st_uid for path in (had, had / "deep", had / "deep" / "file", had / "symbolic")
     ]
-    assert owners == [own.uid] * 4
+    assert owners == [ours.uid] * 4
     assert elsewhere.stat().st_uid == 0
 
 
 def test_what_a_person_has_is_not_taken_over(tmp_path: Path) -> None:
     daemon = pwd.getpwnam("sys")
     os.chown(tmp_path, daemon.pw_uid, daemon.pw_gid)
-    _own().take_over(tmp_path)
+    _stored().take_over(tmp_path)
     assert tmp_path.stat().st_uid == daemon.pw_uid
 
 
@@ -80,7 +80,7 @@ def test_servers_that_ran_as_nobody_go_on_as_their_own_with_their_data(short_dir
     servers.stop()
     for path in (directory / "postgres", directory / "valkey", directory / "run"):
         for entry in (path, *path.rglob("*")):
-            _nobody().own(entry)
+            _nobody().hand_over(entry)
     servers = EmbeddedServers(directory)
     servers.start()
     try:
@@ -88,6 +88,6 @@ def test_servers_that_ran_as_nobody_go_on_as_their_own_with_their_data(short_dir
             assert connection.execute("SELECT value FROM kept").fetchone() == (42,)
         for name in ("postgres", "valkey"):
             uids = {Path(f"/proc/{pid}").stat().st_uid for pid in processes_in(directory / name)}
-            assert uids == {_own().uid}
+            assert uids == {_stored().uid}
     finally:
         servers.stop()

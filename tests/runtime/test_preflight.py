@@ -127,8 +127,8 @@ def test_what_keeps_a_process_from_starting_the_doctor_names_too(
 ) -> None:
     assert text in start(**{name: value})
     assert not examine(Environment())
-    told = " ".join(capsys.readouterr().out.split())
-    assert " ".join(text.split()) in told
+    reported = " ".join(capsys.readouterr().out.split())
+    assert " ".join(text.split()) in reported
 
 
 def test_a_worker_needs_no_jwt_secret(start: Callable[..., str]) -> None:
@@ -248,8 +248,8 @@ def run(tmp_path: Path) -> Iterator[Callable[[str, dict[str, str]], Running]]:
         return started[-1]
 
     yield run
-    for one in started:
-        one.stop()
+    for item in started:
+        item.stop()
 
 
 @contextmanager

@@ -13,18 +13,18 @@ from backend.settings import Settings
 
 
 def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
-    made = secrets.generate_missing(DataDir(tmp_path), set())
+    created = secrets.generate_missing(DataDir(tmp_path), set())
     again = secrets.generate_missing(DataDir(tmp_path), set())
-    assert made == again
-    assert set(made) == set(secrets.NAMES)
+    assert created == again
+    assert set(created) == set(secrets.NAMES)
 
 
 def test_made_secrets_are_such_that_the_settings_take_them(tmp_path: Path) -> None:
-    made = secrets.generate_missing(DataDir(tmp_path), set())
-    values = {name.lower(): value for name, value in made.items()}
+    created = secrets.generate_missing(DataDir(tmp_path), set())
+    values = {name.lower(): value for name, value in created.items()}
     settings = Settings.model_validate(values)
-    assert settings.require_jwt_secret() == made["JWT_SECRET"]
-    assert settings.encryption_keys() == (made["ENCRYPTION_KEY"],)
+    assert settings.require_jwt_secret() == created["JWT_SECRET"]
+    assert settings.encryption_keys() == (created["ENCRYPTION_KEY"],)
 
 
 def test_only_the_owner_reads_the_secrets(tmp_path: Path) -> None:
@@ -55,9 +55,9 @@ def test_a_database_without_its_secrets_gets_no_new_ones(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["KEY_PEPPER", "ENCRYPTION_KEY"])
 def test_a_database_whose_secrets_lack_one_gets_no_new_one(tmp_path: Path, name: str) -> None:
     data_dir = DataDir(tmp_path)
-    made = secrets.generate_missing(data_dir, set())
+    created = secrets.generate_missing(data_dir, set())
     (tmp_path / "postgres").mkdir()
-    kept = "".join(f"{other}={value}\n" for other, value in made.items() if other != name)
+    kept = "".join(f"{other}={value}\n" for other, value in created.items() if other != name)
     data_dir.secrets_path.write_text(kept)
     with pytest.raises(SecretsLost, match=rf"lacks its {name}\. Restore"):
         secrets.generate_missing(data_dir, set())
@@ -67,14 +67,14 @@ def test_a_database_whose_secrets_lack_one_gets_no_new_one(tmp_path: Path, name:
 
 def test_a_lost_signing_secret_only_ends_log_ins(tmp_path: Path) -> None:
     data_dir = DataDir(tmp_path)
-    made = secrets.generate_missing(data_dir, set())
+    created = secrets.generate_missing(data_dir, set())
     (tmp_path / "postgres").mkdir()
     data_dir.secrets_path.write_text(
-        "".join(f"{n}={v}\n" for n, v in made.items() if n != "JWT_SECRET")
+        "".join(f"{n}={v}\n" for n, v in created.items() if n != "JWT_SECRET")
     )
     again = secrets.generate_missing(data_dir, set())
-    assert again["KEY_PEPPER"] == made["KEY_PEPPER"]
-    assert again["JWT_SECRET"] != made["JWT_SECRET"]
+    assert again["KEY_PEPPER"] == created["KEY_PEPPER"]
+    assert again["JWT_SECRET"] != created["JWT_SECRET"]
 
 
 def test_secrets_that_others_could_read_are_closed_to_them(tmp_path: Path) -> None:

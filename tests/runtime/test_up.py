@@ -82,13 +82,13 @@ def test_create_admin_makes_an_account_that_logs_in_and_administers(up: Up, tmp_
         done = messagejs(*arguments, cwd=tmp_path, given=password + "\n")
         return done.returncode, done.stdout + done.stderr
 
-    code, told = create("password1")
-    assert (code, "most used" in told) == (2, True)
+    code, reported = create("password1")
+    assert (code, "most used" in reported) == (2, True)
     assert create("a long and own password") == (
         0, "Root@Example.com administers this server. Log in with the password.\n",
     )  # fmt: skip
-    code, told = create("another long password")
-    assert (code, "had an account" in told) == (0, True)
+    code, reported = create("another long password")
+    assert (code, "had an account" in reported) == (0, True)
     body = {"email": "root@example.com", "password": "a long and own password"}
     token = up.call("/api/v1/auth/login", body)["token"]
     assert up.call("/api/v1/admin/users", token=token)["users"][0]["isPlatformAdmin"] is True

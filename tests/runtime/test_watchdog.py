@@ -1,4 +1,6 @@
-"""A process that hangs is ended, whatever it hangs in; one that lives, starts or slept is let be."""
+"""A process that hangs is ended, whatever it hangs in; one that lives, starts or slept is let
+be.
+"""
 
 from __future__ import annotations
 

@@ -11,14 +11,15 @@ import messagejs
 import pytest
 from messagejs import SendToken, create_send_token
 
-from backend.services.policy.send_tokens import AUDIENCE, LONGEST_LIFE_S, read, signing_secret
+from backend.services.keys.send_tokens import AUDIENCE, LONGEST_LIFE_S, read, signing_secret
 
 KEY = "sk_live_" + "a" * 32
 
 
 def test_the_server_reads_what_the_client_signed() -> None:
     token = create_send_token(
-        KEY, template_id="tpl_1", to="ada@example.com", connector="smtp", variables={"name": "Zoë ☃"},
+        KEY, template_id="tpl_1", to="ada@example.com", connector="smtp",
+        variables={"name": "Zoë ☃"},
         origin="https://shop.example", expires_in_s=LONGEST_LIFE_S,
     )  # fmt: skip
     signing = signing_secret(KEY)

@@ -9,6 +9,7 @@ from uuid import UUID
 from backend.ids import new_id
 from backend.models import Message, SendQueueRow
 from backend.models.partitions import first_id
+from backend.services.access.access import system_access
 from backend.services.lists.paging import Page, PageRequest
 from backend.services.reporting.messages import (
     MessageFilter,
@@ -51,7 +52,7 @@ async def listed(
     async with world.platform.database.session() as session:
         return await list_messages(
             session,
-            project_id=world.project_id,
+            system_access(world.project_id),
             filters=MessageFilter(**conditions),
             page=page or PageRequest(),
         )

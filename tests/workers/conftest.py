@@ -108,7 +108,7 @@ def valkey() -> Iterator[Valkey]:
 def own_settings(
     settings: Settings, servers: EmbeddedServers, valkey: Valkey
 ) -> Iterator[Settings]:
-    """The session's secrets, with a database and a Valkey where nobody else leaves messages."""
+    """The session's secrets, with a database and a Valkey where no other test leaves messages."""
     with database_maker(servers.database_url) as make:
         database_url = make()
         upgrade(database_url)

@@ -1,4 +1,4 @@
-"""Campaigns as workers feed them: each row once, whoever dies meanwhile; pause and cancel act at
+"""Campaigns as workers feed them: each row once, whatever dies meanwhile; pause and cancel act at
 once.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from backend.models import Campaign
+from backend.services.access.access import system_access
 from backend.services.campaigns.campaigns import (
     NewCampaign,
     cancel_campaign,
@@ -22,7 +23,7 @@ from backend.services.campaigns.campaigns import (
 )
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.plan import Plan
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Sender
 from tests.providers.fakes import FakeTelegram
 from tests.workers.conftest import Worker
 from tests.world import World
@@ -43,13 +44,13 @@ async def _campaign(world: World, rows: int, connector_id: UUID) -> UUID:
     )
     platform, caller, new = (
         world.platform,
-        Caller(world.project_id, "live"),
+        Sender(system_access(world.project_id), "live"),
         NewCampaign("Sale", plan),
     )
-    with await read_rows(platform, caller, new=new, file=file) as read:
+    with await read_rows(platform.send_path, caller, new=new, file=file) as read:
         async with platform.database.transaction() as session:
-            made = await create_campaign(session, caller, new=new, rows=read)
-    return made.id
+            campaign = await create_campaign(session, caller, new=new, rows=read)
+    return campaign.id
 
 
 async def _count(world: World, query: str, campaign_id: UUID) -> int:
@@ -125,7 +126,7 @@ async def test_a_paused_campaign_stops_and_goes_on_where_it_was(
     await _until(is_sending)
     began = time.monotonic()
     async with world.platform.database.transaction() as session:
-        await pause_campaign(session, project_id=world.project_id, campaign_id=campaign_id)
+        await pause_campaign(session, system_access(world.project_id), campaign_id=campaign_id)
     assert time.monotonic() - began < 1
     await asyncio.sleep(1)  # what a worker held goes out
     sent, accepted = len(telegram.messages), await _messages(world, campaign_id)
@@ -134,7 +135,7 @@ async def test_a_paused_campaign_stops_and_goes_on_where_it_was(
     assert (len(telegram.messages), await _messages(world, campaign_id)) == (sent, accepted)
     telegram.latency_s = 0
     async with world.platform.database.transaction() as session:
-        await resume_campaign(session, project_id=world.project_id, campaign_id=campaign_id)
+        await resume_campaign(session, system_access(world.project_id), campaign_id=campaign_id)
 
     async def has_ended() -> bool:
         return (await _state(world, campaign_id)).state == "completed"
@@ -158,7 +159,7 @@ async def test_a_canceled_campaign_sends_nothing_more(
     await _until(is_sending)
     async with world.platform.database.transaction() as session:
         canceled = await cancel_campaign(
-            session, project_id=world.project_id, campaign_id=campaign_id
+            session, system_access(world.project_id), campaign_id=campaign_id
         )
     accepted = canceled.accepted_rows or 0
     await asyncio.sleep(1.5)
@@ -172,8 +173,8 @@ async def test_a_canceled_campaign_sends_nothing_more(
         " m.campaign_id = %s"
     )
     assert await _count(world, left, campaign_id) == 0
-    told = (
+    events = (
         "SELECT count(*) FROM events e JOIN messages m ON m.id = e.message_id WHERE m.campaign_id ="
         " %s AND e.type = "
     )
-    assert await _count(world, told + "'message.canceled'", campaign_id) == accepted - sent
+    assert await _count(world, events + "'message.canceled'", campaign_id) == accepted - sent

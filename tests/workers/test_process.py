@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 import threading
@@ -9,8 +10,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
+from backend.services.delivery.engine import DeliveryEngine
 from backend.settings import Settings
+from workers.feeding import run_on_thread
 from workers.process import DeliveryProcess
 
 
@@ -38,6 +42,34 @@ def test_campaigns_are_fed_beside_the_loop_that_delivers(own_settings: Settings)
     finally:
         process.stop()
     assert not {"delivery", "campaigns"} & _threads_of_loops()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop isn't there")
+@pytest.mark.usefixtures("as_it_was")
+def test_a_worker_delivers_on_uvloop(own_settings: Settings) -> None:
+    loops: list[type[asyncio.AbstractEventLoop]] = []
+
+    async def note_loop(engine: DeliveryEngine) -> None:
+        loops.append(type(asyncio.get_running_loop()))
+
+    process = DeliveryProcess(own_settings)
+    process.start()
+    try:
+        process.run(note_loop, timeout_s=10)
+    finally:
+        process.stop()
+    assert loops == [uvloop.Loop]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop isn't there")
+async def test_campaigns_are_fed_on_uvloop() -> None:
+    loops: list[type[asyncio.AbstractEventLoop]] = []
+
+    async def note_loop() -> None:
+        loops.append(type(asyncio.get_running_loop()))
+
+    await run_on_thread("campaigns", note_loop)
+    assert loops == [uvloop.Loop]
 
 
 def _threads_of_loops() -> set[str]:

@@ -16,7 +16,7 @@ from redis import Redis
 
 from backend.models import Connector
 from backend.queueing import DRAIN_JOB, QUEUE
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from backend.settings import Settings
 from tests.providers.fakes import FakeTelegram
 from tests.workers.conftest import Valkey, Worker
@@ -56,7 +56,7 @@ async def test_a_worker_delivers_what_was_accepted(world: World, start_worker: S
 async def test_a_worker_finds_what_was_accepted_before_it_started(
     world: World, start_worker: StartWorker
 ) -> None:
-    """And whose bell nobody heard: the ready set is emptied meanwhile."""
+    """Whose bell was not heard: the ready set is emptied meanwhile."""
     message_id = await _send(world, await world.connector())
     await world.platform.doorbell.drain()
     await world.platform.redis.flushdb()

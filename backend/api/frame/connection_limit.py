@@ -1,9 +1,9 @@
 """Connections of one address: its share, and no more of those that the web server takes.
 
-The server accepts whoever comes until it is full, and a request is seen only once its headers are
-here. So a thread looks at the process's own sockets once a second: over CONNECTIONS_PER_ADDRESS,
-those opened last are shut down, which the server takes for a client that left. Proxies in
-TRUSTED_PROXIES speak for many, and are not counted.
+The server accepts anyone who comes until it is full, and a request is seen only once its headers
+are here. So a thread looks at the process's own sockets once a second: over
+CONNECTIONS_PER_ADDRESS, those opened last are shut down, which the server takes for a client that
+left. Proxies in TRUSTED_PROXIES speak for many, and are not counted.
 """
 
 from __future__ import annotations

@@ -86,7 +86,8 @@ class _Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_app", "_cors", "_extra", "_length", "_limit", "_origin", "_received", "_request_id", "_scope",
+        "_app", "_cors", "_extra", "_length", "_limit", "_origin", "_received", "_request_id",
+        "_scope",
         "_send", "_started", "_status", "_wants_problem",
     )  # fmt: skip
 

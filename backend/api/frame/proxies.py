@@ -1,7 +1,7 @@
 """Who is at the other end when proxies stand between: the one place that reads X-Forwarded-*.
 
 Each hop's address was written by the hop after it, so the chain is read from the right and only as
-far as the proxies in TRUSTED_PROXIES reach. `*` trusts whoever connects, and nobody further: the
+far as the proxies in TRUSTED_PROXIES reach. `*` trusts anyone who connects, and nobody further: the
 proxy's address is unknown or changes, as with a cloud's load balancer, but what it did not write
 itself a client may have made up. With several proxies in a row, name their networks.
 """

@@ -44,7 +44,9 @@ class _Refusal:
 
 
 class Intake:
-    """ASGI, inside whatever sets `scope["client"]`: the address is the client's, not the proxy's."""
+    """ASGI, inside whatever sets `scope["client"]`: the address is the client's, not the
+    proxy's.
+    """
 
     def __init__(
         self, app: ASGIApp, limits: IntakeLimits, *, look_every_s: float = _LOOK_EVERY_S
@@ -82,11 +84,11 @@ class Intake:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        self._judge()
+        self._check()
         if self._bodies:
             self._schedule(loop)
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         limits = self._limits
         slow: dict[str, list[_Body]] = {}
         refused: Counter[str] = Counter()

@@ -86,7 +86,7 @@ class SlowReaders:
                     self._see(descriptor, connection, readers)
         self._readers = readers
         if readers:
-            self._judge()
+            self._check()
 
     def _see(self, descriptor: int, connection: socket.socket, readers: dict[_Id, _Reader]) -> None:
         if not is_accepted(connection, self._port):
@@ -104,7 +104,7 @@ class SlowReaders:
             known.acknowledged = acknowledged
         readers[descriptor, peer] = known
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         late: list[_Id] = []
         slow: dict[str, list[_Id]] = {}
         for place, reader in self._readers.items():
@@ -151,7 +151,9 @@ def _queued(descriptor: int) -> int:
 
 
 def _acknowledged(connection: socket.socket) -> int | None:
-    """Return the bytes acknowledged since it was opened, None where the kernel does not count them."""
+    """Return the bytes acknowledged since it was opened, None where the kernel does not count
+    them.
+    """
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
     if len(info) < _TCP_INFO_BYTES:
         return None

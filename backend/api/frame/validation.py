@@ -71,7 +71,9 @@ def malformed_body(exc: json.JSONDecodeError) -> MalformedBody:
 
 
 def validation_error(exc: pydantic.ValidationError) -> AppError:
-    """Return the 400 for a body that a model refused, or that `model_validate_json` could not read."""
+    """Return the 400 for a body that a model refused, or that `model_validate_json` could not
+    read.
+    """
     errors = exc.errors(include_url=False)
     if errors[0]["type"] != "json_invalid":
         return validation_failed(errors)

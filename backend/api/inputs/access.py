@@ -1,25 +1,46 @@
-"""Step 2: from a request to who is asking: an access token or the dashboard's cookie is a user, a
-key a project.
+"""From a request to who asks: an access token or the dashboard's cookie is a user, a key a
+project.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Annotated, Final
+from uuid import UUID
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import HTTPConnection
 
+from backend import ids
 from backend.api.frame.proxies import client_of
-from backend.api.inputs.dependencies import PlatformDep
-from backend.errors import InvalidToken, KeyScope, MissingApiKey, OriginNotAllowed
+from backend.api.inputs.dependencies import PlatformDep, decoded
+from backend.errors import (
+    FieldError,
+    InvalidToken,
+    KeyScope,
+    MissingApiKey,
+    NotFound,
+    OriginNotAllowed,
+    ProjectNotFound,
+    ValidationFailed,
+)
 from backend.platform import Platform
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import (
+    Access,
+    Action,
+    Mode,
+    UserPrincipal,
+    access_of_key,
+    access_of_user,
+)
 from backend.services.accounts.users import authenticate_access, authenticate_cookie
+from backend.services.catalog.catalog import CatalogKey
 from backend.services.keys.origins import is_local, origin_host
 from backend.services.limits.logins import count_dashboard_call
-from backend.services.routing.catalog import CatalogKey
+from backend.services.policy.sender import Sender
 
 SESSION_COOKIE: Final = "mjs_session"
 KEY_PREFIXES: Final = ("sk_", "pk_")
@@ -93,21 +114,103 @@ async def _count_call(request: Request, platform: Platform, principal: UserPrinc
     )
 
 
-async def _principal(
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who sent a request, a person or an API key: the one door to Access for either."""
+
+    _principal: UserPrincipal | CatalogKey
+    _address: str = ""
+    _origin: str | None = None
+
+    @property
+    def user_id(self) -> UUID | None:
+        """None for a key."""
+        return self._principal.user_id if isinstance(self._principal, UserPrincipal) else None
+
+    async def access(self, session: AsyncSession, project_id: str | None, action: Action) -> Access:
+        """Return the access to the project that a person names, or to a key's own.
+
+        Raises ValidationFailed, ProjectNotFound, Forbidden, KeyScope or OriginNotAllowed.
+        """
+        if isinstance(self._principal, UserPrincipal):
+            return await access_of_user(
+                session, self._principal, _named_project(project_id), action
+            )
+        access = self.key_access(self._principal, action)
+        if project_id and decoded(ids.PROJECT, project_id, ProjectNotFound) != access.project_id:
+            raise ProjectNotFound
+        return access
+
+    async def access_to(
+        self,
+        session: AsyncSession,
+        find_project: Callable[[AsyncSession], Awaitable[UUID]],
+        action: Action,
+        hidden: type[NotFound],
+    ) -> Access:
+        """Return the access to the project of one thing, which `find_project` looks up.
+
+        To someone who isn't a member the thing doesn't exist: raises `hidden`. Raises Forbidden,
+        KeyScope or OriginNotAllowed otherwise.
+        """
+        if not isinstance(self._principal, UserPrincipal):
+            return self.key_access(self._principal, action)
+        try:
+            return await access_of_user(
+                session, self._principal, await find_project(session), action
+            )
+        except ProjectNotFound as exc:
+            raise hidden from exc
+
+    def sender(self, access: Access, mode: Mode | None = None) -> Sender:
+        """Return who sends: a person chooses the mode, a key has its own. Raises KeyScope."""
+        if isinstance(self._principal, UserPrincipal):
+            return Sender(access, access.mode_sent(mode))
+        access.mode_sent(mode)
+        return Sender.of_key(self._principal, access=access)
+
+    def key_access(self, key: CatalogKey, action: Action) -> Access:
+        """Raises KeyScope or OriginNotAllowed.
+
+        A publishable key stands in a web page: it sends templates, and touches nothing that was
+        sent.
+        """
+        check_origin(key, self._origin)
+        access = access_of_key(key, self._address)
+        access.require(action)
+        if key.kind == "publishable":
+            raise KeyScope(
+                f"Publishable key '{key.name}' only sends; use a secret key on a server."
+            )
+        return access
+
+
+def _named_project(project_id: str | None) -> UUID:
+    if not project_id:
+        message = 'The parameter "projectId" is missing; add it, or use an API key of the project.'
+        raise ValidationFailed(errors=[FieldError("projectId", "MISSING_REQUIRED_FIELD", message)])
+    return decoded(ids.PROJECT, project_id, ProjectNotFound)
+
+
+async def _requester(
     request: Request, platform: PlatformDep, _documented: _Documented
-) -> UserPrincipal | CatalogKey:
+) -> Requester:
     token = bearer_token(request)
     if token.startswith(KEY_PREFIXES):
-        return await _authenticated_key(request, platform)
+        key = await _authenticated_key(request, platform)
+        address = client_of(request, platform.settings.trusted_proxies).address
+        return Requester(key, address, request.headers.get("origin"))
     if not token and SESSION_COOKIE not in request.cookies:
         raise MissingApiKey(
             "Authentication is required; send 'Authorization: Bearer <API key or access token>'."
         )
-    return await _authenticated_user(request, platform)
+    return Requester(await _authenticated_user(request, platform))
 
 
-async def _key(request: Request, platform: PlatformDep, _documented: _Documented) -> CatalogKey:
-    return await _authenticated_key(request, platform)
+async def _sending_key(request: Request, platform: PlatformDep, _documented: _Documented) -> Sender:
+    key = await _authenticated_key(request, platform)
+    requester = Requester(key, "", request.headers.get("origin"))
+    return requester.sender(requester.key_access(key, Action.SEND_MESSAGES))
 
 
 async def _authenticated_key(request: Request, platform: Platform) -> CatalogKey:
@@ -120,20 +223,12 @@ def _only_reads(request: Request) -> bool:
     return request.method in {"GET", "HEAD"}
 
 
-# A key and no person; the route checks its kind and scope.
-CurrentKey = Annotated[CatalogKey, Depends(_key)]
+# A secret key that may send, and no person.
+SendingKey = Annotated[Sender, Depends(_sending_key)]
 # A person, by access token or cookie.
 CurrentUser = Annotated[UserPrincipal, Depends(_user)]
-# A person or a key; the route checks the person's role and the key's scope.
-CurrentPrincipal = Annotated[UserPrincipal | CatalogKey, Depends(_principal)]
-
-
-def require_scope(key: CatalogKey, scope: str) -> None:
-    """Raises KeyScope."""
-    if scope not in key.scopes:
-        raise KeyScope(
-            f"API key '{key.name}' lacks the scope '{scope}'; add it or use another key."
-        )
+# A person or a key; what either may do, its Access says.
+CurrentRequester = Annotated[Requester, Depends(_requester)]
 
 
 def check_origin(key: CatalogKey, origin: str | None) -> None:

@@ -31,8 +31,8 @@ from backend.instants import within_range
 from backend.json_values import find_flaw
 from backend.providers.frame.registry import provider_types
 from backend.services.lists.paging import Page
-from backend.services.reporting.periods import parse_zone
 from backend.status import Status
+from backend.time_zones import parse_zone
 
 _CURSOR: Final = "cur"
 _NO_EMAIL: Final = "The e-mail address is not valid: {reason}"
@@ -96,7 +96,9 @@ class RequestBody(BaseModel):
         return value
 
     def changes(self, *nullable: str) -> dict[str, Any]:
-        """Return what the client sent, by field name; null counts as sent for `nullable` ones only."""
+        """Return what the client sent, by field name; null counts as sent for `nullable` ones
+        only.
+        """
         sent = {name: getattr(self, name) for name in self.model_fields_set}
         return {
             name: value for name, value in sent.items() if value is not None or name in nullable
@@ -110,7 +112,9 @@ class ResponseBody(BaseModel):
 
 
 def _email(text: str) -> str:
-    """An install may live in a private network: `.local` is fine, a deliverable name not asked for."""
+    """An install may live in a private network: `.local` is fine, a deliverable name not asked
+    for.
+    """
     try:
         valid = validate_email(text.strip(), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as exc:

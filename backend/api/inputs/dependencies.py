@@ -1,4 +1,6 @@
-"""What routes are handed: the process's platform, sessions, ids from the path, and page requests."""
+"""What routes are handed: the process's platform, sessions, ids from the path, and page
+requests.
+"""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from fastapi import Depends, Query
 from backend import ids
 from backend.errors import FieldError, ValidationFailed
 from backend.json_values import find_flaw
-from backend.services.connectors.types import provider_of
-from backend.services.lists.filters import Wanted
+from backend.provider_types import provider_of
+from backend.services.lists.filters import Selection
 from backend.services.reporting.instants import parse_instant
 from backend.services.reporting.messages import MessageFilter
 
@@ -26,22 +26,22 @@ def storable_text(field: str, value: str | None) -> str | None:
     return value
 
 
-async def _wanted(
+async def _selection(
     q: Annotated[
         str | None, Query(max_length=255, description="A part of the name, in upper or lower case")
     ] = None,
     is_active: Annotated[
         bool | None, Query(alias="isActive", description="Only active ones, or only the others")
     ] = None,
-) -> Wanted:
-    return Wanted(q=storable_text("q", q), is_active=is_active)
+) -> Selection:
+    return Selection(q=storable_text("q", q), is_active=is_active)
 
 
-WantedDep = Annotated[Wanted, Depends(_wanted)]
+WantedDep = Annotated[Selection, Depends(_selection)]
 
 
 async def _wanted_of_type(
-    wanted: WantedDep,
+    selection: WantedDep,
     connector_type: Annotated[
         str | None,
         Query(
@@ -51,11 +51,11 @@ async def _wanted_of_type(
             examples=["whatsapp"],
         ),
     ] = None,
-) -> Wanted:
-    return replace(wanted, connector_type=storable_text("connectorType", connector_type))
+) -> Selection:
+    return replace(selection, connector_type=storable_text("connectorType", connector_type))
 
 
-WantedOfTypeDep = Annotated[Wanted, Depends(_wanted_of_type)]
+WantedOfTypeDep = Annotated[Selection, Depends(_wanted_of_type)]
 
 
 def message_filter(

@@ -23,15 +23,17 @@ Send messages by WhatsApp, Telegram, SMS and e-mail through one API.
 **Authentication.** One header for everything: `Authorization: Bearer ...` with an access token from
 `/auth/login` (dashboard API) or an API key (`sk_...`, `pk_...`; sending and reading messages).
 
-**Web pages.** A publishable key sends templates whose access is `signed`, each message with a `sendToken` that
-your backend got from `/send-tokens`. It reads nothing, and works on the pages of its allowed origins only.
+**Web pages.** A publishable key sends templates whose access is `signed`, each message with a
+`sendToken` that your backend got from `/send-tokens`. It reads nothing, and works on the pages of
+its allowed origins only.
 
-**Errors.** `{"error", "code", "details", "requestId"}`; `details.errors` names each wrong field, the first 50 of
-them. Send `Accept: application/problem+json` for RFC 9457.
+**Errors.** `{"error", "code", "details", "requestId"}`; `details.errors` names each wrong field,
+the first 50 of them. Send `Accept: application/problem+json` for RFC 9457.
 
 **Lists.** `limit` (1-100), `offset` or `cursor`; the answer's `pagination` says where you are.
 
-**Changes.** A resource's `ETag` goes back as `If-Match` with a change: 412 when somebody else was faster.
+**Changes.** A resource's `ETag` goes back as `If-Match` with a change: 412 when someone else was
+faster.
 
 **Rate limits.** `RateLimit-Policy` and `RateLimit` on answers, `Retry-After` on a 429.
 """
@@ -128,8 +130,8 @@ def _without_null(document: dict[str, Any]) -> dict[str, Any]:
     """Describe an optional parameter by its type alone: a query and a header can leave out, not say
     null.
     """
-    operations = [one for described in document["paths"].values() for one in described.values()]
-    for parameter in (one for operation in operations for one in operation.get("parameters", ())):
+    operations = [item for described in document["paths"].values() for item in described.values()]
+    for parameter in (item for operation in operations for item in operation.get("parameters", ())):
         schema = parameter["schema"]
         kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
         if len(kinds) == 1:
@@ -142,7 +144,7 @@ def _errors_as_json(document: dict[str, Any]) -> dict[str, Any]:
     """Describe errors as JSON where the right answer is something else, a type that FastAPI gives
     to both.
     """
-    operations = [one for described in document["paths"].values() for one in described.values()]
+    operations = [entry for described in document["paths"].values() for entry in described.values()]
     for status, response in (
         item for operation in operations for item in operation["responses"].items()
     ):

@@ -14,7 +14,9 @@ _SENDS: Final = ("/api/v1/messages", "/api/v1/messages/text", "/api/v1/send", f"
 
 
 def add_links(document: dict[str, Any]) -> dict[str, Any]:
-    """Link each creation to the calls on what it made, and each send to the calls on its message."""
+    """Link each creation to the calls on what it made, and each send to the calls on its
+    message.
+    """
     paths: dict[str, dict[str, Any]] = document["paths"]
     for path in list(paths):
         if path in _SENDS:

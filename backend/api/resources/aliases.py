@@ -11,7 +11,7 @@ from backend.api.resources.connectors.handlers import create_connector
 from backend.api.resources.messages.bodies import MessageListBody
 from backend.api.resources.messages.reads import FilterDep
 from backend.api.resources.routers import api_router
-from backend.services.access.access import Action, require_project
+from backend.services.access.access import Action, access_of_user
 from backend.services.reporting.messages import list_messages
 
 router = api_router(prefix="/api/v1/projects/{projectId}")
@@ -39,7 +39,5 @@ async def list_logs(
     page: PageDep,
 ) -> MessageListBody:
     """`GET /messages` of this project."""
-    await require_project(session, user, project_id, Action.VIEW_MESSAGES)
-    return MessageListBody.of(
-        await list_messages(session, project_id=project_id, filters=filters, page=page)
-    )
+    access = await access_of_user(session, user, project_id, Action.VIEW_MESSAGES)
+    return MessageListBody.of(await list_messages(session, access, filters=filters, page=page))

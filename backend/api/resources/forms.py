@@ -5,6 +5,7 @@ Not part of the versioned API: same origin only, and errors go back to the page 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -48,7 +49,7 @@ async def log_in(request: Request, platform: PlatformDep) -> Response:
         )
         async with platform.database.transaction() as session:
             cookie = await users.issue_cookie(session, signed_in)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (a form's every failure goes back to its page)
         return _back("/login", exc, form, "email", "next")
     return _welcome(request, platform, cookie, form)
 
@@ -76,7 +77,7 @@ async def register(request: Request, platform: PlatformDep) -> Response:
                 client=client,
             )
             cookie = await users.issue_cookie(session, signed_in)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (a form's every failure goes back to its page)
         return _back("/register", exc, form, "email", "name", "next", "invitation")
     platform.mail.later(
         recovery.send_confirmation_link(
@@ -94,7 +95,14 @@ async def log_out(request: Request, platform: PlatformDep) -> Response:
         try:
             async with platform.database.transaction() as session:
                 principal = await users.authenticate_cookie(session, cookie)
-                await users.log_out(session, principal.session_id, actor=principal)
+                await users.log_out(
+                    session,
+                    principal.session_id,
+                    replace(
+                        principal.actor,
+                        address=client_of(request, platform.settings.trusted_proxies).address,
+                    ),
+                )
         except (InvalidToken, TokenExpired):
             pass  # it has ended already
     response = RedirectResponse("/login", status_code=303)

@@ -88,4 +88,4 @@ def objects(value: object) -> Sequence[Mapping[str, object]]:
     """Return the JSON objects of what should be a list of them; whatever else a stranger sends is
     left out.
     """
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

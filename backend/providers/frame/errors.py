@@ -66,7 +66,9 @@ class Unauthorized(SendError):
 
 
 class OutcomeUnknown(SendError):
-    """The provider may have taken the message: a timeout or a reset after the request was written."""
+    """The provider may have taken the message: a timeout or a reset after the request was
+    written.
+    """
 
 
 class CallbackRefused(Exception):
@@ -80,4 +82,6 @@ class CallbackRefused(Exception):
 
 
 class InvalidRecipient(ValueError):
-    """The recipient cannot exist on this channel; the text names the value and the shape it needs."""
+    """The recipient cannot exist on this channel; the text names the value and the shape it
+    needs.
+    """

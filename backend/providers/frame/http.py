@@ -27,8 +27,10 @@ import aiohttp
 import httpx
 import orjson
 import structlog
+import yarl
 from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
+from multidict import CIMultiDict
 
 from backend.providers.frame.errors import (
     OutcomeUnknown,
@@ -66,9 +68,37 @@ class PooledClient(httpx.AsyncClient):
     log lines: they hold the URL, and Telegram's URL holds the token.
     """
 
-    def __init__(self, transport: AiohttpTransport) -> None:
+    def __init__(self, transport: AiohttpTransport, session: aiohttp.ClientSession) -> None:
         super().__init__(transport=transport, trust_env=False, timeout=None)
         self._straight = transport
+        self._session = session
+
+    async def exchange(
+        self,
+        method: str,
+        url: yarl.URL,
+        headers: CIMultiDict[str],
+        content: bytes,
+        connecting: aiohttp.ClientTimeout,
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        """Return an answer's status, body and headers, without a Request and a Response of httpx.
+
+        Raises what aiohttp raises, and ValueError for an answer that is too long.
+        """
+        async with self._session.request(
+            method,
+            url,
+            data=content or None,
+            headers=headers,
+            allow_redirects=False,
+            timeout=connecting,
+        ) as response:
+            body = await response.content.read(_ANSWER_LIMIT_BYTES + 1)
+            while not response.content.at_eof() and len(body) <= _ANSWER_LIMIT_BYTES:
+                body += await response.content.read(_ANSWER_LIMIT_BYTES + 1 - len(body))
+            if len(body) > _ANSWER_LIMIT_BYTES:
+                raise ValueError("The answer is too long.")
+            return response.status, body, response.headers
 
     async def send(
         self, request: httpx.Request, *, stream: bool = False, **_: Any
@@ -100,7 +130,7 @@ def open_http_client(*, limit: int, resolver: AbstractResolver | None = None) ->
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     # The session has its connector; without a context of ours the transport reads all certificates
     # for one of its own.
-    return PooledClient(AiohttpTransport(verify=tls_context(), client=session))
+    return PooledClient(AiohttpTransport(verify=tls_context(), client=session), session)
 
 
 class Answer(NamedTuple):
@@ -108,7 +138,7 @@ class Answer(NamedTuple):
 
     status: int
     body: Mapping[str, Any]
-    headers: httpx.Headers
+    headers: Mapping[str, str]  # whatever the case of a name
 
     @property
     def is_success(self) -> bool:
@@ -122,7 +152,16 @@ class Answer(NamedTuple):
 class Endpoint:
     """One method and URL of one connector, built once: a send adds only its body."""
 
-    __slots__ = ("_extensions", "_headers", "_http", "_method", "_timeout_s", "_title", "_url")
+    __slots__ = (
+        "_extensions",
+        "_headers",
+        "_http",
+        "_method",
+        "_timeout",
+        "_timeout_s",
+        "_title",
+        "_url",
+    )
 
     def __init__(
         self,
@@ -136,32 +175,42 @@ class Endpoint:
     ) -> None:
         self._http = http
         self._method = method
-        self._url = httpx.URL(url)
-        self._headers = httpx.Headers(dict(headers))
+        self._url = yarl.URL(url)
+        self._headers = CIMultiDict(headers)
         self._timeout_s = timeout_s
         self._title = title
         # Shorter than the deadline, so that a host that swallows packets is known to have got
         # nothing.
         connect_s = min(_CONNECT_S, timeout_s / 2)
+        self._timeout = aiohttp.ClientTimeout(sock_connect=connect_s, connect=connect_s)
         self._extensions = {"timeout": {"connect": connect_s, "pool": connect_s}}
 
     async def call(self, content: bytes = b"", *, timeout_s: float | None = None) -> Answer:
         """Send `content` and return the answer, whatever its status; raises Unavailable or
         OutcomeUnknown.
         """
-        request = httpx.Request(
-            self._method,
-            self._url,
-            headers=self._headers,
-            content=content,
-            extensions=self._extensions,
-        )
-        return await exchange(
-            self._http,
-            request,
-            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
-            title=self._title,
-        )
+        deadline_s = self._timeout_s if timeout_s is None else timeout_s
+        if not isinstance(self._http, PooledClient):
+            request = httpx.Request(
+                self._method,
+                str(self._url),
+                headers=self._headers,
+                content=content,
+                extensions=self._extensions,
+            )
+            return await exchange(self._http, request, timeout_s=deadline_s, title=self._title)
+        try:
+            async with asyncio.timeout(deadline_s):
+                status, body, headers = await self._http.exchange(
+                    self._method, self._url, self._headers, content, self._timeout
+                )
+        except Exception as exc:  # noqa: BLE001 - whatever it was, the request may have been written
+            failure = _classify(exc, self._title, deadline_s)
+        else:
+            return _answer(status, body, headers, self._title)
+        # Outside the handler, so that nothing is chained: the libraries' texts hold the URL, and
+        # with it Telegram's token.
+        raise failure
 
 
 async def exchange(
@@ -179,22 +228,25 @@ async def exchange(
                 content = await _read(response)
             finally:
                 await response.aclose()
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 - whatever it was, the request may have been written
         failure = _classify(exc, title, timeout_s)
     else:
-        body = _json_object(content)
-        if body is not None:
-            return Answer(response.status_code, body, response.headers)
-        if not response.is_success:
-            return Answer(response.status_code, {}, response.headers)
-        failure = OutcomeUnknown(
-            f"{title} answered {response.status_code} with something that is no JSON object; "
-            "it may have taken the message.",
-            code="garbled_answer",
-        )
+        return _answer(response.status_code, content, response.headers, title)
     # Outside the handler, so that nothing is chained: the libraries' texts hold the URL, and with
     # it Telegram's token.
     raise failure
+
+
+def _answer(status: int, content: bytes, headers: Mapping[str, str], title: str) -> Answer:
+    """Raises OutcomeUnknown for a success without a JSON object."""
+    body = _json_object(content)
+    if body is None and 200 <= status < 300:
+        raise OutcomeUnknown(
+            f"{title} answered {status} with something that isn't a JSON object; it may have taken"
+            " the message.",
+            code="garbled_answer",
+        )
+    return Answer(status, body or {}, headers)
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -217,7 +269,7 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
 
 
 def _classify(exc: Exception, title: str, timeout_s: float) -> SendError:
-    cause = exc.__cause__ or exc
+    cause = exc if isinstance(exc, aiohttp.ClientError) else exc.__cause__ or exc
     if isinstance(cause, aiohttp.ClientConnectorError):
         detail = (cause.os_error.strerror or type(cause.os_error).__name__).rstrip(".")
         return Unavailable(
@@ -297,7 +349,9 @@ def is_opt_out(table: ErrorTable, code: int | None) -> bool:
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header (seconds or an HTTP date), None where it has none."""
+    """Return the seconds of a Retry-After header (seconds or an HTTP date), None where it has
+    none.
+    """
     if value is None:
         return None
     try:

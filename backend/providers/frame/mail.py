@@ -70,7 +70,9 @@ def compose(
 
 
 def _unstructured(header: str, value: str) -> str:
-    """Return `value` as it is where that is safe, folded where it is long, else in encoded words."""
+    """Return `value` as it is where that is safe, folded where it is long, else in encoded
+    words.
+    """
     if not _is_plain(value):
         return _encoded_words(header, value)
     if len(header) + 2 + len(value) <= _LINE:
@@ -100,15 +102,15 @@ def _check(names: Sequence[str], mail: bytes) -> None:
     lines = head.split(b"\r\n")
     if any(b"\r" in line or b"\n" in line or len(line) > _LONGEST_LINE for line in lines):
         raise UnwritableMail("a header holds a line break of its own, or is too long")
-    found = [
+    result = [
         line.partition(b":")[0].decode("ascii", "replace")
         for line in lines
         if line[:1] not in (b" ", b"\t")
     ]
-    ours, of_body = found[: len(names)], found[len(names) :]
+    ours, of_body = result[: len(names)], result[len(names) :]
     if (
         ours != list(names)
         or len(set(of_body)) != len(of_body)
         or not set(of_body) <= set(_BODY_HEADERS)
     ):
-        raise UnwritableMail(f"the headers would be {', '.join(found)[:200]}")
+        raise UnwritableMail(f"the headers would be {', '.join(result)[:200]}")

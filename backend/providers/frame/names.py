@@ -118,7 +118,7 @@ class NameLookups:
             if reason and time.monotonic() - failed_at < _FAILED_S:
                 raise socket.gaierror(*reason)
             under_way = self._under_way.get(name) or self._begin(name, is_trusted=is_trusted)
-        # Others may wait for the same look-up: whoever leaves must not cancel it.
+        # Others may wait for the same look-up: anyone who leaves must not cancel it.
         answer = asyncio.shield(asyncio.wrap_future(under_way.result))
         try:
             done, _ = await asyncio.wait({answer}, timeout=self._deadline_s)
@@ -140,7 +140,7 @@ class NameLookups:
             executor = self._new
             stuck_since = time.monotonic() - self._stuck_s
             starts = [
-                one.started_at for one in self._under_way.values() if one.started_at is not None
+                item.started_at for item in self._under_way.values() if item.started_at is not None
             ]
             if sum(started_at < stuck_since for started_at in starts) >= self._most_new:
                 raise _Busy
@@ -157,7 +157,7 @@ class NameLookups:
         else:
             try:
                 addresses = self._look_up(name)
-            except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+            except Exception as exc:  # noqa: BLE001 (anyone who waits gets it)
                 error = exc
         with self._lock:
             self._under_way.pop(name, None)

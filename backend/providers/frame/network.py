@@ -1,8 +1,8 @@
 """Addresses that a tenant names: resolve once, refuse what is not public, connect to what was
 checked.
 
-Used for SMTP hosts and webhook URLs. Whoever connects by name after a check may be sent elsewhere
-by a second answer of the DNS, so the checked address itself is what gets connected to.
+Used for SMTP hosts and webhook URLs. Anyone who connects by name after a check may be sent
+elsewhere by a second answer of the DNS, so the checked address itself is what gets connected to.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class AddressRefused(ValueError):
 
 
 def is_host(name: str) -> bool:
-    """Tell whether `name` can be looked up at all: an IP literal, or labels of 1 to 63 characters."""
+    """Tell whether `name` can be looked up at all: an IP literal, or labels of 1 to 63
+    characters.
+    """
     bare = name.strip("[]")
     try:
         ipaddress.ip_address(bare)

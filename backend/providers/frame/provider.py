@@ -190,6 +190,18 @@ class Provider(ABC, Generic[CredentialsT]):
     type: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str]
+    # What it sends by, as templates and routes name it. "": a channel named like the type.
+    channel: ClassVar[str] = ""
+    # What it looks like in lists: a name of Lucide's.
+    icon: ClassVar[str] = "plug"
+    # The credentials (camelCase) that say who sends, the one that says most first; without any, the
+    # words for it.
+    sender_fields: ClassVar[tuple[str, ...]] = ()
+    sender: ClassVar[str] = ""
+    # Where its API is, unless the settings say otherwise.
+    default_url: ClassVar[str] = ""
+    # It comes with the server, reaches nobody, and plays any other type.
+    is_built_in: ClassVar[bool] = False
     recipient_kind: ClassVar[RecipientKind]
     recipient_example: ClassVar[str]
     capabilities: ClassVar[frozenset[Capability]]
@@ -217,6 +229,11 @@ class Provider(ABC, Generic[CredentialsT]):
         # secrets.
         self.hidden: tuple[str, ...] = credentials.secret_values()
 
+    @property
+    def base_url(self) -> str:
+        """Where the API is: as the settings say, else by default."""
+        return self.context.base_urls.get(self.type, self.default_url)
+
     @classmethod
     @abstractmethod
     def validate_recipient(cls, to: str) -> str:
@@ -240,7 +257,7 @@ class Provider(ABC, Generic[CredentialsT]):
         return None
 
     @classmethod
-    def is_group(cls, to: str) -> bool:  # noqa: ARG003 (its name is the frame's)
+    def is_group(cls, to: str) -> bool:  # noqa: ARG003 (for adapters to override)
         """Whether `to` (in normal form) is a group, which some providers pace more slowly."""
         return False
 

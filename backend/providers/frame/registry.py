@@ -49,17 +49,17 @@ def provider_types() -> dict[str, type[AnyProvider]]:
     """Return every installed provider by type: ours first, in alphabetical order, then third
     parties'.
     """
-    found: dict[str, type[AnyProvider]] = {}
+    result: dict[str, type[AnyProvider]] = {}
     for provider in _own_providers():
-        found[provider.type] = provider
+        result[provider.type] = provider
     for provider in _third_party_providers():
-        if provider.type in found:
+        if provider.type in result:
             log.warning(
                 "provider.skipped", provider=provider.type, problem="a provider of this type exists"
             )
         else:
-            found[provider.type] = provider
-    return found
+            result[provider.type] = provider
+    return result
 
 
 def get_provider(provider_type: str) -> type[AnyProvider]:
@@ -86,7 +86,7 @@ def _third_party_providers() -> Iterator[type[AnyProvider]]:
         try:
             candidate = entry_point.load()
             problem = frame_problem(candidate)
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 - a stranger's module may raise anything; ours must start
             problem = f"{type(exc).__name__}: {exc}"
         if problem is None:
             yield candidate
@@ -104,10 +104,20 @@ def frame_problem(candidate: object) -> str | None:
         "type": lambda v: isinstance(v, str) and _TYPE_NAME.fullmatch(v) is not None,
         "title": lambda v: isinstance(v, str) and bool(v),
         "summary": lambda v: isinstance(v, str) and bool(v),
+        "channel": lambda v: (
+            v == "" or (isinstance(v, str) and _TYPE_NAME.fullmatch(v) is not None)
+        ),
+        "icon": lambda v: isinstance(v, str) and bool(v),
+        "sender_fields": lambda v: (
+            isinstance(v, tuple) and all(isinstance(name, str) for name in v)
+        ),
+        "sender": lambda v: isinstance(v, str),
+        "default_url": lambda v: isinstance(v, str),
+        "is_built_in": lambda v: isinstance(v, bool),
         "recipient_kind": lambda v: v in _RECIPIENT_KINDS,
         "recipient_example": lambda v: isinstance(v, str) and bool(v),
         "capabilities": lambda v: (
-            isinstance(v, frozenset) and all(isinstance(one, Capability) for one in v)
+            isinstance(v, frozenset) and all(isinstance(item, Capability) for item in v)
         ),
         "pacing": lambda v: isinstance(v, Pacing),
         "retry": lambda v: isinstance(v, Retry),

@@ -17,21 +17,6 @@ from backend.errors import Forbidden, KeyScope, ProjectNotFound
 from backend.models import Project, ProjectMember
 
 
-@dataclass(frozen=True, slots=True)
-class UserPrincipal:
-    """A person who is logged in. `address` is where the request came from, for the audit log.
-
-    `is_confirmed`: the e-mail address is known to be the person's own.
-    """
-
-    user_id: UUID
-    session_id: UUID
-    email: str
-    is_platform_admin: bool = False
-    address: str = ""
-    is_confirmed: bool = False
-
-
 class Role(StrEnum):
     OWNER = "owner"
     ADMIN = "admin"
@@ -45,6 +30,7 @@ class Action(StrEnum):
     DELETE_PROJECT = "delete the project"
     VIEW_MEMBERS = "see the members"
     MANAGE_MEMBERS = "manage the members"
+    MANAGE_OWNERS = "make or unmake owners"
     VIEW_AUDIT = "see the audit log"
     VIEW_KEYS = "see the keys"
     MANAGE_KEYS = "manage the keys"
@@ -56,6 +42,7 @@ class Action(StrEnum):
     MANAGE_ROUTES = "manage the routes"
     VIEW_MESSAGES = "see the messages"
     SEND_MESSAGES = "send messages"
+    VIEW_STATISTICS = "see the statistics"
 
 
 _VIEWING: Final = frozenset(
@@ -67,6 +54,7 @@ _VIEWING: Final = frozenset(
         Action.VIEW_TEMPLATES,
         Action.VIEW_ROUTES,
         Action.VIEW_MESSAGES,
+        Action.VIEW_STATISTICS,
     }
 )
 _BUILDING: Final = frozenset(
@@ -80,11 +68,13 @@ _BUILDING: Final = frozenset(
 )
 _ADMINISTERING: Final = frozenset({Action.UPDATE_PROJECT, Action.MANAGE_MEMBERS, Action.VIEW_AUDIT})
 
+_OWNING: Final = frozenset({Action.DELETE_PROJECT, Action.MANAGE_OWNERS})
+
 ALLOWED: Final[dict[Role, frozenset[Action]]] = {
     Role.VIEWER: _VIEWING,
     Role.DEVELOPER: _VIEWING | _BUILDING,
     Role.ADMIN: _VIEWING | _BUILDING | _ADMINISTERING,
-    Role.OWNER: _VIEWING | _BUILDING | _ADMINISTERING | {Action.DELETE_PROJECT},
+    Role.OWNER: _VIEWING | _BUILDING | _ADMINISTERING | _OWNING,
 }
 
 
@@ -92,6 +82,7 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
 SCOPES: Final[dict[str, frozenset[Action]]] = {
     "messages:send": frozenset({Action.SEND_MESSAGES}),
     "messages:read": frozenset({Action.VIEW_MESSAGES}),
+    "stats:read": frozenset({Action.VIEW_STATISTICS}),
 }
 
 Mode = Literal["live", "test"]
@@ -114,7 +105,9 @@ class KeyFacts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, for the audit log: a user or an API key, and from which address; else the system."""
+    """Who acts, for the audit log: a user or an API key, and from which address; else the
+    system.
+    """
 
     user_id: UUID | None = None
     key_id: UUID | None = None
@@ -122,6 +115,25 @@ class Actor:
 
 
 SYSTEM: Final = Actor()
+
+
+@dataclass(frozen=True, slots=True)
+class UserPrincipal:
+    """A person who is logged in. `address` is where the request came from, for the audit log.
+
+    `is_confirmed`: the e-mail address is known to be the person's own.
+    """
+
+    user_id: UUID
+    session_id: UUID
+    email: str
+    is_platform_admin: bool = False
+    address: str = ""
+    is_confirmed: bool = False
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(user_id=self.user_id, address=self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +158,31 @@ class Access:
         A test key stands in places where a live key must not, so it sees test messages only.
         """
         return "test" if self.mode == "test" else None
+
+    def mode_seen(self, mode: Mode | None) -> Mode | None:
+        """Return the mode to look at: the one that was asked for, or the only one that may be seen.
+
+        None: both. Raises KeyScope.
+        """
+        if self.only_mode is None or mode == self.only_mode:
+            return mode
+        if mode is not None:
+            raise KeyScope(f"Test key '{self.holder}' sees test messages only; use a live key.")
+        return self.only_mode
+
+    def mode_sent(self, mode: Mode | None) -> Mode:
+        """Return the mode to send in: a person chooses, live without a word; a key has its own.
+
+        Raises KeyScope.
+        """
+        if self.mode is None:
+            return mode or "live"
+        if mode not in {None, self.mode}:
+            raise KeyScope(
+                f"Key '{self.holder}' sends {self.mode} messages; leave out \"mode\", or use"
+                " another key."
+            )
+        return self.mode
 
     def require(self, action: Action) -> None:
         """Raises Forbidden (a person's role) or KeyScope (a key's scopes)."""
@@ -177,7 +214,10 @@ def access_of_key(key: KeyFacts, address: str = "") -> Access:
 
 
 async def access_of_user(
-    session: AsyncSession, user: UserPrincipal, project_id: UUID, action: Action
+    session: AsyncSession,
+    user: UserPrincipal,
+    project_id: UUID,
+    action: Action = Action.VIEW_PROJECT,
 ) -> Access:
     """Return what a person may do in a project, `action` included.
 
@@ -189,7 +229,7 @@ async def access_of_user(
         raise ProjectNotFound
     access = Access(
         project_id=project_id,
-        actor=Actor(user_id=user.user_id, address=user.address),
+        actor=user.actor,
         mode=None,
         permissions=ALLOWED[Role(member.role)],
         holder=member.role,
@@ -199,25 +239,20 @@ async def access_of_user(
     return access
 
 
+def owner_access(user: UserPrincipal, project: Project) -> Access:
+    """Return the access of the person who is making the project."""
+    role = Role.OWNER
+    return Access(project.id, user.actor, None, ALLOWED[role], role.value, project.name)
+
+
 def system_access(project_id: UUID, mode: Mode | None = None) -> Access:
     """Return the access of a background task, which acts for nobody."""
     return Access(project_id, SYSTEM, mode, frozenset(Action), "system")
 
 
-async def require_project(
-    session: AsyncSession, principal: UserPrincipal, project_id: UUID, action: Action
-) -> Project:
-    """Return the project.
-
-    To someone who isn't a member it doesn't exist: ProjectNotFound; else Forbidden.
-    """
-    member = await ProjectMember.find(session, project_id, principal.user_id)
-    project = await Project.find(session, project_id) if member is not None else None
-    if member is None or project is None:
+async def project_of(session: AsyncSession, access: Access) -> Project:
+    """Raises ProjectNotFound."""
+    project = await Project.find(session, access.project_id)
+    if project is None:
         raise ProjectNotFound
-    if action not in ALLOWED[Role(member.role)]:
-        raise Forbidden(
-            f"Your role '{member.role}' may not {action}; ask an owner of '{project.name}' for"
-            " another."
-        )
     return project

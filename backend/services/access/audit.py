@@ -15,7 +15,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import AuditEntry, User
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import Access, Action, Actor
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 
 
@@ -39,13 +39,17 @@ class AuditLine:
     actor: User | None
 
 
-def of_project(wanted: AuditFilter, project_id: UUID) -> AuditFilter:
-    return replace(wanted, project_id=project_id)
+async def page_of_project_entries(
+    session: AsyncSession, access: Access, filters: AuditFilter, page: PageRequest
+) -> Page[AuditLine]:
+    """A project's entries, newest first."""
+    access.require(Action.VIEW_AUDIT)
+    return await page_of_entries(session, replace(filters, project_id=access.project_id), page)
 
 
 def record(
     session: AsyncSession,
-    actor: UserPrincipal | None,
+    actor: Actor,
     action: str,
     *,
     project_id: UUID | None = None,
@@ -53,14 +57,15 @@ def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add an entry to this transaction: it is written if the change is. No actor: the system."""
+    """Add an entry to this transaction: it is written if the change is."""
     session.add(
         AuditEntry(
             project_id=project_id,
-            actor_id=actor.user_id if actor is not None else None,
+            actor_id=actor.user_id,
+            key_id=actor.key_id,
             action=action,
             subject_id=subject_id,
-            address=actor.address[:64] if actor is not None else "",
+            address=actor.address[:64],
             before=dict(before) if before is not None else None,
             after=dict(after) if after is not None else None,
         )
@@ -75,34 +80,34 @@ def record_auth(session: AsyncSession, action: str, *, user_id: UUID | None, add
 
 
 async def page_of_entries(
-    session: AsyncSession, wanted: AuditFilter, page: PageRequest
+    session: AsyncSession, filters: AuditFilter, page: PageRequest
 ) -> Page[AuditLine]:
     """Newest first."""
     query = select(AuditEntry)
-    if wanted.project_id is not None:
-        query = query.where(col(AuditEntry.project_id) == wanted.project_id)
-    if wanted.actor_id is not None:
-        query = query.where(col(AuditEntry.actor_id) == wanted.actor_id)
-    if wanted.subject_id is not None:
-        query = query.where(col(AuditEntry.subject_id) == wanted.subject_id)
-    if wanted.action is not None:
+    if filters.project_id is not None:
+        query = query.where(col(AuditEntry.project_id) == filters.project_id)
+    if filters.actor_id is not None:
+        query = query.where(col(AuditEntry.actor_id) == filters.actor_id)
+    if filters.subject_id is not None:
+        query = query.where(col(AuditEntry.subject_id) == filters.subject_id)
+    if filters.action is not None:
         action = col(AuditEntry.action)
-        matches = action == wanted.action
+        matches = action == filters.action
         query = query.where(
             matches
-            if "." in wanted.action
-            else matches | action.startswith(f"{wanted.action}.", autoescape=True)
+            if "." in filters.action
+            else matches | action.startswith(f"{filters.action}.", autoescape=True)
         )
-    if wanted.from_ is not None:
-        query = query.where(col(AuditEntry.created_at) >= wanted.from_)
-    if wanted.to is not None:
-        query = query.where(col(AuditEntry.created_at) < wanted.to)
-    found: Page[AuditEntry] = await fetch_page(session, query, AuditEntry.id, page)
+    if filters.from_ is not None:
+        query = query.where(col(AuditEntry.created_at) >= filters.from_)
+    if filters.to is not None:
+        query = query.where(col(AuditEntry.created_at) < filters.to)
+    result: Page[AuditEntry] = await fetch_page(session, query, AuditEntry.id, page)
     actors = await User.by_ids(
-        session, {entry.actor_id for entry in found.items if entry.actor_id is not None}
+        session, {entry.actor_id for entry in result.items if entry.actor_id is not None}
     )
     lines = [
         AuditLine(entry, actors.get(entry.actor_id) if entry.actor_id else None)
-        for entry in found.items
+        for entry in result.items
     ]
-    return Page(items=lines, request=page, total=found.total, next_cursor=found.next_cursor)
+    return Page(items=lines, request=page, total=result.total, next_cursor=result.next_cursor)

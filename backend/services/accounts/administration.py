@@ -72,7 +72,9 @@ async def update_user(
     user.updated_at = utc_now()
     if not user.is_active:
         await AuthSession.revoke_all(session, user.id)
-    audit.record(session, principal, "user.updated", subject_id=user_id, before=before, after=after)
+    audit.record(
+        session, principal.actor, "user.updated", subject_id=user_id, before=before, after=after
+    )
     await session.flush()
     if user.is_active != before["is_active"]:
         await hold_projects_of(session, user.id)
@@ -113,7 +115,9 @@ async def update_project(
     Raises ProjectNotFound.
     """
     project = await get_project(session, principal, project_id)
-    record = partial(audit.record, session, principal, project_id=project_id, subject_id=project_id)
+    record = partial(
+        audit.record, session, principal.actor, project_id=project_id, subject_id=project_id
+    )
     if plan is not None and plan != project.plan:
         record("project.plan_changed", before={"plan": project.plan}, after={"plan": plan})
         project.plan = plan
@@ -134,11 +138,11 @@ async def update_project(
 
 
 async def page_of_entries(
-    session: AsyncSession, principal: UserPrincipal, wanted: audit.AuditFilter, page: PageRequest
+    session: AsyncSession, principal: UserPrincipal, filters: audit.AuditFilter, page: PageRequest
 ) -> Page[audit.AuditLine]:
     """The audit log of the whole server."""
     require_admin(principal)
-    return await audit.page_of_entries(session, wanted, page)
+    return await audit.page_of_entries(session, filters, page)
 
 
 async def _keep_an_admin(session: AsyncSession, leaving: UUID) -> None:

@@ -14,7 +14,14 @@ from backend.errors import AlreadyMember, Forbidden, InvalidLink, InvitationNotF
 from backend.models import Invitation, Project, ProjectMember, User
 from backend.models.base import utc_now
 from backend.services.access import audit
-from backend.services.access.access import ALLOWED, Action, Role, UserPrincipal, require_project
+from backend.services.access.access import (
+    ALLOWED,
+    Access,
+    Action,
+    Actor,
+    Role,
+    UserPrincipal,
+)
 from backend.services.accounts.mail import Mail, shown
 from backend.services.accounts.members import check_may_grant
 from backend.services.accounts.tokens import INVITATION_PREFIX, new_opaque_token, token_hash
@@ -52,20 +59,21 @@ class InvitationSummary:
 
 async def invite(
     session: AsyncSession,
-    principal: UserPrincipal,
+    access: Access,
+    inviter: UserPrincipal,
     settings: Settings,
     *,
-    project_id: UUID,
     email: str,
     role: Role,
 ) -> NewInvitation:
     """An older invitation of the same address is replaced. Raises AlreadyMember and Forbidden."""
-    project = await require_project(session, principal, project_id, Action.MANAGE_MEMBERS)
-    await check_may_grant(session, principal, project, role)
+    access.require(Action.MANAGE_MEMBERS)
+    check_may_grant(access, role)
+    project_id, project_name = access.project_id, access.project_name
     user = await User.find_by_email(session, email)
     if user is not None and await ProjectMember.find(session, project_id, user.id) is not None:
         raise AlreadyMember(
-            f"{email} is a member of '{project.name}' already; change the role instead."
+            f"{email} is a member of '{project_name}' already; change the role instead."
         )
     for older in await Invitation.list_for_email(session, project_id, email):
         older.revoked_at = utc_now()
@@ -74,16 +82,16 @@ async def invite(
         project_id=project_id,
         email=email,
         role=role.value,
-        invited_by=principal.user_id,
+        invited_by=inviter.user_id,
         token_hash=token_hash(token),
         expires_at=utc_now() + _LIFE,
     )
     session.add(invitation)
-    _record(session, principal, "invitation.created", invitation)
+    _record(session, access.actor, "invitation.created", invitation)
     await session.flush()
     link = f"{settings.public_url}/invitation?token={token}"
     text = _TEXT.format(
-        inviter=_inviter(principal), project=shown(project.name), role=role.value, link=link
+        inviter=_inviter(inviter), project=shown(project_name), role=role.value, link=link
     )
     mail = Mail("invitation", email, "You are invited to a MessageJS project", text, link)
     return NewInvitation(invitation, link, mail)
@@ -98,28 +106,26 @@ def _inviter(principal: UserPrincipal) -> str:
 
 
 async def page_of_invitations(
-    session: AsyncSession, principal: UserPrincipal, project_id: UUID, page: PageRequest
+    session: AsyncSession, access: Access, page: PageRequest
 ) -> Page[Invitation]:
     """Those not yet accepted, expired ones too, newest first."""
-    await require_project(session, principal, project_id, Action.MANAGE_MEMBERS)
+    access.require(Action.MANAGE_MEMBERS)
     query = select(Invitation).where(
-        col(Invitation.project_id) == project_id,
+        col(Invitation.project_id) == access.project_id,
         col(Invitation.accepted_at).is_(None),
         col(Invitation.revoked_at).is_(None),
     )
     return await fetch_page(session, query, Invitation.id, page)
 
 
-async def revoke_invitation(
-    session: AsyncSession, principal: UserPrincipal, project_id: UUID, invitation_id: UUID
-) -> None:
+async def revoke_invitation(session: AsyncSession, access: Access, invitation_id: UUID) -> None:
     """Raises InvitationNotFound."""
-    await require_project(session, principal, project_id, Action.MANAGE_MEMBERS)
-    invitation = await Invitation.find(session, project_id, invitation_id)
+    access.require(Action.MANAGE_MEMBERS)
+    invitation = await Invitation.find(session, access.project_id, invitation_id)
     if invitation is None:
         raise InvitationNotFound
     invitation.revoked_at = utc_now()
-    _record(session, principal, "invitation.revoked", invitation)
+    _record(session, access.actor, "invitation.revoked", invitation)
     await session.flush()
 
 
@@ -156,7 +162,7 @@ async def accept_invitation(
     session.add(member)
     audit.record(
         session,
-        principal,
+        principal.actor,
         "member.joined",
         project_id=invitation.project_id,
         subject_id=principal.user_id,
@@ -194,14 +200,12 @@ async def _may_invite(session: AsyncSession, invitation: Invitation) -> bool:
     )
 
 
-def _record(
-    session: AsyncSession, principal: UserPrincipal, action: str, invitation: Invitation
-) -> None:
+def _record(session: AsyncSession, actor: Actor, action: str, invitation: Invitation) -> None:
     values = {"email": invitation.email, "role": invitation.role}
     is_new = action.endswith(".created")
     audit.record(
         session,
-        principal,
+        actor,
         action,
         project_id=invitation.project_id,
         subject_id=invitation.id,

@@ -1,4 +1,6 @@
-"""Paths on this server, as text from elsewhere names them: a redirect must lead to a page of ours."""
+"""Paths on this server, as text from elsewhere names them: a redirect must lead to a page of
+ours.
+"""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import structlog
 
 from backend import ids
+from backend.provider_types import SMTP, provider_of
 from backend.providers.frame.errors import SendError, Throttled, Unavailable
 from backend.providers.frame.provider import OutboundMessage, Provider, ProviderContext
-from backend.services.connectors.types import provider_of
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -157,7 +157,7 @@ class PlatformMail:
 
     def _adapter(self, url: str) -> Provider[Any]:
         if self._provider is None:
-            kind = provider_of("smtp")
+            kind = provider_of(SMTP)
             given: Mapping[str, Any] = credentials_of(url)
             self._provider = kind(kind.credentials_model.model_validate(given), self._context)
         return self._provider

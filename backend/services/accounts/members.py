@@ -13,7 +13,7 @@ from backend.errors import Forbidden, LastOwner, MemberNotFound
 from backend.models import Project, ProjectMember, User
 from backend.models.base import utc_now
 from backend.services.access import audit
-from backend.services.access.access import Action, Role, UserPrincipal, require_project
+from backend.services.access.access import Access, Action, Role, project_of
 from backend.services.lists.paging import Page, PageRequest
 
 
@@ -23,12 +23,10 @@ class Member:
     user: User
 
 
-async def page_of_members(
-    session: AsyncSession, principal: UserPrincipal, project_id: UUID, page: PageRequest
-) -> Page[Member]:
+async def page_of_members(session: AsyncSession, access: Access, page: PageRequest) -> Page[Member]:
     """Newest account first."""
-    await require_project(session, principal, project_id, Action.VIEW_MEMBERS)
-    mine = col(ProjectMember.project_id) == project_id
+    access.require(Action.VIEW_MEMBERS)
+    mine = col(ProjectMember.project_id) == access.project_id
     total = (await session.exec(select(func.count()).select_from(ProjectMember).where(mine))).one()
     query = (
         select(ProjectMember, User)
@@ -44,31 +42,28 @@ async def page_of_members(
     return Page(items=items, request=page, total=total, next_cursor=next_cursor)
 
 
-async def get_member(
-    session: AsyncSession, principal: UserPrincipal, project_id: UUID, user_id: UUID
-) -> Member:
+async def get_member(session: AsyncSession, access: Access, user_id: UUID) -> Member:
     """Raises MemberNotFound."""
-    await require_project(session, principal, project_id, Action.VIEW_MEMBERS)
-    return await _member(session, project_id, user_id)
+    access.require(Action.VIEW_MEMBERS)
+    return await _member(session, access.project_id, user_id)
 
 
-async def change_role(
-    session: AsyncSession, principal: UserPrincipal, project_id: UUID, user_id: UUID, role: Role
-) -> Member:
+async def change_role(session: AsyncSession, access: Access, user_id: UUID, role: Role) -> Member:
     """Raises MemberNotFound, Forbidden and LastOwner."""
-    project = await require_project(session, principal, project_id, Action.MANAGE_MEMBERS)
-    member = await _member(session, project_id, user_id)
+    access.require(Action.MANAGE_MEMBERS)
+    project = await project_of(session, access)
+    member = await _member(session, access.project_id, user_id)
     before = member.membership.role
-    await check_may_grant(session, principal, project, role, Role(before))
+    check_may_grant(access, role, Role(before))
     if before == Role.OWNER and role is not Role.OWNER:
         await _keep_an_owner(session, project, user_id)
     member.membership.role = role
     member.membership.updated_at = utc_now()
     audit.record(
         session,
-        principal,
+        access.actor,
         "member.role_changed",
-        project_id=project_id,
+        project_id=access.project_id,
         subject_id=user_id,
         before={"role": before},
         after={"role": role.value},
@@ -77,38 +72,35 @@ async def change_role(
     return member
 
 
-async def remove_member(
-    session: AsyncSession, principal: UserPrincipal, project_id: UUID, user_id: UUID
-) -> None:
+async def remove_member(session: AsyncSession, access: Access, user_id: UUID) -> None:
     """Everybody may leave. Raises MemberNotFound, Forbidden and LastOwner."""
-    is_leaving = user_id == principal.user_id
-    action = Action.VIEW_PROJECT if is_leaving else Action.MANAGE_MEMBERS
-    project = await require_project(session, principal, project_id, action)
-    member = await _member(session, project_id, user_id)
+    is_leaving = user_id == access.actor.user_id
+    access.require(Action.VIEW_PROJECT if is_leaving else Action.MANAGE_MEMBERS)
+    project = await project_of(session, access)
+    member = await _member(session, access.project_id, user_id)
     role = Role(member.membership.role)
     if not is_leaving:
-        await check_may_grant(session, principal, project, role)
+        check_may_grant(access, role)
     if role is Role.OWNER:
         await _keep_an_owner(session, project, user_id)
     await session.delete(member.membership)
     audit.record(
         session,
-        principal,
+        access.actor,
         "member.left" if is_leaving else "member.removed",
-        project_id=project_id,
+        project_id=access.project_id,
         subject_id=user_id,
         before={"role": role.value},
     )
     await session.flush()
 
 
-async def check_may_grant(
-    session: AsyncSession, principal: UserPrincipal, project: Project, *roles: Role
-) -> None:
-    """Raises Forbidden when one of the roles is owner and the principal is none."""
-    mine = await ProjectMember.find(session, project.id, principal.user_id)
-    if Role.OWNER in roles and (mine is None or mine.role != Role.OWNER):
-        raise Forbidden(f"Only an owner of '{project.name}' may make or unmake owners; ask one.")
+def check_may_grant(access: Access, *roles: Role) -> None:
+    """Raises Forbidden when one of the roles is owner and the caller isn't one."""
+    if Role.OWNER in roles and Action.MANAGE_OWNERS not in access.permissions:
+        raise Forbidden(
+            f"Only an owner of '{access.project_name}' may make or unmake owners; ask one."
+        )
 
 
 async def _member(session: AsyncSession, project_id: UUID, user_id: UUID) -> Member:

@@ -41,7 +41,9 @@ def check_new_password(password: str, field: str = "password") -> None:
 
 @lru_cache(maxsize=1)
 def _common_passwords() -> frozenset[str]:
-    """The 8,000 most used ones that are long enough, lower-cased; from Django's list (BSD licence)."""
+    """The 8,000 most used ones that are long enough, lower-cased; from Django's list (BSD
+    licence).
+    """
     text = (files(__package__) / "common_passwords.txt").read_text(encoding="ascii")
     return frozenset(text.splitlines())
 
@@ -55,8 +57,10 @@ async def verify_password(password: str, password_hash: str | None, *, cost: int
     """Tell whether the password is right; None (no such account) is wrong after the time of a hash
     of `cost`.
     """
-    wanted = password_hash or _NOBODY.format(cost=cost)
-    is_right = await asyncio.get_running_loop().run_in_executor(_threads, _verify, password, wanted)
+    expected = password_hash or _NOBODY.format(cost=cost)
+    is_right = await asyncio.get_running_loop().run_in_executor(
+        _threads, _verify, password, expected
+    )
     return is_right and password_hash is not None
 
 

@@ -17,8 +17,16 @@ from backend.models import ContentCursor, Project, ProjectMember, User
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.names import check_name
+from backend.provider_types import SANDBOX
 from backend.services.access import audit
-from backend.services.access.access import Action, Role, UserPrincipal, require_project
+from backend.services.access.access import (
+    Access,
+    Action,
+    Role,
+    UserPrincipal,
+    owner_access,
+    project_of,
+)
 from backend.services.accounts.stopping import end_project, hold_project
 from backend.services.connectors.connectors import NewConnector, create_connector
 from backend.services.lists.paging import Page, PageRequest, fetch_page
@@ -50,13 +58,13 @@ async def create_project(
     session.add(ProjectMember(project_id=project.id, user_id=principal.user_id, role=Role.OWNER))
     await create_connector(
         session,
+        owner_access(principal, project),
         vault=vault,
-        project_id=project.id,
-        new=NewConnector(type="sandbox", name="Sandbox", is_default=True),
+        new=NewConnector(type=SANDBOX, name="Sandbox", is_default=True),
     )
     audit.record(
         session,
-        principal,
+        principal.actor,
         "project.created",
         project_id=project.id,
         subject_id=project.id,
@@ -80,12 +88,13 @@ async def page_of_projects(
     return await fetch_page(session, query, Project.id, page)
 
 
-async def get_project(session: AsyncSession, principal: UserPrincipal, project_id: UUID) -> Project:
-    return await require_project(session, principal, project_id, Action.VIEW_PROJECT)
+async def get_project(session: AsyncSession, access: Access) -> Project:
+    access.require(Action.VIEW_PROJECT)
+    return await project_of(session, access)
 
 
 async def update_project(
-    session: AsyncSession, principal: UserPrincipal, project_id: UUID, changes: Mapping[str, Any]
+    session: AsyncSession, access: Access, changes: Mapping[str, Any]
 ) -> Project:
     """Apply `changes`: any of _AUDITED.
 
@@ -94,7 +103,8 @@ async def update_project(
     Raises ValidationFailed for content kept a number of days without the number, and for a name
     with line breaks.
     """
-    project = await require_project(session, principal, project_id, Action.UPDATE_PROJECT)
+    access.require(Action.UPDATE_PROJECT)
+    project = await project_of(session, access)
     if changes.get("name") is not None:
         check_name(changes["name"])
     before = _audited(project)
@@ -111,7 +121,7 @@ async def update_project(
     project.updated_at = utc_now()
     audit.record(
         session,
-        principal,
+        access.actor,
         "project.updated",
         project_id=project.id,
         subject_id=project.id,
@@ -125,14 +135,17 @@ async def update_project(
     return project
 
 
-async def delete_project(session: AsyncSession, principal: UserPrincipal, project_id: UUID) -> None:
-    """Gone for the API, its keys refused at once, what waits canceled; rows stay for the history."""
-    project = await require_project(session, principal, project_id, Action.DELETE_PROJECT)
+async def delete_project(session: AsyncSession, access: Access) -> None:
+    """Gone for the API, its keys refused at once, what waits canceled; rows stay for the
+    history.
+    """
+    access.require(Action.DELETE_PROJECT)
+    project = await project_of(session, access)
     project.deleted_at = utc_now()
     project.is_active = False
     audit.record(
         session,
-        principal,
+        access.actor,
         "project.deleted",
         project_id=project.id,
         subject_id=project.id,

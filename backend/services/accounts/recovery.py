@@ -38,7 +38,7 @@ _PREFIX: Final[dict[Purpose, str]] = {
     "password_reset": RESET_PREFIX,
     "email_confirmation": CONFIRMATION_PREFIX,
 }
-_RESET_TEXT: Final = """Somebody, probably you, has asked for a new password for your MessageJS account.
+_RESET_TEXT: Final = """Someone, probably you, asked for a new password for your MessageJS account.
 
 Choose one here, within an hour:
 
@@ -151,7 +151,7 @@ async def change_password(
         user.password_hash = password_hash
         await AccountToken.use_up(session, user.id, "password_reset")
         await AuthSession.revoke_all(session, user.id, but=principal.session_id)
-        audit.record(session, principal, "password.changed", subject_id=user.id)
+        audit.record(session, principal.actor, "password.changed", subject_id=user.id)
 
 
 async def _new_token(session: AsyncSession, user: User, purpose: Purpose) -> str:

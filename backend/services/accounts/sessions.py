@@ -62,5 +62,5 @@ async def end_session(session: AsyncSession, principal: UserPrincipal, session_i
     ):
         raise SessionNotFound
     auth_session.revoke(session)
-    audit.record(session, principal, "session.ended", subject_id=session_id)
+    audit.record(session, principal.actor, "session.ended", subject_id=session_id)
     await session.flush()

@@ -1,4 +1,6 @@
-"""Tokens of a log-in: signed access tokens (minutes), and random ones known by their hash (days)."""
+"""Tokens of a log-in: signed access tokens (minutes), and random ones known by their hash
+(days).
+"""
 
 from __future__ import annotations
 
@@ -72,5 +74,7 @@ def new_opaque_token(prefix: str) -> str:
 
 
 def token_hash(token: str) -> bytes:
-    """Return what is stored of an opaque token; it is random, so a plain hash gives nothing away."""
+    """Return what is stored of an opaque token; it is random, so a plain hash gives nothing
+    away.
+    """
     return hashlib.sha256(token.encode()).digest()

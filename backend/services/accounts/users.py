@@ -14,7 +14,6 @@ from uuid import UUID
 import redis.asyncio
 import structlog
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.crypto import Vault
@@ -29,8 +28,9 @@ from backend.models import AuthSession, RefreshToken, User
 from backend.models.base import utc_now
 from backend.models.session import Database
 from backend.names import check_name
+from backend.process.advisory_locks import AdvisoryLock, wait_for_lock
 from backend.services.access import audit
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import SYSTEM, Actor, UserPrincipal
 from backend.services.accounts.invitations import accept_invitation, check_invitation
 from backend.services.accounts.passwords import (
     check_new_password,
@@ -53,9 +53,7 @@ from backend.settings import Settings
 
 log = structlog.get_logger()
 
-# Any number will do, as long as nothing else in this database locks it.
-_FIRST_USER_LOCK: Final = 7_262_002
-# How exact the list of sessions is; a write for every request would be dear.
+# How exact the list of sessions is; a write for every request would be expensive.
 _SEEN_EVERY: Final = timedelta(seconds=60)
 
 
@@ -141,7 +139,7 @@ async def register_user(
         # word who forgot that they registered.
         raise EmailTaken from exc
     signed_in = await _open_session(session, user, settings, client or Client())
-    audit.record(session, signed_in.principal, "user.registered", subject_id=user.id)
+    audit.record(session, signed_in.principal.actor, "user.registered", subject_id=user.id)
     if invitation is not None:
         await accept_invitation(session, signed_in.principal, token=invitation)
     else:
@@ -170,7 +168,7 @@ async def make_admin(
         user.is_platform_admin = user.is_active = True
         user.updated_at = utc_now()
         audit.record(
-            session, None, "user.updated", subject_id=user.id, after={"is_platform_admin": True}
+            session, SYSTEM, "user.updated", subject_id=user.id, after={"is_platform_admin": True}
         )
         return False
     check_new_password(password)
@@ -185,7 +183,7 @@ async def make_admin(
     operator = UserPrincipal(
         user_id=user.id, session_id=user.id, email=user.email, is_platform_admin=True
     )
-    audit.record(session, None, "user.registered", subject_id=user.id)
+    audit.record(session, SYSTEM, "user.registered", subject_id=user.id)
     name = f"{user.email.partition('@')[0][:200]}'s project"
     await create_project(session, operator, vault=vault, plan=settings.default_plan, name=name)
     return True
@@ -206,9 +204,7 @@ async def _is_first_user(session: AsyncSession) -> bool:
     """Two first registrations at once: the second waits here until the first has committed."""
     if await User.count(session) > 0:
         return False
-    await session.exec(
-        text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=_FIRST_USER_LOCK)
-    )  # type: ignore[call-overload]
+    await wait_for_lock(await session.connection(), AdvisoryLock.FIRST_USER)
     return await User.count(session) == 0
 
 
@@ -253,7 +249,7 @@ async def log_in(
             current.password_hash = rehashed
         current.last_login_at = utc_now()
         signed_in = await _open_session(session, current, settings, client)
-        audit.record(session, signed_in.principal, "user.logged_in", subject_id=current.id)
+        audit.record(session, signed_in.principal.actor, "user.logged_in", subject_id=current.id)
     return signed_in
 
 
@@ -333,8 +329,8 @@ async def refresh(
 async def log_out(
     session: AsyncSession,
     session_id: UUID,
+    actor: Actor,
     *,
-    actor: UserPrincipal | None = None,
     action: str = "user.logged_out",
 ) -> None:
     """End a log-in: its access tokens, refresh tokens and cookie are refused from the commit on."""

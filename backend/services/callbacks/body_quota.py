@@ -1,7 +1,7 @@
 """How much of providers' callbacks is kept as it came: a part of each, and so many bytes of a
 connector a day.
 
-Whoever owns a connector signs its callbacks, as many and as long as they like. What a callback
+Anyone who owns a connector signs its callbacks, as many and as long as they like. What a callback
 reports counts in any case; its bytes are only there to look something up.
 """
 

@@ -1,4 +1,4 @@
-"""Step 9, the door: a provider's callback is verified, stored with its receipts, and answered.
+"""The door: a provider's callback is verified, stored with its receipts, and answered.
 
 Its receipts are applied right after the answer, by the process that took them: at once for the
 customer, and without the provider waiting for a message's lock. Should that process die in between,
@@ -7,9 +7,9 @@ the workers find them (rounds.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -29,7 +29,6 @@ from backend.providers.frame.errors import CallbackRefused
 from backend.providers.frame.provider import Provider, ProviderContext
 from backend.services.callbacks.store import Incoming, ReceiptStore
 from backend.services.connectors.credentials import open_provider
-from backend.services.receipts.apply import ReceiptApplier
 
 log = structlog.get_logger()
 
@@ -51,6 +50,12 @@ class _Sender:
     was_verified: bool
 
 
+class Applier(Protocol):
+    """Who applies receipts once they are stored; platform.py knows."""
+
+    def apply_soon(self, receipt_ids: Sequence[UUID]) -> object: ...
+
+
 class CallbackIntake:
     def __init__(
         self,
@@ -58,7 +63,7 @@ class CallbackIntake:
         vault: Vault,
         context: ProviderContext,
         store: ReceiptStore,
-        applier: ReceiptApplier,
+        applier: Applier,
     ) -> None:
         self._database = database
         self._vault = vault
@@ -124,10 +129,10 @@ class CallbackIntake:
 
     async def _load(self, connector_id: UUID) -> _Sender:
         async with self._database.session() as session:
-            found = await Connector.find_for_sending(session, connector_id)
-        if found is None or found.connector.deleted_at is not None or found.is_project_deleted:
+            result = await Connector.find_for_sending(session, connector_id)
+        if result is None or result.connector.deleted_at is not None or result.is_project_deleted:
             raise ConnectorNotFound
-        connector = found.connector
+        connector = result.connector
         try:
             provider = open_provider(connector, vault=self._vault, context=self._context)
         except Exception as exc:

@@ -1,7 +1,6 @@
-"""Step 9, keeping: verified callbacks as they came, and their receipts, in one statement for all
-that wait.
+"""Keep verified callbacks as they came, and their receipts, in one statement for all that wait.
 
-A receipt is stored before anybody looks for its message: one that beats the answer to its own send
+A receipt is stored before anyone looks for its message: one that beats the answer to its own send
 is found again when that answer is recorded. Nothing here waits for a message's lock, so a provider
 is answered at once.
 """
@@ -10,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import orjson
 import structlog
+from psycopg.rows import scalar_row
 
 from backend import ids
 from backend.instants import is_in_range
+from backend.models.recordset import recordset
 from backend.models.session import RawPool
 from backend.outages import is_outage
 from backend.process.group_commit import GroupCommit
@@ -30,18 +31,44 @@ log = structlog.get_logger()
 
 _WAITING_LIMIT: Final = 5000
 _BATCH: Final = 200
-# Whoever stored receipts applies them; after this long the workers do, for that process may be
+# Anyone who stored receipts applies them; after this long the workers do, for that process may be
 # gone.
 _GRACE_S: Final = 2.0
 _LONGEST_ID: Final = 255
 _LONGEST_WORDS: Final = 1000
 
-_PENDING: Final = """
-    id uuid, connector_id uuid, project_id uuid, provider_message_id text, message_id uuid, status text, code text,
-    reason text, suppress bool, happened_at timestamptz, due_in_s float8
-"""
-_PENDING_COLUMNS: Final = """
-    id, connector_id, project_id, provider_message_id, message_id, status, code, reason, suppress, happened_at
+
+@dataclass(frozen=True, slots=True)
+class _PendingRow:
+    """A receipt to be stored. `digest`: of the callback that it came with."""
+
+    id: UUID
+    connector_id: UUID | None
+    project_id: UUID | None
+    provider_message_id: str | None
+    message_id: UUID | None
+    status: str
+    code: str
+    reason: str
+    suppress: bool
+    happened_at: datetime
+    due_in_s: float
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _CallbackRow:
+    digest: str
+    connector_id: UUID
+    project_id: UUID
+    query: str
+    body: str
+    receipts: int
+
+
+_COLUMNS: Final = """
+    id, connector_id, project_id, provider_message_id, message_id, status, code, reason, suppress,
+    happened_at
 """
 
 # A provider repeats what it believes was not heard: the same bytes are the same callback.
@@ -50,27 +77,25 @@ WITH stored AS (
     INSERT INTO callbacks (digest, connector_id, project_id, received_at, query, body, receipts)
     SELECT decode(c.digest, 'hex'), c.connector_id, c.project_id, now(), c.query,
         decode(c.body, 'hex'), c.receipts
-    FROM json_to_recordset(%(callbacks)s::json) AS c(digest text, connector_id uuid, project_id
-        uuid, query text,
-        body text, receipts int)
+    FROM {recordset(_CallbackRow, "c", "callbacks")}
     ORDER BY 1
     ON CONFLICT DO NOTHING
     RETURNING digest
 )
-INSERT INTO pending_receipts ({_PENDING_COLUMNS}, created_at, due_at)
-SELECT {_PENDING_COLUMNS}, now(), now() + make_interval(secs => r.due_in_s)
-FROM json_to_recordset(%(receipts)s::json) AS r({_PENDING}, digest text)
+INSERT INTO pending_receipts ({_COLUMNS}, created_at, due_at)
+SELECT {_COLUMNS}, now(), now() + make_interval(secs => r.due_in_s)
+FROM {recordset(_PendingRow, "r", "receipts")}
 WHERE decode(r.digest, 'hex') IN (SELECT digest FROM stored)
 RETURNING id
 """  # noqa: S608 (made of constants)
 
 # A receipt of our own making names a message of ours, and arrives when it says.
 _STORE_OWN: Final = f"""
-INSERT INTO pending_receipts ({_PENDING_COLUMNS}, created_at, due_at)
+INSERT INTO pending_receipts ({_COLUMNS}, created_at, due_at)
 SELECT r.id, m.connector_id, m.project_id, NULL, m.id, r.status, r.code, r.reason, r.suppress,
     r.happened_at,
     greatest(now(), r.happened_at), now() + make_interval(secs => r.due_in_s)
-FROM json_to_recordset(%(receipts)s::json) AS r({_PENDING})
+FROM {recordset(_PendingRow, "r", "receipts")}
 CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = r.message_id) m
 """  # noqa: S608 (made of constants)
 
@@ -134,82 +159,88 @@ class ReceiptStore:
             if is_outage(exc) or len(batch) == 1:
                 raise
             log.warning("callbacks.batch_refused", error=type(exc).__name__, callbacks=len(batch))
-        return [await self._store_alone(one) for one in batch]
+        return [await self._store_alone(incoming) for incoming in batch]
 
-    async def _store_alone(self, one: Incoming) -> list[UUID] | BaseException:
+    async def _store_alone(self, incoming: Incoming) -> list[UUID] | BaseException:
         try:
-            return (await self._store_all([one]))[0]
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+            return (await self._store_all([incoming]))[0]
+        except Exception as exc:  # noqa: BLE001 (its own answer)
             # Not the error's text: Postgres quotes the row in it.
             log.error(  # noqa: TRY400
-                "callbacks.refused", connector_id=str(one.connector_id), error=type(exc).__name__
+                "callbacks.refused",
+                connector_id=str(incoming.connector_id),
+                error=type(exc).__name__,
             )
             return exc
 
     async def _store_all(self, batch: Sequence[Incoming]) -> Sequence[list[UUID]]:
-        callbacks = {one.digest: one for one in batch}
+        callbacks = {incoming.digest: incoming for incoming in batch}
         # Of the same bytes twice in one batch the second is a repeat like any other.
         rows = {
-            digest: [_row(one, receipt) for receipt in one.receipts]
-            for digest, one in callbacks.items()
+            digest: [_row(digest, incoming, receipt) for receipt in incoming.receipts]
+            for digest, incoming in callbacks.items()
         }
         parameters = {
             "callbacks": _json(
-                [self._callback_row(digest, one) for digest, one in callbacks.items()]
+                [self._callback_row(digest, incoming) for digest, incoming in callbacks.items()]
             ),
-            "receipts": _json(
-                [{**row, "digest": digest} for digest, own in rows.items() for row in own]
-            ),
+            "receipts": _json([row for receipts in rows.values() for row in receipts]),
         }
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(_STORE, parameters, prepare=True)
-            stored = {row[0] for row in await cursor.fetchall()}
+            cursor = connection.cursor(row_factory=scalar_row)
+            await cursor.execute(_STORE, parameters, prepare=True)
+            stored = set(await cursor.fetchall())
         new = {
-            digest: [row["id"] for row in own if row["id"] in stored]
-            for digest, own in rows.items()
+            digest: [row.id for row in receipts if row.id in stored]
+            for digest, receipts in rows.items()
         }
-        return [new.pop(one.digest, []) for one in batch]
+        return [new.pop(incoming.digest, []) for incoming in batch]
 
-    def _callback_row(self, digest: str, one: Incoming) -> dict[str, Any]:
-        return {
-            "digest": digest,
-            "connector_id": one.connector_id,
-            "project_id": one.project_id,
-            "query": _clean(one.query, 2000),
-            "body": self._quota.kept(one.connector_id, one.body).hex(),
-            "receipts": len(one.receipts),
-        }
+    def _callback_row(self, digest: str, incoming: Incoming) -> _CallbackRow:
+        return _CallbackRow(
+            digest,
+            incoming.connector_id,
+            incoming.project_id,
+            _clean(incoming.query, 2000),
+            self._quota.kept(incoming.connector_id, incoming.body).hex(),
+            len(incoming.receipts),
+        )
 
 
-def _row(one: Incoming, receipt: Receipt) -> dict[str, Any]:
+def _row(digest: str, incoming: Incoming, receipt: Receipt) -> _PendingRow:
     provider_id = receipt.provider_message_id
-    return {
-        **_told(receipt),
-        "connector_id": one.connector_id,
-        "project_id": one.project_id,
-        "provider_message_id": _clean(provider_id, _LONGEST_ID) if provider_id else None,
-        "due_in_s": _GRACE_S,
-    }
+    return replace(
+        _plain_row(receipt),
+        connector_id=incoming.connector_id,
+        project_id=incoming.project_id,
+        provider_message_id=_clean(provider_id, _LONGEST_ID) if provider_id else None,
+        due_in_s=_GRACE_S,
+        digest=digest,
+    )
 
 
-def _own_row(receipt: Receipt) -> dict[str, Any] | None:
-    row = _told(receipt)
-    if row["message_id"] is None:
+def _own_row(receipt: Receipt) -> _PendingRow | None:
+    row = _plain_row(receipt)
+    if row.message_id is None:
         return None
-    wait_s = (row["happened_at"] - datetime.now(UTC)).total_seconds()
-    return {**row, "due_in_s": max(0.0, wait_s)}
+    wait_s = (row.happened_at - datetime.now(UTC)).total_seconds()
+    return replace(row, due_in_s=max(0.0, wait_s))
 
 
-def _told(receipt: Receipt) -> dict[str, Any]:
-    return {
-        "id": ids.new_id(),
-        "message_id": ids.decode(ids.MESSAGE, receipt.message_id) if receipt.message_id else None,
-        "status": receipt.status,
-        "code": _clean(receipt.code, _LONGEST_ID),
-        "reason": _clean(receipt.reason, _LONGEST_WORDS),
-        "suppress": receipt.suppress,
-        "happened_at": _instant(receipt.at),
-    }
+def _plain_row(receipt: Receipt) -> _PendingRow:
+    return _PendingRow(
+        id=ids.new_id(),
+        connector_id=None,
+        project_id=None,
+        provider_message_id=None,
+        message_id=ids.decode(ids.MESSAGE, receipt.message_id) if receipt.message_id else None,
+        status=receipt.status,
+        code=_clean(receipt.code, _LONGEST_ID),
+        reason=_clean(receipt.reason, _LONGEST_WORDS),
+        suppress=receipt.suppress,
+        happened_at=_instant(receipt.at),
+        due_in_s=0.0,
+    )
 
 
 def _instant(at: datetime | None) -> datetime:
@@ -227,5 +258,5 @@ def _clean(text: str, most: int) -> str:
     return plain.encode("utf-8", "replace").decode()
 
 
-def _json(rows: Sequence[dict[str, Any]]) -> str:
+def _json(rows: Sequence[_PendingRow | _CallbackRow]) -> str:
     return orjson.dumps(rows).decode()

@@ -1,6 +1,6 @@
 """A project's campaigns: made of a file, paused, resumed, canceled.
 
-Whoever changes one holds its row's lock.
+Anyone who changes one holds its row's lock.
 
 The lock is also what accepting a row waits for (writer.py), so that after a pause or a cancel has
 been committed no row is accepted any more.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
@@ -27,33 +27,29 @@ from backend.errors import (
     InvalidTo,
 )
 from backend.ids import new_id
+from backend.ledger import cancel, hold
+from backend.ledger.idempotency import IdempotencyKey, Taken, find_key, take_key
 from backend.models import Campaign
 from backend.models.base import utc_now
+from backend.models.session import driver_of
 from backend.services.access import audit
-from backend.services.campaigns import queued
-from backend.services.campaigns.check import BAD_ROW, RowError, duplicate
+from backend.services.access.access import Access, Action, Actor
+from backend.services.campaigns.check import BAD_ROW, duplicate
 from backend.services.campaigns.csv_file import in_reader
 from backend.services.campaigns.progress import stored_rows
 from backend.services.campaigns.row_spool import RowSpool
+from backend.services.campaigns.rows import RowError, count_rows, refuse_rows
+from backend.services.campaigns.states import CANCELED, DRAFT, PAUSED, RUNNING
 from backend.services.routing.recipients import normalised_recipient
+from backend.services.sending.timing import FURTHEST_SEND_AT
 
 if TYPE_CHECKING:
-    from backend.ledger.accept import IdempotencyKey
-    from backend.platform import Platform
-    from backend.services.access.access import UserPrincipal
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
     from backend.services.campaigns.plan import Plan
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
 
-DRAFT: Final = "draft"
-RUNNING: Final = "running"
-PAUSED: Final = "paused"
-COMPLETED: Final = "completed"
-CANCELED: Final = "canceled"
-STATES: Final = (DRAFT, RUNNING, PAUSED, COMPLETED, CANCELED)
-
-_DEEDS: Final = {PAUSED: "paused", RUNNING: "resumed", CANCELED: "canceled"}
-_FURTHEST_SEND_AT: Final = timedelta(days=366)
+_CHANGES: Final = {PAUSED: "paused", RUNNING: "resumed", CANCELED: "canceled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +83,18 @@ class ReadRows:
         self.spool.close()
 
 
-async def read_rows(
-    platform: Platform, caller: Caller, *, new: NewCampaign, file: CsvFile
-) -> ReadRows:
+async def read_rows(path: SendPath, sender: Sender, *, new: NewCampaign, file: CsvFile) -> ReadRows:
     """Check everything that a campaign is made of, outside any transaction.
 
     Raises what is wrong with all of it.
     """
     _check_times(new)
     is_planned = bool(new.plan.mapping) or not new.is_draft
-    connector_type = (await new.plan.check(platform, caller))[0].type if is_planned else None
-    judge = Judge(new.plan, None if new.sends_duplicates else connector_type)
-    spool = RowSpool(campaign_id=new.id, project_id=caller.project_id)
+    connector_type = (await new.plan.check(path, sender))[0].type if is_planned else None
+    checker = RowChecker(new.plan, None if new.sends_duplicates else connector_type)
+    spool = RowSpool(campaign_id=new.id, project_id=sender.project_id)
     try:
-        await spool.fill(file, judge.error_of)
+        await spool.fill(file, checker.error_of)
     except BaseException:
         spool.close()
         raise
@@ -109,22 +103,21 @@ async def read_rows(
 
 async def create_campaign(
     session: AsyncSession,
-    caller: Caller,
+    sender: Sender,
     *,
     new: NewCampaign,
     rows: ReadRows,
-    actor: UserPrincipal | None = None,
 ) -> Campaign:
     """Store the campaign with its rows; a worker feeds it."""
     plan, now = new.plan, utc_now()
     campaign = Campaign(
         id=new.id,
-        project_id=caller.project_id,
+        project_id=sender.project_id,
         name=new.name,
         state=DRAFT if new.is_draft else RUNNING,
-        mode=caller.mode,
-        key_id=caller.key.id if caller.key is not None else None,
-        created_by=actor.user_id if actor is not None else None,
+        mode=sender.mode,
+        key_id=sender.key.id if sender.key is not None else None,
+        created_by=sender.access.actor.user_id,
         connector_id=plan.connector_id,
         connector_type=plan.connector_type,
         template_id=plan.template_id,
@@ -147,7 +140,7 @@ async def create_campaign(
     after = {"name": campaign.name, "rows": campaign.total_rows, "state": campaign.state}
     audit.record(
         session,
-        actor,
+        sender.access.actor,
         "campaign.created",
         project_id=campaign.project_id,
         subject_id=campaign.id,
@@ -157,7 +150,7 @@ async def create_campaign(
 
 
 @dataclass
-class Judge:
+class RowChecker:
     """What can be said of a row before it is tried: that it is none, or that its recipient had one
     already.
     """
@@ -187,7 +180,7 @@ class Judge:
 def _check_times(new: NewCampaign) -> None:
     now = datetime.now(UTC)
     starts_at = max(now, new.send_at or now)
-    if starts_at - now > _FURTHEST_SEND_AT:
+    if starts_at - now > FURTHEST_SEND_AT:
         raise BadRequest(
             "The campaign would start more than a year ahead.",
             errors=[FieldError("sendAt", "VALIDATION_ERROR", "sendAt must lie within a year.")],
@@ -206,43 +199,43 @@ def _check_times(new: NewCampaign) -> None:
 
 
 async def find_repeated(
-    session: AsyncSession, project_id: UUID, key: IdempotencyKey, *, campaign_id: UUID, ttl_s: int
+    session: AsyncSession, access: Access, key: IdempotencyKey, *, campaign_id: UUID, ttl_s: int
 ) -> Campaign | None:
     """Return the campaign that an earlier request under this key made; None: the key is taken for
     `campaign_id`.
 
     Raises IdempotencyConflict when the key was used for another request.
     """
-    earlier = await queued.take_key(session, project_id, key, campaign_id=campaign_id, ttl_s=ttl_s)
-    return await _made_under(session, project_id, key, earlier)
+    access.require(Action.SEND_MESSAGES)
+    connection = await driver_of(session)
+    earlier = await take_key(connection, access.project_id, key, owner=campaign_id, ttl_s=ttl_s)
+    return await _made_under(session, access, key, earlier)
 
 
 async def find_earlier(
-    session: AsyncSession, project_id: UUID, key: IdempotencyKey
+    session: AsyncSession, access: Access, key: IdempotencyKey
 ) -> Campaign | None:
     """Like `find_repeated`, but the key is not taken."""
-    return await _made_under(
-        session, project_id, key, await queued.find_key(session, project_id, key)
-    )
+    access.require(Action.SEND_MESSAGES)
+    earlier = await find_key(await driver_of(session), access.project_id, key)
+    return await _made_under(session, access, key, earlier)
 
 
 async def _made_under(
-    session: AsyncSession, project_id: UUID, key: IdempotencyKey, earlier: tuple[UUID, bytes] | None
+    session: AsyncSession, access: Access, key: IdempotencyKey, earlier: Taken | None
 ) -> Campaign | None:
     if earlier is None:
         return None
-    found_id, request_hash = earlier
-    if request_hash != key.request_hash:
+    if earlier.request_hash != key.request_hash:
         raise IdempotencyConflict
-    return await get_campaign(session, project_id=project_id, campaign_id=found_id)
+    return await get_campaign(session, access, campaign_id=earlier.message_id)
 
 
-async def get_campaign(
-    session: AsyncSession, *, project_id: UUID, campaign_id: UUID, mode: str | None = None
-) -> Campaign:
+async def get_campaign(session: AsyncSession, access: Access, *, campaign_id: UUID) -> Campaign:
     """`mode`: the only one to be seen. Raises CampaignNotFound."""
-    campaign = await Campaign.find(session, project_id, campaign_id)
-    if campaign is None or (mode is not None and campaign.mode != mode):
+    access.require(Action.VIEW_MESSAGES)
+    campaign = await Campaign.find(session, access.project_id, campaign_id)
+    if campaign is None or (access.only_mode is not None and campaign.mode != access.only_mode):
         raise CampaignNotFound
     return campaign
 
@@ -259,9 +252,9 @@ async def find_project_of(session: AsyncSession, campaign_id: UUID) -> UUID:
 
 
 async def plan_draft(
-    platform: Platform,
+    path: SendPath,
     session: AsyncSession,
-    caller: Caller,
+    sender: Sender,
     *,
     campaign_id: UUID,
     name: str,
@@ -271,48 +264,37 @@ async def plan_draft(
 
     Raises CampaignNotFound, CampaignStateConflict, and what is wrong with every row.
     """
-    campaign = await _locked(session, caller.project_id, campaign_id, caller.mode, (DRAFT,))
-    connectors = await plan.check(platform, caller)
+    campaign = await _locked(session, sender.project_id, campaign_id, sender.mode, (DRAFT,))
+    connectors = await plan.check(path, sender)
     campaign.name = name
     campaign.connector_id, campaign.connector_type = plan.connector_id, plan.connector_type
     campaign.template_id, campaign.message = plan.template_id, plan.message
     campaign.subject, campaign.html, campaign.mapping = plan.subject, plan.html, dict(plan.mapping)
-    judge = Judge(plan, connectors[0].type)
-    async for rows in stored_rows(
-        platform.database, project_id=caller.project_id, campaign_id=campaign_id
-    ):
-        found = await in_reader(partial(judge.errors_of, rows))
-        await queued.refuse_rows(session, campaign_id, found)
+    checker = RowChecker(plan, connectors[0].type)
+    async for rows in stored_rows(path.database, sender.access, campaign_id=campaign_id):
+        result = await in_reader(partial(checker.errors_of, rows))
+        await refuse_rows(await driver_of(session), campaign_id, result, states=(DRAFT,))
     return campaign
 
 
 async def pause_campaign(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    campaign_id: UUID,
-    mode: str | None = None,
-    actor: UserPrincipal | None = None,
-    reason: str | None = None,
+    session: AsyncSession, access: Access, *, campaign_id: UUID, reason: str | None = None
 ) -> Campaign:
     """Accept no more rows, and hold those of its messages that no worker has claimed."""
-    campaign = await _locked(session, project_id, campaign_id, mode, (RUNNING,))
+    access.require(Action.SEND_MESSAGES)
+    campaign = await _locked(session, access.project_id, campaign_id, access.only_mode, (RUNNING,))
     campaign.reason = reason
-    await _enter(session, campaign, PAUSED, actor)
-    await queued.hold(session, campaign.id)
+    await _enter(session, campaign, PAUSED, access.actor)
+    await hold.hold_campaign(await driver_of(session), campaign.id)
     return campaign
 
 
-async def resume_campaign(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    campaign_id: UUID,
-    mode: str | None = None,
-    actor: UserPrincipal | None = None,
-) -> Campaign:
+async def resume_campaign(session: AsyncSession, access: Access, *, campaign_id: UUID) -> Campaign:
     """Start a draft, or go on where a pause stopped."""
-    campaign = await _locked(session, project_id, campaign_id, mode, (DRAFT, PAUSED))
+    access.require(Action.SEND_MESSAGES)
+    campaign = await _locked(
+        session, access.project_id, campaign_id, access.only_mode, (DRAFT, PAUSED)
+    )
     if not campaign.mapping:
         raise CampaignStateConflict(
             "The draft does not say yet what it sends; finish it on the dashboard."
@@ -321,25 +303,23 @@ async def resume_campaign(
     campaign.reason = None
     campaign.started_at = campaign.started_at or now
     campaign.next_feed_at = max(now, campaign.send_at or now)
-    await _enter(session, campaign, RUNNING, actor)
-    await queued.release(session, campaign.id)
+    await _enter(session, campaign, RUNNING, access.actor)
+    await hold.release_campaign(await driver_of(session), campaign.id)
     return campaign
 
 
-async def cancel_campaign(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    campaign_id: UUID,
-    mode: str | None = None,
-    actor: UserPrincipal | None = None,
-) -> Campaign:
+async def cancel_campaign(session: AsyncSession, access: Access, *, campaign_id: UUID) -> Campaign:
     """For good: no more rows, and its messages that no worker has claimed are canceled."""
-    campaign = await _locked(session, project_id, campaign_id, mode, (DRAFT, RUNNING, PAUSED))
+    access.require(Action.SEND_MESSAGES)
+    campaign = await _locked(
+        session, access.project_id, campaign_id, access.only_mode, (DRAFT, RUNNING, PAUSED)
+    )
     campaign.ended_at, campaign.reason = utc_now(), None
-    await _enter(session, campaign, CANCELED, actor)
-    await queued.cancel(session, campaign.id)
-    campaign.accepted_rows, campaign.failed_rows = await queued.count_rows(session, campaign.id)
+    await _enter(session, campaign, CANCELED, access.actor)
+    connection = await driver_of(session)
+    await cancel.cancel_campaign(connection, campaign.id)
+    counts = await count_rows(connection, campaign.id)
+    campaign.accepted_rows, campaign.failed_rows = counts.accepted, counts.failed
     return campaign
 
 
@@ -367,15 +347,13 @@ async def _locked(
     return campaign
 
 
-async def _enter(
-    session: AsyncSession, campaign: Campaign, state: str, actor: UserPrincipal | None
-) -> None:
+async def _enter(session: AsyncSession, campaign: Campaign, state: str, actor: Actor) -> None:
     before: dict[str, Any] = {"state": campaign.state}
     campaign.state = state
     audit.record(
         session,
         actor,
-        f"campaign.{_DEEDS[state]}",
+        f"campaign.{_CHANGES[state]}",
         project_id=campaign.project_id,
         subject_id=campaign.id,
         before=before,

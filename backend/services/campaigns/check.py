@@ -12,14 +12,15 @@ from backend.errors import AppError, RecipientSuppressed
 from backend.models import Suppression
 from backend.process.unexpected import as_app_error
 from backend.services.campaigns.csv_file import CsvRow
+from backend.services.campaigns.rows import RowError
 from backend.services.sending.compose import prepare_message
 from backend.services.templates.liquid.fuel import RenderingLimitExceeded
 
 if TYPE_CHECKING:
     from backend.ledger.accept import NewMessage
-    from backend.platform import Platform
     from backend.services.campaigns.plan import Plan
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
 
 MOST_ERRORS: Final = 100
 _PREVIEWS: Final = 3
@@ -28,16 +29,6 @@ _PREVIEW_CHARS: Final = 20_000
 _BREATH: Final = 50
 DUPLICATE: Final = "DUPLICATE_RECIPIENT"
 BAD_ROW: Final = "INVALID_ROW"
-
-
-@dataclass(frozen=True, slots=True)
-class RowError:
-    """Why a row cannot be sent; `row` is its line in the file."""
-
-    row: int
-    field: str
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +60,29 @@ class DryRun:
         self.codes[errors[0].code] += 1
         self.errors += errors[: MOST_ERRORS - len(self.errors)]
 
-    def show(self, one: Preview) -> None:
+    def show(self, preview: Preview) -> None:
         """Keep the first messages: one at least, and more as long as they are short."""
-        size = sum(len(str(part)) for part in one.content.values())
+        size = sum(len(str(part)) for part in preview.content.values())
         if not self.previews or (
             len(self.previews) < _PREVIEWS and self._shown_chars + size <= _PREVIEW_CHARS
         ):
-            self.previews.append(Preview(one.row, one.to, one.content))
+            self.previews.append(Preview(preview.row, preview.to, preview.content))
             self._shown_chars += size
 
 
 async def dry_run(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     plan: Plan,
     steps: AsyncIterator[Sequence[CsvRow]],
     *,
     sends_duplicates: bool,
 ) -> DryRun:
-    """Raises what is wrong with all of it: InvalidCsv, the mapping, the content or the connector."""
-    await plan.check(platform, caller)
-    plan = replace(plan, project_id=caller.project_id)
+    """Raises what is wrong with all of it: InvalidCsv, the mapping, the content or the
+    connector.
+    """
+    await plan.check(path, sender)
+    plan = replace(plan, project_id=sender.project_id)
     result = DryRun(plan.columns, dict(plan.mapping))
     seen: set[str] = set()
     async for rows in steps:
@@ -97,7 +90,7 @@ async def dry_run(
         for place, row in enumerate(rows):
             if place % _BREATH == 0:
                 await asyncio.sleep(0)
-            prepared = await _prepared(platform, caller, plan, row, result)
+            prepared = await _prepared(path, sender, plan, row, result)
             if prepared is None:
                 continue
             if not sends_duplicates and prepared.to in seen:
@@ -105,7 +98,7 @@ async def dry_run(
                 continue
             seen.add(prepared.to)
             ready.append(prepared)
-        await _settle(platform, caller, ready, result)
+        await _settle(path, sender, ready, result)
     result.errors.sort(key=lambda error: error.row)
     return result
 
@@ -116,48 +109,48 @@ class _Prepared(Preview):
 
 
 async def _prepared(
-    platform: Platform, caller: Caller, plan: Plan, row: CsvRow, result: DryRun
+    path: SendPath, sender: Sender, plan: Plan, row: CsvRow, result: DryRun
 ) -> _Prepared | None:
     result.total += 1
     if row.problem is not None:
         result.refuse(RowError(row.line, "", BAD_ROW, row.problem))
         return None
     try:
-        message = await _message(platform, caller, plan, row)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        message = await _message(path, sender, plan, row)
+    except Exception as exc:  # noqa: BLE001 (whatever it is, it is this row's)
         result.refuse(*errors_of(row.line, as_app_error(exc)))
         return None
     columns = message.columns
     return _Prepared(row.line, columns["recipient"], columns["content"], columns["connector_type"])
 
 
-async def _message(platform: Platform, caller: Caller, plan: Plan, row: CsvRow) -> NewMessage:
+async def _message(path: SendPath, sender: Sender, plan: Plan, row: CsvRow) -> NewMessage:
     """Return what the row would send.
 
     A dry run goes as fast as the project may render, like the campaign itself.
     """
     while True:
         try:
-            return await prepare_message(platform, caller, plan.request(row.cells), None)
+            return await prepare_message(path, sender, plan.request(row.cells), None)
         except RenderingLimitExceeded as error:
             await asyncio.sleep(float(error.headers["Retry-After"]))
 
 
 async def _settle(
-    platform: Platform, caller: Caller, ready: Sequence[_Prepared], result: DryRun
+    path: SendPath, sender: Sender, ready: Sequence[_Prepared], result: DryRun
 ) -> None:
     if not ready:
         return
-    async with platform.database.session() as session:
+    async with path.database.session() as session:
         suppressed = await Suppression.find_many(
-            session, caller.project_id, {(one.channel, one.to) for one in ready}
+            session, sender.project_id, {(item.channel, item.to) for item in ready}
         )
-    for one in ready:
-        if (one.channel, one.to) in suppressed:
-            result.refuse(*errors_of(one.row, RecipientSuppressed()))
+    for item in ready:
+        if (item.channel, item.to) in suppressed:
+            result.refuse(*errors_of(item.row, RecipientSuppressed()))
             continue
         result.valid += 1
-        result.show(one)
+        result.show(item)
 
 
 def errors_of(line: int, error: AppError) -> list[RowError]:
@@ -166,7 +159,7 @@ def errors_of(line: int, error: AppError) -> list[RowError]:
         return [RowError(line, "to", error.error_code, "The recipient opted out or bounced.")]
     if not error.errors:
         return [RowError(line, "", error.error_code, error.message)]
-    return [RowError(line, one.field, one.code, one.message) for one in error.errors]
+    return [RowError(line, item.field, item.code, item.message) for item in error.errors]
 
 
 def duplicate(line: int, to: str) -> RowError:

@@ -153,13 +153,13 @@ class CsvFile:
                     f" {self._lines.row_line}; remove them."
                 )
 
-    def _row(self, line: int, found: list[str]) -> CsvRow:
+    def _row(self, line: int, result: list[str]) -> CsvRow:
         width = len(self.columns)
-        cells = [cell.strip() for cell in found[:width]]
+        cells = [cell.strip() for cell in result[:width]]
         problem = None
-        if "".join(found[width:]).strip():
+        if "".join(result[width:]).strip():
             problem = (
-                f"The row has {len(found)} cells, the head {width}; put quotes around cells that"
+                f"The row has {len(result)} cells, the head {width}; put quotes around cells that"
                 " hold the separator."
             )
         elif any(len(cell) > _LONGEST_CELL_CHARS for cell in cells):

@@ -1,9 +1,9 @@
-"""Step 5 for campaigns: rows become messages, a few hundred at a time, as long as few enough wait.
+"""Feed campaigns: rows become messages, a few hundred at a time, as long as few enough wait.
 
 Any worker may feed a campaign. Its turn is a lease in the campaign's row; that a row is accepted
 once, and only while the campaign runs, is settled by the statement that writes the message
-(writer.py), whoever feeds. A campaign that fails is paused, a row that fails is marked; the others
-go on. A turn is short, however long its texts take.
+(writer.py), anyone who feeds. A campaign that fails is paused, a row that fails is marked; the
+others go on. A turn is short, however long its texts take.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-import orjson
 import structlog
 
 from backend import ids
@@ -38,20 +37,23 @@ from backend.errors import (
 from backend.integers import whole_number
 from backend.models import Campaign
 from backend.models.project import IS_OPEN
-from backend.models.send_queue import LANES
+from backend.models.send_queue import DUE, LANES, WATCHED
 from backend.outages import OutageLog, is_outage
-from backend.services.campaigns.caller import caller_of
-from backend.services.campaigns.check import RowError, errors_of
+from backend.process.rounds import Rounds
+from backend.services.campaigns.check import errors_of
 from backend.services.campaigns.pausing import pause_failing
 from backend.services.campaigns.plan import Plan
+from backend.services.campaigns.rows import RowError, refuse_rows
+from backend.services.campaigns.sender import sender_of
+from backend.services.campaigns.states import RUNNING
 from backend.services.policy.admission import demand_of
 from backend.services.sending.accept import accept
 from backend.services.sending.compose import prepare_message
 
 if TYPE_CHECKING:
     from backend.ledger.accept import NewMessage
-    from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.campaigns.parts import CampaignParts
+    from backend.services.policy.sender import Sender
 
 log = structlog.get_logger()
 
@@ -90,29 +92,22 @@ _PUT_BACK: Final = """
 UPDATE campaigns SET next_feed_at = now() + make_interval(secs => %s), reason = %s WHERE id = %s
     AND state = 'running'
 """
-_WAITING: Final = """
+_WAITING: Final = f"""
 SELECT count(*) FROM (
-    SELECT 1 FROM send_queue WHERE state = 0 AND lane = %s AND connector_id = ANY(%s)
+    SELECT 1 FROM send_queue WHERE state = {DUE} AND lane = %s AND connector_id = ANY(%s)
         AND due_at <= now() LIMIT %s
 ) waiting
-"""
+"""  # noqa: S608 (made of constants)
 _ROWS: Final = """
 SELECT line, cells FROM campaign_rows WHERE campaign_id = %s AND state = 'pending' ORDER BY line
     LIMIT %s
 """
-_REFUSE: Final = """
-WITH running AS MATERIALIZED (SELECT id FROM campaigns WHERE id = %(campaign)s AND state = 'running'
-    FOR SHARE)
-UPDATE campaign_rows r SET state = 'failed', error_field = e.field, error_code = e.code,
-    error_reason = e.message
-FROM running, json_to_recordset(%(errors)s::json) AS e(row int, field text, code text, message text)
-WHERE r.campaign_id = running.id AND r.line = e.row AND r.state = 'pending'
-"""
 # From the last row back: what was accepted last is what still waits.
-_IS_UNDER_WAY: Final = """
+_IS_UNDER_WAY: Final = f"""
 SELECT 1 FROM campaign_rows r JOIN send_queue q ON q.message_id = r.message_id
-WHERE r.campaign_id = %s AND r.state = 'accepted' AND q.state < 3 ORDER BY r.line DESC LIMIT 1
-"""
+WHERE r.campaign_id = %s AND r.state = 'accepted' AND q.state <> {WATCHED} ORDER BY r.line DESC
+    LIMIT 1
+"""  # noqa: S608 (made of constants)
 _COMPLETE: Final = """
 UPDATE campaigns c SET state = 'completed', ended_at = now(), updated_at = now(), reason = NULL,
     accepted_rows = n.accepted, failed_rows = n.failed
@@ -126,7 +121,8 @@ WHERE c.id = %(campaign)s AND c.state = 'running'
 
 # Wrong with the campaign, not with a row: it pauses, so that a person can put it right.
 _STOPPING: Final = (
-    ConnectorNotActive, ConnectorNotFound, KeyScope, ProjectNotFound, TemplateNotActive, TemplateNotFound,
+    ConnectorNotActive, ConnectorNotFound, KeyScope, ProjectNotFound, TemplateNotActive,
+    TemplateNotFound,
     Unauthenticated,
 )  # fmt: skip
 _PASSING: Final = (ProjectNotActive, RateLimitExceeded, QuotaExceeded, ServiceUnavailable)
@@ -144,10 +140,16 @@ class CampaignFeeder:
     """`ahead`: how many due messages may wait in a connector's lane before no more are accepted."""
 
     def __init__(
-        self, platform: Platform, *, ahead: int, lease_s: float = _LEASE_S, turn_s: float = _TURN_S
+        self,
+        parts: CampaignParts,
+        *,
+        ahead: int,
+        lease_s: float = _LEASE_S,
+        turn_s: float = _TURN_S,
     ) -> None:
-        self._platform = platform
-        self._pool = platform.database.raw
+        self._parts = parts
+        self._path = parts.path
+        self._pool = parts.path.database.raw
         self._ahead = ahead
         self._lease_s = lease_s
         self._turn_s = turn_s
@@ -158,20 +160,18 @@ class CampaignFeeder:
 
     async def run(self) -> None:
         """Feed until cancelled; a failed round is logged and the next one tries again."""
-        while True:
-            has_fed = False
-            try:
-                has_fed = await self.feed()
-            except Exception as exc:
-                if is_outage(exc):
-                    self._outage.warn(exc)
-                else:
-                    log.exception("campaign.failed")
-            if not has_fed:
-                await asyncio.sleep(_EVERY_S)
+        await Rounds(_EVERY_S, self.feed, on_error=self._report).run()
+
+    def _report(self, error: Exception) -> None:
+        if is_outage(error):
+            self._outage.warn(error)
+        else:
+            log.error("campaign.failed", exc_info=error)
 
     async def feed(self) -> bool:
-        """Give the project that was fed longest ago its turn, for one campaign; False: none waits."""
+        """Give the project that was fed longest ago its turn, for one campaign; False: none
+        waits.
+        """
         taken = await self._take()
         if taken is None:
             return False
@@ -181,10 +181,10 @@ class CampaignFeeder:
         if len(self._fed) > _MOST_FED:
             self._fed.popitem(last=False)
         try:
-            async with self._platform.database.session() as session:
+            async with self._path.database.session() as session:
                 campaign = await Campaign.find_any(session, campaign_id)
             wait = await self._feed(campaign) if campaign is not None else None
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (of this campaign: it waits, or is paused)
             wait = await self._after_failure(campaign_id, exc)
         if wait is not None:
             async with self._pool.connection() as connection:
@@ -214,23 +214,23 @@ class CampaignFeeder:
                 f"MessageJS failed at the campaign ({type(error).__name__}); the server's log says"
                 " more."
             )
-        await pause_failing(self._platform, campaign_id, reason)
+        await pause_failing(self._parts, campaign_id, reason)
         return None
 
     async def _feed(self, campaign: Campaign) -> _Wait:
-        caller = await caller_of(self._platform, campaign)
+        sender = await sender_of(self._path, campaign)
         plan = Plan.of(campaign)
-        connectors = await plan.check(self._platform, caller)
+        connectors = await plan.check(self._path, sender)
         room = await self._room(LANES[plan.priority], [connector.id for connector in connectors])
         if room <= 0:
             return _Wait(_FULL_S)
-        allowed, wait = await self._allowance(caller)
+        allowed, wait = await self._allowance(sender)
         if allowed <= 0:
             return wait
         rows = await self._pending(campaign.id, min(room, allowed, _CHUNK))
         if not rows:
             return await self._end(campaign)
-        return await self._accept(campaign, plan, caller, rows)
+        return await self._accept(campaign, plan, sender, rows)
 
     async def _room(self, lane: int, connector_ids: Sequence[UUID]) -> int:
         async with self._pool.connection() as connection:
@@ -239,10 +239,10 @@ class CampaignFeeder:
             ).fetchone()
         return self._ahead - (row[0] if row is not None else 0)
 
-    async def _allowance(self, caller: Caller) -> tuple[int, _Wait]:
+    async def _allowance(self, sender: Sender) -> tuple[int, _Wait]:
         """Look before taking: what a limit refuses would count as failed for the key."""
-        demand = await demand_of(self._platform, caller)
-        allowance = await self._platform.rate_limiter.look(demand) if demand.is_limited else None
+        demand = await demand_of(self._path, sender)
+        allowance = await self._path.rate_limiter.look(demand) if demand.is_limited else None
         if allowance is None:
             return _CHUNK, _Wait()
         least = min(allowance.buckets, key=lambda bucket: bucket.remaining)
@@ -258,7 +258,7 @@ class CampaignFeeder:
             return [(line, cells) for line, cells in await cursor.fetchall()]
 
     async def _accept(
-        self, campaign: Campaign, plan: Plan, caller: Caller, rows: Sequence[tuple[int, list[str]]]
+        self, campaign: Campaign, plan: Plan, sender: Sender, rows: Sequence[tuple[int, list[str]]]
     ) -> _Wait:
         errors: dict[int, AppError] = {}
         loop = asyncio.get_running_loop()
@@ -266,7 +266,7 @@ class CampaignFeeder:
         first, size = 0, _FIRST_SLICE
         while first < len(rows) and loop.time() < ends_at:
             began = loop.time()
-            errors |= await self._accept_slice(campaign, plan, caller, rows[first : first + size])
+            errors |= await self._accept_slice(campaign, plan, sender, rows[first : first + size])
             if any(isinstance(error, (*_STOPPING, *_PASSING)) for error in errors.values()):
                 break
             first += size
@@ -280,15 +280,15 @@ class CampaignFeeder:
         await self._refuse(campaign.id, refused)
         others = [error for line, error in errors.items() if line not in refused]
         # What stops the campaign counts for more than what makes it wait.
-        for error in sorted(others, key=lambda one: isinstance(one, _PASSING)):
+        for error in sorted(others, key=lambda item: isinstance(item, _PASSING)):
             raise error
         return _Wait()
 
     async def _accept_slice(
-        self, campaign: Campaign, plan: Plan, caller: Caller, rows: Sequence[tuple[int, list[str]]]
+        self, campaign: Campaign, plan: Plan, sender: Sender, rows: Sequence[tuple[int, list[str]]]
     ) -> dict[int, AppError]:
         outcomes = await asyncio.gather(
-            *(self._accept_row(campaign.id, plan, caller, line, cells) for line, cells in rows)
+            *(self._accept_row(campaign.id, plan, sender, line, cells) for line, cells in rows)
         )
         return {
             line: error
@@ -297,19 +297,19 @@ class CampaignFeeder:
         }
 
     async def _accept_row(
-        self, campaign_id: UUID, plan: Plan, caller: Caller, line: int, cells: Sequence[str]
+        self, campaign_id: UUID, plan: Plan, sender: Sender, line: int, cells: Sequence[str]
     ) -> AppError | None:
         """Return what keeps the row from being sent."""
 
         async def prepare() -> NewMessage:
-            message = await prepare_message(self._platform, caller, plan.request(cells), None)
-            message.columns.update(campaign_id=campaign_id, campaign_line=line)
-            return message
+            message = await prepare_message(self._path, sender, plan.request(cells), None)
+            message.columns["campaign_id"] = campaign_id
+            return replace(message, campaign_line=line)
 
         try:
-            await accept(self._platform, caller, prepare)
+            await accept(self._path, sender, prepare)
         except CampaignStateConflict:
-            return None  # somebody else's, or not wanted any more
+            return None  # somebody else's, or not selection any more
         except AppError as error:
             return error
         except Exception as exc:
@@ -329,11 +329,9 @@ class CampaignFeeder:
     async def _refuse(self, campaign_id: UUID, errors: Mapping[int, AppError]) -> None:
         if not errors:
             return
-        told = [_as_json(errors_of(line, error)[0]) for line, error in errors.items()]
+        first = [errors_of(line, error)[0] for line, error in errors.items()]
         async with self._pool.connection() as connection:
-            await connection.execute(
-                _REFUSE, {"campaign": campaign_id, "errors": orjson.dumps(told).decode()}
-            )
+            await refuse_rows(connection, campaign_id, first, states=(RUNNING,))
 
     async def _end(self, campaign: Campaign) -> _Wait:
         """Nothing is left to accept: when all messages are out, it has ended."""

@@ -12,12 +12,13 @@ from backend import ids
 from backend.errors import CampaignNotFound, CampaignStateConflict
 from backend.models import Project, ProjectMember
 from backend.outages import is_outage
+from backend.services.access.access import system_access
 from backend.services.accounts.mail import Mail
 from backend.services.campaigns.campaigns import find_project_of, pause_campaign
 
 if TYPE_CHECKING:
     from backend.models import Campaign
-    from backend.platform import Platform
+    from backend.services.campaigns.parts import CampaignParts
 
 log = structlog.get_logger()
 
@@ -37,20 +38,20 @@ Its messages wait. It goes on where it stopped when you resume it:
 """
 
 
-async def pause_failing(platform: Platform, campaign_id: UUID, reason: str) -> None:
-    """Whoever comes second, or after a person has paused or canceled it, changes nothing and tells
-    nobody.
+async def pause_failing(parts: CampaignParts, campaign_id: UUID, reason: str) -> None:
+    """Anyone who comes second, or after a person has paused or canceled it, changes nothing and
+    tells nobody.
 
     Raises what an outage raises, and nothing else.
     """
     log.warning("campaign.paused", campaign_id=ids.encode(ids.CAMPAIGN, campaign_id), reason=reason)
     try:
-        async with platform.database.transaction() as session:
+        async with parts.path.database.transaction() as session:
             project_id = await find_project_of(session, campaign_id)
             campaign = await pause_campaign(
-                session, project_id=project_id, campaign_id=campaign_id, reason=reason
+                session, system_access(project_id), campaign_id=campaign_id, reason=reason
             )
-            mails = await _mails(session, campaign, reason, platform.settings.public_url)
+            mails = await _mails(session, campaign, reason, parts.public_url)
     except (CampaignNotFound, CampaignStateConflict):
         log.info("campaign.ended_meanwhile", campaign_id=ids.encode(ids.CAMPAIGN, campaign_id))
         return
@@ -58,11 +59,11 @@ async def pause_failing(platform: Platform, campaign_id: UUID, reason: str) -> N
         if is_outage(exc):
             raise
         log.exception("campaign.not_paused", campaign_id=ids.encode(ids.CAMPAIGN, campaign_id))
-        async with platform.database.raw.connection() as connection:
+        async with parts.path.database.raw.connection() as connection:
             await connection.execute(_PAUSE_UNREAD, (reason, campaign_id))
         return
     for mail in mails:
-        platform.mail.post(mail)
+        parts.mail.post(mail)
 
 
 async def _mails(

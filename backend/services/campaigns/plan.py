@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from backend.errors import FieldError, TemplateNotActive, ValidationFailed
+from backend.services.policy.request import SendRequest
 from backend.services.routing.ways import find_ways
-from backend.services.sending.compose import SendRequest
 from backend.services.templates.content import TemplateContent, detect_variables
 from backend.services.templates.liquid.engine import TemplateRenderError, TemplateSyntaxError
 from backend.services.templates.liquid.fuel import fuel_of
 
 if TYPE_CHECKING:
     from backend.models import Campaign
-    from backend.platform import Platform
-    from backend.services.policy.caller import Caller
-    from backend.services.routing.catalog import CatalogConnector
+    from backend.services.catalog.catalog import CatalogConnector
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
     from backend.services.templates.render import TemplateSource
 
 TO: Final = "to"
 # Heads that say who gets it, however they are written.
 _RECIPIENT_NAMES: Final = (
-    TO, "recipient", "phone", "phonenumber", "mobile", "telephone", "tel", "email", "mail", "emailaddress", "chatid",
+    TO, "recipient", "phone", "phonenumber", "mobile", "telephone", "tel", "email", "mail",
+    "emailaddress", "chatid",
 )  # fmt: skip
 
 
@@ -143,31 +144,31 @@ class Plan:
                 errors=[FieldError("message", "VALIDATION_ERROR", problem)]
             ) from exc
 
-    async def check(self, platform: Platform, caller: Caller) -> list[CatalogConnector]:
+    async def check(self, path: SendPath, sender: Sender) -> list[CatalogConnector]:
         """Return what it may go through, at least one.
 
         Raises what is wrong with every row: content, way, mapping.
         """
-        await platform.catalog.require_open(caller.project_id)
+        await path.catalog.require_open(sender.project_id)
         template = None
         if self.template_id is not None:
-            template = await platform.catalog.template(caller.project_id, self.template_id)
+            template = await path.catalog.template(sender.project_id, self.template_id)
             if not template.is_active:
                 raise TemplateNotActive(
                     f"Template '{template.name}' is not active; activate it to send it."
                 )
-        self._check_mapping(await self.variables(platform, caller))
-        ways = await find_ways(platform, caller, self._request, template)
+        self._check_mapping(await self.variables(path, sender))
+        ways = await find_ways(path, sender, self._request, template)
         return [way.connector for way in ways.steps]
 
-    async def variables(self, platform: Platform, caller: Caller) -> list[str]:
+    async def variables(self, path: SendPath, sender: Sender) -> list[str]:
         """Return the names that every row has to fill in.
 
         Raises TemplateNotFound or ValidationFailed.
         """
         if self.template_id is not None:
-            template: TemplateSource = await platform.catalog.template(
-                caller.project_id, self.template_id
+            template: TemplateSource = await path.catalog.template(
+                sender.project_id, self.template_id
             )
             return list(template.variables)
         if not self.message:
@@ -177,13 +178,13 @@ class Plan:
             )
         try:
             return detect_variables(
-                TemplateContent(self.message, self.subject, self.html), caller.project_id
+                TemplateContent(self.message, self.subject, self.html), sender.project_id
             )
         except ValidationFailed as exc:
             # A template's content is a campaign's message.
             errors = [
-                replace(one, field="message") if one.field == "content" else one
-                for one in exc.errors
+                replace(error, field="message") if error.field == "content" else error
+                for error in exc.errors
             ]
             raise ValidationFailed(exc.message, errors=errors) from exc
 
@@ -226,12 +227,14 @@ def guess_mapping(columns: Sequence[str], variables: Sequence[str]) -> dict[str,
     mapping: dict[str, str] = {}
     for name in variables:
         column = next(
-            (one for one in columns if _plain(one) == _plain(name) and one not in mapping), None
+            (item for item in columns if _plain(item) == _plain(name) and item not in mapping), None
         )
         if column is not None:
             mapping[column] = name
     for name in _RECIPIENT_NAMES:
-        column = next((one for one in columns if _plain(one) == name and one not in mapping), None)
+        column = next(
+            (item for item in columns if _plain(item) == name and item not in mapping), None
+        )
         if column is not None:
             return {column: TO, **mapping}
     return mapping

@@ -15,6 +15,7 @@ from backend.errors import CampaignNotFound
 from backend.models import Campaign, CampaignRow, Message
 from backend.models.partitions import first_id
 from backend.models.session import Database
+from backend.services.access.access import Access, Action
 from backend.services.campaigns.csv_file import CsvRow
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 
@@ -38,22 +39,18 @@ class Progress:
 
 
 async def list_campaigns(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    page: PageRequest,
-    mode: str | None = None,
-    state: str | None = None,
+    session: AsyncSession, access: Access, *, page: PageRequest, state: str | None = None
 ) -> Page[Progress]:
     """Newest first."""
-    query = Campaign.of_project(project_id)
-    if mode is not None:
-        query = query.where(col(Campaign.mode) == mode)
+    access.require(Action.VIEW_MESSAGES)
+    query = Campaign.of_project(access.project_id)
+    if access.only_mode is not None:
+        query = query.where(col(Campaign.mode) == access.only_mode)
     if state is not None:
         query = query.where(col(Campaign.state) == state)
-    found: Page[Campaign] = await fetch_page(session, query, col(Campaign.id), page)
-    items = await _with_rows(session, found.items)
-    return Page(items=items, request=page, total=found.total, next_cursor=found.next_cursor)
+    result: Page[Campaign] = await fetch_page(session, query, col(Campaign.id), page)
+    items = await _with_rows(session, result.items)
+    return Page(items=items, request=page, total=result.total, next_cursor=result.next_cursor)
 
 
 async def progress_of(session: AsyncSession, campaign: Campaign) -> Progress:
@@ -77,7 +74,11 @@ async def progress_of(session: AsyncSession, campaign: Campaign) -> Progress:
 
 async def _with_rows(session: AsyncSession, campaigns: Sequence[Campaign]) -> list[Progress]:
     """Rows of campaigns that have ended are known; those of others are counted, all at once."""
-    open_ids = [one.id for one in campaigns if one.accepted_rows is None or one.failed_rows is None]
+    open_ids = [
+        campaign.id
+        for campaign in campaigns
+        if campaign.accepted_rows is None or campaign.failed_rows is None
+    ]
     counted: dict[tuple[UUID, str], int] = {}
     if open_ids:
         connection = await session.connection()
@@ -91,32 +92,35 @@ async def _with_rows(session: AsyncSession, campaigns: Sequence[Campaign]) -> li
             for campaign_id, state, count in (await connection.execute(query)).all()
         }
     result = []
-    for one in campaigns:
+    for campaign in campaigns:
         accepted = (
-            one.accepted_rows
-            if one.accepted_rows is not None
-            else counted.get((one.id, ACCEPTED), 0)
+            campaign.accepted_rows
+            if campaign.accepted_rows is not None
+            else counted.get((campaign.id, ACCEPTED), 0)
         )
         failed = (
-            one.failed_rows if one.failed_rows is not None else counted.get((one.id, FAILED), 0)
+            campaign.failed_rows
+            if campaign.failed_rows is not None
+            else counted.get((campaign.id, FAILED), 0)
         )
-        result.append(Progress(one, one.total_rows - accepted - failed, accepted, failed))
+        result.append(Progress(campaign, campaign.total_rows - accepted - failed, accepted, failed))
     return result
 
 
 async def page_of_rows(
     session: AsyncSession,
+    access: Access,
     *,
-    project_id: UUID,
     campaign_id: UUID,
     page: PageRequest,
     state: str | None = None,
 ) -> Page[CampaignRow]:
     """In the file's order; a cursor holds the line of the last row seen."""
+    access.require(Action.VIEW_MESSAGES)
     connection = await session.connection()
     conditions = [
         col(CampaignRow.campaign_id) == campaign_id,
-        col(CampaignRow.project_id) == project_id,
+        col(CampaignRow.project_id) == access.project_id,
     ]
     if state is not None:
         conditions.append(col(CampaignRow.state) == state)
@@ -138,9 +142,10 @@ async def page_of_rows(
 
 
 async def walk_rows(
-    database: Database, *, project_id: UUID, campaign_id: UUID, state: str
+    database: Database, access: Access, *, campaign_id: UUID, state: str
 ) -> AsyncIterator[Sequence[CampaignRow]]:
     """Yield all rows of a state, some at a time; each step is a short read of its own."""
+    access.require(Action.VIEW_MESSAGES)
     line = 0
     while True:
         async with database.session() as session:
@@ -148,7 +153,7 @@ async def walk_rows(
                 select(CampaignRow)
                 .where(
                     col(CampaignRow.campaign_id) == campaign_id,
-                    col(CampaignRow.project_id) == project_id,
+                    col(CampaignRow.project_id) == access.project_id,
                     col(CampaignRow.state) == state,
                     col(CampaignRow.line) > line,
                 )
@@ -164,16 +169,15 @@ async def walk_rows(
 
 
 async def stored_rows(
-    database: Database, *, project_id: UUID, campaign_id: UUID
+    database: Database, access: Access, *, campaign_id: UUID
 ) -> AsyncIterator[Sequence[CsvRow]]:
     """Yield the rows of a draft as its file had them.
 
     Raises CampaignNotFound for another project's.
     """
+    access.require(Action.VIEW_MESSAGES)
     async with database.session() as session:
-        if await Campaign.find(session, project_id, campaign_id) is None:
+        if await Campaign.find(session, access.project_id, campaign_id) is None:
             raise CampaignNotFound
-    async for rows in walk_rows(
-        database, project_id=project_id, campaign_id=campaign_id, state=PENDING
-    ):
+    async for rows in walk_rows(database, access, campaign_id=campaign_id, state=PENDING):
         yield [CsvRow(row.line, row.cells or []) for row in rows]

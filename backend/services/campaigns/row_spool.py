@@ -17,12 +17,12 @@ import orjson
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.errors import FieldError, InvalidCsv
-from backend.services.campaigns import queued
+from backend.models.session import driver_of
 from backend.services.campaigns.csv_file import in_reader
 
 if TYPE_CHECKING:
-    from backend.services.campaigns.check import RowError
     from backend.services.campaigns.csv_file import CsvFile, CsvRow
+    from backend.services.campaigns.rows import RowError
 
 _COPY: Final = (
     "COPY campaign_rows (campaign_id, line, project_id, cells, state, error_field, error_code,"
@@ -66,7 +66,7 @@ class RowSpool:
         self.total += len(rows)
 
     def _line(self, row: CsvRow, error: RowError | None) -> str:
-        told = (None, None, None) if error is None else (error.field, error.code, error.message)
+        reported = (None, None, None) if error is None else (error.field, error.code, error.message)
         state = "pending" if error is None else "failed"
         cells = orjson.dumps(row.cells).decode()
         columns = (
@@ -75,16 +75,17 @@ class RowSpool:
             str(self._project_id),
             cells,
             state,
-            *told,
+            *reported,
         )
         return (
-            "\t".join(_NULL if one is None else one.translate(_ESCAPES) for one in columns) + "\n"
+            "\t".join(_NULL if column is None else column.translate(_ESCAPES) for column in columns)
+            + "\n"
         )
 
     async def store(self, session: AsyncSession) -> None:
         """Write the rows to the session's transaction."""
         self._file.seek(0)
-        async with (await queued.driver(session)).cursor() as cursor, cursor.copy(_COPY) as copy:
+        async with (await driver_of(session)).cursor() as cursor, cursor.copy(_COPY) as copy:
             # Whole lines: a chunk's end may be within a character.
             while lines := await in_reader(lambda: self._file.readlines(_CHUNK_BYTES)):
                 await copy.write(b"".join(lines).decode())

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from backend.errors import FieldError, ValidationFailed
+from backend.models.connector import LONGEST_RETRY_S
 from backend.providers.frame.provider import Pacing, Retry
 
 MOST_PER_SECOND: Final = 100_000
 MOST_ATTEMPTS: Final = 100
-LONGEST_RETRY_S: Final = 30 * 24 * 3600.0
 Rate = Annotated[float, Field(gt=0, le=MOST_PER_SECOND)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_RETRY_S, strict=True)]
 
@@ -84,7 +84,7 @@ def effective_pacing(config: Mapping[str, Any], default: Pacing) -> Pacing:
         per_recipient_per_second=chosen.get(
             "perRecipientPerSecond", default.per_recipient_per_second
         ),
-        # Whoever chooses a pace for recipients chooses it for groups too.
+        # Anyone who chooses a pace for recipients chooses it for groups too.
         per_group_per_second=(
             None if "perRecipientPerSecond" in chosen else default.per_group_per_second
         ),
@@ -100,8 +100,8 @@ def effective_retry(config: Mapping[str, Any], default: Retry) -> Retry:
         "cap_s": "capS",
         "max_age_s": "maxAgeS",
     }
-    own = {name: chosen[alias] for name, alias in names.items() if chosen.get(alias) is not None}
-    return replace(default, **own)
+    ours = {name: chosen[alias] for name, alias in names.items() if chosen.get(alias) is not None}
+    return replace(default, **ours)
 
 
 def _sentence(message: str) -> str:

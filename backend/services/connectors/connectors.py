@@ -29,7 +29,7 @@ from backend.models.session import Change, Database, announce
 from backend.names import check_name
 from backend.providers.frame.provider import Health, ProviderContext
 from backend.services.access import audit
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import Access, Action
 from backend.services.connectors.checks import ask_provider
 from backend.services.connectors.config import check_config
 from backend.services.connectors.credentials import (
@@ -38,7 +38,7 @@ from backend.services.connectors.credentials import (
     seal,
     unseal,
 )
-from backend.services.lists.filters import EVERYTHING, Wanted, select_wanted
+from backend.services.lists.filters import EVERYTHING, Selection, select_wanted
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 
 log = structlog.get_logger(__name__)
@@ -61,25 +61,21 @@ class NewConnector:
 
 
 async def create_connector(
-    session: AsyncSession,
-    *,
-    vault: Vault,
-    project_id: UUID,
-    new: NewConnector,
-    actor: UserPrincipal | None = None,
+    session: AsyncSession, access: Access, *, vault: Vault, new: NewConnector
 ) -> Connector:
     """The first connector of a type becomes the project's default of it.
 
     Raises InvalidConnectorType, ValidationFailed (fields missing), InvalidConnectorCredentials.
     """
+    access.require(Action.MANAGE_CONNECTORS)
     check_name(new.name)
     credentials = check_credentials(new.type, new.credentials)
     config = check_config(new.config)
-    await _lock_project(session, project_id)
-    others = await _of_type(session, project_id, new.type)
+    await _lock_project(session, access.project_id)
+    others = await _of_type(session, access.project_id, new.type)
     is_default = new.is_default or not any(other.is_default for other in others)
     connector = Connector(
-        project_id=project_id,
+        project_id=access.project_id,
         type=new.type,
         name=new.name,
         credentials_encrypted="",
@@ -94,9 +90,9 @@ async def create_connector(
     session.add(connector)
     audit.record(
         session,
-        actor,
+        access.actor,
         "connector.created",
-        project_id=project_id,
+        project_id=access.project_id,
         subject_id=connector.id,
         after={"type": new.type, **_audited(connector)},
     )
@@ -105,24 +101,25 @@ async def create_connector(
     return connector
 
 
-async def list_connectors(session: AsyncSession, *, project_id: UUID) -> list[Connector]:
+async def list_connectors(session: AsyncSession, access: Access) -> list[Connector]:
     """Newest first."""
-    return await Connector.list_for_project(session, project_id)
+    access.require(Action.VIEW_CONNECTORS)
+    return await Connector.list_for_project(session, access.project_id)
 
 
 async def page_of_connectors(
-    session: AsyncSession, *, project_id: UUID, page: PageRequest, wanted: Wanted = EVERYTHING
+    session: AsyncSession, access: Access, *, page: PageRequest, selection: Selection = EVERYTHING
 ) -> Page[Connector]:
     """Newest first."""
-    query = select_wanted(Connector, project_id, wanted, type_column=col(Connector.type))
+    access.require(Action.VIEW_CONNECTORS)
+    query = select_wanted(Connector, access.project_id, selection, type_column=col(Connector.type))
     return await fetch_page(session, query, Connector.id, page)
 
 
-async def get_connector(
-    session: AsyncSession, *, project_id: UUID, connector_id: UUID
-) -> Connector:
+async def get_connector(session: AsyncSession, access: Access, *, connector_id: UUID) -> Connector:
     """Raises ConnectorNotFound."""
-    connector = await Connector.find(session, project_id, connector_id)
+    access.require(Action.VIEW_CONNECTORS)
+    connector = await Connector.find(session, access.project_id, connector_id)
     if connector is None:
         raise ConnectorNotFound
     return connector
@@ -130,12 +127,11 @@ async def get_connector(
 
 async def update_connector(
     session: AsyncSession,
+    access: Access,
     *,
     vault: Vault,
-    project_id: UUID,
     connector_id: UUID,
     changes: Mapping[str, Any],
-    actor: UserPrincipal | None = None,
 ) -> Connector:
     """Apply `changes`: any of name, is_active, is_default, weight, credentials (merged), config.
 
@@ -143,11 +139,12 @@ async def update_connector(
     ConnectorNotFound, what create_connector raises, and ValidationFailed for secrets to be entered
     again.
     """
+    access.require(Action.MANAGE_CONNECTORS)
     if changes.get("name") is not None:
         check_name(changes["name"])
     if changes.get("is_default") is not None:
-        await _lock_project(session, project_id)
-    connector = await get_connector(session, project_id=project_id, connector_id=connector_id)
+        await _lock_project(session, access.project_id)
+    connector = await get_connector(session, access, connector_id=connector_id)
     before = _audited(connector)
     if changes.get("credentials") is not None:
         _replace_credentials(vault, connector, changes["credentials"])
@@ -164,9 +161,9 @@ async def update_connector(
     replaced = {"credentials": "replaced"} if changes.get("credentials") is not None else {}
     audit.record(
         session,
-        actor,
+        access.actor,
         "connector.updated",
-        project_id=project_id,
+        project_id=access.project_id,
         subject_id=connector_id,
         before=before,
         after={**_audited(connector), **replaced},
@@ -176,23 +173,18 @@ async def update_connector(
     return connector
 
 
-async def delete_connector(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    connector_id: UUID,
-    actor: UserPrincipal | None = None,
-) -> None:
+async def delete_connector(session: AsyncSession, access: Access, *, connector_id: UUID) -> None:
     """Gone for the API and for sends to come; the project's next connector of its type is the
     default then.
     """
-    await _lock_project(session, project_id)
-    connector = await get_connector(session, project_id=project_id, connector_id=connector_id)
+    access.require(Action.MANAGE_CONNECTORS)
+    await _lock_project(session, access.project_id)
+    connector = await get_connector(session, access, connector_id=connector_id)
     audit.record(
         session,
-        actor,
+        access.actor,
         "connector.deleted",
-        project_id=project_id,
+        project_id=access.project_id,
         subject_id=connector_id,
         before=_audited(connector),
     )
@@ -202,7 +194,7 @@ async def delete_connector(
     await session.flush()
     announce(session, Change("connector", connector.id))
     if was_default:
-        successor = await Connector.find_default(session, project_id, connector.type)
+        successor = await Connector.find_default(session, access.project_id, connector.type)
         if successor is not None:
             successor.is_default = True
             await session.flush()
@@ -213,19 +205,19 @@ async def check_running(session: AsyncSession, project_id: UUID) -> None:
     """Raises ProjectNotActive: a project that is switched off makes no connections, and
     ProjectNotFound.
     """
-    found = await Project.find_open(session, project_id)
-    if found is None:
+    project = await Project.find_open(session, project_id)
+    if project is None:
         raise ProjectNotFound
-    if not found[1]:
+    if not project[1]:
         raise ProjectNotActive
 
 
 async def test_connector(
     database: Database,
+    access: Access,
     *,
     vault: Vault,
     context: ProviderContext,
-    project_id: UUID,
     connector_id: UUID,
 ) -> Health:
     """Return what the provider says to the connector's credentials, and note when it was asked.
@@ -234,12 +226,13 @@ async def test_connector(
     broken. Raises ConnectorNotFound and ProjectNotActive: everything else is a Health that says
     why.
     """
+    access.require(Action.MANAGE_CONNECTORS)
     async with database.session() as session:
-        await check_running(session, project_id)
-        connector = await get_connector(session, project_id=project_id, connector_id=connector_id)
+        await check_running(session, access.project_id)
+        connector = await get_connector(session, access, connector_id=connector_id)
     health = await ask_provider(connector, vault=vault, context=context)
     async with database.transaction() as session:
-        current = await Connector.find(session, project_id, connector_id)
+        current = await Connector.find(session, access.project_id, connector_id)
         # Deleted or given other credentials meanwhile: what was asked says nothing about those.
         if current is not None and current.credentials_encrypted == connector.credentials_encrypted:
             current.last_tested_at = utc_now()
@@ -325,7 +318,7 @@ async def _take_default_from(session: AsyncSession, connectors: list[Connector])
 
 async def _of_type(session: AsyncSession, project_id: UUID, type_: str) -> list[Connector]:
     return [
-        one for one in await Connector.list_for_project(session, project_id) if one.type == type_
+        item for item in await Connector.list_for_project(session, project_id) if item.type == type_
     ]
 
 

@@ -1,28 +1,12 @@
-"""The connector types there are, and the error for those there are not."""
+"""What a form and a callback need to know of each connector type."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from backend.errors import FieldError, InvalidConnectorType
-from backend.providers.frame.provider import Provider
-from backend.providers.frame.registry import UnknownProvider, describe, get_provider, provider_types
-
-
-def provider_of(connector_type: str, *, field: str = "type") -> type[Provider[Any]]:
-    """Return the adapter of a connector type; raises InvalidConnectorType, which lists the known
-    ones.
-
-    `field` is where the client wrote the type.
-    """
-    try:
-        return get_provider(connector_type)
-    except UnknownProvider as exc:
-        known = ", ".join(provider_types())
-        message = f"'{connector_type[:50]}' is not a connector type; use one of: {known}."
-        raise InvalidConnectorType(
-            message, errors=[FieldError(field, InvalidConnectorType.code, message)]
-        ) from exc
+from backend.provider_types import provider_of
+from backend.providers.frame.registry import describe, provider_types
 
 
 def takes_callbacks(connector_type: str) -> bool:
@@ -41,3 +25,23 @@ def callback_help(connector_type: str) -> str:
 def describe_connector_types() -> list[dict[str, Any]]:
     """Return what a form needs of every type: title, capabilities, credential fields."""
     return [describe(type_) for type_ in provider_types()]
+
+
+def is_built_in(connector_type: str) -> bool:
+    """Tell whether this type comes with the server and needs no account."""
+    provider = provider_types().get(connector_type)
+    return provider is not None and provider.is_built_in
+
+
+def sender_of(connector_type: str, visible: Mapping[str, Any]) -> str:
+    """Return who sends, from a connector's visible credentials; "" where they don't say."""
+    provider = provider_types().get(connector_type)
+    if provider is None:
+        return ""
+    named = (str(visible[name]) for name in provider.sender_fields if visible.get(name))
+    return next(named, provider.sender)
+
+
+def icons() -> dict[str, str]:
+    """Return the icon of each type."""
+    return {name: provider.icon for name, provider in provider_types().items()}

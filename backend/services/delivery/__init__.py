@@ -1,1 +1,1 @@
-"""Step 7: claimed messages are sent, and what came of them is recorded."""
+"""Delivery: claimed messages are handed over, and what came of each try is recorded."""

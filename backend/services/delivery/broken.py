@@ -1,5 +1,4 @@
-"""Step 7: a connector that cannot send until a person acts is paused, and its owners are told,
-once.
+"""A connector that cannot send until a person acts: it is paused, and its owners get one mail.
 
 The provider refuses its credentials, or no worker can open it.
 """
@@ -18,6 +17,7 @@ from backend.models import Connector, Project, ProjectMember
 from backend.models.base import utc_now
 from backend.models.session import Change, Database, announce
 from backend.services.access import audit
+from backend.services.access.access import SYSTEM
 from backend.services.accounts.mail import Mail, PlatformMail, shown
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ _TEXT: Final = """\
 
     {reason}
 
-Its messages wait. They go on when a test of the connector passes, or when you enter new credentials:
+Its messages wait. They go out once a test of the connector passes, or you enter new credentials:
 
     {link}
 """
@@ -40,9 +40,7 @@ class BrokenConnectors:
         self._public_url = public_url
 
     async def mark(self, connector_id: UUID, *, title: str, reason: str) -> None:
-        """Pause a connector whose provider, `title`, refuses it.
-
-        Whoever comes second changes and tells nothing.
+        """Pause a connector whose provider, `title`, refuses it; a second call changes nothing.
 
         Never raises: the attempt's outcome must be recorded all the same.
         """
@@ -55,7 +53,7 @@ class BrokenConnectors:
     async def _guarded(self, connector_id: UUID, what: str, reason: str) -> None:
         try:
             mails = await self._mark(connector_id, what, reason)
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (it must not raise)
             log.warning("connector.mark_failed", error=type(exc).__name__)
             return
         for mail in mails:
@@ -65,7 +63,7 @@ class BrokenConnectors:
         # Postgres text takes neither; a provider may say both.
         reason = reason.replace("\x00", "").encode("utf-8", "replace").decode()
         async with self._database.transaction() as session:
-            # Locked: of two workers that are refused at the same time, one tells.
+            # Locked: of two workers that are refused at the same time, one writes the mail.
             query = select(Connector).where(
                 col(Connector.id) == connector_id, col(Connector.deleted_at).is_(None)
             )
@@ -76,7 +74,7 @@ class BrokenConnectors:
             connector.broken_reason = reason
             audit.record(
                 session,
-                None,
+                SYSTEM,
                 "connector.broken",
                 project_id=connector.project_id,
                 subject_id=connector_id,

@@ -1,4 +1,4 @@
-"""Step 7, one exchange: a message is shown to its provider.
+"""The exchange: a message is shown to its provider.
 
 Whatever the adapter does, it ends as an answer.
 """
@@ -13,7 +13,10 @@ from typing import Any, Final
 import structlog
 
 from backend import ids
+from backend.ledger import unreadable
 from backend.ledger.claims import Claim
+from backend.ledger.content import Content
+from backend.ledger.results import CONNECTOR_GONE
 from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
@@ -23,9 +26,8 @@ from backend.providers.frame.errors import (
 )
 from backend.providers.frame.provider import Accepted, OutboundMessage, ProviderTemplate
 from backend.providers.frame.registry import AnyProvider
-from backend.services.delivery import outcomes, unreadable
 from backend.services.delivery.circuit import CutOff
-from backend.services.delivery.open_connectors import Account
+from backend.services.delivery.open_connectors import OpenConnector
 
 log = structlog.get_logger()
 
@@ -33,11 +35,13 @@ log = structlog.get_logger()
 _LONGEST_WISH_S: Final = 366 * 24 * 3600.0
 
 
-async def ask_provider(claim: Claim, account: Account, *, timeout_s: float) -> Accepted | SendError:
+async def ask_provider(
+    claim: Claim, connector: OpenConnector, *, timeout_s: float
+) -> Accepted | SendError:
     """Return what the provider said, or what kept it from saying anything; raises nothing."""
-    provider = account.provider
+    provider = connector.provider
     if provider is None:
-        return Rejected(account.reason, code=outcomes.CONNECTOR_GONE)
+        return Rejected(connector.reason, code=CONNECTOR_GONE)
     try:
         message = outbound(claim)
     except Exception as exc:
@@ -69,21 +73,20 @@ async def _send(
 
 
 def outbound(claim: Claim) -> OutboundMessage:
-    """Return the message as its provider sees it. Raises where its content is none."""
-    content = claim.content
-    template = content.get("template")
+    """Return the message as its provider sees it. Raises where its content isn't one."""
+    content = Content.of(claim.content)
     return OutboundMessage(
         id=ids.encode(ids.MESSAGE, claim.message_id),
         to=claim.recipient,
-        text=_text(content["text"]),
-        subject=_text_or_none(content.get("subject")),
-        html=_text_or_none(content.get("html")),
-        template=_template(template) if template else None,
+        text=content.text,
+        subject=content.subject,
+        html=content.html,
+        template=_template(content.template) if content.template else None,
     )
 
 
 def _template(template: Mapping[str, Any]) -> ProviderTemplate:
-    parameters = tuple(_text(one) for one in template["parameters"])
+    parameters = tuple(map(_text, template["parameters"]))
     return ProviderTemplate(_text(template["name"]), _text(template["language"]), parameters)
 
 
@@ -93,10 +96,6 @@ def _text(value: object) -> str:
     return value
 
 
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else _text(value)
-
-
 def is_cancelled() -> bool:
     """Whether it is this task that is asked to end; an adapter may raise the same by itself."""
     task = asyncio.current_task()
@@ -104,8 +103,9 @@ def is_cancelled() -> bool:
 
 
 def _as_accepted(answer: object) -> Accepted:
-    """Return an answer that can be stored: what says that the provider took the message is not lost
-    for its details.
+    """Return an answer that can be stored.
+
+    That the provider took the message is not lost over its details.
     """
     if not isinstance(answer, Accepted):
         raise TypeError("The adapter returned no answer.")
@@ -120,7 +120,7 @@ def _as_accepted(answer: object) -> Accepted:
 
 
 def _as_error(error: SendError) -> SendError:
-    """Return the error with fields that can be computed with and stored, whatever the adapter has
+    """Return the error with fields that can be computed with and stored, whatever the adapter
     put into them.
     """
     error.reason = str(getattr(error, "reason", "") or type(error).__name__)

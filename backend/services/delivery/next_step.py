@@ -1,10 +1,8 @@
-"""Step 7: what comes after a try on one way of a message: nothing, a look at it later, or its next
-way.
+"""What comes after a try on one way of a message: nothing, a look at it later, or its next way.
 
-A route is {steps: [{connectorId, connectorType, recipient, content, on}], fallbackAfterS}. A step
-`on: failure` is entered when the way before refused the message, gave up, cannot be used, or did
-not deliver within fallbackAfterS; one `on: unavailable` (another connector of the same pool) only
-when the connector before it cannot be used.
+A step of a route (ledger/content.py) that is `on: failure` is entered when the way before refused
+the message, gave up, cannot be used, or did not deliver within fallbackAfterS; one `on:
+unavailable` (another connector of the same pool) only when the connector before it cannot be used.
 """
 
 from __future__ import annotations
@@ -13,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import SETTLED, Claim, Watched
+from backend.ledger.content import Route
+from backend.ledger.results import DONE, Again, Leave, Next, Result, Watch
 from backend.providers.frame.registry import AnyProvider
-from backend.services.delivery.open_connectors import Account
-from backend.services.delivery.outcomes import Result, RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnector
 from backend.status import Status
 
 # Asking a provider that does not answer goes on this many settle times before a message that may be
@@ -24,39 +24,33 @@ from backend.status import Status
 _PATIENCE: Final = 4
 
 
-def after_try(result: Result, account: Account, *, settle_s: float) -> Result:
+def after_try(result: Result, connector: OpenConnector, *, settle_s: float) -> Result:
     """Return the result with what comes next, for the recorder to write."""
     claim = result.claim
     if result.status == Status.EXPIRED:
         return _expired(result)
     if result.outcome == "uncertain":
-        return _after_uncertain(result, account.provider, settle_s)
+        return _after_uncertain(result, connector.provider, settle_s)
     if claim.route is None:
         return result
     if result.status == Status.SENT:
-        return replace(result, watch_in_s=fallback_after_s(claim.route, claim.step))
+        wait_s = fallback_after_s(claim.route, claim.step)
+        return result if wait_s is None else replace(result, next=Watch(wait_s))
     if result.outcome == "broken" or result.status == Status.FAILED:
         # What is refused is not offered to another connector of the pool; what could not be sent
         # is.
-        is_refused = result.outcome == "rejected" and account.provider is not None
-        return replace(result, fault="failure" if is_refused else "unavailable")
+        is_refused = result.outcome == "rejected" and connector.provider is not None
+        return result.leaving("failure" if is_refused else "unavailable")
     return result
 
 
 def fallback_after_s(route: Mapping[str, Any] | None, step: int) -> float | None:
-    """Return how long the way at `step` may take to deliver, None when nothing would come after it."""
-    seconds = route.get("fallbackAfterS") if route is not None else None
-    if route is None or seconds is None:
-        return None
-    return (
-        float(seconds)
-        if any(later["on"] == "failure" for later in route["steps"][step + 1 :])
-        else None
-    )
+    """Return how long the way at `step` may take to deliver; None when no other would follow."""
+    return Route.of(route).fallback_after(step) if route is not None else None
 
 
 def settles_later(provider: type[AnyProvider] | AnyProvider | None) -> bool:
-    """Whether an uncertain send may come to be known: by a receipt with our own id, or by asking."""
+    """Whether an uncertain send may become known: by a receipt with our id, or by asking."""
     return provider is not None and (provider.receipts_carry_our_id or provider.can_be_asked)
 
 
@@ -66,15 +60,15 @@ def after_waiting(watched: Watched, policy: RetryPolicy) -> Result:
     if claim.status in SETTLED or _is_expired(claim):
         return _watched(claim)
     if not watched.is_uncertain:
-        return _watched(claim, fault="failure", code="NOT_DELIVERED", reason=_not_delivered(claim))
+        return _not_delivered(claim)
     if claim.on_uncertain == "resend" and not _is_exhausted(claim, policy):
-        return _watched(claim, retry_in_s=policy.delay_s(claim.tries))
+        return _watched(claim, Again(policy.delay_s(claim.tries)))
     wait_s = fallback_after_s(claim.route, claim.step)
     if wait_s is None:
         return _watched(claim)
     if watched.sent_ago_s < wait_s:
-        return _watched(claim, watch_in_s=wait_s - watched.sent_ago_s)
-    return _watched(claim, fault="failure", code="NOT_DELIVERED", reason=_not_delivered(claim))
+        return _watched(claim, Watch(wait_s - watched.sent_ago_s))
+    return _not_delivered(claim)
 
 
 def is_open_question(watched: Watched) -> bool:
@@ -101,7 +95,7 @@ def ask_later(watched: Watched, *, settle_s: float) -> Result:
     fallback_s = fallback_after_s(claim.route, claim.step)
     if fallback_s is not None:
         pause_s = min(pause_s, max(settle_s, fallback_s - watched.sent_ago_s))
-    return _watched(claim, watch_in_s=pause_s)
+    return _watched(claim, Watch(pause_s))
 
 
 def stop_watching(watched: Watched) -> Result:
@@ -125,7 +119,7 @@ def _after_uncertain(result: Result, provider: AnyProvider | None, settle_s: flo
         fallback_s=fallback_after_s(result.claim.route, result.claim.step),
         settle_s=settle_s,
     )
-    return result if wait_s is None else replace(result, retry_in_s=None, watch_in_s=wait_s)
+    return result if wait_s is None else replace(result, next=Watch(wait_s))
 
 
 def _expired(result: Result) -> Result:
@@ -143,12 +137,27 @@ def _is_expired(claim: Claim) -> bool:
 
 def _is_exhausted(claim: Claim, policy: RetryPolicy) -> bool:
     age_s = (claim.now() - claim.created_at).total_seconds()
-    return claim.tries >= policy.max_attempts or age_s >= policy.max_age_s
+    return policy.is_exhausted(tries=claim.tries, age_s=age_s)
 
 
-def _not_delivered(claim: Claim) -> str:
-    return f"No receipt of delivery within {fallback_after_s(claim.route, claim.step) or 0:g} s."
+def _not_delivered(claim: Claim) -> Result:
+    wait_s = fallback_after_s(claim.route, claim.step) or 0
+    return _watched(
+        claim,
+        Leave("failure", DONE),
+        code="NOT_DELIVERED",
+        reason=f"No receipt of delivery within {wait_s:g} s.",
+    )
 
 
-def _watched(claim: Claim, **fields: Any) -> Result:
-    return Result(claim, "watched", claim.now(), 0.0, is_attempt=False, **fields)
+def _watched(claim: Claim, then: Next = DONE, *, code: str = "", reason: str = "") -> Result:
+    return Result(
+        claim,
+        "watched",
+        claim.now(),
+        0.0,
+        next=then,
+        code=code,
+        reason=reason,
+        is_attempt=False,
+    )

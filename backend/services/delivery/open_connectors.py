@@ -1,4 +1,4 @@
-"""Which provider a connector is, opened once per process and kept until the connector changes."""
+"""Connectors ready to send: opened once per process and kept until the connector changes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from uuid import UUID
 import structlog
 
 from backend.crypto import Vault
+from backend.dispatch.pacing import Pace
 from backend.errors import InvalidConnectorCredentials, InvalidConnectorType
 from backend.models import Connector
 from backend.models.connector import ForSending
 from backend.models.session import Change, Database
 from backend.outages import is_outage
 from backend.process.cache import ReadThroughCache
+from backend.process.tasks import Tasks
 from backend.providers.frame.provider import Pacing, ProviderContext, Retry
 from backend.providers.frame.registry import AnyProvider
 from backend.services.connectors.config import effective_pacing, effective_retry
@@ -30,15 +32,15 @@ _TTL_S: Final = 5.0
 _MOST_OPEN: Final = 10_000
 _CLOSING_S: Final = 5.0
 _UNPACED: Final = Pacing()
-_NO_RETRY_OF_ITS_OWN: Final = Retry()
+_DEFAULT_RETRY: Final = Retry()
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class OpenConnector:
     """`provider` is None when nothing can be sent: `reason` says why, `is_gone` whether for good.
 
-    `is_unopened`: this process cannot open it; another one may. Accounts with one `pace_key` share
-    their pace.
+    `is_unopened`: this process cannot open it; another one may. Connectors with one `pace_key`
+    share their pace.
     """
 
     connector_id: UUID
@@ -48,13 +50,18 @@ class Account:
     is_unopened: bool = False
     pacing: Pacing = _UNPACED
     pace_key: str = ""
-    retry: Retry = _NO_RETRY_OF_ITS_OWN
+    retry: Retry = _DEFAULT_RETRY
     is_circuit_open: bool = False
 
     @property
     def is_usable(self) -> bool:
         """Whether it can send now: not gone, inactive, broken, nor with an open circuit."""
         return self.provider is not None and not self.is_circuit_open
+
+    @property
+    def pace(self) -> Pace | None:
+        rate = self.pacing.per_second
+        return Pace(self.pace_key, rate) if rate is not None else None
 
     def most_per_second_to(self, recipient: str) -> float | None:
         pacing = self.pacing
@@ -67,17 +74,16 @@ class Account:
             return False
         try:
             return bool(self.provider.is_group(recipient))
-        except (
-            BaseException
-        ):  # an adapter's bug costs this message its slower pace, and the others nothing
+        except BaseException:
+            # An adapter's bug costs this message its slower pace, and the others nothing.
             log.exception("pacing.adapter_failed", provider=self.provider.type)
             return False
 
 
-class Accounts:
+class OpenConnectors:
     """Opens connectors.
 
-    One that cannot be opened is an Account that says so: only an outage raises.
+    One that cannot be opened is an OpenConnector that says so: only an outage raises.
     """
 
     def __init__(self, database: Database, vault: Vault, context: ProviderContext) -> None:
@@ -88,9 +94,9 @@ class Accounts:
         self._cache = ReadThroughCache(self._load, size=_MOST_OPEN, ttl_s=_TTL_S)
         # Providers outlive the cache's few seconds: an SMTP one holds connections.
         self._opened: dict[UUID, tuple[str, AnyProvider]] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = Tasks()
 
-    async def get(self, connector_id: UUID) -> Account:
+    async def get(self, connector_id: UUID) -> OpenConnector:
         """Raises what an outage of the database raises (outages.py), and nothing else."""
         return self._cache.peek(connector_id) or await self._cache.get(connector_id)
 
@@ -100,58 +106,57 @@ class Accounts:
                 self._cache.forget(change.id)
                 self.unopened.forget(change.id)
 
-    def forget_one(self, connector_id: UUID) -> None:
+    def expire(self, connector_id: UUID) -> None:
         """Read it again next time: its circuit has changed."""
         self._cache.forget(connector_id)
 
-    async def get_again(self, connector_id: UUID) -> Account:
+    async def get_again(self, connector_id: UUID) -> OpenConnector:
         """Open it again, whatever is known of it."""
         self._cache.forget(connector_id)
         return await self._cache.get(connector_id)
 
-    async def _load(self, connector_id: UUID) -> Account:
+    async def _load(self, connector_id: UUID) -> OpenConnector:
         async with self._database.session() as session:
             try:
-                found = await Connector.find_for_sending(session, connector_id)
+                row = await Connector.find_for_sending(session, connector_id)
             except Exception as exc:
                 if is_outage(exc):
                     raise
                 return self._unopened(connector_id, exc)
         try:
-            account = self._account(connector_id, found)
-        except BaseException as exc:  # noqa: BLE001 (a SystemExit must end this thread only)
+            connector = self._open(connector_id, row)
+        except BaseException as exc:  # noqa: BLE001 (an adapter's SystemExit must not end the loop)
             return self._unopened(connector_id, exc)
         self.unopened.opened(connector_id)
-        return account
+        return connector
 
-    def _unopened(self, connector_id: UUID, error: BaseException) -> Account:
+    def _unopened(self, connector_id: UUID, error: BaseException) -> OpenConnector:
         reason = _reason(error)
         self.unopened.note(connector_id, reason, error)
-        return Account(connector_id, reason=reason, is_unopened=True)
+        return OpenConnector(connector_id, reason=reason, is_unopened=True)
 
     async def close(self) -> None:
         """End what the providers hold open."""
         for _, provider in self._opened.values():
             self._close(provider)
         self._opened.clear()
-        if self._closing:
-            await asyncio.wait(set(self._closing))
+        await self._closing.wait()
 
-    def _account(self, connector_id: UUID, found: ForSending | None) -> Account:
-        stopped = _stopped(connector_id, found)
+    def _open(self, connector_id: UUID, row: ForSending | None) -> OpenConnector:
+        stopped = _stopped(connector_id, row)
         if stopped is not None:
             self._shut(connector_id)
             return stopped
-        assert found is not None  # noqa: S101 (nothing found is stopped)
-        connector = found.connector
+        assert row is not None  # noqa: S101 (a connector without a row is stopped)
+        connector = row.connector
         if connector.broken_at is not None:
-            return Account(
+            return OpenConnector(
                 connector_id,
                 reason=connector.broken_reason or "The provider refused the credentials.",
             )
         provider = self._provider(connector)
         key = provider.account_key()
-        return Account(
+        return OpenConnector(
             connector.id,
             provider,
             reason=connector.circuit_reason or "",
@@ -180,10 +185,8 @@ class Accounts:
             self._close(known[1])
 
     def _close(self, provider: AnyProvider) -> None:
-        """Nobody waits for an adapter to let go."""
-        task = asyncio.create_task(_end(provider))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        """No message waits for an adapter to let go."""
+        self._closing.spawn(_end(provider))
 
 
 async def _end(provider: AnyProvider) -> None:
@@ -202,12 +205,12 @@ def _checked(settings: _Settings) -> _Settings:
     for value in astuple(settings):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (is_number and math.isfinite(value) and value > 0):
-            raise ValueError(f"{type(settings).__name__} has a value that is no positive number.")
+            raise ValueError(f"{type(settings).__name__} has a value that isn't a positive number.")
     return settings
 
 
 def _reason(error: BaseException) -> str:
-    """What is told of a connector that cannot be opened.
+    """Return why a connector cannot be opened.
 
     Not the error's text, which may quote a secret.
     """
@@ -224,15 +227,15 @@ def _reason(error: BaseException) -> str:
     )
 
 
-def _stopped(connector_id: UUID, found: ForSending | None) -> Account | None:
+def _stopped(connector_id: UUID, row: ForSending | None) -> OpenConnector | None:
     """Return why nothing is sent, None when something is."""
-    if found is not None and found.is_project_deleted:
+    if row is not None and row.is_project_deleted:
         # Held, not failed: the sweeper cancels them.
-        return Account(connector_id, reason="The project was deleted.")
-    if found is None or found.connector.deleted_at is not None:
-        return Account(connector_id, reason="The connector was deleted.", is_gone=True)
-    if not found.is_project_open:
-        return Account(connector_id, reason="The project is not active.")
-    if not found.connector.is_active:
-        return Account(connector_id, reason="The connector is not active.")
+        return OpenConnector(connector_id, reason="The project was deleted.")
+    if row is None or row.connector.deleted_at is not None:
+        return OpenConnector(connector_id, reason="The connector was deleted.", is_gone=True)
+    if not row.is_project_open:
+        return OpenConnector(connector_id, reason="The project is not active.")
+    if not row.connector.is_active:
+        return OpenConnector(connector_id, reason="The connector is not active.")
     return None

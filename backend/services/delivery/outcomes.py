@@ -1,4 +1,4 @@
-"""Steps 7 and 8: what one send came to, and what that means for the message.
+"""What one send came to, and what that means for the message.
 
 The provider's error type alone decides: accepted, retry, throttled, rejected, broken or uncertain.
 Retries wait exponentially longer with full jitter, capped in number and age.
@@ -7,12 +7,12 @@ Retries wait exponentially longer with full jitter, capped in number and age.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Final
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import Claim
+from backend.ledger.results import DONE, Again, Outcome, Result
 from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
@@ -21,82 +21,16 @@ from backend.providers.frame.errors import (
     Unauthorized,
     Unavailable,
 )
-from backend.providers.frame.provider import Accepted, Retry
+from backend.providers.frame.provider import Accepted
 from backend.status import Status
 
-# `watched` is no try of its own: what came of waiting for a receipt (ways.py).
-Outcome = Literal[
-    "accepted", "retry", "throttled", "rejected", "broken", "uncertain", "expired", "watched"
-]
 # A throttled connector without a wish of its own from the provider waits this long.
 DEFAULT_THROTTLE_S: Final = 1.0
 # How long a connector that cannot send (broken, inactive) is left alone before it is looked at
 # again.
 WAITING_HOLD_S: Final = 30.0
-# The connector was deleted or switched off: nobody refused the message.
-CONNECTOR_GONE: Final = "CONNECTOR_GONE"
 # A throttled connector is tried again after this long, whatever the provider asked for.
 _LONGEST_HOLD_S: Final = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    max_attempts: int
-    base_s: float
-    cap_s: float
-    max_age_s: float
-
-    def delay_s(self, tries: int) -> float:
-        """Return a random delay up to `base * 2^(tries-1)`, at most the cap (full jitter)."""
-        longest = min(self.cap_s, self.base_s * 2.0 ** min(tries - 1, 30))
-        return random.uniform(0.0, longest)  # noqa: S311 (jitter, not a secret)
-
-    def with_own(self, own: Retry) -> RetryPolicy:
-        """Return this policy with what a provider or connector sets for itself."""
-        if own == _NO_RETRY_OF_ITS_OWN:
-            return self
-        return RetryPolicy(
-            max_attempts=self.max_attempts if own.max_attempts is None else own.max_attempts,
-            base_s=self.base_s if own.base_s is None else own.base_s,
-            cap_s=self.cap_s if own.cap_s is None else own.cap_s,
-            max_age_s=self.max_age_s if own.max_age_s is None else own.max_age_s,
-        )
-
-
-_NO_RETRY_OF_ITS_OWN: Final = Retry()
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What is recorded of one try. `retry_in_s` set: the message goes back to the queue."""
-
-    claim: Claim
-    outcome: Outcome
-    started_at: datetime
-    duration_ms: float
-    status: Status | None = None
-    provider_message_id: str | None = None
-    code: str = ""
-    reason: str = ""
-    answer: Mapping[str, Any] = field(default_factory=dict)
-    retry_in_s: float | None = None
-    counts_as_try: bool = True
-    # How long the whole connector is to wait.
-    hold_s: float = 0.0
-    suppress: bool = False
-    is_attempt: bool = True
-    # Set: the message stays in the queue, watched, and is looked at again after this long.
-    watch_in_s: float | None = None
-    # Set: the message goes on with the next way of its route that answers this; where none is open,
-    # as above.
-    fault: Literal["failure", "unavailable"] | None = None
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether it is a dead letter: not sent in the end, although another try may help."""
-        return self.status is Status.FAILED and (
-            self.outcome != "rejected" or self.code == CONNECTOR_GONE
-        )
 
 
 def accepted(claim: Claim, answer: Accepted, started_at: datetime, duration_ms: float) -> Result:
@@ -163,7 +97,7 @@ def failed(
         code=code,
         reason=reason,
         answer=error.answer,
-        retry_in_s=retry_in_s,
+        next=DONE if retry_in_s is None else Again(retry_in_s),
         counts_as_try=counts and not isinstance(error, Throttled | Unauthorized),
         hold_s=_hold_s(error),
         suppress=isinstance(error, Rejected) and error.suppress,

@@ -8,107 +8,35 @@ undone, logged and tried again the next time; the others go on.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
 import psycopg
 import structlog
 
 from backend.ids import new_id
-from backend.ledger import onward
+from backend.ledger import cancel, fallback, leases, overdue
+from backend.ledger.ending import drop_from_queue
+from backend.ledger.leases import Lost, SettledLost
 from backend.models.send_queue import DUE, WATCHED
 from backend.models.session import RawPool
 from backend.outages import is_about_the_item, is_outage
+from backend.process.advisory_locks import AdvisoryLock, try_lock
+from backend.process.rounds import Rounds, log_failures
 from backend.providers.frame.registry import provider_types
 from backend.queueing import Doorbell, Turn
-from backend.services.accounts import stopping
-from backend.services.delivery import next_step, overdue
+from backend.services.accounts.stopping import DELETED_REASON
+from backend.services.delivery import next_step
 
 log = structlog.get_logger()
 
 _EVERY_S: Final = 1.0
 _STUCK_EVERY_S: Final = 60.0
-_BATCH: Final = 1000
 # How long a connector is left alone whose messages have no other way that can be used.
 _REST_S: Final = 10.0
-# Connectors looked at in one round; the next round follows at once and goes on from there.
-_MOST_TURNS: Final = 2000
 _BEGINNING: Final[Turn] = (-1, UUID(int=0))
-_SWEEP_LOCK: Final = 7_262_002
-_LOST_REASON: Final = (
-    "The worker died while the provider was answering; it may have taken the message."
-)
-
-_FREE_CLAIMED: Final = """
-UPDATE send_queue SET state = 0, claim = NULL, lease_until = NULL, due_at = now(),
-    tries = greatest(0, tries - 1)
-WHERE message_id IN (
-    SELECT message_id FROM send_queue WHERE state = 1 AND lease_until < now() LIMIT %s
-        FOR UPDATE SKIP LOCKED
-)
-RETURNING lane, connector_id
-"""
-
-# The worker is gone, so nobody knows what the provider made of it: uncertain.
-_LOST_IN_FLIGHT: Final = """
-SELECT q.message_id, q.project_id, q.connector_id, m.attempts::bigint + 1, m.connector_type,
-    m.on_uncertain, m.route,
-    m.step
-FROM (
-    SELECT * FROM send_queue WHERE state = 2 AND lease_until < now() LIMIT %s FOR UPDATE SKIP LOCKED
-) q
-CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = q.message_id) m
-"""
-
-_SETTLE_LOST: Final = """
-WITH lost AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(message_id uuid, project_id uuid,
-        connector_id uuid,
-        number int, again_in_s float8, again_state smallint, attempt_id uuid, event_id uuid)
-), done AS (
-    DELETE FROM send_queue q USING lost l WHERE q.message_id = l.message_id AND l.again_in_s IS NULL
-), again AS (
-    UPDATE send_queue q SET state = l.again_state, claim = NULL, lease_until = NULL,
-        due_at = now() + make_interval(secs => l.again_in_s)
-    FROM lost l WHERE q.message_id = l.message_id AND l.again_in_s IS NOT NULL
-), attempted AS (
-    INSERT INTO attempts (id, message_id, project_id, connector_id, number, outcome, provider_code,
-        reason,
-        started_at, duration_ms)
-    SELECT attempt_id, message_id, project_id, connector_id, number, 'uncertain', '', %(reason)s,
-        now(), 0 FROM lost
-), moved AS (
-    UPDATE messages m SET attempts = l.number, error_reason = %(reason)s, updated_at = now(),
-        status = CASE WHEN m.status IN ('scheduled', 'queued') THEN 'uncertain' ELSE m.status END
-    FROM lost l WHERE m.id = l.message_id
-)
-INSERT INTO events (id, project_id, message_id, type, data, created_at)
-SELECT event_id, project_id, message_id, 'message.uncertain',
-    jsonb_build_object('reason', %(reason)s::text), now()
-FROM lost
-"""
-
-# Jumps from one (lane, connector) to the next through the index, whose first row of each is what is
-# due first.
-_TURNS: Final = f"""
-WITH RECURSIVE turns AS (
-    (SELECT lane, connector_id, due_at FROM send_queue
-    WHERE state = 0 AND (lane, connector_id) > (%(lane)s, %(connector_id)s)
-    ORDER BY lane, connector_id, due_at LIMIT 1)
-    UNION ALL
-    SELECT n.lane, n.connector_id, n.due_at FROM turns t CROSS JOIN LATERAL (
-        SELECT lane, connector_id, due_at FROM send_queue
-        WHERE state = 0 AND (lane, connector_id) > (t.lane, t.connector_id)
-        ORDER BY lane, connector_id, due_at LIMIT 1
-    ) n
-)
-SELECT lane, connector_id, due_at <= now() FROM turns LIMIT {_MOST_TURNS}
-"""  # noqa: S608 (made of constants)
-
 
 _Step = Callable[[psycopg.AsyncConnection[Any]], Awaitable[set[Turn]]]
 
@@ -129,36 +57,30 @@ class Sweeper:
         self._resting: dict[
             UUID, float
         ] = {}  # connectors whose messages have no other way open, until when
-        self._looked_at = _BEGINNING
+        self._after = _BEGINNING
         self._has_more = False
 
     async def run(self) -> None:
         """Sweep every second until cancelled; a failed round is logged and the next one tries
         again.
         """
-        while True:
-            try:
-                await self.sweep()
-            except Exception as exc:
-                if is_outage(exc):
-                    log.warning("sweep.database_away", error=type(exc).__name__)
-                else:
-                    log.exception("sweep.failed")
-            await asyncio.sleep(0 if self._has_more else _EVERY_S)
+        report = log_failures(away="sweep.database_away", failed="sweep.failed")
+        await Rounds(_EVERY_S, self._round, on_error=report).run()
+
+    async def _round(self) -> bool:
+        await self.sweep()
+        return self._has_more
 
     async def sweep(self) -> set[Turn]:
         """Do one round; returns the turns that were rung, empty when another worker sweeps."""
         turns: set[Turn] = set()
         self._has_more = False
         async with self._pool.connection() as connection, connection.transaction():
-            cursor = await connection.execute(
-                "SELECT pg_try_advisory_xact_lock(%s)", (_SWEEP_LOCK,)
-            )
-            row = await cursor.fetchone()
-            if row is None or not row[0]:
+            if not await try_lock(connection, AdvisoryLock.SWEEP):
                 return turns
             for step in (
-                self._free_claimed, self._settle_lost, self._leave_unusable_connectors, self._end_expired,
+                self._free_claimed, self._settle_lost, self._leave_unusable_connectors,
+                self._end_expired,
                 self._find_due,
             ):  # fmt: skip
                 turns |= await self._step(connection, step)
@@ -185,21 +107,20 @@ class Sweeper:
             return set()
 
     async def _free_claimed(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
-        cursor = await connection.execute(_FREE_CLAIMED, (_BATCH,))
-        turns: set[Turn] = {(lane, connector_id) for lane, connector_id in await cursor.fetchall()}
+        turns = await leases.free_claimed(connection)
         if turns:
             log.info("sweep.leases_expired", claimed=len(turns))
         return turns
 
     async def _settle_lost(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
-        cursor = await connection.execute(_LOST_IN_FLIGHT, (_BATCH,))
-        lost = await cursor.fetchall()
-        self._has_more |= len(lost) == _BATCH
+        lost = await leases.find_lost(connection)
+        self._has_more |= len(lost) == leases.BATCH
         if not lost:
             return set()
-        rows = [_lost_row(row, self._settle_s) for row in lost]
+        rows = [_settled(message, self._settle_s) for message in lost]
         try:
-            await self._settle(connection, rows)
+            async with connection.transaction():
+                await leases.settle_lost(connection, rows)
         except psycopg.Error as exc:
             if is_outage(exc):
                 raise
@@ -208,41 +129,32 @@ class Sweeper:
         log.warning("sweep.uncertain", messages=len(lost))
         return set()
 
-    async def _settle(
-        self, connection: psycopg.AsyncConnection[Any], rows: Sequence[dict[str, Any]]
-    ) -> None:
-        async with connection.transaction():
-            parameters = {"rows": orjson.dumps(rows).decode(), "reason": _LOST_REASON}
-            await connection.execute(_SETTLE_LOST, parameters)
-
     async def _settle_alone(
-        self, connection: psycopg.AsyncConnection[Any], row: dict[str, Any]
+        self, connection: psycopg.AsyncConnection[Any], row: SettledLost
     ) -> None:
         try:
-            await self._settle(connection, [row])
+            async with connection.transaction():
+                await leases.settle_lost(connection, [row])
         except psycopg.Error as exc:
             if is_outage(exc):
                 raise
             # Not the error's text: Postgres quotes the row in it.
             log.error(  # noqa: TRY400
-                "sweep.message_refused", message_id=str(row["message_id"]), sqlstate=exc.sqlstate
+                "sweep.message_refused", message_id=str(row.message_id), sqlstate=exc.sqlstate
             )
             if is_about_the_item(exc):
-                # Nobody may send it again, and nothing can be written about it.
-                await connection.execute(overdue.LEAVE, (row["message_id"],))
+                await drop_from_queue(connection, row.message_id)
 
     async def _end_expired(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
         self._has_more |= await overdue.end_expired(connection) == overdue.BATCH
         return set()
 
     async def _find_due(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
-        lane, connector_id = self._looked_at
-        cursor = await connection.execute(_TURNS, {"lane": lane, "connector_id": connector_id})
-        rows = await cursor.fetchall()
-        is_last = len(rows) < _MOST_TURNS
-        self._looked_at = _BEGINNING if is_last else (rows[-1][0], rows[-1][1])
+        turns = await leases.find_turns(connection, self._after)
+        is_last = len(turns) < leases.MOST_TURNS
+        self._after = _BEGINNING if is_last else (turns[-1].lane, turns[-1].connector_id)
         self._has_more |= not is_last
-        return {(lane, connector_id) for lane, connector_id, is_due in rows if is_due}
+        return {(turn.lane, turn.connector_id) for turn in turns if turn.is_due}
 
     async def _leave_unusable_connectors(
         self, connection: psycopg.AsyncConnection[Any]
@@ -252,8 +164,8 @@ class Sweeper:
             connector_id: until for connector_id, until in self._resting.items() if until > now
         }
         turns: set[Turn] = set()
-        room = onward.BATCH
-        for connector_id, why in (await onward.find_unusable(connection)).items():
+        room = fallback.BATCH
+        for connector_id, why in (await fallback.find_unusable(connection)).items():
             if connector_id in self._resting:
                 continue
             if room <= 0:
@@ -264,8 +176,8 @@ class Sweeper:
             if not moved:
                 self._resting[connector_id] = now + _REST_S
         self._has_more |= room <= 0
-        if room < onward.BATCH:
-            log.info("sweep.fallback", messages=onward.BATCH - room)
+        if room < fallback.BATCH:
+            log.info("sweep.fallback", messages=fallback.BATCH - room)
         return turns
 
     async def _leave(
@@ -276,7 +188,7 @@ class Sweeper:
         """
         try:
             async with connection.transaction():
-                return await onward.leave_unusable(connection, connector_id, why)
+                return await fallback.leave_unusable(connection, connector_id, why)
         except psycopg.Error as exc:
             if is_outage(exc):
                 raise
@@ -284,7 +196,7 @@ class Sweeper:
                 "sweep.ways_unreadable", connector_id=str(connector_id), sqlstate=exc.sqlstate
             )
         async with connection.transaction():
-            return await onward.leave_unusable_one_by_one(connection, connector_id, why)
+            return await fallback.leave_unusable_one_by_one(connection, connector_id, why)
 
     async def _end_stuck(self) -> None:
         async with self._pool.connection() as connection:
@@ -301,32 +213,33 @@ class Sweeper:
         request.
         """
         async with self._pool.connection() as connection:
-            for project_id in await stopping.find_ended(connection):
+            for project_id in await cancel.find_deleted_projects(connection):
                 canceled = -1
                 while canceled:
                     async with connection.transaction():
-                        canceled = await stopping.cancel_waiting(connection, project_id)
+                        canceled = await cancel.cancel_project(
+                            connection, project_id, DELETED_REASON
+                        )
 
 
-def _lost_row(row: Sequence[Any], settle_s: float) -> dict[str, Any]:
-    message_id, project_id, connector_id, number, connector_type, on_uncertain, route, step = row
-    is_resent = on_uncertain == "resend"
+def _settled(lost: Lost, settle_s: float) -> SettledLost:
+    is_resent = lost.on_uncertain == "resend"
     watch_in_s = next_step.watch_in_s(
-        settles=next_step.settles_later(provider_types().get(connector_type)),
+        settles=next_step.settles_later(provider_types().get(lost.connector_type)),
         is_resent=is_resent,
-        fallback_s=_fallback_after_s(message_id, route, step),
+        fallback_s=_fallback_after_s(lost.message_id, lost.route, lost.step),
         settle_s=settle_s,
     )
-    return {
-        "message_id": message_id,
-        "project_id": project_id,
-        "connector_id": connector_id,
-        "number": number,
-        "again_in_s": 0.0 if watch_in_s is None and is_resent else watch_in_s,
-        "again_state": DUE if watch_in_s is None else WATCHED,
-        "attempt_id": new_id(),
-        "event_id": new_id(),
-    }
+    return SettledLost(
+        lost.message_id,
+        lost.project_id,
+        lost.connector_id,
+        lost.number,
+        again_in_s=0.0 if watch_in_s is None and is_resent else watch_in_s,
+        again_state=DUE if watch_in_s is None else WATCHED,
+        attempt_id=new_id(),
+        event_id=new_id(),
+    )
 
 
 def _fallback_after_s(message_id: UUID, route: Any, step: int) -> float | None:

@@ -1,13 +1,12 @@
 """Connectors that this process cannot open: their turns are left to workers that may have the key
 or the adapter.
 
-Nothing in here holds a connector for anybody else. One whose turn nobody has taken for a minute is
-broken everywhere: only then it is marked, and its owner told.
+Nothing in here holds a connector for other workers. A connector whose turn no worker has taken for
+a minute is broken everywhere: only then it is marked, and its owners get a mail.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import structlog
 
 from backend import ids
 from backend.outages import is_outage
+from backend.process.rounds import Rounds
 from backend.services.delivery.broken import BrokenConnectors
 
 log = structlog.get_logger()
@@ -26,7 +26,7 @@ _EVERY_S: Final = 10.0
 _BROKEN_AFTER_S: Final = 60.0
 # How long what failed in the engine is left alone.
 _REST_S: Final = 30.0
-# Named in every look at whose turn it is; what is beyond takes its turn, fails and rings again.
+# Named in every look at whose turn it is; those beyond take their turn, fail and ring again.
 MOST_AVOIDED: Final = 500
 
 
@@ -55,7 +55,7 @@ class UnopenedConnectors:
         return self._known.get(connector_id)
 
     def note(self, connector_id: UUID, reason: str, error: BaseException) -> None:
-        """Leave its turns to others until it could be opened, or has changed."""
+        """Leave its turns to others until it can be opened, or has changed."""
         if connector_id not in self._known:
             name = ids.encode(ids.CONNECTOR, connector_id)
             log.warning(
@@ -68,8 +68,10 @@ class UnopenedConnectors:
         self._known[connector_id] = Unopened(reason, rests_until=time.monotonic() + _REST_S)
 
     def opened(self, connector_id: UUID) -> None:
-        one = self._known.get(connector_id)
-        if one is not None and (one.rests_until is None or one.rests_until <= time.monotonic()):
+        entry = self._known.get(connector_id)
+        if entry is None:
+            return
+        if entry.rests_until is None or entry.rests_until <= time.monotonic():
             del self._known[connector_id]
 
     def forget(self, connector_id: UUID) -> None:
@@ -77,15 +79,16 @@ class UnopenedConnectors:
         self._known.pop(connector_id, None)
 
     def avoided(self) -> list[UUID]:
-        """Return those whose turns are not to be taken, MOST_AVOIDED at most; costs nothing where
-        there are none.
+        """Return those whose turns are left to others, MOST_AVOIDED at most.
+
+        Costs nothing where there are none.
         """
         if not self._known:
             return []
         now = time.monotonic()
         over = [
-            one
-            for one, entry in self._known.items()
+            connector_id
+            for connector_id, entry in self._known.items()
             if entry.rests_until is not None and entry.rests_until <= now
         ]
         for connector_id in over:
@@ -98,7 +101,7 @@ class KnowsTurns(Protocol):
 
 
 class UnopenedWatch:
-    """Tries again every ten seconds, and finds out which of them nobody can open.
+    """Tries again every ten seconds, and finds out which of them no worker can open.
 
     `open_again` opens a connector, and notes it again or not; it raises what an outage raises.
     """
@@ -119,9 +122,7 @@ class UnopenedWatch:
         self._broken_after_s = broken_after_s
 
     async def run(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            await self.round()
+        await Rounds(_EVERY_S, self.round, first_after_s=_EVERY_S).run()
 
     async def round(self) -> None:
         for connector_id in self._unopened.ids():
@@ -137,12 +138,12 @@ class UnopenedWatch:
 
     async def _look_at(self, connector_id: UUID) -> None:
         await self._open_again(connector_id)
-        one = self._unopened.get(connector_id)
-        if one is None or one.rests_until is not None:
+        entry = self._unopened.get(connector_id)
+        if entry is None or entry.rests_until is not None:
             return
-        if time.monotonic() - one.since < self._broken_after_s:
+        if time.monotonic() - entry.since < self._broken_after_s:
             return
-        # A turn that somebody takes is set anew; this one waits where it was when this process gave
-        # it back.
+        # A turn that a worker takes is set again later; this one waits where it was when this
+        # process gave it back.
         if await self._turns.waited_s(connector_id) >= self._broken_after_s:
-            await self._broken.mark_unreadable(connector_id, reason=one.reason)
+            await self._broken.mark_unreadable(connector_id, reason=entry.reason)

@@ -1,4 +1,4 @@
-"""Step 7, watching: messages that were handed over, or may have been, once the wait for a receipt
+"""Watching: messages that were handed over, or may have been, once the wait for a receipt
 is over.
 
 Every second, in every worker, under claims: what was not delivered goes on with its next way; what
@@ -17,18 +17,21 @@ from uuid import UUID
 import structlog
 
 from backend import ids
+from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import MOST_WATCHED, Claims, Watched
+from backend.ledger.provider_refs import take_provider_id
 from backend.ledger.recorder import Recorder
+from backend.ledger.results import Result
 from backend.models.session import RawPool
 from backend.outages import is_outage
+from backend.process.rounds import Rounds, log_failures
 from backend.providers.frame.errors import SendError, Unavailable
 from backend.providers.frame.provider import Accepted
 from backend.providers.frame.registry import AnyProvider
 from backend.queueing import Doorbell
 from backend.services.delivery import next_step, outcomes
 from backend.services.delivery.exchange import is_cancelled, outbound
-from backend.services.delivery.open_connectors import Account
-from backend.services.delivery.outcomes import Result, RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnector
 from backend.status import Status
 
 log = structlog.get_logger()
@@ -36,23 +39,9 @@ log = structlog.get_logger()
 _EVERY_S: Final = 1.0
 _MOST_ASKED: Final = 50
 
-# Finds out whose a provider's id is: a twin (same recipient and text) may have been given it
-# before.
-_CLAIM_ID: Final = """
-WITH mine AS (
-    INSERT INTO provider_refs (connector_id, provider_message_id, message_id, created_at)
-    VALUES (%(connector_id)s, %(provider_message_id)s, %(message_id)s, now())
-    ON CONFLICT DO NOTHING RETURNING message_id
-)
-SELECT message_id FROM mine
-UNION ALL
-SELECT message_id FROM provider_refs
-WHERE connector_id = %(connector_id)s AND provider_message_id = %(provider_message_id)s
-"""
 
-
-class OpensAccounts(Protocol):
-    async def get(self, connector_id: UUID) -> Account: ...
+class OpensConnectors(Protocol):
+    async def get(self, connector_id: UUID) -> OpenConnector: ...
 
 
 class Watcher:
@@ -60,7 +49,7 @@ class Watcher:
         self,
         pool: RawPool,
         doorbell: Doorbell,
-        accounts: OpensAccounts,
+        connectors: OpensConnectors,
         *,
         retry_policy: RetryPolicy,
         lease_s: float,
@@ -69,7 +58,7 @@ class Watcher:
     ) -> None:
         self._pool = pool
         self._doorbell = doorbell
-        self._accounts = accounts
+        self._connectors = connectors
         self._retry_policy = retry_policy
         self._exchange_timeout_s = exchange_timeout_s
         self._settle_s = settle_s
@@ -79,19 +68,15 @@ class Watcher:
 
     async def run(self) -> None:
         """Watch until cancelled; a failed round is logged and the next one tries again."""
+        report = log_failures(away="watch.database_away", failed="watch.failed")
         try:
-            while True:
-                await asyncio.sleep(_EVERY_S)
-                try:
-                    await self.round()
-                except Exception as exc:
-                    if is_outage(exc):
-                        log.warning("watch.database_away", error=type(exc).__name__)
-                    else:
-                        log.exception("watch.failed")
+            await Rounds(_EVERY_S, self._round, first_after_s=_EVERY_S, on_error=report).run()
         finally:
             for task in self._asking:
                 task.cancel()
+
+    async def _round(self) -> None:
+        await self.round()
 
     async def round(self) -> int:
         """Decide about all whose time has come; returns how many.
@@ -125,21 +110,21 @@ class Watcher:
             await self._record_guarded(next_step.stop_watching(watched))
 
     async def _decide(self, watched: Watched) -> None:
-        account = await self._accounts.get(watched.claim.connector_id)
-        provider = account.provider
+        connector = await self._connectors.get(watched.claim.connector_id)
+        provider = connector.provider
         if provider is None or not provider.can_be_asked or not next_step.is_open_question(watched):
-            await self._record(next_step.after_waiting(watched, self._policy(account)))
+            await self._record(next_step.after_waiting(watched, self._policy(connector)))
         elif len(self._asking) < _MOST_ASKED:
-            self._spawn(self._ask_guarded(watched, account, provider))
+            self._spawn(self._ask_guarded(watched, connector, provider))
         else:
             await self._record(next_step.ask_later(watched, settle_s=self._settle_s))
 
-    async def _ask(self, watched: Watched, account: Account, provider: AnyProvider) -> None:
+    async def _ask(self, watched: Watched, connector: OpenConnector, provider: AnyProvider) -> None:
         claim = watched.claim
         try:
             async with asyncio.timeout(self._exchange_timeout_s):
-                found = await provider.find_sent(outbound(claim))
-            if found is not None and not isinstance(found, Accepted):
+                sent = await provider.find_sent(outbound(claim))
+            if sent is not None and not isinstance(sent, Accepted):
                 raise TypeError("The adapter returned no answer.")  # noqa: TRY301
         except (SendError, TimeoutError) as exc:
             log.info(
@@ -149,7 +134,7 @@ class Watcher:
                 reason=str(exc),
             )
             result = next_step.after_no_answer(
-                watched, self._policy(account), settle_s=self._settle_s
+                watched, self._policy(connector), settle_s=self._settle_s
             )
         except BaseException as exc:  # an adapter's bug must not end the watching
             if isinstance(exc, asyncio.CancelledError) and is_cancelled():
@@ -158,15 +143,17 @@ class Watcher:
                 "watch.adapter_failed", message_id=str(claim.message_id), provider=provider.type
             )
             result = next_step.after_no_answer(
-                watched, self._policy(account), settle_s=self._settle_s
+                watched, self._policy(connector), settle_s=self._settle_s
             )
         else:
-            result = await self._after_answer(watched, account, found)
+            result = await self._after_answer(watched, connector, sent)
         await self._record(result)
 
-    async def _ask_guarded(self, watched: Watched, account: Account, provider: AnyProvider) -> None:
+    async def _ask_guarded(
+        self, watched: Watched, connector: OpenConnector, provider: AnyProvider
+    ) -> None:
         try:
-            await self._ask(watched, account, provider)
+            await self._ask(watched, connector, provider)
         except Exception as exc:
             # It is asked again when this claim's lease ends.
             if is_outage(exc):
@@ -185,38 +172,34 @@ class Watcher:
             )
 
     async def _after_answer(
-        self, watched: Watched, account: Account, found: Accepted | None
+        self, watched: Watched, connector: OpenConnector, accepted: Accepted | None
     ) -> Result:
         claim, now = watched.claim, watched.claim.now()
-        if found is None:
+        if accepted is None:
             # Surely not taken: a try like any other that did not get through.
             error = Unavailable("The provider does not have the message; it was not taken.")
             result = replace(
-                outcomes.failed(claim, error, self._policy(account), now, 0.0), is_attempt=False
+                outcomes.failed(claim, error, self._policy(connector), now, 0.0), is_attempt=False
             )
             if result.status == Status.EXPIRED and claim.step == 0:
                 return result
-        elif await self._is_a_twins(watched, found):
-            return next_step.after_waiting(watched, self._policy(account))
+        elif await self._is_a_twins(watched, accepted):
+            return next_step.after_waiting(watched, self._policy(connector))
         else:
-            result = outcomes.accepted(claim, found, now, 0.0)
+            result = outcomes.accepted(claim, accepted, now, 0.0)
         return next_step.after_try(
-            replace(result, is_attempt=False), account, settle_s=self._settle_s
+            replace(result, is_attempt=False), connector, settle_s=self._settle_s
         )
 
-    async def _is_a_twins(self, watched: Watched, found: Accepted) -> bool:
-        if found.provider_message_id is None:
+    async def _is_a_twins(self, watched: Watched, accepted: Accepted) -> bool:
+        if accepted.provider_message_id is None:
             return False
         claim = watched.claim
-        parameters = {
-            "connector_id": claim.connector_id,
-            "provider_message_id": found.provider_message_id,
-            "message_id": claim.message_id,
-        }
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(_CLAIM_ID, parameters)
-            row = await cursor.fetchone()
-        return row is None or row[0] != claim.message_id
+            owner = await take_provider_id(
+                connection, claim.connector_id, accepted.provider_message_id, claim.message_id
+            )
+        return owner != claim.message_id
 
     async def _record(self, result: Result) -> None:
         recorded = await self._recorder.record(result)
@@ -224,8 +207,8 @@ class Watcher:
             turn = (result.claim.lane, result.claim.connector_id)
             self._doorbell.ring([turn], delay_ms=int(result.retry_in_s * 1000) + 1)
 
-    def _policy(self, account: Account) -> RetryPolicy:
-        return self._retry_policy.with_own(account.retry)
+    def _policy(self, connector: OpenConnector) -> RetryPolicy:
+        return self._retry_policy.overridden_by(connector.retry)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

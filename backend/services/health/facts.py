@@ -18,6 +18,7 @@ from psycopg import sql
 
 from backend.models.connector import UNUSABLE
 from backend.models.partitions import PARTITIONED, month_start, months_made
+from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT
 from backend.services.health.fingerprints import Fingerprints, wrong_secrets
 from backend.services.health.heartbeat import ALIVE_S
 from backend.services.health.schema_fit import read_schema_fit
@@ -33,12 +34,12 @@ _DUE_WARNING_S: Final = 60.0
 # sweeps.
 _OLDEST_DUE: Final = f"""
 WITH RECURSIVE turns AS (
-    (SELECT lane, connector_id, due_at FROM send_queue WHERE state = 0
+    (SELECT lane, connector_id, due_at FROM send_queue WHERE state = {DUE}
     ORDER BY lane, connector_id, due_at LIMIT 1)
     UNION ALL
     SELECT n.lane, n.connector_id, n.due_at FROM turns t CROSS JOIN LATERAL (
         SELECT lane, connector_id, due_at FROM send_queue
-        WHERE state = 0 AND (lane, connector_id) > (t.lane, t.connector_id)
+        WHERE state = {DUE} AND (lane, connector_id) > (t.lane, t.connector_id)
         ORDER BY lane, connector_id, due_at LIMIT 1
     ) n
 ), looked_at AS (SELECT connector_id, due_at FROM turns LIMIT 500)
@@ -46,7 +47,7 @@ SELECT extract(epoch FROM now() - least(
     (SELECT min(due_at) FROM looked_at l WHERE NOT EXISTS (
         SELECT FROM connectors c WHERE c.id = l.connector_id AND (c.deleted_at IS NOT NULL
             OR {UNUSABLE}))),
-    (SELECT min(lease_until) FROM send_queue WHERE state IN (1, 2))
+    (SELECT min(lease_until) FROM send_queue WHERE state IN ({CLAIMED}, {IN_FLIGHT}))
 ))::float8
 """  # noqa: S608 (made of constants)
 
@@ -160,11 +161,13 @@ async def _partitions(connection: psycopg.AsyncConnection[Any]) -> Check:
     )
 
 
-def _months_ahead(made: set[str]) -> int:
-    """Return how many months after this one are there without a gap; -1 when this one is missing."""
+def _months_ahead(created: set[str]) -> int:
+    """Return how many months after this one are there without a gap; -1 when this one is
+    missing.
+    """
     now = datetime.now(UTC)
     ahead = -1
-    while f"{month_start(now, ahead + 1):%Y%m}" in made:
+    while f"{month_start(now, ahead + 1):%Y%m}" in created:
         ahead += 1
     return ahead
 

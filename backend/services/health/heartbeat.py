@@ -22,6 +22,7 @@ from backend import __version__
 from backend.ids import new_id
 from backend.models.session import RawPool
 from backend.process.background import TaskState
+from backend.process.rounds import Rounds
 from backend.services.health.fingerprints import Fingerprints, settle_secrets
 
 log = structlog.get_logger()
@@ -67,16 +68,16 @@ class Heartbeat:
         self.fingerprints = fingerprints
 
     async def run(self) -> None:
-        while True:
-            try:
-                async with self._pool.connection() as connection:
-                    await self._settle(connection)
-                    await self.beat(connection)
-            except psycopg.Error as exc:
-                # Postgres is away, or not migrated yet: /readyz says so, and the next beat tries
-                # again.
-                log.info("heartbeat.missed", error=type(exc).__name__)
-            await asyncio.sleep(_EVERY_S)
+        await Rounds(_EVERY_S, self._round).run()
+
+    async def _round(self) -> None:
+        try:
+            async with self._pool.connection() as connection:
+                await self._settle(connection)
+                await self.beat(connection)
+        except psycopg.Error as exc:
+            # Postgres is away, or not migrated yet: /readyz says so, and the next beat tries again.
+            log.info("heartbeat.missed", error=type(exc).__name__)
 
     async def beat(self, connection: psycopg.AsyncConnection) -> None:
         """Write this process's row; a real write, so that a database that only answers is found

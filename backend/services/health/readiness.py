@@ -21,7 +21,8 @@ from backend.process.background import end_tasks
 from backend.services.health.facts import DECIDING, WARNING, Check, check_secrets, check_write
 
 if TYPE_CHECKING:
-    from backend.platform import Platform
+    from backend.models.session import RawPool
+    from backend.services.health.heartbeat import Heartbeat
 
 log = structlog.get_logger()
 
@@ -45,8 +46,19 @@ _REDIS_PROBLEMS: Final[tuple[tuple[type[Exception], str], ...]] = (
 class Health:
     """Asks once for all who want to know at the same time, and again after a second."""
 
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
+    def __init__(
+        self,
+        pool: RawPool,
+        client: redis.asyncio.Redis,
+        heartbeat: Heartbeat,
+        *,
+        is_redis_needed: bool,
+    ) -> None:
+        """`is_redis_needed`: without Redis nothing is accepted."""
+        self._pool = pool
+        self._redis = client
+        self._heartbeat = heartbeat
+        self._is_redis_needed = is_redis_needed
         self._asking: asyncio.Task[dict[str, Check]] | None = None
         self._answered_at = 0.0
 
@@ -67,15 +79,12 @@ class Health:
     async def _ask(self) -> dict[str, Check]:
         try:
             in_database, in_redis = await asyncio.gather(
-                _of_database(self._platform), self._of_redis()
+                _of_database(self._pool, self._heartbeat),
+                check_redis(self._redis, is_needed=self._is_redis_needed),
             )
         finally:
             self._answered_at = time.monotonic()
         return {"database": in_database.pop("database"), "redis": in_redis, **in_database}
-
-    async def _of_redis(self) -> Check:
-        is_needed = not self._platform.settings.rate_limit_fail_open_secret
-        return await check_redis(self._platform.redis, is_needed=is_needed)
 
 
 def is_ready(checks: dict[str, Check]) -> bool:
@@ -106,7 +115,7 @@ async def _problem_of_redis(client: redis.asyncio.Redis) -> str | None:
             await cast(Awaitable[Any], client.set(_KEY, "1", px=_KEY_MS))
     except TimeoutError:
         return f"Redis: no answer within {_TIMEOUT_S:g} s."
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (whatever fails is the finding)
         log.info("health.check_failed", check="redis", error=type(exc).__name__)
         for kind, problem in _REDIS_PROBLEMS:
             if isinstance(exc, kind):
@@ -115,7 +124,7 @@ async def _problem_of_redis(client: redis.asyncio.Redis) -> str | None:
     return None
 
 
-async def _of_database(platform: Platform) -> dict[str, Check]:
+async def _of_database(pool: RawPool, heartbeat: Heartbeat) -> dict[str, Check]:
     """One connection for all: a process that is asked every second must not keep one open for each
     check.
     """
@@ -124,15 +133,15 @@ async def _of_database(platform: Platform) -> dict[str, Check]:
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             try:
-                await _ask_all(platform, checks)
+                await _ask_all(pool, heartbeat, checks)
             except (
                 psycopg.OperationalError
             ):  # a connection from before Postgres was started again, perhaps
                 checks.clear()
-                await _ask_all(platform, checks)
+                await _ask_all(pool, heartbeat, checks)
     except TimeoutError:
         pass
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (whatever fails is the finding)
         log.info("health.check_failed", check="database", error=type(exc).__name__)
         problem = f"No answer ({type(exc).__name__})."
     if "database" not in checks:
@@ -143,16 +152,15 @@ async def _of_database(platform: Platform) -> dict[str, Check]:
     return checks | unanswered
 
 
-async def _ask_all(platform: Platform, checks: dict[str, Check]) -> None:
-    fingerprints = platform.heartbeat.fingerprints
-    async with platform.database.raw.connection(_TIMEOUT_S) as connection:
+async def _ask_all(pool: RawPool, heartbeat: Heartbeat, checks: dict[str, Check]) -> None:
+    async with pool.connection(_TIMEOUT_S) as connection:
         for name, ask in DECIDING.items():
             checks[name] = await _answer(ask(connection), name, "failed")
         checks["secrets"] = await _answer(
-            check_secrets(connection, fingerprints), "secrets", "failed"
+            check_secrets(connection, heartbeat.fingerprints), "secrets", "failed"
         )
         if checks["migrations"].status == "ok":
-            checks["database"] = await check_write(platform.heartbeat.beat(connection))
+            checks["database"] = await check_write(heartbeat.beat(connection))
         else:
             checks["database"] = Check("ok", "Postgres answers.")
         for name, ask in WARNING.items():
@@ -169,6 +177,6 @@ async def _answer(
         return await asking
     except psycopg.OperationalError:
         raise
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (whatever fails is the finding)
         log.info("health.check_failed", check=name, error=type(exc).__name__)
         return Check(otherwise, f"No answer ({type(exc).__name__}).")

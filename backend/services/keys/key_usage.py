@@ -7,33 +7,43 @@ traffic. Nothing is decided by these numbers; limits have counters of their own.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
 import orjson
 import structlog
 
+from backend.models.recordset import BIGINT, recordset
 from backend.models.session import RawPool
 from backend.outages import is_outage
+from backend.process.rounds import Rounds
 
 log = structlog.get_logger()
 
 _FLUSH_EVERY_S: Final = 5.0
-_ADD: Final = """
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    id: UUID
+    used_at: datetime
+    total: Annotated[int, BIGINT]
+    failed: Annotated[int, BIGINT]
+
+
+_ADD: Final = f"""
 UPDATE api_keys k
 SET last_used_at = greatest(k.last_used_at, u.used_at),
     total_requests = k.total_requests + u.total,
     failed_requests = k.failed_requests + u.failed
 FROM (
-    SELECT * FROM json_to_recordset(%s::json) AS r(id uuid, used_at timestamptz, total bigint,
-        failed bigint)
+    SELECT * FROM {recordset(_Used, "r")}
     ORDER BY id
 ) u
 WHERE k.id = u.id
-"""
+"""  # noqa: S608 (made of constants)
 
 
 @dataclass(slots=True)
@@ -58,9 +68,7 @@ class KeyUsage:
     async def run(self) -> None:
         """Flush until cancelled; the last counts are written on the way out."""
         try:
-            while True:
-                await asyncio.sleep(_FLUSH_EVERY_S)
-                await self.flush()
+            await Rounds(_FLUSH_EVERY_S, self.flush, first_after_s=_FLUSH_EVERY_S).run()
         finally:
             await self.flush()
 
@@ -72,13 +80,10 @@ class KeyUsage:
             return
         counts, self._counts = self._counts, {}
         now = datetime.now(UTC)
-        rows = [
-            {"id": key, "used_at": now, "total": one.total, "failed": one.failed}
-            for key, one in counts.items()
-        ]
+        rows = [_Used(key_id, now, count.total, count.failed) for key_id, count in counts.items()]
         try:
             async with self._pool.connection() as connection:
-                await connection.execute(_ADD, (orjson.dumps(rows).decode(),))
+                await connection.execute(_ADD, {"rows": orjson.dumps(rows).decode()})
         except Exception as exc:
             if not is_outage(exc):
                 # These counts are lost; the next ones are not.

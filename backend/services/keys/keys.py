@@ -16,15 +16,15 @@ from backend.models import ApiKey, Project, SendTokenSecret
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.services.access import audit
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import Access, Action
 from backend.services.keys.origins import InvalidOrigin, is_local, normalised_origin
+from backend.services.keys.send_tokens import signing_secret
 from backend.services.limits.rate_limit import Demand
-from backend.services.lists.filters import EVERYTHING, Wanted, select_wanted
+from backend.services.lists.filters import EVERYTHING, Selection, select_wanted
 from backend.services.lists.paging import Page, PageRequest, fetch_page
-from backend.services.policy.send_tokens import signing_secret
 
 if TYPE_CHECKING:
-    from backend.platform import Platform
+    from backend.services.limits.rate_limit import RateLimiter
 
 Kind = Literal["secret", "publishable"]
 Mode = Literal["live", "test"]
@@ -84,9 +84,8 @@ class KeyUse:
 
 async def create_key(
     session: AsyncSession,
-    principal: UserPrincipal | None,
+    access: Access,
     *,
-    project_id: UUID,
     pepper: str,
     vault: Vault,
     new: NewKey,
@@ -97,12 +96,13 @@ async def create_key(
     `most_keys`: how many a project may have, 0: any number. Raises TooManyKeys and
     ValidationFailed.
     """
+    access.require(Action.MANAGE_KEYS)
     if most_keys:
-        await _check_room(session, project_id, most_keys)
+        await _check_room(session, access.project_id, most_keys)
     granted = SCOPES if new.kind == "secret" else PUBLISHABLE_SCOPES
     text = _new_text(new.kind, new.mode)
     key = ApiKey(
-        project_id=project_id,
+        project_id=access.project_id,
         name=new.name,
         kind=new.kind,
         mode=new.mode,
@@ -118,9 +118,9 @@ async def create_key(
     _keep_signing_secret(session, vault, key, text)
     audit.record(
         session,
-        principal,
+        access.actor,
         "key.created",
-        project_id=project_id,
+        project_id=access.project_id,
         subject_id=key.id,
         after=_audited(key),
     )
@@ -129,36 +129,37 @@ async def create_key(
     return key, text
 
 
-async def list_keys(session: AsyncSession, *, project_id: UUID) -> list[ApiKey]:
+async def list_keys(session: AsyncSession, access: Access) -> list[ApiKey]:
     """Newest first."""
-    return await ApiKey.list_for_project(session, project_id)
+    access.require(Action.VIEW_KEYS)
+    return await ApiKey.list_for_project(session, access.project_id)
 
 
 async def page_of_keys(
-    session: AsyncSession, *, project_id: UUID, page: PageRequest, wanted: Wanted = EVERYTHING
+    session: AsyncSession, access: Access, *, page: PageRequest, selection: Selection = EVERYTHING
 ) -> Page[ApiKey]:
     """Newest first."""
-    return await fetch_page(session, select_wanted(ApiKey, project_id, wanted), ApiKey.id, page)
+    access.require(Action.VIEW_KEYS)
+    return await fetch_page(
+        session, select_wanted(ApiKey, access.project_id, selection), ApiKey.id, page
+    )
 
 
-async def get_key(session: AsyncSession, *, project_id: UUID, key_id: UUID) -> ApiKey:
+async def get_key(session: AsyncSession, access: Access, *, key_id: UUID) -> ApiKey:
     """Raises KeyNotFound."""
-    key = await ApiKey.find(session, project_id, key_id)
+    access.require(Action.VIEW_KEYS)
+    key = await ApiKey.find(session, access.project_id, key_id)
     if key is None:
         raise KeyNotFound
     return key
 
 
 async def update_key(
-    session: AsyncSession,
-    principal: UserPrincipal | None,
-    *,
-    project_id: UUID,
-    key_id: UUID,
-    changes: Mapping[str, Any],
+    session: AsyncSession, access: Access, *, key_id: UUID, changes: Mapping[str, Any]
 ) -> ApiKey:
     """Apply `changes`: any of name, scopes, allowed_origins, rate_limit, expires_at, is_active."""
-    key = await get_key(session, project_id=project_id, key_id=key_id)
+    access.require(Action.MANAGE_KEYS)
+    key = await get_key(session, access, key_id=key_id)
     before = _audited(key)
     checked = dict(changes)
     if "scopes" in checked:
@@ -176,9 +177,9 @@ async def update_key(
     key.updated_at = utc_now()
     audit.record(
         session,
-        principal,
+        access.actor,
         "key.updated",
-        project_id=project_id,
+        project_id=access.project_id,
         subject_id=key.id,
         before=before,
         after=_audited(key),
@@ -190,9 +191,8 @@ async def update_key(
 
 async def regenerate_key(
     session: AsyncSession,
-    principal: UserPrincipal | None,
+    access: Access,
     *,
-    project_id: UUID,
     key_id: UUID,
     pepper: str,
     vault: Vault,
@@ -203,7 +203,8 @@ async def regenerate_key(
 
     Returns what create_key returns. Everything else about the key stays. Raises KeyNotFound.
     """
-    key = await get_key(session, project_id=project_id, key_id=key_id)
+    access.require(Action.MANAGE_KEYS)
+    key = await get_key(session, access, key_id=key_id)
     # Locked: of two at the same time the second replaces the first's text, and keeps it for the
     # overlap.
     await session.refresh(key, with_for_update=True)
@@ -220,9 +221,9 @@ async def regenerate_key(
     _keep_signing_secret(session, vault, key, text)
     audit.record(
         session,
-        principal,
+        access.actor,
         "key.regenerated",
-        project_id=project_id,
+        project_id=access.project_id,
         subject_id=key.id,
         before=before,
         after={**_audited(key), "overlap_s": overlap_s},
@@ -232,12 +233,16 @@ async def regenerate_key(
     return key, text
 
 
-async def use_of_key(platform: Platform, key: ApiKey, project: Project) -> KeyUse:
-    """Return what the key has done, and what its limit leaves it. Asks Redis."""
-    limit = platform.catalog.rate_limit_of(key.rate_limit, project.plan)
+async def use_of_key(
+    rate_limiter: RateLimiter, key: ApiKey, project: Project, *, limit: int | None
+) -> KeyUse:
+    """Return what the key has done, and what its `limit` of messages a window leaves it.
+
+    Asks Redis.
+    """
     remaining = None
     if limit is not None:
-        allowance = await platform.rate_limiter.look(Demand(key.id, limit, project.id, None))
+        allowance = await rate_limiter.look(Demand(key.id, limit, project.id, None))
         remaining = allowance.buckets[0].remaining if allowance is not None else None
     return KeyUse(
         total=key.total_requests,
@@ -249,19 +254,18 @@ async def use_of_key(platform: Platform, key: ApiKey, project: Project) -> KeyUs
     )
 
 
-async def revoke_key(
-    session: AsyncSession, principal: UserPrincipal | None, *, project_id: UUID, key_id: UUID
-) -> None:
+async def revoke_key(session: AsyncSession, access: Access, *, key_id: UUID) -> None:
     """The key is refused from the commit on; the row stays, because messages name it."""
-    key = await get_key(session, project_id=project_id, key_id=key_id)
+    access.require(Action.MANAGE_KEYS)
+    key = await get_key(session, access, key_id=key_id)
     key.deleted_at = utc_now()
     key.is_active = False
     await SendTokenSecret.drop_except(session, key.id)
     audit.record(
         session,
-        principal,
+        access.actor,
         "key.revoked",
-        project_id=project_id,
+        project_id=access.project_id,
         subject_id=key.id,
         before=_audited(key),
     )

@@ -1,4 +1,4 @@
-"""Step 3: a key's messages in a sliding window and a project's in a calendar month, counted in
+"""A key's messages in a sliding window and a project's in a calendar month, counted in
 Redis.
 
 The window's count is the current one's plus the part of the last one's that still overlaps
@@ -27,10 +27,11 @@ from backend.process.group_commit import GroupCommit
 
 log = structlog.get_logger()
 
-# ARGV: window s, month, then (key, limit, project, quota, wanted) for each; a limit or quota of -1
-# counts nothing. Returns ms into the window, then (granted, used in the window, used in the month)
-# for each; only what is granted is counted, so that a blocked client is not blocked for longer.
-# Granted is -1 when the month's counter is not here: nothing was counted, and it must be seeded.
+# ARGV: window s, month, then (key, limit, project, quota, selection) for each; a limit or quota of
+# -1 counts nothing. Returns ms into the window, then (granted, used in the window, used in the
+# month) for each; only what is granted is counted, so that a blocked client is not blocked for
+# longer. Granted is -1 when the month's counter is not here: nothing was counted, and it must be
+# seeded.
 _TAKE_SCRIPT: Final = """
 local t = redis.call('TIME')
 local window = tonumber(ARGV[1])
@@ -139,7 +140,9 @@ CountMonth = Callable[[UUID, datetime], Awaitable[int]]
 
 
 class RateLimiter:
-    """`fail_open`: whether a kind of key (secret, publishable) may send while Redis cannot count."""
+    """`fail_open`: whether a kind of key (secret, publishable) may send while Redis cannot
+    count.
+    """
 
     def __init__(
         self,
@@ -193,12 +196,12 @@ class RateLimiter:
         self._outage.warn(exc, requests=requests, **choices)
 
     async def _take_batch(self, batch: Sequence[tuple[Demand, int]]) -> Sequence[Allowance | None]:
-        wanted: Counter[Demand] = Counter()
+        expected: Counter[Demand] = Counter()
         for demand, count in batch:
-            wanted[demand] += count
+            expected[demand] += count
         now = datetime.now(UTC)
         try:
-            into_ms, taken = await self._take(wanted, now)
+            into_ms, taken = await self._take(expected, now)
         except redis.RedisError as exc:
             self._say_unreachable(exc, len(batch))
             return [None] * len(batch)
@@ -216,15 +219,15 @@ class RateLimiter:
         return answers
 
     async def _take(
-        self, wanted: Mapping[Demand, int], now: datetime
+        self, expected: Mapping[Demand, int], now: datetime
     ) -> tuple[int, dict[Demand, tuple[int, int, int]]]:
         """Return ms into the window, and (granted, used, sent this month) of each demand."""
-        into_ms, taken = await self._run_script(wanted, now)
-        lost = {demand: count for demand, count in wanted.items() if taken[demand][0] < 0}
+        into_ms, taken = await self._run_script(expected, now)
+        lost = {demand: count for demand, count in expected.items() if taken[demand][0] < 0}
         if lost:
             await self._seed({demand.project_id for demand in lost}, now)
             into_ms, again = await self._run_script(lost, now)
-            # Lost once more in between: nothing was counted, so nothing is granted; the next
+            # Lost again in between: nothing was counted, so nothing is granted; the next
             # request seeds again.
             taken.update(
                 {
@@ -235,10 +238,10 @@ class RateLimiter:
         return into_ms, taken
 
     async def _run_script(
-        self, wanted: Mapping[Demand, int], now: datetime
+        self, expected: Mapping[Demand, int], now: datetime
     ) -> tuple[int, dict[Demand, tuple[int, int, int]]]:
         arguments: list[Any] = [self._window_s, f"{now:%Y%m}"]
-        for (key_id, limit, project_id, quota), count in wanted.items():
+        for (key_id, limit, project_id, quota), count in expected.items():
             arguments += (
                 "" if key_id is None else key_id.hex,
                 -1 if limit is None else limit,
@@ -248,7 +251,7 @@ class RateLimiter:
             )
         raw: list[int] = await self._script(keys=[], args=arguments)
         answers = zip(raw[1::3], raw[2::3], raw[3::3], strict=True)
-        return raw[0], dict(zip(wanted, answers, strict=True))
+        return raw[0], dict(zip(expected, answers, strict=True))
 
     async def _seed(self, project_ids: set[UUID], now: datetime) -> None:
         for project_id in project_ids:

@@ -1,13 +1,13 @@
-"""What can be done with a message after it was accepted: call it back, or send it once more."""
+"""What can be done with a message after it was accepted: call it back, or send it again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,76 +19,43 @@ from backend.errors import (
     MessageRedacted,
 )
 from backend.ids import new_id
-from backend.ledger.accept import IdempotencyKey, NewMessage
-from backend.models import Event, Message, SendQueueRow
-from backend.models.base import utc_now
-from backend.models.send_queue import DUE, IN_FLIGHT, LANES
+from backend.ledger import cancel
+from backend.ledger.accept import NewMessage
+from backend.ledger.content import Route, Step
+from backend.ledger.idempotency import IdempotencyKey
+from backend.models import Message, SendQueueRow
+from backend.models.send_queue import CLAIMED, IN_FLIGHT, LANES
+from backend.models.session import driver_of
+from backend.services.access.access import Access, Action, Mode
 from backend.services.routing.ways import active, first_usable
 from backend.services.sending.accept import Accepted, accept
 from backend.services.sending.timing import put_off
 from backend.status import IN_PROGRESS, Status
 
 if TYPE_CHECKING:
-    from backend.platform import Platform
-    from backend.services.policy.caller import Caller
-    from backend.services.routing.catalog import CatalogConnector
-
-_CANCELABLE: Final = (Status.SCHEDULED, Status.QUEUED)
+    from backend.services.catalog.catalog import CatalogConnector
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
 
 
-async def cancel_message(
-    session: AsyncSession, *, project_id: UUID, message_id: UUID, mode: str | None = None
-) -> None:
+async def cancel_message(session: AsyncSession, access: Access, *, message_id: UUID) -> None:
     """Keep a message from being sent, as long as no worker has claimed it.
 
-    `mode`: the only one to be touched.
-
-    The lock on its queue row is the one a claim takes (SKIP LOCKED), so that never both happen.
     Raises MessageNotFound or MessageNotCancelable.
     """
-    message = await _message(session, project_id, message_id, mode)
-    connection = await session.connection()
-    queue_row = select(col(SendQueueRow.message_id)).where(
-        col(SendQueueRow.message_id) == message_id,
-        col(SendQueueRow.project_id) == project_id,
-        col(SendQueueRow.state) == DUE,
-    )
-    held = (await connection.execute(queue_row.with_for_update())).first()
-    # Under the lock: what a worker recorded in between is seen by this statement.
-    canceled = (
-        held is not None
-        and (
-            await connection.execute(
-                update(Message)
-                .where(col(Message.id) == message_id, col(Message.status).in_(_CANCELABLE))
-                .values(status=Status.CANCELED.value, updated_at=utc_now())
-                .returning(col(Message.id))
-            )
-        ).first()
-        is not None
-    )
-    if not canceled:
+    access.require(Action.SEND_MESSAGES)
+    message = await _message(session, access.project_id, message_id, access.only_mode)
+    if not await cancel.cancel_message(await driver_of(session), access.project_id, message_id):
         status = await _shown_status(session, message)
         raise MessageNotCancelable(
             f"The message is '{status}'; only a message that waits can be canceled.",
             details={"status": status},
         )
-    await connection.execute(delete(SendQueueRow).where(col(SendQueueRow.message_id) == message_id))
-    session.add(
-        Event(
-            id=new_id(),
-            project_id=project_id,
-            message_id=message_id,
-            type=f"message.{Status.CANCELED.value}",
-            data={},
-            created_at=utc_now(),
-        )
-    )
 
 
 async def resend_message(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     *,
     message_id: UUID,
     idempotency: IdempotencyKey | None = None,
@@ -101,9 +68,10 @@ async def resend_message(
     """
 
     async def repeat() -> NewMessage:
-        only_mode = "test" if caller.mode == "test" else None
-        async with platform.database.session() as session:
-            message = await _message(session, caller.project_id, message_id, only_mode)
+        async with path.database.session() as session:
+            message = await _message(
+                session, sender.project_id, message_id, sender.access.only_mode
+            )
             waits = await session.get(SendQueueRow, message_id) is not None
             status = await _shown_status(session, message)
         if waits or message.status in IN_PROGRESS:
@@ -112,20 +80,20 @@ async def resend_message(
                 " has ended.",
                 details={"status": status},
             )
-        return await repetition(platform, caller, message, idempotency)
+        return await repetition(path, sender, message, idempotency)
 
-    return await accept(platform, caller, repeat, idempotency=idempotency)
+    return await accept(path, sender, repeat, idempotency=idempotency)
 
 
 async def repetition(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     message: Message,
     idempotency: IdempotencyKey | None = None,
     *,
     replaces_gone: bool = False,
 ) -> NewMessage:
-    """Return the new message that sends `message` once more, by the first of its ways that can be
+    """Return the new message that sends `message` again, by the first of its ways that can be
     used.
 
     `replaces_gone`: the project's default of its type stands in for a connector that was deleted.
@@ -138,35 +106,32 @@ async def repetition(
             details={"redactedAt": message.redacted_at.isoformat()},
         )
     if message.route is None:
-        connector = active(await _connector(platform, message, replaces_gone=replaces_gone))
-        new = replace(_repeated(message, caller, idempotency), connector_id=connector.id)
+        connector = active(await _connector(path, message, replaces_gone=replaces_gone))
+        new = replace(_repeated(message, sender, idempotency), connector_id=connector.id)
     else:
-        steps = await first_usable(platform, caller.project_id, message.route["steps"])
-        new = _rerouted(
-            _repeated(message, caller, idempotency), steps, message.route["fallbackAfterS"]
-        )
-    return await put_off(platform, caller, new)
+        route = Route.of(message.route)
+        steps = await first_usable(path, sender.project_id, route.steps)
+        new = _rerouted(_repeated(message, sender, idempotency), steps, route.fallback_after_s)
+    return await put_off(path, sender, new)
 
 
-async def _connector(
-    platform: Platform, message: Message, *, replaces_gone: bool
-) -> CatalogConnector:
+async def _connector(path: SendPath, message: Message, *, replaces_gone: bool) -> CatalogConnector:
     try:
-        return await platform.catalog.connector(message.project_id, message.connector_id)
+        return await path.catalog.connector(message.project_id, message.connector_id)
     except ConnectorNotFound:
         if not replaces_gone:
             raise
-        return (await platform.catalog.pool(message.project_id, message.connector_type))[0]
+        return (await path.catalog.pool(message.project_id, message.connector_type))[0]
 
 
-def _repeated(message: Message, caller: Caller, idempotency: IdempotencyKey | None) -> NewMessage:
+def _repeated(message: Message, sender: Sender, idempotency: IdempotencyKey | None) -> NewMessage:
     return NewMessage(
         id=new_id(),
         project_id=message.project_id,
         connector_id=message.connector_id,
         lane=LANES[message.priority],
         columns={
-            "key_id": caller.key.id if caller.key is not None else None,
+            "key_id": sender.key.id if sender.key is not None else None,
             "connector_type": message.connector_type,
             "template_id": message.template_id,
             "template_version": message.template_version,
@@ -186,23 +151,25 @@ def _repeated(message: Message, caller: Caller, idempotency: IdempotencyKey | No
 
 
 def _rerouted(
-    message: NewMessage, steps: Sequence[Mapping[str, Any]], fallback_after_s: float | None
+    message: NewMessage, steps: Sequence[Step], fallback_after_s: float | None
 ) -> NewMessage:
     """From the first way again, whichever the earlier message ended on."""
     first = steps[0]
-    own = {
-        "connector_type": first["connectorType"],
-        "recipient": first["recipient"],
-        "content": first["content"],
+    columns = {
+        **message.columns,
+        "connector_type": first.connector_type,
+        "recipient": first.recipient,
+        "content": first.content,
+        "route": Route(tuple(steps), fallback_after_s).to_json() if len(steps) > 1 else None,
     }
-    route = {"steps": steps, "fallbackAfterS": fallback_after_s} if len(steps) > 1 else None
-    columns = {**message.columns, **own, "route": route}
-    return replace(message, connector_id=UUID(first["connectorId"]), columns=columns)
+    return replace(message, connector_id=first.connector_id, columns=columns)
 
 
-async def mode_of(session: AsyncSession, *, project_id: UUID, message_id: UUID) -> str:
-    """Return live or test. Raises MessageNotFound."""
-    return (await _message(session, project_id, message_id, None)).mode
+async def mode_of(session: AsyncSession, access: Access, *, message_id: UUID) -> Mode:
+    """Raises MessageNotFound."""
+    access.require(Action.VIEW_MESSAGES)
+    message = await _message(session, access.project_id, message_id, access.only_mode)
+    return "test" if message.mode == "test" else "live"
 
 
 async def _message(
@@ -223,8 +190,4 @@ async def _shown_status(session: AsyncSession, message: Message) -> str:
         .where(col(Message.id) == message.id)
     )
     status, state = stored.one()
-    return (
-        Status.SENDING.value
-        if state is not None and state <= IN_FLIGHT and state != DUE
-        else str(status)
-    )
+    return Status.SENDING.value if state in {CLAIMED, IN_FLIGHT} else str(status)

@@ -1,1 +1,1 @@
-"""Step 3: who may send how much."""
+"""Who may send how much."""

@@ -1,4 +1,4 @@
-"""Step 2: may this caller send one more message now? The key's scope, its window, and the project's
+"""May this caller send one more message now? The key's scope, its window, and the project's
 month.
 """
 
@@ -6,49 +6,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backend.errors import AppError, KeyScope, QuotaExceeded, RateLimitExceeded
+from backend.errors import AppError, QuotaExceeded, RateLimitExceeded
+from backend.services.access.access import Action
 from backend.services.limits.rate_limit import Allowance, Demand
 
 if TYPE_CHECKING:
-    from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
 
 
-async def demand_of(platform: Platform, caller: Caller) -> Demand:
+async def demand_of(path: SendPath, sender: Sender) -> Demand:
     """Return what a message of this caller counts against.
 
     Test messages cost nothing, so no month is asked.
     """
-    key = caller.key
+    key = sender.key
     if key is not None:
         return Demand(
             key.id,
             key.rate_limit,
             key.project_id,
-            None if caller.mode == "test" else key.monthly_quota,
+            None if sender.mode == "test" else key.monthly_quota,
         )
-    quota = (
-        None if caller.mode == "test" else await platform.catalog.monthly_quota(caller.project_id)
-    )
-    return Demand(None, None, caller.project_id, quota)
+    quota = None if sender.mode == "test" else await path.catalog.monthly_quota(sender.project_id)
+    return Demand(None, None, sender.project_id, quota)
 
 
-async def admit(platform: Platform, caller: Caller, demand: Demand) -> Allowance | None:
+async def admit(path: SendPath, sender: Sender, demand: Demand) -> Allowance | None:
     """Count one message; return what is left, None where nothing limits or nothing could be
     counted.
 
     Raises KeyScope, RateLimitExceeded or QuotaExceeded.
     """
-    key = caller.key
-    if key is not None and "messages:send" not in key.scopes:
-        raise KeyScope(
-            f"API key '{key.name}' lacks the scope 'messages:send'; add it or use another key."
-        )
+    key = sender.key
+    sender.access.require(Action.SEND_MESSAGES)
     if not demand.is_limited:
         return None
-    allowance = await platform.rate_limiter.take(demand)
+    allowance = await path.rate_limiter.take(demand)
     if allowance is None:
-        if not platform.rate_limiter.is_open(key.kind if key is not None else "secret"):
+        if not path.rate_limiter.is_open(key.kind if key is not None else "secret"):
             raise RateLimitExceeded(
                 "The limits cannot be counted right now; try again shortly.",
                 headers={"Retry-After": "2"},
@@ -59,16 +55,16 @@ async def admit(platform: Platform, caller: Caller, demand: Demand) -> Allowance
     return allowance
 
 
-async def note_refusal(platform: Platform, caller: Caller, error: AppError) -> None:
+async def note_refusal(path: SendPath, sender: Sender, error: AppError) -> None:
     """Count a refused send as the key's, and have it say where the limits stand, as an accepted one
     does.
     """
-    if caller.key is not None:
-        platform.key_usage.note(caller.key.id, is_failed=True)
+    if sender.key is not None:
+        path.key_usage.note(sender.key.id, is_failed=True)
     if "RateLimit" in error.headers:
         return
-    demand = await demand_of(platform, caller)
-    allowance = await platform.rate_limiter.look(demand) if demand.is_limited else None
+    demand = await demand_of(path, sender)
+    allowance = await path.rate_limiter.look(demand) if demand.is_limited else None
     if allowance is not None:
         error.headers.update(allowance.headers())
 
@@ -79,7 +75,7 @@ def _refusal(allowance: Allowance, key_name: str) -> AppError:
     if bucket.policy == "project":
         return QuotaExceeded(
             f"The project has sent {bucket.limit} messages this month, the quota of its plan; "
-            "it starts anew on the first (UTC), or choose a larger plan.",
+            "it starts again on the first (UTC), or choose a larger plan.",
             headers=allowance.headers(),
         )
     return RateLimitExceeded(

@@ -5,11 +5,10 @@ Everything else is refused.
 
 from __future__ import annotations
 
-import hmac
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -19,13 +18,13 @@ import structlog
 from backend import ids
 from backend.crypto import DecryptionFailed
 from backend.errors import BadRequest, FieldError, KeyNotFound, SendBlocked, ValidationFailed
-from backend.services.policy.send_tokens import Claims, kid_of, read, recipient_hash
+from backend.services.keys.send_tokens import Claims, kid_of, read
+from backend.services.policy.request import Grant, SendRequest
 
 if TYPE_CHECKING:
     from backend.models.send_token_secret import Signer
-    from backend.platform import Platform
-    from backend.services.policy.caller import Caller
-    from backend.services.sending.compose import SendRequest
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
 
 log = structlog.get_logger()
 
@@ -45,44 +44,19 @@ _LINK: Final = re.compile(
 _UNSEEN: Final = frozenset({"Cf", "Mn", "Me", "Mc"})
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A token that was checked.
-
-    `jti` is used up when the message is written, and may be forgotten at `expires_at`.
-    """
-
-    jti: str
-    expires_at: datetime
-    to: str | None
-    to_hash: str | None
-
-    def allows(self, recipient: str, granted: str | None) -> bool:
-        """Tell whether it may go to `recipient`; both in their channel's form, `granted` None: by
-        its hash.
-        """
-        if granted is not None:
-            return hmac.compare_digest(recipient.encode(), granted.encode())
-        return self.to_hash is not None and hmac.compare_digest(
-            recipient_hash(recipient), self.to_hash
-        )
-
-
-async def redeem(
-    platform: Platform, caller: Caller, request: SendRequest, token: str
-) -> SendRequest:
+async def redeem(path: SendPath, sender: Sender, request: SendRequest, token: str) -> SendRequest:
     """Return the request as its send token allows it, with a grant.
 
     Raises SendBlocked or BadRequest.
     """
-    if caller.key is None or caller.key.kind != "publishable":
+    if sender.key is None or sender.key.kind != "publishable":
         remedy = 'Leave out "sendToken": a secret key needs none.'
         raise BadRequest(
             "A send token goes with a publishable key.",
             errors=[FieldError("sendToken", "VALIDATION_ERROR", remedy)],
         )
-    claims = await _claims(platform, caller, token)
-    if claims.origin is not None and claims.origin.lower() != (caller.origin or "").lower():
+    claims = await _claims(path, sender, token)
+    if claims.origin is not None and claims.origin.lower() != (sender.origin or "").lower():
         raise SendBlocked(f"The send token is for pages of '{claims.origin[:80]}' only.")
     _check_fields(request)
     template_id = ids.decode(ids.TEMPLATE, claims.template_id)
@@ -100,47 +74,47 @@ async def redeem(
         template_id=template_id,
         connector_id=connector_id,
         connector_type=claims.connector,
-        variables=_variables(request.variables or {}, claims.variables),
+        variables=merged_variables(request.variables or {}, claims.variables),
         grant=Grant(claims.jti, datetime.fromtimestamp(claims.exp, UTC), claims.to, claims.to_hash),
     )
 
 
-async def _claims(platform: Platform, caller: Caller, token: str) -> Claims:
+async def _claims(path: SendPath, sender: Sender, token: str) -> Claims:
     kid = kid_of(token)
-    signer = await _signer(platform, caller, kid)
+    signer = await _signer(path, sender, kid)
     now = datetime.now(UTC)
     if signer.expires_at is not None and signer.expires_at <= now:
         raise SendBlocked(
             f"The send token was made with the API key '{signer.name}', which has expired."
         )
-    if signer.mode != caller.mode:
+    if signer.mode != sender.mode:
         raise SendBlocked(
-            f"The send token was made with a {signer.mode} key, and this is a {caller.mode} key."
+            f"The send token was made with a {signer.mode} key, and this is a {sender.mode} key."
         )
     if "messages:send" not in signer.scopes:
         raise SendBlocked(
             f"The send token was made with the API key '{signer.name}', which may not send."
         )
-    claims = read(token, _secret(platform, kid, signer), now=now)
+    claims = read(token, _secret(path, kid, signer), now=now)
     if (claims.to is None) == (claims.to_hash is None):
         raise SendBlocked("The send token must name its recipient: 'to', or 'toHash'.")
     return claims
 
 
-async def _signer(platform: Platform, caller: Caller, kid: str) -> Signer:
+async def _signer(path: SendPath, sender: Sender, kid: str) -> Signer:
     stranger = SendBlocked("The send token was not made with a valid secret key of this project.")
     try:
-        signer = await platform.catalog.signer(kid)
+        signer = await path.catalog.signer(kid)
     except KeyNotFound as exc:
         raise stranger from exc
-    if signer.project_id != caller.project_id:
+    if signer.project_id != sender.project_id:
         raise stranger
     return signer
 
 
-def _secret(platform: Platform, kid: str, signer: Signer) -> bytes:
+def _secret(path: SendPath, kid: str, signer: Signer) -> bytes:
     try:
-        return bytes.fromhex(platform.vault.decrypt(signer.secret_encrypted, context=kid))
+        return bytes.fromhex(path.vault.decrypt(signer.secret_encrypted, context=kid))
     except DecryptionFailed as exc:
         log.error("send_token.undecryptable", key_id=str(signer.key_id), reason=str(exc))  # noqa: TRY400
         raise SendBlocked(
@@ -162,9 +136,9 @@ def _connector_id(claims: Claims) -> UUID | None:
 def _check_fields(request: SendRequest) -> None:
     """Fail closed: what a send learns to take later is not for pages until it stands above."""
     named = [
-        one.name
-        for one in fields(request)
-        if one.name not in _FOR_PAGES and getattr(request, one.name) != one.default
+        field.name
+        for field in fields(request)
+        if field.name not in _FOR_PAGES and getattr(request, field.name) != field.default
     ]
     if named:
         raise SendBlocked(
@@ -172,20 +146,25 @@ def _check_fields(request: SendRequest) -> None:
         )
 
 
-def _variables(own: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, Any]:
+def merged_variables(given: Mapping[str, Any], locked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a page gave with what its token locks.
+
+    Raises ValidationFailed for what a page may not set, SendBlocked for another value of a locked
+    one.
+    """
     errors = [
         FieldError(f"variables.{name[:64]}", "VALIDATION_ERROR", problem)
-        for name, value in own.items()
+        for name, value in given.items()
         if name not in locked and (problem := _problem(name[:64], value))
     ]
     if errors:
         raise ValidationFailed(errors=errors)
-    changed = [name for name, value in own.items() if name in locked and value != locked[name]]
+    changed = [name for name, value in given.items() if name in locked and value != locked[name]]
     if changed:
         raise SendBlocked(
             f"The send token locks the variable '{changed[0][:64]}'; leave it out of the request."
         )
-    return {**own, **locked}
+    return {**given, **locked}
 
 
 def _as_domains_are_read(text: str) -> str:
@@ -195,9 +174,9 @@ def _as_domains_are_read(text: str) -> str:
     if text.isascii():
         return text
     shown = "".join(
-        one
-        for one in unicodedata.normalize("NFKC", text)
-        if unicodedata.category(one) not in _UNSEEN
+        item
+        for item in unicodedata.normalize("NFKC", text)
+        if unicodedata.category(item) not in _UNSEEN
     )
     return unicodedata.normalize("NFKC", shown)
 

@@ -1,3 +1,3 @@
-"""Step 9: callbacks are verified, stored raw and answered at once; their receipts move messages by
+"""Callbacks are verified, stored raw and answered at once; their receipts move messages by
 rank.
 """

@@ -1,4 +1,4 @@
-"""Step 9, catching up: every second, in every worker, the receipts that were not applied when they
+"""Catching up: every second, in every worker, the receipts that were not applied when they
 came.
 
 Those whose message was not known yet or was just being sent, those a web process stored and did not
@@ -8,17 +8,12 @@ is one look into an index.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Final
 
-import structlog
-
-from backend.outages import is_outage
+from backend.process.rounds import Rounds, log_failures
 from backend.services.callbacks.store import ReceiptStore
 from backend.services.receipts.apply import BATCH, ReceiptApplier
-
-log = structlog.get_logger()
 
 _EVERY_S: Final = 1.0
 _TIDY_EVERY_S: Final = 60.0
@@ -35,15 +30,8 @@ class ReceiptRounds:
 
     async def run(self) -> None:
         """Go on until cancelled; a failed round is logged and the next one tries again."""
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            try:
-                await self.round()
-            except Exception as exc:
-                if is_outage(exc):
-                    log.warning("receipts.database_away", error=type(exc).__name__)
-                else:
-                    log.exception("receipts.round_failed")
+        report = log_failures(away="receipts.database_away", failed="receipts.round_failed")
+        await Rounds(_EVERY_S, self.round, first_after_s=_EVERY_S, on_error=report).run()
 
     async def round(self) -> None:
         while await self._applier.apply_due() >= BATCH:

@@ -77,13 +77,13 @@ class Tally:
 
     @classmethod
     def of(cls, counts: Iterable[Count]) -> Tally:
-        found: dict[str, Counter[str]] = {}
+        result: dict[str, Counter[str]] = {}
         for count in counts:
-            if (counter := found.get(count.measure)) is None:
-                counter = found[count.measure] = Counter()
+            if (counter := result.get(count.measure)) is None:
+                counter = result[count.measure] = Counter()
             # Not `+=`: a Counter answers for what it has not in Python, and most values come once.
             counter[count.value] = counter.get(count.value, 0) + count.messages
-        return cls(**{_FIELDS[measure]: counter for measure, counter in found.items()})
+        return cls(**{_FIELDS[measure]: counter for measure, counter in result.items()})
 
     @property
     def accepted(self) -> int:
@@ -262,7 +262,7 @@ async def connector_statistics(
         )
         for (connector_id, connector_type), counts in counted.items()
     ]
-    return sorted(statistics, key=lambda one: (-one.tally.accepted, one.type, one.id))
+    return sorted(statistics, key=lambda item: (-item.tally.accepted, item.type, item.id))
 
 
 async def sent_counts(
@@ -296,7 +296,7 @@ def _by_type(counts: Sequence[Count]) -> dict[str, Tally]:
     grouped: dict[str, list[Count]] = {}
     for count in counts:
         grouped.setdefault(count.connector_type or "", []).append(count)
-    tallies = {type_: Tally.of(own) for type_, own in grouped.items()}
+    tallies = {type_: Tally.of(ours) for type_, ours in grouped.items()}
     return dict(sorted(tallies.items(), key=lambda item: (-item[1].accepted, item[0])))
 
 

@@ -12,26 +12,29 @@ from typing import Final
 from uuid import UUID
 
 from backend.models.session import Database
+from backend.services.access.access import Access, Action
 from backend.services.lists.paging import PageRequest
-from backend.services.reporting.message_filters import MessageFilter
+from backend.services.messages.message_filters import MessageFilter, within
 from backend.services.reporting.messages import MessageSummary, page_of_rows
 
 _STEP: Final = 500
 
 
 async def walk_messages(
-    database: Database, *, project_id: UUID, filters: MessageFilter
+    database: Database, access: Access, *, filters: MessageFilter
 ) -> AsyncIterator[list[MessageSummary]]:
     """Yield the messages, newest first, some at a time; at least one list.
 
     Raises ValidationFailed.
     """
+    access.require(Action.VIEW_MESSAGES)
+    filters = within(access, filters)
     cursor: UUID | None = None
     while True:
         async with database.session() as session:
             rows = await page_of_rows(
                 session,
-                project_id=project_id,
+                project_id=access.project_id,
                 filters=filters,
                 page=PageRequest(limit=_STEP, cursor=cursor),
             )

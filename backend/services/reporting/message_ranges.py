@@ -22,7 +22,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import ROLLUP_DELTAS, Message, MessageRollup, SendQueueRow
 from backend.models.message_rollup import REMOVED, STATUS
-from backend.services.reporting.message_filters import (
+from backend.services.messages.message_filters import (
     CLOCK_SLACK,
     MessageFilter,
     filter_conditions,
@@ -39,7 +39,7 @@ _GRAIN: Final = QUARTER // timedelta(minutes=1)
 class Ranges:
     """Ids from `low` until before `high`, newest first, apart from each other.
 
-    `is_cut`: older ones may match too, but as many as wanted were counted in these.
+    `is_cut`: older ones may match too, but as many as most were counted in these.
     """
 
     bounds: Sequence[tuple[UUID, UUID]]
@@ -51,11 +51,11 @@ async def find_ranges(
     project_id: UUID,
     filters: MessageFilter,
     *,
-    wanted: int,
+    most: int,
     before: UUID | None = None,
     most_slots: int = MOST_SLOTS,
 ) -> Ranges | None:
-    """Return where the newest `wanted` matching messages stand; None when that cannot be narrowed
+    """Return where the newest `most` matching messages stand; None when that cannot be narrowed
     down.
 
     `before`: of those with a smaller id.
@@ -69,14 +69,14 @@ async def find_ranges(
     chosen: list[datetime] = []
     counted = 0
     for slot, messages in slots:
-        if is_complete and counted >= wanted:
+        if is_complete and counted >= most:
             return Ranges(_bounds(chosen), is_cut=True)
         chosen.append(slot)
         # A quarter hour that the cursor or a date cuts through may have none of its messages left.
         if not _is_cut_through(slot, filters, cursor_at):
             counted += max(0, messages)
     if len(slots) == most_slots:
-        return Ranges(_bounds(chosen), is_cut=True) if is_complete and counted >= wanted else None
+        return Ranges(_bounds(chosen), is_cut=True) if is_complete and counted >= most else None
     return Ranges(_bounds(chosen), is_cut=False)
 
 

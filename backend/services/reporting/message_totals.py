@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.models import Message
 from backend.models.message_rollup import REMOVED, STATUS
-from backend.services.reporting.message_filters import MessageFilter, filter_conditions
+from backend.services.messages.message_filters import MessageFilter, filter_conditions
 from backend.services.reporting.message_ranges import (
     Ranges,
     find_ranges,
@@ -52,7 +52,7 @@ async def count_matching(session: AsyncSession, project_id: UUID, filters: Messa
         # The counters know what waits, not what of it is being sent at this moment.
         stored = await _from_rollups(session, project_id, filters)
         return Total(max(stored.messages, EXACT_TOTAL_LIMIT + 1), is_estimate=True)
-    ranges = await find_ranges(session, project_id, filters, wanted=EXACT_TOTAL_LIMIT + 1)
+    ranges = await find_ranges(session, project_id, filters, most=EXACT_TOTAL_LIMIT + 1)
     count = await _bounded(session, project_id, filters, ranges)
     if count is not None:
         return Total(count)

@@ -18,10 +18,12 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.errors import MessageNotFound
+from backend.ledger.content import Content, Route
 from backend.models import ApiKey, Attempt, Connector, Event, Message, SendQueueRow, Template
 from backend.models.send_queue import IN_FLIGHT
+from backend.services.access.access import Access, Action
 from backend.services.lists.paging import Page, PageRequest
-from backend.services.reporting.message_filters import MessageFilter, filter_conditions
+from backend.services.messages.message_filters import MessageFilter, filter_conditions, within
 from backend.services.reporting.message_ranges import (
     Ranges,
     find_ranges,
@@ -81,10 +83,10 @@ class MessageSummary:
     @property
     def shown_metadata(self) -> dict[str, Any]:
         """The user's metadata, and the provider's id of the message where reference 002 has it."""
-        own = (
+        ours = (
             {"messageId": self.provider_message_id} if self.provider_message_id is not None else {}
         )
-        return {**(self.metadata or {}), **own}
+        return {**(self.metadata or {}), **ours}
 
 
 _SUMMARY_COLUMNS: Final = tuple(field.name for field in fields(MessageSummary))
@@ -146,18 +148,20 @@ class MessageDetail:
 
 
 async def list_messages(
-    session: AsyncSession, *, project_id: UUID, filters: MessageFilter, page: PageRequest
+    session: AsyncSession, access: Access, *, filters: MessageFilter, page: PageRequest
 ) -> Page[MessageSummary]:
     """Newest first; raises ValidationFailed for a status that does not exist or a range upside
     down.
     """
-    rows = await page_of_rows(session, project_id=project_id, filters=filters, page=page)
+    access.require(Action.VIEW_MESSAGES)
+    filters = within(access, filters)
+    rows = await page_of_rows(session, project_id=access.project_id, filters=filters, page=page)
     items = rows[: page.limit]
     has_more = len(rows) > page.limit
     if page.cursor is None and not has_more and (items or page.offset == 0):
         total = Total(page.offset + len(items))
     else:
-        total = await count_matching(session, project_id, filters)
+        total = await count_matching(session, access.project_id, filters)
     return Page(
         items=items,
         request=page,
@@ -174,8 +178,8 @@ async def page_of_rows(
     next page.
     """
     filter_conditions(project_id, filters)  # what cannot be is refused before it is looked for
-    wanted = page.offset + page.limit + 1
-    ranges = await find_ranges(session, project_id, filters, wanted=wanted, before=page.cursor)
+    expected = page.offset + page.limit + 1
+    ranges = await find_ranges(session, project_id, filters, most=expected, before=page.cursor)
     return await _rows(session, project_id, filters, page, ranges)
 
 
@@ -203,25 +207,28 @@ async def _rows(
 
 
 async def message_detail(
-    session: AsyncSession, *, project_id: UUID, message_id: UUID
+    session: AsyncSession, access: Access, *, message_id: UUID
 ) -> MessageDetail:
-    """Raises MessageNotFound, also for another project's message."""
+    """Raises MessageNotFound, also for another project's message, or one of a mode not to be
+    seen.
+    """
+    access.require(Action.VIEW_MESSAGES)
     only = select(Message).where(
-        col(Message.project_id) == project_id, col(Message.id) == message_id
+        col(Message.project_id) == access.project_id, col(Message.id) == message_id
     )
     rows = await summaries_of(session, only)
-    if not rows:
+    if not rows or access.only_mode not in {None, rows[0].mode}:
         raise MessageNotFound
     summary = rows[0]
-    message = await Message.find(session, project_id, message_id)
-    content: dict[str, Any] = message.content if message is not None else {}
+    message = await Message.find(session, access.project_id, message_id)
+    content = Content.left_of(message.content if message is not None else {})
     connector, template, key = await _names(session, summary)
     attempts = await Attempt.list_for_message(session, message_id)
     events = await Event.list_for_message(session, message_id)
     return MessageDetail(
         summary=summary,
-        html=content.get("html"),
-        provider_template=content.get("template"),
+        html=content.html,
+        provider_template=content.template,
         template_version=message.template_version if message is not None else None,
         connector_name=connector,
         template_name=template,
@@ -229,7 +236,9 @@ async def message_detail(
         attempts=attempts,
         timeline=_timeline(summary, events),
         route=(
-            _route(message, events) if message is not None and message.route is not None else None
+            _route(message, Route.of(message.route), events)
+            if message is not None and message.route is not None
+            else None
         ),
     )
 
@@ -287,12 +296,11 @@ async def _names(
     return connector, template, key
 
 
-def _route(message: Message, events: Sequence[Event]) -> RouteSummary:
-    assert message.route is not None  # noqa: S101 (the caller looked)
+def _route(message: Message, route: Route, events: Sequence[Event]) -> RouteSummary:
     tried = {0, *(event.data.get("step") for event in events if event.type == "message.fallback")}
     is_over = message.status in _OVER
     ways = []
-    for index, step in enumerate(message.route["steps"]):
+    for index, step in enumerate(route.steps):
         if index == message.step:
             state = "current"
         elif index < message.step:
@@ -300,15 +308,9 @@ def _route(message: Message, events: Sequence[Event]) -> RouteSummary:
         else:
             state = "unused" if is_over else "waiting"
         ways.append(
-            WaySummary(
-                UUID(step["connectorId"]),
-                step["connectorType"],
-                step["recipient"],
-                step["on"],
-                state,
-            )
+            WaySummary(step.connector_id, step.connector_type, step.recipient, step.on, state)
         )
-    return RouteSummary(ways, message.route["fallbackAfterS"])
+    return RouteSummary(ways, route.fallback_after_s)
 
 
 def _timeline(summary: MessageSummary, events: Sequence[Event]) -> list[TimelineEntry]:

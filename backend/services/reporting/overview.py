@@ -16,6 +16,7 @@ from backend.models import Connector
 from backend.models.base import utc_now
 from backend.models.message_rollup import STATUS, TO_PROVIDER
 from backend.models.partitions import first_id
+from backend.services.access.access import Access, Action
 from backend.services.reporting.analytics import DELIVERED, Tally
 from backend.services.reporting.periods import QUARTER, Span, floor_quarter
 from backend.services.reporting.rollups import Ask, Count, Scope, count_messages
@@ -88,7 +89,7 @@ class Bucket:
 class ConnectorNumbers:
     """A connector's window.
 
-    `last_sent_at`: the last hand-over within it; `broken_reason` says what to mend.
+    `last_sent_at`: the last hand-over within it; `broken_reason` says what to fix.
     """
 
     id: UUID
@@ -147,8 +148,8 @@ class Overview:
 
 async def overview(
     session: AsyncSession,
+    access: Access,
     *,
-    project_id: UUID,
     mode: Literal["live", "test"] = "live",
     window: Window = "24h",
     utc_offset_minutes: int = 0,
@@ -158,16 +159,17 @@ async def overview(
 
     `utc_offset_minutes`: the viewer's zone, minutes east of UTC; hours and days begin there.
     """
+    access.require(Action.VIEW_MESSAGES)
     width, count = _WINDOWS[window]
     start = _start(now or utc_now(), width, count, timedelta(minutes=utc_offset_minutes))
     spans = [Span(start + n * width, start + (n + 1) * width) for n in range(count)]
     spans[-1] = Span(spans[-1].start, spans[-1].end + _AHEAD)
     whole = Span(start, spans[-1].end)
     asks = [Ask(whole, (STATUS, TO_PROVIDER), by_connector=True), *(Ask(span) for span in spans)]
-    total, *counts = await count_messages(session, Scope(project_id, mode), asks)
+    total, *counts = await count_messages(session, Scope(access.project_id, mode), asks)
     tally = Tally.of(total)
     scope: dict[str, Any] = {
-        "project_id": project_id,
+        "project_id": access.project_id,
         "start": start,
         "mode": mode,
         "latest": _LATEST_FAILURES,
@@ -185,7 +187,7 @@ async def overview(
             Bucket(span.start, {count.value: count.messages for count in counted})
             for span, counted in zip(spans, counts, strict=True)
         ],
-        connectors=_connectors(await Connector.list_for_project(session, project_id), total),
+        connectors=_connectors(await Connector.list_for_project(session, access.project_id), total),
         failures=await _failures(session, scope) if tally.failed else (),
     )
 
@@ -205,11 +207,11 @@ def _sum(counts: Counter[str], statuses: Sequence[Status]) -> int:
 
 def _connectors(connectors: Sequence[Connector], counts: Sequence[Count]) -> list[ConnectorNumbers]:
     """Return every connector there is, the busiest first."""
-    own: dict[UUID | None, list[Count]] = {}
+    ours: dict[UUID | None, list[Count]] = {}
     for count in counts:
-        own.setdefault(count.connector_id, []).append(count)
-    numbers = [_connector(one, own.get(one.id, [])) for one in connectors]
-    return sorted(numbers, key=lambda one: (-one.accepted, one.name))
+        ours.setdefault(count.connector_id, []).append(count)
+    numbers = [_connector(connector, ours.get(connector.id, [])) for connector in connectors]
+    return sorted(numbers, key=lambda item: (-item.accepted, item.name))
 
 
 def _connector(connector: Connector, counts: Sequence[Count]) -> ConnectorNumbers:

@@ -126,20 +126,6 @@ def _next_midnight(day: date, after: datetime, zone: ZoneInfo) -> datetime:
     return start
 
 
-def parse_zone(name: str) -> ZoneInfo:
-    """Return the IANA time zone; raises ValidationFailed naming `timezone`."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as exc:
-        message = (
-            f"'{name[:60]}' is not an IANA time zone; write one such as Europe/Berlin, Asia/Kolkata"
-            " or UTC."
-        )
-        raise ValidationFailed(
-            errors=[FieldError("timezone", "VALIDATION_ERROR", message)]
-        ) from exc
-
-
 def parse_period(
     from_: str | None,
     to: str | None,

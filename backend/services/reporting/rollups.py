@@ -8,7 +8,6 @@ moment.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +29,8 @@ from backend.models.message_rollup import (
 )
 from backend.models.session import RawPool
 from backend.outages import is_outage
+from backend.process.advisory_locks import AdvisoryLock, hold, try_lock
+from backend.process.rounds import Rounds, log_failures
 from backend.services.reporting.periods import Span
 
 log = structlog.get_logger()
@@ -43,7 +44,6 @@ _BATCH: Final = 20_000
 # Deltas come and go; what they leave behind would slow down reading them long before autovacuum
 # looks.
 _VACUUM_AFTER: Final = 50_000
-_FOLD_LOCK: Final = 7_262_003
 # Bins of times grow by 2^(1/8) (migration 0005), so that a percentile is at most 4.5 % off.
 _BINS_PER_OCTAVE: Final = 8
 
@@ -174,7 +174,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is wanted of a span.
+    """What is selection of a span.
 
     Not `by_connector`: all connectors in one, which is quicker to hand over.
 
@@ -291,8 +291,8 @@ def _add(
         answer[what] = (before + messages, _later(earlier, last_at))
 
 
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    return max(one, other) if one is not None and other is not None else one or other
+def _later(item: datetime | None, other: datetime | None) -> datetime | None:
+    return max(item, other) if item is not None and other is not None else item or other
 
 
 def percentile_ms(bins: Mapping[str, int], share: float) -> float | None:
@@ -304,10 +304,10 @@ def percentile_ms(bins: Mapping[str, int], share: float) -> float | None:
     if total <= 0:
         return None
     seen = 0
-    wanted = share * (total - 1)
+    expected = share * (total - 1)
     for number, messages in sorted((int(value), messages) for value, messages in bins.items()):
         seen += messages
-        if seen > wanted:
+        if seen > expected:
             return float(2.0 ** ((number + 0.5) / _BINS_PER_OCTAVE))
     raise AssertionError("a share above 1 was asked for")
 
@@ -326,15 +326,11 @@ class RollupFolder:
         """Fold every two seconds until cancelled; a failed round is logged and the next one tries
         again.
         """
-        while True:
-            try:
-                await self.fold()
-            except Exception as exc:
-                if is_outage(exc):
-                    log.warning("rollups.database_away", error=type(exc).__name__)
-                else:
-                    log.exception("rollups.fold_failed")
-            await asyncio.sleep(_EVERY_S)
+        report = log_failures(away="rollups.database_away", failed="rollups.fold_failed")
+        await Rounds(_EVERY_S, self._round, on_error=report).run()
+
+    async def _round(self) -> None:
+        await self.fold()
 
     async def fold(self) -> int:
         """Fold what there is; returns the number of deltas, 0 when another worker is at it."""
@@ -352,9 +348,7 @@ class RollupFolder:
 
     async def _fold_batch(self, connection: psycopg.AsyncConnection[Any]) -> int:
         async with connection.transaction():
-            cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_FOLD_LOCK,))
-            row = await cursor.fetchone()
-            if row is None or not row[0]:
+            if not await try_lock(connection, AdvisoryLock.ROLLUPS):
                 return 0
             cursor = await connection.execute(_WAITING, (_BATCH,))
             row = await cursor.fetchone()
@@ -394,22 +388,21 @@ class RollupFolder:
 
 
 async def rebuild_rollups(pool: RawPool) -> None:
-    """Count all messages anew, while they go on changing: after a repair, or rows made with
+    """Count all messages again, while they go on changing: after a repair, or rows made with
     triggers disabled.
 
     Forgets what was counted of messages that retention has removed since.
     """
-    async with pool.connection() as connection:
+    async with (
+        pool.connection() as connection,
         # Before the snapshot is taken: a fold in between would move what the snapshot still sees as
         # a delta.
-        await connection.execute("SELECT pg_advisory_lock(%s)", (_FOLD_LOCK,))
-        try:
-            async with connection.transaction():
-                await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                await connection.execute("SET LOCAL work_mem = '128MB'")
-                await connection.execute("DELETE FROM rollup_deltas")
-                await connection.execute("DELETE FROM message_rollups")
-                await connection.execute(_COUNT_ALL)
-        finally:
-            await connection.execute("SELECT pg_advisory_unlock(%s)", (_FOLD_LOCK,))
+        hold(connection, AdvisoryLock.ROLLUPS),
+        connection.transaction(),
+    ):
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        await connection.execute("SET LOCAL work_mem = '128MB'")
+        await connection.execute("DELETE FROM rollup_deltas")
+        await connection.execute("DELETE FROM message_rollups")
+        await connection.execute(_COUNT_ALL)
     log.info("rollups.rebuilt")

@@ -6,7 +6,6 @@ message's content gone about two minutes after it was handed over.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Final
 
@@ -14,6 +13,8 @@ import structlog
 
 from backend.models.session import RawPool
 from backend.outages import is_outage
+from backend.process.advisory_locks import AdvisoryLock, try_hold
+from backend.process.rounds import Rounds, log_failures
 from backend.services.retention.policies import Defaults
 from backend.services.retention.redaction import Redaction
 from backend.services.retention.removal import Removal
@@ -22,7 +23,6 @@ log = structlog.get_logger()
 
 _EVERY_S: Final = 15.0
 _REMOVE_EVERY_S: Final = 3600.0
-_KEEPER_LOCK: Final = 7_262_013
 
 
 class Keeper:
@@ -34,33 +34,27 @@ class Keeper:
 
     async def run(self) -> None:
         """Work until cancelled; a failed round is logged and the next one tries again."""
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            try:
-                await self.keep()
-            except Exception as exc:
-                if is_outage(exc):
-                    log.warning("retention.database_away", error=type(exc).__name__)
-                else:
-                    log.exception("retention.failed")
+        report = log_failures(away="retention.database_away", failed="retention.failed")
+        await Rounds(_EVERY_S, self._round, first_after_s=_EVERY_S, on_error=report).run()
+
+    async def _round(self) -> None:
+        await self.keep()
 
     async def keep(self) -> bool:
         """Do one round; False when another worker does it."""
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_KEEPER_LOCK,))
-            row = await cursor.fetchone()
-            if row is None or not row[0]:
+        async with (
+            self._pool.connection() as connection,
+            try_hold(connection, AdvisoryLock.RETENTION) as is_ours,
+        ):
+            if not is_ours:
                 return False
             try:
-                try:
-                    await self._redaction.run_once(connection)
-                except Exception as exc:
-                    if is_outage(exc):
-                        raise
-                    log.exception("retention.redaction_failed")  # removal goes on
-                if time.monotonic() - self._removed_at >= _REMOVE_EVERY_S:
-                    self._removed_at = time.monotonic()
-                    await self._removal.run_once(connection)
-            finally:
-                await connection.execute("SELECT pg_advisory_unlock(%s)", (_KEEPER_LOCK,))
+                await self._redaction.run_once(connection)
+            except Exception as exc:
+                if is_outage(exc):
+                    raise
+                log.exception("retention.redaction_failed")  # removal goes on
+            if time.monotonic() - self._removed_at >= _REMOVE_EVERY_S:
+                self._removed_at = time.monotonic()
+                await self._removal.run_once(connection)
         return True

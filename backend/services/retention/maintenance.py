@@ -6,7 +6,6 @@ that fails is reported by name in /readyz and stops no other.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +17,9 @@ from psycopg.errors import LockNotAvailable
 
 from backend.models.partitions import PARTITIONED, make_partition, missing_months
 from backend.models.session import RawPool
+from backend.process.advisory_locks import AdvisoryLock, try_hold
 from backend.process.background import BackgroundTasks
+from backend.process.rounds import Rounds
 
 log = structlog.get_logger()
 
@@ -27,8 +28,6 @@ Step = Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]
 _EVERY_S: Final = 60.0
 # Apart, so that a start does not take a connection for each at once.
 _APART_S: Final = 0.2
-# With the step's place in the list, a lock of two numbers.
-_LOCKS: Final = 7_262_017
 
 _FORGET_KEYS: Final = """
 DELETE FROM idempotency_records WHERE ctid = ANY(ARRAY(
@@ -70,7 +69,7 @@ async def keep_partitions(
             # behind us.
             log.warning("maintenance.table_locked", table=table, month=f"{start:%Y-%m}")
             break
-        except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        except Exception as exc:  # noqa: BLE001 (raised below)
             errors.append(exc)
         else:
             if moved:
@@ -106,20 +105,17 @@ class Maintenance:
 
     async def run_step(self, name: str) -> bool:
         """Do one step; False when another worker does it."""
-        lock = (_LOCKS, list(STEPS).index(name))
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s, %s)", lock)
-            row = await cursor.fetchone()
-            if row is None or not row[0]:
-                return False
-            try:
+        place = list(STEPS).index(name)
+        async with (
+            self._pool.connection() as connection,
+            try_hold(connection, AdvisoryLock.MAINTENANCE, place) as is_ours,
+        ):
+            if is_ours:
                 await STEPS[name](connection)
-            finally:
-                await connection.execute("SELECT pg_advisory_unlock(%s, %s)", lock)
-        return True
+            return is_ours
 
     async def _keep_up(self, name: str, first_after_s: float) -> None:
-        await asyncio.sleep(first_after_s)
-        while True:
+        async def work() -> None:
             await self.run_step(name)
-            await asyncio.sleep(_EVERY_S)
+
+        await Rounds(_EVERY_S, work, first_after_s=first_after_s).run()

@@ -16,8 +16,10 @@ from uuid import UUID
 import orjson
 import psycopg
 import structlog
+from psycopg.rows import class_row
 
-from backend.ledger.locking import lock_messages
+from backend.ledger.removal import Redacted, redact
+from backend.models.recordset import recordset
 from backend.outages import is_outage
 from backend.services.retention.masks import Unfilled, masked_content, masked_recipient
 from backend.services.retention.policies import ContentPolicy, Defaults, content_policies
@@ -42,11 +44,12 @@ _IS_DONE: Final = """
     )
 """
 _NEEDED: Final = f"""
-    m.id, {_IS_DONE} AS is_done, m.recipient, m.connector_type, m.template_id, m.template_version, m.content
+    m.id, {_IS_DONE} AS is_done, m.recipient, m.connector_type, m.template_id,
+    m.template_version, m.content
 """
 _WALK: Final = f"""
 SELECT p.project_id, m.*
-FROM json_to_recordset(%(policies)s::json) AS p(project_id uuid, mode text, before uuid)
+FROM {recordset(ContentPolicy, "p", "policies")}
 LEFT JOIN content_cursors c ON c.project_id = p.project_id
 CROSS JOIN LATERAL (
     SELECT {_NEEDED} FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id
@@ -88,25 +91,6 @@ SELECT m.id, m.project_id, greatest(
 FROM messages m LEFT JOIN send_queue q ON q.message_id = m.id
 WHERE m.id = ANY(%(ids)s) AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
 ON CONFLICT (message_id) DO UPDATE SET check_at = excluded.check_at
-"""
-# The conditions once more: a message may have been put back into the queue since it was looked at.
-# Who does that changes its status in the same transaction, and the lock on the row shows it here.
-_REDACT: Final = """
-WITH redacted AS (
-    UPDATE messages m
-    SET content = r.content, redacted_at = now(), route = NULL,
-        recipient = coalesce(r.recipient, m.recipient),
-        metadata = CASE WHEN r.recipient IS NULL THEN m.metadata END
-    FROM json_to_recordset(%(rows)s::json) AS r(id uuid, content jsonb, recipient text)
-    WHERE m.id = r.id AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
-        AND m.status NOT IN ('queued', 'scheduled')
-        AND NOT EXISTS (SELECT FROM send_queue q WHERE q.message_id = m.id)
-    RETURNING m.id
-), forgotten AS (
-    UPDATE attempts a SET answer = NULL FROM redacted d
-    WHERE a.message_id = d.id AND a.id >= %(lowest)s::uuid AND a.answer IS NOT NULL
-)
-SELECT id FROM redacted
 """
 _TEMPLATES: Final = """
 SELECT v.template_id, v.version, t.connector_type, t.name, v.content, v.subject, v.html, v.variants
@@ -165,7 +149,7 @@ class Redaction:
         return (
             0
             if len(policies) == 1
-            else sum([await self._walk_isolated(connection, [one]) for one in policies])
+            else sum([await self._walk_isolated(connection, [item]) for item in policies])
         )
 
     async def _walk(
@@ -180,13 +164,13 @@ class Redaction:
                 redacted += len(await self._settle(connection, seen, left))
                 reached: dict[UUID, UUID] = {}
                 for project_id, policy in list(left.items()):
-                    own = [one.id for one in seen if one.project_id == project_id]
-                    if len(own) < _STEP:
+                    ours = [item.id for item in seen if item.project_id == project_id]
+                    if len(ours) < _STEP:
                         # All before it was seen; its own id is of nobody.
                         reached[project_id] = policy.before
                         del left[project_id]
                     else:
-                        reached[project_id] = max(own)
+                        reached[project_id] = max(ours)
                 await connection.execute(_MOVE_CURSORS, (list(reached), list(reached.values())))
             await asyncio.sleep(_PAUSE_S if left else 0)
         return redacted
@@ -203,7 +187,9 @@ class Redaction:
                 if is_outage(exc):
                     raise
                 log.error("retention.holds_failed", error=type(exc).__name__, holds=len(due))  # noqa: TRY400
-                redacted += sum([await self._look_at_one(connection, one, policies) for one in due])
+                redacted += sum(
+                    [await self._look_at_one(connection, item, policies) for item in due]
+                )
             if len(due) < _STEP:
                 return redacted
             await asyncio.sleep(_PAUSE_S)
@@ -216,10 +202,10 @@ class Redaction:
     ) -> int:
         async with connection.transaction():
             looked_at = await self._seen(connection, _HELD, {"ids": list(due)})
-            seen = [one for one in looked_at if one.project_id in policies]
+            seen = [item for item in looked_at if item.project_id in policies]
             done = await self._settle(connection, seen, policies)
             # Retention may have removed others, or their project keeps its content now.
-            over = set(due) - {one.id for one in seen} | done
+            over = set(due) - {item.id for item in seen} | done
             await connection.execute(_DROP_HOLDS, (list(over),))
             return len(done)
 
@@ -250,8 +236,9 @@ class Redaction:
         query: str,
         parameters: dict[str, Any] | None = None,
     ) -> list[_Seen]:
-        cursor = await connection.execute(query, parameters)
-        return [_Seen(*row) for row in await cursor.fetchall()]
+        cursor = connection.cursor(row_factory=class_row(_Seen))
+        await cursor.execute(query, parameters)
+        return await cursor.fetchall()
 
     async def _settle(
         self,
@@ -261,17 +248,13 @@ class Redaction:
     ) -> set[UUID]:
         """Redact what is done and hold the rest; returns what was redacted."""
         redacted: set[UUID] = set()
-        done = [one for one in seen if one.is_done]
+        done = [item for item in seen if item.is_done]
         if done:
-            masked = [one for one in done if policies[one.project_id].mode == "mask"]
+            masked = [item for item in done if policies[item.project_id].mode == "mask"]
             templates = await self._templates(connection, masked)
-            rows = [_redacted(one, policies[one.project_id].mode, templates) for one in done]
-            await lock_messages(connection, [one.id for one in done])
-            parameters = {"rows": orjson.dumps(rows).decode(), **_range(one.id for one in done)}
-            redacted = {
-                row[0] for row in await (await connection.execute(_REDACT, parameters)).fetchall()
-            }
-        held = [one.id for one in seen if one.id not in redacted]
+            rows = [_redacted(item, policies[item.project_id].mode, templates) for item in done]
+            redacted = await redact(connection, rows)
+        held = [item.id for item in seen if item.id not in redacted]
         if held:
             await connection.execute(_HOLD, {"ids": held, **_range(held)})
         return redacted
@@ -279,42 +262,38 @@ class Redaction:
     async def _templates(
         self, connection: psycopg.AsyncConnection[Any], masked: Sequence[_Seen]
     ) -> dict[tuple[UUID, int], Unfilled]:
-        wanted = {
-            (one.template_id, one.template_version)
-            for one in masked
-            if one.template_id is not None and one.template_version is not None
+        expected = {
+            (item.template_id, item.template_version)
+            for item in masked
+            if item.template_id is not None and item.template_version is not None
         }
-        if not wanted:
+        if not expected:
             return {}
         parameters = (
-            [template_id for template_id, _ in wanted],
-            [version for _, version in wanted],
+            [template_id for template_id, _ in expected],
+            [version for _, version in expected],
         )
         cursor = await connection.execute(_TEMPLATES, parameters)
         return {(row[0], row[1]): Unfilled(*row[2:]) for row in await cursor.fetchall()}
 
 
-def _redacted(one: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled]) -> dict[str, Any]:
+def _redacted(seen: _Seen, mode: str, templates: dict[tuple[UUID, int], Unfilled]) -> Redacted:
     if mode == "nothing":
-        return {"id": one.id, "content": {}, "recipient": masked_recipient(one.recipient)}
+        return Redacted(seen.id, {}, masked_recipient(seen.recipient))
     try:
-        return _masked(one, templates)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        return _masked(seen, templates)
+    except Exception as exc:  # noqa: BLE001 (what cannot be masked must go all the same)
         log.warning(
-            "retention.content_unreadable", message_id=str(one.id), error=type(exc).__name__
+            "retention.content_unreadable", message_id=str(seen.id), error=type(exc).__name__
         )
-        return {"id": one.id, "content": {}, "recipient": None}
+        return Redacted(seen.id, {}, None)
 
 
-def _masked(one: _Seen, templates: dict[tuple[UUID, int], Unfilled]) -> dict[str, Any]:
+def _masked(seen: _Seen, templates: dict[tuple[UUID, int], Unfilled]) -> Redacted:
     template = None
-    if one.template_id is not None and one.template_version is not None:
-        template = templates.get((one.template_id, one.template_version))
-    return {
-        "id": one.id,
-        "content": masked_content(one.content, one.connector_type, template),
-        "recipient": None,
-    }
+    if seen.template_id is not None and seen.template_version is not None:
+        template = templates.get((seen.template_id, seen.template_version))
+    return Redacted(seen.id, masked_content(seen.content, seen.connector_type, template), None)
 
 
 def _range(ids: Iterable[UUID]) -> dict[str, UUID]:
@@ -324,5 +303,8 @@ def _range(ids: Iterable[UUID]) -> dict[str, UUID]:
 
 def _json_of(policies: Iterable[ContentPolicy]) -> str:
     return orjson.dumps(
-        [{"project_id": one.project_id, "mode": one.mode, "before": one.before} for one in policies]
+        [
+            {"project_id": policy.project_id, "mode": policy.mode, "before": policy.before}
+            for policy in policies
+        ]
     ).decode()

@@ -20,7 +20,7 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from backend.ledger.locking import lock_messages
+from backend.ledger.removal import ProviderRefKey, remove, remove_dead_letters, remove_refs
 from backend.models.partitions import first_id, month_start
 from backend.outages import is_outage
 from backend.services.retention.policies import (
@@ -37,7 +37,7 @@ _STEP: Final = 2000
 _PAUSE_S: Final = 0.05
 _NOWHERE: Final = UUID(int=0)
 _MONTH: Final = re.compile(r"_p(\d{4})(\d{2})$")
-# Sends wait behind whoever waits for the lock on a whole table: rather try again in an hour.
+# Sends wait behind anyone who waits for the lock on a whole table: rather try again in an hour.
 _PATIENCE: Final = "SET LOCAL lock_timeout = '500ms'"
 
 _PARTITIONS: Final = """
@@ -55,7 +55,6 @@ WITH RECURSIVE owners AS (
 )
 SELECT project_id FROM owners
 """
-_FORGET_DEAD: Final = "DELETE FROM dead_letters WHERE message_id >= %s AND message_id < %s"
 _IS_ALIVE: Final = (
     "SELECT EXISTS (SELECT FROM send_queue WHERE message_id >= %s AND message_id < %s)"
 )
@@ -82,42 +81,9 @@ SELECT m.id, q.message_id IS NULL FROM messages m LEFT JOIN send_queue q ON q.me
 WHERE m.project_id = %(project_id)s AND m.id > %(after)s::uuid AND m.id < %(before)s::uuid
     ORDER BY m.id LIMIT {_STEP}
 """  # noqa: S608 (made of constants)
-# Who puts a message back into the queue changes its status in the same transaction: the row's lock
-# shows it here.
-_DELETE: Final = """
-WITH gone AS (
-    DELETE FROM messages m
-    WHERE m.id = ANY(%(ids)s) AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
-        AND m.status NOT IN ('queued', 'scheduled')
-        AND NOT EXISTS (SELECT FROM send_queue q WHERE q.message_id = m.id)
-    RETURNING m.id
-), dead AS (
-    DELETE FROM dead_letters d USING gone g WHERE d.message_id = g.id
-), tried AS (
-    DELETE FROM attempts a USING gone g WHERE a.message_id = g.id AND a.id >= %(lowest)s::uuid
-), told AS (
-    DELETE FROM events e USING gone g WHERE e.message_id = g.id AND e.id >= %(lowest)s::uuid
-)
-SELECT count(*) FROM gone
-"""
-
-_REFS: Final = f"""
-WITH page AS MATERIALIZED (
-    SELECT connector_id, provider_message_id, message_id, created_at FROM provider_refs
-    WHERE (connector_id, provider_message_id) > (%(connector_id)s::uuid,
-        %(provider_message_id)s::text)
-    ORDER BY connector_id, provider_message_id LIMIT {_STEP}
-), gone AS (
-    DELETE FROM provider_refs r USING page p
-    WHERE r.connector_id = p.connector_id AND r.provider_message_id = p.provider_message_id
-        AND p.created_at < now() - interval '1 day'
-        AND NOT EXISTS (SELECT FROM messages m WHERE m.id = p.message_id)
-)
-SELECT connector_id, provider_message_id FROM page
-ORDER BY connector_id DESC, provider_message_id DESC LIMIT 1
-"""  # noqa: S608 (made of constants)
 # What one run looks at: all come by within days, and none waits for them.
 _REFS_STEPS: Final = 100
+_FIRST_REF: Final = ProviderRefKey(_NOWHERE, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +100,7 @@ class _Partition:
 class Removal:
     def __init__(self, defaults: Defaults) -> None:
         self._defaults = defaults
-        self._ref = (_NOWHERE, "")
+        self._ref = _FIRST_REF
 
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> int:
         """Remove all that is due; returns the number of messages that went one by one."""
@@ -217,7 +183,7 @@ class Removal:
                 if await _is_alive(connection, partition):
                     raise psycopg.Rollback
                 await connection.execute(sql.SQL("DROP TABLE {}").format(partition.table))
-                await connection.execute(_FORGET_DEAD, (partition.low, partition.high))
+                await remove_dead_letters(connection, partition.low, partition.high)
                 log.info(
                     "retention.partition_dropped", partition=partition.name, counts=counted.rowcount
                 )
@@ -248,15 +214,12 @@ class Removal:
         removed = 0
         after = _NOWHERE
         while True:
-            wanted = {"project_id": policy.project_id, "after": after, "before": policy.before}
-            rows = await (await connection.execute(_EXPIRED, wanted)).fetchall()
+            expected = {"project_id": policy.project_id, "after": after, "before": policy.before}
+            rows = await (await connection.execute(_EXPIRED, expected)).fetchall()
             ids = [message_id for message_id, is_idle in rows if is_idle]
             if ids:
-                parameters = {"ids": ids, "lowest": ids[0], "highest": ids[-1]}
                 async with connection.transaction():
-                    await lock_messages(connection, ids)
-                    row = await (await connection.execute(_DELETE, parameters)).fetchone()
-                removed += row[0] if row is not None else 0
+                    removed += await remove(connection, ids)
             if len(rows) < _STEP:
                 return removed
             after = rows[-1][0]
@@ -265,13 +228,11 @@ class Removal:
     async def _forget_refs(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Walk on through the providers' ids, and round again."""
         for _ in range(_REFS_STEPS):
-            connector_id, provider_message_id = self._ref
-            page = {"connector_id": connector_id, "provider_message_id": provider_message_id}
-            row = await (await connection.execute(_REFS, page)).fetchone()
-            if row is None:
-                self._ref = (_NOWHERE, "")
+            following = await remove_refs(connection, self._ref)
+            if following is None:
+                self._ref = _FIRST_REF
                 return
-            self._ref = (row[0], row[1])
+            self._ref = following
 
 
 async def _is_alive(connection: psycopg.AsyncConnection[Any], partition: _Partition) -> bool:

@@ -1,16 +1,16 @@
-"""Step 3: whom a send reaches on a channel: one address for all of them, or one for each kind."""
+"""Whom a send reaches on a channel: one address for all of them, or one for each kind."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from backend.errors import FieldError, InvalidConnectorType, InvalidPhone, InvalidTo
+from backend.errors import FieldError, InvalidPhone, InvalidTo
+from backend.provider_types import provider_of
 from backend.providers.frame.errors import InvalidRecipient
-from backend.providers.frame.registry import AnyProvider, UnknownProvider, get_provider
 from backend.services.templates.channels import channel_names, channel_of
 
 if TYPE_CHECKING:
-    from backend.services.sending.compose import SendRequest
+    from backend.services.policy.request import SendRequest
 
 # Kinds that several channels share; beside them every channel is a kind of its own.
 _SHARED_KINDS: Final = ("phone", "email")
@@ -21,19 +21,9 @@ def recipient_kinds() -> list[str]:
     return sorted({*_SHARED_KINDS, *channel_names()})
 
 
-def known_provider(type_: str) -> type[AnyProvider]:
-    """Raises InvalidConnectorType."""
-    try:
-        return get_provider(type_)
-    except UnknownProvider as exc:
-        raise InvalidConnectorType(
-            str(exc), errors=[FieldError("connector", InvalidConnectorType.code, str(exc))]
-        ) from exc
-
-
 def normalised_recipient(connector_type: str, to: str) -> str:
     """Return `to` in the form of the type's channel. Raises InvalidTo or InvalidPhone."""
-    provider = known_provider(connector_type)
+    provider = provider_of(connector_type, field="connector")
     try:
         return provider.validate_recipient(to)
     except InvalidRecipient as exc:
@@ -50,7 +40,7 @@ def given_recipient(request: SendRequest, connector_type: str) -> str:
     named = request.recipients
     if named is None:
         return request.to
-    provider = known_provider(connector_type)
+    provider = provider_of(connector_type, field="connector")
     channel = channel_of(connector_type)
     for name in (connector_type, channel, provider.recipient_kind):
         if name in named:

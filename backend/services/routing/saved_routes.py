@@ -26,7 +26,7 @@ from backend.models import Connector, Project, Route
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.services.access import audit
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import Access, Action, Actor
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 from backend.services.routing.ways import known_channel
 
@@ -45,71 +45,72 @@ class NewRoute:
     fallback_after_s: int | None = None
 
 
-async def create_route(
-    session: AsyncSession, *, project_id: UUID, new: NewRoute, actor: UserPrincipal | None = None
-) -> Route:
+async def create_route(session: AsyncSession, access: Access, *, new: NewRoute) -> Route:
     """Raises RouteNameTaken, ValidationFailed, InvalidConnectorType or ConnectorNotFound."""
-    await _check_name(session, project_id, new.name)
-    steps = await _checked_steps(session, project_id, new.steps)
+    access.require(Action.MANAGE_ROUTES)
+    await _check_name(session, access.project_id, new.name)
+    steps = await _checked_steps(session, access.project_id, new.steps)
     route = Route(
-        project_id=project_id, name=new.name, steps=steps, fallback_after_s=new.fallback_after_s
+        project_id=access.project_id,
+        name=new.name,
+        steps=steps,
+        fallback_after_s=new.fallback_after_s,
     )
     session.add(route)
-    await _record(session, actor, route, "route.created", after=_audited(route))
+    await _record(session, access.actor, route, "route.created", after=_audited(route))
     return route
 
 
 async def page_of_routes(
-    session: AsyncSession, *, project_id: UUID, page: PageRequest
+    session: AsyncSession, access: Access, *, page: PageRequest
 ) -> Page[Route]:
     """Newest first."""
+    access.require(Action.VIEW_ROUTES)
     query = select(Route).where(
-        col(Route.project_id) == project_id, col(Route.deleted_at).is_(None)
+        col(Route.project_id) == access.project_id, col(Route.deleted_at).is_(None)
     )
     return await fetch_page(session, query, Route.id, page)
 
 
-async def get_route(session: AsyncSession, *, project_id: UUID, route_id: UUID) -> Route:
+async def get_route(session: AsyncSession, access: Access, *, route_id: UUID) -> Route:
     """Raises RouteNotFound."""
-    route = await Route.find(session, project_id, route_id)
+    access.require(Action.VIEW_ROUTES)
+    route = await Route.find(session, access.project_id, route_id)
     if route is None:
         raise RouteNotFound
     return route
 
 
 async def update_route(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    route_id: UUID,
-    changes: Mapping[str, Any],
-    actor: UserPrincipal | None = None,
+    session: AsyncSession, access: Access, *, route_id: UUID, changes: Mapping[str, Any]
 ) -> Route:
     """Apply `changes`: any of name, steps, fallback_after_s.
 
     Messages accepted before keep their ways.
     """
-    route = await get_route(session, project_id=project_id, route_id=route_id)
+    access.require(Action.MANAGE_ROUTES)
+    route = await get_route(session, access, route_id=route_id)
     before = _audited(route)
     if changes.get("name", route.name) != route.name:
-        await _check_name(session, project_id, changes["name"])
+        await _check_name(session, access.project_id, changes["name"])
         route.name = changes["name"]
     if "steps" in changes:
-        route.steps = await _checked_steps(session, project_id, changes["steps"])
+        route.steps = await _checked_steps(session, access.project_id, changes["steps"])
     if "fallback_after_s" in changes:
         route.fallback_after_s = changes["fallback_after_s"]
     route.updated_at = utc_now()
-    await _record(session, actor, route, "route.updated", before=before, after=_audited(route))
+    await _record(
+        session, access.actor, route, "route.updated", before=before, after=_audited(route)
+    )
     return route
 
 
-async def delete_route(
-    session: AsyncSession, *, project_id: UUID, route_id: UUID, actor: UserPrincipal | None = None
-) -> None:
-    """Gone for the API and for sends to come; messages accepted before go their ways."""
-    route = await get_route(session, project_id=project_id, route_id=route_id)
+async def delete_route(session: AsyncSession, access: Access, *, route_id: UUID) -> None:
+    """Gone for the API and for sends to come; messages accepted before keep their routes."""
+    access.require(Action.MANAGE_ROUTES)
+    route = await get_route(session, access, route_id=route_id)
     route.deleted_at = utc_now()
-    await _record(session, actor, route, "route.deleted", before=_audited(route))
+    await _record(session, access.actor, route, "route.deleted", before=_audited(route))
 
 
 async def _check_name(session: AsyncSession, project_id: UUID, name: str) -> None:
@@ -162,7 +163,7 @@ def _readable(step: Step) -> str:
 
 async def _record(
     session: AsyncSession,
-    actor: UserPrincipal | None,
+    actor: Actor,
     route: Route,
     action: str,
     **sides: dict[str, Any],

@@ -1,4 +1,4 @@
-"""Step 3: the ways a send may go: a connector, a pool of one type, or a chain of channels with a
+"""The ways a send may go: a connector, a pool of one type, or a chain of channels with a
 fallback.
 
 The first way is taken at once, the others wait in the message's route for what they answer (`on`).
@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID
 
 from backend.errors import (
@@ -22,22 +22,22 @@ from backend.errors import (
     InvalidTo,
     ValidationFailed,
 )
+from backend.ledger.content import On, Step
 from backend.models import Suppression
-from backend.services.routing.catalog import CatalogConnector, CatalogRoute
+from backend.provider_types import SANDBOX, provider_of
+from backend.services.catalog.catalog import CatalogConnector, CatalogRoute
 from backend.services.routing.recipients import (
     given_recipient,
-    known_provider,
     normalised_recipient,
 )
 from backend.services.templates.channels import channel_names, channel_of, type_of_channel
 
 if TYPE_CHECKING:
-    from backend.platform import Platform
-    from backend.services.policy.caller import Caller
-    from backend.services.sending.compose import SendRequest
+    from backend.services.policy.request import SendRequest
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
     from backend.services.templates.render import TemplateSource
 
-SANDBOX: Final = "sandbox"
 _DIGEST_VALUES: Final = 2**64
 
 
@@ -67,32 +67,32 @@ class Ways:
 
 
 async def find_ways(
-    platform: Platform, caller: Caller, request: SendRequest, template: TemplateSource | None
+    path: SendPath, sender: Sender, request: SendRequest, template: TemplateSource | None
 ) -> Ways:
     """Raises the AppError that says which connector, channel or recipient is missing or wrong."""
     if request.channels is not None:
         steps = [{"channel": channel} for channel in request.channels]
-        return await _chain(platform, caller, request, steps, request.fallback_after_s)
+        return await _chain(path, sender, request, steps, request.fallback_after_s)
     if request.route is not None:
-        route = await platform.catalog.route(caller.project_id, request.route)
-        return await _saved(platform, caller, request, route)
+        route = await path.catalog.route(sender.project_id, request.route)
+        return await _saved(path, sender, request, route)
     if request.connector_id is not None:
-        connector = await platform.catalog.connector(caller.project_id, request.connector_id)
-        if caller.mode == "test" and connector.type != SANDBOX:
-            return Ways([await _sandbox(platform, caller, request, connector.type)])
+        connector = await path.catalog.connector(sender.project_id, request.connector_id)
+        if sender.mode == "test" and connector.type != SANDBOX:
+            return Ways([await _sandbox(path, sender, request, connector.type)])
         return Ways([Way(active(connector), _recipient(request, connector.type))])
     type_ = request.connector_type or (template.connector_type if template is not None else None)
     if type_ is None:
         remedy = 'Name a "connectorId", a "connector" type such as "smtp", or "channels".'
         raise ValidationFailed(errors=[FieldError("connectorId", "MISSING_REQUIRED_FIELD", remedy)])
-    return await _of_type(platform, caller, request, type_)
+    return await _of_type(path, sender, request, type_)
 
 
-async def _of_type(platform: Platform, caller: Caller, request: SendRequest, type_: str) -> Ways:
-    known_provider(type_)  # an unknown type is named as such, not as "no connector"
-    if caller.mode == "test":
-        return Ways([await _sandbox(platform, caller, request, type_)])
-    pool = await platform.catalog.pool(caller.project_id, type_)
+async def _of_type(path: SendPath, sender: Sender, request: SendRequest, type_: str) -> Ways:
+    provider_of(type_, field="connector")  # an unknown type is named as such, not as "no connector"
+    if sender.mode == "test":
+        return Ways([await _sandbox(path, sender, request, type_)])
+    pool = await path.catalog.pool(sender.project_id, type_)
     recipient = _recipient(request, type_)
     if len(pool) == 1:
         return Ways([Way(active(pool[0]), recipient)])
@@ -128,15 +128,13 @@ def _score(member: CatalogConnector, recipient: str) -> float:
     return math.log((int.from_bytes(digest) + 1) / (_DIGEST_VALUES + 1)) / member.weight
 
 
-async def _sandbox(
-    platform: Platform, caller: Caller, request: SendRequest, named_type: str
-) -> Way:
+async def _sandbox(path: SendPath, sender: Sender, request: SendRequest, named_type: str) -> Way:
     """A test key reaches nothing else.
 
     Its recipient is the sandbox's own, or that of the channel it plays.
     """
     try:
-        connector = active((await platform.catalog.pool(caller.project_id, SANDBOX))[0])
+        connector = active((await path.catalog.pool(sender.project_id, SANDBOX))[0])
     except ConnectorNotFound as exc:
         raise ConnectorNotFound(
             "A test key sends to the Sandbox only, and this project has no Sandbox connector; add"
@@ -152,15 +150,13 @@ def _recipient(request: SendRequest, connector_type: str) -> str:
     return normalised_recipient(connector_type, to) if to else ""
 
 
-async def _saved(
-    platform: Platform, caller: Caller, request: SendRequest, route: CatalogRoute
-) -> Ways:
+async def _saved(path: SendPath, sender: Sender, request: SendRequest, route: CatalogRoute) -> Ways:
     """Steps whose connector has been deleted since are passed over."""
     steps, gone = [], None
     for step in route.steps:
         if "connectorId" in step:
             try:
-                await platform.catalog.connector(caller.project_id, UUID(step["connectorId"]))
+                await path.catalog.connector(sender.project_id, UUID(step["connectorId"]))
             except ConnectorNotFound as exc:
                 gone = exc
                 continue
@@ -172,23 +168,23 @@ async def _saved(
     seconds = (
         request.fallback_after_s if request.fallback_after_s is not None else route.fallback_after_s
     )
-    return await _chain(platform, caller, request, steps, seconds)
+    return await _chain(path, sender, request, steps, seconds)
 
 
 async def _chain(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     request: SendRequest,
     steps: Sequence[Mapping[str, str]],
     fallback_after_s: int | None,
 ) -> Ways:
     """Ways whose connector is not active are passed over, as long as there is another."""
-    pools = [await _pool_of(platform, caller, step) for step in steps]
+    pools = [await _pool_of(path, sender, step) for step in steps]
     types = [type_ for type_, _ in pools]
-    if caller.mode == "test":
+    if sender.mode == "test":
         for type_ in types:
             given_recipient(request, type_)
-        return Ways([await _sandbox(platform, caller, request, types[0])])
+        return Ways([await _sandbox(path, sender, request, types[0])])
     ways: list[Way] = []
     for type_, pool in pools:
         recipient = _recipient_in_chain(request, type_)
@@ -202,20 +198,20 @@ async def _chain(
 
 
 async def _pool_of(
-    platform: Platform, caller: Caller, step: Mapping[str, str]
+    path: SendPath, sender: Sender, step: Mapping[str, str]
 ) -> tuple[str, Sequence[CatalogConnector]]:
     """Return the connector type of a step, and which connectors it stands for (none with a test
     key).
     """
     if "connectorId" in step:
-        connector = await platform.catalog.connector(caller.project_id, UUID(step["connectorId"]))
+        connector = await path.catalog.connector(sender.project_id, UUID(step["connectorId"]))
         return connector.type, [connector]
     channel = step["channel"]
     type_ = known_channel(channel)
-    if caller.mode == "test":
+    if sender.mode == "test":
         return type_, []
     try:
-        return type_, await platform.catalog.pool(caller.project_id, type_)
+        return type_, await path.catalog.pool(sender.project_id, type_)
     except ConnectorNotFound as exc:
         message = (
             f"The channel '{channel}' has no connector of type '{type_}' in this project; add one."
@@ -261,49 +257,44 @@ def _of_step(members: Sequence[CatalogConnector], recipient: str) -> list[Way]:
     return [Way(first, recipient), *(Way(other, recipient, "unavailable") for other in others)]
 
 
-async def first_usable(
-    platform: Platform, project_id: UUID, steps: Sequence[Mapping[str, Any]]
-) -> list[Mapping[str, Any]]:
-    """Return a stored route's steps whose connectors are still there and active, from the first
-    that is not suppressed.
+async def first_usable(path: SendPath, project_id: UUID, steps: Sequence[Step]) -> Sequence[Step]:
+    """Return a message's steps whose connectors are still there and active, from the first that is
+    not suppressed.
 
     Raises ConnectorNotFound or ConnectorNotActive when no step is left.
     """
-    kept: list[Mapping[str, Any]] = []
+    kept: list[Step] = []
     problem: AppError | None = None
-    on = "unavailable"
+    on: On = "unavailable"
     for step in steps:
         # The next member of a pool whose first has gone answers what that one would have.
-        on = "failure" if "failure" in {on, step["on"]} else on
+        on = "failure" if "failure" in {on, step.on} else on
         try:
-            active(await platform.catalog.connector(project_id, UUID(step["connectorId"])))
+            active(await path.catalog.connector(project_id, step.connector_id))
         except (ConnectorNotFound, ConnectorNotActive) as exc:
             problem = problem or exc
         else:
-            kept.append({**step, "on": on})
+            kept.append(replace(step, on=on))
             on = "unavailable"
     if problem is not None and not kept:
         raise problem
-    return kept[
-        await _suppressed(
-            platform, project_id, [(s["connectorType"], s["recipient"]) for s in kept]
-        ) :
-    ]
+    addresses = [(step.connector_type, step.recipient) for step in kept]
+    return kept[await _suppressed(path, project_id, addresses) :]
 
 
-async def without_suppressed(platform: Platform, project_id: UUID, ways: Ways) -> Ways:
+async def without_suppressed(path: SendPath, project_id: UUID, ways: Ways) -> Ways:
     """Begin at the first way whose recipient may be sent to.
 
     Where there is none, nothing changes.
     """
     skipped = await _suppressed(
-        platform, project_id, [(way.connector.type, way.recipient) for way in ways.steps]
+        path, project_id, [(way.connector.type, way.recipient) for way in ways.steps]
     )
     return replace(ways, steps=ways.steps[skipped:]) if skipped else ways
 
 
 async def _suppressed(
-    platform: Platform, project_id: UUID, addresses: Sequence[tuple[str, str]]
+    path: SendPath, project_id: UUID, addresses: Sequence[tuple[str, str]]
 ) -> int:
     """Return how many (channel, recipient) at the front must not be sent to, 0 when that is all of
     them.
@@ -311,7 +302,7 @@ async def _suppressed(
     distinct = set(addresses)
     if len(distinct) == 1:
         return 0  # a pool: the writer refuses its one recipient by itself
-    async with platform.database.session() as session:
+    async with path.database.session() as session:
         suppressed = await Suppression.find_many(session, project_id, distinct)
     open_ones = (index for index, address in enumerate(addresses) if address not in suppressed)
     return next(open_ones, 0)

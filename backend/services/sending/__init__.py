@@ -1,1 +1,1 @@
-"""Step 5: a send is checked, rendered, written and rung for."""
+"""A send is checked, rendered, written and rung for."""

@@ -1,4 +1,4 @@
-"""Step 5: accept one message: policy, render, persist, ring. What returns from here is ours."""
+"""Accept one message: policy, render, persist, ring. What returns from here is ours."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from backend.ledger.accept import IdempotencyKey, NewMessage, Written
+from backend.ledger.accept import NewMessage, Written
+from backend.ledger.idempotency import IdempotencyKey
 from backend.services.limits.rate_limit import Allowance
 from backend.services.policy.admission import admit, demand_of
-from backend.services.policy.caller import Caller
-from backend.services.sending.compose import SendRequest, prepare_message
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.compose import prepare_message
 
 if TYPE_CHECKING:
-    from backend.platform import Platform
-
-__all__ = ["Accepted", "Caller", "SendRequest", "accept", "accept_message"]
+    from backend.services.policy.send_path import SendPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Accepted:
 
 
 async def accept_message(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     request: SendRequest,
     *,
     idempotency: IdempotencyKey | None = None,
@@ -42,54 +42,54 @@ async def accept_message(
     original answer even when the template or connector has gone since.
     """
     return await accept(
-        platform,
-        caller,
-        lambda: prepare_message(platform, caller, request, idempotency),
+        path,
+        sender,
+        lambda: prepare_message(path, sender, request, idempotency),
         idempotency=idempotency,
     )
 
 
 async def accept(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     prepare: Callable[[], Awaitable[NewMessage]],
     *,
     idempotency: IdempotencyKey | None = None,
 ) -> Accepted:
     """Accept what `prepare` makes, under the caller's limits.
 
-    What is not accepted anew leaves the month as it was.
+    What is not accepted again leaves the month as it was.
     """
-    await platform.catalog.require_open(caller.project_id)
-    demand = await demand_of(platform, caller)
+    await path.catalog.require_open(sender.project_id)
+    demand = await demand_of(path, sender)
     allowance = None
     try:
-        allowance = await admit(platform, caller, demand)
+        allowance = await admit(path, sender, demand)
         message = await prepare()
     except Exception:
         if allowance is not None:
-            await platform.rate_limiter.give_back(demand)
+            await path.rate_limiter.give_back(demand)
         if idempotency is not None:
-            earlier = await platform.writer.find_earlier(caller.project_id, idempotency)
+            earlier = await path.writer.find_earlier(sender.project_id, idempotency)
             if earlier is not None:
-                _count(platform, caller)
+                _count(path, sender)
                 return _accepted(earlier, None)
         raise
     try:
-        written = await platform.writer.write(message)
+        written = await path.writer.write(message)
     except Exception:
-        await platform.rate_limiter.give_back(demand)
+        await path.rate_limiter.give_back(demand)
         raise
     if written.is_replay and allowance is not None:
-        await platform.rate_limiter.give_back(demand)
-    _count(platform, caller)
+        await path.rate_limiter.give_back(demand)
+    _count(path, sender)
     return _accepted(written, allowance)
 
 
-def _count(platform: Platform, caller: Caller) -> None:
+def _count(path: SendPath, sender: Sender) -> None:
     """Refused ones are counted at the edge (policy/admission.py): some never get here."""
-    if caller.key is not None:
-        platform.key_usage.note(caller.key.id)
+    if sender.key is not None:
+        path.key_usage.note(sender.key.id)
 
 
 def _accepted(written: Written, allowance: Allowance | None) -> Accepted:

@@ -10,21 +10,22 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from backend.errors import AppError
-from backend.ledger.accept import IdempotencyKey
+from backend.ledger.idempotency import IdempotencyKey
 from backend.process.unexpected import as_app_error
-from backend.services.sending.accept import Accepted, SendRequest, accept_message
+from backend.services.policy.request import SendRequest
+from backend.services.sending.accept import Accepted, accept_message
 
 if TYPE_CHECKING:
-    from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
 
 # Room for "#499" in the column.
 _LONGEST_KEY: Final = 250
 
 
 async def accept_batch(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     requests: Sequence[Callable[[], SendRequest]],
     *,
     idempotency: IdempotencyKey | None = None,
@@ -39,33 +40,31 @@ async def accept_batch(
     """
     keys = [_item_key(idempotency, index) for index in range(len(requests))]
     if idempotency is not None:
-        await platform.writer.check_keys(
-            caller.project_id, [key for key in keys if key is not None]
-        )
+        await path.writer.check_keys(sender.project_id, [key for key in keys if key is not None])
     results = await asyncio.gather(
         *(
-            _accept_one(platform, caller, request, key)
+            _accept_one(path, sender, request, key)
             for request, key in zip(requests, keys, strict=True)
         )
     )
     errors = [result for result in results if isinstance(result, AppError)]
     if len(errors) == len(results) and all(error.status in {429, 503} for error in errors):
         raise errors[0]
-    if caller.key is not None:
+    if sender.key is not None:
         for _ in errors:
-            platform.key_usage.note(caller.key.id, is_failed=True)
+            path.key_usage.note(sender.key.id, is_failed=True)
     return results
 
 
 async def _accept_one(
-    platform: Platform,
-    caller: Caller,
+    path: SendPath,
+    sender: Sender,
     request: Callable[[], SendRequest],
     idempotency: IdempotencyKey | None,
 ) -> Accepted | AppError:
     try:
-        return await accept_message(platform, caller, request(), idempotency=idempotency)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+        return await accept_message(path, sender, request(), idempotency=idempotency)
+    except Exception as exc:  # noqa: BLE001 (whatever it is, the others answer for themselves)
         return as_app_error(exc)
 
 

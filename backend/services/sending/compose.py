@@ -1,15 +1,13 @@
-"""Step 4: a send becomes what is written: template and ways found, recipients checked, text
+"""A send becomes what is written: template and ways found, recipients checked, text
 rendered for each.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from backend.errors import (
     FieldError,
@@ -18,53 +16,23 @@ from backend.errors import (
     ValidationFailed,
 )
 from backend.ids import new_id
-from backend.ledger.accept import IdempotencyKey, NewMessage, TokenUse
+from backend.ledger.accept import NewMessage, TokenUse
+from backend.ledger.content import Content, Route, Step
+from backend.ledger.idempotency import IdempotencyKey
 from backend.models.send_queue import LANES
-from backend.services.policy.caller import Caller
-from backend.services.policy.grants import Grant, redeem
-from backend.services.routing.recipients import known_provider, normalised_recipient
+from backend.provider_types import provider_of
+from backend.services.policy.grants import redeem
+from backend.services.policy.request import SIGNED, Grant, SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.routing.recipients import normalised_recipient
 from backend.services.routing.ways import Way, Ways, find_ways, without_suppressed
 from backend.services.sending.timing import first_time, phones_among, quiet_hours_of
 from backend.services.templates.render import Rendered, TemplateSource, render_template
 
 if TYPE_CHECKING:
-    from backend.platform import Platform
+    from backend.services.policy.send_path import SendPath
 
-# The access of a template that a publishable key may send with a send token.
-SIGNED: Final = "signed"
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
-
-
-@dataclass(frozen=True, slots=True)
-class SendRequest:
-    """What is to be sent: a template with variables, or a text; through a connector, a type,
-    channels or a route.
-
-    `recipients` (an address for each kind) or `to`; the other one is empty. `route`: the name or id
-    of a saved one.
-    """
-
-    to: str
-    connector_id: UUID | None = None
-    connector_type: str | None = None
-    template_id: UUID | None = None
-    variables: Mapping[str, Any] | None = None
-    text: str | None = None
-    subject: str | None = None
-    html: str | None = None
-    priority: str = "normal"
-    metadata: Mapping[str, Any] | None = None
-    send_at: datetime | None = None
-    expires_at: datetime | None = None
-    send_token: str | None = None
-    # Only a checked token makes one.
-    grant: Grant | None = None
-    recipients: Mapping[str, str] | None = None
-    channels: Sequence[str] | None = None
-    route: str | None = None
-    fallback_after_s: int | None = None
-    # The recipient's, an IANA name: what quiet hours are judged by.
-    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +44,13 @@ class Composed:
     rendered: Mapping[str, Rendered]
 
 
-async def compose(platform: Platform, caller: Caller, request: SendRequest) -> Composed:
+async def compose(path: SendPath, sender: Sender, request: SendRequest) -> Composed:
     """Find template and connector, and render. Raises the AppError that says what is wrong."""
     template = None
     if request.template_id is not None:
-        template = await platform.catalog.template(caller.project_id, request.template_id)
-    _check_content(caller, request, template)
-    ways = await find_ways(platform, caller, request, template)
+        template = await path.catalog.template(sender.project_id, request.template_id)
+    _check_content(sender, request, template)
+    ways = await find_ways(path, sender, request, template)
     rendered: dict[str, Rendered] = {}
     for way in ways.steps:
         type_ = way.connector.type
@@ -98,19 +66,19 @@ def _render(request: SendRequest, template: TemplateSource | None, connector_typ
 
 
 async def prepare_message(
-    platform: Platform, caller: Caller, request: SendRequest, idempotency: IdempotencyKey | None
+    path: SendPath, sender: Sender, request: SendRequest, idempotency: IdempotencyKey | None
 ) -> NewMessage:
     """Return the message that a send comes to. Raises the AppError that says what is wrong."""
     if request.send_token is not None:
-        request = await redeem(platform, caller, request, request.send_token)
-    composed = await compose(platform, caller, request)
+        request = await redeem(path, sender, request, request.send_token)
+    composed = await compose(path, sender, request)
     ways = composed.ways
     if len(ways.steps) > 1:
-        ways = await without_suppressed(platform, caller.project_id, ways)
+        ways = await without_suppressed(path, sender.project_id, ways)
     connector = ways.steps[0].connector
     recipient = ways.steps[0].recipient or normalised_recipient(connector.type, "")
-    columns = _columns(caller, request, composed, ways.steps[0], recipient)
-    quiet_hours = await quiet_hours_of(platform, caller, request.priority)
+    columns = _columns(sender, request, composed, ways.steps[0], recipient)
+    quiet_hours = await quiet_hours_of(path, sender, request.priority)
     phones = _phones(request, ways) if quiet_hours is not None else ()
     columns["send_at"], columns["status"] = first_time(
         request.send_at, request.expires_at, quiet_hours, timezone=request.timezone, phones=phones
@@ -119,7 +87,7 @@ async def prepare_message(
         columns["route"] = _route(ways, composed.rendered)
     return NewMessage(
         id=new_id(),
-        project_id=caller.project_id,
+        project_id=sender.project_id,
         connector_id=connector.id,
         lane=LANES[request.priority],
         columns=columns,
@@ -130,24 +98,24 @@ async def prepare_message(
 
 def _phones(request: SendRequest, ways: Ways) -> list[str]:
     """The first that tells its time zone counts, the first way's before the others'."""
-    own = phones_among((way.connector.type, way.recipient) for way in ways.steps)
+    ours = phones_among((way.connector.type, way.recipient) for way in ways.steps)
     named = (request.recipients or {}).get("phone")
-    return [*own, named] if named is not None else own
+    return [*ours, named] if named is not None else ours
 
 
 def _route(ways: Ways, rendered: Mapping[str, Rendered]) -> dict[str, Any]:
-    """Return the ways as the delivery engine reads them; the first is the message's own."""
-    steps = [
-        {
-            "connectorId": str(way.connector.id),
-            "connectorType": way.connector.type,
-            "recipient": way.recipient,
-            "content": _content(rendered[way.connector.type]),
-            "on": way.on,
-        }
+    """Return all ways; the first is the message's own."""
+    steps = tuple(
+        Step(
+            way.connector.id,
+            way.connector.type,
+            way.recipient,
+            _content(rendered[way.connector.type]),
+            way.on,
+        )
         for way in ways.steps
-    ]
-    return {"steps": steps, "fallbackAfterS": ways.fallback_after_s}
+    )
+    return Route(steps, ways.fallback_after_s).to_json()
 
 
 def _token_use(grant: Grant, ways: Ways) -> TokenUse:
@@ -158,8 +126,8 @@ def _token_use(grant: Grant, ways: Ways) -> TokenUse:
     return TokenUse(grant.jti, grant.expires_at)
 
 
-def _check_content(caller: Caller, request: SendRequest, template: TemplateSource | None) -> None:
-    is_publishable = caller.key is not None and caller.key.kind == "publishable"
+def _check_content(sender: Sender, request: SendRequest, template: TemplateSource | None) -> None:
+    is_publishable = sender.key is not None and sender.key.kind == "publishable"
     if template is None:
         if is_publishable:
             raise SendBlocked('A publishable key sends templates only; name one in "templateId".')
@@ -191,7 +159,7 @@ def _check_content(caller: Caller, request: SendRequest, template: TemplateSourc
 
 def _plain_text(connector_type: str, request: SendRequest) -> Rendered:
     text = request.text or ""
-    limit = known_provider(connector_type).text_limit
+    limit = provider_of(connector_type, field="connector").text_limit
     if limit is not None and len(text) > limit:
         raise ValidationFailed(
             errors=[
@@ -206,15 +174,11 @@ def _plain_text(connector_type: str, request: SendRequest) -> Rendered:
 
 
 def _content(rendered: Rendered) -> dict[str, Any]:
-    content: dict[str, Any] = {"text": rendered.text}
     if rendered.subject is not None:
         _check_subject(rendered.subject)
-        content["subject"] = rendered.subject
-    if rendered.html is not None:
-        content["html"] = rendered.html
-    if rendered.provider_template is not None:
-        content["template"] = rendered.provider_template
-    return content
+    return Content(
+        rendered.text, rendered.subject, rendered.html, rendered.provider_template
+    ).to_json()
 
 
 def _check_subject(subject: str) -> None:
@@ -227,15 +191,15 @@ def _check_subject(subject: str) -> None:
 
 
 def _columns(
-    caller: Caller, request: SendRequest, composed: Composed, first: Way, recipient: str
+    sender: Sender, request: SendRequest, composed: Composed, first: Way, recipient: str
 ) -> dict[str, Any]:
     template, connector_type = composed.template, first.connector.type
     return {
-        "key_id": caller.key.id if caller.key is not None else None,
+        "key_id": sender.key.id if sender.key is not None else None,
         "connector_type": connector_type,
         "template_id": template.id if template is not None else None,
         "template_version": template.version if template is not None else None,
-        "mode": caller.mode,
+        "mode": sender.mode,
         "recipient": recipient,
         "content": _content(composed.rendered[connector_type]),
         "priority": request.priority,

@@ -1,4 +1,6 @@
-"""Make a send token for a backend that would rather ask than sign: checked as far as it can be now."""
+"""Make a send token for a backend that would rather ask than sign: checked as far as it can be
+now.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +11,24 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from backend import ids
-from backend.crypto import keyed_hash
 from backend.errors import BadRequest, FieldError, KeyNotFound, TemplateNotActive, ValidationFailed
 from backend.models import SendTokenSecret
 from backend.services.keys.origins import InvalidOrigin, normalised_origin
-from backend.services.policy.send_tokens import (
+from backend.services.keys.send_tokens import (
     LONGEST_CHARS,
     SignedToken,
     SigningSecret,
     sign,
     signing_secret,
 )
+from backend.services.policy.request import SIGNED, SendRequest
 from backend.services.routing.recipients import normalised_recipient
 from backend.services.routing.ways import find_ways
-from backend.services.sending.compose import SIGNED, SendRequest
 from backend.services.templates.variables import check_variables
 
 if TYPE_CHECKING:
-    from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
     from backend.services.templates.render import TemplateSource
 
 
@@ -49,15 +50,15 @@ class NewToken:
 
 
 async def create_send_token(
-    platform: Platform, caller: Caller, key_text: str, new: NewToken
+    path: SendPath, sender: Sender, key_text: str, new: NewToken
 ) -> SignedToken:
     """Return a token signed as the holder of `key_text` could.
 
     Raises what a send of it would be refused for.
     """
-    template = await _template(platform, caller, new)
+    template = await _template(path, sender, new)
     request = SendRequest(to="", connector_id=new.connector_id, connector_type=new.connector_type)
-    connector = (await find_ways(platform, caller, request, template)).steps[0].connector
+    connector = (await find_ways(path, sender, request, template)).steps[0].connector
     restrictions = {
         "templateId": ids.encode(ids.TEMPLATE, template.id),
         "to": normalised_recipient(connector.type, new.to) if new.to is not None else None,
@@ -70,7 +71,7 @@ async def create_send_token(
         "origin": _origin(new.origin),
     }
     signing = signing_secret(key_text)
-    await _keep(platform, caller, key_text, signing)
+    await _keep(path, sender, key_text, signing)
     token = sign(signing, restrictions, life_s=new.life_s, now=datetime.now(UTC))
     if len(token.text) > LONGEST_CHARS:
         message = (
@@ -81,8 +82,8 @@ async def create_send_token(
     return token
 
 
-async def _template(platform: Platform, caller: Caller, new: NewToken) -> TemplateSource:
-    template = await platform.catalog.template(caller.project_id, new.template_id)
+async def _template(path: SendPath, sender: Sender, new: NewToken) -> TemplateSource:
+    template = await path.catalog.template(sender.project_id, new.template_id)
     if not template.is_active:
         raise TemplateNotActive(
             f"Template '{template.name}' is not active; activate it to send it."
@@ -109,18 +110,18 @@ def _origin(text: str | None) -> str | None:
         raise ValidationFailed(errors=[FieldError("origin", "VALIDATION_ERROR", str(exc))]) from exc
 
 
-async def _keep(platform: Platform, caller: Caller, key_text: str, signing: SigningSecret) -> None:
+async def _keep(path: SendPath, sender: Sender, key_text: str, signing: SigningSecret) -> None:
     """A key that is older than send tokens has not told what it signs with yet."""
-    key = caller.key
+    key = sender.key
     assert key is not None  # noqa: S101 (its text is here)
     try:
-        await platform.catalog.signer(signing.kid)
+        await path.catalog.signer(signing.kid)
     except KeyNotFound:
         await SendTokenSecret.keep(
-            platform.database.raw,
+            path.database.raw,
             kid=signing.kid,
             key_id=key.id,
             project_id=key.project_id,
-            key_hash=keyed_hash(platform.settings.require_key_pepper(), key_text),
-            secret_encrypted=platform.vault.encrypt(signing.secret.hex(), context=signing.kid),
+            key_hash=path.catalog.hash_of(key_text),
+            secret_encrypted=path.vault.encrypt(signing.secret.hex(), context=signing.kid),
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from backend.services.sending.compose import SendRequest, compose
+from backend.services.policy.request import SendRequest
+from backend.services.sending.compose import compose
 from backend.services.templates.channels import SMS, channel_of
 from backend.services.templates.render import Rendered
 from backend.services.templates.sms_segments import SmsSize, measure
@@ -13,8 +14,8 @@ from backend.services.templates.sms_segments import SmsSize, measure
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
     from backend.services.routing.ways import Way
 
 
@@ -36,14 +37,12 @@ class MessagePreview:
     fallbacks: list[MessagePreview] = field(default_factory=list)
 
 
-async def preview_message(
-    platform: Platform, caller: Caller, request: SendRequest
-) -> MessagePreview:
+async def preview_message(path: SendPath, sender: Sender, request: SendRequest) -> MessagePreview:
     """Raises what a send of this request would raise, limits aside.
 
     An empty `to` is not checked.
     """
-    composed = await compose(platform, caller, request)
+    composed = await compose(path, sender, request)
     first, *others = [
         _preview(way, composed.rendered[way.connector.type]) for way in composed.ways.steps
     ]

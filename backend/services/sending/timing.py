@@ -1,4 +1,4 @@
-"""Step 4: when a message may go out first: now, at its `sendAt`, or when its recipient's quiet
+"""When a message may go out first: now, at its `sendAt`, or when its recipient's quiet
 hours are over.
 """
 
@@ -10,28 +10,28 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from backend.errors import BadRequest, FieldError
-from backend.services.policy.quiet_hours import EXEMPT_PRIORITY, QuietHours
-from backend.services.routing.recipients import known_provider
+from backend.provider_types import provider_of
+from backend.services.accounts.quiet_hours import EXEMPT_PRIORITY, QuietHours
 from backend.status import Status
 
 if TYPE_CHECKING:
     from backend.ledger.accept import NewMessage
-    from backend.platform import Platform
-    from backend.services.policy.caller import Caller
+    from backend.services.policy.send_path import SendPath
+    from backend.services.policy.sender import Sender
 
-# "Up to a year ahead" (issue of the engine); a typo in the year should not wait for decades.
-_FURTHEST_SEND_AT: Final = timedelta(days=366)
+# A typo in the year should not wait for decades.
+FURTHEST_SEND_AT: Final = timedelta(days=366)
 # Kinds of recipients that are, or may be, phone numbers.
 _PHONES: Final = ("phone", "any")
 
 
-async def quiet_hours_of(platform: Platform, caller: Caller, priority: str) -> QuietHours | None:
+async def quiet_hours_of(path: SendPath, sender: Sender, priority: str) -> QuietHours | None:
     """Return the project's quiet hours where they count for a message of this priority."""
     if priority == EXEMPT_PRIORITY:
         return None
-    if caller.key is not None:
-        return caller.key.quiet_hours
-    return await platform.catalog.quiet_hours(caller.project_id)
+    if sender.key is not None:
+        return sender.key.quiet_hours
+    return await path.catalog.quiet_hours(sender.project_id)
 
 
 def first_time(
@@ -62,7 +62,7 @@ def first_time(
                 )
             ],
         )
-    if send_at is not None and send_at - now > _FURTHEST_SEND_AT:
+    if send_at is not None and send_at - now > FURTHEST_SEND_AT:
         raise BadRequest(
             f"sendAt {send_at.isoformat()} is more than a year ahead.",
             errors=[FieldError("sendAt", "VALIDATION_ERROR", "sendAt may be up to a year ahead.")],
@@ -84,14 +84,14 @@ def phones_among(addresses: Iterable[tuple[str, str]]) -> list[str]:
     return [
         recipient
         for type_, recipient in addresses
-        if known_provider(type_).recipient_kind in _PHONES
+        if provider_of(type_, field="connector").recipient_kind in _PHONES
     ]
 
 
-async def put_off(platform: Platform, caller: Caller, message: NewMessage) -> NewMessage:
-    """Return a message that is sent once more with its first time."""
+async def put_off(path: SendPath, sender: Sender, message: NewMessage) -> NewMessage:
+    """Return a message that is sent again with its first time."""
     columns = message.columns
-    quiet_hours = await quiet_hours_of(platform, caller, columns["priority"])
+    quiet_hours = await quiet_hours_of(path, sender, columns["priority"])
     if quiet_hours is None:
         return message
     phones = phones_among([(columns["connector_type"], columns["recipient"])])

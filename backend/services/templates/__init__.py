@@ -1,1 +1,1 @@
-"""Step 4: a template and its variables become what a channel sends."""
+"""A template and its variables become what a channel sends."""

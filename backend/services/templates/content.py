@@ -21,7 +21,9 @@ _NAME: Final = re.compile(r"[^\W\d][\w-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class TemplateContent:
-    """`variants`: {whatsapp: {name, language, parameters}, email: {subject, html}, sms: {content}}."""
+    """`variants`: {whatsapp: {name, language, parameters}, email: {subject, html}, sms:
+    {content}}.
+    """
 
     content: str
     subject: str | None = None
@@ -80,8 +82,8 @@ def check_content(
     names = _check_names(declared)
     missing = {
         name: field_name
-        for field_name, found in reversed(used.items())
-        for name in found
+        for field_name, result in reversed(used.items())
+        for name in result
         if name not in names
     }
     if missing:

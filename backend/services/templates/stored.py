@@ -62,9 +62,9 @@ async def main() -> int:
     count = 0
     try:
         async with database.session() as session:
-            async for found in unusable_templates(session):
+            async for unusable_template in unusable_templates(session):
                 count += 1
-                sys.stdout.write(f"{found}\n")
+                sys.stdout.write(f"{unusable_template}\n")
     finally:
         await database.close()
     summary = (

@@ -17,10 +17,10 @@ from backend.errors import TemplateNotFound, TemplateVersionNotFound, Validation
 from backend.models import Template, TemplateVersion
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
+from backend.provider_types import provider_of
 from backend.services.access import audit
-from backend.services.access.access import UserPrincipal
-from backend.services.connectors.types import provider_of
-from backend.services.lists.filters import EVERYTHING, Wanted, select_wanted
+from backend.services.access.access import Access, Action, Actor
+from backend.services.lists.filters import EVERYTHING, Selection, select_wanted
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 from backend.services.templates.content import TemplateContent, check_content, detect_variables
 
@@ -44,20 +44,19 @@ class NewTemplate:
     is_active: bool = True
 
 
-async def create_template(
-    session: AsyncSession, *, project_id: UUID, new: NewTemplate, actor: UserPrincipal | None = None
-) -> Template:
+async def create_template(session: AsyncSession, access: Access, *, new: NewTemplate) -> Template:
     """Raises InvalidConnectorType, and ValidationFailed naming field and line of what is wrong."""
+    access.require(Action.MANAGE_TEMPLATES)
     provider_of(new.connector_type, field="connectorType")
     texts = TemplateContent(new.content, new.subject, new.html, new.variants)
     template = Template(
-        project_id=project_id,
+        project_id=access.project_id,
         name=new.name,
         connector_type=new.connector_type,
         content=new.content,
         subject=new.subject,
         html=new.html,
-        variables=check_content(texts, new.variables, project_id),
+        variables=check_content(texts, new.variables, access.project_id),
         variants=dict(new.variants),
         access=new.access,
         on_uncertain=new.on_uncertain,
@@ -65,12 +64,12 @@ async def create_template(
     )
     session.add(template)
     await session.flush()
-    _store_version(session, template, actor)
+    _store_version(session, template, access.actor)
     audit.record(
         session,
-        actor,
+        access.actor,
         "template.created",
-        project_id=project_id,
+        project_id=access.project_id,
         subject_id=template.id,
         after={"connector_type": new.connector_type, **_audited(template)},
     )
@@ -79,41 +78,42 @@ async def create_template(
     return template
 
 
-async def list_templates(session: AsyncSession, *, project_id: UUID) -> list[Template]:
+async def list_templates(session: AsyncSession, access: Access) -> list[Template]:
     """Newest first."""
-    return await Template.list_for_project(session, project_id)
+    access.require(Action.VIEW_TEMPLATES)
+    return await Template.list_for_project(session, access.project_id)
 
 
 async def page_of_templates(
-    session: AsyncSession, *, project_id: UUID, page: PageRequest, wanted: Wanted = EVERYTHING
+    session: AsyncSession, access: Access, *, page: PageRequest, selection: Selection = EVERYTHING
 ) -> Page[Template]:
     """Newest first."""
-    query = select_wanted(Template, project_id, wanted, type_column=col(Template.connector_type))
+    access.require(Action.VIEW_TEMPLATES)
+    query = select_wanted(
+        Template, access.project_id, selection, type_column=col(Template.connector_type)
+    )
     return await fetch_page(session, query, Template.id, page)
 
 
-async def get_template(session: AsyncSession, *, project_id: UUID, template_id: UUID) -> Template:
+async def get_template(session: AsyncSession, access: Access, *, template_id: UUID) -> Template:
     """Raises TemplateNotFound."""
-    template = await Template.find(session, project_id, template_id)
+    access.require(Action.VIEW_TEMPLATES)
+    template = await Template.find(session, access.project_id, template_id)
     if template is None:
         raise TemplateNotFound
     return template
 
 
 async def update_template(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    template_id: UUID,
-    changes: Mapping[str, Any],
-    actor: UserPrincipal | None = None,
+    session: AsyncSession, access: Access, *, template_id: UUID, changes: Mapping[str, Any]
 ) -> Template:
     """Apply `changes` (fields of NewTemplate that were sent); another text is another version.
 
     Without `variables` the new texts say which they are; those that were declared without being
     used stay.
     """
-    template = await _locked_template(session, project_id, template_id)
+    access.require(Action.MANAGE_TEMPLATES)
+    template = await _locked_template(session, access, template_id)
     if "connector_type" in changes:
         provider_of(changes["connector_type"], field="connectorType")
     audited_before = _audited(template)
@@ -125,8 +125,8 @@ async def update_template(
         setattr(template, name, value)
     if after != before:
         template.version += 1
-        _store_version(session, template, actor)
-    await _record_change(session, actor, template, "template.updated", audited_before)
+        _store_version(session, template, access.actor)
+    await _record_change(session, access.actor, template, "template.updated", audited_before)
     return template
 
 
@@ -152,35 +152,35 @@ def _used_names(template: Template) -> set[str]:
 
 
 async def page_of_versions(
-    session: AsyncSession, *, project_id: UUID, template_id: UUID, page: PageRequest
+    session: AsyncSession, access: Access, *, template_id: UUID, page: PageRequest
 ) -> Page[TemplateVersion]:
     """Newest first. Raises TemplateNotFound."""
-    await get_template(session, project_id=project_id, template_id=template_id)
+    access.require(Action.VIEW_TEMPLATES)
+    await get_template(session, access, template_id=template_id)
     return await fetch_page(
-        session, TemplateVersion.of_template(project_id, template_id), TemplateVersion.id, page
+        session,
+        TemplateVersion.of_template(access.project_id, template_id),
+        TemplateVersion.id,
+        page,
     )
 
 
 async def get_version(
-    session: AsyncSession, *, project_id: UUID, template_id: UUID, version: int
+    session: AsyncSession, access: Access, *, template_id: UUID, version: int
 ) -> TemplateVersion:
     """Raises TemplateNotFound, TemplateVersionNotFound."""
-    template = await get_template(session, project_id=project_id, template_id=template_id)
-    found = await TemplateVersion.find(session, project_id, template_id, version)
-    if found is None:
+    access.require(Action.VIEW_TEMPLATES)
+    template = await get_template(session, access, template_id=template_id)
+    template_version = await TemplateVersion.find(session, access.project_id, template_id, version)
+    if template_version is None:
         raise TemplateVersionNotFound(
             f"Template '{template.name}' has no version {version}; it is at {template.version}."
         )
-    return found
+    return template_version
 
 
 async def roll_back_template(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    template_id: UUID,
-    version: int,
-    actor: UserPrincipal | None = None,
+    session: AsyncSession, access: Access, *, template_id: UUID, version: int
 ) -> Template:
     """Make an earlier version's texts the template's again, as a new version.
 
@@ -189,40 +189,34 @@ async def roll_back_template(
     Name, access and being active stay. Raises TemplateNotFound, TemplateVersionNotFound,
     ValidationFailed.
     """
-    template = await _locked_template(session, project_id, template_id)
-    earlier = await get_version(
-        session, project_id=project_id, template_id=template_id, version=version
-    )
+    access.require(Action.MANAGE_TEMPLATES)
+    template = await _locked_template(session, access, template_id)
+    earlier = await get_version(session, access, template_id=template_id, version=version)
     if earlier.version == template.version:
         return template
     # The limits may have changed since it was written.
     detect_variables(
         TemplateContent(earlier.content, earlier.subject, earlier.html, earlier.variants),
-        project_id,
+        access.project_id,
     )
     before = _audited(template)
     for name in _CONTENT_FIELDS:
         setattr(template, name, getattr(earlier, name))
     template.version += 1
-    _store_version(session, template, actor, restored_from=version)
-    await _record_change(session, actor, template, "template.rolled_back", before)
+    _store_version(session, template, access.actor, restored_from=version)
+    await _record_change(session, access.actor, template, "template.rolled_back", before)
     return template
 
 
-async def delete_template(
-    session: AsyncSession,
-    *,
-    project_id: UUID,
-    template_id: UUID,
-    actor: UserPrincipal | None = None,
-) -> None:
+async def delete_template(session: AsyncSession, access: Access, *, template_id: UUID) -> None:
     """Gone for the API and for sends to come; messages keep their reference to it."""
-    template = await get_template(session, project_id=project_id, template_id=template_id)
+    access.require(Action.MANAGE_TEMPLATES)
+    template = await get_template(session, access, template_id=template_id)
     audit.record(
         session,
-        actor,
+        access.actor,
         "template.deleted",
-        project_id=project_id,
+        project_id=access.project_id,
         subject_id=template_id,
         before=_audited(template),
     )
@@ -231,9 +225,9 @@ async def delete_template(
     announce(session, Change("template", template.id))
 
 
-async def _locked_template(session: AsyncSession, project_id: UUID, template_id: UUID) -> Template:
+async def _locked_template(session: AsyncSession, access: Access, template_id: UUID) -> Template:
     """One change at a time: two that read the same version must not both write the next one."""
-    template = await get_template(session, project_id=project_id, template_id=template_id)
+    template = await get_template(session, access, template_id=template_id)
     await session.refresh(template, with_for_update=True)
     return template
 
@@ -241,7 +235,7 @@ async def _locked_template(session: AsyncSession, project_id: UUID, template_id:
 def _store_version(
     session: AsyncSession,
     template: Template,
-    actor: UserPrincipal | None,
+    actor: Actor,
     *,
     restored_from: int | None = None,
 ) -> None:
@@ -250,7 +244,7 @@ def _store_version(
             project_id=template.project_id,
             template_id=template.id,
             version=template.version,
-            created_by=actor.user_id if actor is not None else None,
+            created_by=actor.user_id,
             restored_from=restored_from,
             content=template.content,
             subject=template.subject,
@@ -263,7 +257,7 @@ def _store_version(
 
 async def _record_change(
     session: AsyncSession,
-    actor: UserPrincipal | None,
+    actor: Actor,
     template: Template,
     action: str,
     before: dict[str, Any],

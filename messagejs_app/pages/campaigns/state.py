@@ -12,7 +12,7 @@ from uuid import UUID
 from backend import ids
 from backend.errors import AppError, CampaignNotFound
 from backend.services.access.access import Action
-from backend.services.campaigns import campaigns
+from backend.services.campaigns import campaigns, states
 from backend.services.campaigns.check import DryRun, dry_run
 from backend.services.campaigns.plan import TO, Plan, guess_mapping
 from backend.services.campaigns.progress import (
@@ -24,22 +24,22 @@ from backend.services.campaigns.progress import (
 )
 from backend.services.connectors import connectors
 from backend.services.lists.paging import PageRequest
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Sender
 from backend.services.templates import templates
 from messagejs_app.components.statuses import dot, word
 from messagejs_app.events import Events, Steps, background, event, go_to, say
-from messagejs_app.session import Desk, Session, field_errors
+from messagejs_app.session import Session, Work, field_errors
 from messagejs_app.wording import instant, number, plural
 
 PATH: Final = "/campaigns"
 _REFRESH_S: Final = 1.0
 _SHOWN_ERRORS: Final = 20
 _DOTS: Final = {
-    campaigns.DRAFT: "queued ring",
-    campaigns.RUNNING: "sending halo",
-    campaigns.PAUSED: "throttled half",
-    campaigns.COMPLETED: "delivered",
-    campaigns.CANCELED: "canceled dash",
+    states.DRAFT: "queued ring",
+    states.RUNNING: "sending halo",
+    states.PAUSED: "throttled half",
+    states.COMPLETED: "delivered",
+    states.CANCELED: "canceled dash",
 }
 
 
@@ -122,9 +122,9 @@ class CampaignsState(Session):
     @event
     async def load(self) -> Events:
         await self._enter()
-        wanted = self.router.url.query_parameters.get("id", "")[:60]
+        expected = self.router.url.query_parameters.get("id", "")[:60]
         self._put(
-            open_id=wanted,
+            open_id=expected,
             errors={},
             is_checked=False,
             wrong=[],
@@ -132,12 +132,12 @@ class CampaignsState(Session):
             is_canceling=False,
             is_busy=False,
         )
-        async with self._desk(Action.VIEW_MESSAGES) as desk:
-            if wanted:
-                await self._look_at_one(desk)
+        async with self._work(Action.VIEW_MESSAGES) as work:
+            if expected:
+                await self._look_at_one(work)
             else:
-                await self._look(desk)
-        if self.state == campaigns.DRAFT and wanted:
+                await self._look(work)
+        if self.state == states.DRAFT and expected:
             await self._prepare()
         self.is_loaded = True
         return CampaignsState.watch()
@@ -149,10 +149,10 @@ class CampaignsState(Session):
             async with self:
                 if not self._is_watched(PATH):
                     return None
-                if self.open_id and self.state not in {campaigns.RUNNING, campaigns.PAUSED}:
+                if self.open_id and self.state not in {states.RUNNING, states.PAUSED}:
                     return None
-                async with self._desk(Action.VIEW_MESSAGES) as desk:
-                    await (self._look_at_one(desk) if self.open_id else self._look(desk))
+                async with self._work(Action.VIEW_MESSAGES) as work:
+                    await (self._look_at_one(work) if self.open_id else self._look(work))
 
     @event
     async def choose_what(self, what: str) -> Events:
@@ -180,8 +180,8 @@ class CampaignsState(Session):
     @event
     async def choose_column(self, name: str, column: str) -> Events:
         self.needs = [
-            Need(one.name, one.title, column if one.name == name else one.column)
-            for one in self.needs
+            Need(need.name, need.title, column if need.name == name else need.column)
+            for need in self.needs
         ]
         self.is_checked = False
         return None
@@ -192,11 +192,13 @@ class CampaignsState(Session):
         self._put(errors={}, is_busy=True, is_checked=False)
         yield None
         try:
-            platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+            platform, access = await self._authorize(Action.SEND_MESSAGES)
             plan = self._plan()
-            caller = Caller(project_id, self._checked_mode)
-            rows = stored_rows(platform.database, project_id=project_id, campaign_id=self._id())
-            self._show(await dry_run(platform, caller, plan, rows, sends_duplicates=False))
+            caller = Sender(access, self._checked_mode)
+            rows = stored_rows(platform.database, access, campaign_id=self._id())
+            self._show(
+                await dry_run(platform.send_path, caller, plan, rows, sends_duplicates=False)
+            )
         except AppError as exc:
             self.errors = _form_errors(exc)
         finally:
@@ -207,23 +209,18 @@ class CampaignsState(Session):
         self._put(errors={}, is_busy=True)
         yield None
         try:
-            async with self._desk(Action.SEND_MESSAGES) as desk:
-                caller = Caller(desk.project_id, self._checked_mode)
+            async with self._work(Action.SEND_MESSAGES) as work:
+                caller = Sender(work.access, self._checked_mode)
                 await campaigns.plan_draft(
-                    desk.platform,
-                    desk.session,
+                    work.platform.send_path,
+                    work.session,
                     caller,
                     campaign_id=self._id(),
                     name=self.campaign.name,
                     plan=self._plan(),
                 )
-                await campaigns.resume_campaign(
-                    desk.session,
-                    project_id=desk.project_id,
-                    campaign_id=self._id(),
-                    actor=desk.principal,
-                )
-                await self._look_at_one(desk)
+                await campaigns.resume_campaign(work.session, work.access, campaign_id=self._id())
+                await self._look_at_one(work)
         except AppError as exc:
             self.errors = _form_errors(exc)
             return
@@ -233,26 +230,16 @@ class CampaignsState(Session):
 
     @event
     async def pause(self) -> Events:
-        async with self._desk(Action.SEND_MESSAGES) as desk:
-            await campaigns.pause_campaign(
-                desk.session,
-                project_id=desk.project_id,
-                campaign_id=self._id(),
-                actor=desk.principal,
-            )
-            await self._look_at_one(desk)
+        async with self._work(Action.SEND_MESSAGES) as work:
+            await campaigns.pause_campaign(work.session, work.access, campaign_id=self._id())
+            await self._look_at_one(work)
         return say("Paused. What waits is held until you resume.")
 
     @event
     async def resume(self) -> Events:
-        async with self._desk(Action.SEND_MESSAGES) as desk:
-            await campaigns.resume_campaign(
-                desk.session,
-                project_id=desk.project_id,
-                campaign_id=self._id(),
-                actor=desk.principal,
-            )
-            await self._look_at_one(desk)
+        async with self._work(Action.SEND_MESSAGES) as work:
+            await campaigns.resume_campaign(work.session, work.access, campaign_id=self._id())
+            await self._look_at_one(work)
         return [say("Resumed."), CampaignsState.watch()]
 
     @event
@@ -262,15 +249,10 @@ class CampaignsState(Session):
 
     @event
     async def cancel(self) -> Events:
-        was_draft = self.state == campaigns.DRAFT
-        async with self._desk(Action.SEND_MESSAGES) as desk:
-            await campaigns.cancel_campaign(
-                desk.session,
-                project_id=desk.project_id,
-                campaign_id=self._id(),
-                actor=desk.principal,
-            )
-            await self._look_at_one(desk)
+        was_draft = self.state == states.DRAFT
+        async with self._work(Action.SEND_MESSAGES) as work:
+            await campaigns.cancel_campaign(work.session, work.access, campaign_id=self._id())
+            await self._look_at_one(work)
         self.is_canceling = False
         done = say("Canceled. What was sent stays sent; nothing more goes out.")
         return [done, go_to(PATH)] if was_draft else done
@@ -285,29 +267,22 @@ class CampaignsState(Session):
         is_template = self.what == "template"
         return Plan(
             columns=list(self.columns),
-            mapping={one.column: one.name for one in self.needs if one.column},
+            mapping={need.column: need.name for need in self.needs if need.column},
             connector_id=ids.decode(ids.CONNECTOR, self.connector_id),
             template_id=ids.decode(ids.TEMPLATE, self.template_id) if is_template else None,
             message=None if is_template else self.message,
         )
 
-    async def _look(self, desk: Desk) -> None:
-        found = await list_campaigns(
-            desk.session,
-            project_id=desk.project_id,
-            page=PageRequest(limit=50),
-            mode=self._checked_mode,
-        )
-        self._put(rows=[_line(one) for one in found.items])
+    async def _look(self, work: Work) -> None:
+        result = await list_campaigns(work.session, work.access, page=PageRequest(limit=50))
+        self._put(rows=[_line(item) for item in result.items])
 
-    async def _look_at_one(self, desk: Desk) -> None:
-        campaign = await campaigns.get_campaign(
-            desk.session, project_id=desk.project_id, campaign_id=self._id()
-        )
-        progress = await progress_of(desk.session, campaign)
+    async def _look_at_one(self, work: Work) -> None:
+        campaign = await campaigns.get_campaign(work.session, work.access, campaign_id=self._id())
+        progress = await progress_of(work.session, campaign)
         failed = await page_of_rows(
-            desk.session,
-            project_id=desk.project_id,
+            work.session,
+            work.access,
             campaign_id=campaign.id,
             page=PageRequest(limit=_SHOWN_ERRORS),
             state="failed",
@@ -319,32 +294,34 @@ class CampaignsState(Session):
             columns=campaign.columns,
             counts=_counts(progress),
         )
-        if campaign.state != campaigns.DRAFT:
+        if campaign.state != states.DRAFT:
             self._put(
                 wrong=[
                     Wrong(
-                        number(one.line),
-                        one.error_field or "",
-                        one.error_code or "",
-                        one.error_reason or "",
+                        number(item.line),
+                        item.error_field or "",
+                        item.error_code or "",
+                        item.error_reason or "",
                     )
-                    for one in failed.items
+                    for item in failed.items
                 ]
             )
 
     async def _prepare(self) -> None:
         """What a draft may send, and the first guess."""
-        async with self._desk(Action.VIEW_TEMPLATES) as desk:
-            made = await templates.list_templates(desk.session, project_id=desk.project_id)
-            own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
-        usable = [one for one in made if one.is_active]
+        async with self._work(Action.VIEW_TEMPLATES) as work:
+            created = await templates.list_templates(work.session, work.access)
+            ours = await connectors.list_connectors(work.session, work.access)
+        usable = [item for item in created if item.is_active]
         self._put(
             templates=[
-                Choice(ids.encode(ids.TEMPLATE, one.id), f"{one.name} v{one.version}")
-                for one in usable
+                Choice(ids.encode(ids.TEMPLATE, item.id), f"{item.name} v{item.version}")
+                for item in usable
             ],
             connectors=[
-                Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in own if one.is_active
+                Choice(ids.encode(ids.CONNECTOR, item.id), item.name)
+                for item in ours
+                if item.is_active
             ],
             what="template" if usable else "text",
             needs=[],
@@ -355,17 +332,17 @@ class CampaignsState(Session):
 
     async def _arrange(self) -> None:
         """Ask for what the text needs; what was chosen stays chosen."""
-        platform, project_id = await self._authorize(Action.VIEW_TEMPLATES)
+        platform, access = await self._authorize(Action.VIEW_TEMPLATES)
         self.errors = {}
         try:
             variables = await self._plan().variables(
-                platform, Caller(project_id, self._checked_mode)
+                platform.send_path, Sender(access, self._checked_mode)
             )
         except AppError as exc:
             self.errors = _form_errors(exc)
             return
         guessed = {name: column for column, name in guess_mapping(self.columns, variables).items()}
-        chosen = {one.name: one.column for one in self.needs if one.column}
+        chosen = {need.name: need.column for need in self.needs if need.column}
         self.needs = [
             Need(
                 name, "Recipient" if name == TO else name, chosen.get(name) or guessed.get(name, "")
@@ -373,33 +350,36 @@ class CampaignsState(Session):
             for name in (TO, *variables)
         ]
 
-    def _show(self, found: DryRun) -> None:
-        bad = f"{plural(found.invalid, 'row')} cannot be sent. " if found.invalid else ""
+    def _show(self, result: DryRun) -> None:
+        bad = f"{plural(result.invalid, 'row')} cannot be sent. " if result.invalid else ""
         self._put(
             is_checked=True,
-            is_good=not found.invalid,
-            verdict=f"{bad}{number(found.valid)} of {plural(found.total, 'row')} would be sent.",
+            is_good=not result.invalid,
+            verdict=f"{bad}{number(result.valid)} of {plural(result.total, 'row')} would be sent.",
             wrong=[
-                Wrong(number(one.row), one.field, one.code, one.message)
-                for one in found.errors[:_SHOWN_ERRORS]
+                Wrong(number(error.row), error.field, error.code, error.message)
+                for error in result.errors[:_SHOWN_ERRORS]
             ],
-            samples=[Sample(one.to, str(one.content.get("text", ""))) for one in found.previews],
+            samples=[
+                Sample(preview.to, str(preview.content.get("text", "")))
+                for preview in result.previews
+            ],
         )
 
 
 def _line(progress: Progress) -> Line:
-    one = progress.campaign
+    item = progress.campaign
     done = progress.accepted + progress.failed
     return Line(
-        id=ids.encode(ids.CAMPAIGN, one.id),
-        name=one.name,
-        state=one.state.capitalize(),
-        dot=_DOTS[one.state],
-        rows=number(one.total_rows),
+        id=ids.encode(ids.CAMPAIGN, item.id),
+        name=item.name,
+        state=item.state.capitalize(),
+        dot=_DOTS[item.state],
+        rows=number(item.total_rows),
         done=number(progress.accepted),
         failed=number(progress.failed),
-        percent=f"{100 * done // max(1, one.total_rows)}%",
-        at=instant(one.created_at),
+        percent=f"{100 * done // max(1, item.total_rows)}%",
+        at=instant(item.created_at),
     )
 
 
@@ -412,12 +392,12 @@ def _counts(progress: Progress) -> list[Count]:
         ),
         Count("Rows with errors", "failed", number(progress.failed)),
     ]
-    return [one for one in shown if one.messages != "0"]
+    return [item for item in shown if item.messages != "0"]
 
 
 def _form_errors(exc: AppError) -> dict[str, str]:
     """What the form has no place for is said above it."""
-    told: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
     for name, text in field_errors(exc).items():
-        told.setdefault(name if name in {"message", "templateId", "connectorId"} else "", text)
-    return told
+        reported.setdefault(name if name in {"message", "templateId", "connectorId"} else "", text)
+    return reported

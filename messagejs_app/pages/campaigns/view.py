@@ -39,11 +39,11 @@ _STATE = CampaignsState
 
 
 def page() -> rx.Component:
-    one = h.when(_STATE.state == "draft", _draft(), _running())
+    item = h.when(_STATE.state == "draft", _draft(), _running())
     return frame(
         h.when(
             _STATE.is_loaded,
-            h.when(_STATE.open_id != "", one, _list()),
+            h.when(_STATE.open_id != "", item, _list()),
             h.fragment(page_title("Campaigns"), card(skeleton_rows(4))),
         ),
         confirm(
@@ -123,20 +123,20 @@ def _table() -> rx.Component:
     )
 
 
-def _line(one: Line) -> rx.Component:
-    cover = h.link(to=h.join(f"{PATH}?id=", one.id), class_name="cover", aria_label=one.name)
+def _line(line: Line) -> rx.Component:
+    cover = h.link(to=h.join(f"{PATH}?id=", line.id), class_name="cover", aria_label=line.name)
     progress = h.span(
-        _bar(one.percent), h.span(one.percent, class_name="num muted"), class_name="row"
+        _bar(line.percent), h.span(line.percent, class_name="num muted"), class_name="row"
     )
     return h.tr(
-        h.td(cover, h.span(one.name, class_name="med ell")),
-        h.td(status(one.state, one.dot)),
+        h.td(cover, h.span(line.name, class_name="med ell")),
+        h.td(status(line.state, line.dot)),
         h.td(progress),
-        h.td(one.rows, class_name="right num drop"),
-        h.td(one.failed, class_name="right num drop"),
-        h.td(h.time(one.at, "ago"), class_name="right muted drop"),
+        h.td(line.rows, class_name="right num drop"),
+        h.td(line.failed, class_name="right num drop"),
+        h.td(h.time(line.at, "ago"), class_name="right muted drop"),
         class_name="link-row",
-        key=one.id,
+        key=line.id,
     )
 
 
@@ -228,17 +228,17 @@ def _by_text() -> rx.Component:
     )
 
 
-def _need(one: Need) -> rx.Component:
-    name = h.join("column.", one.name)
+def _need(need: Need) -> rx.Component:
+    name = h.join("column.", need.name)
     control = h.select(
         h.option("Choose a column", value=""),
         h.each(_STATE.columns, lambda column: h.option(column, value=column)),
         id=name,
-        value=one.column,
-        on_change=lambda column: _STATE.choose_column(one.name, column),
+        value=need.column,
+        on_change=lambda column: _STATE.choose_column(need.name, column),
         class_name="input",
     )
-    return field(one.title, control, control_id=name, key=one.name)
+    return field(need.title, control, control_id=name, key=need.name)
 
 
 def _select(name: str, choices: Any, value: Any, on_change: Any) -> rx.Component:
@@ -266,18 +266,18 @@ def _findings() -> rx.Component:
             title="The first messages",
         ),
     )
-    found = h.fragment(
+    result = h.fragment(
         h.when(_STATE.is_good, good, bad),
         h.when(_STATE.wrong, _errors("Rows with errors")),
         samples,
     )
-    return h.when(_STATE.is_checked, found)
+    return h.when(_STATE.is_checked, result)
 
 
-def _sample(one: Sample) -> rx.Component:
+def _sample(sample: Sample) -> rx.Component:
     return h.div(
-        h.div(one.recipient, class_name="muted small num"),
-        h.div(one.text, style={"whiteSpace": "pre-wrap"}),
+        h.div(sample.recipient, class_name="muted small num"),
+        h.div(sample.text, style={"whiteSpace": "pre-wrap"}),
     )
 
 
@@ -294,11 +294,11 @@ def _errors(title: str, *actions: rx.Component) -> rx.Component:
     return card(table, title=title, meta="The first 20", actions=h.fragment(*actions))
 
 
-def _wrong(one: Wrong) -> rx.Component:
+def _wrong(wrong: Wrong) -> rx.Component:
     return h.tr(
-        h.td(one.row, class_name="num"),
-        h.td(one.field, class_name="mono muted ell"),
-        h.td(one.message, title=one.code, style={"whiteSpace": "normal"}),
+        h.td(wrong.row, class_name="num"),
+        h.td(wrong.field, class_name="mono muted ell"),
+        h.td(wrong.message, title=wrong.code, style={"whiteSpace": "normal"}),
     )
 
 
@@ -355,11 +355,11 @@ def _running() -> rx.Component:
     )
 
 
-def _count(one: Count) -> rx.Component:
+def _count(count: Count) -> rx.Component:
     return h.div(
-        status(one.status, one.dot),
+        status(count.status, count.dot),
         h.span(class_name="grow"),
-        h.span(one.messages, class_name="num"),
+        h.span(count.messages, class_name="num"),
         class_name="row",
     )
 

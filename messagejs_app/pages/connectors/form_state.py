@@ -92,10 +92,10 @@ class ConnectorFormState(Session):
     async def load(self) -> Events:
         await self._enter()
         self._put(errors={}, test_result="", asks_delete=False, is_loaded=False)
-        wanted = self._path.rsplit("/", 1)[-1]
-        if wanted == _NEW:
+        expected = self._path.rsplit("/", 1)[-1]
+        if expected == _NEW:
             return await self._load_new(self.router.url.query_parameters.get("type", ""))
-        await self._load_existing(wanted)
+        await self._load_existing(expected)
         # A new connector's first test runs by itself.
         if self.router.url.query_parameters.get("created"):
             return ConnectorFormState.test()
@@ -108,7 +108,7 @@ class ConnectorFormState(Session):
         try:
             yield await self._save(data)
         except BadRequest as exc:
-            labels = {one.name: one.label for one in self.fields}
+            labels = {item.name: item.label for item in self.fields}
             missing = {
                 error.field: f"{labels[error.field]} is needed."
                 for error in exc.errors
@@ -120,15 +120,15 @@ class ConnectorFormState(Session):
 
     @event
     async def test(self) -> Steps:
-        platform, project_id = await self._authorize(Action.MANAGE_CONNECTORS)
+        platform, access = await self._authorize(Action.MANAGE_CONNECTORS)
         self._put(is_testing=True, test_result="")
         yield None
         try:
             health = await connectors.test_connector(
                 platform.database,
+                access,
                 vault=platform.vault,
                 context=platform.providers,
-                project_id=project_id,
                 connector_id=connector_id_of(self.id),
             )
         finally:
@@ -151,12 +151,9 @@ class ConnectorFormState(Session):
 
     @event
     async def delete(self) -> Events:
-        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+        async with self._work(Action.MANAGE_CONNECTORS) as work:
             await connectors.delete_connector(
-                desk.session,
-                project_id=desk.project_id,
-                connector_id=connector_id_of(self.id),
-                actor=desk.principal,
+                work.session, work.access, connector_id=connector_id_of(self.id)
             )
         self.asks_delete = False
         return [go_to(PATH), say(f"{self.name} deleted. Its messages stay in the history.")]
@@ -178,15 +175,11 @@ class ConnectorFormState(Session):
                 is_default=is_default,
                 weight=_weight(data),
             )
-            async with self._desk(Action.MANAGE_CONNECTORS) as desk:
-                made = await connectors.create_connector(
-                    desk.session,
-                    vault=desk.platform.vault,
-                    project_id=desk.project_id,
-                    new=new,
-                    actor=desk.principal,
+            async with self._work(Action.MANAGE_CONNECTORS) as work:
+                connector = await connectors.create_connector(
+                    work.session, work.access, vault=work.platform.vault, new=new
                 )
-                connector_id = ids.encode(ids.CONNECTOR, made.id)
+                connector_id = ids.encode(ids.CONNECTOR, connector.id)
             return [
                 go_to(f"{PATH}/{connector_id}?created=1"),
                 say(f"{name} added. Testing it now."),
@@ -207,14 +200,13 @@ class ConnectorFormState(Session):
         return say(f"{name} saved.")
 
     async def _update(self, changes: dict[str, Any]) -> None:
-        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+        async with self._work(Action.MANAGE_CONNECTORS) as work:
             await connectors.update_connector(
-                desk.session,
-                vault=desk.platform.vault,
-                project_id=desk.project_id,
+                work.session,
+                work.access,
+                vault=work.platform.vault,
                 connector_id=connector_id_of(self.id),
                 changes=changes,
-                actor=desk.principal,
             )
 
     def _credentials(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -222,12 +214,12 @@ class ConnectorFormState(Session):
         schema to refuse.
         """
         values: dict[str, Any] = {}
-        for one in self.fields:
-            text = data.get(one.name)
-            name = one.name.removeprefix("credentials.")
-            if one.kind == "boolean":
+        for item in self.fields:
+            text = data.get(item.name)
+            name = item.name.removeprefix("credentials.")
+            if item.kind == "boolean":
                 values[name] = bool(text)
-            elif one.kind == "number" and (written := whole_number(str(text or ""))) is not None:
+            elif item.kind == "number" and (written := whole_number(str(text or ""))) is not None:
                 values[name] = written
             else:
                 values[name] = str(text or "")
@@ -235,11 +227,11 @@ class ConnectorFormState(Session):
 
     async def _kept_config(self) -> dict[str, Any]:
         """The settings that this form does not show stay as they are."""
-        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
-            one = await connectors.get_connector(
-                desk.session, project_id=desk.project_id, connector_id=connector_id_of(self.id)
+        async with self._work(Action.MANAGE_CONNECTORS) as work:
+            connector = await connectors.get_connector(
+                work.session, work.access, connector_id=connector_id_of(self.id)
             )
-        return {name: value for name, value in one.config.items() if name != "pacing"}
+        return {name: value for name, value in connector.config.items() if name != "pacing"}
 
     def _config(self, data: dict[str, Any]) -> dict[str, Any]:
         pacing: dict[str, Any] = {}
@@ -253,7 +245,7 @@ class ConnectorFormState(Session):
         return {"pacing": pacing} if pacing else {}
 
     async def _load_new(self, kind: str) -> Events:
-        described = {one["type"]: one for one in describe_connector_types()}
+        described = {item["type"]: item for item in describe_connector_types()}
         if kind not in described:
             return go_to(PATH)
         self._describe(described[kind], {}, is_new=True)
@@ -270,44 +262,46 @@ class ConnectorFormState(Session):
         return None
 
     async def _load_existing(self, connector_id: str) -> None:
-        async with self._desk(Action.VIEW_CONNECTORS) as desk:
-            one = await connectors.get_connector(
-                desk.session, project_id=desk.project_id, connector_id=connector_id_of(connector_id)
+        async with self._work(Action.VIEW_CONNECTORS) as work:
+            connector = await connectors.get_connector(
+                work.session, work.access, connector_id=connector_id_of(connector_id)
             )
-            numbers = await overview(
-                desk.session, project_id=desk.project_id, mode=self._checked_mode
-            )
+            numbers = await overview(work.session, work.access, mode=self._checked_mode)
             try:
-                shown = visible_credentials(desk.platform.vault, one)
+                shown = visible_credentials(work.platform.vault, connector)
             except AppError as exc:
                 shown = {}
                 self.errors = field_errors(exc)
-        described = next(each for each in describe_connector_types() if each["type"] == one.type)
-        self._describe(described, shown, is_new=False)
-        is_called = takes_callbacks(one.type)
-        self._put(
-            callback_url=self._base_url + callback_path(one.id) if is_called else "",
-            callback_help=callback_help(one.type) if is_called else "",
-            callback_verified=instant(one.callback_verified_at),
+        described = next(
+            each for each in describe_connector_types() if each["type"] == connector.type
         )
-        pacing = one.config.get("pacing") or {}
-        if one.config.get("pacing", pacing) is None:
+        self._describe(described, shown, is_new=False)
+        is_called = takes_callbacks(connector.type)
+        self._put(
+            callback_url=self._base_url + callback_path(connector.id) if is_called else "",
+            callback_help=callback_help(connector.type) if is_called else "",
+            callback_verified=instant(connector.callback_verified_at),
+        )
+        pacing = connector.config.get("pacing") or {}
+        if connector.config.get("pacing", pacing) is None:
             self._put(pace_default="", pace_each_default="")  # unpaced by choice
         self._put(
             id=connector_id,
-            name=one.name,
-            is_default=one.is_default,
-            is_active=one.is_active,
-            weight=_plain(one.weight),
-            broken_reason=one.broken_reason or "",
-            circuit_reason=one.circuit_reason or "" if one.circuit_opened_at is not None else "",
-            circuit_since=instant(one.circuit_opened_at),
-            next_probe=instant(one.circuit_probe_at),
+            name=connector.name,
+            is_default=connector.is_default,
+            is_active=connector.is_active,
+            weight=_plain(connector.weight),
+            broken_reason=connector.broken_reason or "",
+            circuit_reason=connector.circuit_reason or ""
+            if connector.circuit_opened_at is not None
+            else "",
+            circuit_since=instant(connector.circuit_opened_at),
+            next_probe=instant(connector.circuit_probe_at),
             pace=_plain(pacing.get("perSecond")),
             pace_each=_plain(pacing.get("perRecipientPerSecond")),
             is_loaded=True,
         )
-        self._show_health(next(each for each in numbers.connectors if each.id == one.id))
+        self._show_health(next(each for each in numbers.connectors if each.id == connector.id))
 
     def _show_health(self, numbers: ConnectorNumbers) -> None:
         health, dot = health_of(numbers)
@@ -327,27 +321,27 @@ class ConnectorFormState(Session):
             kind=described["type"],
             title=described["title"],
             summary=described["summary"],
-            fields=[_form_field(one, shown, is_new=is_new) for one in described["fields"]],
+            fields=[_form_field(item, shown, is_new=is_new) for item in described["fields"]],
             pace_default=_plain(pacing["perSecond"]),
             pace_each_default=_plain(pacing["perRecipientPerSecond"]),
         )
 
 
-def _form_field(one: dict[str, Any], shown: dict[str, Any], *, is_new: bool) -> FormField:
-    is_secret = one["type"] == "secret"
-    default = one["default"] if is_new else None
+def _form_field(item: dict[str, Any], shown: dict[str, Any], *, is_new: bool) -> FormField:
+    is_secret = item["type"] == "secret"
+    default = item["default"] if is_new else None
     return FormField(
-        name=f"credentials.{one['name']}",
-        label=one["label"],
-        kind=one["type"],
-        value=_plain(shown.get(one["name"], default)),
-        placeholder=one["placeholder"] if is_new or not is_secret else "••••••••••••",
-        help=one["help"] if is_new or not is_secret else "Cannot be read back. Empty keeps it.",
-        is_optional=not one["required"]
-        and one["default"] is None
-        and one["type"] not in {"boolean", "select"},
+        name=f"credentials.{item['name']}",
+        label=item["label"],
+        kind=item["type"],
+        value=_plain(shown.get(item["name"], default)),
+        placeholder=item["placeholder"] if is_new or not is_secret else "••••••••••••",
+        help=item["help"] if is_new or not is_secret else "Cannot be read back. Empty keeps it.",
+        is_optional=not item["required"]
+        and item["default"] is None
+        and item["type"] not in {"boolean", "select"},
         is_set=is_secret and not is_new,
-        options=[Option(_plain(option["value"]), option["label"]) for option in one["options"]],
+        options=[Option(_plain(option["value"]), option["label"]) for option in item["options"]],
     )
 
 

@@ -192,41 +192,46 @@ def _circuit() -> rx.Component:
     )
 
 
-def _field(one: FormField) -> rx.Component:
+def _field(form_field: FormField) -> rx.Component:
     select = h.select(
-        h.each(one.options, _option),
-        name=one.name,
-        id=one.name,
-        default_value=one.value,
+        h.each(form_field.options, _option),
+        name=form_field.name,
+        id=form_field.name,
+        default_value=form_field.value,
         class_name="input",
     )
     switch = h.input_(
         type="checkbox",
-        name=one.name,
-        id=one.name,
+        name=form_field.name,
+        id=form_field.name,
         class_name="switch",
-        default_checked=one.value == "True",
+        default_checked=form_field.value == "True",
     )
     secret = text_input(
-        one.name,
-        id=one.name,
+        form_field.name,
+        id=form_field.name,
         type="password",
-        placeholder=one.placeholder,
+        placeholder=form_field.placeholder,
         auto_complete="new-password",
         class_name="mono",
     )
-    text = text_input(one.name, id=one.name, default_value=one.value, placeholder=one.placeholder)
+    text = text_input(
+        form_field.name,
+        id=form_field.name,
+        default_value=form_field.value,
+        placeholder=form_field.placeholder,
+    )
     control: rx.Component = rx.match(
-        one.kind, ("select", select), ("boolean", switch), ("secret", secret), text
+        form_field.kind, ("select", select), ("boolean", switch), ("secret", secret), text
     )
     return field(
-        one.label,
+        form_field.label,
         control,
-        hint=one.help,
-        error=_STATE.errors[one.name],
-        optional=h.when(one.is_optional, "optional"),
-        key=one.name,
-        control_id=one.name,
+        hint=form_field.help,
+        error=_STATE.errors[form_field.name],
+        optional=h.when(form_field.is_optional, "optional"),
+        key=form_field.name,
+        control_id=form_field.name,
     )
 
 

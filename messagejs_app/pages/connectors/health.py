@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from backend.services.connectors.types import is_built_in
 from backend.services.reporting.overview import ConnectorNumbers
 
 
-def health_of(one: ConnectorNumbers) -> tuple[str, str]:
+def health_of(connector: ConnectorNumbers) -> tuple[str, str]:
     """Return the word and the CSS classes of its dot."""
-    if one.broken_at is not None:
+    if connector.broken_at is not None:
         return "Broken", "broken"
-    if not one.is_active:
+    if not connector.is_active:
         return "Paused", "off dash"
-    if one.circuit_opened_at is not None:
+    if connector.circuit_opened_at is not None:
         return "Not answering", "throttled half"
-    if one.type == "sandbox" or one.accepted:
+    if is_built_in(connector.type) or connector.accepted:
         return "Healthy", "healthy"
     return "Idle", "off ring"

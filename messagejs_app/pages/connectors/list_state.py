@@ -13,24 +13,14 @@ from backend.providers.frame.provider import Health
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.credentials import visible_credentials
-from backend.services.connectors.types import describe_connector_types
+from backend.services.connectors.types import describe_connector_types, is_built_in, sender_of
 from backend.services.reporting.overview import ConnectorNumbers, overview
 from messagejs_app.events import Events, Steps, complain, event, say
 from messagejs_app.pages.connectors.health import health_of
-from messagejs_app.session import Desk, Session
+from messagejs_app.session import Session, Work
 from messagejs_app.wording import instant, number, percent
 
 PATH: Final = "/connectors"
-# What names the sender, in the order of what says most.
-_SENDER_FIELDS: Final = (
-    "fromNumber",
-    "messagingServiceSid",
-    "fromAddress",
-    "phoneNumberId",
-    "callerId",
-    "host",
-    "accountSid",
-)
 
 
 @dataclass
@@ -124,55 +114,51 @@ class ConnectorsState(Session):
     @event
     async def delete(self) -> Events:
         name = self.deleting_name
-        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+        async with self._work(Action.MANAGE_CONNECTORS) as work:
             await connectors.delete_connector(
-                desk.session,
-                project_id=desk.project_id,
-                connector_id=connector_id_of(self.deleting),
-                actor=desk.principal,
+                work.session, work.access, connector_id=connector_id_of(self.deleting)
             )
         self.deleting = ""
         await self._look()
         return say(f"{name} deleted. Its messages stay in the history.")
 
     async def _test(self, connector_id: str) -> Health:
-        platform, project_id = await self._authorize(Action.MANAGE_CONNECTORS)
+        platform, access = await self._authorize(Action.MANAGE_CONNECTORS)
         return await connectors.test_connector(
             platform.database,
+            access,
             vault=platform.vault,
             context=platform.providers,
-            project_id=project_id,
             connector_id=connector_id_of(connector_id),
         )
 
     async def _change(self, connector_id: str, changes: dict[str, Any]) -> str:
-        async with self._desk(Action.MANAGE_CONNECTORS) as desk:
+        async with self._work(Action.MANAGE_CONNECTORS) as work:
             changed = await connectors.update_connector(
-                desk.session,
-                vault=desk.platform.vault,
-                project_id=desk.project_id,
+                work.session,
+                work.access,
+                vault=work.platform.vault,
                 connector_id=connector_id_of(connector_id),
                 changes=changes,
-                actor=desk.principal,
             )
             return changed.name
 
     async def _look(self) -> None:
-        async with self._desk(Action.VIEW_CONNECTORS) as desk:
-            numbers = await overview(
-                desk.session, project_id=desk.project_id, mode=self._checked_mode
-            )
-            senders = await _senders(desk)
+        async with self._work(Action.VIEW_CONNECTORS) as work:
+            numbers = await overview(work.session, work.access, mode=self._checked_mode)
+            senders = await _senders(work)
         rows = [
-            _row(one, senders.get(ids.encode(ids.CONNECTOR, one.id), ""))
-            for one in numbers.connectors
+            _row(connector, senders.get(ids.encode(ids.CONNECTOR, connector.id), ""))
+            for connector in numbers.connectors
         ]
         self.rows = sorted(rows, key=lambda row: row.name.lower())
         self.providers = [
             _provider(described, numbers.connectors) for described in describe_connector_types()
         ]
         self.troubles = [
-            trouble for one in numbers.connectors if (trouble := _trouble(one)) is not None
+            trouble
+            for connector in numbers.connectors
+            if (trouble := _trouble(connector)) is not None
         ]
 
 
@@ -184,55 +170,66 @@ def connector_id_of(text: str) -> UUID:
     return connector_id
 
 
-async def _senders(desk: Desk) -> dict[str, str]:
+async def _senders(work: Work) -> dict[str, str]:
     senders: dict[str, str] = {}
-    for one in await connectors.list_connectors(desk.session, project_id=desk.project_id):
+    for connector in await connectors.list_connectors(work.session, work.access):
         try:
-            shown = visible_credentials(desk.platform.vault, one)
+            shown = visible_credentials(work.platform.vault, connector)
         except AppError:
             continue  # its row is there anyway; the form says what is wrong
-        named = [str(shown[name]) for name in _SENDER_FIELDS if shown.get(name)]
-        senders[ids.encode(ids.CONNECTOR, one.id)] = named[0] if named else ""
+        senders[ids.encode(ids.CONNECTOR, connector.id)] = sender_of(connector.type, shown)
     return senders
 
 
-def _row(one: ConnectorNumbers, sender: str) -> ConnectorRow:
-    health, dot = health_of(one)
+def _row(connector_numbers: ConnectorNumbers, sender: str) -> ConnectorRow:
+    health, dot = health_of(connector_numbers)
     return ConnectorRow(
-        id=ids.encode(ids.CONNECTOR, one.id),
-        kind=one.type,
-        name=one.name,
-        sender=sender or ("Virtual inbox" if one.type == "sandbox" else ""),
+        id=ids.encode(ids.CONNECTOR, connector_numbers.id),
+        kind=connector_numbers.type,
+        name=connector_numbers.name,
+        sender=sender,
         health=health,
         dot=dot,
-        last_success=instant(one.last_sent_at),
-        errors=percent(one.failed, one.handed_over + one.failed),
-        sent=number(one.accepted),
-        is_active=one.is_active,
-        is_default=one.is_default,
+        last_success=instant(connector_numbers.last_sent_at),
+        errors=percent(
+            connector_numbers.failed, connector_numbers.handed_over + connector_numbers.failed
+        ),
+        sent=number(connector_numbers.accepted),
+        is_active=connector_numbers.is_active,
+        is_default=connector_numbers.is_default,
     )
 
 
-def _trouble(one: ConnectorNumbers) -> Trouble | None:
-    connector_id = ids.encode(ids.CONNECTOR, one.id)
-    if one.broken_at is not None:
-        return Trouble(connector_id, one.name, instant(one.broken_at), one.broken_reason or "")
-    if one.circuit_opened_at is not None and one.is_active:
-        reason = f"{one.circuit_reason or ''} Its messages wait and go on when it answers again."
+def _trouble(connector_numbers: ConnectorNumbers) -> Trouble | None:
+    connector_id = ids.encode(ids.CONNECTOR, connector_numbers.id)
+    if connector_numbers.broken_at is not None:
         return Trouble(
-            connector_id, one.name, instant(one.circuit_opened_at), reason.strip(), heals=True
+            connector_id,
+            connector_numbers.name,
+            instant(connector_numbers.broken_at),
+            connector_numbers.broken_reason or "",
+        )
+    if connector_numbers.circuit_opened_at is not None and connector_numbers.is_active:
+        why = connector_numbers.circuit_reason or ""
+        reason = f"{why} Its messages wait and go on when it answers again."
+        return Trouble(
+            connector_id,
+            connector_numbers.name,
+            instant(connector_numbers.circuit_opened_at),
+            reason.strip(),
+            heals=True,
         )
     return None
 
 
-def _provider(described: dict[str, Any], own: Sequence[ConnectorNumbers]) -> Provider:
+def _provider(described: dict[str, Any], connector_numbers: Sequence[ConnectorNumbers]) -> Provider:
     kind = described["type"]
-    same = [one for one in own if one.type == kind]
-    broken = [one for one in same if one.broken_at is not None]
+    same = [item for item in connector_numbers if item.type == kind]
+    broken = [item for item in same if item.broken_at is not None]
     if broken:
         connected, dot = f"{len(broken)} broken", "broken"
     elif same:
-        connected, dot = ("Built in" if kind == "sandbox" else f"{len(same)} connected"), "healthy"
+        connected, dot = ("Built in" if is_built_in(kind) else f"{len(same)} connected"), "healthy"
     else:
         connected, dot = "", ""
     return Provider(kind, described["title"], described["summary"], connected, dot)

@@ -55,22 +55,22 @@ def page() -> rx.Component:
     )
 
 
-def _trouble(one: Trouble) -> rx.Component:
+def _trouble(trouble: Trouble) -> rx.Component:
     words = h.span(
-        h.span(one.name, " stopped at ", h.time(one.at, "short"), ".", class_name="med"),
+        h.span(trouble.name, " stopped at ", h.time(trouble.at, "short"), ".", class_name="med"),
         " ",
-        one.reason,
+        trouble.reason,
         class_name="grow",
     )
     return h.div(
         h.icon("triangle_alert", 14),
         words,
         h.link(
-            h.pick(one.heals, "Look at it", "Fix connector"),
-            to=h.join("/connectors/", one.id),
+            h.pick(trouble.heals, "Look at it", "Fix connector"),
+            to=h.join("/connectors/", trouble.id),
             class_name="link",
         ),
-        class_name=h.pick(one.heals, "note warn", "note bad"),
+        class_name=h.pick(trouble.heals, "note warn", "note bad"),
     )
 
 
@@ -153,20 +153,20 @@ def _gallery() -> rx.Component:
     )
 
 
-def _provider(one: Provider) -> rx.Component:
+def _provider(provider: Provider) -> rx.Component:
     at_right = h.when(
-        one.connected,
-        status(one.connected, one.dot, class_name="small"),
+        provider.connected,
+        status(provider.connected, provider.dot, class_name="small"),
         h.span("Connect", class_name="btn sec sm"),
     )
     return h.link(
-        provider_icon(one.kind, large=True),
-        h.h3(one.title),
+        provider_icon(provider.kind, large=True),
+        h.h3(provider.title),
         at_right,
-        h.p(one.summary),
-        to=h.join("/connectors/new?type=", one.kind),
+        h.p(provider.summary),
+        to=h.join("/connectors/new?type=", provider.kind),
         class_name="gcard",
-        data_provider=one.kind,
+        data_provider=provider.kind,
     )
 
 

@@ -71,9 +71,9 @@ class RoutesState(Session):
 
     @event
     async def edit(self, route_id: str) -> Events:
-        async with self._desk(Action.VIEW_ROUTES) as desk:
+        async with self._work(Action.VIEW_ROUTES) as work:
             route = await saved_routes.get_route(
-                desk.session, project_id=desk.project_id, route_id=_route_id(route_id)
+                work.session, work.access, route_id=_route_id(route_id)
             )
         self._open(
             route_id,
@@ -105,11 +105,11 @@ class RoutesState(Session):
         try:
             await self._save(name, steps, after_s)
         except (BadRequest, RouteNameTaken) as exc:
-            found = field_errors(exc)
+            result = field_errors(exc)
             self.errors = (
-                {"name": found["name"]}
-                if "name" in found
-                else {"": next(iter(found.values()), exc.message)}
+                {"name": result["name"]}
+                if "name" in result
+                else {"": next(iter(result.values()), exc.message)}
             )
             return None
         self.editing = ""
@@ -129,16 +129,13 @@ class RoutesState(Session):
 
     @event
     async def delete(self) -> Events:
-        async with self._desk(Action.MANAGE_ROUTES) as desk:
+        async with self._work(Action.MANAGE_ROUTES) as work:
             await saved_routes.delete_route(
-                desk.session,
-                project_id=desk.project_id,
-                route_id=_route_id(self.deleting),
-                actor=desk.principal,
+                work.session, work.access, route_id=_route_id(self.deleting)
             )
         self.deleting = ""
         await self._look()
-        return say(f"{self.deleting_name} deleted. Accepted messages go their ways.")
+        return say(f"{self.deleting_name} deleted. Messages accepted before keep their routes.")
 
     def _open(self, editing: str, name: str, after: str, values: list[str]) -> None:
         count = min(max(_FEWEST_SLOTS, len(values) + 1), MOST_STEPS)
@@ -150,25 +147,24 @@ class RoutesState(Session):
         self._put(editing=editing, name=name, after=after, slots=slots, errors={})
 
     async def _save(self, name: str, steps: list[dict[str, str]], after_s: int | None) -> None:
-        async with self._desk(Action.MANAGE_ROUTES) as desk:
-            place: dict[str, Any] = {"project_id": desk.project_id, "actor": desk.principal}
+        async with self._work(Action.MANAGE_ROUTES) as work:
             if self.editing == "new":
                 await saved_routes.create_route(
-                    desk.session, new=NewRoute(name, steps, after_s), **place
+                    work.session, work.access, new=NewRoute(name, steps, after_s)
                 )
             else:
                 changes = {"name": name, "steps": steps, "fallback_after_s": after_s}
                 await saved_routes.update_route(
-                    desk.session, route_id=_route_id(self.editing), changes=changes, **place
+                    work.session, work.access, route_id=_route_id(self.editing), changes=changes
                 )
 
     async def _look(self) -> None:
-        async with self._desk(Action.VIEW_ROUTES) as desk:
-            own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
+        async with self._work(Action.VIEW_ROUTES) as work:
+            ours = await connectors.list_connectors(work.session, work.access)
             page = await saved_routes.page_of_routes(
-                desk.session, project_id=desk.project_id, page=PageRequest(limit=_MOST_SHOWN)
+                work.session, work.access, page=PageRequest(limit=_MOST_SHOWN)
             )
-        names = {str(one.id): one.name for one in own}
+        names = {str(item.id): item.name for item in ours}
         rows = [
             RouteRow(
                 id=ids.encode(ids.ROUTE, route.id),
@@ -178,13 +174,13 @@ class RoutesState(Session):
             )
             for route in page.items
         ]
-        channels = sorted({channel_of(one.type) for one in own})
-        named = sorted(own, key=lambda one: one.name.lower())
+        channels = sorted({channel_of(item.type) for item in ours})
+        named = sorted(ours, key=lambda item: item.name.lower())
         options = [
             *(StepOption(channel, f"Channel {channel}") for channel in channels),
             *(
-                StepOption(ids.encode(ids.CONNECTOR, one.id), f"Connector {one.name}")
-                for one in named
+                StepOption(ids.encode(ids.CONNECTOR, item.id), f"Connector {item.name}")
+                for item in named
             ),
         ]
         self._put(routes=rows, options=options)
@@ -222,7 +218,7 @@ def _seconds(text: str) -> int | None:
 
 
 def _route_id(text: str) -> UUID:
-    found = ids.decode(ids.ROUTE, text)
-    if found is None:
+    result = ids.decode(ids.ROUTE, text)
+    if result is None:
         raise RouteNotFound
-    return found
+    return result

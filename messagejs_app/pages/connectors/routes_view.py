@@ -31,7 +31,10 @@ def routes() -> rx.Component:
         confirm(
             is_open=_STATE.deleting != "",
             title=h.join("Delete ", _STATE.deleting_name, "?"),
-            sentence="Sends that name it are refused at once. Accepted messages go their ways.",
+            sentence=(
+                "Sends that name it are refused at once. Messages accepted before keep their"
+                " routes."
+            ),
             verb="Delete",
             on_confirm=_STATE.delete,
             on_change=_STATE.show_delete,

@@ -1,1 +1,1 @@
-"""Dead letters: messages that were given up, to be sent once more or discarded."""
+"""Dead letters: messages that were given up, to be sent again or discarded."""

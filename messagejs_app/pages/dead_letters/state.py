@@ -15,9 +15,10 @@ from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.lists.paging import PageRequest
 from backend.services.messages import redrive
-from backend.services.policy.caller import Caller
-from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
-from backend.services.reporting.message_filters import MessageFilter
+from backend.services.messages.dead_letters import DeadLetterFilter
+from backend.services.messages.message_filters import MessageFilter
+from backend.services.policy.sender import Sender
+from backend.services.reporting.dead_letters import list_dead_letters
 from backend.services.reporting.messages import MessageSummary
 from messagejs_app.events import Events, Steps, complain, event, go_to, say
 from messagejs_app.session import Session
@@ -81,9 +82,9 @@ class DeadLettersState(Session):
     @event
     async def filter_by(self, name: str, value: str) -> Events:
         merged = {
-            one: text
-            for one, text in {**self.filters, name: value}.items()
-            if text and one in _FILTERS
+            item: text
+            for item, text in {**self.filters, name: value}.items()
+            if text and item in _FILTERS
         }
         return go_to(f"{PATH}?{urlencode(merged)}" if merged else PATH)
 
@@ -93,7 +94,7 @@ class DeadLettersState(Session):
             return None
         is_chosen = message_id in self.chosen
         self.chosen = (
-            [one for one in self.chosen if one != message_id]
+            [item for item in self.chosen if item != message_id]
             if is_chosen
             else [*self.chosen, message_id]
         )
@@ -123,7 +124,7 @@ class DeadLettersState(Session):
             done = await self._redrive([message_id])
         finally:
             self.is_busy = False
-        yield self._told(done)
+        yield self._report(done)
 
     @event
     async def redrive_chosen(self) -> Steps:
@@ -133,7 +134,7 @@ class DeadLettersState(Session):
             done = await self._redrive(self.chosen)
         finally:
             self.is_busy = False
-        yield self._told(done)
+        yield self._report(done)
 
     @event
     async def redrive_all(self) -> Steps:
@@ -143,10 +144,14 @@ class DeadLettersState(Session):
         counts, after = [0, 0], None
         try:
             while True:
-                platform, project_id = await self._authorize(Action.SEND_MESSAGES)
-                caller = Caller(project_id, self._checked_mode)
+                platform, access = await self._authorize(Action.SEND_MESSAGES)
+                caller = Sender(access, self._checked_mode)
                 done = await redrive.redrive_matching(
-                    platform, caller, self._wanted(), after=after, limit=redrive.MOST_REDRIVEN
+                    platform.send_path,
+                    caller,
+                    self._selection(),
+                    after=after,
+                    limit=redrive.MOST_REDRIVEN,
                 )
                 counts = [counts[0] + done.redriven, counts[1] + len(done.results) - done.redriven]
                 after = done.next_cursor
@@ -170,9 +175,9 @@ class DeadLettersState(Session):
         return await self._discard_chosen()
 
     async def _discard_chosen(self) -> Events:
-        async with self._desk(Action.SEND_MESSAGES) as desk:
+        async with self._work(Action.SEND_MESSAGES) as work:
             count = await redrive.discard_many(
-                desk.session, project_id=desk.project_id, message_ids=_uuids(self.chosen)
+                work.session, work.access, message_ids=_uuids(self.chosen)
             )
         return await self._discarded(count)
 
@@ -180,18 +185,18 @@ class DeadLettersState(Session):
     async def discard_all(self) -> Events:
         count = 0
         while True:
-            async with self._desk(Action.SEND_MESSAGES) as desk:
+            async with self._work(Action.SEND_MESSAGES) as work:
                 step = await redrive.discard_matching(
-                    desk.session, project_id=desk.project_id, filters=self._wanted()
+                    work.session, work.access, filters=self._selection()
                 )
             count += step
             if step < redrive.MOST_DISCARDED:
                 return await self._discarded(count)
 
     async def _redrive(self, message_ids: Sequence[str]) -> redrive.Redrive:
-        platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+        platform, access = await self._authorize(Action.SEND_MESSAGES)
         done = await redrive.redrive_many(
-            platform, Caller(project_id, self._checked_mode), _uuids(message_ids)
+            platform.send_path, Sender(access, self._checked_mode), _uuids(message_ids)
         )
         await self._note(
             "redriven", {"redriven": done.redriven, "failed": len(done.results) - done.redriven}
@@ -200,9 +205,10 @@ class DeadLettersState(Session):
         self.chosen = []
         return done
 
-    def _told(self, done: redrive.Redrive) -> Events:
+    def _report(self, done: redrive.Redrive) -> Events:
         problem = next(
-            (one.outcome for one in done.results if isinstance(one.outcome, AppError)), None
+            (result.outcome for result in done.results if isinstance(result.outcome, AppError)),
+            None,
         )
         if problem is None:
             return say(_sentence(done.redriven, 0))
@@ -217,44 +223,43 @@ class DeadLettersState(Session):
         return say(f"{plural(count, 'dead letter')} discarded. The messages stay failed.")
 
     async def _note(self, what: str, after: dict[str, Any]) -> None:
-        async with self._desk(Action.SEND_MESSAGES) as desk:
+        async with self._work(Action.SEND_MESSAGES) as work:
             named = {"filter": dict(self.filters)} if self.filters else {}
             audit.record(
-                desk.session,
-                desk.principal,
+                work.session,
+                work.principal.actor,
                 f"dead_letters.{what}",
-                project_id=desk.project_id,
+                project_id=work.access.project_id,
                 after={**after, **named},
             )
 
     async def _look(self) -> None:
         before = ids.decode(ids.MESSAGE, self.router.url.query_parameters.get("before", ""))
-        async with self._desk(Action.VIEW_MESSAGES) as desk:
-            own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
+        async with self._work(Action.VIEW_MESSAGES) as work:
+            ours = await connectors.list_connectors(work.session, work.access)
             page = await list_dead_letters(
-                desk.session,
-                project_id=desk.project_id,
-                filters=self._wanted(),
+                work.session,
+                work.access,
+                filters=self._selection(),
                 page=PageRequest(limit=_PAGE_SIZE, cursor=before),
             )
-        names = {one.id: one.name for one in own}
+        names = {item.id: item.name for item in ours}
         merged = dict(self.filters)
         if page.next_cursor is not None:
             merged["before"] = ids.encode(ids.MESSAGE, page.next_cursor)
-        choices = [Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in own]
-        shown = {**{one.value: one.name for one in choices}, **CODES}
+        choices = [Choice(ids.encode(ids.CONNECTOR, item.id), item.name) for item in ours]
+        shown = {**{choice.value: choice.name for choice in choices}, **CODES}
+        at_least = "more than " if page.is_total_estimate else ""
         self._put(
-            rows=[_row(one, names) for one in page.items],
+            rows=[_row(item, names) for item in page.items],
             connector_choices=choices,
             shown_filters={name: shown.get(value, value) for name, value in self.filters.items()},
-            total=(
-                f"{'more than ' if page.is_total_estimate else ''}{plural(page.total, 'dead letter')}"
-            ),
+            total=(f"{at_least}{plural(page.total, 'dead letter')}"),
             older=f"{PATH}?{urlencode(merged)}" if page.next_cursor is not None else "",
             is_first_page=before is None,
         )
 
-    def _wanted(self) -> DeadLetterFilter:
+    def _selection(self) -> DeadLetterFilter:
         connector = ids.decode(ids.CONNECTOR, self.filters.get("connector", ""))
         return DeadLetterFilter(
             MessageFilter(connector=connector, mode=self._checked_mode),
@@ -262,20 +267,22 @@ class DeadLettersState(Session):
         )
 
 
-def _row(one: MessageSummary, names: dict[UUID, str]) -> Row:
+def _row(message_summary: MessageSummary, names: dict[UUID, str]) -> Row:
     return Row(
-        id=ids.encode(ids.MESSAGE, one.id),
-        address=recipient(one.recipient),
-        reason=one.error or "",
-        code=CODES.get(one.error_code or "", one.error_code or ""),
-        kind=one.connector_type,
-        connector=names.get(one.connector_id, one.connector_type.capitalize()),
-        at=instant(one.failed_at),
+        id=ids.encode(ids.MESSAGE, message_summary.id),
+        address=recipient(message_summary.recipient),
+        reason=message_summary.error or "",
+        code=CODES.get(message_summary.error_code or "", message_summary.error_code or ""),
+        kind=message_summary.connector_type,
+        connector=names.get(
+            message_summary.connector_id, message_summary.connector_type.capitalize()
+        ),
+        at=instant(message_summary.failed_at),
     )
 
 
 def _uuids(message_ids: Sequence[str]) -> list[UUID]:
-    return [value for one in message_ids if (value := ids.decode(ids.MESSAGE, one)) is not None]
+    return [value for item in message_ids if (value := ids.decode(ids.MESSAGE, item)) is not None]
 
 
 def _sentence(redriven: int, failed: int) -> str:

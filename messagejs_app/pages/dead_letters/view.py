@@ -35,7 +35,7 @@ def page() -> rx.Component:
         _question(
             "redrive",
             "Redrive all of them?",
-            "Each is sent once more, as a new message.",
+            "Each is sent again, as a new message.",
             "Redrive all",
         ),
         _question(

@@ -36,8 +36,8 @@ class KeyRow:
 
 
 @dataclass
-class Made:
-    """The key that has just been made."""
+class NewKeyText:
+    """The key that has just been created."""
 
     text: str = ""
     name: str = ""
@@ -57,7 +57,7 @@ class KeysState(Session):
     kind: str = "secret"
     new_mode: str = "live"
     errors: dict[str, str] = {}
-    made: Made = Made()
+    created: NewKeyText = NewKeyText()
     has_stored: bool = False
     revoking: str = ""
     revoking_name: str = ""
@@ -66,7 +66,7 @@ class KeysState(Session):
     async def load(self) -> Events:
         await self._enter()
         await self._look()
-        self._put(made=Made(), revoking="", errors={})
+        self._put(created=NewKeyText(), revoking="", errors={})
         self.is_creating = bool(self.router.url.query_parameters.get("new"))
         self.new_mode = self._checked_mode
         self.is_loaded = True
@@ -109,7 +109,7 @@ class KeysState(Session):
     async def done(self) -> Events:
         if not self.has_stored:
             return None
-        self._put(made=Made(), has_stored=False)
+        self._put(created=NewKeyText(), has_stored=False)
         return go_to(PATH) if self.router.url.query_parameters.get("new") else None
 
     @event
@@ -128,10 +128,8 @@ class KeysState(Session):
         key_id = ids.decode(ids.KEY, self.revoking)
         if key_id is None:
             raise KeyNotFound
-        async with self._desk(Action.MANAGE_KEYS) as desk:
-            await keys.revoke_key(
-                desk.session, desk.principal, project_id=desk.project_id, key_id=key_id
-            )
+        async with self._work(Action.MANAGE_KEYS) as work:
+            await keys.revoke_key(work.session, work.access, key_id=key_id)
         self.revoking = ""
         await self._look()
         return say(f"{self.revoking_name} revoked. It is refused from now on.")
@@ -140,18 +138,17 @@ class KeysState(Session):
         new = self._new_key(data)
         if new is None:
             return
-        async with self._desk(Action.MANAGE_KEYS) as desk:
-            settings = desk.platform.settings
+        async with self._work(Action.MANAGE_KEYS) as work:
+            settings = work.platform.settings
             key, text = await keys.create_key(
-                desk.session,
-                desk.principal,
-                project_id=desk.project_id,
+                work.session,
+                work.access,
                 pepper=settings.require_key_pepper(),
-                vault=desk.platform.vault,
+                vault=work.platform.vault,
                 new=new,
                 most_keys=settings.max_keys_per_project,
             )
-            made = Made(
+            created = NewKeyText(
                 text=text,
                 name=key.name,
                 kind=key.kind.capitalize(),
@@ -166,7 +163,7 @@ class KeysState(Session):
                 expires=instant(key.expires_at),
             )
         await self._look()
-        self._put(made=made, has_stored=False, is_creating=False)
+        self._put(created=created, has_stored=False, is_creating=False)
 
     def _new_key(self, data: dict[str, Any]) -> NewKey | None:
         """The form as the service takes it; None where `errors` says what is wrong."""
@@ -199,21 +196,23 @@ class KeysState(Session):
         )
 
     async def _look(self) -> None:
-        async with self._desk(Action.VIEW_KEYS) as desk:
-            own = await keys.list_keys(desk.session, project_id=desk.project_id)
+        async with self._work(Action.VIEW_KEYS) as work:
+            ours = await keys.list_keys(work.session, work.access)
         now = datetime.now(UTC)
         self.rows = [
             KeyRow(
-                id=ids.encode(ids.KEY, one.id),
-                name=one.name,
-                hint=one.hint,
-                kind=one.kind.capitalize(),
-                mode=one.mode.capitalize(),
-                grants=", ".join(one.allowed_origins if one.kind == "publishable" else one.scopes),
-                last_used=instant(one.last_used_at),
-                expires=instant(one.expires_at),
-                expires_soon=one.expires_at is not None and one.expires_at - now < _SOON,
-                has_ended=one.expires_at is not None and one.expires_at <= now,
+                id=ids.encode(ids.KEY, item.id),
+                name=item.name,
+                hint=item.hint,
+                kind=item.kind.capitalize(),
+                mode=item.mode.capitalize(),
+                grants=", ".join(
+                    item.allowed_origins if item.kind == "publishable" else item.scopes
+                ),
+                last_used=instant(item.last_used_at),
+                expires=instant(item.expires_at),
+                expires_soon=item.expires_at is not None and item.expires_at - now < _SOON,
+                has_ended=item.expires_at is not None and item.expires_at <= now,
             )
-            for one in own
+            for item in ours
         ]

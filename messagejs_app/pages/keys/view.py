@@ -25,7 +25,7 @@ from messagejs_app.components.overlays import confirm, dialog, menu_item, more_m
 from messagejs_app.layout import frame
 from messagejs_app.pages.keys.state import KeyRow, KeysState
 
-_MADE = KeysState.made
+_CREATED = KeysState.created
 # What most servers need.
 _USUAL_SCOPES = frozenset({"messages:send", "messages:read"})
 
@@ -235,17 +235,17 @@ def _expires() -> rx.Component:
 
 
 def _made_dialog() -> rx.Component:
-    badges = h.span(_MADE.name, badge(_MADE.kind), badge(_MADE.mode), class_name="label")
+    badges = h.span(_CREATED.name, badge(_CREATED.kind), badge(_CREATED.mode), class_name="label")
     copy = button(
         h.icon("copy"),
         h.icon("check"),
         "Copy",
         look="pri",
-        data_copy=_MADE.text,
+        data_copy=_CREATED.text,
         class_name="on-accent",
     )
     secret = h.div(
-        h.span(_MADE.text, class_name="mono grow wrap", id="new-key"), copy, class_name="secret"
+        h.span(_CREATED.text, class_name="mono grow wrap", id="new-key"), copy, class_name="secret"
     )
     warning = (
         "Do not put a secret key in a web page or a mobile app. Lost it? Revoke it and create"
@@ -265,7 +265,7 @@ def _made_dialog() -> rx.Component:
     body = h.div(
         h.div(badges, secret, class_name="field"),
         _facts(),
-        h.when(_MADE.kind == "Secret", note(warning, tone="warn", icon="triangle_alert")),
+        h.when(_CREATED.kind == "Secret", note(warning, tone="warn", icon="triangle_alert")),
         class_name="db",
     )
     foot = h.div(
@@ -276,7 +276,7 @@ def _made_dialog() -> rx.Component:
     return dialog(
         body,
         foot,
-        is_open=_MADE.text != "",
+        is_open=_CREATED.text != "",
         title="Copy your key now",
         sentence="This is the only time it is shown. We keep a fingerprint, not the key.",
     )
@@ -285,14 +285,15 @@ def _made_dialog() -> rx.Component:
 def _facts() -> rx.Component:
     return h.dl(
         h.dt("Scopes"),
-        h.dd(_MADE.scopes, class_name="mono wrap"),
+        h.dd(_CREATED.scopes, class_name="mono wrap"),
         h.when(
-            _MADE.origins, h.fragment(h.dt("Origins"), h.dd(_MADE.origins, class_name="mono wrap"))
+            _CREATED.origins,
+            h.fragment(h.dt("Origins"), h.dd(_CREATED.origins, class_name="mono wrap")),
         ),
         h.dt("Limit"),
-        h.dd(_MADE.limit),
+        h.dd(_CREATED.limit),
         h.dt("Expires"),
-        h.dd(h.when(_MADE.expires, h.time(_MADE.expires, "minute"), "Never")),
+        h.dd(h.when(_CREATED.expires, h.time(_CREATED.expires, "minute"), "Never")),
         class_name="kv",
         style={"gridTemplateColumns": "88px 1fr"},
     )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from backend import ids
 from backend.services.reporting.messages import MessageDetail, MessageSummary
+from backend.services.templates.channels import SMS, channel_of
 from backend.services.templates.sms_segments import measure
 from messagejs_app import snippets
 from messagejs_app.components.statuses import OUTCOMES, dot, word
@@ -95,56 +96,62 @@ class Names:
     keys: Mapping[str, str]
 
 
-def row_of(one: MessageSummary, names: Names) -> Row:
-    text = one.error if one.status in _EXPLAINED and one.error else (one.subject or one.text or "")
+def row_of(message: MessageSummary, names: Names) -> Row:
+    text = (
+        message.error
+        if message.status in _EXPLAINED and message.error
+        else (message.subject or message.text or "")
+    )
     return Row(
-        id=ids.encode(ids.MESSAGE, one.id),
-        status=word(one.status),
-        dot=dot(one.status),
-        address=recipient(one.recipient),
-        name=names.templates.get(str(one.template_id), "") if one.template_id else "",
+        id=ids.encode(ids.MESSAGE, message.id),
+        status=word(message.status),
+        dot=dot(message.status),
+        address=recipient(message.recipient),
+        name=names.templates.get(str(message.template_id), "") if message.template_id else "",
         text=" ".join(text.split())[:_PREVIEW_CHARS],
-        kind=one.connector_type,
-        connector=names.connectors.get(str(one.connector_id), one.connector_type.capitalize()),
-        key=names.keys.get(str(one.key_id), "Revoked key") if one.key_id else "Dashboard",
-        at=instant(one.created_at),
+        kind=message.connector_type,
+        connector=names.connectors.get(
+            str(message.connector_id), message.connector_type.capitalize()
+        ),
+        key=names.keys.get(str(message.key_id), "Revoked key") if message.key_id else "Dashboard",
+        at=instant(message.created_at),
     )
 
 
 def shown_of(detail: MessageDetail, *, base_url: str) -> Shown:
-    one = detail.summary
-    sms = measure(one.text or "") if one.connector_type == "twilio" else None
+    item = detail.summary
+    sms = measure(item.text or "") if channel_of(item.connector_type) == SMS else None
     body: dict[str, Any] = {
-        "to": one.recipient,
-        "connectorId": ids.encode(ids.CONNECTOR, one.connector_id),
+        "to": item.recipient,
+        "connectorId": ids.encode(ids.CONNECTOR, item.connector_id),
     }
-    if one.template_id is not None:
-        body |= {"templateId": ids.encode(ids.TEMPLATE, one.template_id), "variables": {}}
+    if item.template_id is not None:
+        body |= {"templateId": ids.encode(ids.TEMPLATE, item.template_id), "variables": {}}
     else:
         # Nothing is left to copy of a text that was removed.
-        body |= {"message": one.text or ""} | ({"subject": one.subject} if one.subject else {})
+        body |= {"message": item.text or ""} | ({"subject": item.subject} if item.subject else {})
     return Shown(
-        id=ids.encode(ids.MESSAGE, one.id),
-        status=word(one.status),
-        dot=dot(one.status),
-        address=recipient(one.recipient),
-        subject=one.subject or "",
-        text=one.text or "",
-        accepted_at=instant(one.created_at),
+        id=ids.encode(ids.MESSAGE, item.id),
+        status=word(item.status),
+        dot=dot(item.status),
+        address=recipient(item.recipient),
+        subject=item.subject or "",
+        text=item.text or "",
+        accepted_at=instant(item.created_at),
         template=detail.template_name or "",
-        template_id=ids.encode(ids.TEMPLATE, one.template_id) if one.template_id else "",
+        template_id=ids.encode(ids.TEMPLATE, item.template_id) if item.template_id else "",
         version=f"v{detail.template_version}" if detail.template_version else "",
-        connector=detail.connector_name or one.connector_type.capitalize(),
-        connector_id=ids.encode(ids.CONNECTOR, one.connector_id),
-        key=(detail.key_name or "Revoked key") if one.key_id else "Dashboard",
-        mode=one.mode.capitalize(),
+        connector=detail.connector_name or item.connector_type.capitalize(),
+        connector_id=ids.encode(ids.CONNECTOR, item.connector_id),
+        key=(detail.key_name or "Revoked key") if item.key_id else "Dashboard",
+        mode=item.mode.capitalize(),
         segments=str(sms.segments) if sms else "",
         encoding=sms.encoding if sms else "",
-        error=one.error or "",
+        error=item.error or "",
         curl=snippets.send_call(
-            "curl", base_url=base_url, key=f"sk_{one.mode}_YOUR_KEY", body=body
+            "curl", base_url=base_url, key=f"sk_{item.mode}_YOUR_KEY", body=body
         ),
-        redacted_at=instant(one.redacted_at),
+        redacted_at=instant(item.redacted_at),
         steps=_steps(detail),
     )
 
@@ -158,10 +165,10 @@ def _steps(detail: MessageDetail) -> list[Step]:
         if entry.attempt_id is not None or entry is detail.timeline[-1]:
             count = len(left)
             if entry.attempt_id is not None:
-                found = [
+                result = [
                     place for place, attempt in enumerate(left) if attempt.id == entry.attempt_id
                 ]
-                count = found[0] + 1 if found else 0
+                count = result[0] + 1 if result else 0
             if count and steps:
                 steps.append(_sending(left[:count], name))
                 left = left[count:]

@@ -20,7 +20,7 @@ from backend.services.templates import templates
 from backend.status import Status
 from messagejs_app.events import Events, background, event, go_to
 from messagejs_app.pages.messages.rows import Names, Row, Shown, row_of, shown_of
-from messagejs_app.session import Desk, Session
+from messagejs_app.session import Session, Work
 from messagejs_app.wording import number, plural
 
 PATH: Final = "/messages"
@@ -71,9 +71,9 @@ class MessagesState(Session):
         self.open_id = query.get("id", "")[:60]
         address = self._url(id="").removeprefix(PATH).lstrip("?")
         self.query_of_list = f"{address}&" if address else ""
-        async with self._desk(Action.VIEW_MESSAGES) as desk:
-            await self._load_names(desk)
-            await self._look(desk, is_first=True)
+        async with self._work(Action.VIEW_MESSAGES) as work:
+            await self._load_names(work)
+            await self._look(work, is_first=True)
         self.is_loaded = True
         return MessagesState.watch()
 
@@ -85,8 +85,8 @@ class MessagesState(Session):
                 if not self._is_watched(PATH):
                     return None
                 if self.is_live and self.is_first_page:
-                    async with self._desk(Action.VIEW_MESSAGES) as desk:
-                        await self._look(desk)
+                    async with self._work(Action.VIEW_MESSAGES) as work:
+                        await self._look(work)
 
     @event
     async def toggle_live(self) -> Events:
@@ -96,10 +96,10 @@ class MessagesState(Session):
     @event
     async def search(self, data: dict[str, str]) -> Events:
         """A whole message id opens that message; everything else filters by recipient."""
-        wanted = (data.get("q") or "").strip()
-        if ids.decode(ids.MESSAGE, wanted) is not None:
-            return go_to(self._url(id=wanted))
-        return go_to(self._url(q=wanted, id=""))
+        expected = (data.get("q") or "").strip()
+        if ids.decode(ids.MESSAGE, expected) is not None:
+            return go_to(self._url(id=expected))
+        return go_to(self._url(q=expected, id=""))
 
     @event
     async def choose(self, name: str, value: str) -> Events:
@@ -123,20 +123,20 @@ class MessagesState(Session):
         merged = {name: value for name, value in {**kept, **changes}.items() if value}
         return f"{PATH}?{urlencode(merged)}" if merged else PATH
 
-    async def _look(self, desk: Desk, *, is_first: bool = False) -> None:
+    async def _look(self, work: Work, *, is_first: bool = False) -> None:
         before = ids.decode(ids.MESSAGE, self.router.url.query_parameters.get("before", ""))
         filters = self._filter()
         if filters is None:
             self._put(rows=[], total="0 messages", extent="", older="")
             return
         page = await list_messages(
-            desk.session,
-            project_id=desk.project_id,
+            work.session,
+            work.access,
             filters=filters,
             page=PageRequest(limit=_PAGE_SIZE, cursor=before),
         )
         names = Names(**self._names)
-        rows = [row_of(one, names) for one in page.items]
+        rows = [row_of(item, names) for item in page.items]
         known = {row.id for row in self.rows}
         if not is_first:
             for row in rows:
@@ -156,17 +156,15 @@ class MessagesState(Session):
                 else ""
             ),
         )
-        await self._look_at_open(desk)
+        await self._look_at_open(work)
 
-    async def _look_at_open(self, desk: Desk) -> None:
+    async def _look_at_open(self, work: Work) -> None:
         message_id = ids.decode(ids.MESSAGE, self.open_id)
         if message_id is None:
             self._put(message=Shown())
             return
         try:
-            detail = await message_detail(
-                desk.session, project_id=desk.project_id, message_id=message_id
-            )
+            detail = await message_detail(work.session, work.access, message_id=message_id)
         except MessageNotFound:
             self.open_id = ""
             return
@@ -207,33 +205,41 @@ class MessagesState(Session):
             mode=self._checked_mode,
         )
 
-    async def _load_names(self, desk: Desk) -> None:
+    async def _load_names(self, work: Work) -> None:
         """The names behind the ids, for the rows and for the filters' menus."""
-        session, project_id = desk.session, desk.project_id
-        own_connectors = await connectors.list_connectors(session, project_id=project_id)
-        own_templates = await templates.list_templates(session, project_id=project_id)
-        own_keys = await keys.list_keys(session, project_id=project_id)
+        session, access = work.session, work.access
+        own_connectors = await connectors.list_connectors(session, access)
+        own_templates = await templates.list_templates(session, access)
+        own_keys = await keys.list_keys(session, access)
         self._names = {
-            "connectors": {str(one.id): one.name for one in own_connectors},
-            "templates": {str(one.id): one.name for one in own_templates},
-            "keys": {str(one.id): one.name for one in own_keys},
+            "connectors": {
+                str(own_connector.id): own_connector.name for own_connector in own_connectors
+            },
+            "templates": {
+                str(own_template.id): own_template.name for own_template in own_templates
+            },
+            "keys": {str(own_key.id): own_key.name for own_key in own_keys},
         }
         self._put(
             connector_choices=[
-                Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in own_connectors
+                Choice(ids.encode(ids.CONNECTOR, own_connector.id), own_connector.name)
+                for own_connector in own_connectors
             ],
             template_choices=[
-                Choice(ids.encode(ids.TEMPLATE, one.id), one.name) for one in own_templates
+                Choice(ids.encode(ids.TEMPLATE, own_template.id), own_template.name)
+                for own_template in own_templates
             ],
-            key_choices=[Choice(ids.encode(ids.KEY, one.id), one.name) for one in own_keys],
+            key_choices=[
+                Choice(ids.encode(ids.KEY, own_key.id), own_key.name) for own_key in own_keys
+            ],
         )
         self.shown_filters = self._name_filters()
 
     def _name_filters(self) -> dict[str, str]:
         """What the chips say."""
         choices = {
-            one.value: one.name
-            for one in (*self.connector_choices, *self.template_choices, *self.key_choices)
+            item.value: item.name
+            for item in (*self.connector_choices, *self.template_choices, *self.key_choices)
         }
         shown = {
             name: choices.get(value, value)

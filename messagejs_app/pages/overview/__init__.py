@@ -1,1 +1,3 @@
-"""Overview: the first three steps, the figures, the chart, the connectors and the latest failures."""
+"""Overview: the first three steps, the figures, the chart, the connectors and the latest
+failures.
+"""

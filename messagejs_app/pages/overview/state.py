@@ -12,9 +12,12 @@ import reflex as rx
 
 from backend import ids
 from backend.integers import whole_number
+from backend.provider_types import SANDBOX
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.lists.paging import PageRequest
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
 from backend.services.reporting.messages import MessageFilter, list_messages
 from backend.services.reporting.overview import (
     Bucket,
@@ -24,7 +27,7 @@ from backend.services.reporting.overview import (
     Window,
     overview,
 )
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.sending.accept import accept_message
 from backend.services.templates import templates
 from backend.services.templates.templates import NewTemplate
 from messagejs_app import snippets
@@ -32,7 +35,7 @@ from messagejs_app.components.statuses import SERIES, dot, word
 from messagejs_app.events import Events, Steps, background, event, say
 from messagejs_app.pages.connectors.health import health_of
 from messagejs_app.samples import sample_of
-from messagejs_app.session import Desk, Session
+from messagejs_app.session import Session, Work
 from messagejs_app.snippets import Piece
 from messagejs_app.wording import duration, instant, number, percent, plural, recipient
 
@@ -165,29 +168,27 @@ class OverviewState(Session):
     @event
     async def make_template(self) -> Events:
         """The first template, in one press; it can be changed like any other."""
-        async with self._desk(Action.MANAGE_TEMPLATES) as desk:
+        async with self._work(Action.MANAGE_TEMPLATES) as work:
             text = f"Hi {{{{name}}}}, welcome to {self.project_name}."
-            new = NewTemplate(name=_WELCOME, connector_type="sandbox", content=text)
-            await templates.create_template(
-                desk.session, project_id=desk.project_id, new=new, actor=desk.principal
-            )
+            new = NewTemplate(name=_WELCOME, connector_type=SANDBOX, content=text)
+            await templates.create_template(work.session, work.access, new=new)
         await self._refresh()
         return say("Template Welcome made. Send it next.")
 
     @event
     async def send_first(self) -> Steps:
         """Send the newest template to the Sandbox; the watch ticks the step once it is there."""
-        platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+        platform, access = await self._authorize(Action.SEND_MESSAGES)
         request = SendRequest(
             to=_TO,
-            connector_type="sandbox",
+            connector_type=SANDBOX,
             template_id=ids.decode(ids.TEMPLATE, self.template_id),
             variables=self._sample,
         )
         self.is_working = True
         yield None
         try:
-            await accept_message(platform, Caller(project_id, self._checked_mode), request)
+            await accept_message(platform.send_path, Sender(access, self._checked_mode), request)
         finally:
             self.is_working = False
         await self._refresh()
@@ -195,17 +196,17 @@ class OverviewState(Session):
 
     async def _refresh(self) -> None:
         window = cast("Window", self.window)
-        async with self._desk(Action.VIEW_MESSAGES) as desk:
+        async with self._work(Action.VIEW_MESSAGES) as work:
             minutes = whole_number(self.utc_offset.removeprefix("-")) or 0
             offset = -minutes if self.utc_offset.startswith("-") else minutes
             numbers = await overview(
-                desk.session,
-                project_id=desk.project_id,
+                work.session,
+                work.access,
                 mode=self._checked_mode,
                 window=window,
                 utc_offset_minutes=max(-900, min(900, offset)),
             )
-            await self._refresh_steps(desk, numbers)
+            await self._refresh_steps(work, numbers)
         ends = [bucket.start for bucket in numbers.buckets[1:]]
         width = timedelta(hours=1) if window == "24h" else timedelta(days=1)
         ends.append(numbers.buckets[-1].start + width)
@@ -216,7 +217,7 @@ class OverviewState(Session):
             end=instant(ends[-1]),
             has_messages=numbers.accepted > 0,
             figures=_figures(numbers),
-            series=[_series(name, css, own, numbers.by_status) for name, css, own in SERIES],
+            series=[_series(name, css, ours, numbers.by_status) for name, css, ours in SERIES],
             bars=[
                 _bar(bucket, instant(end), top, is_right=index > len(ends) // 2)
                 for index, (bucket, end) in enumerate(zip(numbers.buckets, ends, strict=True))
@@ -225,33 +226,33 @@ class OverviewState(Session):
                 Tick("", f"{part * 100 / 3:.2f}%", number(top * part // 3)) for part in range(4)
             ],
             days=_days(numbers),
-            connectors=[_connector(one, numbers.accepted) for one in numbers.connectors],
-            failures=[_failure(one) for one in numbers.failures],
+            connectors=[
+                _connector(connector, numbers.accepted) for connector in numbers.connectors
+            ],
+            failures=[_failure(failure) for failure in numbers.failures],
             all_failures=number(numbers.failed) if numbers.failed else "",
         )
 
-    async def _refresh_steps(self, desk: Desk, numbers: Overview) -> None:
+    async def _refresh_steps(self, work: Work, numbers: Overview) -> None:
         if self.is_set_up:
             return
-        own = await templates.list_templates(desk.session, project_id=desk.project_id)
+        ours = await templates.list_templates(work.session, work.access)
         sent = numbers.accepted > 0
         if not sent:
-            one = PageRequest(limit=1)
+            item = PageRequest(limit=1)
             page = await list_messages(
-                desk.session, project_id=desk.project_id, filters=MessageFilter(), page=one
+                work.session, work.access, filters=MessageFilter(), page=item
             )
             sent = bool(page.items)
-        has_connector = bool(
-            await connectors.list_connectors(desk.session, project_id=desk.project_id)
-        )
+        has_connector = bool(await connectors.list_connectors(work.session, work.access))
         self._put(
-            has_template=bool(own),
+            has_template=bool(ours),
             has_sent=sent,
-            steps_done=sum((has_connector, bool(own), sent)),
-            is_set_up=has_connector and bool(own) and sent,
+            steps_done=sum((has_connector, bool(ours), sent)),
+            is_set_up=has_connector and bool(ours) and sent,
         )
-        if own:
-            newest = own[0]
+        if ours:
+            newest = ours[0]
             variables = plural(len(newest.variables), "variable")
             self._put(
                 template_name=newest.name,
@@ -273,7 +274,9 @@ class OverviewState(Session):
 
 
 def _round_up(value: int) -> int:
-    """The chart's top: three times a round number, so that its three lines fall on round numbers."""
+    """The chart's top: three times a round number, so that its three lines fall on round
+    numbers.
+    """
     scale = 1
     while True:
         for unit in (1, 2, 3, 4, 5, 6, 8):
@@ -282,17 +285,17 @@ def _round_up(value: int) -> int:
         scale *= 10
 
 
-def _series(name: str, css: str, own: tuple[str, ...], by_status: dict[str, int]) -> Series:
+def _series(name: str, css: str, ours: tuple[str, ...], by_status: dict[str, int]) -> Series:
     return Series(
         name,
         css,
-        number(sum(by_status.get(status, 0) for status in own)),
-        f"/messages?status={own[0]}",
+        number(sum(by_status.get(status, 0) for status in ours)),
+        f"/messages?status={ours[0]}",
     )
 
 
 def _bar(bucket: Bucket, end: str, top: int, *, is_right: bool) -> Bar:
-    counts = [sum(bucket.counts.get(status, 0) for status in own) for _, _, own in SERIES]
+    counts = [sum(bucket.counts.get(status, 0) for status in ours) for _, _, ours in SERIES]
     since = instant(bucket.start)
     return Bar(
         start=since,
@@ -378,27 +381,27 @@ def _spark(values: list[int]) -> str:
     return "M" + " L".join(points)
 
 
-def _connector(one: ConnectorNumbers, accepted: int) -> ConnectorRow:
-    health, css = health_of(one)
+def _connector(connector_numbers: ConnectorNumbers, accepted: int) -> ConnectorRow:
+    health, css = health_of(connector_numbers)
     return ConnectorRow(
-        id=ids.encode(ids.CONNECTOR, one.id),
-        kind=one.type,
-        name=one.name,
-        accepted=number(one.accepted),
-        share=f"{100 * one.accepted / accepted:.0f}%" if accepted else "0%",
-        delivered=percent(one.delivered, one.handed_over),
+        id=ids.encode(ids.CONNECTOR, connector_numbers.id),
+        kind=connector_numbers.type,
+        name=connector_numbers.name,
+        accepted=number(connector_numbers.accepted),
+        share=f"{100 * connector_numbers.accepted / accepted:.0f}%" if accepted else "0%",
+        delivered=percent(connector_numbers.delivered, connector_numbers.handed_over),
         health=health,
         dot=css,
     )
 
 
-def _failure(one: LatestFailure) -> Failure:
-    code = f" ({one.code})" if one.code else ""
+def _failure(latest_failure: LatestFailure) -> Failure:
+    code = f" ({latest_failure.code})" if latest_failure.code else ""
     return Failure(
-        id=ids.encode(ids.MESSAGE, one.message_id),
-        status=word(one.status),
-        dot=dot(one.status),
-        address=recipient(one.recipient),
-        reason=f"{one.reason.rstrip('.')}{code}",
-        at=instant(one.at),
+        id=ids.encode(ids.MESSAGE, latest_failure.message_id),
+        status=word(latest_failure.status),
+        dot=dot(latest_failure.status),
+        address=recipient(latest_failure.recipient),
+        reason=f"{latest_failure.reason.rstrip('.')}{code}",
+        at=instant(latest_failure.at),
     )

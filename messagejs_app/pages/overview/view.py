@@ -198,19 +198,27 @@ def _connectors() -> rx.Component:
     )
 
 
-def _connector(one: ConnectorRow) -> rx.Component:
-    name = h.span(provider_icon(one.kind), h.span(one.name, class_name="ell"), class_name="row")
-    share = h.span(
-        h.span(h.i(style={"width": one.share}), class_name="bar", style={"width": "56px"}),
-        one.accepted,
+def _connector(connector_row: ConnectorRow) -> rx.Component:
+    name = h.span(
+        provider_icon(connector_row.kind),
+        h.span(connector_row.name, class_name="ell"),
         class_name="row",
     )
-    cover = h.link(to=f"/connectors/{one.id}", class_name="cover", aria_label=one.name)
+    share = h.span(
+        h.span(
+            h.i(style={"width": connector_row.share}), class_name="bar", style={"width": "56px"}
+        ),
+        connector_row.accepted,
+        class_name="row",
+    )
+    cover = h.link(
+        to=f"/connectors/{connector_row.id}", class_name="cover", aria_label=connector_row.name
+    )
     return h.tr(
         h.td(cover, name),
         h.td(share, class_name="num"),
-        h.td(one.delivered, class_name="right"),
-        h.td(status(one.health, one.dot), style={"paddingLeft": "16px"}),
+        h.td(connector_row.delivered, class_name="right"),
+        h.td(status(connector_row.health, connector_row.dot), style={"paddingLeft": "16px"}),
         class_name="link-row",
     )
 
@@ -237,17 +245,17 @@ def _failures() -> rx.Component:
     )
 
 
-def _failure(one: Failure) -> rx.Component:
+def _failure(failure: Failure) -> rx.Component:
     first = h.span(
-        status(h.span(one.status, class_name="med"), one.dot),
-        h.span(one.address, class_name="muted ell num"),
+        status(h.span(failure.status, class_name="med"), failure.dot),
+        h.span(failure.address, class_name="muted ell num"),
         class_name="row",
     )
     return h.link(
         first,
-        h.time(one.at, "short"),
-        h.span(one.reason, class_name="d ell"),
-        to=f"/messages?id={one.id}",
+        h.time(failure.at, "short"),
+        h.span(failure.reason, class_name="d ell"),
+        to=f"/messages?id={failure.id}",
         class_name="fail",
     )
 

@@ -11,13 +11,16 @@ from typing import Any, Final, cast
 
 from backend import ids
 from backend.errors import AppError
+from backend.provider_types import SANDBOX
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.types import describe_connector_types
 from backend.services.lists.paging import PageRequest
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
 from backend.services.reporting.messages import MessageDetail, message_detail
 from backend.services.routing import saved_routes
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.sending.accept import accept_message
 from backend.services.templates import templates
 from backend.services.templates.channels import type_of_channel
 from backend.status import IN_PROGRESS, Status
@@ -92,33 +95,39 @@ class PlaygroundState(Session):
     async def load(self) -> Events:
         await self._enter()
         query = self.router.url.query_parameters
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            own = await connectors.list_connectors(desk.session, project_id=desk.project_id)
-            made = await templates.list_templates(desk.session, project_id=desk.project_id)
+        async with self._work(Action.VIEW_PROJECT) as work:
+            ours = await connectors.list_connectors(work.session, work.access)
+            created = await templates.list_templates(work.session, work.access)
             saved = await saved_routes.page_of_routes(
-                desk.session, project_id=desk.project_id, page=PageRequest(limit=_MOST_ROUTES)
+                work.session, work.access, page=PageRequest(limit=_MOST_ROUTES)
             )
-        usable = [one for one in own if one.is_active]
-        self._kinds = {ids.encode(ids.CONNECTOR, one.id): one.type for one in usable}
-        types = {str(one.id): one.type for one in usable}
+        usable = [item for item in ours if item.is_active]
+        self._kinds = {ids.encode(ids.CONNECTOR, item.id): item.type for item in usable}
+        types = {str(item.id): item.type for item in usable}
         self._kinds |= {
-            ids.encode(ids.ROUTE, one.id): _first_kind(one.steps[0], types) for one in saved.items
+            ids.encode(ids.ROUTE, item.id): _first_kind(item.steps[0], types)
+            for item in saved.items
         }
-        self._variables = {ids.encode(ids.TEMPLATE, one.id): list(one.variables) for one in made}
+        self._variables = {
+            ids.encode(ids.TEMPLATE, item.id): list(item.variables) for item in created
+        }
         self._template_kinds = {
-            ids.encode(ids.TEMPLATE, one.id): one.connector_type for one in made
+            ids.encode(ids.TEMPLATE, item.id): item.connector_type for item in created
         }
         self.connectors = [
-            *(Choice(ids.encode(ids.CONNECTOR, one.id), one.name) for one in usable),
-            *(Choice(ids.encode(ids.ROUTE, one.id), f"Route {one.name}") for one in saved.items),
+            *(Choice(ids.encode(ids.CONNECTOR, item.id), item.name) for item in usable),
+            *(Choice(ids.encode(ids.ROUTE, item.id), f"Route {item.name}") for item in saved.items),
         ]
         self.templates = [
-            Choice(ids.encode(ids.TEMPLATE, one.id), f"{one.name} v{one.version}") for one in made
+            Choice(ids.encode(ids.TEMPLATE, item.id), f"{item.name} v{item.version}")
+            for item in created
         ]
         self._put(errors={}, answer=[], sent_id="", moments=[], answer_status="")
         self.what = "template" if self.templates else "text"
-        wanted = query.get("template", "")
-        self.template_id = wanted if wanted in self._variables else next(iter(self._variables), "")
+        expected = query.get("template", "")
+        self.template_id = (
+            expected if expected in self._variables else next(iter(self._variables), "")
+        )
         if self.connector_id not in self._kinds:
             self.connector_id = self._connector_for(self.template_id)
         self._arrange()
@@ -170,9 +179,9 @@ class PlaygroundState(Session):
         yield None
         began = time.perf_counter()
         try:
-            platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+            platform, access = await self._authorize(Action.SEND_MESSAGES)
             accepted = await accept_message(
-                platform, Caller(project_id, self._checked_mode), self._request()
+                platform.send_path, Sender(access, self._checked_mode), self._request()
             )
         except AppError as exc:
             self._show_refusal(exc, began)
@@ -199,10 +208,8 @@ class PlaygroundState(Session):
                 message_id = ids.decode(ids.MESSAGE, self.sent_id)
                 if message_id is None or not self._is_watched(PATH):
                     return None
-                async with self._desk(Action.VIEW_MESSAGES) as desk:
-                    detail = await message_detail(
-                        desk.session, project_id=desk.project_id, message_id=message_id
-                    )
+                async with self._work(Action.VIEW_MESSAGES) as work:
+                    detail = await message_detail(work.session, work.access, message_id=message_id)
                 self._put(moments=_moments(detail))
                 if detail.summary.status in _RESTING:
                     return None
@@ -257,16 +264,16 @@ class PlaygroundState(Session):
 
     def _connector_for(self, template_id: str) -> str:
         """A connector that fits the template: of its type, else the Sandbox, else any."""
-        kind = self._template_kinds.get(template_id, "sandbox")
-        for wanted in (kind, "sandbox"):
-            for connector_id, own in self._kinds.items():
-                if own == wanted:
+        kind = self._template_kinds.get(template_id, SANDBOX)
+        for expected in (kind, SANDBOX):
+            for connector_id, ours in self._kinds.items():
+                if ours == expected:
                     return connector_id
         return next(iter(self._kinds), "")
 
     def _arrange(self) -> None:
-        kind = self._kinds.get(self.connector_id, "sandbox")
-        described = next(one for one in describe_connector_types() if one["type"] == kind)
+        kind = self._kinds.get(self.connector_id, SANDBOX)
+        described = next(item for item in describe_connector_types() if item["type"] == kind)
         names = self._variables.get(self.template_id, []) if self.what == "template" else []
         self._values = {**{name: sample_of(name) for name in names}, **self._values}
         self._put(
@@ -274,7 +281,7 @@ class PlaygroundState(Session):
             to_example=described["recipientExample"],
             variables=[Variable(name, self._values[name]) for name in names],
         )
-        if kind == "sandbox" and not self.to_:
+        if kind == SANDBOX and not self.to_:
             self.to_ = described["recipientExample"]
         self._write_code()
 
@@ -301,7 +308,7 @@ def _first_kind(step: Mapping[str, str], types: Mapping[str, str]) -> str:
     return (
         type_of_channel(step["channel"])
         if "channel" in step
-        else types.get(step["connectorId"], "sandbox")
+        else types.get(step["connectorId"], SANDBOX)
     )
 
 

@@ -159,19 +159,19 @@ def _option(choice: Choice) -> rx.Component:
     return h.option(choice.name, value=choice.value)
 
 
-def _variable(one: Variable) -> rx.Component:
-    name = h.join("variables.", one.name)
+def _variable(variable: Variable) -> rx.Component:
+    name = h.join("variables.", variable.name)
     control = h.input_(
         id=name,
         name=name,
-        default_value=one.value,
+        default_value=variable.value,
         class_name="input",
         auto_complete="off",
         on_change=lambda text: debounced(_STATE.fill(name, text)),
     )
-    label = h.span(one.name, class_name="mono", style={"fontWeight": 400})
+    label = h.span(variable.name, class_name="mono", style={"fontWeight": 400})
     return field(
-        label, control, error=_STATE.errors[name], key=h.join(_STATE.template_id, one.name)
+        label, control, error=_STATE.errors[name], key=h.join(_STATE.template_id, variable.name)
     )
 
 

@@ -42,29 +42,29 @@ class LoginsState(Session):
 
     @event
     async def end(self, session_id: str) -> Events:
-        found = ids.decode(ids.SESSION, session_id)
-        if found is None:
+        result = ids.decode(ids.SESSION, session_id)
+        if result is None:
             raise SessionNotFound
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            await sessions.end_session(desk.session, desk.principal, found)
+        async with self._work(Action.VIEW_PROJECT) as work:
+            await sessions.end_session(work.session, work.principal, result)
         await self._look()
         return say("That log-in has ended. Its next request is refused.")
 
     async def _look(self) -> None:
-        async with self._desk(Action.VIEW_PROJECT) as desk:
+        async with self._work(Action.VIEW_PROJECT) as work:
             page = await sessions.page_of_sessions(
-                desk.session, desk.principal, PageRequest(limit=_MOST)
+                work.session, work.principal, PageRequest(limit=_MOST)
             )
-            current = desk.principal.session_id
+            current = work.principal.session_id
         self.logins = [
             LoginRow(
-                id=ids.encode(ids.SESSION, one.id),
-                device=device(one.user_agent),
-                address=one.address,
-                last_seen=instant(one.last_seen_at),
-                is_current=one.id == current,
+                id=ids.encode(ids.SESSION, item.id),
+                device=device(item.user_agent),
+                address=item.address,
+                last_seen=instant(item.last_seen_at),
+                is_current=item.id == current,
             )
-            for one in page.items
+            for item in page.items
         ]
 
 

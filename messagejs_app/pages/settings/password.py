@@ -35,8 +35,8 @@ class PasswordState(Session):
         self.errors, self.is_saving = {}, True
         yield None
         try:
-            async with self._desk(Action.VIEW_PROJECT) as desk:
-                platform, me = desk.platform, desk.principal
+            async with self._work(Action.VIEW_PROJECT) as work:
+                platform, me = work.platform, work.principal
             await recovery.change_password(
                 platform.database, platform.redis, platform.settings, me, current=current, new=new
             )

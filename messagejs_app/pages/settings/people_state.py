@@ -24,7 +24,7 @@ from backend.services.limits.logins import count_invitation
 from backend.services.lists.paging import PageRequest
 from messagejs_app.events import Events, Steps, event, go_to, say
 from messagejs_app.pages.recovery import NO_EMAIL, email_of
-from messagejs_app.session import Desk, Session
+from messagejs_app.session import Session, Work
 from messagejs_app.wording import instant, plural
 
 # More than fit one screen are a program's business: GET /projects/{id}/members has pages.
@@ -103,14 +103,14 @@ class PeopleState(Session):
         yield said
 
     async def _invite(self, email: str, role: Role) -> Events:
-        async with self._desk(Action.MANAGE_MEMBERS) as desk:
-            platform = desk.platform
-            await count_invitation(platform.redis, platform.settings, desk.principal)
+        async with self._work(Action.MANAGE_MEMBERS) as work:
+            platform = work.platform
+            await count_invitation(platform.redis, platform.settings, work.principal)
             new = await invitations.invite(
-                desk.session,
-                desk.principal,
+                work.session,
+                work.access,
+                work.principal,
                 platform.settings,
-                project_id=desk.project_id,
                 email=email,
                 role=role,
             )
@@ -123,21 +123,19 @@ class PeopleState(Session):
 
     @event
     async def revoke(self, invitation_id: str, email: str) -> Events:
-        found = ids.decode(ids.INVITATION, invitation_id)
-        if found is None:
+        result = ids.decode(ids.INVITATION, invitation_id)
+        if result is None:
             raise InvitationNotFound
-        async with self._desk(Action.MANAGE_MEMBERS) as desk:
-            await invitations.revoke_invitation(
-                desk.session, desk.principal, desk.project_id, found
-            )
+        async with self._work(Action.MANAGE_MEMBERS) as work:
+            await invitations.revoke_invitation(work.session, work.access, result)
         await self._look()
         return say(f"The invitation of {email} is revoked. Its link is refused from now on.")
 
     @event
     async def change_role(self, user_id: str, role: str) -> Events:
-        async with self._desk(Action.MANAGE_MEMBERS) as desk:
+        async with self._work(Action.MANAGE_MEMBERS) as work:
             member = await members.change_role(
-                desk.session, desk.principal, desk.project_id, _user(user_id), role_of(role)
+                work.session, work.access, _user(user_id), role_of(role)
             )
             who = member.user.name or member.user.email
         await self._look()
@@ -159,9 +157,9 @@ class PeopleState(Session):
         user_id = _user(self.removing)
         self.removing = ""
         # Everybody may leave: the service asks for more where it is somebody else.
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            await members.remove_member(desk.session, desk.principal, desk.project_id, user_id)
-            has_left = user_id == desk.principal.user_id
+        async with self._work(Action.VIEW_PROJECT) as work:
+            await members.remove_member(work.session, work.access, user_id)
+            has_left = user_id == work.principal.user_id
         if has_left:
             self.project_id = ""
             return go_to("/")
@@ -169,19 +167,18 @@ class PeopleState(Session):
         return say(f"{self.removing_name} is removed and can no longer open the project.")
 
     async def _look(self) -> None:
-        async with self._desk(Action.VIEW_MEMBERS) as desk:
-            me = await members.get_member(
-                desk.session, desk.principal, desk.project_id, desk.principal.user_id
-            )
+        async with self._work(Action.VIEW_MEMBERS) as work:
+            me = await members.get_member(work.session, work.access, work.principal.user_id)
             mine = Role(me.membership.role)
             page = await members.page_of_members(
-                desk.session, desk.principal, desk.project_id, PageRequest(limit=_MOST)
+                work.session, work.access, PageRequest(limit=_MOST)
             )
             may_manage = Action.MANAGE_MEMBERS in ALLOWED[mine]
             rows = [
-                _row(one, mine, desk.principal.user_id, may_manage=may_manage) for one in page.items
+                _row(item, mine, work.principal.user_id, may_manage=may_manage)
+                for item in page.items
             ]
-            waiting = await self._invitations(desk) if may_manage else []
+            waiting = await self._invitations(work) if may_manage else []
         self._put(
             people=rows,
             open_invitations=waiting,
@@ -190,20 +187,20 @@ class PeopleState(Session):
             is_owner=mine is Role.OWNER,
         )
 
-    async def _invitations(self, desk: Desk) -> list[InvitationRow]:
+    async def _invitations(self, work: Work) -> list[InvitationRow]:
         page = await invitations.page_of_invitations(
-            desk.session, desk.principal, desk.project_id, PageRequest(limit=_MOST)
+            work.session, work.access, PageRequest(limit=_MOST)
         )
         now = datetime.now(UTC)
         return [
             InvitationRow(
-                id=ids.encode(ids.INVITATION, one.id),
-                email=one.email,
-                role_name=one.role.capitalize(),
-                expires=instant(one.expires_at),
-                has_expired=one.expires_at <= now,
+                id=ids.encode(ids.INVITATION, item.id),
+                email=item.email,
+                role_name=item.role.capitalize(),
+                expires=instant(item.expires_at),
+                has_expired=item.expires_at <= now,
             )
-            for one in page.items
+            for item in page.items
         ]
 
 
@@ -215,23 +212,23 @@ def role_of(text: str) -> Role:
         raise Forbidden(f"There is no role '{text[:20]}'; choose {', '.join(Role)}.") from exc
 
 
-def _row(one: members.Member, mine: Role, me: UUID, *, may_manage: bool) -> MemberRow:
-    role = Role(one.membership.role)
+def _row(member: members.Member, mine: Role, me: UUID, *, may_manage: bool) -> MemberRow:
+    role = Role(member.membership.role)
     return MemberRow(
-        id=ids.encode(ids.USER, one.user.id),
-        name=one.user.name or one.user.email,
-        email=one.user.email,
+        id=ids.encode(ids.USER, member.user.id),
+        name=member.user.name or member.user.email,
+        email=member.user.email,
         role=role.value,
         role_name=role.capitalize(),
-        joined=instant(one.membership.created_at),
-        is_me=one.user.id == me,
+        joined=instant(member.membership.created_at),
+        is_me=member.user.id == me,
         # Only owners make or unmake owners.
         may_change=may_manage and (role is not Role.OWNER or mine is Role.OWNER),
     )
 
 
 def _user(text: str) -> UUID:
-    found = ids.decode(ids.USER, text)
-    if found is None:
+    result = ids.decode(ids.USER, text)
+    if result is None:
         raise MemberNotFound
-    return found
+    return result

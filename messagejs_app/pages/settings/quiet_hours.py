@@ -9,7 +9,7 @@ import reflex as rx
 from backend.errors import ValidationFailed
 from backend.services.access.access import Action
 from backend.services.accounts import projects
-from backend.services.policy.quiet_hours import check_quiet_hours
+from backend.services.accounts.quiet_hours import check_quiet_hours
 from messagejs_app.components import html as h
 from messagejs_app.components.controls import (
     busy_button,
@@ -36,8 +36,8 @@ class QuietHoursState(Session):
 
     @event
     async def load(self) -> Events:
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            project = await projects.get_project(desk.session, desk.principal, desk.project_id)
+        async with self._work(Action.VIEW_PROJECT) as work:
+            project = await projects.get_project(work.session, work.access)
         shown = project.quiet_hours or _USUAL
         self._put(
             is_on=project.quiet_hours is not None,
@@ -58,18 +58,16 @@ class QuietHoursState(Session):
     async def save(self, data: dict[str, Any]) -> Steps:
         self.errors, self.is_saving = {}, True
         yield None
-        wanted = {name: str(data.get(name) or "").strip() for name in _USUAL}
+        expected = {name: str(data.get(name) or "").strip() for name in _USUAL}
         try:
             hours = (
-                check_quiet_hours({**wanted, "timezone": wanted["timezone"] or None})
+                check_quiet_hours({**expected, "timezone": expected["timezone"] or None})
                 if self.is_on
                 else None
             )
-            async with self._desk(Action.UPDATE_PROJECT) as desk:
+            async with self._work(Action.UPDATE_PROJECT) as work:
                 changes = {"quiet_hours": hours}
-                await projects.update_project(
-                    desk.session, desk.principal, desk.project_id, changes
-                )
+                await projects.update_project(work.session, work.access, changes)
         except ValidationFailed as exc:
             self.errors = field_errors(exc)
             return
@@ -109,7 +107,7 @@ def _form() -> rx.Component:
         ),
         error=state.errors["timezone"],
     )
-    told = h.span(
+    reported = h.span(
         "Messages wait for the end, on the recipient’s clock. Those of high priority, such as"
         " one-time codes, do not.",
         class_name="muted small",
@@ -117,7 +115,7 @@ def _form() -> rx.Component:
     asked = h.when(state.is_on, h.fragment(h.div(start, end, class_name="grid2"), zone))
     save = busy_button("Save", busy=state.is_saving, type="submit", data_submit="")
     return h.form(
-        h.div(h.div(choice, class_name="row"), told, asked, class_name="cb stack"),
+        h.div(h.div(choice, class_name="row"), reported, asked, class_name="cb stack"),
         h.div(h.span(class_name="grow"), save, class_name="cfoot"),
         on_submit=state.save,
         no_validate=True,

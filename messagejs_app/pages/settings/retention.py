@@ -38,9 +38,9 @@ class RetentionState(Session):
 
     @event
     async def load(self) -> Events:
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            project = await projects.get_project(desk.session, desk.principal, desk.project_id)
-            settings = desk.platform.settings
+        async with self._work(Action.VIEW_PROJECT) as work:
+            project = await projects.get_project(work.session, work.access)
+            settings = work.platform.settings
         self.errors = {}
         self._put(
             content=project.content_retention or "",
@@ -73,10 +73,8 @@ class RetentionState(Session):
         self.errors, self.is_saving = {}, True
         yield None
         try:
-            async with self._desk(Action.UPDATE_PROJECT) as desk:
-                await projects.update_project(
-                    desk.session, desk.principal, desk.project_id, changes
-                )
+            async with self._work(Action.UPDATE_PROJECT) as work:
+                await projects.update_project(work.session, work.access, changes)
         except ValidationFailed as exc:
             self.errors = field_errors(exc)
             return

@@ -24,10 +24,10 @@ class SettingsState(Session):
     async def load(self) -> Events:
         await self._enter()
         self.error = ""
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            user = await users.get_user(desk.session, desk.principal)
+        async with self._work(Action.VIEW_PROJECT) as work:
+            user = await users.get_user(work.session, work.principal)
             is_confirmed = user.email_confirmed_at is not None
-        self._put(mail_enabled=desk.platform.settings.mail_enabled, is_confirmed=is_confirmed)
+        self._put(mail_enabled=work.platform.settings.mail_enabled, is_confirmed=is_confirmed)
         return None
 
     @event
@@ -39,10 +39,8 @@ class SettingsState(Session):
         self.error, self.is_saving = "", True
         yield None
         try:
-            async with self._desk(Action.UPDATE_PROJECT) as desk:
-                await projects.update_project(
-                    desk.session, desk.principal, desk.project_id, {"name": name}
-                )
+            async with self._work(Action.UPDATE_PROJECT) as work:
+                await projects.update_project(work.session, work.access, {"name": name})
         except ValidationFailed as exc:
             self.error = exc.message
             return
@@ -53,8 +51,8 @@ class SettingsState(Session):
 
     @event
     async def send_confirmation(self) -> Events:
-        async with self._desk(Action.VIEW_PROJECT) as desk:
-            platform, me = desk.platform, desk.principal
+        async with self._work(Action.VIEW_PROJECT) as work:
+            platform, me = work.platform, work.principal
         try:
             await count_mail(platform.redis, email=me.email, address=me.address)
         except RateLimitExceeded as exc:

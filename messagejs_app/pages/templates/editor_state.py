@@ -1,4 +1,6 @@
-"""One template being written: every pause in typing renders it again, as its channel would send it."""
+"""One template being written: every pause in typing renders it again, as its channel would
+send it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,12 @@ from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError, BadRequest
+from backend.provider_types import SANDBOX
 from backend.services.access.access import Action
 from backend.services.connectors.types import describe_connector_types
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import accept_message
 from backend.services.templates import templates
 from backend.services.templates.content import TemplateContent
 from backend.services.templates.preview import Preview, preview
@@ -43,7 +48,7 @@ class Variable:
 class EditorState(Session):
     id: str = ""
     name: str = ""
-    kind: str = "sandbox"
+    kind: str = SANDBOX
     content: str = ""
     subject: str = ""
     html: str = ""
@@ -76,15 +81,15 @@ class EditorState(Session):
     @event
     async def load(self) -> Events:
         await self._enter()
-        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
-        wanted = self._path.rsplit("/", 1)[-1]
+        _, access = await self._authorize(Action.VIEW_TEMPLATES)
+        expected = self._path.rsplit("/", 1)[-1]
         self._put(errors={}, tests=False, is_dirty=False, test_message="", test_error="")
-        self.kinds = [Choice(one["type"], one["title"]) for one in describe_connector_types()]
-        if wanted == _NEW:
+        self.kinds = [Choice(item["type"], item["title"]) for item in describe_connector_types()]
+        if expected == _NEW:
             self._put(
                 id=_NEW,
                 name="",
-                kind="sandbox",
+                kind=SANDBOX,
                 content=_FIRST_TEXT,
                 subject="",
                 html="",
@@ -92,43 +97,52 @@ class EditorState(Session):
             )
             self.on_uncertain = "hold"
         else:
-            async with self._desk(Action.VIEW_TEMPLATES) as desk:
-                one = await templates.get_template(
-                    desk.session, project_id=desk.project_id, template_id=template_id_of(wanted)
+            async with self._work(Action.VIEW_TEMPLATES) as work:
+                template = await templates.get_template(
+                    work.session, work.access, template_id=template_id_of(expected)
                 )
-            self._put(id=wanted, name=one.name, kind=one.connector_type, content=one.content)
-            self._put(subject=one.subject or "", html=one.html or "", version=f"v{one.version}")
-            self.on_uncertain = one.on_uncertain
-        self._render(project_id)
+            self._put(
+                id=expected,
+                name=template.name,
+                kind=template.connector_type,
+                content=template.content,
+            )
+            self._put(
+                subject=template.subject or "",
+                html=template.html or "",
+                version=f"v{template.version}",
+            )
+            self.on_uncertain = template.on_uncertain
+        self._render(access.project_id)
         self.is_loaded = True
         return None
 
     @event
     async def write(self, name: str, text: str) -> Events:
         """Take over what was typed and draw the preview."""
-        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
+        _, access = await self._authorize(Action.VIEW_TEMPLATES)
         if name in {"content", "subject", "html"}:
             self._put(**{name: text, "is_dirty": True})
-            self._render(project_id)
+            self._render(access.project_id)
         elif name == "name":
             self._put(name=text, is_dirty=True)
         return None
 
     @event
     async def choose_kind(self, kind: str) -> Events:
-        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
-        if any(one.value == kind for one in self.kinds):
+        _, access = await self._authorize(Action.VIEW_TEMPLATES)
+        if any(item.value == kind for item in self.kinds):
             self._put(kind=kind, is_dirty=True)
-            self._render(project_id)
+            self._render(access.project_id)
         return None
 
     @event
     async def give_sample(self, name: str, text: str) -> Events:
-        _, project_id = await self._authorize(Action.VIEW_TEMPLATES)
-        if all(one.name != name for one in self.variables):
+        _, access = await self._authorize(Action.VIEW_TEMPLATES)
+        if all(variable.name != name for variable in self.variables):
             return None
         self._samples = {**self._samples, name: text}
-        self._render(project_id)
+        self._render(access.project_id)
         return None
 
     @event
@@ -145,8 +159,8 @@ class EditorState(Session):
 
     @event
     async def show_test(self, is_shown: bool) -> Events:
-        described = {one["type"]: one for one in describe_connector_types()}
-        kind = "sandbox" if self.mode == "test" else self.kind
+        described = {item["type"]: item for item in describe_connector_types()}
+        kind = SANDBOX if self.mode == "test" else self.kind
         self._put(
             tests=is_shown,
             test_error="",
@@ -160,14 +174,14 @@ class EditorState(Session):
         self._put(test_error="", test_message="", is_testing=True)
         yield None
         try:
-            platform, project_id = await self._authorize(Action.SEND_MESSAGES)
+            platform, access = await self._authorize(Action.SEND_MESSAGES)
             request = SendRequest(
                 to=str(data.get("to") or "").strip(),
                 template_id=template_id_of(self.id),
-                variables={one.name: one.sample for one in self.variables},
+                variables={variable.name: variable.sample for variable in self.variables},
             )
             accepted = await accept_message(
-                platform, Caller(project_id, self._checked_mode), request
+                platform.send_path, Sender(access, self._checked_mode), request
             )
         except AppError as exc:
             self.test_error = exc.errors[0].message if exc.errors else exc.message
@@ -189,27 +203,20 @@ class EditorState(Session):
             "html": str(data.get("html") or "") or None,
             "on_uncertain": "resend" if data.get("onUncertain") == "resend" else "hold",
         }
-        async with self._desk(Action.MANAGE_TEMPLATES) as desk:
+        async with self._work(Action.MANAGE_TEMPLATES) as work:
             if self.id == _NEW:
                 saved = await templates.create_template(
-                    desk.session,
-                    project_id=desk.project_id,
-                    new=NewTemplate(**fields),
-                    actor=desk.principal,
+                    work.session, work.access, new=NewTemplate(**fields)
                 )
             else:
                 saved = await templates.update_template(
-                    desk.session,
-                    project_id=desk.project_id,
-                    template_id=template_id_of(self.id),
-                    changes=fields,
-                    actor=desk.principal,
+                    work.session, work.access, template_id=template_id_of(self.id), changes=fields
                 )
-            project_id = desk.project_id
+            access = work.access
             template_id, version = ids.encode(ids.TEMPLATE, saved.id), f"v{saved.version}"
         was_new = self.id == _NEW
         self._put(name=name, content=fields["content"], version=version, is_dirty=False)
-        self._render(project_id)
+        self._render(access.project_id)
         said = say(f"{name} saved as {version}. Sends use it from now on.")
         return [go_to(f"{PATH}/{template_id}"), said] if was_new else said
 

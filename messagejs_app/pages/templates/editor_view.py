@@ -181,16 +181,18 @@ def _variables() -> rx.Component:
     )
 
 
-def _variable(one: Variable) -> rx.Component:
+def _variable(variable: Variable) -> rx.Component:
     sample = h.input_(
-        default_value=one.sample,
+        default_value=variable.sample,
         class_name="input slim",
-        aria_label=h.join("Sample of ", one.name),
+        aria_label=h.join("Sample of ", variable.name),
         auto_complete="off",
-        on_change=lambda text: debounced(_STATE.give_sample(one.name, text)),
+        on_change=lambda text: debounced(_STATE.give_sample(variable.name, text)),
     )
     return h.tr(
-        h.td(one.name, class_name="mono"), h.td(sample, style={"overflow": "visible"}), key=one.name
+        h.td(variable.name, class_name="mono"),
+        h.td(sample, style={"overflow": "visible"}),
+        key=variable.name,
     )
 
 

@@ -60,13 +60,12 @@ class TemplatesState(Session):
 
     @event
     async def set_active(self, template_id: str, is_active: bool) -> Events:
-        async with self._desk(Action.MANAGE_TEMPLATES) as desk:
+        async with self._work(Action.MANAGE_TEMPLATES) as work:
             changed = await templates.update_template(
-                desk.session,
-                project_id=desk.project_id,
+                work.session,
+                work.access,
                 template_id=template_id_of(template_id),
                 changes={"is_active": is_active},
-                actor=desk.principal,
             )
         await self._look()
         return say(
@@ -89,32 +88,29 @@ class TemplatesState(Session):
     @event
     async def delete(self) -> Events:
         name = self.deleting_name
-        async with self._desk(Action.MANAGE_TEMPLATES) as desk:
+        async with self._work(Action.MANAGE_TEMPLATES) as work:
             await templates.delete_template(
-                desk.session,
-                project_id=desk.project_id,
-                template_id=template_id_of(self.deleting),
-                actor=desk.principal,
+                work.session, work.access, template_id=template_id_of(self.deleting)
             )
         self.deleting = ""
         await self._look()
         return say(f"{name} deleted. Messages sent with it stay in the history.")
 
     async def _look(self) -> None:
-        async with self._desk(Action.VIEW_TEMPLATES) as desk:
-            own = await templates.list_templates(desk.session, project_id=desk.project_id)
+        async with self._work(Action.VIEW_TEMPLATES) as work:
+            ours = await templates.list_templates(work.session, work.access)
         self.rows = [
             TemplateRow(
-                id=ids.encode(ids.TEMPLATE, one.id),
-                name=one.name,
-                kind=one.connector_type,
-                text=" ".join(one.content.split())[:160],
-                variables=", ".join(one.variables),
-                version=f"v{one.version}",
-                changed_at=instant(one.updated_at),
-                is_active=one.is_active,
+                id=ids.encode(ids.TEMPLATE, item.id),
+                name=item.name,
+                kind=item.connector_type,
+                text=" ".join(item.content.split())[:160],
+                variables=", ".join(item.variables),
+                version=f"v{item.version}",
+                changed_at=instant(item.updated_at),
+                is_active=item.is_active,
             )
-            for one in own
+            for item in ours
         ]
 
 

@@ -57,13 +57,14 @@ def create_send_token(
     now = int(time.time())
     claims = {
         "aud": AUDIENCE, "iat": now, "exp": now + expires_in_s, "jti": secrets.token_urlsafe(18),
-        "templateId": template_id, "to": to, "toHash": to_hash, "connectorId": connector_id, "connector": connector,
+        "templateId": template_id, "to": to, "toHash": to_hash, "connectorId": connector_id,
+        "connector": connector,
         "variables": dict(variables) if variables else None, "origin": origin,
     }  # fmt: skip
     kid = hmac.digest(api_key.encode(), _KID_LABEL, "sha256").hex()[:32]
     header = {"alg": "HS256", "kid": f"stk_{kid}", "typ": "JWT"}
     signed = b".".join(
-        _part(one) for one in (header, {k: v for k, v in claims.items() if v is not None})
+        _part(item) for item in (header, {k: v for k, v in claims.items() if v is not None})
     )
     signature = hmac.digest(
         hmac.digest(api_key.encode(), _SECRET_LABEL, "sha256"), signed, "sha256"

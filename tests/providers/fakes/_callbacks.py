@@ -61,23 +61,23 @@ class WhatsAppCallbacks:
         self.phone_number_id = phone_number_id
 
     def request(self, *reported: Reported, url: str = URL) -> CallbackRequest:
-        return self.signed(self.body([self.status(one) for one in reported]), url=url)
+        return self.signed(self.body([self.status(item) for item in reported]), url=url)
 
-    def status(self, one: Reported) -> dict[str, Any]:
+    def status(self, item: Reported) -> dict[str, Any]:
         status: dict[str, Any] = {
-            "id": one.provider_id,
-            "status": one.status,
-            "timestamp": str(int(one.at if one.at is not None else time.time())),
+            "id": item.provider_id,
+            "status": item.status,
+            "timestamp": str(int(item.at if item.at is not None else time.time())),
             "recipient_id": "14155550123",
             "conversation": {"id": "c0ffee", "origin": {"type": "utility"}},
             "pricing": {"billable": True, "pricing_model": "PMP", "category": "utility"},
         }
-        if one.message_id is not None:
-            status["biz_opaque_callback_data"] = one.message_id
-        if one.code is not None:
-            details = {"details": one.reason}
+        if item.message_id is not None:
+            status["biz_opaque_callback_data"] = item.message_id
+        if item.code is not None:
+            details = {"details": item.reason}
             status["errors"] = [
-                {"code": one.code, "title": "Failed", "message": "Failed", "error_data": details}
+                {"code": item.code, "title": "Failed", "message": "Failed", "error_data": details}
             ]
         return status
 
@@ -109,21 +109,21 @@ class TwilioCallbacks:
 
     def request(self, *reported: Reported, url: str = URL) -> CallbackRequest:
         """One message a callback, as Twilio does it."""
-        (one,) = reported
-        if one.message_id is not None:
-            url = f"{url}?message={one.message_id}"
+        (item,) = reported
+        if item.message_id is not None:
+            url = f"{url}?message={item.message_id}"
         fields = {
-            "MessageSid": one.provider_id,
-            "SmsSid": one.provider_id,
-            "MessageStatus": one.status,
-            "SmsStatus": one.status,
+            "MessageSid": item.provider_id,
+            "SmsSid": item.provider_id,
+            "MessageStatus": item.status,
+            "SmsStatus": item.status,
             "To": "+14155550123",
             "From": "+14155550100",
             "AccountSid": "AC0123456789",
             "ApiVersion": "2010-04-01",
         }
-        if one.code is not None:
-            fields |= {"ErrorCode": str(one.code), "ErrorMessage": one.reason}
+        if item.code is not None:
+            fields |= {"ErrorCode": str(item.code), "ErrorMessage": item.reason}
         return self.signed(urlencode(fields).encode(), url=url)
 
     def signed(self, body: bytes, *, url: str = URL) -> CallbackRequest:

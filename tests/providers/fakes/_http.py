@@ -53,7 +53,7 @@ class FakeHttpProvider(ABC):
     @property
     def messages(self) -> list[Received]:
         """The sends among what was received."""
-        return [one for one in self.received if self.is_send(one)]
+        return [item for item in self.received if self.is_send(item)]
 
     @abstractmethod
     def is_send(self, received: Received) -> bool: ...

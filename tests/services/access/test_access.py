@@ -8,7 +8,7 @@ from backend.errors import Forbidden, ProjectNotFound
 from backend.ids import new_id
 from backend.models import ProjectMember, User
 from backend.platform import Platform
-from backend.services.access.access import ALLOWED, Action, Role, UserPrincipal, require_project
+from backend.services.access.access import ALLOWED, Action, Role, UserPrincipal, access_of_user
 from tests.world import World
 
 # o owner, a admin, d developer, v viewer
@@ -29,6 +29,8 @@ MATRIX = {
     Action.MANAGE_ROUTES: "oad",
     Action.VIEW_MESSAGES: "oadv",
     Action.SEND_MESSAGES: "oad",
+    Action.VIEW_STATISTICS: "oadv",
+    Action.MANAGE_OWNERS: "o",
 }
 
 
@@ -56,17 +58,17 @@ async def member(platform: Platform, world: World, role: str | None) -> UserPrin
 async def test_a_member_gets_the_project_within_the_role(platform: Platform, world: World) -> None:
     viewer = await member(platform, world, "viewer")
     async with platform.database.session() as session:
-        project = await require_project(session, viewer, world.project_id, Action.VIEW_PROJECT)
-        assert project.id == world.project_id
+        access = await access_of_user(session, viewer, world.project_id, Action.VIEW_PROJECT)
+        assert access.project_id == world.project_id
         with pytest.raises(Forbidden, match=r"viewer.*manage the keys"):
-            await require_project(session, viewer, world.project_id, Action.MANAGE_KEYS)
+            await access_of_user(session, viewer, world.project_id, Action.MANAGE_KEYS)
 
 
 async def test_for_strangers_the_project_does_not_exist(platform: Platform, world: World) -> None:
     stranger = await member(platform, world, None)
     async with platform.database.session() as session:
         with pytest.raises(ProjectNotFound):
-            await require_project(session, stranger, world.project_id, Action.VIEW_PROJECT)
+            await access_of_user(session, stranger, world.project_id, Action.VIEW_PROJECT)
 
 
 async def test_administering_the_platform_opens_no_tenants_project(
@@ -78,4 +80,4 @@ async def test_administering_the_platform_opens_no_tenants_project(
     )
     async with platform.database.session() as session:
         with pytest.raises(ProjectNotFound):
-            await require_project(session, admin, world.project_id, Action.VIEW_PROJECT)
+            await access_of_user(session, admin, world.project_id, Action.VIEW_PROJECT)

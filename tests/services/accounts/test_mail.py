@@ -28,15 +28,25 @@ async def context() -> AsyncIterator[ProviderContext]:
     [
         (
             "smtp://ada%40example.com:p%3Aw@mail.example.com",
-            {"port": 587, "security": "starttls", "username": "ada@example.com", "password": "p:w",
-             "fromAddress": "ada@example.com"},
+            {
+                "port": 587,
+                "security": "starttls",
+                "username": "ada@example.com",
+                "password": "p:w",
+                "fromAddress": "ada@example.com",
+            },
         ),
-        ("smtps://mail.example.com?from=hello@example.com", {"port": 465, "security": "tls", "username": None,
-         "fromAddress": "hello@example.com"}),
-        ("smtp://mail:25?security=none", {"port": 25, "security": "none", "fromAddress": "messagejs@mail"}),
+        (
+            "smtps://mail.example.com?from=hello@example.com",
+            {"port": 465, "security": "tls", "username": None, "fromAddress": "hello@example.com"},
+        ),
+        (
+            "smtp://mail:25?security=none",
+            {"port": 25, "security": "none", "fromAddress": "messagejs@mail"},
+        ),
         ("smtp://mail.example.com:2525?name=Clinic", {"port": 2525, "fromName": "Clinic"}),
     ],
-)  # fmt: skip
+)
 def test_the_url_says_host_login_security_and_sender(url: str, expected: dict[str, object]) -> None:
     assert credentials_of(url).items() >= expected.items()
 

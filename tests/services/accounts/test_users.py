@@ -60,7 +60,7 @@ async def test_of_many_first_registrations_at_once_one_administers(
     empty_platform: Platform,
 ) -> None:
     signed_in = await asyncio.gather(*(register(empty_platform) for _ in range(4)))
-    assert sorted(one.user.is_platform_admin for one in signed_in) == [False, False, False, True]
+    assert sorted(item.user.is_platform_admin for item in signed_in) == [False, False, False, True]
 
 
 async def test_a_closed_server_still_takes_its_first_user(empty_platform: Platform) -> None:
@@ -128,7 +128,11 @@ async def test_the_audit_log_names_the_actor_and_the_address_and_no_secret(
             .order_by(col(AuditEntry.id))
         )
         entries = (await session.exec(query)).all()
-    assert [entry.action for entry in entries] == ["user.registered", "project.created"]
+    assert [entry.action for entry in entries] == [
+        "user.registered",
+        "connector.created",
+        "project.created",
+    ]
     assert {entry.address for entry in entries} == {"192.0.2.1"}
     assert PASSWORD not in str([entry.model_dump() for entry in entries])
 
@@ -185,7 +189,7 @@ async def test_a_cookie_ends_with_its_life_and_with_its_log_in(platform: Platfor
         with pytest.raises(InvalidToken):
             await users.authenticate_cookie(session, cookie + "x")
     async with platform.database.transaction() as session:
-        await users.log_out(session, signed_in.auth_session.id)
+        await users.log_out(session, signed_in.auth_session.id, signed_in.principal.actor)
     async with platform.database.session() as session:
         with pytest.raises(InvalidToken):
             await users.authenticate_cookie(session, cookie)

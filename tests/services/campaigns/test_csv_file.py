@@ -15,11 +15,12 @@ import pytest
 
 from backend.errors import InvalidCsv
 from backend.models import CampaignRow
+from backend.services.access.access import system_access
 from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.plan import Plan
 from backend.services.campaigns.progress import walk_rows
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Sender
 from tests.world import World
 
 MB = 1 << 20
@@ -47,7 +48,10 @@ async def _rows(file: io.BytesIO, most_rows: int = 100_000) -> int:
 
 async def _stored(world: World, campaign_id: UUID, state: str) -> list[CampaignRow]:
     steps = walk_rows(
-        world.platform.database, project_id=world.project_id, campaign_id=campaign_id, state=state
+        world.platform.database,
+        system_access(world.project_id),
+        campaign_id=campaign_id,
+        state=state,
     )
     return [row async for step in steps for row in step]
 
@@ -58,19 +62,36 @@ async def _stored(world: World, campaign_id: UUID, state: str) -> list[CampaignR
         (lambda: HEAD + b"\r" * (45 * MB), "more than 100,000 blank lines, up to line 100002"),
         (lambda: HEAD + b",\n" * (22 * MB), "more than 100,000 blank lines"),
         (lambda: b"," * (45 * MB), "row that begins in line 1 has more than 1,000,000 characters"),
-        (lambda: HEAD + b"ada,x\n" + b"," * (45 * MB), "row that begins in line 3 has more than 1,000,000 characters"),
+        (
+            lambda: HEAD + b"ada,x\n" + b"," * (45 * MB),
+            "row that begins in line 3 has more than 1,000,000 characters",
+        ),
         (lambda: HEAD + b'ada,"' + b"a\n" * (22 * MB), "row that begins in line 2"),
-        (lambda: HEAD + b'"a\n",' * (9 * MB), "row that begins in line 2 has more than 1,000,000 characters"),
+        (
+            lambda: HEAD + b'"a\n",' * (9 * MB),
+            "row that begins in line 2 has more than 1,000,000 characters",
+        ),
         (lambda: b"a" * (45 * MB), "line 1"),
-        (lambda: b",".join(b"c%d" % i for i in range(10_000)) + b"\n" + b"x\n" * MB, "line 1 has 10,000 cells"),
+        (
+            lambda: b",".join(b"c%d" % i for i in range(10_000)) + b"\n" + b"x\n" * MB,
+            "line 1 has 10,000 cells",
+        ),
         (lambda: HEAD + b"," * 5000 + b"\n" + b"x\n" * MB, "line 2 has 5,001 cells"),
         (lambda: HEAD + b"ada,x\n" * (7 * MB), "more than 100,000 rows"),
     ],
     ids=[
-        "carriage returns", "blank rows", "one line of commas", "a later line of commas", "an open quote",
-        "a row of quoted lines", "one name", "10,000 columns", "5,000 cells", "too many rows",
+        "carriage returns",
+        "blank rows",
+        "one line of commas",
+        "a later line of commas",
+        "an open quote",
+        "a row of quoted lines",
+        "one name",
+        "10,000 columns",
+        "5,000 cells",
+        "too many rows",
     ],
-)  # fmt: skip
+)
 async def test_a_file_that_costs_too_much_is_refused_early_and_by_its_line(
     make: Callable[[], bytes], words: str
 ) -> None:
@@ -114,7 +135,7 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
                 assert go_on.wait(60)
             return super().read1(size)
 
-    platform, caller = world.platform, Caller(world.project_id, "live")
+    platform, caller = world.platform, Sender(system_access(world.project_id), "live")
     connector = await world.connector()
     rows = "".join(
         f'ada{number},"Tab\tand ""quote"" \\N é\u2028 {number}"\n' for number in range(3000)
@@ -124,7 +145,7 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
     new = NewCampaign(
         "Sale", Plan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
     )
-    reading = asyncio.create_task(read_rows(platform, caller, new=new, file=table))
+    reading = asyncio.create_task(read_rows(platform.send_path, caller, new=new, file=table))
     try:
         await asyncio.sleep(0.2)  # it waits in the reader's thread, and nothing else does
         assert not reading.done()
@@ -143,7 +164,10 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
     stored = [
         row
         async for step in walk_rows(
-            platform.database, project_id=world.project_id, campaign_id=campaign.id, state="pending"
+            platform.database,
+            system_access(world.project_id),
+            campaign_id=campaign.id,
+            state="pending",
         )
         for row in step
     ]
@@ -153,23 +177,26 @@ async def test_reading_a_file_holds_no_transaction_and_stops_nobody(world: World
 
 async def test_what_is_wrong_with_a_row_is_stored_with_it(world: World) -> None:
     connector = await world.connector()
-    platform, caller = world.platform, Caller(world.project_id, "live")
+    platform, caller = world.platform, Sender(system_access(world.project_id), "live")
     table = await CsvFile.open(io.BytesIO(b"to,name\na\\b,x\na\\b,y\nc,d,e\n"), most_rows=10)
     new = NewCampaign(
         "Sale", Plan(table.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
     )
-    with await read_rows(platform, caller, new=new, file=table) as read:
+    with await read_rows(platform.send_path, caller, new=new, file=table) as read:
         async with platform.database.transaction() as session:
             campaign = await create_campaign(session, caller, new=new, rows=read)
     failed = [
         row
         async for step in walk_rows(
-            platform.database, project_id=world.project_id, campaign_id=campaign.id, state="failed"
+            platform.database,
+            system_access(world.project_id),
+            campaign_id=campaign.id,
+            state="failed",
         )
         for row in step
     ]
-    told = [(row.line, row.error_field, row.error_code) for row in failed]
-    assert told == [(3, "to", "DUPLICATE_RECIPIENT"), (4, "", "INVALID_ROW")]
+    reported = [(row.line, row.error_field, row.error_code) for row in failed]
+    assert reported == [(3, "to", "DUPLICATE_RECIPIENT"), (4, "", "INVALID_ROW")]
     assert (
         failed[0].error_reason
         == "'a\\b' is already in an earlier row; each recipient gets one message."

@@ -19,12 +19,13 @@ from pydantic import SecretStr
 from backend import ids
 from backend.models import Campaign, ProjectMember
 from backend.platform import Platform
+from backend.services.access.access import system_access
 from backend.services.accounts.mail import PlatformMail
 from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
 from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.campaigns.plan import Plan
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Sender
 from tests.providers.fakes import FakeSmtp
 from tests.world import World
 
@@ -42,8 +43,7 @@ async def feeder(platform: Platform, smtp: FakeSmtp) -> AsyncIterator[CampaignFe
     mail = PlatformMail(
         platform.settings.model_copy(update={"platform_smtp_url": url}), platform.providers
     )
-    own = replace(platform, mail=mail)
-    yield CampaignFeeder(own, ahead=5000)
+    yield CampaignFeeder(replace(platform.campaigns, mail=mail), ahead=5000)
     await mail.aclose()
 
 
@@ -59,11 +59,11 @@ async def _campaign(world: World, rows: int = 3, *, message: str = "Hello {{name
     file = await CsvFile.open(io.BytesIO(table.encode()), most_rows=rows)
     mapping = {"to": "to", "name": "name"}
     plan = Plan(file.columns, mapping, connector_id=connector.id, message=message)
-    caller, new = Caller(world.project_id, "live"), NewCampaign("Sale", plan)
-    with await read_rows(world.platform, caller, new=new, file=file) as read:
+    caller, new = Sender(system_access(world.project_id), "live"), NewCampaign("Sale", plan)
+    with await read_rows(world.platform.send_path, caller, new=new, file=file) as read:
         async with world.platform.database.transaction() as session:
-            made = await create_campaign(session, caller, new=new, rows=read)
-    return made.id
+            campaign = await create_campaign(session, caller, new=new, rows=read)
+    return campaign.id
 
 
 async def _feed(feeder: CampaignFeeder) -> None:
@@ -125,15 +125,15 @@ async def test_a_failing_campaign_is_paused_with_the_reason_and_its_owners_are_t
     campaign_id = await _campaign(world)
     await _execute(platform, "UPDATE campaigns SET mapping = '5' WHERE id = %s", (campaign_id,))
     await _feed(feeder)
-    await feeder._platform.mail.idle()
+    await feeder._parts.mail.idle()
     campaign = await _state(platform, campaign_id)
     assert campaign.state == "paused"
     assert "the server's log says more" in (campaign.reason or "")
     async with platform.database.session() as session:
         owners = await ProjectMember.owner_addresses(session, world.project_id)
-    (told,) = smtp.mails
-    assert [*told.recipients] == owners
-    assert f"/campaigns?id={ids.encode(ids.CAMPAIGN, campaign_id)}" in str(told).replace(
+    (reported,) = smtp.mails
+    assert [*reported.recipients] == owners
+    assert f"/campaigns?id={ids.encode(ids.CAMPAIGN, campaign_id)}" in str(reported).replace(
         "=\n", ""
     ).replace("=3D", "=")
 
@@ -150,7 +150,9 @@ async def test_a_row_that_fails_is_marked_and_the_others_are_sent(
     )
     await _feed(feeder)
     rows = await _execute(
-        platform, "SELECT line, state, error_code, error_reason FROM campaign_rows WHERE campaign_id = %s ORDER BY 1",
+        platform,
+        "SELECT line, state, error_code, error_reason FROM campaign_rows"
+        " WHERE campaign_id = %s ORDER BY 1",
         (campaign_id,),
     )  # fmt: skip
     assert [row[1] for row in rows] == ["accepted", "failed", "accepted", "accepted"]
@@ -172,8 +174,10 @@ async def test_an_outage_pauses_no_campaign(platform: Platform, feeder: Campaign
 async def test_a_turn_is_short_although_its_texts_take_long_to_render(
     platform: Platform, feeder: CampaignFeeder
 ) -> None:
-    """The rows of the first campaign take longer than a turn; the other is not fed after it only."""
-    feeder = CampaignFeeder(platform, ahead=5000, turn_s=0.02)
+    """The rows of the first campaign take longer than a turn; the other is not fed after it
+    only.
+    """
+    feeder = CampaignFeeder(platform.campaigns, ahead=5000, turn_s=0.02)
     slow, quick = await World.make(platform), await World.make(platform)
     first = await _campaign(slow, 500, message="{{name}} " * 400)
     await _execute(

@@ -28,20 +28,20 @@ async def _stored(world: World, campaign: Campaign) -> tuple[str, str | None]:
 
 async def test_it_keeps_the_first_reason(world: World) -> None:
     campaign = await _campaign(world, "running")
-    await pause_failing(world.platform, campaign.id, "The template is gone.")
-    await pause_failing(world.platform, campaign.id, "The connector is gone.")
+    await pause_failing(world.platform.campaigns, campaign.id, "The template is gone.")
+    await pause_failing(world.platform.campaigns, campaign.id, "The connector is gone.")
     assert await _stored(world, campaign) == ("paused", "The template is gone.")
 
 
 @pytest.mark.parametrize("state", ["canceled", "completed"])
 async def test_a_campaign_that_has_ended_meanwhile_stays_as_it_is(world: World, state: str) -> None:
     campaign = await _campaign(world, state)
-    await pause_failing(world.platform, campaign.id, "The template is gone.")
+    await pause_failing(world.platform.campaigns, campaign.id, "The template is gone.")
     assert await _stored(world, campaign) == (state, None)
 
 
 async def test_a_campaign_that_was_removed_stops_nobody(world: World) -> None:
     missing = new_id()
-    await pause_failing(world.platform, missing, "The template is gone.")
+    await pause_failing(world.platform.campaigns, missing, "The template is gone.")
     async with world.platform.database.session() as session:
         assert await Campaign.find_any(session, missing) is None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from backend.ids import new_id
 from backend.models import Campaign, CampaignRow
+from backend.services.access.access import system_access
 from backend.services.campaigns.progress import Progress, progress_of, walk_rows
 from tests.services.stored_messages import row, save
 from tests.world import World
 
 
-async def _campaign(world: World, states: list[str], **fields: int) -> Campaign:
+async def _campaign(world: World, states: list[str], **fields: Any) -> Campaign:
     campaign = Campaign(
         project_id=world.project_id,
         name="Sale",
@@ -66,7 +69,7 @@ async def test_rows_of_a_state_are_walked_in_the_files_order(world: World) -> No
     campaign = await _campaign(world, ["failed", "accepted", "failed"])
     steps = walk_rows(
         world.platform.database,
-        project_id=world.project_id,
+        system_access(world.project_id),
         campaign_id=campaign.id,
         state="failed",
     )

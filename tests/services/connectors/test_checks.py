@@ -11,6 +11,7 @@ from backend.platform import Platform
 from backend.providers.frame.provider import Health, ProviderContext
 from backend.providers.frame.registry import provider_types
 from backend.providers.sandbox import SandboxProvider
+from backend.services.access.access import system_access
 from backend.services.connectors import connectors
 from backend.services.connectors.checks import verify_credentials
 from tests.world import World
@@ -44,9 +45,9 @@ async def checked(
     platform, connector = world.platform, await world.connector("fails")
     return await connectors.test_connector(
         platform.database,
+        system_access(world.project_id),
         vault=platform.vault,
         context=platform.providers,
-        project_id=world.project_id,
         connector_id=connector.id,
     )
 

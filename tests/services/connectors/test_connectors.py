@@ -13,6 +13,7 @@ from backend.crypto import Vault
 from backend.errors import ConnectorNotFound, InvalidConnectorCredentials
 from backend.models import AuditEntry
 from backend.platform import Platform
+from backend.services.access.access import system_access
 from backend.services.connectors import connectors
 from backend.services.connectors.credentials import open_provider, unseal
 from tests.world import World
@@ -55,9 +56,9 @@ async def test_a_lost_key_is_a_failed_test_and_new_credentials_mend_it(
     stranger = Vault(OTHER_KEY)
     health = await connectors.test_connector(
         platform.database,
+        system_access(world.project_id),
         vault=stranger,
         context=platform.providers,
-        project_id=world.project_id,
         connector_id=connector.id,
     )
     assert not health.connected
@@ -65,8 +66,8 @@ async def test_a_lost_key_is_a_failed_test_and_new_credentials_mend_it(
     async with platform.database.transaction() as session:
         mended = await connectors.update_connector(
             session,
+            system_access(world.project_id),
             vault=stranger,
-            project_id=world.project_id,
             connector_id=connector.id,
             changes={"credentials": {"botToken": "1:NEW"}},
         )
@@ -80,15 +81,15 @@ async def test_changes_reach_the_send_path_at_once(world: World, platform: Platf
     async with platform.database.transaction() as session:
         await connectors.update_connector(
             session,
+            system_access(world.project_id),
             vault=platform.vault,
-            project_id=world.project_id,
             connector_id=connector.id,
             changes={"is_active": False},
         )
     assert not (await platform.catalog.connector(world.project_id, connector.id)).is_active
     async with platform.database.transaction() as session:
         await connectors.delete_connector(
-            session, project_id=world.project_id, connector_id=connector.id
+            session, system_access(world.project_id), connector_id=connector.id
         )
     with pytest.raises(ConnectorNotFound):
         await platform.catalog.connector(world.project_id, connector.id)
@@ -102,8 +103,8 @@ async def test_a_new_default_reaches_the_send_path_at_once(
     async with platform.database.transaction() as session:
         await connectors.update_connector(
             session,
+            system_access(world.project_id),
             vault=platform.vault,
-            project_id=world.project_id,
             connector_id=second.id,
             changes={"is_default": True},
         )
@@ -117,13 +118,13 @@ async def test_the_audit_log_says_what_changed_and_holds_no_secret(
     async with platform.database.transaction() as session:
         await connectors.update_connector(
             session,
+            system_access(world.project_id),
             vault=platform.vault,
-            project_id=world.project_id,
             connector_id=connector.id,
             changes={"name": "New", "credentials": {"botToken": "1:NEW"}},
         )
         await connectors.delete_connector(
-            session, project_id=world.project_id, connector_id=connector.id
+            session, system_access(world.project_id), connector_id=connector.id
         )
     created, updated, deleted = await audited(world, connector.id)
     assert [entry.action for entry in (created, updated, deleted)] == [
@@ -146,5 +147,5 @@ async def test_another_projects_connector_does_not_exist(world: World, platform:
     async with platform.database.session() as session:
         with pytest.raises(ConnectorNotFound):
             await connectors.get_connector(
-                session, project_id=world.project_id, connector_id=connector.id
+                session, system_access(world.project_id), connector_id=connector.id
             )

@@ -75,7 +75,7 @@ def test_a_secret_does_not_follow_a_changed_destination(type_: str, name: str) -
     for changes in (moved, {**moved, SECRETS[type_]: ""}):
         with pytest.raises(ValidationFailed, match="again") as caught:
             merge_credentials(type_, stored(type_), changes)
-        assert [(one.field, one.code) for one in caught.value.errors] == [
+        assert [(error.field, error.code) for error in caught.value.errors] == [
             (f"credentials.{SECRETS[type_]}", "SECRET_REQUIRED")
         ]
     again = {**moved, SECRETS[type_]: "entered-again"}

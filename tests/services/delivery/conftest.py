@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
 import pytest_asyncio
 
 from backend.platform import Platform
+from backend.services.delivery.open_connectors import OpenConnectors
+from backend.services.delivery.watch import Watcher
+from tests.providers.fakes import FakeTelegram
+from tests.services.delivery import hostile
+from tests.services.delivery.neighbours import (
+    TOKEN,
+    Workers,
+)
+from tests.world import World, make_engine
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -13,3 +26,31 @@ async def nothing_queued(platform: Platform) -> None:
     async with platform.database.raw.connection() as connection:
         await connection.execute("DELETE FROM send_queue")
     await platform.redis.flushdb()
+
+
+@pytest.fixture
+def hostile_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with hostile.installed(tmp_path, monkeypatch):
+        yield
+
+
+@pytest_asyncio.fixture
+async def workers(platform: Platform) -> AsyncIterator[Workers]:
+    honest = await World.make(platform)
+    connector = await honest.connector("telegram", TOKEN)
+    async with FakeTelegram() as telegram:
+        engine = make_engine(platform, base_urls={"telegram": telegram.base_url})
+        connectors = OpenConnectors(platform.database, platform.vault, platform.providers)
+        watcher = Watcher(
+            platform.database.raw,
+            platform.doorbell,
+            connectors,
+            retry_policy=engine._retry_policy,
+            lease_s=5,
+            exchange_timeout_s=2,
+            settle_s=0.05,
+        )
+        yield Workers(platform, engine, watcher, telegram, honest, connector)
+        await watcher.answered()
+        await engine.close(5)
+        await connectors.close()

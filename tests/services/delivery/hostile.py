@@ -1,4 +1,4 @@
-"""An adapter of a third party that fails wherever its credentials say so, with whatever they say."""
+"""An adapter of a third party that fails where its credentials say so, with what they say."""
 
 from __future__ import annotations
 
@@ -53,10 +53,26 @@ def _loop() -> dict[str, Any]:
 
 Raises = Callable[[], BaseException]
 _CLASSES: Final[tuple[type[BaseException], ...]] = (
-    ValueError, KeyError, TypeError, AssertionError, RecursionError, MemoryError, OSError, TimeoutError,
-    StopIteration, StopAsyncIteration, GeneratorExit, SystemExit, KeyboardInterrupt, asyncio.CancelledError,
-    psycopg.OperationalError, psycopg.DataError, redis.ConnectionError, Panic, Wordless,
-)  # fmt: skip
+    ValueError,
+    KeyError,
+    TypeError,
+    AssertionError,
+    RecursionError,
+    MemoryError,
+    OSError,
+    TimeoutError,
+    StopIteration,
+    StopAsyncIteration,
+    GeneratorExit,
+    SystemExit,
+    KeyboardInterrupt,
+    asyncio.CancelledError,
+    psycopg.OperationalError,
+    psycopg.DataError,
+    redis.ConnectionError,
+    Panic,
+    Wordless,
+)
 _WISHES: Final[tuple[Any, ...]] = (float("nan"), float("inf"), -1e308, "soon", 10**400, True)
 _WISHING: Final[dict[str, Raises]] = {
     f"{kind.__name__} {str(wish)[:10]}": partial(kind, "later", retry_after_s=wish)
@@ -65,7 +81,7 @@ _WISHING: Final[dict[str, Raises]] = {
 }
 # What an adapter may raise, at any call.
 ERRORS: Final[dict[str, Raises]] = {
-    **{one.__name__: one for one in _CLASSES},
+    **{kind.__name__: kind for kind in _CLASSES},
     **_WISHING,
     "UnicodeDecodeError": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
     "ExceptionGroup": lambda: ExceptionGroup("several", [ValueError(), Rejected("no")]),

@@ -1,4 +1,6 @@
-"""The circuit breaker: a dead connector waits instead of burning attempts, and nobody else notices."""
+"""The circuit breaker: a dead connector waits instead of wasting attempts, and costs the others
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,15 @@ from pydantic import SecretStr
 from sqlmodel import col, select
 
 from backend import ids
+from backend.dispatch.retry import RetryPolicy
 from backend.models import AuditEntry, Connector, ProjectMember
 from backend.platform import Platform
 from backend.services.accounts.mail import PlatformMail
 from backend.services.connectors.connectors import circuit_state
 from backend.services.delivery.broken import BrokenConnectors
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.delivery.open_connectors import Accounts
-from backend.services.delivery.outcomes import RetryPolicy
-from backend.services.sending.accept import SendRequest
+from backend.services.delivery.open_connectors import OpenConnectors
+from backend.services.policy.request import SendRequest
 from backend.settings import Settings
 from tests.providers.fakes import FakeSmtp, FakeTelegram, FaultServer, Received
 from tests.world import World, make_engine
@@ -35,7 +37,7 @@ _WORK = "circuit-test-work"
 
 
 @pytest_asyncio.fixture(autouse=True)
-async def nobody_works_on() -> AsyncIterator[None]:
+async def no_engine_works_on() -> AsyncIterator[None]:
     """The engine of a test that failed must not take the next one's messages."""
     yield
     for task in asyncio.all_tasks():
@@ -62,10 +64,8 @@ async def _queue(
     requests = [
         SendRequest(to="42", text=text, connector_id=connector.id, **fields) for text in texts
     ]
-    return [
-        one.message_id
-        for one in await asyncio.gather(*(world.send(request) for request in requests))
-    ]
+    sent = await asyncio.gather(*(world.send(request) for request in requests))
+    return [accepted.message_id for accepted in sent]
 
 
 async def _work(platform: Platform, engine: DeliveryEngine) -> None:
@@ -110,7 +110,7 @@ async def _statuses(world: World, ids: Sequence[UUID]) -> Counter[str]:
         return Counter(row[0] for row in await cursor.fetchall())
 
 
-async def test_a_dead_connector_burns_few_attempts_and_goes_on_when_its_provider_is_back(
+async def test_a_dead_connector_wastes_few_attempts_and_goes_on_when_its_provider_is_back(
     platform: Platform, world: World
 ) -> None:
     connector = await world.connector("telegram", TOKEN)
@@ -121,10 +121,10 @@ async def test_a_dead_connector_burns_few_attempts_and_goes_on_when_its_provider
         )
         work = asyncio.create_task(_work(platform, engine), name=_WORK)
         await asyncio.sleep(2.5)
-        # What was on its way when the circuit opened (a portion of 100), and a probe at 0.2, 0.6,
+        # What was on its way when the circuit opened (a turn of 100), and a probe at 0.2, 0.6,
         # 1.4 and 2.4 s.
-        burnt = len(telegram.messages)
-        assert 5 <= burnt <= 110
+        wasted = len(telegram.messages)
+        assert 5 <= wasted <= 110
         row = await _row(platform, connector)
         assert circuit_state(row) in {"open", "half_open"}
         assert "503" in (row.circuit_reason or "") or "Unavailable" in (row.circuit_reason or "")
@@ -139,12 +139,12 @@ async def test_a_dead_connector_burns_few_attempts_and_goes_on_when_its_provider
         work.cancel()
         await engine.close(2)
         assert await _statuses(world, ids) == {"sent": 200}
-        accepted = Counter(received.body["text"] for received in telegram.messages[burnt:])
+        accepted = Counter(received.body["text"] for received in telegram.messages[wasted:])
         assert set(accepted) == {f"m{number}" for number in range(200)}
         assert circuit_state(await _row(platform, connector)) == "closed"
 
 
-async def test_one_probe_at_a_time_whoever_asks(platform: Platform, world: World) -> None:
+async def test_one_probe_at_a_time_whichever_engine_asks(platform: Platform, world: World) -> None:
     connector = await world.connector("telegram", TOKEN)
     await _queue(world, connector, [f"m{number}" for number in range(40)], priority="bulk")
     await _queue(world, connector, [f"h{number}" for number in range(5)], priority="high")
@@ -275,23 +275,23 @@ async def test_redis_flushed_while_a_circuit_is_open_loses_nothing(
     assert circuit_state(await _row(platform, connector)) == "closed"
 
 
-async def test_an_account_with_an_open_circuit_is_not_usable(
+async def test_a_connector_with_an_open_circuit_is_not_usable(
     platform: Platform, world: World
 ) -> None:
     connector = await world.connector("telegram", TOKEN)
-    accounts = Accounts(platform.database, platform.vault, platform.providers)
-    assert (await accounts.get(connector.id)).is_usable
+    connectors = OpenConnectors(platform.database, platform.vault, platform.providers)
+    assert (await connectors.get(connector.id)).is_usable
     async with platform.database.raw.connection() as connection:
         await connection.execute(
             "UPDATE connectors SET circuit_opened_at = now() WHERE id = %s", (connector.id,)
         )
-    accounts.forget_one(connector.id)
-    account = await accounts.get(connector.id)
-    assert account.provider is not None
-    assert not account.is_usable
+    connectors.expire(connector.id)
+    opened = await connectors.get(connector.id)
+    assert opened.provider is not None
+    assert not opened.is_usable
 
 
-async def test_refused_credentials_are_told_to_the_owners_once(
+async def test_owners_get_one_mail_about_refused_credentials(
     platform: Platform, world: World
 ) -> None:
     connector = await world.connector("telegram", TOKEN)
@@ -310,15 +310,13 @@ async def test_refused_credentials_are_told_to_the_owners_once(
         await engine.close(2)
         await mail.idle()
         await mail.aclose()
-    (told_mail,) = smtp.mails
-    assert [*told_mail.recipients] == owners
-    assert f"https://mjs.example/connectors/{ids.encode(ids.CONNECTOR, connector.id)}" in str(
-        told_mail
-    )
+    (mail_sent,) = smtp.mails
+    assert [*mail_sent.recipients] == owners
+    link = f"https://mjs.example/connectors/{ids.encode(ids.CONNECTOR, connector.id)}"
+    assert link in str(mail_sent)
     async with platform.database.session() as session:
         query = select(AuditEntry).where(col(AuditEntry.subject_id) == connector.id)
         entries = list((await session.exec(query)).all())
-    told = [entry for entry in entries if entry.action == "connector.broken"]
-    assert len(told) == 1
-    assert told[0].actor_id is None
-    assert "nauthorized" in str((told[0].after or {})["reason"])
+    (entry,) = [entry for entry in entries if entry.action == "connector.broken"]
+    assert entry.actor_id is None
+    assert "nauthorized" in str((entry.after or {})["reason"])

@@ -8,19 +8,22 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import Claims
 from backend.ledger.recorder import Recorder
+from backend.ledger.results import CONNECTOR_GONE, Result
 from backend.models import Connector
 from backend.platform import Platform
 from backend.providers.frame.errors import OutcomeUnknown, Rejected, SendError, Unavailable
 from backend.providers.frame.provider import Accepted
+from backend.services.access.access import system_access
 from backend.services.delivery import outcomes
 from backend.services.delivery.next_step import after_try
-from backend.services.delivery.open_connectors import Account
-from backend.services.delivery.outcomes import CONNECTOR_GONE, Result, RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnector
 from backend.services.lists.paging import PageRequest
-from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
-from backend.services.reporting.message_filters import MessageFilter
+from backend.services.messages.dead_letters import DeadLetterFilter
+from backend.services.messages.message_filters import MessageFilter
+from backend.services.reporting.dead_letters import list_dead_letters
 from tests.services.delivery.routed import accept_routed, change, queue_row, way
 from tests.world import World, make_sweeper
 
@@ -34,12 +37,12 @@ async def dead(world: World) -> dict[UUID, str | None]:
     async with world.platform.database.session() as session:
         page = await list_dead_letters(
             session,
-            project_id=world.project_id,
+            system_access(world.project_id),
             filters=DeadLetterFilter(MessageFilter()),
             page=PageRequest(),
         )
     assert page.total == len(page.items)
-    return {one.id: one.error_code for one in page.items}
+    return {item.id: item.error_code for item in page.items}
 
 
 async def try_once(
@@ -58,7 +61,7 @@ async def try_once(
         platform, "UPDATE messages SET status = 'delivered' WHERE id = %s", delivered_meanwhile
     )
     recorder = Recorder(platform.database.raw)
-    account = Account(connector.id, reason="The connector was deleted.")
+    account = OpenConnector(connector.id, reason="The connector was deleted.")
     results = []
     for claim, answer in zip(claims, answers, strict=True):
         result: Result
@@ -68,7 +71,7 @@ async def try_once(
             result = outcomes.failed(claim, answer, ONE_TRY, datetime.now(UTC), 1.0)
         results.append(after_try(result, account, settle_s=60))
     recorded = await asyncio.gather(*(recorder.record(result) for result in results))
-    assert all(one.is_ours for one in recorded)
+    assert all(item.is_ours for item in recorded)
 
 
 async def test_what_was_given_up_is_one_and_what_was_refused_or_sent_is_not(

@@ -13,12 +13,12 @@ import pytest_asyncio
 from redis import Redis
 from rq import Queue
 
+from backend.dispatch.retry import RetryPolicy
 from backend.models import Connector, Event
 from backend.platform import Platform
 from backend.queueing import QUEUE
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.delivery.outcomes import RetryPolicy
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from tests.providers.fakes import FakeTelegram, FaultServer, refused_port
 from tests.world import World, make_engine
 

@@ -13,23 +13,24 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
+from backend.dispatch.retry import RetryPolicy
 from backend.errors import MessageNotCancelable, MessageNotResendable
 from backend.ids import new_id
 from backend.ledger.claims import Claims
-from backend.ledger.onward import FailedWay, Left, leave_failed_ways
+from backend.ledger.fallback import FailedWay, Left, leave_failed_ways
 from backend.ledger.recorder import Recorder
 from backend.models.base import utc_now
 from backend.models.send_queue import DUE, IN_FLIGHT, WATCHED
 from backend.platform import Platform
 from backend.providers.frame.errors import Rejected
 from backend.providers.frame.provider import Accepted
+from backend.services.access.access import system_access
 from backend.services.delivery import outcomes
 from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.next_step import after_try
-from backend.services.delivery.open_connectors import Account
-from backend.services.delivery.outcomes import RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnector
 from backend.services.messages.actions import cancel_message, resend_message
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Sender
 from tests.providers.fakes import FakeTelegram, FakeTwilio
 from tests.services.delivery.routed import (
     TELEGRAM,
@@ -333,7 +334,7 @@ async def test_a_worker_that_lost_its_lease_takes_no_message_on(
     (claim,) = await claims.take([(1, box.id)], 10)
     await claims.release([claim])
     late = outcomes.failed(claim, Rejected("no"), POLICY, datetime.now(UTC), 1.0)
-    late = after_try(late, Account(box.id), settle_s=1)
+    late = after_try(late, OpenConnector(box.id), settle_s=1)
     recorded = await Recorder(platform.database.raw).record(late)
     assert not recorded.is_ours
     assert (await world.message(message_id)).step == 0
@@ -429,7 +430,7 @@ async def test_a_refusal_after_the_delivery_ends_the_message_as_delivered(
     refused = outcomes.failed(claim, Rejected("no"), POLICY, utc_now(), 1.0)
     assert (
         await Recorder(platform.database.raw).record(
-            after_try(refused, Account(box.id), settle_s=1)
+            after_try(refused, OpenConnector(box.id), settle_s=1)
         )
     ).is_ours
     assert (await world.message(message_id)).status == "delivered"
@@ -443,7 +444,7 @@ async def test_what_is_accepted_as_delivered_is_not_watched(
     message_id = await accept_routed(world, way(box), way(sms), fallback_after_s=60.0)
     (claim,) = await Claims(platform.database.raw, lease_s=30).take([(1, box.id)], 10)
     done = outcomes.accepted(claim, Accepted("p", status="delivered"), utc_now(), 1.0)
-    await Recorder(platform.database.raw).record(after_try(done, Account(box.id), settle_s=1))
+    await Recorder(platform.database.raw).record(after_try(done, OpenConnector(box.id), settle_s=1))
     assert await queue_row(platform, message_id) is None
 
 
@@ -457,7 +458,11 @@ async def test_a_message_that_was_handed_over_is_neither_canceled_nor_resent_whi
     row = await queue_row(platform, message_id)
     with pytest.raises(MessageNotCancelable, match="'sent'"):
         async with platform.database.transaction() as session:
-            await cancel_message(session, project_id=world.project_id, message_id=message_id)
+            await cancel_message(session, system_access(world.project_id), message_id=message_id)
     with pytest.raises(MessageNotResendable, match="still being worked on"):
-        await resend_message(platform, Caller(world.project_id, "live"), message_id=message_id)
+        await resend_message(
+            platform.send_path,
+            Sender(system_access(world.project_id), "live"),
+            message_id=message_id,
+        )
     assert await queue_row(platform, message_id) == row

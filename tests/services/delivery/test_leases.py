@@ -14,7 +14,7 @@ from backend.models.session import Database
 from backend.platform import Platform
 from backend.providers.frame.provider import Accepted
 from backend.services.delivery.outcomes import accepted
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from backend.settings import Settings
 from tests.world import World, make_sweeper
 

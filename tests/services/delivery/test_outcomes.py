@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ids import new_id
 from backend.ledger.claims import Claim
+from backend.ledger.results import Result
 from backend.providers.frame.errors import (
     OutcomeUnknown,
     Rejected,
@@ -20,7 +22,7 @@ from backend.providers.frame.errors import (
     Unavailable,
 )
 from backend.providers.frame.provider import Retry
-from backend.services.delivery.outcomes import Result, RetryPolicy, failed
+from backend.services.delivery.outcomes import failed
 from backend.status import Status
 
 POLICY = RetryPolicy(max_attempts=3, base_s=1.0, cap_s=10.0, max_age_s=3600.0)
@@ -133,10 +135,10 @@ def test_refused_credentials_wait_and_a_refusal_does_not() -> None:
 
 
 def test_a_connectors_own_settings_count() -> None:
-    own = POLICY.with_own(Retry(max_attempts=1, cap_s=2.0))
-    assert own == RetryPolicy(max_attempts=1, base_s=1.0, cap_s=2.0, max_age_s=3600.0)
-    assert _failed(_claim(), Unavailable("busy"), own).status == Status.FAILED
-    assert POLICY.with_own(Retry()) is POLICY
+    ours = POLICY.overridden_by(Retry(max_attempts=1, cap_s=2.0))
+    assert ours == RetryPolicy(max_attempts=1, base_s=1.0, cap_s=2.0, max_age_s=3600.0)
+    assert _failed(_claim(), Unavailable("busy"), ours).status == Status.FAILED
+    assert POLICY.overridden_by(Retry()) is POLICY
 
 
 @pytest.mark.parametrize("worker_ahead_s", [0, 7200, -7200])

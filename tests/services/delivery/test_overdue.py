@@ -1,4 +1,6 @@
-"""Messages that wait in vain come to an end that is told, whether or not anybody ever claims them."""
+"""Messages that wait for nothing come to an end that is told, whether or not anybody ever claims
+them.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,7 @@ async def test_a_message_past_its_end_expires_even_when_nobody_claims_it(
     assert message.failed_at is not None
     assert await queue_row(platform, late) is None
     assert await event_types(platform, late) == ["message.expired"]
-    assert {await queue_row(platform, one) for one in (in_time, endless)} == {(DUE, box.id, 0)}
+    assert {await queue_row(platform, item) for item in (in_time, endless)} == {(DUE, box.id, 0)}
 
 
 async def test_a_scheduled_message_expires_before_its_time_when_its_end_comes_first(
@@ -121,7 +123,7 @@ async def test_a_message_too_old_behind_a_connector_that_cannot_send_has_failed(
     assert (message.status, message.error_code) == ("failed", "RETRIES_EXHAUSTED")
     assert await queue_row(platform, old) is None
     assert await event_types(platform, old) == ["message.failed"]
-    assert {(await world.message(one)).status for one in (young, backlog)} == {"queued"}
+    assert {(await world.message(item)).status for item in (young, backlog)} == {"queued"}
 
 
 async def test_a_connectors_own_age_counts(platform: Platform, world: World) -> None:

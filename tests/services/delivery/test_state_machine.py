@@ -26,19 +26,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from backend.dispatch.retry import RetryPolicy
 from backend.errors import MessageNotCancelable
 from backend.ledger.claims import Claim, Claims
 from backend.ledger.recorder import Recorder
+from backend.ledger.results import Result
 from backend.models.base import utc_now
 from backend.platform import Platform
 from backend.providers.frame.errors import OutcomeUnknown, Rejected, SendError, Unavailable
 from backend.providers.frame.provider import Accepted
+from backend.services.access.access import system_access
 from backend.services.delivery import next_step, outcomes
-from backend.services.delivery.open_connectors import Accounts
-from backend.services.delivery.outcomes import Result, RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnectors
 from backend.services.delivery.sweeper import Sweeper
 from backend.services.messages.actions import cancel_message
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
 from backend.settings import Settings
 from backend.status import RANK, Status
 from tests.world import World
@@ -103,7 +105,7 @@ class Stage:
         self.claims = [Claims(pool, lease_s=60), Claims(pool, lease_s=60)]
         self.recorder = Recorder(pool, self.platform.doorbell)
         self.sweeper = Sweeper(pool, self.platform.doorbell, settle_s=0.0, max_age_s=3600)
-        self.accounts = Accounts(
+        self.accounts = OpenConnectors(
             self.platform.database, self.platform.vault, self.platform.providers
         )
 
@@ -225,7 +227,7 @@ class Delivery(RuleBasedStateMachine):
         try:
             async with self.stage.platform.database.transaction() as session:
                 await cancel_message(
-                    session, project_id=self.world.project_id, message_id=message_id
+                    session, system_access(self.world.project_id), message_id=message_id
                 )
         except MessageNotCancelable:
             return False

@@ -16,7 +16,7 @@ import pytest_asyncio
 from backend.errors import LastOwner, ProjectNotActive, ProjectNotFound
 from backend.models import Campaign, Connector, Event
 from backend.platform import Platform
-from backend.services.access.access import Role, UserPrincipal
+from backend.services.access.access import Role, UserPrincipal, system_access
 from backend.services.accounts import administration, members, projects
 from backend.services.accounts.stopping import DELETED_REASON
 from backend.services.campaigns.campaigns import NewCampaign, create_campaign, read_rows
@@ -24,10 +24,10 @@ from backend.services.campaigns.csv_file import CsvFile
 from backend.services.campaigns.feeder import CampaignFeeder
 from backend.services.campaigns.plan import Plan
 from backend.services.delivery.engine import DeliveryEngine
-from backend.services.policy.caller import Caller
-from backend.services.sending.accept import SendRequest
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
 from tests.providers.fakes import FakeSmtp, FakeTelegram
-from tests.world import World, make_engine, make_sweeper
+from tests.world import World, acting, make_engine, make_sweeper
 
 TOKEN = {"botToken": "123456:test-token-0123456789abcdefghijklm"}
 Change = Callable[[World], Awaitable[None]]
@@ -53,7 +53,7 @@ def owner(world: World, *, is_admin: bool = False) -> UserPrincipal:
 async def disable(world: World, *, is_active: bool = False) -> None:
     async with world.platform.database.transaction() as session:
         await projects.update_project(
-            session, owner(world), world.project_id, {"is_active": is_active}
+            session, acting(owner(world), world.project_id), {"is_active": is_active}
         )
 
 
@@ -73,7 +73,7 @@ async def switch_owner_off(world: World, *, is_active: bool = False) -> None:
 
 async def delete(world: World) -> None:
     async with world.platform.database.transaction() as session:
-        await projects.delete_project(session, owner(world), world.project_id)
+        await projects.delete_project(session, acting(owner(world), world.project_id))
 
 
 STOPS = pytest.mark.parametrize("stop", [disable, suspend, switch_owner_off])
@@ -114,7 +114,7 @@ async def test_what_a_stopped_project_has_waiting_is_held_and_goes_on_later(
     await drain(platform, engine)
     await make_sweeper(platform).sweep()
     await drain(platform, engine)
-    assert [one.body["text"] for one in telegram.messages] == ["before"]
+    assert [message.body["text"] for message in telegram.messages] == ["before"]
     assert (await world.message(message_id)).status == "queued"
     with pytest.raises(ProjectNotActive):
         await send(world, connector)
@@ -155,7 +155,7 @@ async def test_a_deleted_project_sends_nothing_and_what_waits_is_canceled(
         message = await world.message(message_id)
         assert (message.status, message.error_reason) == ("canceled", DELETED_REASON)
         async with platform.database.session() as session:
-            assert [one.type for one in await Event.list_for_message(session, message_id)] == [
+            assert [item.type for item in await Event.list_for_message(session, message_id)] == [
                 "message.canceled"
             ]
     with pytest.raises(ProjectNotFound):
@@ -248,7 +248,7 @@ async def test_a_project_with_another_active_owner_goes_on(
     async with platform.database.session() as session:
         with pytest.raises(LastOwner):
             await members.change_role(
-                session, owner(other), world.project_id, other.user_id, Role.ADMIN
+                session, acting(owner(other), world.project_id), other.user_id, Role.ADMIN
             )
 
 
@@ -256,29 +256,29 @@ async def campaign(world: World, connector: Connector) -> UUID:
     file = await CsvFile.open(io.BytesIO(b"to\n42\n43\n"), most_rows=10)
     plan = Plan(file.columns, {"to": "to"}, connector_id=connector.id, message="Hello")
     platform = world.platform
-    caller, new = Caller(world.project_id, "live"), NewCampaign("Sale", plan)
-    with await read_rows(platform, caller, new=new, file=file) as rows:
+    caller, new = Sender(system_access(world.project_id), "live"), NewCampaign("Sale", plan)
+    with await read_rows(platform.send_path, caller, new=new, file=file) as rows:
         async with platform.database.transaction() as session:
-            made = await create_campaign(session, caller, new=new, rows=rows)
-    return made.id
+            created = await create_campaign(session, caller, new=new, rows=rows)
+    return created.id
 
 
 async def state_of(world: World, campaign_id: UUID) -> Campaign:
     async with world.platform.database.session() as session:
-        found = await Campaign.find(session, world.project_id, campaign_id)
-    assert found is not None
-    return found
+        result = await Campaign.find(session, world.project_id, campaign_id)
+    assert result is not None
+    return result
 
 
 async def feed(platform: Platform) -> None:
-    feeder = CampaignFeeder(platform, ahead=100)
+    feeder = CampaignFeeder(platform.campaigns, ahead=100)
     while await feeder.feed():
         pass
 
 
 async def feed_until(world: World, count: int) -> None:
     """Other tests' campaigns may have their turn first."""
-    feeder = CampaignFeeder(world.platform, ahead=100)
+    feeder = CampaignFeeder(world.platform.campaigns, ahead=100)
     while await queued(world) < count:
         assert await feeder.feed()
 

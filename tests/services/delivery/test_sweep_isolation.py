@@ -13,7 +13,9 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ledger.recorder import Recorder
+from backend.ledger.results import Watch
 from backend.models import Connector
 from backend.models.base import utc_now
 from backend.models.send_queue import WATCHED
@@ -21,7 +23,6 @@ from backend.platform import Platform
 from backend.providers.frame.errors import OutcomeUnknown
 from backend.providers.frame.provider import Accepted
 from backend.services.delivery import outcomes
-from backend.services.delivery.outcomes import RetryPolicy
 from tests.services.delivery.routed import accept_routed, change, queue_row, way
 from tests.services.delivery.watching import make_watcher, reporting, take
 from tests.world import World, make_sweeper
@@ -84,7 +85,9 @@ async def test_a_lost_send_that_cannot_be_written_about_keeps_no_other_from_its_
     lost = await accept_routed(good, way(await good.connector()))
     await change(platform, f"UPDATE messages SET {spoilt_by} WHERE id = %s", spoilt)
     await change(
-        platform, "UPDATE send_queue SET state = 2, lease_until = now() - interval '1 s' WHERE message_id = ANY(%s)",
+        platform,
+        "UPDATE send_queue SET state = 2, lease_until = now() - interval '1 s'"
+        " WHERE message_id = ANY(%s)",
         [spoilt, lost],
     )  # fmt: skip
     await make_sweeper(platform).sweep()
@@ -133,7 +136,7 @@ async def test_a_route_that_cannot_be_read_keeps_no_other_from_what_comes_of_its
         claim = await take(platform, first)
         result = outcomes.accepted(claim, Accepted(f"p-{message_id}"), utc_now(), 1.0)
         assert (
-            await Recorder(platform.database.raw).record(replace(result, watch_in_s=1.0))
+            await Recorder(platform.database.raw).record(replace(result, next=Watch(1.0)))
         ).is_ours
         ids.append(message_id)
     await change(platform, "UPDATE messages SET route = %s WHERE id = %s", route, ids[0])

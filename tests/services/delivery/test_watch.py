@@ -23,7 +23,7 @@ from backend.providers.frame.provider import Accepted, OutboundMessage, Provider
 from backend.providers.sandbox import SandboxCredentials, SandboxProvider
 from backend.services.delivery import outcomes
 from backend.services.delivery.next_step import after_try
-from backend.services.delivery.open_connectors import Account
+from backend.services.delivery.open_connectors import OpenConnector
 from backend.services.delivery.watch import Watcher
 from tests.services.delivery.routed import accept_routed, change, event_types, queue_row, way
 from tests.services.delivery.watching import POLICY, SETTLE_S, make_watcher, reporting, take
@@ -68,7 +68,7 @@ async def end_in(
         if error is None
         else outcomes.failed(claim, error, POLICY, utc_now(), 1.0)
     )
-    result = after_try(result, Account(claim.connector_id, provider), settle_s=SETTLE_S)
+    result = after_try(result, OpenConnector(claim.connector_id, provider), settle_s=SETTLE_S)
     assert (await Recorder(platform.database.raw).record(result)).is_ours
 
 
@@ -232,8 +232,8 @@ async def test_without_a_receipt_in_time_the_template_decides(
     provider = reporting(platform)
     message_id = await uncertain(platform, world, box, provider, on_uncertain=policy)
     await watch(make_watcher(platform, provider), seconds=SETTLE_S)
-    found = await queue_row(platform, message_id)
-    assert (found[0] if found else None) == row
+    result = await queue_row(platform, message_id)
+    assert (result[0] if result else None) == row
     assert (await world.message(message_id)).status == "uncertain"
 
 
@@ -272,7 +272,7 @@ async def test_a_lost_workers_message_is_watched_where_it_can_be_settled(
     await make_sweeper(platform).sweep()
     assert await queue_row(platform, settles) == (WATCHED, whatsapp.id, 1)
     assert await queue_row(platform, blind) == (DUE, box.id, 1)
-    assert {(await world.message(one)).status for one in (settles, blind)} == {"uncertain"}
+    assert {(await world.message(item)).status for item in (settles, blind)} == {"uncertain"}
 
 
 # -- fallbackAfter -------------------------------------------------------------------------------
@@ -364,7 +364,9 @@ async def test_an_uncertain_message_that_is_held_falls_back_in_time(
 async def test_an_uncertain_second_way_of_a_sent_message_is_not_taken_for_sent(
     platform: Platform, world: World, box: Connector
 ) -> None:
-    """Its status stays `sent`, which never goes back; that its last attempt is uncertain decides."""
+    """Its status stays `sent`, which never goes back; that its last attempt is uncertain
+    decides.
+    """
     message_id, other = await _sent(platform, world, box)
     provider = AskableProvider(platform.providers, [Accepted("second")])
     await watch(make_watcher(platform, None), seconds=0.1)
@@ -391,7 +393,7 @@ async def test_a_thousand_messages_fall_back_once_each_through_two_workers(
     results = [
         after_try(
             outcomes.accepted(claim, Accepted(f"p{claim.message_id}"), utc_now(), 1.0),
-            Account(box.id),
+            OpenConnector(box.id),
             settle_s=SETTLE_S,
         )
         for claim in claims

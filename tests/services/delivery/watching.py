@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import Claim, Claims
 from backend.models import Connector
 from backend.platform import Platform
 from backend.providers.sandbox import SandboxCredentials, SandboxProvider
-from backend.services.delivery.open_connectors import Account
-from backend.services.delivery.outcomes import RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnector
 from backend.services.delivery.watch import Watcher
 
 POLICY = RetryPolicy(max_attempts=3, base_s=0.01, cap_s=0.02, max_age_s=3600)
@@ -22,12 +22,12 @@ class ReportingProvider(SandboxProvider):
     receipts_carry_our_id = True
 
 
-class OneAccount:
+class OneConnector:
     def __init__(self, provider: SandboxProvider | None) -> None:
         self.provider = provider
 
-    async def get(self, connector_id: UUID) -> Account:
-        return Account(connector_id, self.provider)
+    async def get(self, connector_id: UUID) -> OpenConnector:
+        return OpenConnector(connector_id, self.provider)
 
 
 def make_watcher(
@@ -36,7 +36,7 @@ def make_watcher(
     return Watcher(
         platform.database.raw,
         platform.doorbell,
-        OneAccount(provider),
+        OneConnector(provider),
         retry_policy=POLICY,
         lease_s=lease_s,
         exchange_timeout_s=2,

@@ -25,8 +25,10 @@ def test_an_origin_is_written_as_a_browser_would(text: str, origin: str) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        "", "example.com", "null", "*", "https://", "https://*.example.com", "https://example.com/path",
-        "https://example.com?a=b", "https://user@example.com", "ftp://example.com", "https://example.com:99999",
+        "", "example.com", "null", "*", "https://", "https://*.example.com",
+        "https://example.com/path",
+        "https://example.com?a=b", "https://user@example.com", "ftp://example.com",
+        "https://example.com:99999",
         "http://[::1", "https://" + "a" * 300,
     ],
 )  # fmt: skip

@@ -39,19 +39,19 @@ async def test_an_account_is_limited_over_all_addresses_and_spellings(platform: 
 
 
 async def test_wrong_passwords_elsewhere_keep_nobody_out(platform: Platform) -> None:
-    email, own, stranger = f"{new_id()}@example.com", str(new_id()), str(new_id())
+    email, ours, stranger = f"{new_id()}@example.com", str(new_id()), str(new_id())
     for _ in range(3):
         await attempts(platform, email, stranger, login_attempts_per_account=3).take()
     with pytest.raises(RateLimitExceeded):
         await attempts(platform, email, stranger, login_attempts_per_account=3).take()
-    await attempts(platform, email, own, login_attempts_per_account=3).take()
+    await attempts(platform, email, ours, login_attempts_per_account=3).take()
 
 
 async def test_where_the_password_was_right_before_no_flood_from_elsewhere_counts(
     platform: Platform,
 ) -> None:
-    email, own = f"{new_id()}@example.com", str(new_id())
-    known = attempts(platform, email, own, login_attempts_per_account=1)
+    email, ours = f"{new_id()}@example.com", str(new_id())
+    known = attempts(platform, email, ours, login_attempts_per_account=1)
     await known.take()
     await known.give_back()
     for _ in range(12):
@@ -59,7 +59,7 @@ async def test_where_the_password_was_right_before_no_flood_from_elsewhere_count
             await attempts(platform, email, str(new_id()), login_attempts_per_account=1).take()
     with pytest.raises(RateLimitExceeded):
         await attempts(platform, email, str(new_id()), login_attempts_per_account=1).take()
-    await attempts(platform, email, own, login_attempts_per_account=1).take()
+    await attempts(platform, email, ours, login_attempts_per_account=1).take()
 
 
 async def test_a_proxy_on_this_machine_is_not_one_address_for_everybody(platform: Platform) -> None:
@@ -82,7 +82,7 @@ async def test_one_ipv6_network_is_one_address(platform: Platform) -> None:
 async def test_dashboard_calls_are_counted_down_and_then_refused(platform: Platform) -> None:
     user_id = new_id()
     headers = [await count_dashboard_call(platform.redis, user_id, 2) for _ in range(2)]
-    assert [one["RateLimit"].split(";")[1] for one in headers] == ["r=1", "r=0"]
+    assert [header["RateLimit"].split(";")[1] for header in headers] == ["r=1", "r=0"]
     assert headers[0]["RateLimit-Policy"] == '"dashboard";q=2;w=60'
     with pytest.raises(RateLimitExceeded) as caught:
         await count_dashboard_call(platform.redis, user_id, 2)
@@ -94,10 +94,10 @@ async def test_dashboard_calls_are_counted_down_and_then_refused(platform: Platf
 async def test_without_redis_nobody_is_refused_or_kept_waiting(platform: Platform) -> None:
     away = redis.asyncio.Redis(host="127.0.0.1", port=1)
     settings = platform.settings.model_copy(update={"login_attempts_per_account": 1})
-    one = LoginAttempts(away, settings, email="a@example.com", address="192.0.2.1")
+    item = LoginAttempts(away, settings, email="a@example.com", address="192.0.2.1")
     started = time.perf_counter()
-    await one.take()
-    await one.take()
-    await one.give_back()
+    await item.take()
+    await item.take()
+    await item.give_back()
     assert await count_dashboard_call(away, new_id(), 1) == {}
     assert time.perf_counter() - started < 4

@@ -233,8 +233,8 @@ async def _take_in_month(
     limiter: RateLimiter, project_id: UUID, quota: int, times: int
 ) -> list[Allowance]:
     """With a key of their own each, so that only the project's month counts."""
-    wanted = [Demand(new_id(), 1000, project_id, quota) for _ in range(times)]
-    answers = await asyncio.gather(*(limiter.take(demand) for demand in wanted))
+    expected = [Demand(new_id(), 1000, project_id, quota) for _ in range(times)]
+    answers = await asyncio.gather(*(limiter.take(demand) for demand in expected))
     return [answer for answer in answers if answer is not None]
 
 

@@ -29,7 +29,8 @@ def _writer(platform: Platform) -> AcceptWriter:
 
 def _repeat(world: World, dead: UUID, connector_id: UUID) -> NewMessage:
     columns: dict[str, Any] = {
-        "connector_type": "sandbox", "mode": "live", "recipient": "42", "content": {"text": "hi"}, "status": "queued",
+        "connector_type": "sandbox", "mode": "live", "recipient": "42", "content": {"text": "hi"},
+        "status": "queued",
         "priority": "normal", "on_uncertain": "hold", "resent_from": dead,
     }  # fmt: skip
     return NewMessage(new_id(), world.project_id, connector_id, 1, columns, redrives=True)
@@ -42,11 +43,13 @@ async def test_of_two_processes_one_sends_each_whatever_their_order(
     dead = [await accept_routed(world, way(box)) for _ in range(20)]
     await change(platform, "UPDATE messages SET status = 'failed' WHERE id = ANY(%s)", dead)
     await change(
-        platform, "INSERT INTO dead_letters (message_id, project_id) SELECT id, %s FROM unnest(%s::uuid[]) AS d(id)",
+        platform,
+        "INSERT INTO dead_letters (message_id, project_id)"
+        " SELECT id, %s FROM unnest(%s::uuid[]) AS d(id)",
         world.project_id, dead,
     )  # fmt: skip
-    one, other = _writer(platform), _writer(platform)
-    writes = [one.write(_repeat(world, message_id, box.id)) for message_id in dead]
+    item, other = _writer(platform), _writer(platform)
+    writes = [item.write(_repeat(world, message_id, box.id)) for message_id in dead]
     writes += [other.write(_repeat(world, message_id, box.id)) for message_id in reversed(dead)]
     answers = await asyncio.gather(*writes, return_exceptions=True)
     assert Counter(type(answer) for answer in answers) == {Written: 20, NotADeadLetter: 20}
@@ -60,7 +63,7 @@ async def test_of_two_processes_one_sends_each_whatever_their_order(
             (dead,),
         )
         assert await cursor.fetchone() == (20, 20)
-    await one.drain()
+    await item.drain()
     await other.drain()
 
 

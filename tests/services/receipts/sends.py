@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from backend import ids
+from backend.dispatch.retry import RetryPolicy
 from backend.ids import new_id
 from backend.ledger.claims import Claim, Claims
 from backend.ledger.recorder import Recorder
@@ -19,8 +20,7 @@ from backend.providers.frame.provider import Accepted
 from backend.services.callbacks.store import Incoming
 from backend.services.delivery import outcomes
 from backend.services.delivery.next_step import after_try
-from backend.services.delivery.open_connectors import Account
-from backend.services.delivery.outcomes import RetryPolicy
+from backend.services.delivery.open_connectors import OpenConnector
 
 POLICY = RetryPolicy(max_attempts=3, base_s=60, cap_s=60, max_age_s=3600)
 
@@ -48,7 +48,7 @@ async def answer(recorder: Recorder, claim: Claim) -> None:
     """The provider says that it has taken the message."""
     result = outcomes.accepted(claim, Accepted(provider_id(claim.message_id)), utc_now(), 1.0)
     assert (
-        await recorder.record(after_try(result, Account(claim.connector_id), settle_s=60))
+        await recorder.record(after_try(result, OpenConnector(claim.connector_id), settle_s=60))
     ).is_ours
 
 
@@ -56,7 +56,7 @@ async def break_off(recorder: Recorder, claim: Claim) -> None:
     """The answer to the send is lost."""
     result = outcomes.failed(claim, OutcomeUnknown("Lost."), POLICY, utc_now(), 1.0)
     assert (
-        await recorder.record(after_try(result, Account(claim.connector_id), settle_s=60))
+        await recorder.record(after_try(result, OpenConnector(claim.connector_id), settle_s=60))
     ).is_ours
 
 

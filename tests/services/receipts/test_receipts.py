@@ -80,12 +80,12 @@ async def test_the_same_receipt_twice_writes_nothing(
 ) -> None:
     message_id = await _sent(platform, world, box, recorder)
     at = datetime.now(UTC)
-    told = receipt(message_id, "delivered", at=at)
-    await tell(platform, box, told, body=b"the same bytes")
+    reported = receipt(message_id, "delivered", at=at)
+    await tell(platform, box, reported, body=b"the same bytes")
     before = await versions(platform, [message_id])
-    assert await platform.receipts.store(incoming(box, told, body=b"the same bytes")) == []
+    assert await platform.receipts.store(incoming(box, reported, body=b"the same bytes")) == []
     # In other bytes it is another callback, with nothing new in it.
-    await tell(platform, box, told, told, receipt(message_id, "sent"))
+    await tell(platform, box, reported, reported, receipt(message_id, "sent"))
     assert await versions(platform, [message_id]) == before
     assert await waiting(platform) == 0
 
@@ -255,12 +255,12 @@ async def test_an_opt_out_is_remembered(
     platform: Platform, world: World, box: Connector, recorder: Recorder
 ) -> None:
     message_id = await _sent(platform, world, box, recorder)
-    told = receipt(message_id, "failed", code="21610", reason="Answered STOP", suppress=True)
-    await tell(platform, box, told, told)
+    reported = receipt(message_id, "failed", code="21610", reason="Answered STOP", suppress=True)
+    await tell(platform, box, reported, reported)
     async with platform.database.session() as session:
-        found = await Suppression.find(session, world.project_id, "sandbox", "42")
-    assert found is not None
-    assert (found.reason, found.message_id) == ("Answered STOP", message_id)
+        suppression = await Suppression.find(session, world.project_id, "sandbox", "42")
+    assert suppression is not None
+    assert (suppression.reason, suppression.message_id) == ("Answered STOP", message_id)
 
 
 async def test_another_connectors_word_counts_for_nothing(
@@ -384,16 +384,16 @@ async def test_three_hundred_receipts_racing_their_answers_are_all_applied_once(
     workers = [asyncio.create_task(rounds()) for _ in range(2)]
     await asyncio.gather(
         *(later(answer(recorder, claim)) for claim in claims),
-        *(later(tell(platform, box, receipt(one, "delivered"))) for one in message_ids),
-        *(later(tell(platform, box, receipt(one, "read"))) for one in message_ids),
+        *(later(tell(platform, box, receipt(item, "delivered"))) for item in message_ids),
+        *(later(tell(platform, box, receipt(item, "read"))) for item in message_ids),
     )
     done.set()
     await asyncio.gather(*workers)
     await catch_up(platform)
     assert await waiting(platform) == 0
-    assert {(await world.message(one)).status for one in message_ids} == {"read"}
-    for one in message_ids[::15]:
-        types = await event_types(platform, one)
+    assert {(await world.message(item)).status for item in message_ids} == {"read"}
+    for item in message_ids[::15]:
+        types = await event_types(platform, item)
         assert len(types) == len(set(types))
         assert types[-1] == "message.read"
 
@@ -442,11 +442,17 @@ STEPS = st.lists(st.sampled_from(["sent", "delivered", "read", "failed"]), max_s
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[str]:
-    """Receipts with repetitions, and the answer to the send (or its loss) somewhere between them."""
-    told = draw(STEPS)
-    told += draw(st.lists(st.sampled_from(told), max_size=2)) if told else []
-    place = draw(st.integers(0, len(told)))
-    return [*told[:place], draw(st.sampled_from(["answer", "answer", "break"])), *told[place:]]
+    """Receipts with repetitions, and the answer to the send (or its loss) somewhere between
+    them.
+    """
+    reported = draw(STEPS)
+    reported += draw(st.lists(st.sampled_from(reported), max_size=2)) if reported else []
+    place = draw(st.integers(0, len(reported)))
+    return [
+        *reported[:place],
+        draw(st.sampled_from(["answer", "answer", "break"])),
+        *reported[place:],
+    ]
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
@@ -469,17 +475,17 @@ async def test_every_history_ends_in_its_highest_status(
 
     await asyncio.gather(
         *(
-            live(one, steps, by_our_id=ours)
-            for one, (steps, ours) in zip(message_ids, plans, strict=True)
+            live(item, steps, by_our_id=ours)
+            for item, (steps, ours) in zip(message_ids, plans, strict=True)
         )
     )
     await catch_up(platform)
     for message_id, (steps, by_our_id) in zip(message_ids, plans, strict=True):
-        known = [Status(one) for one in steps if one not in {"answer", "break"}]
+        known = [Status(item) for item in steps if item not in {"answer", "break"}]
         # Without our id nobody can say whose the receipt of a lost answer is.
         reached = known if by_our_id or "answer" in steps else []
-        own = Status.SENT if "answer" in steps else Status.UNCERTAIN
-        expected = max([own, *reached], key=lambda status: RANK[status])
+        mine = Status.SENT if "answer" in steps else Status.UNCERTAIN
+        expected = max([mine, *reached], key=lambda status: RANK[status])
         assert (await world.message(message_id)).status == expected, steps
         types = await event_types(platform, message_id)
         assert len(types) == len(set(types)), types

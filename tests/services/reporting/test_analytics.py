@@ -35,11 +35,11 @@ def period(zone: str, from_: str, to: str) -> Period:
 
 
 async def statistics(
-    world: World, wanted: Period, interval: Interval = "day", **scope: Any
+    world: World, expected: Period, interval: Interval = "day", **scope: Any
 ) -> MessageStatistics:
     async with world.platform.database.session() as session:
         return await message_statistics(
-            session, scope=Scope(world.project_id, **scope), period=wanted, interval=interval
+            session, scope=Scope(world.project_id, **scope), period=expected, interval=interval
         )
 
 
@@ -75,14 +75,14 @@ async def test_days_and_hours_are_those_of_the_zone(
         await RollupFolder(platform.database.raw).fold()
     numbers = await statistics(world, period(zone, "2024-03-30", "2024-04-07"), "hour")
     async with platform.database.session() as session:
-        made = (
+        created = (
             await session.exec(
                 select(col(Message.created_at)).where(Message.project_id == world.project_id)
             )
         ).all()
     days: Counter[date] = Counter()
     hours: Counter[str] = Counter()
-    for at in made:
+    for at in created:
         local = at.astimezone(ZoneInfo(zone))
         days[local.date()] += 1
         hours[local.strftime("%Y-%m-%d %H %z")] += 1
@@ -104,7 +104,8 @@ async def test_days_and_hours_are_those_of_the_zone(
 
 async def test_sent_is_all_that_is_no_longer_waiting(world: World) -> None:
     statuses = [
-        "scheduled", "queued", "sending", "uncertain", "sent", "undelivered", "failed", "canceled", "expired",
+        "scheduled", "queued", "sending", "uncertain", "sent", "undelivered", "failed", "canceled",
+        "expired",
         "blocked", "delivered", "read",
     ]  # fmt: skip
     await save(world, *(row(world, at=NOW, status=status) for status in statuses))
@@ -192,7 +193,7 @@ async def test_connectors_are_there_without_messages_and_after_they_are_gone(wor
         False,
     )
     assert (third.id, third.tally.accepted) == (idle.id, 0)
-    assert [one.id for one in only] == [idle.id]
+    assert [item.id for item in only] == [idle.id]
     assert (used.totals.accepted, used.total_projects, used.total_connectors) == (3, 1, 2)
     assert used.top_connectors == [("sandbox", 2), ("telegram", 1)]
 

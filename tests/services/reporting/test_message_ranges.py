@@ -16,8 +16,9 @@ from backend.ids import new_id
 from backend.models import Message
 from backend.models.partitions import first_id
 from backend.platform import Platform
+from backend.services.access.access import system_access
 from backend.services.lists.paging import PageRequest
-from backend.services.reporting.message_filters import MessageFilter
+from backend.services.messages.message_filters import MessageFilter
 from backend.services.reporting.message_ranges import find_ranges
 from backend.services.reporting.messages import list_messages
 from backend.services.reporting.rollups import RollupFolder
@@ -45,8 +46,8 @@ FILTERS: list[dict[str, Any]] = [
 ]
 
 
-def made(world: World, dice: random.Random) -> Message:
-    """Some messages stand at the edges of quarter hours, and ids are made a little before their
+def random_message(world: World, dice: random.Random) -> Message:
+    """Some messages stand at the edges of quarter hours, and ids are messages a little before their
     rows.
     """
     at = NOW - timedelta(seconds=dice.uniform(0, 48 * 3600))
@@ -73,8 +74,8 @@ async def history(world: World, platform: Platform) -> list[Message]:
     """Three hundred messages; the counters have folded some of them, and know the rest from their
     deltas.
     """
-    dice = random.Random(7)  # noqa: S311 (a repeatable test)
-    messages = [made(world, dice) for _ in range(300)]
+    dice = random.Random(7)  # noqa: S311 (the same messages in every run)
+    messages = [random_message(world, dice) for _ in range(300)]
     await save(world, *messages[:200])
     await RollupFolder(platform.database.raw).fold()
     await save(world, *messages[200:])
@@ -97,26 +98,26 @@ async def test_every_filter_finds_the_same_rows_and_total_as_looking_everywhere(
 ) -> None:
     for fields in FILTERS:
         filters = MessageFilter(**fields)
-        wanted = [message.id for message in history if matches(message, filters)]
+        expected = [message.id for message in history if matches(message, filters)]
         async with world.platform.database.session() as session:
             seen: list[UUID] = []
             page = PageRequest(limit=7)
             while True:
                 got = await list_messages(
-                    session, project_id=world.project_id, filters=filters, page=page
+                    session, system_access(world.project_id), filters=filters, page=page
                 )
-                assert (got.total, got.is_total_estimate) == (len(wanted), False), fields
+                assert (got.total, got.is_total_estimate) == (len(expected), False), fields
                 seen += [item.id for item in got.items]
                 if got.next_cursor is None:
                     break
                 page = PageRequest(limit=7, cursor=got.next_cursor)
-            assert seen == wanted, fields
+            assert seen == expected, fields
             for offset in (5, 33):
                 page = PageRequest(limit=9, offset=offset)
                 got = await list_messages(
-                    session, project_id=world.project_id, filters=filters, page=page
+                    session, system_access(world.project_id), filters=filters, page=page
                 )
-                assert [item.id for item in got.items] == wanted[offset : offset + 9], fields
+                assert [item.id for item in got.items] == expected[offset : offset + 9], fields
 
 
 async def test_what_changed_since_the_fold_is_found_where_it_is_now(
@@ -137,12 +138,12 @@ async def test_what_changed_since_the_fold_is_found_where_it_is_now(
             {"p": world.project_id},
         )
     async with platform.database.session() as session:
-        for status, wanted in (("expired", [oldest.id]), ("failed", [])):
+        for status, expected in (("expired", [oldest.id]), ("failed", [])):
             filters = MessageFilter(status=status)
             page = await list_messages(
-                session, project_id=world.project_id, filters=filters, page=PageRequest(limit=3)
+                session, system_access(world.project_id), filters=filters, page=PageRequest(limit=3)
             )
-            assert ([item.id for item in page.items], page.total) == (wanted, len(wanted))
+            assert ([item.id for item in page.items], page.total) == (expected, len(expected))
 
 
 async def test_more_places_than_are_worth_it_are_not_named(
@@ -151,10 +152,10 @@ async def test_more_places_than_are_worth_it_are_not_named(
     await RollupFolder(platform.database.raw).fold()
     async with platform.database.session() as session:
         rare = MessageFilter(status="failed", key_id=KEYS[0])
-        assert await find_ranges(session, world.project_id, rare, wanted=51, most_slots=5) is None
+        assert await find_ranges(session, world.project_id, rare, most=51, most_slots=5) is None
         # Enough of them stand in few places: those are worth it.
         usual = MessageFilter(status="delivered")
-        ranges = await find_ranges(session, world.project_id, usual, wanted=3, most_slots=5)
+        ranges = await find_ranges(session, world.project_id, usual, most=3, most_slots=5)
         assert ranges is not None
         assert ranges.is_cut
 
@@ -164,7 +165,7 @@ async def test_a_status_that_never_was_is_not_searched_for(
 ) -> None:
     async with world.platform.database.session() as session:
         ranges = await find_ranges(
-            session, world.project_id, MessageFilter(status="blocked"), wanted=51
+            session, world.project_id, MessageFilter(status="blocked"), most=51
         )
     assert ranges is not None
     assert (ranges.bounds, ranges.is_cut) == ([], False)

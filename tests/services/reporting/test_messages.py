@@ -17,9 +17,10 @@ from backend.ids import new_id
 from backend.models import Attempt, Event, Message
 from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT
 from backend.platform import Platform
+from backend.services.access.access import system_access
 from backend.services.lists.paging import PageRequest
+from backend.services.messages.message_filters import filter_conditions
 from backend.services.reporting.instants import parse_instant
-from backend.services.reporting.message_filters import filter_conditions
 from backend.services.reporting.messages import (
     _SUMMARY_COLUMNS,
     MessageFilter,
@@ -98,7 +99,7 @@ async def test_in_flight_messages_show_as_sending_and_are_found_as_such(world: W
 
 async def test_every_filter_finds_its_own(world: World) -> None:
     key, template, connector = new_id(), new_id(), new_id()
-    wanted = row(
+    expected = row(
         world,
         key_id=key,
         template_id=template,
@@ -108,7 +109,7 @@ async def test_every_filter_finds_its_own(world: World) -> None:
         mode="test",
         status="failed",
     )
-    await save(world, wanted, row(world), row(world, key_id=new_id(), template_id=new_id()))
+    await save(world, expected, row(world), row(world, key_id=new_id(), template_id=new_id()))
     for conditions in (
         {"key_id": key},
         {"template_id": template},
@@ -117,9 +118,9 @@ async def test_every_filter_finds_its_own(world: World) -> None:
         {"recipient": "Ann@Example.com"},
         {"mode": "test"},
         {"status": "failed"},
-        {"id": wanted.id},
+        {"id": expected.id},
     ):
-        assert await ids_of(world, **conditions) == {wanted.id}, conditions
+        assert await ids_of(world, **conditions) == {expected.id}, conditions
 
 
 @pytest.mark.parametrize(
@@ -140,12 +141,12 @@ async def test_dates_include_their_whole_day_and_instants_their_millisecond(worl
     )
     await save(world, before, first, last, after)
     date = f"{day:%Y-%m-%d}"
-    found = await ids_of(
+    result = await ids_of(
         world,
         from_=parse_instant(date, field="from"),
         to=parse_instant(date, field="to", end_of_day=True),
     )
-    assert found == {first.id, last.id}
+    assert result == {first.id, last.id}
     assert await ids_of(world, from_=day, to=day) == {first.id}
 
 
@@ -312,7 +313,9 @@ async def test_the_detail_has_attempts_and_a_timeline_in_order(world: World) -> 
     ]
     await save(world, message, *attempts, *events)
     async with world.platform.database.session() as session:
-        detail = await message_detail(session, project_id=world.project_id, message_id=message.id)
+        detail = await message_detail(
+            session, system_access(world.project_id), message_id=message.id
+        )
     assert detail.summary.id == message.id
     assert (detail.html, detail.provider_template, detail.template_version) == (
         "<p>",
@@ -334,7 +337,7 @@ async def test_another_projects_message_does_not_exist(world: World, platform: P
     await save(world, message)
     async with world.platform.database.session() as session:
         with pytest.raises(MessageNotFound):
-            await message_detail(session, project_id=world.project_id, message_id=message.id)
+            await message_detail(session, system_access(world.project_id), message_id=message.id)
         assert await find_project_of(session, message.id) == message.project_id
         with pytest.raises(MessageNotFound):
             await find_project_of(session, new_id())

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from backend.platform import Platform
+from backend.services.access.access import system_access
 from backend.services.reporting.overview import Overview, overview
 from tests.services.stored_messages import row, save
 from tests.world import World
@@ -18,7 +19,7 @@ NOON = datetime.now(UTC).replace(hour=12, minute=30, second=0, microsecond=0) - 
 
 async def seen(world: World, **options: Any) -> Overview:
     async with world.platform.database.session() as session:
-        return await overview(session, project_id=world.project_id, **{"now": NOON, **options})
+        return await overview(session, system_access(world.project_id), **{"now": NOON, **options})
 
 
 async def test_messages_are_counted_by_what_became_of_them(

@@ -16,8 +16,8 @@ from backend.services.reporting.periods import (
     check_length,
     midnight,
     parse_period,
-    parse_zone,
 )
+from backend.time_zones import parse_zone
 
 NOW = datetime(2024, 2, 10, 12, 7, tzinfo=UTC)
 

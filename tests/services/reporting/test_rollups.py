@@ -1,5 +1,5 @@
-"""Rollups: at any moment, whatever happens to messages and whoever folds, they equal a count over
-the rows.
+"""Rollups: at any moment, whatever happens to messages and anyone who folds, they equal a count
+over the rows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from backend.ids import new_id
 from backend.models import Message
 from backend.models.message_rollup import FAILURE, STATUS, TO_DELIVERY, TO_PROVIDER
 from backend.platform import Platform
+from backend.services.policy.request import SendRequest
 from backend.services.reporting.periods import QUARTER, Span, ceil_quarter, floor_quarter
 from backend.services.reporting.rollups import (
     MEASURES,
@@ -29,7 +30,6 @@ from backend.services.reporting.rollups import (
     percentile_ms,
     rebuild_rollups,
 )
-from backend.services.sending.accept import SendRequest
 from backend.status import FAILURES, Status
 from tests.services.stored_messages import row, save
 from tests.world import World, make_engine

@@ -20,6 +20,7 @@ from backend.models import UsedToken
 from backend.models.migrate import upgrade
 from backend.models.partitions import MONTHS_AHEAD, first_id, month_start, months_made
 from backend.platform import Platform
+from backend.process.advisory_locks import AdvisoryLock, try_hold
 from backend.runtime.embedded import EmbeddedServers
 from backend.services.retention.maintenance import STEPS, Maintenance, keep_partitions
 from backend.settings import Settings
@@ -148,15 +149,15 @@ async def test_a_partition_made_later_is_like_the_others(apart: Platform) -> Non
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = 'messages'::regclass AND c.relname IN (%s, %s)
     """
-    made, later = (
+    created, later = (
         f"messages_p{month_start(datetime.now(UTC), months):%Y%m}"
         for months in (1, MONTHS_AHEAD + 1)
     )
     async with apart.database.raw.connection() as connection:
         await keep_partitions("messages", connection, month_start(datetime.now(UTC), 1))
-        rows = await (await connection.execute(query, (made, later))).fetchall()
+        rows = await (await connection.execute(query, (created, later))).fetchall()
     first, second = rows
-    assert {first[0], second[0]} == {made, later}
+    assert {first[0], second[0]} == {created, later}
     assert first[1:] == second[1:]
 
 
@@ -225,8 +226,10 @@ async def test_processes_that_were_killed_are_forgotten(apart: Platform) -> None
 
 async def test_two_workers_do_not_do_the_same_step_at_once(apart: Platform) -> None:
     name, place = ("maintain-sessions", list(STEPS).index("maintain-sessions"))
-    async with apart.database.raw.connection() as connection:
-        await connection.execute("SELECT pg_advisory_lock(7262017, %s)", (place,))
+    async with (
+        apart.database.raw.connection() as connection,
+        try_hold(connection, AdvisoryLock.MAINTENANCE, place) as is_ours,
+    ):
+        assert is_ours
         assert not await Maintenance(apart.database.raw).run_step(name)
-        await connection.execute("SELECT pg_advisory_unlock(7262017, %s)", (place,))
     assert await Maintenance(apart.database.raw).run_step(name)

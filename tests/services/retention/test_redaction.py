@@ -12,16 +12,16 @@ from backend.errors import MessageRedacted
 from backend.models import Attempt, DeadLetter, Message, TemplateVersion
 from backend.models.send_queue import DUE
 from backend.platform import Platform
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import UserPrincipal, system_access
 from backend.services.accounts import projects
 from backend.services.messages.actions import resend_message
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Sender
 from backend.services.retention.masks import masked_recipient
 from backend.services.retention.policies import Defaults
 from backend.services.retention.redaction import Redaction
 from tests.services.retention.conftest import retain
 from tests.services.stored_messages import listed, queued, row, save
-from tests.world import World
+from tests.world import World, acting
 
 Connection = psycopg.AsyncConnection[Any]
 EARLIER = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
@@ -148,7 +148,7 @@ async def test_the_server_says_how_long_where_the_project_does_not(
     keeper = await World.make(platform)
     await retain(keeper, content_retention="keep")
     # So old that no other test's messages are.
-    old, kept = (secret(own, at=datetime(2013, 1, 1, tzinfo=UTC)) for own in (world, keeper))
+    old, kept = (secret(ours, at=datetime(2013, 1, 1, tzinfo=UTC)) for ours in (world, keeper))
     await save(world, old, kept)
     await redact(connection, Defaults(content_days=3650, retention_days=0))
     assert await texts(world, old) == [None]
@@ -221,7 +221,7 @@ async def test_a_stricter_setting_reaches_what_the_milder_one_left(
     for setting, text in (("keep", "Code 4711"), ("mask", "•••• ••••"), ("nothing", None)):
         async with world.platform.database.transaction() as session:
             await projects.update_project(
-                session, me, world.project_id, {"content_retention": setting}
+                session, acting(me, world.project_id), {"content_retention": setting}
             )
         await redact(connection)
         assert await texts(world, message) == [text]
@@ -236,7 +236,9 @@ async def test_a_redacted_message_cannot_be_sent_once_more(
     await redact(connection)
     with pytest.raises(MessageRedacted, match="contentRetention"):
         await resend_message(
-            world.platform, Caller(world.project_id, "live"), message_id=message.id
+            world.platform.send_path,
+            Sender(system_access(world.project_id), "live"),
+            message_id=message.id,
         )
 
 

@@ -17,13 +17,14 @@ from backend.models import Attempt, DeadLetter, Event, Message, ProviderRef
 from backend.models.partitions import PARTITIONED, first_id, month_start
 from backend.models.send_queue import DUE
 from backend.platform import Platform
+from backend.process.advisory_locks import AdvisoryLock, hold
+from backend.services.policy.request import SendRequest
 from backend.services.reporting.analytics import message_statistics
 from backend.services.reporting.periods import Period, Span, ceil_quarter, floor_quarter
 from backend.services.reporting.rollups import RollupFolder, Scope
 from backend.services.retention.keeper import Keeper
 from backend.services.retention.policies import Defaults
 from backend.services.retention.removal import Removal
-from backend.services.sending.accept import SendRequest
 from tests.services.retention.conftest import retain
 from tests.services.stored_messages import listed, queued, row, save
 from tests.world import World
@@ -130,7 +131,7 @@ async def test_a_project_without_a_limit_keeps_its_messages(
     other = await World.make(platform)
     await retain(world, retention_days=0)
     await retain(other, retention_days=1)
-    kept, gone = (row(own, at=datetime(2013, 2, 3, tzinfo=UTC)) for own in (world, other))
+    kept, gone = (row(ours, at=datetime(2013, 2, 3, tzinfo=UTC)) for ours in (world, other))
     await save(world, kept, gone)
     # The server's default reaches neither: both have said what they want, and nobody else is that
     # old.
@@ -173,7 +174,7 @@ async def test_totals_follow_and_analytics_stay(
     assert (await listed(world, status="delivered")).total == 60
     assert (await listed(world, status="scheduled")).total == 1
     before = await listed(world, to=NOW - timedelta(days=10))
-    assert ([one.id for one in before.items], before.total) == ([waiting.id], 1)
+    assert ([item.id for item in before.items], before.total) == ([waiting.id], 1)
     assert await accepted(world, NOW - timedelta(days=60)) == 191
 
 
@@ -191,7 +192,7 @@ async def test_a_filter_finds_the_old_ones_behind_those_that_are_gone(
     await remove(connection)
     for _ in range(2):
         page = await listed(world, status="canceled")
-        assert ([one.id for one in page.items], page.total) == ([oldest.id], 1)
+        assert ([item.id for item in page.items], page.total) == ([oldest.id], 1)
         await RollupFolder(platform.database.raw).fold()
 
 
@@ -297,11 +298,7 @@ async def test_nobody_waits_behind_a_month_that_is_being_read(
 
 
 async def test_one_worker_forgets_at_a_time(platform: Platform) -> None:
-    async with platform.database.raw.connection() as other:
-        await other.execute("SELECT pg_advisory_lock(7262013)")
-        try:
-            assert not await Keeper(platform.database.raw, KEEP).keep()
-        finally:
-            await other.execute("SELECT pg_advisory_unlock(7262013)")
+    async with platform.database.raw.connection() as other, hold(other, AdvisoryLock.RETENTION):
+        assert not await Keeper(platform.database.raw, KEEP).keep()
     assert await Keeper(platform.database.raw, KEEP).keep()
     assert await Keeper(platform.database.raw, KEEP).keep()

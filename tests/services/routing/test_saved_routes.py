@@ -10,6 +10,7 @@ import pytest
 from backend.errors import ConnectorNotFound, RouteNameTaken, ValidationFailed
 from backend.ids import ROUTE, encode, new_id
 from backend.models import Route
+from backend.services.access.access import system_access
 from backend.services.routing.saved_routes import NewRoute, create_route, delete_route
 from tests.world import World
 
@@ -19,13 +20,13 @@ SANDBOX = {"channel": "sandbox"}
 async def _route(world: World, name: str, *steps: Any) -> Route:
     async with world.platform.database.transaction() as session:
         return await create_route(
-            session, project_id=world.project_id, new=NewRoute(name, steps or (SANDBOX,))
+            session, system_access(world.project_id), new=NewRoute(name, steps or (SANDBOX,))
         )
 
 
 async def _delete(world: World, route_id: UUID) -> None:
     async with world.platform.database.transaction() as session:
-        await delete_route(session, project_id=world.project_id, route_id=route_id)
+        await delete_route(session, system_access(world.project_id), route_id=route_id)
 
 
 async def test_a_name_is_taken_until_its_route_is_deleted(world: World) -> None:

@@ -23,11 +23,14 @@ from backend.ids import ROUTE, encode, new_id
 from backend.models import Connector, Message, Suppression
 from backend.models.session import Change, announce
 from backend.platform import Platform
+from backend.services.access.access import system_access
+from backend.services.catalog.catalog import CatalogConnector
 from backend.services.messages.actions import resend_message
-from backend.services.routing.catalog import CatalogConnector
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
 from backend.services.routing.saved_routes import NewRoute, create_route, update_route
 from backend.services.routing.ways import spread
-from backend.services.sending.accept import Caller, SendRequest, accept_message
+from backend.services.sending.accept import accept_message
 from tests.world import World
 
 TWILIO = {"accountSid": "AC" + "0" * 32, "authToken": "0" * 32, "fromNumber": "+14155550100"}
@@ -60,7 +63,7 @@ def _steps(message: Message) -> list[tuple[str, str, str]]:
 async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(
     world: World,
 ) -> None:
-    own = await _chain(world)
+    ours = await _chain(world)
     template = await world.template(
         "Code {{code}}",
         subject="Your code",
@@ -82,7 +85,9 @@ async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(
     route = message.route
     assert route is not None
     assert route["fallbackAfterS"] == 30
-    assert [step["connectorId"] for step in route["steps"]] == [str(one.id) for one in own.values()]
+    assert [step["connectorId"] for step in route["steps"]] == [
+        str(item.id) for item in ours.values()
+    ]
     assert _steps(message) == [
         ("whatsapp", PHONE, "failure"),
         ("twilio", PHONE, "failure"),
@@ -99,7 +104,7 @@ async def test_each_way_of_a_chain_has_its_own_connector_recipient_and_content(
         message.content,
         message.step,
     )
-    assert first == (own["whatsapp"].id, "whatsapp", PHONE, whatsapp, 0)
+    assert first == (ours["whatsapp"].id, "whatsapp", PHONE, whatsapp, 0)
 
 
 async def test_a_message_with_one_way_has_no_route(world: World) -> None:
@@ -172,13 +177,15 @@ async def test_a_test_key_reaches_the_sandbox_by_every_channel(
     platform: Platform, world: World
 ) -> None:
     sandbox = await world.connector()
-    caller = Caller(world.project_id, "test")
+    caller = Sender(system_access(world.project_id), "test")
     request = SendRequest(to="", recipients=BOTH, text="hi", channels=["email", "sms"])
-    message = await world.message((await accept_message(platform, caller, request)).message_id)
+    message = await world.message(
+        (await accept_message(platform.send_path, caller, request)).message_id
+    )
     assert (message.connector_id, message.recipient, message.route) == (sandbox.id, EMAIL, None)
     with pytest.raises(InvalidTo, match="sms"):
         await accept_message(
-            platform,
+            platform.send_path,
             caller,
             SendRequest(to="", recipients={"email": EMAIL}, text="hi", channels=["email", "sms"]),
         )
@@ -208,11 +215,13 @@ async def _suppress(platform: Platform, world: World, channel: str, recipient: s
 async def test_a_saved_route_is_sent_by_name_and_by_id_and_its_change_counts_at_once(
     platform: Platform, world: World
 ) -> None:
-    own = await _chain(world)
-    steps = [{"channel": "sms"}, {"connectorId": str(own["smtp"].id)}]
+    ours = await _chain(world)
+    steps = [{"channel": "sms"}, {"connectorId": str(ours["smtp"].id)}]
     async with platform.database.transaction() as session:
         route = await create_route(
-            session, project_id=world.project_id, new=NewRoute("urgent", steps, fallback_after_s=60)
+            session,
+            system_access(world.project_id),
+            new=NewRoute("urgent", steps, fallback_after_s=60),
         )
     for name in ("urgent", encode(ROUTE, route.id)):
         message = await _accepted(world, route=name)
@@ -225,13 +234,13 @@ async def test_a_saved_route_is_sent_by_name_and_by_id_and_its_change_counts_at_
     async with platform.database.transaction() as session:
         await update_route(
             session,
-            project_id=world.project_id,
+            system_access(world.project_id),
             route_id=route.id,
             changes={"steps": list(reversed(steps))},
         )
     changed = await _accepted(world, route="urgent")
     assert [kind for kind, _, _ in _steps(changed)] == ["smtp", "twilio"]
-    await _change(platform, own["smtp"], deleted_at=own["smtp"].created_at)
+    await _change(platform, ours["smtp"], deleted_at=ours["smtp"].created_at)
     assert (await _accepted(world, route="urgent")).connector_type == "twilio"
 
 
@@ -246,7 +255,9 @@ async def _change(platform: Platform, connector: Connector, **fields: Any) -> No
 async def test_a_pool_shares_its_sends_by_weight_and_the_others_stand_by(
     platform: Platform, world: World
 ) -> None:
-    """A third against two thirds of 300 recipients: 100, give or take 4 standard deviations of 8.2."""
+    """A third against two thirds of 300 recipients: 100, give or take 4 standard deviations of
+    8.2.
+    """
     outside = await world.connector("twilio", TWILIO)  # the default, which has no weight
     light = await world.connector("twilio", TWILIO, weight=1)
     heavy = await world.connector("twilio", TWILIO, weight=2)
@@ -261,7 +272,7 @@ async def test_a_pool_shares_its_sends_by_weight_and_the_others_stand_by(
     assert message.connector_id == again.connector_id
     assert message.route is not None
     used = [step["connectorId"] for step in message.route["steps"]]
-    assert set(used) == {str(one.id) for one in (light, heavy, spare)}
+    assert set(used) == {str(item.id) for item in (light, heavy, spare)}
     assert str(outside.id) not in used
     assert used[-1] == str(spare.id)
     assert [on for _, _, on in _steps(message)] == ["failure", "unavailable", "unavailable"]
@@ -304,27 +315,27 @@ def _member(**fields: Any) -> CatalogConnector:
 
 
 async def test_a_resend_begins_with_the_first_way_again(platform: Platform, world: World) -> None:
-    own = await _chain(world)
+    ours = await _chain(world)
     message = await _accepted(world, channels=["sms", "email"], fallback_after_s=9)
     async with platform.database.raw.connection() as connection:
         await connection.execute("DELETE FROM send_queue WHERE message_id = %s", (message.id,))
         await connection.execute(
             "UPDATE messages SET status = 'failed', step = 1, connector_id = %s, connector_type ="
             " 'smtp', recipient = %s WHERE id = %s",
-            (own["smtp"].id, EMAIL, message.id),
+            (ours["smtp"].id, EMAIL, message.id),
         )
-    caller = Caller(world.project_id, "live")
+    caller = Sender(system_access(world.project_id), "live")
     repeated = await world.message(
-        (await resend_message(platform, caller, message_id=message.id)).message_id
+        (await resend_message(platform.send_path, caller, message_id=message.id)).message_id
     )
     assert (repeated.connector_id, repeated.recipient, repeated.step) == (
-        own["twilio"].id,
+        ours["twilio"].id,
         PHONE,
         0,
     )
     assert repeated.route == message.route
-    await _change(platform, own["twilio"], is_active=False)
+    await _change(platform, ours["twilio"], is_active=False)
     without = await world.message(
-        (await resend_message(platform, caller, message_id=message.id)).message_id
+        (await resend_message(platform.send_path, caller, message_id=message.id)).message_id
     )
-    assert (without.connector_id, without.route) == (own["smtp"].id, None)
+    assert (without.connector_id, without.route) == (ours["smtp"].id, None)

@@ -23,17 +23,19 @@ from backend.errors import (
     ValidationFailed,
 )
 from backend.ids import new_id
-from backend.ledger.accept import IdempotencyKey
+from backend.ledger.idempotency import IdempotencyKey
 from backend.models import Template
 from backend.models.session import Change, announce
 from backend.platform import Platform
-from backend.services.sending.accept import Accepted, Caller, SendRequest, accept_message
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import Accepted, accept_message
 from backend.services.sending.batch import accept_batch
 from tests.world import World
 
 
-async def _caller(world: World, **fields: object) -> Caller:
-    return Caller.of_key(await world.platform.catalog.key(await world.key(**fields)))
+async def _caller(world: World, **fields: object) -> Sender:
+    return Sender.of_key(await world.platform.catalog.key(await world.key(**fields)))
 
 
 async def test_a_template_is_rendered_and_stored_with_its_version(world: World) -> None:
@@ -120,7 +122,9 @@ async def test_a_test_key_reaches_only_the_sandbox(platform: Platform, world: Wo
     )
     caller = await _caller(world, mode="test")
     accepted = await accept_message(
-        platform, caller, SendRequest(to="ada@example.com", text="x", connector_id=smtp.id)
+        platform.send_path,
+        caller,
+        SendRequest(to="ada@example.com", text="x", connector_id=smtp.id),
     )
     message = await world.message(accepted.message_id)
     assert (message.connector_id, message.connector_type, message.mode) == (
@@ -138,11 +142,13 @@ async def test_a_publishable_key_never_sends_free_text_or_secret_templates(
     caller = await _caller(world, kind="publishable")
     with pytest.raises(SendBlocked):
         await accept_message(
-            platform, caller, SendRequest(to="a", text="x", connector_id=sandbox.id)
+            platform.send_path, caller, SendRequest(to="a", text="x", connector_id=sandbox.id)
         )
     with pytest.raises(SendBlocked):
         await accept_message(
-            platform, caller, SendRequest(to="a", template_id=template.id, variables={"name": "x"})
+            platform.send_path,
+            caller,
+            SendRequest(to="a", template_id=template.id, variables={"name": "x"}),
         )
 
 
@@ -151,7 +157,7 @@ async def test_a_key_needs_its_scope(platform: Platform, world: World) -> None:
     caller = await _caller(world, scopes=["messages:read"])
     with pytest.raises(KeyScope):
         await accept_message(
-            platform, caller, SendRequest(to="a", text="x", connector_id=sandbox.id)
+            platform.send_path, caller, SendRequest(to="a", text="x", connector_id=sandbox.id)
         )
 
 
@@ -161,10 +167,12 @@ async def test_a_key_sends_no_more_than_its_limit_in_an_hour(
     sandbox = await world.connector()
     caller = await _caller(world, rate_limit=3)
     request = SendRequest(to="a", text="x", connector_id=sandbox.id)
-    remaining = [(await accept_message(platform, caller, request)).allowance for _ in range(3)]
+    remaining = [
+        (await accept_message(platform.send_path, caller, request)).allowance for _ in range(3)
+    ]
     assert [allowance.buckets[0].remaining for allowance in remaining if allowance] == [2, 1, 0]
     with pytest.raises(RateLimitExceeded) as caught:
-        await accept_message(platform, caller, request)
+        await accept_message(platform.send_path, caller, request)
     assert int(caught.value.headers["Retry-After"]) > 0
 
 
@@ -237,7 +245,7 @@ async def test_whatever_one_message_of_a_batch_raises_the_others_are_answered_tr
     good = SendRequest(to="ada", text="hi", connector_type="sandbox")
     odd = SendRequest(to="ada", text="hi", connector_type="sandbox", metadata={"n": 1 << 64})
     requests = [lambda: good, broken, lambda: odd, lambda: good]
-    answers = await accept_batch(world.platform, await _caller(world), requests)
+    answers = await accept_batch(world.platform.send_path, await _caller(world), requests)
     assert [type(answer) for answer in answers] == [Accepted, ServerError, BadRequest, Accepted]
     for answer in answers:
         if isinstance(answer, Accepted):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from backend.platform import Platform
+from backend.services.access.access import system_access
+from backend.services.policy.request import SendRequest
 from backend.services.reporting.messages import message_detail
-from backend.services.sending.accept import SendRequest
 from tests.providers.fakes import FakeTwilio
 from tests.world import World, make_engine
 
@@ -43,7 +44,9 @@ async def test_what_the_first_channel_refuses_the_next_one_sends_in_its_own_word
     assert (message.status, message.connector_id, message.recipient) == ("sent", sms.id, PHONE)
     assert message.content == {"text": "Short Ada"}
     async with platform.database.session() as session:
-        detail = await message_detail(session, project_id=world.project_id, message_id=message.id)
+        detail = await message_detail(
+            session, system_access(world.project_id), message_id=message.id
+        )
     assert detail.route is not None
     assert [(way.connector_type, way.state) for way in detail.route.ways] == [
         ("sandbox", "left"),

@@ -56,16 +56,21 @@ FILTERS = (
     "where",
 )  # fmt: skip
 _ARGUMENTS = {
-    "replace": 2, "replace_first": 2, "replace_last": 2, "append": 1, "prepend": 1, "remove": 1, "remove_first": 1,
-    "remove_last": 1, "split": 1, "concat": 1, "map": 1, "where": 2, "reject": 2, "find": 2, "find_index": 2, "has": 2,
-    "date": 1, "plus": 1, "minus": 1, "times": 1, "divided_by": 1, "modulo": 1, "at_least": 1, "at_most": 1,
+    "replace": 2, "replace_first": 2, "replace_last": 2, "append": 1, "prepend": 1, "remove": 1,
+    "remove_first": 1,
+    "remove_last": 1, "split": 1, "concat": 1, "map": 1, "where": 2, "reject": 2, "find": 2,
+    "find_index": 2, "has": 2,
+    "date": 1, "plus": 1, "minus": 1, "times": 1, "divided_by": 1, "modulo": 1, "at_least": 1,
+    "at_most": 1,
     "slice": 2, "default": 1,
 }  # fmt: skip
 
 
 @dataclass
 class Grammar:
-    """Draws templates over the variables of ORDINARY and LARGEST; `heavy`: loops around everything."""
+    """Draws templates over the variables of ORDINARY and LARGEST; `heavy`: loops around
+    everything.
+    """
 
     random: Random
     heavy: bool = False
@@ -116,15 +121,15 @@ class Grammar:
         return text
 
     def _condition(self) -> str:
-        one = self._value()
+        item = self._value()
         if self.random.random() < 0.7:
-            one += (
+            item += (
                 f" {self.random.choice(('==', '!=', '<', '>', '<=', '>=', 'contains', '<>'))}"
                 f" {self._value()}"
             )
         if self.random.random() < 0.3:
-            one += f" {self.random.choice(('and', 'or'))} {self._value()}"
-        return one
+            item += f" {self.random.choice(('and', 'or'))} {self._value()}"
+        return item
 
     def _dash(self) -> str:
         return self.random.choice(("", "", "", "-"))

@@ -1,4 +1,6 @@
-"""Many small bombs are one: what a project may render in one process is bounded, and nobody else's."""
+"""Many small bombs are one: what a project may render in one process is bounded, and nobody
+else's.
+"""
 
 from __future__ import annotations
 
@@ -226,10 +228,10 @@ def test_a_text_that_was_read_before_costs_nothing_to_read() -> None:
 def test_the_book_forgets_the_projects_that_rendered_longest_ago() -> None:
     book = FuelBook(size=2, clock=Clock())
     first, second = new_id(), new_id()
-    one = book.project(first)
+    item = book.project(first)
     book.project(second)
-    assert book.project(first) is one
+    assert book.project(first) is item
     book.project(new_id())
-    assert book.project(first) is one
+    assert book.project(first) is item
     kept = book.project(second)
     assert book.project(second) is kept

@@ -23,14 +23,42 @@ from tests.services.templates.grammar import FILTERS, LARGEST, Grammar
 SLACK_S = 0.4
 
 PIECES = (
-    "a", " ", "\n", "&a", "&#1", "<a ", "<!--", "<a>", "</", '<a a=" ', "<![CDATA[", "\x00", "é", "😀", "%", "%41",
-    "a,", "9", "<script>",
-)  # fmt: skip
+    "a",
+    " ",
+    "\n",
+    "&a",
+    "&#1",
+    "<a ",
+    "<!--",
+    "<a>",
+    "</",
+    '<a a=" ',
+    "<![CDATA[",
+    "\x00",
+    "é",
+    "😀",
+    "%",
+    "%41",
+    "a,",
+    "9",
+    "<script>",
+)
 SIZES = (1, 40, 600, 2_400, 32_768)
 ARGUMENTS: list[list[Any]] = [
-    [], ["n"], ["a"], [" "], [""], [3], ["a" * 600 + "b" + "a" * 600], ["%c" * 50], ["a", "bbbb"], ["", "bbbb"],
-    ["c", 3], [[f"s{i}" for i in range(300)]], [{str(i): i for i in range(300)}],
-]  # fmt: skip
+    [],
+    ["n"],
+    ["a"],
+    [" "],
+    [""],
+    [3],
+    ["a" * 600 + "b" + "a" * 600],
+    ["%c" * 50],
+    ["a", "bbbb"],
+    ["", "bbbb"],
+    ["c", 3],
+    [[f"s{i}" for i in range(300)]],
+    [{str(i): i for i in range(300)}],
+]
 
 
 def _values(random: Random) -> dict[str, Any]:
@@ -93,7 +121,7 @@ def _filters(random: Random, count: int) -> None:
         names = ", ".join(f"p{i}" for i in range(len(given)))
         call = f"{name}: {names}" if names else name
         text = f"{{% for i in (1..1000) %}}{{% assign z = v | {call} %}}{{% endfor %}}"
-        variables = {"v": value, **{f"p{i}": one for i, one in enumerate(given)}}
+        variables = {"v": value, **{f"p{i}": item for i, item in enumerate(given)}}
         _check(text, variables, html=bool(number % 2), name=f"{call} of {str(value)[:60]!r}")
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from backend.errors import ValidationFailed
 from backend.platform import Platform
-from backend.services.sending.compose import SendRequest
+from backend.services.access.access import system_access
+from backend.services.policy.request import SendRequest
 from backend.services.templates import templates
 from backend.services.templates.stored import unusable_templates
 from tests.world import World
@@ -22,10 +23,13 @@ async def test_a_stored_template_over_a_limit_is_listed_with_its_line(
     over = await world.template(OVER, variables=[])
     fine = await world.template("Hello {{name}}")
     async with platform.database.session() as session:
-        found = {one.template_id: str(one) async for one in unusable_templates(session)}
-    assert fine.id not in found
-    assert "'welcome'" in found[over.id]
-    assert "line 2: the range (1..1000000) has more than 2000 items" in found[over.id]
+        result = {
+            unusable_template.template_id: str(unusable_template)
+            async for unusable_template in unusable_templates(session)
+        }
+    assert fine.id not in result
+    assert "'welcome'" in result[over.id]
+    assert "line 2: the range (1..1000000) has more than 2000 items" in result[over.id]
 
 
 async def test_a_stored_template_over_a_limit_is_refused_when_it_is_sent(world: World) -> None:
@@ -39,12 +43,13 @@ async def test_a_stored_template_over_a_limit_can_be_switched_off_and_put_right(
     world: World, platform: Platform
 ) -> None:
     over = await world.template(OVER + "{{name}}", variables=["name"])
-    update = partial(templates.update_template, project_id=world.project_id, template_id=over.id)
+    update = partial(templates.update_template, template_id=over.id)
+    access = system_access(world.project_id)
     async with platform.database.transaction() as session:
-        changed = await update(session, changes={"is_active": False})
+        changed = await update(session, access, changes={"is_active": False})
         assert (changed.is_active, changed.version) == (False, 1)
     async with platform.database.transaction() as session:
-        changed = await update(session, changes={"content": "Hello {{name}}"})
+        changed = await update(session, access, changes={"content": "Hello {{name}}"})
         assert (changed.variables, changed.version) == (["name"], 2)
 
 
@@ -52,24 +57,24 @@ async def test_an_earlier_version_over_a_limit_does_not_come_back(
     world: World, platform: Platform
 ) -> None:
     async with platform.database.transaction() as session:
-        made = await templates.create_template(
+        template = await templates.create_template(
             session,
-            project_id=world.project_id,
+            system_access(world.project_id),
             new=templates.NewTemplate("otp", "sandbox", "Code {{code}}"),
         )
         await templates.update_template(
             session,
-            project_id=world.project_id,
-            template_id=made.id,
+            system_access(world.project_id),
+            template_id=template.id,
             changes={"content": "Your code {{code}}"},
         )
     async with platform.database.raw.connection() as connection:
         await connection.execute(
             "UPDATE template_versions SET content = %s WHERE template_id = %s AND version = 1",
-            (OVER, made.id),
+            (OVER, template.id),
         )
     with pytest.raises(ValidationFailed, match="line 2"):
         async with platform.database.transaction() as session:
             await templates.roll_back_template(
-                session, project_id=world.project_id, template_id=made.id, version=1
+                session, system_access(world.project_id), template_id=template.id, version=1
             )

@@ -35,16 +35,16 @@ async def list_users(
     page: PageDep,
     email: Annotated[str | None, Query(max_length=255, description="A part of the address")] = None,
 ) -> UserList:
-    wanted = storable_text("email", email)
-    return UserList.of(await administration.page_of_users(session, user, page, email=wanted))
+    expected = storable_text("email", email)
+    return UserList.of(await administration.page_of_users(session, user, page, email=expected))
 
 
 @router.get("/users/{userId}", summary="Get a user", responses=error_responses(401, 403, 404))
 async def get_user(
     user_id: UserId, user: CurrentUser, session: ReadSessionDep, response: Response
 ) -> UserBody:
-    found = await administration.get_user(session, user, user_id)
-    return tagged(response, found, UserBody.of(found))
+    result = await administration.get_user(session, user, user_id)
+    return tagged(response, result, UserBody.of(result))
 
 
 @router.put(

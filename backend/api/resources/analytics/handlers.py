@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query
 
 from backend import ids
-from backend.api.inputs.access import CurrentPrincipal, check_origin, require_scope
+from backend.api.inputs.access import CurrentRequester
 from backend.api.inputs.bodies import ConnectorText, InstantText
-from backend.api.inputs.dependencies import ReadSessionDep, decoded
+from backend.api.inputs.dependencies import ReadSessionDep
 from backend.api.openapi.document import error_responses
 from backend.api.resources.analytics.bodies import (
     ConnectorStatisticsBody,
@@ -24,13 +24,13 @@ from backend.api.resources.analytics.bodies import (
     UsageBody,
 )
 from backend.api.resources.routers import api_router
-from backend.errors import FieldError, KeyScope, ProjectNotFound, ValidationFailed
-from backend.services.access.access import Action, UserPrincipal, require_project
-from backend.services.connectors.types import provider_of
+from backend.errors import FieldError, ValidationFailed
+from backend.provider_types import provider_of
+from backend.services.access.access import Action
 from backend.services.reporting import analytics
-from backend.services.reporting.periods import Period, parse_period, parse_zone
+from backend.services.reporting.periods import Period, parse_period
 from backend.services.reporting.rollups import Scope
-from backend.services.routing.catalog import CatalogKey
+from backend.time_zones import parse_zone
 
 router = api_router(prefix="/api/v1", tags=["Analytics"])
 
@@ -64,8 +64,7 @@ class Reader:
 
 async def _reader(
     *,
-    request: Request,
-    principal: CurrentPrincipal,
+    requester: CurrentRequester,
     session: ReadSessionDep,
     project_id: Annotated[
         str | None,
@@ -79,24 +78,10 @@ async def _reader(
     ] = None,
     mode: Annotated[Literal["live", "test"] | None, Query(description="Without it, both")] = None,
 ) -> Reader:
-    wanted = _connector(connector) if connector else None
-    if isinstance(principal, UserPrincipal):
-        if not project_id:
-            message = (
-                'The query parameter "projectId" is missing; add it, or use an API key of the'
-                " project."
-            )
-            raise ValidationFailed(
-                errors=[FieldError("projectId", "MISSING_REQUIRED_FIELD", message)]
-            )
-        own = decoded(ids.PROJECT, project_id, ProjectNotFound)
-        await require_project(session, principal, own, Action.VIEW_MESSAGES)
-        return Reader(Scope(own, mode, wanted), principal.user_id)
-    check_origin(principal, request.headers.get("origin"))
-    require_scope(principal, "stats:read")
-    if project_id and decoded(ids.PROJECT, project_id, ProjectNotFound) != principal.project_id:
-        raise ProjectNotFound
-    return Reader(Scope(principal.project_id, _mode_of(principal, mode), wanted), None)
+    expected = _connector(connector) if connector else None
+    access = await requester.access(session, project_id, Action.VIEW_STATISTICS)
+    scope = Scope(access.project_id, access.mode_seen(mode), expected)
+    return Reader(scope, requester.user_id)
 
 
 def _connector(text: str) -> UUID | str:
@@ -107,15 +92,6 @@ def _connector(text: str) -> UUID | str:
         message = f"'{text[:80]}' is not an id; it reads {ids.CONNECTOR}_ and 26 characters."
         raise ValidationFailed(errors=[FieldError("connector", "VALIDATION_ERROR", message)])
     return value
-
-
-def _mode_of(key: CatalogKey, mode: str | None) -> str | None:
-    """A test key stands in places a live one must not: it counts test messages only."""
-    if key.mode != "test":
-        return mode
-    if mode == "live":
-        raise KeyScope(f"Test key '{key.name}' counts test messages only; use a live key.")
-    return "test"
 
 
 async def _zone(timezone: _Zone = "UTC") -> ZoneInfo:
@@ -167,7 +143,7 @@ async def connector_statistics(
     statistics = await analytics.connector_statistics(session, scope=reader.scope, period=period)
     return ConnectorStatisticsList(
         period=PeriodBody.of(period),
-        connectors=[ConnectorStatisticsBody.of_connector(one) for one in statistics],
+        connectors=[ConnectorStatisticsBody.of_connector(statistic) for statistic in statistics],
     )
 
 

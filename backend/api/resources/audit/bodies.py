@@ -36,7 +36,7 @@ SUBJECT_PREFIXES: Final = tuple(sorted(set(_PREFIX.values())))
 def subject_id_of(text: str) -> UUID | None:
     """Return the UUID of any id that can be a subject, None when the text is none."""
     return next(
-        (found for prefix in SUBJECT_PREFIXES if (found := ids.decode(prefix, text)) is not None),
+        (result for prefix in SUBJECT_PREFIXES if (result := ids.decode(prefix, text)) is not None),
         None,
     )
 
@@ -56,7 +56,11 @@ class AuditEntryBody(ResponseBody):
     created_at: Instant
     project_id: str | None
     actor: ActorBody | None = Field(
-        description="null: the system, or somebody who was not logged in"
+        description="null: an API key, the system, or someone who wasn't logged in"
+    )
+    key_id: str | None = Field(
+        description="The API key that acted; null: a person, or the system",
+        examples=["key_01h455vb4pex5vsknk084sn02q"],
     )
     action: str = Field(examples=["key.created"])
     subject: str | None = Field(
@@ -77,6 +81,7 @@ class AuditEntryBody(ResponseBody):
                 ids.encode(ids.PROJECT, entry.project_id) if entry.project_id is not None else None
             ),
             actor=ActorBody.of(line.actor) if line.actor is not None else None,
+            key_id=ids.encode(ids.KEY, entry.key_id) if entry.key_id is not None else None,
             action=entry.action,
             subject=ids.encode(prefix, entry.subject_id) if entry.subject_id is not None else None,
             address=entry.address,

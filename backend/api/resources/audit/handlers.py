@@ -17,7 +17,7 @@ from backend.api.resources.audit.bodies import SUBJECT_PREFIXES, AuditList, subj
 from backend.api.resources.routers import api_router
 from backend.errors import FieldError, ValidationFailed
 from backend.services.access import audit
-from backend.services.access.access import Action, require_project
+from backend.services.access.access import Action, access_of_user
 from backend.services.access.audit import AuditFilter
 from backend.services.accounts import administration
 from backend.services.reporting.instants import parse_instant
@@ -59,11 +59,11 @@ def _filters(
     )
 
 
-def _checked(field: str, text: str, found: UUID | None) -> UUID:
-    if found is None:
+def _checked(field: str, text: str, result: UUID | None) -> UUID:
+    if result is None:
         message = f"'{text[:80]}' is not an id that '{field}' can have; copy it from an entry."
         raise ValidationFailed(errors=[FieldError(field, "VALIDATION_ERROR", message)])
-    return found
+    return result
 
 
 FilterDep = Annotated[AuditFilter, Depends(_filters)]
@@ -78,19 +78,17 @@ async def project_audit(
     project_id: ProjectId,
     user: CurrentUser,
     session: ReadSessionDep,
-    wanted: FilterDep,
+    filters: FilterDep,
     page: PageDep,
 ) -> AuditList:
-    await require_project(session, user, project_id, Action.VIEW_AUDIT)
-    return AuditList.of(
-        await audit.page_of_entries(session, audit.of_project(wanted, project_id), page)
-    )
+    access = await access_of_user(session, user, project_id, Action.VIEW_AUDIT)
+    return AuditList.of(await audit.page_of_project_entries(session, access, filters, page))
 
 
 @router.get(
     "/admin/audit", summary="Read the server's audit log", responses=error_responses(400, 401, 403)
 )
 async def server_audit(
-    user: CurrentUser, session: ReadSessionDep, wanted: FilterDep, page: PageDep
+    user: CurrentUser, session: ReadSessionDep, filters: FilterDep, page: PageDep
 ) -> AuditList:
-    return AuditList.of(await administration.page_of_entries(session, user, wanted, page))
+    return AuditList.of(await administration.page_of_entries(session, user, filters, page))

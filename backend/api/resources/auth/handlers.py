@@ -25,6 +25,7 @@ from backend.api.resources.auth.bodies import (
     Requested,
 )
 from backend.api.resources.routers import api_router
+from backend.services.access.access import Actor
 from backend.services.accounts import recovery, users
 from backend.services.limits.logins import count_mail, count_registration
 
@@ -102,7 +103,7 @@ async def login(body: LoginBody, request: Request, platform: PlatformDep) -> Log
     ),
     responses=error_responses(400, 401),
 )
-async def refresh(body: RefreshBody, platform: PlatformDep) -> LoggedIn:
+async def refresh(request: Request, body: RefreshBody, platform: PlatformDep) -> LoggedIn:
     try:
         async with platform.database.transaction() as session:
             signed_in, pair = await users.refresh(
@@ -111,7 +112,10 @@ async def refresh(body: RefreshBody, platform: PlatformDep) -> LoggedIn:
     except users.RefreshTokenReused as exc:
         # That transaction is rolled back; ending the log-in must not be.
         async with platform.database.transaction() as session:
-            await users.log_out(session, exc.session_id, action="session.token_reused")
+            address = client_of(request, platform.settings.trusted_proxies).address
+            await users.log_out(
+                session, exc.session_id, Actor(address=address), action="session.token_reused"
+            )
         raise
     return LoggedIn(
         user=LoggedInUser.of(signed_in.user),
@@ -128,7 +132,7 @@ async def refresh(body: RefreshBody, platform: PlatformDep) -> LoggedIn:
     responses=error_responses(401),
 )
 async def logout(user: CurrentUser, session: SessionDep) -> Response:
-    await users.log_out(session, user.session_id, actor=user)
+    await users.log_out(session, user.session_id, user.actor)
     return Response(status_code=204)
 
 

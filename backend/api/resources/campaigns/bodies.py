@@ -27,7 +27,9 @@ _EXAMPLE: Final[dict[str, Any]] = {
 
 
 class CampaignFields(RequestBody):
-    """A template, or a text whose variables are written {{name}}, and which column fills in what."""
+    """A template, or a text whose variables are written {{name}}, and which column fills in
+    what.
+    """
 
     name: Name
     template_id: Annotated[
@@ -152,7 +154,7 @@ class CampaignListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[Progress]) -> CampaignListBody:
         return cls(
-            campaigns=[CampaignSummary.of(one) for one in page.items],
+            campaigns=[CampaignSummary.of(item) for item in page.items],
             pagination=Pagination.of(page),
         )
 
@@ -184,7 +186,9 @@ class RowListBody(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[CampaignRow], columns: list[str]) -> RowListBody:
-        return cls(rows=[_row(one, columns) for one in page.items], pagination=Pagination.of(page))
+        return cls(
+            rows=[_row(item, columns) for item in page.items], pagination=Pagination.of(page)
+        )
 
 
 class PreviewRowBody(ResponseBody):
@@ -220,49 +224,51 @@ class DryRunBody(ResponseBody):
             invalid=result.invalid,
             codes=dict(result.codes),
             errors=[
-                RowErrorBody(row=one.row, field=one.field, code=one.code, message=one.message)
-                for one in result.errors
+                RowErrorBody(
+                    row=error.row, field=error.field, code=error.code, message=error.message
+                )
+                for error in result.errors
             ],
             previews=[
-                PreviewRowBody(row=one.row, to=one.to, content=one.content)
-                for one in result.previews
+                PreviewRowBody(row=preview.row, to=preview.to, content=preview.content)
+                for preview in result.previews
             ],
         )
 
 
 def _fields(progress: Progress) -> dict[str, Any]:
-    one = progress.campaign
+    item = progress.campaign
     return {
-        "id": ids.encode(ids.CAMPAIGN, one.id),
-        "project_id": ids.encode(ids.PROJECT, one.project_id),
-        "name": one.name,
-        "state": one.state,
-        "mode": one.mode,
-        "key_id": ids.encode(ids.KEY, one.key_id) if one.key_id is not None else None,
+        "id": ids.encode(ids.CAMPAIGN, item.id),
+        "project_id": ids.encode(ids.PROJECT, item.project_id),
+        "name": item.name,
+        "state": item.state,
+        "mode": item.mode,
+        "key_id": ids.encode(ids.KEY, item.key_id) if item.key_id is not None else None,
         "template_id": (
-            ids.encode(ids.TEMPLATE, one.template_id) if one.template_id is not None else None
+            ids.encode(ids.TEMPLATE, item.template_id) if item.template_id is not None else None
         ),
         "connector_id": (
-            ids.encode(ids.CONNECTOR, one.connector_id) if one.connector_id is not None else None
+            ids.encode(ids.CONNECTOR, item.connector_id) if item.connector_id is not None else None
         ),
-        "connector": one.connector_type,
-        "priority": one.priority,
-        "mapping": one.mapping,
-        "columns": one.columns,
+        "connector": item.connector_type,
+        "priority": item.priority,
+        "mapping": item.mapping,
+        "columns": item.columns,
         "rows": RowCounts(
-            total=one.total_rows,
+            total=item.total_rows,
             pending=progress.pending,
             accepted=progress.accepted,
             failed=progress.failed,
         ),
-        "reason": one.reason,
-        "metadata": one.metadata_,
-        "send_at": one.send_at,
-        "expires_at": one.expires_at,
-        "started_at": one.started_at,
-        "ended_at": one.ended_at,
-        "created_at": one.created_at,
-        "updated_at": one.updated_at,
+        "reason": item.reason,
+        "metadata": item.metadata_,
+        "send_at": item.send_at,
+        "expires_at": item.expires_at,
+        "started_at": item.started_at,
+        "ended_at": item.ended_at,
+        "created_at": item.created_at,
+        "updated_at": item.updated_at,
     }
 
 

@@ -5,14 +5,16 @@ sends it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
-from backend.api.inputs.access import CurrentPrincipal
+from backend.api.inputs.access import CurrentRequester, Requester
 from backend.api.inputs.dependencies import (
     CampaignId,
     PageDep,
@@ -21,12 +23,6 @@ from backend.api.inputs.dependencies import (
     SessionDep,
 )
 from backend.api.openapi.document import error_responses
-from backend.api.resources.campaigns.access import (
-    of_mode,
-    reach_of_campaign,
-    reach_of_project,
-    sender,
-)
 from backend.api.resources.campaigns.bodies import (
     CampaignBody,
     CampaignListBody,
@@ -48,9 +44,10 @@ from backend.api.resources.csv_lines import line_of, own_cell
 from backend.api.resources.messages.reads import ProjectIdQuery
 from backend.api.resources.messages.requests import written_key
 from backend.api.resources.routers import api_router
-from backend.ledger.accept import IdempotencyKey
+from backend.errors import CampaignNotFound
+from backend.ledger.idempotency import IdempotencyKey
 from backend.platform import Platform
-from backend.services.access.access import Action, UserPrincipal
+from backend.services.access.access import Access, Action
 from backend.services.campaigns import campaigns
 from backend.services.campaigns.campaigns import NewCampaign
 from backend.services.campaigns.check import dry_run
@@ -63,7 +60,7 @@ from backend.services.campaigns.progress import (
     progress_of,
     walk_rows,
 )
-from backend.services.policy.caller import Caller
+from backend.services.policy.sender import Sender
 
 router = api_router(prefix=PATH, tags=["Campaigns"])
 
@@ -83,7 +80,7 @@ _ROUTE = "POST /campaigns"
 )
 async def create(
     request: Request,
-    principal: CurrentPrincipal,
+    requester: CurrentRequester,
     platform: PlatformDep,
     project_id: ProjectIdQuery = None,
 ) -> Response:
@@ -95,37 +92,41 @@ async def create(
     """
     check_media_type(request)
     async with platform.database.session() as session:
-        caller = await sender(session, principal, request, project_id=project_id)
+        access = await requester.access(session, project_id, Action.SEND_MESSAGES)
     async with read_upload(request, json_limit_bytes=platform.settings.body_limit_bytes) as upload:
-        caller = of_mode(caller, upload.fields.mode)
+        sender = requester.sender(access, upload.fields.mode)
         file = await CsvFile.open(upload.file, most_rows=platform.settings.campaign_max_rows)
-        plan = await _plan(platform, caller, upload, file)
+        plan = await _plan(platform, sender, upload, file)
         if upload.fields.dry_run:
-            found = await dry_run(
-                platform, caller, plan, file.steps(), sends_duplicates=upload.fields.send_duplicates
+            result = await dry_run(
+                platform.send_path,
+                sender,
+                plan,
+                file.steps(),
+                sends_duplicates=upload.fields.send_duplicates,
             )
-            return _json(DryRunBody.of(found), 200)
-        actor = principal if isinstance(principal, UserPrincipal) else None
+            return _json(DryRunBody.of(result), 200)
         name = written_key(request)
-        return await _store(platform, caller, upload, plan=plan, file=file, actor=actor, name=name)
+        return await _store(platform, sender, upload, plan=plan, file=file, name=name)
 
 
-async def _plan(platform: Platform, caller: Caller, upload: Upload, file: CsvFile) -> Plan:
+async def _plan(platform: Platform, sender: Sender, upload: Upload, file: CsvFile) -> Plan:
     """A mapping that was left out is guessed from the columns' names."""
     plan = plan_of(upload.fields, file.columns)
     if upload.fields.mapping is not None:
         return plan
-    return plan.mapped(guess_mapping(file.columns, await plan.variables(platform, caller)))
+    return plan.mapped(
+        guess_mapping(file.columns, await plan.variables(platform.send_path, sender))
+    )
 
 
 async def _store(
     platform: Platform,
-    caller: Caller,
+    sender: Sender,
     upload: Upload,
     *,
     plan: Plan,
     file: CsvFile,
-    actor: UserPrincipal | None,
     name: str | None,
 ) -> Response:
     """`name`: the Idempotency-Key."""
@@ -140,26 +141,24 @@ async def _store(
     key = None if name is None else IdempotencyKey(_ROUTE, name, upload.request_hash)
     if key is not None:
         async with platform.database.session() as session:
-            earlier = await campaigns.find_earlier(session, caller.project_id, key)
+            earlier = await campaigns.find_earlier(session, sender.access, key)
             if earlier is not None:
-                return _made(await progress_of(session, earlier), is_replay=True)
-    with await campaigns.read_rows(platform, caller, new=new, file=file) as rows:
+                return _created(await progress_of(session, earlier), is_replay=True)
+    with await campaigns.read_rows(platform.send_path, sender, new=new, file=file) as rows:
         async with platform.database.transaction() as session:
             earlier = None
             if key is not None:
                 ttl_s = platform.settings.idempotency_ttl_s
                 earlier = await campaigns.find_repeated(
-                    session, caller.project_id, key, campaign_id=new.id, ttl_s=ttl_s
+                    session, sender.access, key, campaign_id=new.id, ttl_s=ttl_s
                 )
             if earlier is not None:
-                return _made(await progress_of(session, earlier), is_replay=True)
-            campaign = await campaigns.create_campaign(
-                session, caller, new=new, rows=rows, actor=actor
-            )
-            return _made(await progress_of(session, campaign))
+                return _created(await progress_of(session, earlier), is_replay=True)
+            campaign = await campaigns.create_campaign(session, sender, new=new, rows=rows)
+            return _created(await progress_of(session, campaign))
 
 
-def _made(progress: Progress, *, is_replay: bool = False) -> Response:
+def _created(progress: Progress, *, is_replay: bool = False) -> Response:
     return _json(
         CampaignBody.of_progress(progress),
         201,
@@ -181,31 +180,24 @@ def _json(
 @router.get("", summary="List campaigns", responses=error_responses(400, 401, 403, 404))
 async def list_route(
     *,
-    request: Request,
-    principal: CurrentPrincipal,
+    requester: CurrentRequester,
     session: ReadSessionDep,
     page: PageDep,
     state: Annotated[State | None, Query()] = None,
     project_id: ProjectIdQuery = None,
 ) -> CampaignListBody:
     """Newest first."""
-    reach = await reach_of_project(session, principal, request, project_id)
-    return CampaignListBody.of(
-        await list_campaigns(
-            session, project_id=reach.project_id, page=page, mode=reach.mode, state=state
-        )
-    )
+    access = await requester.access(session, project_id, Action.VIEW_MESSAGES)
+    return CampaignListBody.of(await list_campaigns(session, access, page=page, state=state))
 
 
 @router.get("/{campaignId}", summary="Get a campaign", responses=error_responses(401, 403, 404))
 async def get(
-    request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, session: ReadSessionDep
+    campaign_id: CampaignId, requester: CurrentRequester, session: ReadSessionDep
 ) -> CampaignBody:
     """With its rows by state, and the messages of its accepted rows by status."""
-    reach = await reach_of_campaign(session, principal, request, campaign_id)
-    campaign = await campaigns.get_campaign(
-        session, project_id=reach.project_id, campaign_id=campaign_id, mode=reach.mode
-    )
+    access = await _access_to(session, requester, campaign_id, Action.VIEW_MESSAGES)
+    campaign = await campaigns.get_campaign(session, access, campaign_id=campaign_id)
     return CampaignBody.of_progress(await progress_of(session, campaign))
 
 
@@ -216,9 +208,8 @@ async def get(
 )
 async def rows(
     *,
-    request: Request,
     campaign_id: CampaignId,
-    principal: CurrentPrincipal,
+    requester: CurrentRequester,
     session: ReadSessionDep,
     page: PageDep,
     state: Annotated[
@@ -226,14 +217,10 @@ async def rows(
     ] = None,
 ) -> RowListBody:
     """In the file's order."""
-    reach = await reach_of_campaign(session, principal, request, campaign_id)
-    campaign = await campaigns.get_campaign(
-        session, project_id=reach.project_id, campaign_id=campaign_id, mode=reach.mode
-    )
-    found = await page_of_rows(
-        session, project_id=reach.project_id, campaign_id=campaign.id, page=page, state=state
-    )
-    return RowListBody.of(found, campaign.columns)
+    access = await _access_to(session, requester, campaign_id, Action.VIEW_MESSAGES)
+    campaign = await campaigns.get_campaign(session, access, campaign_id=campaign_id)
+    result = await page_of_rows(session, access, campaign_id=campaign.id, page=page, state=state)
+    return RowListBody.of(result, campaign.columns)
 
 
 @router.get(
@@ -249,45 +236,49 @@ async def rows(
     },
 )
 async def errors(
-    request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, platform: PlatformDep
+    campaign_id: CampaignId, requester: CurrentRequester, platform: PlatformDep
 ) -> StreamingResponse:
-    """The table's own columns, and what is wrong: put it right, and upload it as another campaign."""
+    """The table's own columns, and what is wrong: put it right, and upload it as another
+    campaign.
+    """
     async with platform.database.session() as session:
-        reach = await reach_of_campaign(session, principal, request, campaign_id)
-        campaign = await campaigns.get_campaign(
-            session, project_id=reach.project_id, campaign_id=campaign_id, mode=reach.mode
-        )
+        access = await _access_to(session, requester, campaign_id, Action.VIEW_MESSAGES)
+        campaign = await campaigns.get_campaign(session, access, campaign_id=campaign_id)
     name = ids.encode(ids.CAMPAIGN, campaign.id)
     return StreamingResponse(
-        _error_lines(platform, campaign.project_id, campaign.id, campaign.columns),
+        _error_lines(platform, access, campaign.id, campaign.columns),
         headers={"Content-Disposition": f'attachment; filename="{name}-errors.csv"'},
         media_type="text/csv; charset=utf-8",
     )
 
 
 async def _error_lines(
-    platform: Platform, project_id: UUID, campaign_id: UUID, columns: Sequence[str]
+    platform: Platform, access: Access, campaign_id: UUID, columns: Sequence[str]
 ) -> AsyncIterator[bytes]:
     yield line_of([*map(own_cell, columns), "row", "field", "code", "error"])
     async for failed in walk_rows(
-        platform.database, project_id=project_id, campaign_id=campaign_id, state="failed"
+        platform.database, access, campaign_id=campaign_id, state="failed"
     ):
-        yield b"".join(line_of([*map(own_cell, row.cells or ()), *_told(row)]) for row in failed)
+        yield b"".join(
+            line_of([*map(own_cell, row.cells or ()), *_error_cells(row)]) for row in failed
+        )
 
 
-def _told(row: Any) -> list[str]:
-    told = (row.line, row.error_field, row.error_code, row.error_reason)
-    return [own_cell("" if one is None else str(one)) for one in told]
+def _error_cells(row: Any) -> list[str]:
+    reported = (row.line, row.error_field, row.error_code, row.error_reason)
+    return [own_cell("" if item is None else str(item)) for item in reported]
 
 
 @router.post(
     "/{campaignId}/pause", summary="Pause a campaign", responses=error_responses(401, 403, 404, 409)
 )
 async def pause(
-    request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, session: SessionDep
+    campaign_id: CampaignId, requester: CurrentRequester, session: SessionDep
 ) -> CampaignSummary:
     """No more rows are accepted, and messages that no worker has taken yet are held."""
-    return await _steer(campaigns.pause_campaign, request, campaign_id, principal, session)
+    access = await _access_to(session, requester, campaign_id, Action.SEND_MESSAGES)
+    campaign = await campaigns.pause_campaign(session, access, campaign_id=campaign_id)
+    return CampaignSummary.of(await progress_of(session, campaign))
 
 
 @router.post(
@@ -296,10 +287,12 @@ async def pause(
     responses=error_responses(401, 403, 404, 409),
 )
 async def resume(
-    request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, session: SessionDep
+    campaign_id: CampaignId, requester: CurrentRequester, session: SessionDep
 ) -> CampaignSummary:
     """Goes on where a pause stopped, and starts a draft."""
-    return await _steer(campaigns.resume_campaign, request, campaign_id, principal, session)
+    access = await _access_to(session, requester, campaign_id, Action.SEND_MESSAGES)
+    campaign = await campaigns.resume_campaign(session, access, campaign_id=campaign_id)
+    return CampaignSummary.of(await progress_of(session, campaign))
 
 
 @router.post(
@@ -308,25 +301,21 @@ async def resume(
     responses=error_responses(401, 403, 404, 409),
 )
 async def cancel(
-    request: Request, campaign_id: CampaignId, principal: CurrentPrincipal, session: SessionDep
+    campaign_id: CampaignId, requester: CurrentRequester, session: SessionDep
 ) -> CampaignSummary:
     """For good. Messages that no worker has taken yet are canceled; what was sent stays sent."""
-    return await _steer(campaigns.cancel_campaign, request, campaign_id, principal, session)
-
-
-async def _steer(
-    change: Any,
-    request: Request,
-    campaign_id: UUID,
-    principal: CurrentPrincipal,
-    session: SessionDep,
-) -> CampaignSummary:
-    reach = await reach_of_campaign(session, principal, request, campaign_id, Action.SEND_MESSAGES)
-    campaign = await change(
-        session,
-        project_id=reach.project_id,
-        campaign_id=campaign_id,
-        mode=reach.mode,
-        actor=reach.actor,
-    )
+    access = await _access_to(session, requester, campaign_id, Action.SEND_MESSAGES)
+    campaign = await campaigns.cancel_campaign(session, access, campaign_id=campaign_id)
     return CampaignSummary.of(await progress_of(session, campaign))
+
+
+async def _access_to(
+    session: AsyncSession, requester: Requester, campaign_id: UUID, action: Action
+) -> Access:
+    """Raises CampaignNotFound, Forbidden, KeyScope or OriginNotAllowed."""
+    return await requester.access_to(
+        session,
+        partial(campaigns.find_project_of, campaign_id=campaign_id),
+        action,
+        CampaignNotFound,
+    )

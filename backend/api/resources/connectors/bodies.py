@@ -17,8 +17,9 @@ from backend.api.inputs.bodies import (
     ResponseBody,
 )
 from backend.models import Connector
+from backend.models.connector import LONGEST_RETRY_S
 from backend.providers.frame.provider import Health
-from backend.services.connectors.config import LONGEST_RETRY_S, MOST_ATTEMPTS, MOST_PER_SECOND
+from backend.services.connectors.config import MOST_ATTEMPTS, MOST_PER_SECOND
 from backend.services.connectors.connectors import HEAVIEST, NewConnector, circuit_state
 from backend.services.connectors.credentials import callback_path
 from backend.services.connectors.types import takes_callbacks
@@ -226,7 +227,8 @@ class ConnectorListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[Connector]) -> ConnectorListBody:
         return cls(
-            connectors=[ConnectorBody.of(one) for one in page.items], pagination=Pagination.of(page)
+            connectors=[ConnectorBody.of(item) for item in page.items],
+            pagination=Pagination.of(page),
         )
 
 

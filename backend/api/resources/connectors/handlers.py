@@ -29,7 +29,7 @@ from backend.api.resources.connectors.bodies import (
 )
 from backend.api.resources.routers import api_router
 from backend.platform import Platform
-from backend.services.access.access import Action, UserPrincipal, require_project
+from backend.services.access.access import Action, UserPrincipal, access_of_user
 from backend.services.connectors import connectors
 from backend.services.connectors.checks import verify_credentials
 
@@ -44,13 +44,11 @@ async def list_connectors(
     user: CurrentUser,
     session: ReadSessionDep,
     page: PageDep,
-    wanted: WantedOfTypeDep,
+    selection: WantedOfTypeDep,
 ) -> ConnectorListBody:
-    await require_project(session, user, project_id, Action.VIEW_CONNECTORS)
+    access = await access_of_user(session, user, project_id, Action.VIEW_CONNECTORS)
     return ConnectorListBody.of(
-        await connectors.page_of_connectors(
-            session, project_id=project_id, page=page, wanted=wanted
-        )
+        await connectors.page_of_connectors(session, access, page=page, selection=selection)
     )
 
 
@@ -72,18 +70,14 @@ async def create_connector(
     A type's first connector is its default.
     """
     async with platform.database.session() as session:
-        await require_project(session, user, project_id, Action.MANAGE_CONNECTORS)
+        access = await access_of_user(session, user, project_id, Action.MANAGE_CONNECTORS)
         if verify:
             await connectors.check_running(session, project_id)
     if verify:
         await verify_credentials(body.type, body.credentials, context=platform.providers)
     async with platform.database.transaction() as session:
         connector = await connectors.create_connector(
-            session,
-            vault=platform.vault,
-            project_id=project_id,
-            new=body.to_new_connector(),
-            actor=user,
+            session, access, vault=platform.vault, new=body.to_new_connector()
         )
         return ConnectorBody.of(connector)
 
@@ -96,10 +90,8 @@ async def get_connector(
     session: ReadSessionDep,
     response: Response,
 ) -> ConnectorBody:
-    await require_project(session, user, project_id, Action.VIEW_CONNECTORS)
-    connector = await connectors.get_connector(
-        session, project_id=project_id, connector_id=connector_id
-    )
+    access = await access_of_user(session, user, project_id, Action.VIEW_CONNECTORS)
+    connector = await connectors.get_connector(session, access, connector_id=connector_id)
     return tagged(response, connector, ConnectorBody.of(connector))
 
 
@@ -120,18 +112,17 @@ async def update_connector(
     response: Response,
 ) -> ConnectorBody:
     """Only what is sent changes. New credentials let messages go on that waited for them."""
-    await require_project(session, user, project_id, Action.MANAGE_CONNECTORS)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_CONNECTORS)
     await if_match.check(
         session,
-        await connectors.get_connector(session, project_id=project_id, connector_id=connector_id),
+        await connectors.get_connector(session, access, connector_id=connector_id),
     )
     connector = await connectors.update_connector(
         session,
+        access,
         vault=platform.vault,
-        project_id=project_id,
         connector_id=connector_id,
         changes=body.changes("weight"),
-        actor=user,
     )
     return tagged(response, connector, ConnectorBody.of(connector))
 
@@ -149,14 +140,12 @@ async def delete_connector(
     session: SessionDep,
     if_match: IfMatchDep,
 ) -> Response:
-    await require_project(session, user, project_id, Action.MANAGE_CONNECTORS)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_CONNECTORS)
     await if_match.check(
         session,
-        await connectors.get_connector(session, project_id=project_id, connector_id=connector_id),
+        await connectors.get_connector(session, access, connector_id=connector_id),
     )
-    await connectors.delete_connector(
-        session, project_id=project_id, connector_id=connector_id, actor=user
-    )
+    await connectors.delete_connector(session, access, connector_id=connector_id)
     return Response(status_code=204)
 
 
@@ -168,12 +157,12 @@ async def test_connector(
 ) -> ConnectorTestBody:
     """Asks the provider. Refused credentials are a 200 whose `message` says why."""
     async with platform.database.session() as session:
-        await require_project(session, user, project_id, Action.MANAGE_CONNECTORS)
+        access = await access_of_user(session, user, project_id, Action.MANAGE_CONNECTORS)
     health = await connectors.test_connector(
         platform.database,
+        access,
         vault=platform.vault,
         context=platform.providers,
-        project_id=project_id,
         connector_id=connector_id,
     )
     return ConnectorTestBody.of(health)
@@ -220,13 +209,12 @@ async def _set_active(
     *,
     is_active: bool,
 ) -> ConnectorBody:
-    await require_project(session, user, project_id, Action.MANAGE_CONNECTORS)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_CONNECTORS)
     connector = await connectors.update_connector(
         session,
+        access,
         vault=platform.vault,
-        project_id=project_id,
         connector_id=connector_id,
         changes={"is_active": is_active},
-        actor=user,
     )
     return ConnectorBody.of(connector)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backend.api.inputs.access import CurrentPrincipal
+from backend.api.inputs.access import CurrentRequester
 from backend.api.openapi.document import error_responses
 from backend.api.resources.connectors.bodies import ConnectorTypeBody, ConnectorTypeListBody
 from backend.api.resources.routers import api_router
@@ -12,7 +12,7 @@ router = api_router(prefix="/api/v1/connector-types", tags=["Connectors"])
 
 
 @router.get("", summary="List connector types", responses=error_responses(401))
-async def list_connector_types(_: CurrentPrincipal) -> ConnectorTypeListBody:
+async def list_connector_types(_: CurrentRequester) -> ConnectorTypeListBody:
     return ConnectorTypeListBody(
         connector_types=[
             ConnectorTypeBody.model_validate(described) for described in describe_connector_types()

@@ -23,8 +23,8 @@ from backend.api.inputs.filters import message_filter
 from backend.api.resources.messages.bodies import MessageBody
 from backend.errors import AppError, BadRequest, FieldError
 from backend.services.lists.paging import Page
+from backend.services.messages.dead_letters import DeadLetterFilter
 from backend.services.messages.redrive import MOST_REDRIVEN, Redrive, Redriven
-from backend.services.reporting.dead_letters import DeadLetterFilter
 from backend.services.reporting.messages import MessageSummary
 
 _ONE_OF_TWO: Final[JsonDict] = {"oneOf": [{"required": ["messageIds"]}, {"required": ["filter"]}]}
@@ -76,7 +76,7 @@ class DiscardBody(RequestBody):
     filter: DeadLetterFilterBody | None = None
 
     def check(self) -> None:
-        """Raises BadRequest unless one of both is there."""
+        """Raises BadRequest unless entry of both is there."""
         if (self.message_ids is None) == (self.filter is None):
             remedy = 'Leave out "messageIds" or "filter"; {"filter": {}} is all of them.'
             raise BadRequest(
@@ -103,13 +103,14 @@ class DeadLetterListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[MessageSummary]) -> DeadLetterListBody:
         return cls(
-            dead_letters=[MessageBody.of(one) for one in page.items], pagination=Pagination.of(page)
+            dead_letters=[MessageBody.of(item) for item in page.items],
+            pagination=Pagination.of(page),
         )
 
 
 class RedrivenBody(ResponseBody):
-    """`newMessageId` and `status` of one that was accepted; `error`, `code` and `details` of one
-    that was not.
+    """`newMessageId` and `status` of entry that was accepted; `error`, `code` and `details` of
+    entry that was not.
     """
 
     message_id: str = Field(description="The dead letter", examples=[_EXAMPLE])
@@ -120,8 +121,8 @@ class RedrivenBody(ResponseBody):
     details: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, one: Redriven) -> RedrivenBody:
-        message_id, outcome = ids.encode(ids.MESSAGE, one.message_id), one.outcome
+    def of(cls, entry: Redriven) -> RedrivenBody:
+        message_id, outcome = ids.encode(ids.MESSAGE, entry.message_id), entry.outcome
         if isinstance(outcome, AppError):
             return cls(
                 message_id=message_id,
@@ -149,12 +150,12 @@ class RedriveAnswer(ResponseBody):
         return cls(
             redriven=done.redriven,
             failed=len(done.results) - done.redriven,
-            results=[RedrivenBody.of(one) for one in done.results],
+            results=[RedrivenBody.of(result) for result in done.results],
             next_cursor=encode_cursor(done.next_cursor) if done.next_cursor is not None else None,
         )
 
 
 class DiscardAnswer(ResponseBody):
     discarded: int = Field(
-        description="By a filter at most 10,000 in one call: 0 says that none is left"
+        description="By a filter at most 10,000 in entry call: 0 says that none is left"
     )

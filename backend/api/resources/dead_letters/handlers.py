@@ -1,18 +1,16 @@
-"""Dead letters: messages that were given up after their retries; to be sent once more, or
+"""Dead letters: messages that were given up after their retries; to be sent again, or
 discarded.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import Depends, Query, Request, Response
-from sqlmodel.ext.asyncio.session import AsyncSession
+from fastapi import Depends, Query, Response
 
 from backend import ids
-from backend.api.inputs.access import CurrentPrincipal
+from backend.api.inputs.access import CurrentRequester
 from backend.api.inputs.bodies import ConnectorText, InstantText, decode_cursor, id_text
 from backend.api.inputs.dependencies import (
     MessageId,
@@ -24,7 +22,6 @@ from backend.api.inputs.dependencies import (
 )
 from backend.api.inputs.filters import message_filter, storable_text
 from backend.api.openapi.document import error_responses
-from backend.api.resources.campaigns.access import sender
 from backend.api.resources.dead_letters.bodies import (
     Code,
     DeadLetterListBody,
@@ -33,19 +30,16 @@ from backend.api.resources.dead_letters.bodies import (
     RedriveAnswer,
     RedriveBody,
 )
-from backend.api.resources.messages.access import project_of_key, project_of_user, resender
-from backend.api.resources.messages.reads import ProjectIdQuery, within_mode
-from backend.api.resources.messages.requests import answer
+from backend.api.resources.messages.reads import ProjectIdQuery, access_to_message
+from backend.api.resources.messages.requests import answer, resender
 from backend.api.resources.messages.send_bodies import ResendAnswer
 from backend.api.resources.routers import api_router
 from backend.errors import AppError, FieldError, MessageNotFound, ValidationFailed
-from backend.services.access import audit
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import Action
 from backend.services.messages import redrive
-from backend.services.messages.redrive import Redrive
+from backend.services.messages.dead_letters import DeadLetterFilter
 from backend.services.policy.admission import note_refusal
-from backend.services.reporting.dead_letters import DeadLetterFilter, list_dead_letters
-from backend.services.routing.catalog import CatalogKey
+from backend.services.reporting.dead_letters import list_dead_letters
 
 router = api_router(prefix="/api/v1/dead-letters", tags=["Dead letters"])
 
@@ -88,8 +82,7 @@ def _filters(
 @router.get("", summary="List dead letters", responses=error_responses(400, 401, 403, 404))
 async def list_route(
     *,
-    request: Request,
-    principal: CurrentPrincipal,
+    requester: CurrentRequester,
     session: ReadSessionDep,
     filters: Annotated[DeadLetterFilter, Depends(_filters)],
     page: PageDep,
@@ -100,13 +93,9 @@ async def list_route(
 
     What a provider refused for good is none. `error` and `errorCode` say why.
     """
-    if isinstance(principal, UserPrincipal):
-        readable = await project_of_user(session, principal, project_id)
-    else:
-        readable = project_of_key(principal, request, project_id)
-        filters = _within(principal, filters)
+    access = await requester.access(session, project_id, Action.VIEW_MESSAGES)
     return DeadLetterListBody.of(
-        await list_dead_letters(session, project_id=readable, filters=filters, page=page)
+        await list_dead_letters(session, access, filters=filters, page=page)
     )
 
 
@@ -117,9 +106,8 @@ async def list_route(
     responses=error_responses(400, 401, 403, 404, 429, 503),
 )
 async def redrive_many(
-    request: Request,
     body: RedriveBody,
-    principal: CurrentPrincipal,
+    requester: CurrentRequester,
     platform: PlatformDep,
     project_id: ProjectIdQuery = None,
 ) -> RedriveAnswer:
@@ -138,37 +126,27 @@ async def redrive_many(
         )
         raise ValidationFailed(errors=[FieldError("cursor", "VALIDATION_ERROR", message)])
     async with platform.database.session() as session:
-        caller = await sender(session, principal, request, project_id=project_id)
+        access = await requester.access(session, project_id, Action.SEND_MESSAGES)
+    sender = requester.sender(access)
     try:
         if body.filter is None:
-            done = await redrive.redrive_many(platform, caller, _message_ids(body))
+            redriven = await redrive.redrive_many(platform.send_path, sender, _message_ids(body))
         else:
-            filters = _within(principal, body.filter.filter())
-            done = await redrive.redrive_matching(
-                platform, caller, filters, after=after, limit=body.limit
+            redriven = await redrive.redrive_matching(
+                platform.send_path, sender, body.filter.filter(), after=after, limit=body.limit
             )
     except AppError as error:
-        await note_refusal(platform, caller, error)
+        await note_refusal(platform.send_path, sender, error)
         raise
-    if done.results:
-        async with platform.database.transaction() as session:
-            _note(
-                session,
-                principal,
-                caller.project_id,
-                "dead_letters.redriven",
-                {**_counts(done), **_chosen(body)},
-            )
-    return RedriveAnswer.of(done)
+    return RedriveAnswer.of(redriven)
 
 
 @router.post(
     "/discard", summary="Discard many dead letters", responses=error_responses(400, 401, 403, 404)
 )
 async def discard_many(
-    request: Request,
     body: DiscardBody,
-    principal: CurrentPrincipal,
+    requester: CurrentRequester,
     session: SessionDep,
     project_id: ProjectIdQuery = None,
 ) -> DiscardAnswer:
@@ -177,22 +155,11 @@ async def discard_many(
     They leave the list, and stay failed messages.
     """
     body.check()
-    caller = await sender(session, principal, request, project_id=project_id)
+    access = await requester.access(session, project_id, Action.SEND_MESSAGES)
     if body.filter is None:
-        discarded = await redrive.discard_many(
-            session,
-            project_id=caller.project_id,
-            message_ids=_message_ids(body),
-            mode=redrive.mode_of(caller),
-        )
+        discarded = await redrive.discard_many(session, access, message_ids=_message_ids(body))
     else:
-        filters = _within(principal, body.filter.filter())
-        discarded = await redrive.discard_matching(
-            session, project_id=caller.project_id, filters=filters
-        )
-    if discarded:
-        after = {"discarded": discarded, **_chosen(body)}
-        _note(session, principal, caller.project_id, "dead_letters.discarded", after)
+        discarded = await redrive.discard_matching(session, access, filters=body.filter.filter())
     return DiscardAnswer(discarded=discarded)
 
 
@@ -204,7 +171,7 @@ async def discard_many(
     responses=error_responses(400, 401, 403, 404, 409, 429, 503),
 )
 async def redrive_one(
-    request: Request, message_id: MessageId, principal: CurrentPrincipal, platform: PlatformDep
+    message_id: MessageId, requester: CurrentRequester, platform: PlatformDep
 ) -> Response:
     """A new message with the same content, recipient and ways takes its place.
 
@@ -212,11 +179,13 @@ async def redrive_one(
 
     409 `NOT_A_DEAD_LETTER` once it was redriven or discarded.
     """
-    caller = await resender(platform, principal, request, message_id)
+    async with platform.database.session() as session:
+        access = await access_to_message(session, requester, message_id, Action.SEND_MESSAGES)
+        sender = await resender(session, requester, access, message_id)
     try:
-        accepted = await redrive.redrive_one(platform, caller, message_id)
+        accepted = await redrive.redrive_one(platform.send_path, sender, message_id)
     except AppError as error:
-        await note_refusal(platform, caller, error)
+        await note_refusal(platform.send_path, sender, error)
         raise
     return answer(accepted, b',"resentFrom":"%b"' % ids.encode(ids.MESSAGE, message_id).encode())
 
@@ -228,26 +197,12 @@ async def redrive_one(
     responses=error_responses(401, 403, 404, 409),
 )
 async def discard_one(
-    request: Request,
-    message_id: MessageId,
-    principal: CurrentPrincipal,
-    platform: PlatformDep,
-    session: SessionDep,
+    message_id: MessageId, requester: CurrentRequester, session: SessionDep
 ) -> Response:
     """It leaves the list, and stays a failed message."""
-    caller = await resender(platform, principal, request, message_id)
-    await redrive.discard_one(
-        session, project_id=caller.project_id, message_id=message_id, mode=redrive.mode_of(caller)
-    )
-    after = {"messageId": ids.encode(ids.MESSAGE, message_id)}
-    _note(session, principal, caller.project_id, "dead_letters.discarded", after)
+    access = await access_to_message(session, requester, message_id, Action.SEND_MESSAGES)
+    await redrive.discard_one(session, access, message_id=message_id)
     return Response(status_code=204)
-
-
-def _within(principal: UserPrincipal | CatalogKey, filters: DeadLetterFilter) -> DeadLetterFilter:
-    if isinstance(principal, UserPrincipal):
-        return filters
-    return replace(filters, messages=within_mode(principal, filters.messages))
 
 
 def _message_ids(body: DiscardBody) -> list[UUID]:
@@ -257,29 +212,3 @@ def _message_ids(body: DiscardBody) -> list[UUID]:
             decoded(ids.MESSAGE, text, MessageNotFound) for text in body.message_ids or ()
         )
     )
-
-
-def _counts(done: Redrive) -> dict[str, int]:
-    return {"redriven": done.redriven, "failed": len(done.results) - done.redriven}
-
-
-def _note(
-    session: AsyncSession,
-    principal: UserPrincipal | CatalogKey,
-    project_id: UUID,
-    action: str,
-    after: dict[str, Any],
-) -> None:
-    actor = principal if isinstance(principal, UserPrincipal) else None
-    if not isinstance(principal, UserPrincipal):
-        after["keyId"] = ids.encode(ids.KEY, principal.id)
-    audit.record(session, actor, action, project_id=project_id, after=after)
-
-
-def _chosen(body: DiscardBody) -> dict[str, Any]:
-    """Return what the audit log says of them; recipients do not belong there."""
-    if body.filter is None:
-        return {}
-    return {
-        "filter": body.filter.model_dump(by_alias=True, exclude_none=True, exclude={"recipient"})
-    }

@@ -28,7 +28,7 @@ from backend.api.resources.keys.bodies import (
     UpdateKey,
 )
 from backend.api.resources.routers import api_router
-from backend.services.access.access import Action, require_project
+from backend.services.access.access import Action, access_of_user, project_of
 from backend.services.keys import keys
 
 router = api_router(prefix="/api/v1/projects/{projectId}/keys", tags=["Keys"])
@@ -40,12 +40,10 @@ async def list_keys(
     user: CurrentUser,
     session: ReadSessionDep,
     page: PageDep,
-    wanted: WantedDep,
+    selection: WantedDep,
 ) -> KeyList:
-    await require_project(session, user, project_id, Action.VIEW_KEYS)
-    return KeyList.of(
-        await keys.page_of_keys(session, project_id=project_id, page=page, wanted=wanted)
-    )
+    access = await access_of_user(session, user, project_id, Action.VIEW_KEYS)
+    return KeyList.of(await keys.page_of_keys(session, access, page=page, selection=selection))
 
 
 @router.post(
@@ -62,12 +60,11 @@ async def create_key(
     platform: PlatformDep,
     session: SessionDep,
 ) -> CreatedKey:
-    await require_project(session, user, project_id, Action.MANAGE_KEYS)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_KEYS)
     settings = platform.settings
     key, text = await keys.create_key(
         session,
-        user,
-        project_id=project_id,
+        access,
         pepper=settings.require_key_pepper(),
         vault=platform.vault,
         new=body.to_new_key(expiry_days=settings.key_expiry_days),
@@ -84,8 +81,8 @@ async def get_key(
     session: ReadSessionDep,
     response: Response,
 ) -> KeyBody:
-    await require_project(session, user, project_id, Action.VIEW_KEYS)
-    key = await keys.get_key(session, project_id=project_id, key_id=key_id)
+    access = await access_of_user(session, user, project_id, Action.VIEW_KEYS)
+    key = await keys.get_key(session, access, key_id=key_id)
     return tagged(response, key, KeyBody.of(key))
 
 
@@ -102,12 +99,10 @@ async def update_key(
     if_match: IfMatchDep,
     response: Response,
 ) -> KeyBody:
-    await require_project(session, user, project_id, Action.MANAGE_KEYS)
-    await if_match.check(session, await keys.get_key(session, project_id=project_id, key_id=key_id))
+    access = await access_of_user(session, user, project_id, Action.MANAGE_KEYS)
+    await if_match.check(session, await keys.get_key(session, access, key_id=key_id))
     changes = body.changes("rate_limit", "expires_at")
-    key = await keys.update_key(
-        session, user, project_id=project_id, key_id=key_id, changes=changes
-    )
+    key = await keys.update_key(session, access, key_id=key_id, changes=changes)
     return tagged(response, key, KeyBody.of(key))
 
 
@@ -125,9 +120,9 @@ async def delete_key(
     session: SessionDep,
     if_match: IfMatchDep,
 ) -> Response:
-    await require_project(session, user, project_id, Action.MANAGE_KEYS)
-    await if_match.check(session, await keys.get_key(session, project_id=project_id, key_id=key_id))
-    await keys.revoke_key(session, user, project_id=project_id, key_id=key_id)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_KEYS)
+    await if_match.check(session, await keys.get_key(session, access, key_id=key_id))
+    await keys.revoke_key(session, access, key_id=key_id)
     return Response(status_code=204)
 
 
@@ -151,11 +146,10 @@ async def regenerate_key(
 
     A key has one old text: regenerating again ends the overlap before.
     """
-    await require_project(session, user, project_id, Action.MANAGE_KEYS)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_KEYS)
     key, text = await keys.regenerate_key(
         session,
-        user,
-        project_id=project_id,
+        access,
         key_id=key_id,
         pepper=platform.settings.require_key_pepper(),
         vault=platform.vault,
@@ -172,6 +166,14 @@ async def get_key_usage(
 ) -> KeyUsageBody:
     """Counts are a few seconds behind; `remainingQuota` is not."""
     async with platform.database.session() as session:
-        project = await require_project(session, user, project_id, Action.VIEW_KEYS)
-        key = await keys.get_key(session, project_id=project_id, key_id=key_id)
-    return KeyUsageBody.of(await keys.use_of_key(platform, key, project))
+        access = await access_of_user(session, user, project_id, Action.VIEW_KEYS)
+        project = await project_of(session, access)
+        key = await keys.get_key(session, access, key_id=key_id)
+    return KeyUsageBody.of(
+        await keys.use_of_key(
+            platform.rate_limiter,
+            key,
+            project,
+            limit=platform.catalog.rate_limit_of(key.rate_limit, project.plan),
+        )
+    )

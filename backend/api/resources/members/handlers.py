@@ -10,6 +10,7 @@ from backend.api.inputs.dependencies import PageDep, ProjectId, ReadSessionDep, 
 from backend.api.openapi.document import error_responses
 from backend.api.resources.members.bodies import ChangeRole, MemberBody, MemberList
 from backend.api.resources.routers import api_router
+from backend.services.access.access import access_of_user
 from backend.services.accounts import members
 
 router = api_router(prefix="/api/v1/projects/{projectId}/members", tags=["Members"])
@@ -19,7 +20,8 @@ router = api_router(prefix="/api/v1/projects/{projectId}/members", tags=["Member
 async def list_members(
     project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, page: PageDep
 ) -> MemberList:
-    return MemberList.of(await members.page_of_members(session, user, project_id, page))
+    access = await access_of_user(session, user, project_id)
+    return MemberList.of(await members.page_of_members(session, access, page))
 
 
 @router.get("/{userId}", summary="Get a member", responses=error_responses(401, 404))
@@ -30,7 +32,8 @@ async def get_member(
     session: ReadSessionDep,
     response: Response,
 ) -> MemberBody:
-    member = await members.get_member(session, user, project_id, user_id)
+    access = await access_of_user(session, user, project_id)
+    member = await members.get_member(session, access, user_id)
     return tagged(response, member.membership, MemberBody.of(member))
 
 
@@ -50,9 +53,10 @@ async def change_role(
     if_match: IfMatchDep,
     response: Response,
 ) -> MemberBody:
-    current = await members.get_member(session, user, project_id, user_id)
+    access = await access_of_user(session, user, project_id)
+    current = await members.get_member(session, access, user_id)
     await if_match.check(session, current.membership)
-    member = await members.change_role(session, user, project_id, user_id, body.role)
+    member = await members.change_role(session, access, user_id, body.role)
     return tagged(response, member.membership, MemberBody.of(member))
 
 
@@ -70,7 +74,8 @@ async def remove_member(
     session: SessionDep,
     if_match: IfMatchDep,
 ) -> Response:
-    current = await members.get_member(session, user, project_id, user_id)
+    access = await access_of_user(session, user, project_id)
+    current = await members.get_member(session, access, user_id)
     await if_match.check(session, current.membership)
-    await members.remove_member(session, user, project_id, user_id)
+    await members.remove_member(session, access, user_id)
     return Response(status_code=204)

@@ -22,6 +22,7 @@ from backend.api.resources.members.bodies import (
     Joined,
 )
 from backend.api.resources.routers import api_router
+from backend.services.access.access import access_of_user
 from backend.services.accounts import invitations
 from backend.services.limits.logins import count_invitation
 
@@ -34,7 +35,8 @@ _OF_PROJECT = "/projects/{projectId}/invitations"
 async def list_invitations(
     project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, page: PageDep
 ) -> InvitationList:
-    return InvitationList.of(await invitations.page_of_invitations(session, user, project_id, page))
+    access = await access_of_user(session, user, project_id)
+    return InvitationList.of(await invitations.page_of_invitations(session, access, page))
 
 
 @router.post(
@@ -52,11 +54,12 @@ async def invite(
 ) -> CreatedInvitation:
     await count_invitation(platform.redis, platform.settings, user)
     async with platform.database.transaction() as session:
+        access = await access_of_user(session, user, project_id)
         new = await invitations.invite(
             session,
+            access,
             user,
             platform.settings,
-            project_id=project_id,
             email=body.email,
             role=body.role,
         )
@@ -73,7 +76,8 @@ async def invite(
 async def revoke_invitation(
     project_id: ProjectId, invitation_id: InvitationId, user: CurrentUser, session: SessionDep
 ) -> Response:
-    await invitations.revoke_invitation(session, user, project_id, invitation_id)
+    access = await access_of_user(session, user, project_id)
+    await invitations.revoke_invitation(session, access, invitation_id)
     return Response(status_code=204)
 
 

@@ -11,16 +11,11 @@ import orjson
 from fastapi import Request, Response
 
 from backend import ids
-from backend.api.inputs.access import CurrentPrincipal, bearer_token, check_origin
+from backend.api.inputs.access import CurrentRequester, bearer_token, check_origin
 from backend.api.inputs.dependencies import MessageId, PlatformDep, SessionDep
 from backend.api.openapi.document import error_responses
-from backend.api.resources.messages.access import (
-    project_of_message,
-    project_of_user,
-    require_sending_key,
-    resender,
-)
 from backend.api.resources.messages.bodies import MessagePreviewBody
+from backend.api.resources.messages.reads import access_to_message
 from backend.api.resources.messages.requests import (
     answer,
     check_project,
@@ -30,6 +25,7 @@ from backend.api.resources.messages.requests import (
     parse_object,
     read_body,
     recipient_of,
+    resender,
     send_request,
     written_key,
 )
@@ -46,11 +42,13 @@ from backend.api.resources.messages.send_bodies import (
 from backend.api.resources.routers import api_router
 from backend.errors import AppError
 from backend.field_error import MOST_ERRORS
-from backend.ledger.accept import IdempotencyKey
-from backend.services.access.access import Action, UserPrincipal
+from backend.ledger.idempotency import IdempotencyKey
+from backend.services.access.access import Action
 from backend.services.messages.actions import cancel_message, resend_message
 from backend.services.policy.admission import note_refusal
-from backend.services.sending.accept import Accepted, Caller, SendRequest
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import Accepted
 from backend.services.sending.batch import accept_batch
 from backend.services.sending.preview import preview_message
 
@@ -79,7 +77,7 @@ async def send_batch(request: Request, platform: PlatformDep) -> Response:
     """
     key = await platform.catalog.key(bearer_token(request))
     origin = request.headers.get("origin")
-    caller = Caller.of_key(key, origin)
+    caller = Sender.of_key(key, origin)
     try:
         check_origin(key, origin)
         body = await read_body(request)
@@ -87,14 +85,14 @@ async def send_batch(request: Request, platform: PlatformDep) -> Response:
         idempotency = idempotency_key(request, caller, _BATCH_ROUTE, body)
         requests = [_item(caller, fields) for fields in batch.messages]
         return _batch_answer(
-            await accept_batch(platform, caller, requests, idempotency=idempotency)
+            await accept_batch(platform.send_path, caller, requests, idempotency=idempotency)
         )
     except AppError as error:
-        await note_refusal(platform, caller, error)
+        await note_refusal(platform.send_path, caller, error)
         raise
 
 
-def _item(caller: Caller, fields: dict[str, Any]) -> Callable[[], SendRequest]:
+def _item(caller: Sender, fields: dict[str, Any]) -> Callable[[], SendRequest]:
     def request() -> SendRequest:
         body = parse_object(SendBody, fields)
         check_project(caller, body.project_id)
@@ -107,14 +105,14 @@ def _batch_answer(results: list[Accepted | AppError]) -> Response:
     accepted = [result for result in results if isinstance(result, Accepted)]
     headers = limit_headers(accepted[-1]) if accepted else {}
     headers.pop("Idempotency-Replayed", None)
-    told = _Told()
+    reported = _ErrorRoom()
     if accepted and all(result.is_replay for result in accepted):
         headers["Idempotency-Replayed"] = "true"
     return Response(
         orjson.dumps(
             {
                 "results": [
-                    _batch_result(index, result, told) for index, result in enumerate(results)
+                    _batch_result(index, result, reported) for index, result in enumerate(results)
                 ],
                 "accepted": len(accepted),
                 "rejected": len(results) - len(accepted),
@@ -127,7 +125,7 @@ def _batch_answer(results: list[Accepted | AppError]) -> Response:
     )
 
 
-class _Told:
+class _ErrorRoom:
     """What is wrong with the messages of one batch: each one's first field, and all of them up to
     MOST_ERRORS.
     """
@@ -144,13 +142,13 @@ class _Told:
         return {**error.details, "errors": error.details["errors"][:most], "moreErrors": more}
 
 
-def _batch_result(index: int, result: Accepted | AppError, told: _Told) -> dict[str, Any]:
+def _batch_result(index: int, result: Accepted | AppError, reported: _ErrorRoom) -> dict[str, Any]:
     if isinstance(result, AppError):
         return {
             "index": index,
             "error": result.message,
             "code": result.error_code,
-            "details": told.details(result),
+            "details": reported.details(result),
         }
     return {
         "index": index,
@@ -161,24 +159,17 @@ def _batch_result(index: int, result: Accepted | AppError, told: _Told) -> dict[
 
 @router.post("/preview", summary="Preview a message", responses=error_responses(400, 401, 403, 404))
 async def preview(
-    request: Request, body: PreviewSendBody, principal: CurrentPrincipal, platform: PlatformDep
+    body: PreviewSendBody, requester: CurrentRequester, platform: PlatformDep
 ) -> MessagePreviewBody:
     """What `POST /messages` would send, without sending it.
 
     With an access token, name the `projectId`.
     """
-    if isinstance(principal, UserPrincipal):
-        async with platform.database.session() as session:
-            project_id = await project_of_user(
-                session, principal, body.project_id, Action.SEND_MESSAGES
-            )
-        caller = Caller(project_id, "live")
-    else:
-        require_sending_key(principal, request)
-        caller = Caller.of_key(principal)
-        check_project(caller, body.project_id)
+    async with platform.database.session() as session:
+        access = await requester.access(session, body.project_id, Action.SEND_MESSAGES)
+    sender = requester.sender(access)
     return MessagePreviewBody.of_preview(
-        await preview_message(platform, caller, send_request(body, body.to or ""))
+        await preview_message(platform.send_path, sender, send_request(body, body.to or ""))
     )
 
 
@@ -186,16 +177,11 @@ async def preview(
     "/{messageId}/cancel", summary="Cancel a message", responses=error_responses(401, 403, 404, 409)
 )
 async def cancel(
-    request: Request, message_id: MessageId, principal: CurrentPrincipal, session: SessionDep
+    message_id: MessageId, requester: CurrentRequester, session: SessionDep
 ) -> CancelAnswer:
     """Only while it waits: 409 `MESSAGE_NOT_CANCELABLE` with its status once a worker has it."""
-    mode = None
-    if isinstance(principal, UserPrincipal):
-        project_id = await project_of_message(session, principal, message_id, Action.SEND_MESSAGES)
-    else:
-        require_sending_key(principal, request)
-        project_id, mode = principal.project_id, "test" if principal.mode == "test" else None
-    await cancel_message(session, project_id=project_id, message_id=message_id, mode=mode)
+    access = await access_to_message(session, requester, message_id, Action.SEND_MESSAGES)
+    await cancel_message(session, access, message_id=message_id)
     return CancelAnswer(message_id=ids.encode(ids.MESSAGE, message_id))
 
 
@@ -203,28 +189,30 @@ async def cancel(
     "/{messageId}/resend",
     status_code=202,
     response_model=ResendAnswer,
-    summary="Send a message once more",
+    summary="Send a message again",
     openapi_extra={"parameters": [IDEMPOTENCY_PARAMETER]},
     responses=error_responses(400, 401, 403, 404, 409, 422, 429, 503),
 )
 async def resend(
-    request: Request, message_id: MessageId, principal: CurrentPrincipal, platform: PlatformDep
+    request: Request, message_id: MessageId, requester: CurrentRequester, platform: PlatformDep
 ) -> Response:
     """A new message with the same content, recipient and connector, when the old one has come to
     its end.
 
     `uncertain` is an end too: sending it again is your decision.
     """
-    caller = await resender(platform, principal, request, message_id)
+    async with platform.database.session() as session:
+        access = await access_to_message(session, requester, message_id, Action.SEND_MESSAGES)
+        sender = await resender(session, requester, access, message_id)
     name = written_key(request)
     idempotency = (
         IdempotencyKey(_RESEND_ROUTE, name, message_id.bytes) if name is not None else None
     )
     try:
         accepted = await resend_message(
-            platform, caller, message_id=message_id, idempotency=idempotency
+            platform.send_path, sender, message_id=message_id, idempotency=idempotency
         )
     except AppError as error:
-        await note_refusal(platform, caller, error)
+        await note_refusal(platform.send_path, sender, error)
         raise
     return answer(accepted, b',"resentFrom":"%b"' % ids.encode(ids.MESSAGE, message_id).encode())

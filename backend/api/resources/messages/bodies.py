@@ -67,7 +67,7 @@ class MessageListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[MessageSummary]) -> MessageListBody:
         return cls(
-            messages=[MessageBody.of(one) for one in page.items], pagination=Pagination.of(page)
+            messages=[MessageBody.of(item) for item in page.items], pagination=Pagination.of(page)
         )
 
 
@@ -222,7 +222,7 @@ class MessagePreviewBody(ResponseBody):
                 if sms is not None
                 else None
             ),
-            fallbacks=[cls.of_preview(one) for one in preview.fallbacks],
+            fallbacks=[cls.of_preview(fallback) for fallback in preview.fallbacks],
         )
 
 

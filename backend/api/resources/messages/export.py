@@ -6,26 +6,27 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
-from fastapi import Query, Request
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 
-from backend.api.inputs.access import CurrentPrincipal
+from backend.api.inputs.access import CurrentRequester
 from backend.api.inputs.dependencies import ExportPlaceDep, PlatformDep
 from backend.api.openapi.document import error_responses
 from backend.api.resources.csv_lines import cell_of, line_of
-from backend.api.resources.messages.access import project_of_key, project_of_user
 from backend.api.resources.messages.bodies import MessageBody
-from backend.api.resources.messages.reads import FilterDep, ProjectIdQuery, within_mode
+from backend.api.resources.messages.reads import FilterDep, ProjectIdQuery
 from backend.api.resources.routers import api_router
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import Action
 from backend.services.reporting.export import walk_messages
 from backend.services.reporting.messages import MessageSummary
 
 router = api_router(prefix="/api/v1/messages", tags=["Messages"])
 
 COLUMNS: Final = (
-    "id", "createdAt", "status", "to", "text", "subject", "connectorType", "connectorId", "templateId", "keyId",
-    "mode", "priority", "error", "errorCode", "sendAt", "expiresAt", "sentAt", "deliveredAt", "readAt", "failedAt",
+    "id", "createdAt", "status", "to", "text", "subject", "connectorType", "connectorId",
+    "templateId", "keyId",
+    "mode", "priority", "error", "errorCode", "sendAt", "expiresAt", "sentAt", "deliveredAt",
+    "readAt", "failedAt",
     "updatedAt", "resentFrom", "metadata",
 )  # fmt: skip
 _MEDIA_TYPES: Final = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
@@ -45,8 +46,7 @@ _MEDIA_TYPES: Final = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x
 )
 async def export_messages(
     *,
-    request: Request,
-    principal: CurrentPrincipal,
+    requester: CurrentRequester,
     platform: PlatformDep,
     filters: FilterDep,
     place: ExportPlaceDep,
@@ -57,14 +57,10 @@ async def export_messages(
 
     In CSV, cells that a spreadsheet would run begin with `'`.
     """
-    if isinstance(principal, UserPrincipal):
-        async with platform.database.session() as session:
-            readable = await project_of_user(session, principal, project_id)
-    else:
-        readable = project_of_key(principal, request, project_id)
-        filters = within_mode(principal, filters)
-    place.take(readable)
-    steps = walk_messages(platform.database, project_id=readable, filters=filters)
+    async with platform.database.session() as session:
+        access = await requester.access(session, project_id, Action.VIEW_MESSAGES)
+    place.take(access.project_id)
+    steps = walk_messages(platform.database, access, filters=filters)
     # The first step before the answer begins: a wrong filter is still a 400.
     first = await anext(steps)
     return StreamingResponse(

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal
+from uuid import UUID
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
-from backend.api.inputs.access import CurrentPrincipal
+from backend.api.inputs.access import CurrentRequester, Requester
 from backend.api.inputs.bodies import ConnectorText, InstantText, StatusText, id_text
 from backend.api.inputs.dependencies import MessageId, PageDep, ReadSessionDep
 from backend.api.inputs.filters import message_filter
 from backend.api.openapi.document import error_responses
-from backend.api.resources.messages.access import (
-    project_of_key,
-    project_of_message,
-    project_of_user,
-)
 from backend.api.resources.messages.bodies import MessageDetailBody, MessageListBody
 from backend.api.resources.routers import api_router
-from backend.errors import KeyScope, MessageNotFound
-from backend.services.access.access import Action, UserPrincipal
+from backend.errors import MessageNotFound
+from backend.services.access.access import Access, Action
 from backend.services.reporting.messages import (
     MessageFilter,
+    find_project_of,
     list_messages,
     message_detail,
 )
-from backend.services.routing.catalog import CatalogKey
 
 router = api_router(prefix="/api/v1/messages", tags=["Messages"])
 
@@ -84,45 +81,30 @@ ProjectIdQuery = Annotated[
 @router.get("", summary="List messages", responses=error_responses(400, 401, 403, 404))
 async def list_messages_route(
     *,
-    request: Request,
-    principal: CurrentPrincipal,
+    requester: CurrentRequester,
     session: ReadSessionDep,
     filters: FilterDep,
     page: PageDep,
     project_id: ProjectIdQuery = None,
 ) -> MessageListBody:
     """Newest first. Pass `pagination.nextCursor` as `cursor` to walk on while messages arrive."""
-    if isinstance(principal, UserPrincipal):
-        readable = await project_of_user(session, principal, project_id)
-    else:
-        readable = project_of_key(principal, request, project_id)
-        filters = within_mode(principal, filters)
-    return MessageListBody.of(
-        await list_messages(session, project_id=readable, filters=filters, page=page)
-    )
+    access = await requester.access(session, project_id, Action.VIEW_MESSAGES)
+    return MessageListBody.of(await list_messages(session, access, filters=filters, page=page))
 
 
 @router.get("/{messageId}", summary="Get a message", responses=error_responses(401, 403, 404))
 async def get_message(
-    request: Request, message_id: MessageId, principal: CurrentPrincipal, session: ReadSessionDep
+    message_id: MessageId, requester: CurrentRequester, session: ReadSessionDep
 ) -> MessageDetailBody:
     """With every attempt to hand it over, and every status it took."""
-    if isinstance(principal, UserPrincipal):
-        project_id = await project_of_message(session, principal, message_id, Action.VIEW_MESSAGES)
-        return MessageDetailBody.of_detail(
-            await message_detail(session, project_id=project_id, message_id=message_id)
-        )
-    readable = project_of_key(principal, request)
-    detail = await message_detail(session, project_id=readable, message_id=message_id)
-    if principal.mode == "test" and detail.summary.mode != "test":
-        raise MessageNotFound
-    return MessageDetailBody.of_detail(detail)
+    access = await access_to_message(session, requester, message_id, Action.VIEW_MESSAGES)
+    return MessageDetailBody.of_detail(await message_detail(session, access, message_id=message_id))
 
 
-def within_mode(key: CatalogKey, filters: MessageFilter) -> MessageFilter:
-    """A test key stands in places a live one must not: it sees test messages only."""
-    if key.mode != "test":
-        return filters
-    if filters.mode == "live":
-        raise KeyScope(f"Test key '{key.name}' reads test messages only; use a live key.")
-    return replace(filters, mode="test")
+async def access_to_message(
+    session: AsyncSession, requester: Requester, message_id: UUID, action: Action
+) -> Access:
+    """Raises MessageNotFound, Forbidden, KeyScope or OriginNotAllowed."""
+    return await requester.access_to(
+        session, partial(find_project_of, message_id=message_id), action, MessageNotFound
+    )

@@ -9,10 +9,12 @@ from uuid import UUID
 import orjson
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import ids
 from backend.api.frame.errors import validation_error
 from backend.api.frame.json_bodies import check_size, check_values, needs_check, read_json
+from backend.api.inputs.access import Requester
 from backend.api.resources.messages.send_bodies import (
     BatchBody,
     ContentFields,
@@ -29,8 +31,12 @@ from backend.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
-from backend.ledger.accept import IdempotencyKey
-from backend.services.sending.accept import Accepted, Caller, SendRequest
+from backend.ledger.idempotency import IdempotencyKey
+from backend.services.access.access import Access
+from backend.services.messages.actions import mode_of
+from backend.services.policy.request import SendRequest
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import Accepted
 from backend.services.templates.channels import type_of_channel
 
 MAX_KEY_LENGTH: Final = 255
@@ -139,17 +145,17 @@ def _check_route(body: ContentFields) -> None:
     """Raises BadRequest when another field says the way too, or ValidationFailed when a channel
     repeats.
     """
-    own = "channels" if body.channels is not None else "route"
+    ours = "channels" if body.channels is not None else "route"
     if body.channels is None and body.route is None:
         remedy = 'Leave out "fallbackAfter", or name "channels" or a "route".'
         message = "Without a second way to send there is nothing to fall back to."
         raise BadRequest(message, errors=[FieldError("fallbackAfter", "VALIDATION_ERROR", remedy)])
     others = {"connector": body.connector, "connectorId": body.connector_id}
-    if own == "channels":
+    if ours == "channels":
         others["route"] = body.route
     for name, value in others.items():
         if value is not None:
-            raise _excluded(f'A message goes through "{own}" or through "{name}".', own, name)
+            raise _excluded(f'A message goes through "{ours}" or through "{name}".', ours, name)
     channels = body.channels or []
     if len({type_of_channel(channel) for channel in channels}) < len(channels):
         remedy = "Leave out one of them: 'sms' is 'twilio', and 'email' is 'smtp'."
@@ -204,7 +210,7 @@ def _excluded(message: str, field: str, other: str) -> BadRequest:
     return BadRequest(message, errors=[FieldError(field, "VALIDATION_ERROR", remedy)])
 
 
-def check_project(caller: Caller, project_id: str | None) -> None:
+def check_project(caller: Sender, project_id: str | None) -> None:
     """A key sends for its own project only. Raises ProjectNotFound."""
     if project_id is not None and ids.decode(ids.PROJECT, project_id) != caller.project_id:
         raise ProjectNotFound(
@@ -213,7 +219,7 @@ def check_project(caller: Caller, project_id: str | None) -> None:
 
 
 def idempotency_key(
-    request: Request, caller: Caller, route: str, body: bytes
+    request: Request, caller: Sender, route: str, body: bytes
 ) -> IdempotencyKey | None:
     """Return the request's Idempotency-Key. Raises BadRequest.
 
@@ -266,3 +272,16 @@ def limit_headers(accepted: Accepted) -> dict[str, str]:
     if accepted.is_replay:
         headers["Idempotency-Replayed"] = "true"
     return headers
+
+
+async def resender(
+    session: AsyncSession, requester: Requester, access: Access, message_id: UUID
+) -> Sender:
+    """Return who sends a message again: a person sends in the mode that it had.
+
+    Raises MessageNotFound.
+    """
+    mode = None
+    if access.mode is None:
+        mode = await mode_of(session, access, message_id=message_id)
+    return requester.sender(access, mode)

@@ -1,4 +1,4 @@
-"""Step 1 of a message: `POST /messages` and its aliases.
+"""Send a message: `POST /messages` and its aliases.
 
 They read their bodies themselves: this is the hot path.
 """
@@ -35,7 +35,8 @@ from backend.api.resources.routers import api_router
 from backend.errors import AppError, BadRequest, FieldError
 from backend.platform import Platform
 from backend.services.policy.admission import note_refusal
-from backend.services.sending.accept import Caller, accept_message
+from backend.services.policy.sender import Sender
+from backend.services.sending.accept import accept_message
 
 router = api_router(prefix="/api/v1", tags=["Messages"])
 
@@ -59,17 +60,19 @@ async def send_message(request: Request) -> Response:
     platform: Platform = request.app.state.platform
     key = await platform.catalog.key(bearer_token(request))
     origin = request.headers.get("origin")
-    caller = Caller.of_key(key, origin)
+    caller = Sender.of_key(key, origin)
     try:
         check_origin(key, origin)
         body = await read_body(request)
         parsed = parse(SendBody, body)
         check_project(caller, parsed.project_id)
         idempotency = idempotency_key(request, caller, _ROUTE, body)
-        wanted = send_request(parsed, recipient_of(parsed), parsed.send_token)
-        return answer(await accept_message(platform, caller, wanted, idempotency=idempotency))
+        expected = send_request(parsed, recipient_of(parsed), parsed.send_token)
+        return answer(
+            await accept_message(platform.send_path, caller, expected, idempotency=idempotency)
+        )
     except AppError as error:
-        await note_refusal(platform, caller, error)
+        await note_refusal(platform.send_path, caller, error)
         raise
 
 
@@ -89,7 +92,9 @@ async def send_text(request: Request) -> Response:
         check_project(caller, parsed.project_id)
         idempotency = idempotency_key(request, caller, "POST /messages/text", body)
         return answer(
-            await accept_message(platform, caller, text_request(parsed), idempotency=idempotency)
+            await accept_message(
+                platform.send_path, caller, text_request(parsed), idempotency=idempotency
+            )
         )
 
 
@@ -108,22 +113,24 @@ async def send_alias(request: Request) -> Response:
         parsed = _without_aliases(parse(AliasSendBody, body))
         check_project(caller, parsed.project_id)
         idempotency = idempotency_key(request, caller, "POST /send", body)
-        wanted = send_request(parsed, parsed.to, parsed.send_token)
-        return answer(await accept_message(platform, caller, wanted, idempotency=idempotency))
+        expected = send_request(parsed, parsed.to, parsed.send_token)
+        return answer(
+            await accept_message(platform.send_path, caller, expected, idempotency=idempotency)
+        )
 
 
 @asynccontextmanager
-async def _sending(request: Request) -> AsyncIterator[tuple[Platform, Caller]]:
+async def _sending(request: Request) -> AsyncIterator[tuple[Platform, Sender]]:
     """Who sends; what is refused inside says where the limits stand."""
     platform: Platform = request.app.state.platform
     key = await platform.catalog.key(bearer_token(request))
     origin = request.headers.get("origin")
-    caller = Caller.of_key(key, origin)
+    caller = Sender.of_key(key, origin)
     try:
         check_origin(key, origin)
         yield platform, caller
     except AppError as error:
-        await note_refusal(platform, caller, error)
+        await note_refusal(platform.send_path, caller, error)
         raise
 
 

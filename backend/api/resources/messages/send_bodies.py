@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from backend.api.inputs.bodies import GivenInstant, ResponseBody, TimeZone
 from backend.durations import parse_duration_s
-from backend.services.policy.send_tokens import LONGEST_CHARS
+from backend.services.keys.send_tokens import LONGEST_CHARS
 from backend.services.routing.recipients import recipient_kinds
 from backend.services.routing.saved_routes import LONGEST_FALLBACK_S, MOST_STEPS
 from backend.services.templates.channels import channel_names

@@ -17,8 +17,8 @@ from backend.api.inputs.bodies import (
 )
 from backend.errors import ValidationFailed
 from backend.models.project import Project
+from backend.services.accounts.quiet_hours import check_quiet_hours
 from backend.services.lists.paging import Page
-from backend.services.policy.quiet_hours import check_quiet_hours
 
 Name = Annotated[
     str,

@@ -21,6 +21,7 @@ from backend.api.resources.projects.bodies import (
     UpdateProject,
 )
 from backend.api.resources.routers import api_router
+from backend.services.access.access import access_of_user
 from backend.services.accounts import projects
 
 _NULLABLE = (
@@ -65,7 +66,8 @@ async def create_project(
 async def get_project(
     project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, response: Response
 ) -> ProjectBody:
-    project = await projects.get_project(session, user, project_id)
+    access = await access_of_user(session, user, project_id)
+    project = await projects.get_project(session, access)
     return tagged(response, project, ProjectBody.of(project))
 
 
@@ -81,8 +83,9 @@ async def update_project(
     if_match: IfMatchDep,
     response: Response,
 ) -> ProjectBody:
-    await if_match.check(session, await projects.get_project(session, user, project_id))
-    project = await projects.update_project(session, user, project_id, body.changes(*_NULLABLE))
+    access = await access_of_user(session, user, project_id)
+    await if_match.check(session, await projects.get_project(session, access))
+    project = await projects.update_project(session, access, body.changes(*_NULLABLE))
     return tagged(response, project, ProjectBody.of(project))
 
 
@@ -96,6 +99,7 @@ async def update_project(
 async def delete_project(
     project_id: ProjectId, user: CurrentUser, session: SessionDep, if_match: IfMatchDep
 ) -> Response:
-    await if_match.check(session, await projects.get_project(session, user, project_id))
-    await projects.delete_project(session, user, project_id)
+    access = await access_of_user(session, user, project_id)
+    await if_match.check(session, await projects.get_project(session, access))
+    await projects.delete_project(session, access)
     return Response(status_code=204)

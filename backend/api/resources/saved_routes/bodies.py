@@ -140,7 +140,9 @@ class RouteListBody(ResponseBody):
 
     @classmethod
     def of(cls, page: Page[Route]) -> RouteListBody:
-        return cls(routes=[RouteBody.of(one) for one in page.items], pagination=Pagination.of(page))
+        return cls(
+            routes=[RouteBody.of(item) for item in page.items], pagination=Pagination.of(page)
+        )
 
 
 def _plain(steps: list[StepBody]) -> list[dict[str, str]]:

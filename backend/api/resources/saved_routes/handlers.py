@@ -15,7 +15,7 @@ from backend.api.resources.saved_routes.bodies import (
     RouteListBody,
     UpdateRouteBody,
 )
-from backend.services.access.access import Action, require_project
+from backend.services.access.access import Action, access_of_user
 from backend.services.routing import saved_routes
 
 router = api_router(prefix="/api/v1/projects/{projectId}/routes", tags=["Routes"])
@@ -25,10 +25,8 @@ router = api_router(prefix="/api/v1/projects/{projectId}/routes", tags=["Routes"
 async def list_routes(
     project_id: ProjectId, user: CurrentUser, session: ReadSessionDep, page: PageDep
 ) -> RouteListBody:
-    await require_project(session, user, project_id, Action.VIEW_ROUTES)
-    return RouteListBody.of(
-        await saved_routes.page_of_routes(session, project_id=project_id, page=page)
-    )
+    access = await access_of_user(session, user, project_id, Action.VIEW_ROUTES)
+    return RouteListBody.of(await saved_routes.page_of_routes(session, access, page=page))
 
 
 @router.post(
@@ -43,11 +41,9 @@ async def create_route(
     """A send names it in `route`: each step is tried when the one before has failed, or not
     delivered in time.
     """
-    await require_project(session, user, project_id, Action.MANAGE_ROUTES)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_ROUTES)
     new = body.to_new_route()
-    return RouteBody.of(
-        await saved_routes.create_route(session, project_id=project_id, new=new, actor=user)
-    )
+    return RouteBody.of(await saved_routes.create_route(session, access, new=new))
 
 
 @router.get("/{routeId}", summary="Get a route", responses=error_responses(401, 404))
@@ -58,8 +54,8 @@ async def get_route(
     session: ReadSessionDep,
     response: Response,
 ) -> RouteBody:
-    await require_project(session, user, project_id, Action.VIEW_ROUTES)
-    route = await saved_routes.get_route(session, project_id=project_id, route_id=route_id)
+    access = await access_of_user(session, user, project_id, Action.VIEW_ROUTES)
+    route = await saved_routes.get_route(session, access, route_id=route_id)
     return tagged(response, route, RouteBody.of(route))
 
 
@@ -77,12 +73,10 @@ async def update_route(
     response: Response,
 ) -> RouteBody:
     """Only what is sent changes. Messages accepted before go the ways they were accepted with."""
-    await require_project(session, user, project_id, Action.MANAGE_ROUTES)
-    await if_match.check(
-        session, await saved_routes.get_route(session, project_id=project_id, route_id=route_id)
-    )
+    access = await access_of_user(session, user, project_id, Action.MANAGE_ROUTES)
+    await if_match.check(session, await saved_routes.get_route(session, access, route_id=route_id))
     route = await saved_routes.update_route(
-        session, project_id=project_id, route_id=route_id, changes=body.route_changes(), actor=user
+        session, access, route_id=route_id, changes=body.route_changes()
     )
     return tagged(response, route, RouteBody.of(route))
 
@@ -101,9 +95,7 @@ async def delete_route(
     if_match: IfMatchDep,
 ) -> Response:
     """Sends that name it are refused from now on."""
-    await require_project(session, user, project_id, Action.MANAGE_ROUTES)
-    await if_match.check(
-        session, await saved_routes.get_route(session, project_id=project_id, route_id=route_id)
-    )
-    await saved_routes.delete_route(session, project_id=project_id, route_id=route_id, actor=user)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_ROUTES)
+    await if_match.check(session, await saved_routes.get_route(session, access, route_id=route_id))
+    await saved_routes.delete_route(session, access, route_id=route_id)
     return Response(status_code=204)

@@ -16,7 +16,7 @@ from backend.errors import (
     TemplateNotFound,
     ValidationFailed,
 )
-from backend.services.policy.send_tokens import LONGEST_LIFE_S, SignedToken
+from backend.services.keys.send_tokens import LONGEST_LIFE_S, SignedToken
 from backend.services.sending.issue import NewToken
 
 

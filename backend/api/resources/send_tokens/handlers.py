@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from backend.api.inputs.access import CurrentKey, bearer_token
+from backend.api.inputs.access import SendingKey, bearer_token
 from backend.api.inputs.dependencies import PlatformDep
 from backend.api.openapi.document import error_responses
-from backend.api.resources.messages.access import require_sending_key
 from backend.api.resources.routers import api_router
 from backend.api.resources.send_tokens.bodies import SendTokenAnswer, SendTokenBody
-from backend.services.policy.caller import Caller
 from backend.services.sending.issue import create_send_token
 
 router = api_router(prefix="/api/v1/send-tokens", tags=["Messages"])
@@ -23,7 +21,7 @@ router = api_router(prefix="/api/v1/send-tokens", tags=["Messages"])
     responses=error_responses(400, 401, 403, 404, 413, 415),
 )
 async def make_send_token(
-    request: Request, body: SendTokenBody, key: CurrentKey, platform: PlatformDep
+    request: Request, body: SendTokenBody, sender: SendingKey, platform: PlatformDep
 ) -> SendTokenAnswer:
     """For a secret key.
 
@@ -33,8 +31,7 @@ async def make_send_token(
     no more than the variables that are not locked. A backend with the Python client signs tokens
     without this call.
     """
-    require_sending_key(key, request)
     token = await create_send_token(
-        platform, Caller.of_key(key), bearer_token(request), body.to_new_token()
+        platform.send_path, sender, bearer_token(request), body.to_new_token()
     )
     return SendTokenAnswer.of(token)

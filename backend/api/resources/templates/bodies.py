@@ -76,7 +76,9 @@ OnUncertain = Annotated[
 
 
 class WhatsAppVariant(RequestBody):
-    """A template approved by Meta; `parameters` are names of variables, in the order of its body."""
+    """A template approved by Meta; `parameters` are names of variables, in the order of its
+    body.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,512}$", examples=["welcome_v2"])]
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(_[A-Z]{2,3})?$", examples=["en_US"])]
@@ -199,7 +201,7 @@ class TemplateListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[Template]) -> TemplateListBody:
         return cls(
-            templates=[TemplateBody.of(one) for one in page.items], pagination=Pagination.of(page)
+            templates=[TemplateBody.of(item) for item in page.items], pagination=Pagination.of(page)
         )
 
 
@@ -243,7 +245,7 @@ class VersionListBody(ResponseBody):
     @classmethod
     def of(cls, page: Page[TemplateVersion]) -> VersionListBody:
         return cls(
-            versions=[VersionBody.of(one) for one in page.items], pagination=Pagination.of(page)
+            versions=[VersionBody.of(item) for item in page.items], pagination=Pagination.of(page)
         )
 
 

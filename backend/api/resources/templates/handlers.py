@@ -31,7 +31,7 @@ from backend.api.resources.templates.bodies import (
     VersionBody,
     VersionListBody,
 )
-from backend.services.access.access import Action, UserPrincipal, require_project
+from backend.services.access.access import Action, UserPrincipal, access_of_user
 from backend.services.templates import templates
 from backend.services.templates.content import TemplateContent
 from backend.services.templates.preview import preview
@@ -47,11 +47,11 @@ async def list_templates(
     user: CurrentUser,
     session: ReadSessionDep,
     page: PageDep,
-    wanted: WantedOfTypeDep,
+    selection: WantedOfTypeDep,
 ) -> TemplateListBody:
-    await require_project(session, user, project_id, Action.VIEW_TEMPLATES)
+    access = await access_of_user(session, user, project_id, Action.VIEW_TEMPLATES)
     return TemplateListBody.of(
-        await templates.page_of_templates(session, project_id=project_id, page=page, wanted=wanted)
+        await templates.page_of_templates(session, access, page=page, selection=selection)
     )
 
 
@@ -65,11 +65,9 @@ async def create_template(
     project_id: ProjectId, body: CreateTemplateBody, user: CurrentUser, session: SessionDep
 ) -> TemplateBody:
     """Content is Liquid. Variables left out are detected; all are required at a send."""
-    await require_project(session, user, project_id, Action.MANAGE_TEMPLATES)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_TEMPLATES)
     new = body.to_new_template()
-    return TemplateBody.of(
-        await templates.create_template(session, project_id=project_id, new=new, actor=user)
-    )
+    return TemplateBody.of(await templates.create_template(session, access, new=new))
 
 
 @router.get("/{templateId}", summary="Get a template", responses=error_responses(401, 404))
@@ -80,8 +78,8 @@ async def get_template(
     session: ReadSessionDep,
     response: Response,
 ) -> TemplateBody:
-    await require_project(session, user, project_id, Action.VIEW_TEMPLATES)
-    template = await templates.get_template(session, project_id=project_id, template_id=template_id)
+    access = await access_of_user(session, user, project_id, Action.VIEW_TEMPLATES)
+    template = await templates.get_template(session, access, template_id=template_id)
     return tagged(response, template, TemplateBody.of(template))
 
 
@@ -101,17 +99,13 @@ async def update_template(
     response: Response,
 ) -> TemplateBody:
     """Only what is sent changes. Messages accepted before keep the text they were rendered with."""
-    await require_project(session, user, project_id, Action.MANAGE_TEMPLATES)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_TEMPLATES)
     await if_match.check(
         session,
-        await templates.get_template(session, project_id=project_id, template_id=template_id),
+        await templates.get_template(session, access, template_id=template_id),
     )
     template = await templates.update_template(
-        session,
-        project_id=project_id,
-        template_id=template_id,
-        changes=body.template_changes(),
-        actor=user,
+        session, access, template_id=template_id, changes=body.template_changes()
     )
     return tagged(response, template, TemplateBody.of(template))
 
@@ -129,14 +123,12 @@ async def delete_template(
     session: SessionDep,
     if_match: IfMatchDep,
 ) -> Response:
-    await require_project(session, user, project_id, Action.MANAGE_TEMPLATES)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_TEMPLATES)
     await if_match.check(
         session,
-        await templates.get_template(session, project_id=project_id, template_id=template_id),
+        await templates.get_template(session, access, template_id=template_id),
     )
-    await templates.delete_template(
-        session, project_id=project_id, template_id=template_id, actor=user
-    )
+    await templates.delete_template(session, access, template_id=template_id)
     return Response(status_code=204)
 
 
@@ -156,8 +148,8 @@ async def preview_template(
 
     Missing values and wrong content are reported, not refused.
     """
-    await require_project(session, user, project_id, Action.VIEW_TEMPLATES)
-    template = await templates.get_template(session, project_id=project_id, template_id=template_id)
+    access = await access_of_user(session, user, project_id, Action.VIEW_TEMPLATES)
+    template = await templates.get_template(session, access, template_id=template_id)
     shown = preview(
         body.over(TemplateContent.of(template)),
         connector_type=template.connector_type,
@@ -201,13 +193,9 @@ async def _set_active(
     *,
     is_active: bool,
 ) -> TemplateBody:
-    await require_project(session, user, project_id, Action.MANAGE_TEMPLATES)
+    access = await access_of_user(session, user, project_id, Action.MANAGE_TEMPLATES)
     template = await templates.update_template(
-        session,
-        project_id=project_id,
-        template_id=template_id,
-        changes={"is_active": is_active},
-        actor=user,
+        session, access, template_id=template_id, changes={"is_active": is_active}
     )
     return TemplateBody.of(template)
 
@@ -225,11 +213,9 @@ async def list_versions(
     page: PageDep,
 ) -> VersionListBody:
     """Newest first. Every change of content, subject, html, variables or variants stored one."""
-    await require_project(session, user, project_id, Action.VIEW_TEMPLATES)
-    found = await templates.page_of_versions(
-        session, project_id=project_id, template_id=template_id, page=page
-    )
-    return VersionListBody.of(found)
+    access = await access_of_user(session, user, project_id, Action.VIEW_TEMPLATES)
+    versions = await templates.page_of_versions(session, access, template_id=template_id, page=page)
+    return VersionListBody.of(versions)
 
 
 @router.get(
@@ -244,11 +230,9 @@ async def get_version(
     user: CurrentUser,
     session: ReadSessionDep,
 ) -> VersionBody:
-    await require_project(session, user, project_id, Action.VIEW_TEMPLATES)
+    access = await access_of_user(session, user, project_id, Action.VIEW_TEMPLATES)
     return VersionBody.of(
-        await templates.get_version(
-            session, project_id=project_id, template_id=template_id, version=version
-        )
+        await templates.get_version(session, access, template_id=template_id, version=version)
     )
 
 
@@ -264,9 +248,11 @@ async def roll_back_template(
     user: CurrentUser,
     session: SessionDep,
 ) -> TemplateBody:
-    """Makes a new version with the texts of an earlier one; naming the current one changes nothing."""
-    await require_project(session, user, project_id, Action.MANAGE_TEMPLATES)
+    """Makes a new version with the texts of an earlier one; naming the current one changes
+    nothing.
+    """
+    access = await access_of_user(session, user, project_id, Action.MANAGE_TEMPLATES)
     template = await templates.roll_back_template(
-        session, project_id=project_id, template_id=template_id, version=body.version, actor=user
+        session, access, template_id=template_id, version=body.version
     )
     return TemplateBody.of(template)

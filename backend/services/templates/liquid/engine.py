@@ -203,7 +203,9 @@ def is_compiled(text: str, *, html: bool) -> bool:
 
 
 def variables_of(text: str, *, html: bool = False) -> list[str]:
-    """Return the names that `text` needs, in order of first appearance; raises TemplateSyntaxError."""
+    """Return the names that `text` needs, in order of first appearance; raises
+    TemplateSyntaxError.
+    """
     return list(compile_template(text, html=html).variables)
 
 
@@ -273,7 +275,9 @@ def _variables(template: BoundTemplate) -> tuple[str, ...]:
 
 
 def _plain_pieces(template: BoundTemplate) -> tuple[tuple[str, str | None], ...] | None:
-    """Return (literal, name) pairs when the template does nothing but substitute names, else None."""
+    """Return (literal, name) pairs when the template does nothing but substitute names, else
+    None.
+    """
     pieces: list[tuple[str, str | None]] = []
     literal = ""
     for node in template.nodes:

@@ -78,17 +78,21 @@ class Expressions:
             LogicalAndExpression: self._and,
             LogicalOrExpression: self._or,
             EqExpression: self._equal,
-            NeExpression: lambda found: _negated(self._equal(found)),
-            LtExpression: lambda found: self._ordered(less, found.token, found.left, found.right),
-            GtExpression: lambda found: self._ordered(less, found.token, found.right, found.left),
-            LeExpression: lambda found: self._ordered(
-                _at_most, found.token, found.left, found.right
+            NeExpression: lambda result: _negated(self._equal(result)),
+            LtExpression: lambda result: self._ordered(
+                less, result.token, result.left, result.right
             ),
-            GeExpression: lambda found: self._ordered(
-                _at_most, found.token, found.right, found.left
+            GtExpression: lambda result: self._ordered(
+                less, result.token, result.right, result.left
             ),
-            ContainsExpression: lambda found: self._ordered(
-                contains, found.token, found.left, found.right
+            LeExpression: lambda result: self._ordered(
+                _at_most, result.token, result.left, result.right
+            ),
+            GeExpression: lambda result: self._ordered(
+                _at_most, result.token, result.right, result.left
+            ),
+            ContainsExpression: lambda result: self._ordered(
+                contains, result.token, result.left, result.right
             ),
         }
 
@@ -122,8 +126,8 @@ class Expressions:
         key = f"{expression.identifier}-{expression.iterable}"
 
         def items(run: Run) -> Any:
-            found = _items_of(run, iterable(run))
-            length = len(found)
+            result = _items_of(run, iterable(run))
+            length = len(result)
             most = None if limit is None else _integer(run, limit(run))
             start = run.stops.get(key, 0) if continues else 0
             if offset is not None:
@@ -134,8 +138,8 @@ class Expressions:
                 raise TemplateRenderError("a loop's limit and offset may not be negative")
             run.stops[key] = stop
             if start or stop != length:
-                found = _part(run, found, slice(start, stop))
-            return _part(run, found, slice(None, None, -1)) if expression.reversed else found
+                result = _part(run, result, slice(start, stop))
+            return _part(run, result, slice(None, None, -1)) if expression.reversed else result
 
         return items
 
@@ -175,7 +179,9 @@ class Expressions:
                 try:
                     value = item_of(run, value, key)
                 except (KeyError, TypeError):
-                    run.spend(sum(len(one) for one in seen if isinstance(one, str)) // ITEM_CHARS)
+                    run.spend(
+                        sum(len(item) for item in seen if isinstance(item, str)) // ITEM_CHARS
+                    )
                     return run.undefined(name, f"{path_text(seen)} is undefined", token)
                 except IndexError:
                     return run.undefined(name, "index out of range", token)
@@ -235,7 +241,7 @@ class Expressions:
 
     def _filtered(self, expression: FilteredExpression) -> Evaluate:
         left = self.compiled(expression.left)
-        filters = [self._filter(one) for one in expression.filters or ()]
+        filters = [self._filter(item) for item in expression.filters or ()]
         if not filters:
             return left
         if len(filters) == 1:
@@ -244,20 +250,20 @@ class Expressions:
 
         def evaluate(run: Run) -> Any:
             value = left(run)
-            for one in filters:
-                value = one(run, value)
+            for item in filters:
+                value = item(run, value)
             return value
 
         return evaluate
 
-    def _filter(self, found: Filter) -> Callable[[Run, Any], Any]:
-        name = found.name
+    def _filter(self, result: Filter) -> Callable[[Run, Any], Any]:
+        name = result.name
         function = self._filters.get(name)
         if function is None:
-            raise LiquidSyntaxError(f"unknown filter '{name}'", token=found.token)
+            raise LiquidSyntaxError(f"unknown filter '{name}'", token=result.token)
         arguments = []
         keywords = {}
-        for argument in found.args:
+        for argument in result.args:
             if not isinstance(argument, KeywordArgument):
                 arguments.append(self.compiled(argument.value))
             elif argument.name in _KEYWORDS.get(name, ()):
@@ -265,7 +271,7 @@ class Expressions:
             else:
                 # A named argument would get past the price of a positional one.
                 reason = f"the filter '{name}' has no argument named '{argument.name}'"
-                raise LiquidSyntaxError(reason, token=found.token)
+                raise LiquidSyntaxError(reason, token=result.token)
         pay = price_of(name)
         price = 4 + len(arguments) + len(keywords)
 

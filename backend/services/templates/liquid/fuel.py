@@ -278,14 +278,14 @@ class FuelBook:
 
     def project(self, project_id: UUID) -> ProjectFuel:
         with self._lock:
-            found = self._projects.get(project_id)
-            if found is None:
-                found = self._projects[project_id] = ProjectFuel(self._clock, self.process)
+            result = self._projects.get(project_id)
+            if result is None:
+                result = self._projects[project_id] = ProjectFuel(self._clock, self.process)
                 if len(self._projects) > self._size:
                     self._projects.popitem(last=False)
             else:
                 self._projects.move_to_end(project_id)
-            return found
+            return result
 
 
 # Of this process.

@@ -189,7 +189,7 @@ class _Lexer:
         if name != "liquid":
             self._check(expression, at)
             return
-        lines = [found for found in _LINE.finditer(expression) if not found.group().isspace()]
+        lines = [result for result in _LINE.finditer(expression) if not result.group().isspace()]
         self._count += max(len(lines) - 1, 0)
         self._check_count(at)
         self._check_blanks(expression, at)

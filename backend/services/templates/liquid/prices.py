@@ -106,10 +106,10 @@ def _strip_html(run: Run, value: Any, _arguments: Sequence[Any]) -> None:
 
 def _date(run: Run, value: Any, arguments: Sequence[Any]) -> None:
     run.spend(_DATE_PRICE)
-    texts = [one for one in (value, *arguments) if isinstance(one, str)]
+    texts = [item for item in (value, *arguments) if isinstance(item, str)]
     if sum(map(len, texts)) > DATE_CHARS:
         raise TemplateRenderError(f"a date and its format may have {DATE_CHARS} characters")
-    if any(isinstance(one, str) and _DATE_WIDTH.search(one) for one in arguments):
+    if any(isinstance(argument, str) and _DATE_WIDTH.search(argument) for argument in arguments):
         raise TemplateRenderError("a width in a date's format may have two digits")
     run.weigh(value)
 
@@ -209,21 +209,50 @@ _PRICES: Final[dict[str, Price]] = {
     **dict.fromkeys(("default", "first", "last", "size"), _free),
     **dict.fromkeys(
         (
-            "append", "capitalize", "downcase", "escape", "lstrip", "prepend", "rstrip", "safe", "strip", "truncate",
+            "append",
+            "capitalize",
+            "downcase",
+            "escape",
+            "lstrip",
+            "prepend",
+            "rstrip",
+            "safe",
+            "strip",
+            "truncate",
             "upcase",
         ),
         _text,
     ),
     **dict.fromkeys(
-        ("base64_decode", "base64_encode", "base64_url_safe_decode", "base64_url_safe_encode", "truncatewords"),
+        (
+            "base64_decode",
+            "base64_encode",
+            "base64_url_safe_decode",
+            "base64_url_safe_encode",
+            "truncatewords",
+        ),
         _factor(2),
     ),
     # Numbers are read from texts.
     **dict.fromkeys(
-        ("abs", "at_least", "at_most", "ceil", "divided_by", "floor", "minus", "modulo", "plus", "round", "times"),
+        (
+            "abs",
+            "at_least",
+            "at_most",
+            "ceil",
+            "divided_by",
+            "floor",
+            "minus",
+            "modulo",
+            "plus",
+            "round",
+            "times",
+        ),
         _factor(4),
     ),
-    **dict.fromkeys(("escapejs", "newline_to_br", "squish", "strip_newlines", "url_encode"), _factor(8)),
+    **dict.fromkeys(
+        ("escapejs", "newline_to_br", "squish", "strip_newlines", "url_encode"), _factor(8)
+    ),
     "url_decode": _factor(16),
     "escape_once": _factor(24),
     "strip_html": _strip_html,
@@ -240,4 +269,4 @@ _PRICES: Final[dict[str, Price]] = {
     "sort_natural": partial(_sort, factor=8),
     "sum": _sum,
     "uniq": _unique,
-}  # fmt: skip
+}

@@ -39,7 +39,8 @@ class Run:
     """
 
     __slots__ = (
-        "changed", "counters", "cycles", "fuel", "html", "iterations", "locals", "loops", "out", "scopes", "size",
+        "changed", "counters", "cycles", "fuel", "html", "iterations", "locals", "loops", "out",
+        "scopes", "size",
         "stops",
     )  # fmt: skip
 
@@ -171,7 +172,7 @@ class Run:
 
 
 class ShownLoop(ForLoop):
-    """The `forloop` of a {% for %}; whoever loops over it gets nothing."""
+    """The `forloop` of a {% for %}; anyone who loops over it gets nothing."""
 
     __slots__ = ()
 
