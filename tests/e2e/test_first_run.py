@@ -42,7 +42,7 @@ async def test_rows_arrive_by_themselves_and_change_their_status(visitor: Visito
     await page.get_by_label("Text").fill("Slowly does it")
     await page.get_by_role("button", name="Send").click()
     row = messages.locator("tbody tr").first
-    await expect(row).to_contain_text("Slowly does it", timeout=3000)
+    await expect(row).to_contain_text("Slowly does it")
     await expect(row).to_contain_text("Delivered")  # two seconds later, in the same row
 
 
