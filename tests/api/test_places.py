@@ -45,7 +45,8 @@ async def test_places_go_to_those_who_wait_in_the_order_they_came() -> None:
         pass
 
 
-async def test_who_leaves_as_its_turn_comes_gives_it_on() -> None:
+async def test_a_reader_that_leaves_as_its_turn_comes_gives_it_on() -> None:
+    """Else the next one is refused after its wait."""
     places = ReadPlaces(2, wait_s=0.05)
 
     async def read() -> None:
