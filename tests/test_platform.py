@@ -26,7 +26,7 @@ _AT_ONCE_S = 2.0
 
 @pytest_asyncio.fixture
 async def elsewhere(settings: Settings, platform: Platform) -> AsyncIterator[Platform]:
-    """Another process's platform, which hears what is told."""
+    """Another process's platform, which hears of changes."""
     other = await Platform.open(settings)
     heard = asyncio.Event()
     other.on_change.append(lambda _: heard.set())

@@ -1,4 +1,4 @@
-"""What one address may keep open: slow bodies end or are turned away, everything else is let be."""
+"""What one address may keep open: slow bodies end or are turned away, nothing else is."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ async def test_an_ipv6_network_is_one_address_and_an_ipv4_address_inside_ipv6_is
         task.cancel()
 
 
-async def test_who_waits_for_the_client_to_leave_is_not_slow() -> None:
+async def test_waiting_for_the_client_to_leave_is_not_slow() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         with pytest.raises(TimeoutError):
