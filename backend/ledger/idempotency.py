@@ -21,7 +21,7 @@ TAKE_OVER: Final = """
 """
 _TAKE: Final = f"""
 INSERT INTO idempotency_records AS i (project_id, route, key, request_hash, message_id, expires_at)
-VALUES (%(project)s, %(route)s, %(key)s, %(hash)s, %(made)s,
+VALUES (%(project)s, %(route)s, %(key)s, %(hash)s, %(owner)s,
     now() + make_interval(secs => %(ttl_s)s))
 {TAKE_OVER}
 RETURNING message_id, request_hash
@@ -44,7 +44,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What an earlier request under a key owner (`message_id`, whatever it is), and its hash."""
+    """What an earlier request under a key made (`message_id`, whatever it is), and its hash."""
 
     message_id: UUID
     request_hash: bytes
