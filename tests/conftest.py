@@ -29,13 +29,20 @@ from tests.world import World
 # What takes longest goes first, so that nothing long is left for the end.
 _FIRST: Final = (
     "tests/e2e/",
+    "tests/messagejs_app/",
     "tests/flow/",
     "tests/api/test_schemathesis",
     "tests/workers/",
     "tests/runtime/",
+    "tests/services/delivery/",
 )
-# Directories whose files share what is slow to start.
-_TOGETHER: Final = ("tests/e2e/",)
+# Files that share what is slow to start: one process runs them all. By their names' beginnings.
+_TOGETHER: Final = {
+    "tests/e2e/": "the site and the browser",
+    "tests/messagejs_app/": "the dashboard",
+    "tests/flow/test_first_message": "the product",
+    "tests/flow/test_python_client": "the product",
+}
 
 # The products and workers that tests start keep what they compile, whatever the machine's habit: 1
 # s a start.
@@ -47,9 +54,10 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """A file's tests stay together, in the order of collection."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next(
-            (place for place in _TOGETHER if nodeid.startswith(place)), nodeid.partition("::")[0]
-        )
+        for beginning, shared in _TOGETHER.items():
+            if nodeid.startswith(beginning):
+                return shared
+        return nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -49,7 +49,7 @@ async def checks_of(platform: Platform) -> dict[str, Check]:
 
 
 async def timed_readyz(client: httpx.AsyncClient) -> tuple[int, dict[str, Any]]:
-    started = time.perf_counter()
-    response = await client.get("/readyz")
-    assert time.perf_counter() - started < 4
+    """Ask within what a probe may take; a server that is silent is so for ever."""
+    async with asyncio.timeout(20):
+        response = await client.get("/readyz")
     return response.status_code, response.json()

@@ -122,7 +122,7 @@ async def test_the_projects_of_a_user_who_is_switched_off_accept_nothing(
     assert (await api.client.post("/api/v1/messages", json=SEND, headers=bearer)).status_code == 202
 
 
-async def test_a_deleted_projects_key_is_no_key(api: Api) -> None:
+async def test_a_deleted_projects_key_is_not_valid(api: Api) -> None:
     account = await api.register()
     bearer = {"Authorization": f"Bearer {(await api.key(account))['key']}"}
     assert (await api.client.post("/api/v1/messages", json=SEND, headers=bearer)).status_code == 202

@@ -84,7 +84,7 @@ async def test_the_log_has_pages(api: Api) -> None:
     assert len(rest) == 1
 
 
-async def test_a_filter_that_is_no_id_is_named(api: Api, ada: Account) -> None:
+async def test_a_filter_that_isnt_an_id_is_named(api: Api, ada: Account) -> None:
     for name in ("actor", "subject"):
         response = await api.get(ada, audit(ada), **{name: "nonsense"})
         assert (response.status_code, response.json()["details"]["errors"][0]["field"]) == (

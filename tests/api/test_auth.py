@@ -229,7 +229,7 @@ async def test_without_a_token_the_answer_says_what_to_send(api: Api) -> None:
     assert "Authorization: Bearer" in response.json()["error"]
 
 
-async def test_an_api_key_is_no_access_token(api: Api, ada: Account) -> None:
+async def test_an_api_key_is_not_an_access_token(api: Api, ada: Account) -> None:
     key = await api.key(ada)
     response = await api.client.get(ME, headers={"Authorization": f"Bearer {key['key']}"})
     assert response.status_code == 401

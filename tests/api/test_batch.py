@@ -109,6 +109,6 @@ async def test_a_batch_counts_each_of_its_messages(sender: Sender) -> None:
     assert int(full.headers["Retry-After"]) > 0
 
 
-async def test_a_batch_of_nothing_but_mistakes_is_no_202(sender: Sender) -> None:
+async def test_a_batch_of_mistakes_only_is_not_a_202(sender: Sender) -> None:
     response = await call(sender, "/messages/batch", {"messages": [{}, {"to": "ada"}]})
     assert (response.status_code, response.json()["accepted"]) == (200, 0)

@@ -136,7 +136,7 @@ async def test_a_dry_run_says_what_a_real_one_would_do_and_does_nothing(tenant: 
         (b'recipient,first name\nada,"Ada\nbob,Bob\n', "line 2"),
     ],
 )
-async def test_a_file_that_is_no_table_is_refused_with_the_remedy(
+async def test_a_file_that_isnt_a_table_is_refused_with_the_remedy(
     tenant: Tenant, table: bytes, words: str
 ) -> None:
     answer = await _upload(tenant, table)
@@ -250,7 +250,7 @@ async def test_what_a_state_does_not_allow_is_a_conflict(tenant: Tenant) -> None
     ]
 
 
-async def test_roles_and_keys_may_what_they_may_with_messages(tenant: Tenant) -> None:
+async def test_roles_and_keys_may_do_what_they_may_do_with_messages(tenant: Tenant) -> None:
     api = tenant.api
     created = (await _post(tenant)).json()
     viewer = await api.register()

@@ -57,7 +57,7 @@ def test_an_address_keeps_its_share_of_connections_and_loses_the_latest(listener
     assert [_is_open(client) for client in clients] == [True] * 30 + [False] * 10
 
 
-def test_connections_to_elsewhere_are_let_be(listener: Listener) -> None:
+def test_connections_to_elsewhere_are_left_alone(listener: Listener) -> None:
     other = Listener()
     clients = other.connect(HELD)
     ConnectionLimit(listener.port, 30, TrustedProxies(())).check(open_descriptors())

@@ -271,7 +271,7 @@ async def test_discarding_takes_them_off_the_list_only(office: Office) -> None:
     ]
 
 
-async def test_one_of_both_says_which(office: Office) -> None:
+async def test_ids_or_a_filter_must_be_given_and_not_both(office: Office) -> None:
     for body in ({}, {"messageIds": [ids.encode(ids.MESSAGE, new_id())], "filter": {}}):
         for path in ("/redrive", "/discard"):
             answer = await office.call(path, body)

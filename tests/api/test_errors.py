@@ -28,7 +28,7 @@ async def test_an_error_has_the_documented_shape_and_the_requests_id(api: Api) -
     assert body["details"]["errors"][0]["message"] == "'email' is missing; add it to the body."
 
 
-async def test_a_request_id_that_is_none_is_replaced(api: Api) -> None:
+async def test_an_invalid_request_id_is_replaced(api: Api) -> None:
     response = await api.client.get("/healthz", headers={"X-Request-Id": "with spaces <script>"})
     assert response.headers["x-request-id"].startswith("req_")
 
@@ -59,7 +59,7 @@ async def test_malformed_json_is_a_400_with_its_position(
     assert body["details"]["position"] == position
 
 
-async def test_a_body_that_is_no_utf_8_is_malformed(api: Api) -> None:
+async def test_a_body_that_isnt_utf_8_is_malformed(api: Api) -> None:
     response = await api.client.post(
         REGISTER, content=b'{"email": "\xff"}', headers={"Content-Type": "application/json"}
     )

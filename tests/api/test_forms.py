@@ -121,7 +121,7 @@ async def test_a_cookie_alone_changes_nothing_for_another_site(api: Api, ada: Ac
     assert ours.status_code == 201
 
 
-async def test_a_cookie_is_no_refresh_token(api: Api, ada: Account) -> None:
+async def test_a_cookie_is_not_a_refresh_token(api: Api, ada: Account) -> None:
     login = await submit(api, "/auth/login", {"email": ada.email, "password": PASSWORD})
     response = await api.client.post(
         "/api/v1/auth/refresh", json={"refreshToken": cookie_of(login)}

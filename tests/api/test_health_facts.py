@@ -102,7 +102,7 @@ async def test_processes_and_what_fails_in_them_are_known_everywhere(
         assert (checks["workers"].status, checks["background"].status) == ("warning", "ok")
 
 
-async def test_a_process_that_says_nothing_any_more_does_not_count(
+async def test_a_process_that_has_gone_silent_does_not_count(
     settings: Settings, make_database: MakeDatabase
 ) -> None:
     async with server_with(settings, database_url=migrated(make_database)) as client:
@@ -192,7 +192,7 @@ async def test_web_processes_with_different_jwt_secrets_are_a_warning(
     ("off_s", "status"),
     [(0.0, "ok"), (-20.0, "warning"), (60.0, "warning"), (10_540_800.0, "failed")],
 )
-def test_a_clock_that_is_off_is_told(off_s: float, status: str) -> None:
+def test_a_clock_that_is_off_is_reported(off_s: float, status: str) -> None:
     check = clock_check(
         there=1_000_000_000.0 + off_s, asked_at=999_999_999.9, answered_at=1_000_000_000.1
     )

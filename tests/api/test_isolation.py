@@ -14,13 +14,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from backend.api.app import create_api
-from backend.settings import Settings
 from tests.api.accounts import Account, Api
+from tests.api.doors import DOCUMENT
 from tests.api.sample_bodies import sample, sample_body
 from tests.api.tenant import Tenant
 
-DOCUMENT: Final = create_api(Settings()).openapi()
 # For the server's administrators, who are above tenants: anybody else is refused whatever the id.
 ADMINISTRATION: Final = "/api/v1/admin/"
 # Of providers, who know no tenants: a signature under the connector's own secret is the proof.

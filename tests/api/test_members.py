@@ -176,7 +176,7 @@ async def test_a_revoked_replaced_or_expired_invitation_is_refused(api: Api) -> 
 
 
 @pytest.mark.parametrize("change", ["demoted", "removed", "switched off"])
-async def test_an_invitation_of_somebody_who_may_not_invite_any_more_is_refused(
+async def test_an_invitation_from_somebody_who_may_no_longer_invite_is_refused(
     api: Api, change: str
 ) -> None:
     owner = await api.register()

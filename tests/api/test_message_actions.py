@@ -101,7 +101,7 @@ async def test_a_message_is_claimed_or_canceled_never_both(sender: Sender) -> No
     } == canceled
 
 
-async def test_what_has_ended_can_be_sent_once_more(sender: Sender) -> None:
+async def test_a_message_that_has_ended_can_be_sent_again(sender: Sender) -> None:
     body = {
         "to": "ada",
         "templateId": sender.template_id,

@@ -1,5 +1,5 @@
-"""A number that 64 bits do not hold, or that is none, is refused by its name wherever it stands,
-and is never a 500.
+"""A number beyond 64 bits, or beyond any, is refused by its name wherever it stands, and is never
+a 500.
 """
 
 from __future__ import annotations

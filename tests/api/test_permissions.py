@@ -82,7 +82,7 @@ def _allowed(method: str, path: str) -> str:
     return EXCEPTIONS.get((method, path), "oadv" if method == "GET" else "oad")
 
 
-async def test_each_role_may_what_the_table_says_on_every_route_of_a_project(
+async def test_each_role_may_do_what_the_table_says_on_every_route_of_a_project(
     api: Api, team: Team
 ) -> None:
     document = (await api.client.get("/api/openapi.json")).json()

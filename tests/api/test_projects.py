@@ -186,7 +186,7 @@ async def test_another_tenants_project_does_not_exist(api: Api, ada: Account) ->
 @pytest.mark.parametrize(
     "project_id", ["nonsense", "proj_nonsense", "usr_01h455vb4pex5vsknk084sn02q", "%00"]
 )
-async def test_what_is_no_project_id_is_not_found(api: Api, ada: Account, project_id: str) -> None:
+async def test_an_invalid_project_id_is_not_found(api: Api, ada: Account, project_id: str) -> None:
     response = await api.get(ada, f"{PROJECTS}/{project_id}")
     assert (response.status_code, response.json()["code"]) == (404, "PROJECT_NOT_FOUND")
 

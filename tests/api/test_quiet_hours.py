@@ -164,7 +164,7 @@ async def test_they_are_shown_and_audited(sender: Sender) -> None:
     assert (entry["action"], entry["after"]["quiet_hours"]) == ("project.updated", shown)
 
 
-async def test_what_is_sent_once_more_obeys_them_too(sender: Sender) -> None:
+async def test_a_message_that_is_sent_again_obeys_them_too(sender: Sender) -> None:
     first = await sent(sender, priority="normal")
     row_id = ids.decode(ids.MESSAGE, first["id"])
     async with sender.api.platform.database.raw.connection() as connection:

@@ -41,7 +41,7 @@ async def test_a_send_is_accepted_as_the_reference_says(sender: Sender) -> None:
         (b"\xff\xfe", 400, "MALFORMED_BODY"),
     ],
 )
-async def test_a_body_that_is_no_json_object_is_named_so(
+async def test_a_body_that_isnt_a_json_object_is_called_that(
     sender: Sender, content: bytes, status: int, code: str
 ) -> None:
     response = await sender.post(content=content)
@@ -127,7 +127,7 @@ async def test_an_inactive_connector_says_so(sender: Sender) -> None:
     assert (response.status_code, response.json()["code"]) == (400, "CONNECTOR_NOT_ACTIVE")
 
 
-async def test_a_phone_number_that_is_none_and_an_address_that_is_none(sender: Sender) -> None:
+async def test_an_invalid_phone_number_and_an_invalid_address_are_refused(sender: Sender) -> None:
     phone = await sender.post(
         sender.body(to="not a number", connectorId=sender.connectors["twilio"])
     )
@@ -217,7 +217,7 @@ async def test_a_refused_request_does_not_use_up_its_key(sender: Sender) -> None
     assert (await sender.post(sender.body(), headers=headers)).status_code == 202
 
 
-async def test_a_keys_limit_is_told_and_kept(sender: Sender) -> None:
+async def test_a_keys_limit_is_shown_and_kept(sender: Sender) -> None:
     path = f"/api/v1/projects/{sender.account.project_id}/keys"
     sender.key = (
         await sender.api.post(sender.account, path, {"name": "small", "rateLimit": 2})

@@ -289,7 +289,7 @@ def test_a_link_in_any_spelling_is_a_link(value: str) -> None:
         "½ off",
     ],
 )
-def test_a_text_is_no_link_for_its_dots(value: str) -> None:
+def test_dots_do_not_make_a_text_a_link(value: str) -> None:
     assert _problem("name", value) is None
 
 

@@ -152,7 +152,7 @@ def test_a_number_given_again_is_another_connection(server: Server) -> None:
     assert is_open(other)
 
 
-def test_answers_of_other_ports_are_let_be(server: Server) -> None:
+def test_answers_from_other_ports_are_left_alone(server: Server) -> None:
     _, accepted = server.connect_unread()
     check(SlowReaders(server.port + 1, LIMITS, TrustedProxies(())), 60)
     assert is_open(accepted)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -24,12 +22,10 @@ from playwright.async_api import (
     expect,
 )
 
-from tests.runtime.conftest import Up, clean_environment
+from tests.runtime.conftest import Up
 
 SHOTS: Final = Path(__file__).parent.parent / "shots"
 _CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# The first build fetches npm packages.
-_BUILD_PATIENCE_S: Final = 180.0
 _PASSWORD: Final = "correct horse battery"
 _numbers = itertools.count(1)
 
@@ -53,22 +49,8 @@ expect.set_options(timeout=20_000)
 class Site(Up):
     """`messagejs up` with its pages."""
 
-    def start(self) -> None:
-        argv = [sys.executable, "-P", "-m", "backend.runtime.cli", "up"]
-        argv += ["--data-dir", str(self.data_dir), "--port", str(self.port)]
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                argv,
-                cwd=self.data_dir.parent,
-                env=clean_environment() | {"REGISTRATIONS_PER_ADDRESS": "0"},
-                stdout=log,
-                stderr=log,
-            )
-
-    def start_and_wait(self) -> float:
-        self.start()
-        self.until(self.is_ready, "ready", _BUILD_PATIENCE_S)
-        return 0.0
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(data_dir, has_pages=True, env={"REGISTRATIONS_PER_ADDRESS": "0"})
 
     @property
     def url(self) -> str:

@@ -51,7 +51,7 @@ async def test_a_file_is_checked_and_sent(visitor: Visitor) -> None:
     await look_at(page, "campaigns")
 
 
-async def test_a_file_that_is_no_table_is_said_on_the_page(visitor: Visitor) -> None:
+async def test_a_file_that_isnt_a_table_is_refused_on_the_page(visitor: Visitor) -> None:
     page = await visitor.join("/campaigns")
     await expect(page.get_by_role("heading", name="No campaigns")).to_be_visible()
     file = FilePayload(name="x.csv", mimeType="text/csv", buffer=b"phone,phone\n1,2\n")

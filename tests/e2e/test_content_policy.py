@@ -155,7 +155,7 @@ async def test_a_mails_preview_has_its_styles_and_pictures_and_runs_nothing(
     visitor.troubles = []
 
 
-async def test_a_script_that_is_none_of_ours_does_not_run(visitor: Visitor) -> None:
+async def test_a_script_that_isnt_ours_does_not_run(visitor: Visitor) -> None:
     """The policy itself, in a browser: without this the tests above would pass with none at all."""
     page = await visitor.open("/login")
     await expect(page.locator("h1")).to_be_visible()

@@ -42,11 +42,11 @@ async def test_rows_arrive_by_themselves_and_change_their_status(visitor: Visito
     await page.get_by_label("Text").fill("Slowly does it")
     await page.get_by_role("button", name="Send").click()
     row = messages.locator("tbody tr").first
-    await expect(row).to_contain_text("Slowly does it", timeout=3000)
+    await expect(row).to_contain_text("Slowly does it")
     await expect(row).to_contain_text("Delivered")  # two seconds later, in the same row
 
 
-async def test_who_is_not_signed_in_is_sent_to_the_log_in(visitor: Visitor) -> None:
+async def test_a_visitor_who_is_not_signed_in_is_sent_to_the_log_in(visitor: Visitor) -> None:
     page = await visitor.open("/keys")
     await expect(page).to_have_url(re.compile(r"/login/?\?next=%2Fkeys$"))
 
@@ -74,7 +74,7 @@ async def test_logging_out_ends_it_and_logging_in_goes_on_where_one_wanted_to(
     await expect(page.get_by_role("heading", name="Templates", exact=True)).to_be_visible()
 
 
-async def test_an_email_that_is_taken_is_said_beside_the_email(visitor: Visitor) -> None:
+async def test_an_email_that_is_taken_is_named_beside_its_field(visitor: Visitor) -> None:
     await visitor.enter("/auth/register")
     await visitor.context.clear_cookies()
     page = await visitor.open("/register")

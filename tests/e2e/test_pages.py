@@ -233,6 +233,7 @@ async def test_retention_is_set_for_the_project(visitor: Visitor) -> None:
 
 async def test_a_route_is_made_and_sent_by(visitor: Visitor) -> None:
     page = await visitor.join("/connectors")
+    await expect(page.locator("tbody tr").first).to_be_visible()  # the page has loaded
     await page.get_by_role("button", name="Add route").click()
     dialog = page.get_by_role("dialog")
     await dialog.get_by_role("button", name="Save").click()

@@ -91,7 +91,7 @@ async def test_an_address_is_confirmed_by_a_press_and_not_by_opening_the_link(
     await expect(page.get_by_text("Your e-mail address is not confirmed.")).not_to_be_visible()
 
 
-async def test_who_is_invited_registers_into_the_project_with_the_role_given(
+async def test_an_invited_user_joins_the_project_with_the_role_given(
     visitor: Visitor, browser: Browser
 ) -> None:
     page = await visitor.join("/settings", "Grace Hopper")
@@ -201,7 +201,7 @@ async def test_a_log_in_elsewhere_is_seen_and_ended(visitor: Visitor, browser: B
     await context.close()
 
 
-async def test_a_password_is_changed_by_who_knows_the_old_one(visitor: Visitor) -> None:
+async def test_changing_a_password_takes_the_old_one(visitor: Visitor) -> None:
     page = await visitor.join("/settings")
     await page.get_by_label("Current password").fill("not this one")
     await page.get_by_label("New password").fill(_NEW_PASSWORD)

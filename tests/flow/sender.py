@@ -100,6 +100,8 @@ class Sender:
                 if answer.status_code == 202:
                     self.accepted[serial] = answer.json()["messageId"]
                 else:
+                    # What dies meanwhile is chance: 503 while a database is away, 500 where one
+                    # ends a statement that it was running.
                     assert answer.status_code in {500, 503}, answer.text
                     self.refusals[answer.status_code] += 1
                     await asyncio.sleep(0.1)
@@ -128,7 +130,7 @@ class Sender:
         """Wait until nothing is on its way any more."""
         counts = await self.counts(connector_id)
         while counts["pending"] or not counts:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.1)
             counts = await self.counts(connector_id)
         return counts
 

@@ -117,7 +117,7 @@ async def test_what_may_be_sent_twice_arrives_at_last(
     async with asyncio.timeout(40):
         counts = await sender.counts(connector_id)
         while counts["sent"] < MESSAGES:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.1)
             counts = await sender.counts(connector_id)
     taken = telegram.taken[f"resend-{fault}"]
     assert Counter(taken.values()) == {1: MESSAGES - FAULTED, 2: FAULTED}

@@ -44,6 +44,7 @@ async def test_a_task_that_failed_does_not_keep_the_others_from_ending() -> None
 
 
 async def test_with_nothing_running_there_is_nothing_to_wait_for() -> None:
+    """`asyncio.wait` itself raises for an empty set."""
     await end_tasks([])
 
 

@@ -28,7 +28,7 @@ class Source:
 
 
 async def _until_loading(source: Source, loads: int = 1) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while len(source.loads) < loads:
             await asyncio.sleep(0)
 

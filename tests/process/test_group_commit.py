@@ -37,7 +37,7 @@ def _group(
 
 
 async def _let_the_first_batch_start(handler: Handler) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while not handler.batches:
             await asyncio.sleep(0)
 
@@ -154,7 +154,7 @@ async def test_a_handler_that_forgets_an_answer_leaves_no_caller_waiting() -> No
 
     group: GroupCommit[int, int] = GroupCommit(forgetful, name="test", waiting_limit=10)
     futures = [group.submit(number) for number in (1, 2, 3)]
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         answers = await asyncio.gather(*futures, return_exceptions=True)
     assert isinstance(answers[2], BaseException)
 
@@ -167,7 +167,7 @@ async def test_stopping_in_the_middle_leaves_no_caller_waiting() -> None:
     await _let_the_first_batch_start(handler)
     (task,) = [task for task in asyncio.all_tasks() if task.get_name() == "test"]
     task.cancel()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await asyncio.wait([task])
     assert all(future.cancelled() for future in futures)
 

@@ -116,7 +116,7 @@ async def test_a_program_that_ignores_the_request_to_stop_is_killed_after_its_pa
     began = time.monotonic()
     await child.stop(0.3)
     await running
-    assert 0.3 <= time.monotonic() - began < 3
+    assert 0.3 <= time.monotonic() - began < 30  # the program would sleep for 60 s
     assert output.remarks == ["script did not stop in time, killing it"]
 
 

@@ -108,6 +108,7 @@ def test_a_form_that_sends_everything_unchanged_needs_no_secret(type_: str) -> N
     ],
 )
 def test_other_changes_need_no_secret(type_: str, changes: dict[str, Any]) -> None:
+    """No ValidationFailed asks to enter one again."""
     merge_credentials(type_, stored(type_), changes)
 
 

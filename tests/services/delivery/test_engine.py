@@ -320,7 +320,7 @@ async def test_a_ring_at_any_moment_of_a_slice_is_heard(
         if (await world.message(message_id)).status == "queued":
             assert Queue(QUEUE, connection=_sync_redis(platform)).get_job_ids()
             await engine.drain_slice(0.3)
-        await world.wait_for(message_id, "delivered", timeout_s=2)
+        await world.wait_for(message_id, "delivered")
         assert not await platform.redis.exists("bell")
         await platform.redis.delete(f"rq:queue:{QUEUE}")
 

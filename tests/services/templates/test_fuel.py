@@ -80,6 +80,7 @@ def test_many_expensive_renderings_are_stopped_and_the_wait_is_true() -> None:
 
 
 def test_what_one_project_spends_is_nobody_elses() -> None:
+    """The other project is not refused."""
     book = FuelBook(clock=Clock())
     _use_up(book.project(new_id()))
     book.project(new_id()).admit(None)
@@ -220,6 +221,7 @@ def test_reading_one_text_after_another_is_stopped(ending: str) -> None:
 
 
 def test_a_text_that_was_read_before_costs_nothing_to_read() -> None:
+    """Else the project has no fuel left long before the end, and is refused."""
     fuel = FuelBook(clock=Clock()).project(new_id())
     for _ in range(1_000):
         fuel.read("again and again " + "{{ a | size }}" * 300)

@@ -119,10 +119,10 @@ def test_a_syntax_error_names_its_line(text: str, line: int) -> None:
     ],
 )
 def test_no_template_renders_without_bounds(text: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(TemplateRenderError):
         compile_template(text).render({"big": "x" * 30_000, "c": "", "many": 1_000_000})
-    assert time.perf_counter() - started < 1.0
+    assert time.thread_time() - started < 1.0  # of the processor, however busy the machine is
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_rendering_is_cheap_enough_for_the_send_path() -> None:
 
 
 def _render_us(text: str, values: dict[str, object], rounds: int) -> float:
-    started = time.perf_counter()
+    started = time.thread_time()
     for _ in range(rounds):
         compile_template(text).render(values)
-    return (time.perf_counter() - started) / rounds * 1e6
+    return (time.thread_time() - started) / rounds * 1e6
