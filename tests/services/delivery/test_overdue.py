@@ -1,6 +1,4 @@
-"""Messages that wait for nothing come to an end that is told, whether or not anybody ever claims
-them.
-"""
+"""Messages that have waited too long end with an event, whether or not a worker claims them."""
 
 from __future__ import annotations
 
