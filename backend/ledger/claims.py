@@ -3,8 +3,8 @@
     due -> claimed -> in_flight -> (deleted | due again | watched)
     watched -> (deleted | due again), under a claim too, where `due_at` moved on is the lease
 
-A claimed row was not shown to a provider yet: after a crash it is sent again. An in-flight one may
-have been: after a crash it is uncertain.
+No provider has seen a claimed row yet: after a crash it is sent again. One may have seen a row in
+flight: after a crash it is uncertain.
 """
 
 from __future__ import annotations
@@ -124,8 +124,12 @@ _PICKED: Final = f"""
         ) oldest LIMIT CASE WHEN project.is_open THEN t.most ELSE 0 END
     ) q
 """
-_CLAIMING: Final = f"""
-WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
+
+
+def _claiming(picked: str) -> str:
+    """Return the statement that leases the due rows that `picked` locks."""
+    return f"""
+WITH picked AS MATERIALIZED ({picked}), claimed AS (
     UPDATE send_queue q
     SET state = {CLAIMED}, claim = %(number)s, tries = tries + 1,
         lease_until = now() + make_interval(secs => %(lease_s)s)
@@ -135,30 +139,42 @@ WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
 SELECT {_COLUMNS} FROM claimed c
 CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = c.message_id LIMIT 1) m
 """
-_CLAIM: Final = _CLAIMING.format(picked=_PICKED)
 
-# One by one, where a statement for all of them is refused because of what one row holds.
-_BY_ID: Final = (
-    "SELECT message_id FROM send_queue WHERE message_id = %(message_id)s AND {state} FOR UPDATE"
-    " SKIP LOCKED"
-)
-_CLAIM_ONE: Final = _CLAIMING.format(picked=_BY_ID.format(state=f"state = {DUE}"))
-_DUE: Final = f"""
+
+def _single(condition: str) -> str:
+    """Return the SELECT that locks one message's row, where a statement for all of them is refused
+    because of what one row holds.
+    """
+    return (
+        f"SELECT message_id FROM send_queue WHERE message_id = %(message_id)s AND {condition}"
+        " FOR UPDATE SKIP LOCKED"
+    )
+
+
+_CLAIM: Final = _claiming(_PICKED)
+_CLAIM_SINGLE: Final = _claiming(_single(f"state = {DUE}"))
+_DUE_IDS: Final = f"""
 SELECT message_id FROM send_queue WHERE state = {DUE} AND lane = %s AND connector_id = %s
     AND due_at <= now()
 ORDER BY due_at, message_id LIMIT {MOST_OF_A_TURN}
 """
 
-# Settled by a receipt that found the row claimed, or due for another way.
-_DROP: Final = "DELETE FROM send_queue WHERE message_id = ANY(%s) AND claim = %s"
+# Settled by a receipt that met the row claimed, or due for another way.
+_DROP_SETTLED: Final = "DELETE FROM send_queue WHERE message_id = ANY(%s) AND claim = %s"
 
-# A provider's id says that the last attempt's outcome is known after all.
-_WATCHED: Final = f"""
+_WATCHED_IDS: Final = f"""
     SELECT message_id FROM send_queue WHERE state = {WATCHED} AND due_at <= now() ORDER BY due_at
         LIMIT {MOST_WATCHED}
 """
-_WATCHING: Final = f"""
-WITH picked AS MATERIALIZED ({{picked}}), claimed AS (
+
+
+def _watching(picked: str) -> str:
+    """Return the statement that leases the watched rows that `picked` locks.
+
+    A provider's id says that the last attempt's outcome is known after all.
+    """
+    return f"""
+WITH picked AS MATERIALIZED ({picked}), claimed AS (
     UPDATE send_queue q
     SET claim = %(number)s, due_at = now() + make_interval(secs => %(lease_s)s)
     FROM picked WHERE q.message_id = picked.message_id
@@ -175,10 +191,10 @@ LEFT JOIN LATERAL (
         LIMIT 1
 ) a ON true
 """
-_WATCH: Final = _WATCHING.format(picked=f"{_WATCHED} FOR UPDATE SKIP LOCKED")
-_WATCH_ONE: Final = _WATCHING.format(
-    picked=_BY_ID.format(state=f"state = {WATCHED} AND due_at <= now()")
-)
+
+
+_WATCH: Final = _watching(f"{_WATCHED_IDS} FOR UPDATE SKIP LOCKED")
+_WATCH_SINGLE: Final = _watching(_single(f"state = {WATCHED} AND due_at <= now()"))
 
 _MARK_IN_FLIGHT: Final = f"""
 UPDATE send_queue SET state = {IN_FLIGHT}
@@ -215,8 +231,8 @@ class Claims:
     async def take(
         self, turns: Sequence[Turn], most_each: int, *, at_most: Mapping[Turn, int] | None = None
     ) -> list[Claim]:
-        """Lease up to `most_each` due messages of each turn, oldest first; of some turns `at_most`
-        fewer.
+        """Lease up to `most_each` due messages of each turn, oldest first; of the turns in
+        `at_most` only as many as it says.
 
         A message whose row spoils the statement is set aside. Raises what an outage raises, and
         nothing else.
@@ -235,8 +251,8 @@ class Claims:
         return claims
 
     async def watch(self) -> list[Watched]:
-        """Lease up to MOST_WATCHED watched messages whose time has come; nobody else decides about
-        them meanwhile.
+        """Lease up to MOST_WATCHED watched messages whose time has come; no other worker
+        decides about them meanwhile.
 
         As `take`, it sets aside what spoils the statement.
         """
@@ -247,9 +263,9 @@ class Claims:
                 raise
             log.warning("watch.refused", error=type(exc).__name__)
         watched: list[Watched] = []
-        for message_id in await self._ids(_WATCHED, ()):
+        for message_id in await self._ids(_WATCHED_IDS, ()):
             try:
-                watched += await self._watch(_WATCH_ONE, {"message_id": message_id})
+                watched += await self._watch(_WATCH_SINGLE, {"message_id": message_id})
             except Exception as exc:
                 if is_outage(exc):
                     raise
@@ -258,9 +274,9 @@ class Claims:
 
     async def _take_one_by_one(self, turn: Turn, most: int) -> list[Claim]:
         claims: list[Claim] = []
-        for message_id in (await self._ids(_DUE, turn))[:most]:
+        for message_id in (await self._ids(_DUE_IDS, turn))[:most]:
             try:
-                claims += await self._claim(_CLAIM_ONE, {"message_id": message_id})
+                claims += await self._claim(_CLAIM_SINGLE, {"message_id": message_id})
             except Exception as exc:
                 if is_outage(exc):
                     raise
@@ -277,7 +293,7 @@ class Claims:
             claims = await cursor.fetchall()
             settled = [claim.message_id for claim in claims if claim.status in SETTLED]
             if settled:
-                await connection.execute(_DROP, (settled, number))
+                await connection.execute(_DROP_SETTLED, (settled, number))
                 claims = [claim for claim in claims if claim.status not in SETTLED]
             return claims
 
@@ -299,14 +315,14 @@ class Claims:
     async def mark_in_flight(self, claims: Sequence[Claim]) -> set[UUID]:
         """Return the messages that are still ours, now marked; only these may be sent."""
         numbers = {claim.number for claim in claims}
-        mine: set[UUID] = set()
+        ours: set[UUID] = set()
         async with self._pool.connection() as connection:
             for number in numbers:
                 ids = [claim.message_id for claim in claims if claim.number == number]
                 cursor = connection.cursor(row_factory=scalar_row)
                 await cursor.execute(_MARK_IN_FLIGHT, (ids, number), prepare=True)
-                mine.update(await cursor.fetchall())
-        return mine
+                ours.update(await cursor.fetchall())
+        return ours
 
     async def renew(self, claims: Sequence[Claim]) -> None:
         ids = [claim.message_id for claim in claims]
@@ -319,7 +335,7 @@ class Claims:
     async def release(
         self, claims: Sequence[Claim], *, delays_s: Mapping[UUID, float] | None = None
     ) -> None:
-        """Give back what was surely not sent, due at once or after its own of `delays_s`."""
+        """Give back what was surely not sent, due at once or after its own delay of `delays_s`."""
         later = delays_s or {}
         rows = [
             _ReleasedRow(claim.message_id, claim.number, later.get(claim.message_id, 0.0))

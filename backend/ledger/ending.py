@@ -1,4 +1,4 @@
-"""End messages that nobody will send: with a status, a reason and an event."""
+"""End messages that will not be sent: with a status, a reason and an event."""
 
 from __future__ import annotations
 
@@ -93,5 +93,5 @@ async def end_messages(
 
 
 async def drop_from_queue(connection: psycopg.AsyncConnection[Any], message_id: UUID) -> None:
-    """Have nobody try again a message about which nothing can be written."""
+    """Delete a queue row whose message cannot be changed, so that it is never tried again."""
     await connection.execute(_REMOVE, (message_id,))

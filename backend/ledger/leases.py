@@ -1,4 +1,4 @@
-"""Leases that have ended, and turns that nobody rang for: what the sweeper finds and puts right."""
+"""Leases that have ended, and turns that no bell rang for: the sweeper finds and settles both."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from uuid import UUID
 
 import orjson
 import psycopg
+import structlog
 from psycopg.rows import class_row
 
+from backend.ids import new_id
+from backend.ledger.ending import drop_from_queue
 from backend.ledger.events import insert_events
+from backend.ledger.results import Again, Done, Watch
 from backend.models.recordset import SMALLINT, recordset
-from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT
+from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT, WATCHED
+from backend.outages import is_about_the_item, is_outage
 from backend.queueing import Turn
+
+log = structlog.get_logger()
 
 # Leases freed, and messages settled, in one step.
 BATCH: Final = 1000
@@ -53,7 +60,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class SettledLost:
+class _LostRow:
     """What becomes of it; `again_in_s` None: the queue has no more to do."""
 
     message_id: UUID
@@ -76,7 +83,7 @@ WHERE message_id IN (
 )
 RETURNING lane, connector_id
 """
-# The worker is gone, so nobody knows what the provider made of it: uncertain.
+# The worker is gone, and what the provider did with the message is unknown: uncertain.
 _LOST_IN_FLIGHT: Final = f"""
 SELECT q.message_id, q.project_id, q.connector_id, m.attempts::bigint + 1 AS number,
     m.connector_type, m.on_uncertain, m.route, m.step
@@ -88,7 +95,7 @@ CROSS JOIN LATERAL (SELECT * FROM messages WHERE messages.id = q.message_id) m
 """
 _SETTLE_LOST: Final = f"""
 WITH lost AS MATERIALIZED (
-    SELECT * FROM {recordset(SettledLost, "r")}
+    SELECT * FROM {recordset(_LostRow, "r")}
 ), dequeued AS (
     DELETE FROM send_queue q USING lost l WHERE q.message_id = l.message_id AND l.again_in_s IS NULL
 ), waiting AS (
@@ -147,11 +154,54 @@ async def find_lost(connection: psycopg.AsyncConnection[Any]) -> list[Lost]:
 
 
 async def settle_lost(
-    connection: psycopg.AsyncConnection[Any], rows: Sequence[SettledLost]
+    connection: psycopg.AsyncConnection[Any], lost: Sequence[tuple[Lost, Done | Again | Watch]]
 ) -> None:
-    """Write that nobody knows what became of these, and what comes next."""
-    values = {"rows": orjson.dumps(rows).decode(), "reason": _LOST_REASON}
-    await connection.execute(_SETTLE_LOST, values)
+    """Write that these, which the transaction has locked, are uncertain, and what comes next.
+
+    All at once; where the database refuses that, one by one: a message that it refuses only leaves
+    the queue.
+    """
+    rows = [_lost_row(message, after) for message, after in lost]
+    try:
+        await _settle(connection, rows)
+    except psycopg.Error as exc:
+        if is_outage(exc):
+            raise
+        for row in rows:
+            await _settle_alone(connection, row)
+
+
+async def _settle(connection: psycopg.AsyncConnection[Any], rows: Sequence[_LostRow]) -> None:
+    async with connection.transaction():
+        values = {"rows": orjson.dumps(rows).decode(), "reason": _LOST_REASON}
+        await connection.execute(_SETTLE_LOST, values)
+
+
+async def _settle_alone(connection: psycopg.AsyncConnection[Any], row: _LostRow) -> None:
+    try:
+        await _settle(connection, [row])
+    except psycopg.Error as exc:
+        if is_outage(exc):
+            raise
+        # Not the error's text: Postgres quotes the row in it.
+        log.error(  # noqa: TRY400
+            "sweep.message_refused", message_id=str(row.message_id), sqlstate=exc.sqlstate
+        )
+        if is_about_the_item(exc):
+            await drop_from_queue(connection, row.message_id)
+
+
+def _lost_row(message: Lost, after: Done | Again | Watch) -> _LostRow:
+    return _LostRow(
+        message.message_id,
+        message.project_id,
+        message.connector_id,
+        message.number,
+        again_in_s=None if isinstance(after, Done) else after.in_s,
+        again_state=WATCHED if isinstance(after, Watch) else DUE,
+        attempt_id=new_id(),
+        event_id=new_id(),
+    )
 
 
 async def find_turns(connection: psycopg.AsyncConnection[Any], after: Turn) -> list[DueTurn]:

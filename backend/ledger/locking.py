@@ -15,22 +15,16 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-# Counted in the database: the rows are of no use here.
-LOCK_QUEUE: Final = """
-SELECT count(*) FROM (
-    SELECT FROM send_queue WHERE message_id = ANY(%s) ORDER BY message_id FOR UPDATE
-) locked
-"""
-_LOCK_QUEUE_STATES: Final = """
-SELECT message_id, state FROM send_queue WHERE message_id = ANY(%s) ORDER BY message_id FOR UPDATE
-"""
-_LOCK_MESSAGES: Final = """
-SELECT count(*) FROM (
-    SELECT FROM messages
+# How queue rows, and messages, are locked: the ends of a SELECT, of %(ids)s (and `id_range`).
+QUEUE_ROWS: Final = "WHERE message_id = ANY(%(ids)s) ORDER BY message_id FOR UPDATE"
+MESSAGES: Final = """
     WHERE id = ANY(%(ids)s) AND id >= %(lowest)s::uuid AND id <= %(highest)s::uuid
-    ORDER BY id FOR UPDATE
-) locked
-"""
+    ORDER BY id FOR UPDATE"""
+
+# Counted in the database, so that the rows need not travel.
+_LOCK_QUEUE: Final = f"SELECT count(*) FROM (SELECT FROM send_queue {QUEUE_ROWS}) locked"
+_LOCK_STATES: Final = f"SELECT message_id, state FROM send_queue {QUEUE_ROWS}"
+_LOCK_MESSAGES: Final = f"SELECT count(*) FROM (SELECT FROM messages {MESSAGES}) locked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +39,20 @@ async def lock_messages(connection: psycopg.AsyncConnection[Any], ids: Iterable[
     await connection.execute(_LOCK_MESSAGES, {"ids": locked, **id_range(locked)})
 
 
-async def lock_queue_rows(
+async def lock_queue_rows(connection: psycopg.AsyncConnection[Any], ids: Iterable[UUID]) -> None:
+    """Lock these messages' queue rows until the transaction ends; some may have none.
+
+    Reads nothing back, so that a pipeline can go on with the next statement.
+    """
+    await connection.execute(_LOCK_QUEUE, {"ids": list(ids)}, prepare=True)
+
+
+async def lock_queue_states(
     connection: psycopg.AsyncConnection[Any], ids: Iterable[UUID]
 ) -> dict[UUID, int]:
     """Lock these messages' queue rows; return the state of each that there is."""
     cursor = connection.cursor(row_factory=class_row(_Queued))
-    await cursor.execute(_LOCK_QUEUE_STATES, (list(ids),), prepare=True)
+    await cursor.execute(_LOCK_STATES, {"ids": list(ids)}, prepare=True)
     return {row.message_id: row.state for row in await cursor.fetchall()}
 
 

@@ -72,13 +72,17 @@ leaving AS MATERIALIZED (
         CASE WHEN is_attempt THEN number END AS number
     FROM held WHERE fault IS NOT NULL
 )"""
+# Results whose message stays on its way.
 _STAYING: Final = """
 staying AS MATERIALIZED (
     SELECT * FROM held h WHERE NOT EXISTS (SELECT FROM next_way n WHERE n.message_id = h.message_id)
 )"""
+# Where no message leaves its way; the planner sees through it.
+_ALL_STAY: Final = """
+staying AS NOT MATERIALIZED (SELECT * FROM held)"""
 _DEQUEUED: Final = """
 dequeued AS (
-    DELETE FROM send_queue q USING {staying} h
+    DELETE FROM send_queue q USING staying h
     WHERE q.message_id = h.message_id AND h.again_in_s IS NULL
 )"""
 _REQUEUED: Final = """
@@ -87,7 +91,7 @@ waiting AS (
     SET state = h.again_state, claim = NULL, lease_until = NULL,
         due_at = now() + make_interval(secs => h.again_in_s),
         tries = CASE WHEN h.counts_as_try THEN q.tries ELSE greatest(0, q.tries - 1) END
-    FROM {staying} h WHERE q.message_id = h.message_id AND h.again_in_s IS NOT NULL
+    FROM staying h WHERE q.message_id = h.message_id AND h.again_in_s IS NOT NULL
 )"""
 _ATTEMPTED: Final = """
 attempted AS (
@@ -97,11 +101,11 @@ attempted AS (
         reason, answer, started_at, duration_ms, retry_at
     FROM held WHERE is_attempt
 )"""
-_MOVED: Final = """
+_MOVED: Final = f"""
 moved AS (
     UPDATE messages m
     SET attempts = CASE WHEN h.is_attempt THEN h.number ELSE m.attempts END,
-        status = CASE WHEN h.rank > {rank} THEN h.status ELSE m.status END,
+        status = CASE WHEN h.rank > {_RANK} THEN h.status ELSE m.status END,
         provider_message_id = coalesce(h.provider_message_id, m.provider_message_id),
         error_code = CASE WHEN h.outcome = 'accepted' THEN NULL ELSE nullif(h.code, '') END,
         error_reason = CASE WHEN h.outcome = 'accepted' THEN NULL ELSE nullif(h.reason, '') END,
@@ -109,9 +113,10 @@ moved AS (
         delivered_at = CASE WHEN h.status = 'delivered' THEN now() ELSE m.delivered_at END,
         failed_at = CASE WHEN h.status IN ('failed', 'expired') THEN now() ELSE m.failed_at END,
         updated_at = now()
-    FROM {staying} h
+    FROM staying h
     WHERE m.id = h.message_id AND m.id >= %(lowest)s::uuid AND m.id <= %(highest)s::uuid
-        AND (h.is_attempt OR h.status IS NOT NULL){returning}
+        AND (h.is_attempt OR h.status IS NOT NULL)
+    RETURNING m.id, m.status
 )"""
 # Not what a receipt of an earlier try or way has settled meanwhile.
 _DEAD_LETTERS: Final = f"""
@@ -121,14 +126,15 @@ dead AS (
     WHERE h.is_given_up AND moved.status = '{Status.FAILED}'
     ON CONFLICT DO NOTHING
 )"""
-_EVENTS: Final = """
+_STATUS_EVENTS: Final = insert_events("""
     SELECT event_id, project_id, message_id, 'message.' || status,
         jsonb_strip_nulls(jsonb_build_object(
             'attemptId', CASE WHEN is_attempt THEN attempt_id END,
             'code', nullif(code, ''), 'reason', nullif(reason, ''),
             'providerMessageId', provider_message_id)),
         now()
-    FROM {staying} h WHERE status IS NOT NULL"""
+    FROM staying h WHERE status IS NOT NULL""")
+_EVENTS: Final = f"\nevents AS ({_STATUS_EVENTS}\n)"
 _REFS: Final = """
 refs AS (
     INSERT INTO provider_refs (connector_id, provider_message_id, message_id, created_at)
@@ -147,31 +153,25 @@ suppressed AS (
 )"""
 
 
+_RECORDED: Final = """
+SELECT message_id, NULL::int AS lane, NULL::uuid AS connector_id FROM held
+"""
+_RECORDED_OR_LEFT: Final = """
+SELECT h.message_id, n.lane, n.connector_id
+FROM held h LEFT JOIN next_way n ON n.message_id = h.message_id
+"""
+
+
 def _record(*, ends: bool) -> str:
     """Return the statement; `ends`: some of the results leave their way or are given up.
 
     Every other batch does not pay for that.
     """
-    staying = "staying" if ends else "held"
-    returning = "\n    RETURNING m.id, m.status" if ends else ""
-    ctes = [
-        _HELD,
-        *((_LEAVING, FALLBACK, _STAYING) if ends else ()),
-        _DEQUEUED.format(staying=staying),
-        _REQUEUED.format(staying=staying),
-        _ATTEMPTED,
-        _MOVED.format(staying=staying, rank=_RANK, returning=returning),
-        *((_DEAD_LETTERS,) if ends else ()),
-        f"\nevents AS ({insert_events(_EVENTS.format(staying=staying))}\n)",
-        _REFS,
-        _SUPPRESSED,
-    ]
-    turn = "NULL::int AS lane, NULL::uuid AS connector_id FROM held h"
-    if ends:
-        turn = (
-            "n.lane, n.connector_id FROM held h LEFT JOIN next_way n ON n.message_id = h.message_id"
-        )
-    return f"WITH {','.join(ctes)}\nSELECT h.message_id, {turn}"
+    leaving = (_LEAVING, FALLBACK, _STAYING) if ends else (_ALL_STAY,)
+    given_up = (_DEAD_LETTERS,) if ends else ()
+    ctes = [_HELD, *leaving, _DEQUEUED, _REQUEUED, _ATTEMPTED, _MOVED, *given_up]
+    ctes += [_EVENTS, _REFS, _SUPPRESSED]
+    return f"WITH {','.join(ctes)}{_RECORDED_OR_LEFT if ends else _RECORDED}"
 
 
 RECORD: Final = _record(ends=False)

@@ -19,7 +19,7 @@ from psycopg.rows import class_row
 
 from backend import ids
 from backend.ids import new_id
-from backend.ledger.locking import LOCK_QUEUE, id_range
+from backend.ledger.locking import id_range, lock_queue_rows
 from backend.ledger.record_statements import RECORD, RECORD_ENDING, RecordedRow, RecordRow
 from backend.ledger.results import Done, Result, Watch
 from backend.ledger.unreadable import end_unrecorded
@@ -94,9 +94,7 @@ class Recorder:
         return held
 
     async def _write_alone(self, result: Result) -> _Held:
-        """Write a result with as much as can be written of it; in the end only that nobody tries
-        again.
-        """
+        """Write as much of a result as can be stored; in the end only that it isn't tried again."""
         error: Exception | None = None
         for written in (
             result,
@@ -150,7 +148,7 @@ class Recorder:
             cursor = connection.cursor(row_factory=class_row(RecordedRow))
             # One round trip for all of it.
             async with connection.pipeline(), connection.transaction():
-                await connection.execute(LOCK_QUEUE, (message_ids,), prepare=True)
+                await lock_queue_rows(connection, message_ids)
                 await cursor.execute(
                     RECORD_ENDING if ends else RECORD,
                     {"rows": rows, **id_range(message_ids)},

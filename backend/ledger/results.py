@@ -16,7 +16,7 @@ Outcome = Literal[
 ]
 # Which steps of a route answer it (content.py).
 Fault = Literal["failure", "unavailable"]
-# The connector was deleted or switched off: nobody refused the message.
+# The connector was deleted or switched off: the message wasn't refused.
 CONNECTOR_GONE: Final = "CONNECTOR_GONE"
 
 

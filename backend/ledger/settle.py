@@ -41,7 +41,7 @@ class Report:
 def settle(standing: Standing, reports: Sequence[Report]) -> tuple[Standing, list[Report]]:
     """Return what the reports make of a message, and those that raised its status, lowest first."""
     raised = []
-    # What came together is taken in its natural order, so that each status it went through is told.
+    # What came together is taken in its natural order: each status it went through has its event.
     for report in sorted(reports, key=lambda item: (RANK[item.status], item.at)):
         after = _after(standing, report)
         if after.status != standing.status:

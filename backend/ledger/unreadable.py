@@ -83,7 +83,7 @@ async def _end(
         log.exception("message.not_ended", message_id=ids.encode(ids.MESSAGE, message_id))
         if not is_about_the_item(exc):
             return
-        # Its row cannot even be changed: then nobody tries again.
+        # Its row cannot even be changed.
         async with pool.connection() as connection:
             await drop_from_queue(connection, message_id)
 

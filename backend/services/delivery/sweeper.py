@@ -1,9 +1,9 @@
-"""The sweeper: finds what nobody rang for. Needs no bell, so that losing Redis loses nothing.
+"""Sweep: find what no bell rang for. Losing Redis then loses nothing.
 
 Every second, in whichever worker holds the advisory lock: expired leases, due retries, schedules,
 messages past their end, and those with another way than the connector they wait for. Every minute:
-what waited too long for a connector that cannot send. Each step is for itself: one that fails is
-undone, logged and tried again the next time; the others go on.
+what waited too long for a connector that cannot send. A step that fails is undone, logged and tried
+again the next time; the others go on.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from backend.ids import new_id
 from backend.ledger import cancel, fallback, leases, overdue
-from backend.ledger.ending import drop_from_queue
-from backend.ledger.leases import Lost, SettledLost
-from backend.models.send_queue import DUE, WATCHED
+from backend.ledger.leases import Lost
+from backend.ledger.results import DONE, Again, Done, Watch
 from backend.models.session import RawPool
-from backend.outages import is_about_the_item, is_outage
+from backend.outages import is_outage
 from backend.process.advisory_locks import AdvisoryLock, try_lock
 from backend.process.rounds import Rounds, log_failures
 from backend.providers.frame.registry import provider_types
@@ -54,9 +52,8 @@ class Sweeper:
         self._settle_s = settle_s
         self._max_age_s = max_age_s
         self._ended_stuck_at = 0.0
-        self._resting: dict[
-            UUID, float
-        ] = {}  # connectors whose messages have no other way open, until when
+        # Connectors whose messages have no other way open, and until when.
+        self._resting: dict[UUID, float] = {}
         self._after = _BEGINNING
         self._has_more = False
 
@@ -79,10 +76,12 @@ class Sweeper:
             if not await try_lock(connection, AdvisoryLock.SWEEP):
                 return turns
             for step in (
-                self._free_claimed, self._settle_lost, self._leave_unusable_connectors,
+                self._free_claimed,
+                self._settle_lost,
+                self._leave_unusable_connectors,
                 self._end_expired,
                 self._find_due,
-            ):  # fmt: skip
+            ):
                 turns |= await self._step(connection, step)
         self._doorbell.ring(turns)
         if time.monotonic() - self._ended_stuck_at > _STUCK_EVERY_S:
@@ -117,33 +116,10 @@ class Sweeper:
         self._has_more |= len(lost) == leases.BATCH
         if not lost:
             return set()
-        rows = [_settled(message, self._settle_s) for message in lost]
-        try:
-            async with connection.transaction():
-                await leases.settle_lost(connection, rows)
-        except psycopg.Error as exc:
-            if is_outage(exc):
-                raise
-            for row in rows:
-                await self._settle_alone(connection, row)
+        settled = [(message, _after_loss(message, self._settle_s)) for message in lost]
+        await leases.settle_lost(connection, settled)
         log.warning("sweep.uncertain", messages=len(lost))
         return set()
-
-    async def _settle_alone(
-        self, connection: psycopg.AsyncConnection[Any], row: SettledLost
-    ) -> None:
-        try:
-            async with connection.transaction():
-                await leases.settle_lost(connection, [row])
-        except psycopg.Error as exc:
-            if is_outage(exc):
-                raise
-            # Not the error's text: Postgres quotes the row in it.
-            log.error(  # noqa: TRY400
-                "sweep.message_refused", message_id=str(row.message_id), sqlstate=exc.sqlstate
-            )
-            if is_about_the_item(exc):
-                await drop_from_queue(connection, row.message_id)
 
     async def _end_expired(self, connection: psycopg.AsyncConnection[Any]) -> set[Turn]:
         self._has_more |= await overdue.end_expired(connection) == overdue.BATCH
@@ -222,29 +198,22 @@ class Sweeper:
                         )
 
 
-def _settled(lost: Lost, settle_s: float) -> SettledLost:
+def _after_loss(lost: Lost, settle_s: float) -> Done | Again | Watch:
     is_resent = lost.on_uncertain == "resend"
     watch_in_s = next_step.watch_in_s(
         settles=next_step.settles_later(provider_types().get(lost.connector_type)),
         is_resent=is_resent,
-        fallback_s=_fallback_after_s(lost.message_id, lost.route, lost.step),
+        fallback_s=_fallback_after_s(lost),
         settle_s=settle_s,
     )
-    return SettledLost(
-        lost.message_id,
-        lost.project_id,
-        lost.connector_id,
-        lost.number,
-        again_in_s=0.0 if watch_in_s is None and is_resent else watch_in_s,
-        again_state=DUE if watch_in_s is None else WATCHED,
-        attempt_id=new_id(),
-        event_id=new_id(),
-    )
+    if watch_in_s is not None:
+        return Watch(watch_in_s)
+    return Again(0.0) if is_resent else DONE
 
 
-def _fallback_after_s(message_id: UUID, route: Any, step: int) -> float | None:
+def _fallback_after_s(lost: Lost) -> float | None:
     try:
-        return next_step.fallback_after_s(route, step)
-    except Exception:  # a route that nobody can read leads nowhere
-        log.exception("sweep.route_unreadable", message_id=str(message_id))
+        return next_step.fallback_after_s(lost.route, lost.step)
+    except Exception:  # a route that cannot be read leads nowhere
+        log.exception("sweep.route_unreadable", message_id=str(lost.message_id))
         return None

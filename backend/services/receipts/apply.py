@@ -1,8 +1,8 @@
-"""Receipts move their messages by rank, each once, whatever order they come in.
+"""Apply receipts: they move their messages by rank, each once, in any order.
 
 One transaction takes receipts, locks their messages, decides (ledger/settle.py) and writes. A
 receipt is deleted by the transaction that applies it; one whose message is not known yet, or is
-being handed over right now, stays. Queue rows are locked before messages, as the recorder does.
+being handed over right now, stays.
 """
 
 from __future__ import annotations
@@ -17,13 +17,9 @@ import structlog
 from psycopg.rows import class_row, scalar_row
 
 from backend.ledger.fallback import FailedWay, leave_failed_ways
-from backend.ledger.receipt_changes import (
-    Change,
-    StoredReceipt,
-    lock_changes,
-    suppress,
-    write_changes,
-)
+from backend.ledger.receipt_changes import Change
+from backend.ledger.receipt_messages import StoredReceipt
+from backend.ledger.receipt_writes import lock_changes, suppress, write_changes
 from backend.models.session import RawPool
 from backend.outages import is_outage
 from backend.process.group_commit import GroupCommit
@@ -34,30 +30,26 @@ log = structlog.get_logger()
 
 BATCH: Final = 500
 _WAITING_LIMIT: Final = 1_000_000
-# How long a receipt whose message nobody knows is kept: it may be of a send whose answer is still
+# How long a receipt whose message is unknown is kept: it may be of a send whose answer is still
 # to come, or of another system that sends through the same account.
 _PENDING_FOR_S: Final = 24 * 3600.0
 _AGAIN_S: Final = 1.0
 
-_COLUMNS: Final = """
-    r.id, coalesce(r.message_id, p.message_id) AS message_id, r.project_id, r.connector_id,
-    r.provider_message_id,
-    r.status, r.code, r.reason, r.suppress, r.happened_at, r.created_at
-"""
-_FROM: Final = """
+# Waiting receipts, with the message that the provider's id names: the fields of a StoredReceipt.
+_RECEIPTS: Final = """
+SELECT r.id, coalesce(r.message_id, p.message_id) AS message_id, r.project_id, r.connector_id,
+    r.provider_message_id, r.status, r.code, r.reason, r.suppress, r.happened_at, r.created_at
 FROM pending_receipts r LEFT JOIN provider_refs p
     ON p.connector_id = r.connector_id AND p.provider_message_id = r.provider_message_id
 """
-# Skipping what somebody else is at: they decide it.
-_TAKE: Final = (
-    f"SELECT {_COLUMNS} {_FROM} WHERE r.id = ANY(%s) ORDER BY r.id FOR UPDATE OF r SKIP LOCKED"
-)
+# Both skip the receipts that another process is deciding about.
+_TAKE: Final = f"{_RECEIPTS} WHERE r.id = ANY(%s) ORDER BY r.id FOR UPDATE OF r SKIP LOCKED"
 _TAKE_DUE: Final = f"""
-SELECT {_COLUMNS} {_FROM}
+{_RECEIPTS}
 WHERE r.due_at <= now() ORDER BY r.due_at LIMIT %s FOR UPDATE OF r SKIP LOCKED
 """
 
-_DUE: Final = "SELECT id FROM pending_receipts WHERE due_at <= now() ORDER BY due_at LIMIT %s"
+_DUE_IDS: Final = "SELECT id FROM pending_receipts WHERE due_at <= now() ORDER BY due_at LIMIT %s"
 
 _DROP: Final = "DELETE FROM pending_receipts WHERE id = ANY(%s)"
 # Looked at again after half its age, so that strangers' receipts cost little; a known message's
@@ -108,7 +100,7 @@ class ReceiptApplier:
         """One receipt the database refuses must not keep the others waiting."""
         async with self._pool.connection() as connection:
             cursor = connection.cursor(row_factory=scalar_row)
-            await cursor.execute(_DUE, (most,))
+            await cursor.execute(_DUE_IDS, (most,))
             due = await cursor.fetchall()
         for receipt_id in due:
             try:
@@ -145,21 +137,17 @@ async def _apply(
     unknown = [receipt.id for receipt in receipts if receipt.message_id is None]
     # A message that is not there (another project's, or dropped by retention) takes its receipts
     # with it.
-    by_message: dict[UUID, list[StoredReceipt]] = {}
-    for receipt in receipts:
-        if receipt.message_id is not None:
-            by_message.setdefault(receipt.message_id, []).append(receipt)
-    changes = await lock_changes(connection, by_message)
+    changes = await lock_changes(connection, receipts)
     await suppress(connection, changes)
     left = await leave_failed_ways(
         connection, [way for change in changes if (way := _failed_way(change)) is not None]
     )
     busy = [receipt.id for change in changes for receipt in change.deferred]
     for change in changes:
-        change.goes_on = change.message_id in left.turns
+        change.goes_on = change.message.id in left.turns
         if change.goes_on:
             change.take_back_failures()
-        elif change.message_id in left.busy:
+        elif change.message.id in left.busy:
             busy += [receipt.id for receipt in change.take_back_failures()]
     await write_changes(connection, changes)
     await _tidy(connection, receipts, unknown=unknown, busy=busy)
@@ -174,9 +162,8 @@ async def _tidy(
     busy: list[UUID],
 ) -> None:
     waiting = {*unknown, *busy}
-    await connection.execute(
-        _DROP, ([receipt.id for receipt in receipts if receipt.id not in waiting],)
-    )
+    applied = [receipt.id for receipt in receipts if receipt.id not in waiting]
+    await connection.execute(_DROP, (applied,))
     if waiting:
         await _postpone(connection, list(waiting), busy=busy)
 
@@ -197,10 +184,11 @@ async def _postpone(
 def _failed_way(change: Change) -> FailedWay | None:
     """Return the failure of a way that others follow."""
     failure = next((report for report in change.raised if report.status in FAILURES), None)
-    if failure is None or not change.has_next or change.after.status not in FAILURES:
+    message = change.message
+    if failure is None or not message.has_next or change.after.status not in FAILURES:
         return None
     return FailedWay(
-        change.message_id, change.project_id, change.connector_id, failure.code, failure.reason
+        message.id, message.project_id, message.connector_id, failure.code, failure.reason
     )
 
 

@@ -9,14 +9,16 @@ import pytest
 import pytest_asyncio
 
 from backend.platform import Platform
+from backend.services.delivery.engine import DeliveryEngine
 from backend.services.delivery.open_connectors import OpenConnectors
 from backend.services.delivery.watch import Watcher
-from tests.providers.fakes import FakeTelegram
+from tests.providers.fakes import FakeTelegram, FakeTwilio
 from tests.services.delivery import hostile
 from tests.services.delivery.neighbours import (
     TOKEN,
     Workers,
 )
+from tests.services.delivery.routed import POLICY
 from tests.world import World, make_engine
 
 
@@ -54,3 +56,25 @@ async def workers(platform: Platform) -> AsyncIterator[Workers]:
         await watcher.answered()
         await engine.close(5)
         await connectors.close()
+
+
+@pytest_asyncio.fixture
+async def telegram() -> AsyncIterator[FakeTelegram]:
+    async with FakeTelegram() as fake:
+        yield fake
+
+
+@pytest_asyncio.fixture
+async def twilio() -> AsyncIterator[FakeTwilio]:
+    async with FakeTwilio() as fake:
+        yield fake
+
+
+@pytest_asyncio.fixture
+async def engine(
+    platform: Platform, telegram: FakeTelegram, twilio: FakeTwilio
+) -> AsyncIterator[DeliveryEngine]:
+    urls = {"telegram": telegram.base_url, "twilio": twilio.base_url}
+    engine = make_engine(platform, base_urls=urls, retry_policy=POLICY)
+    yield engine
+    await engine.close(2)

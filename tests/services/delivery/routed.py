@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
+from backend.dispatch.retry import RetryPolicy
 from backend.ids import new_id
 from backend.ledger.accept import NewMessage
 from backend.models import Connector, Event
 from backend.models.send_queue import LANES
 from backend.platform import Platform
+from backend.services.delivery.engine import DeliveryEngine
 from tests.world import World
 
+POLICY = RetryPolicy(max_attempts=2, base_s=0.01, cap_s=0.02, max_age_s=3600)
+PHONE = "+14155550123"
 TELEGRAM = {"botToken": "123456:test-token-0123456789abcdefghijklm"}
 TWILIO = {"accountSid": "AC" + "0" * 32, "authToken": "f" * 32, "fromNumber": "+14155550100"}
 
@@ -74,3 +79,12 @@ async def change(platform: Platform, statement: str, *values: object) -> None:
     """Change rows behind the product's back, as a receipt or a person would."""
     async with platform.database.raw.connection() as connection:
         await connection.execute(statement.encode(), values)
+
+
+async def drain_until(
+    platform: Platform, world: World, engine: DeliveryEngine, message_id: UUID, *statuses: str
+) -> None:
+    async with asyncio.timeout(8):
+        while (await world.message(message_id)).status not in statuses:
+            await platform.doorbell.drain()
+            await engine.drain_slice(0.3)

@@ -74,7 +74,7 @@ async def try_once(
     assert all(item.is_ours for item in recorded)
 
 
-async def test_what_was_given_up_is_one_and_what_was_refused_or_sent_is_not(
+async def test_what_was_given_up_is_a_dead_letter_and_what_was_refused_or_sent_is_not(
     platform: Platform, world: World
 ) -> None:
     box = await world.connector()
@@ -93,7 +93,7 @@ async def test_what_was_given_up_is_one_and_what_was_refused_or_sent_is_not(
     }
 
 
-async def test_a_message_that_goes_on_with_its_next_way_is_none_until_the_last_gave_up(
+async def test_a_message_with_ways_is_a_dead_letter_only_when_the_last_gave_up(
     platform: Platform, world: World
 ) -> None:
     first, second = await world.connector(), await world.connector()
@@ -105,7 +105,7 @@ async def test_a_message_that_goes_on_with_its_next_way_is_none_until_the_last_g
     assert await dead(world) == {message_id: "RETRIES_EXHAUSTED"}
 
 
-async def test_what_waited_too_long_for_a_connector_that_cannot_send_is_one(
+async def test_what_waited_too_long_for_a_connector_that_cannot_send_is_a_dead_letter(
     platform: Platform, world: World
 ) -> None:
     box = await world.connector()
@@ -122,7 +122,7 @@ async def test_what_waited_too_long_for_a_connector_that_cannot_send_is_one(
     assert await dead(world) == {message_id: "RETRIES_EXHAUSTED"}
 
 
-async def test_one_that_a_receipt_has_settled_meanwhile_is_none(
+async def test_a_message_that_a_receipt_has_settled_meanwhile_is_not_a_dead_letter(
     platform: Platform, world: World
 ) -> None:
     box = await world.connector()

@@ -111,7 +111,7 @@ async def test_a_released_claim_is_due_at_once(platform: Platform, world: World)
     assert again.tries == 1
 
 
-async def test_the_sweeper_finds_messages_that_nobody_rang_for(
+async def test_the_sweeper_finds_messages_that_no_bell_rang_for(
     platform: Platform, world: World
 ) -> None:
     connector = await world.connector()

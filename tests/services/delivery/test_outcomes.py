@@ -71,7 +71,7 @@ def test_the_providers_wish_is_obeyed() -> None:
     assert result.hold_s == 0
 
 
-def test_a_throttle_holds_the_connector_and_is_no_try() -> None:
+def test_a_throttle_holds_the_connector_and_is_not_a_try() -> None:
     result = _failed(_claim(tries=9), Throttled("slow down", retry_after_s=20.0))
     assert result.retry_in_s is not None
     assert 20.0 <= result.retry_in_s <= 21.0

@@ -1,6 +1,4 @@
-"""Messages that wait for nothing come to an end that is told, whether or not anybody ever claims
-them.
-"""
+"""Messages that have waited too long end with an event, whether or not a worker claims them."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ async def _statuses(platform: Platform, world: World) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("why", ["is_active = is_active", *_UNUSABLE])
-async def test_a_message_past_its_end_expires_even_when_nobody_claims_it(
+async def test_a_message_past_its_end_expires_even_when_no_worker_claims_it(
     platform: Platform, world: World, why: str
 ) -> None:
     box = await world.connector()

@@ -28,7 +28,7 @@ from tests.services.delivery.watching import make_watcher, reporting, take
 from tests.world import World, make_sweeper
 
 POLICY = RetryPolicy(max_attempts=3, base_s=60, cap_s=60, max_age_s=3600)
-# Whose ways nobody can read: `onward` needs them to be an array of objects.
+# Ways that cannot be read: falling back needs an array of objects.
 UNREADABLE = (
     '{"steps": 5}',
     '{"steps": [{"connectorId": "x"}, {"connectorId": "y", "on": "failure"}]}',

@@ -21,6 +21,8 @@ from backend.services.callbacks.store import Incoming
 from backend.services.delivery import outcomes
 from backend.services.delivery.next_step import after_try
 from backend.services.delivery.open_connectors import OpenConnector
+from tests.services.delivery.routed import accept_routed, way
+from tests.world import World
 
 POLICY = RetryPolicy(max_attempts=3, base_s=60, cap_s=60, max_age_s=3600)
 
@@ -78,18 +80,17 @@ def incoming(connector: Connector, *receipts: Receipt, body: bytes | None = None
 async def tell(
     platform: Platform, connector: Connector, *receipts: Receipt, body: bytes | None = None
 ) -> None:
-    """What the door does with a verified callback."""
+    """Store a verified callback and apply its receipts, as the API does."""
     stored = await platform.receipts.store(incoming(connector, *receipts, body=body))
     for future in platform.receipt_applier.apply_soon(stored):
         await future
 
 
 async def catch_up(platform: Platform, *, every: bool = True) -> None:
-    """What a worker's round does; `every`: as if the time of all had come."""
+    """Do a worker's round; `every`: as if all receipts were due."""
     if every:
         async with platform.database.raw.connection() as connection:
-            # Two of these at once, or one beside an applier, must not wait for each other
-            # crosswise.
+            # Two of these at once, or one beside an applier, must not deadlock.
             free = "SELECT id FROM pending_receipts FOR UPDATE SKIP LOCKED"
             await connection.execute(
                 f"UPDATE pending_receipts SET due_at = now() WHERE id IN ({free})"
@@ -114,3 +115,11 @@ async def versions(platform: Platform, message_ids: Iterable[UUID]) -> list[tupl
             (list(message_ids),),
         )
         return await cursor.fetchall()
+
+
+async def accepted_and_sent(
+    platform: Platform, world: World, box: Connector, recorder: Recorder
+) -> UUID:
+    message_id = await accept_routed(world, way(box))
+    await answer(recorder, await take(platform, box))
+    return message_id
