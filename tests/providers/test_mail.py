@@ -17,8 +17,8 @@ from backend.providers.frame.mail import UNSAFE_IN_HEADER, UnwritableMail, _chec
 
 BCC = "=?utf-8?q?=0d=0aBcc:z?="
 BODY = (
-    "=?utf-8?q?=0d=0aReply-To:evil=40evil=2eexample"
-    "=0d=0aContent-Type:text/html=0d=0a=0d=0a<a>Win</a>?="
+    "=?utf-8?q?=0d=0aReply-To:evil=40evil=2eexample=0d=0aContent-Type:text/html"
+    "=0d=0a=0d=0a<a>Win</a>?="
 )
 ADDRESS = "clinic@example.com"
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID"]

@@ -94,8 +94,7 @@ def test_a_third_party_provider_is_one_of_ours() -> None:
     assert fields["loft"]["type"] == "text"
     assert fields["isFast"] | {"help": ""} == {
         "name": "isFast", "label": "Racing pigeon", "type": "boolean", "required": False,
-        "default": False,
-        "placeholder": "", "help": "", "options": [],
+        "default": False, "placeholder": "", "help": "", "options": [],
     }  # fmt: skip
     assert fields["ringKey"]["type"] == "secret"
 

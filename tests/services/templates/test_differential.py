@@ -27,41 +27,31 @@ GOLDEN: list[tuple[str, str | None]] = [
     ("{{ rows | map: 'n' | compact | join: '/' }}", "tea/Pie/"),
     ("{{ rows | where: 'q', 2 | size }}", "1"),
     (
-        (
-            "{{ missing | default: 'you' }}{{ nothing | default: 1 }}{{ no | default: 'x',"
-            " allow_false: true }}"
-        ),
+        "{{ missing | default: 'you' }}{{ nothing | default: 1 }}"
+        "{{ no | default: 'x', allow_false: true }}",
         "you1false",
     ),
     (
-        (
-            "{% for r in rows %}{{ forloop.index }}{{ r.n }}{% unless forloop.last %},{% endunless"
-            " %}{% endfor %}"
-        ),
+        "{% for r in rows %}{{ forloop.index }}{{ r.n }}"
+        "{% unless forloop.last %},{% endunless %}{% endfor %}",
         None,
     ),
     ("{% for i in (1..3) %}{{ i }}{% else %}none{% endfor %}", "123"),
     ("{% for i in missing_list %}{{ i }}{% endfor %}", None),
     ("{% for i in nothing %}{{ i }}{% else %}none{% endfor %}", "none"),
     (
-        (
-            "{% for i in numbers limit: 2 %}{% endfor %}{% for i in numbers offset: continue %}{{ i"
-            " }}{% endfor %}"
-        ),
+        "{% for i in numbers limit: 2 %}{% endfor %}"
+        "{% for i in numbers offset: continue %}{{ i }}{% endfor %}",
         "22",
     ),
     (
-        (
-            "{% for i in items reversed %}{% if i == 'a' %}{% continue %}{% endif %}{{ i }}{%"
-            " endfor %}"
-        ),
+        "{% for i in items reversed %}"
+        "{% if i == 'a' %}{% continue %}{% endif %}{{ i }}{% endfor %}",
         "3<c>b",
     ),
     (
-        (
-            "{% for i in (1..3) %}{% for j in (1..2) %}{{ forloop.parentloop.index }}{{ j }} {%"
-            " endfor %}{% endfor %}"
-        ),
+        "{% for i in (1..3) %}{% for j in (1..2) %}"
+        "{{ forloop.parentloop.index }}{{ j }} {% endfor %}{% endfor %}",
         None,
     ),
     ("{% case number %}{% when 1, 12 %}dozen{% else %}other{% endcase %}", "dozen"),
@@ -83,25 +73,19 @@ GOLDEN: list[tuple[str, str | None]] = [
     ("{% liquid\nassign a = 1\nif a == 1\necho 'one'\nendif %}", "one"),
     ("{% ifchanged %}a{% endifchanged %}{% ifchanged %}a{% endifchanged %}", "a"),
     (
-        (
-            "{{ user.name }}{{ user['name'] }}{{ user.first }}{{ items.first }}{{ items.last }}{{"
-            " items.size }}"
-        ),
+        "{{ user.name }}{{ user['name'] }}{{ user.first }}"
+        "{{ items.first }}{{ items.last }}{{ items.size }}",
         "BoBoxb35",
     ),
     ("{{ day | date: '%d.%m.%y' }}", "29.02.24"),
     (
-        (
-            "{{ 'a,b' | split: ',' | reverse | join: '-' }}{{ text | truncate: 6 }}{{ text |"
-            " truncatewords: 2 }}"
-        ),
+        "{{ 'a,b' | split: ',' | reverse | join: '-' }}"
+        "{{ text | truncate: 6 }}{{ text | truncatewords: 2 }}",
         None,
     ),
     (
-        (
-            "{{ '<p>x</p>' | strip_html }}{{ '<' | escape }}{{ 'a b' | url_encode }}{{ 1 | plus:"
-            " 1.5 }}"
-        ),
+        "{{ '<p>x</p>' | strip_html }}{{ '<' | escape }}"
+        "{{ 'a b' | url_encode }}{{ 1 | plus: 1.5 }}",
         None,
     ),
     ("{{ user }}{{ nested }}{{ (1..3) }}{{ yes }}{{ nil }}", None),
