@@ -28,8 +28,8 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def make_provider(http: httpx.AsyncClient) -> AsyncIterator[MakeProvider]:
-    created: list[Provider[Any]] = []
+async def make_provider(http: PooledClient) -> AsyncIterator[MakeProvider]:
+    providers: list[Provider[Any]] = []
 
     def make(
         provider_type: str,
@@ -45,13 +45,13 @@ async def make_provider(http: httpx.AsyncClient) -> AsyncIterator[MakeProvider]:
             timeout_s=timeout_s,
             allow_private_network=allow_private_network,
         )
-        created.append(
+        providers.append(
             get_provider(provider_type)(parse_credentials(provider_type, credentials), context)
         )
-        return created[-1]
+        return providers[-1]
 
     yield make
-    for provider in created:
+    for provider in providers:
         await provider.aclose()
 
 

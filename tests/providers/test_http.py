@@ -1,4 +1,4 @@
-"""The exchange: what each way it can end means for a message, over real sockets."""
+"""What each way that an exchange can end means for a message, over real sockets."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ async def test_a_failed_tls_handshake_is_safe_to_repeat(
 async def test_a_connection_that_is_not_accepted_in_time_is_safe_to_repeat(
     http: httpx.AsyncClient,
 ) -> None:
-    async with FaultServer("hang") as server:  # a TLS handshake that nobody answers
+    async with FaultServer("hang") as server:  # a TLS handshake that is never answered
         error = await failure(
             http, f"https://127.0.0.1:{server.port}/bot123:token-4711/sendMessage", timeout_s=0.6
         )
     assert type(error) is Unavailable
     assert error.code == "connect_timeout"
-    # aiohttp's own error names the URL.
+    # aiohttp's error names the URL.
     assert "token-4711" not in "".join(traceback.format_exception(error))
 
 
@@ -99,7 +99,7 @@ async def test_an_endless_answer_is_cut_off(http: httpx.AsyncClient) -> None:
         assert type(await failure(http, server.base_url)) is OutcomeUnknown
 
 
-async def test_a_success_that_is_no_object_is_uncertain(http: httpx.AsyncClient) -> None:
+async def test_a_success_that_is_not_an_object_is_uncertain(http: PooledClient) -> None:
     async with FakeTelegram() as server:
         for body in (b"[1]", b"", b"null", b"{"):
             server.reply_once(200, body)
@@ -115,7 +115,30 @@ async def test_a_compressed_answer_is_read_though_none_was_asked_for(
     assert answer.body == {"ok": True}
 
 
-async def test_redirects_are_not_followed(http: httpx.AsyncClient) -> None:
+async def test_a_compressed_answer_cannot_unpack_to_any_size(http: PooledClient) -> None:
+    async with FakeTelegram() as server:
+        bomb = gzip.compress(b'{"a":"' + b"x" * 50_000_000 + b'"}')
+        server.reply_once(200, bomb, {"Content-Encoding": "gzip"})
+        assert type(await failure(http, server.base_url)) is OutcomeUnknown
+
+
+async def test_httpx_works_over_the_same_session_without_redirects_or_log_lines(
+    http: PooledClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="httpx")
+    async with FakeTelegram() as server:
+        server.reply_once(307, b"", {"Location": "http://127.0.0.1:9/elsewhere"})
+        response = await http.post(f"{server.base_url}/secret-4711", json={"text": "hello"})
+        await endpoint(http, server.base_url).call(b"{}")
+        assert server.received[0].body == {"text": "hello"}
+        assert server._runner is not None
+        assert server._runner.server is not None
+        assert len(server._runner.server.connections) == 1
+    assert (response.status_code, response.has_redirect_location) == (307, True)
+    assert "secret-4711" not in caplog.text
+
+
+async def test_redirects_are_not_followed(http: PooledClient) -> None:
     async with FakeTelegram() as server:
         server.reply_once(307, b"", {"Location": "http://127.0.0.1:9/elsewhere"})
         answer = await endpoint(http, server.base_url).call(b"{}")
@@ -134,13 +157,15 @@ async def test_connections_are_kept_alive(http: httpx.AsyncClient) -> None:
     async with FakeTelegram() as server:
         for _ in range(3):
             await endpoint(http, server.base_url).call(b"{}")
-        assert {item.headers["Host"] for item in server.received} == {f"127.0.0.1:{server.port}"}
+        assert {request.headers["Host"] for request in server.received} == {
+            f"127.0.0.1:{server.port}"
+        }
         assert server._runner is not None
         assert server._runner.server is not None
         assert len(server._runner.server.connections) == 1
 
 
-async def test_a_name_that_leads_inside_is_refused_by_the_checking_resolver() -> None:
+async def test_the_checking_resolver_refuses_a_name_of_a_private_address() -> None:
     async with (
         open_http_client(limit=2, resolver=CheckingResolver()) as http,
         FakeTelegram() as server,
@@ -159,7 +184,7 @@ async def test_a_name_that_leads_inside_is_refused_by_the_checking_resolver() ->
         (502, OutcomeUnknown), (503, Unavailable), (504, OutcomeUnknown),
     ],
 )  # fmt: skip
-def test_a_refusal_without_a_known_code_goes_by_its_status(
+def test_the_status_decides_a_refusal_without_a_known_code(
     status: int, expected: type[SendError]
 ) -> None:
     answer = Answer(status, {}, httpx.Headers())
@@ -167,7 +192,7 @@ def test_a_refusal_without_a_known_code_goes_by_its_status(
     assert type(refusal("Fake", answer, table={}, code=999)) is expected
 
 
-def test_a_known_code_goes_before_the_status() -> None:
+def test_a_known_code_takes_precedence_over_the_status() -> None:
     error = refusal(
         "Fake", Answer(500, {}, httpx.Headers({"Retry-After": "9"})), table={7: Throttled}, code=7
     )

@@ -116,15 +116,15 @@ class Grammar:
         return text
 
     def _condition(self) -> str:
-        item = self._value()
+        text = self._value()
         if self.random.random() < 0.7:
-            item += (
+            text += (
                 f" {self.random.choice(('==', '!=', '<', '>', '<=', '>=', 'contains', '<>'))}"
                 f" {self._value()}"
             )
         if self.random.random() < 0.3:
-            item += f" {self.random.choice(('and', 'or'))} {self._value()}"
-        return item
+            text += f" {self.random.choice(('and', 'or'))} {self._value()}"
+        return text
 
     def _dash(self) -> str:
         return self.random.choice(("", "", "", "-"))
