@@ -13,7 +13,7 @@ from fastapi import Depends, Query
 from backend import ids
 from backend.errors import FieldError, ValidationFailed
 from backend.json_values import find_flaw
-from backend.services.connectors.types import provider_of
+from backend.provider_types import provider_of
 from backend.services.lists.filters import Wanted
 from backend.services.reporting.instants import parse_instant
 from backend.services.reporting.messages import MessageFilter

@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import structlog
 
 from backend import ids
+from backend.provider_types import provider_of
 from backend.providers.frame.errors import SendError, Throttled, Unavailable
 from backend.providers.frame.provider import OutboundMessage, Provider, ProviderContext
-from backend.services.connectors.types import provider_of
 from backend.settings import Settings
 
 log = structlog.get_logger()

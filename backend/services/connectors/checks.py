@@ -16,10 +16,10 @@ from backend.errors import (
     ThirdPartyError,
 )
 from backend.models import Connector
+from backend.provider_types import provider_of
 from backend.providers.frame.errors import SendError, Unauthorized
 from backend.providers.frame.provider import Health, Provider, ProviderContext
 from backend.services.connectors.credentials import check_credentials, open_provider
-from backend.services.connectors.types import provider_of
 
 log = structlog.get_logger(__name__)
 

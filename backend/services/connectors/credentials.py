@@ -15,6 +15,7 @@ from backend import ids
 from backend.crypto import DecryptionFailed, Vault
 from backend.errors import FieldError, InvalidConnectorCredentials, ValidationFailed
 from backend.models import Connector
+from backend.provider_types import provider_of
 from backend.providers.frame.provider import Credentials, Provider, ProviderContext
 from backend.providers.frame.registry import (
     credentials_to_json,
@@ -23,7 +24,6 @@ from backend.providers.frame.registry import (
     parse_credentials,
     sent_secrets,
 )
-from backend.services.connectors.types import provider_of
 
 _MISSING: Final = "MISSING_REQUIRED_FIELD"
 _AGAIN: Final = "SECRET_REQUIRED"

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from backend.errors import FieldError, ValidationFailed
-from backend.services.connectors.types import provider_of
+from backend.provider_types import provider_of
 from backend.services.templates.channels import SMS, channel_of, channel_type
 from backend.services.templates.content import TemplateContent, detect_variables
 from backend.services.templates.liquid.fuel import fuel_of

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from backend.errors import FieldError, ValidationFailed
 from backend.models import Template
-from backend.services.connectors.types import provider_of
+from backend.provider_types import provider_of
 from backend.services.templates.channels import EMAIL, SMS, WHATSAPP, channel_of, channel_type
 from backend.services.templates.liquid.engine import TemplateRenderError, TemplateSyntaxError
 from backend.services.templates.liquid.fuel import ProjectFuel, fuel_of

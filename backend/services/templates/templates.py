@@ -17,9 +17,9 @@ from backend.errors import TemplateNotFound, TemplateVersionNotFound, Validation
 from backend.models import Template, TemplateVersion
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
+from backend.provider_types import provider_of
 from backend.services.access import audit
 from backend.services.access.access import UserPrincipal
-from backend.services.connectors.types import provider_of
 from backend.services.lists.filters import EVERYTHING, Wanted, select_wanted
 from backend.services.lists.paging import Page, PageRequest, fetch_page
 from backend.services.templates.content import TemplateContent, check_content, detect_variables

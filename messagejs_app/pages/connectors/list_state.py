@@ -9,11 +9,11 @@ from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError, ConnectorNotFound
+from backend.provider_types import describe_connector_types
 from backend.providers.frame.provider import Health
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.credentials import visible_credentials
-from backend.services.connectors.types import describe_connector_types
 from backend.services.reporting.overview import ConnectorNumbers, overview
 from messagejs_app.events import Events, Steps, complain, event, say
 from messagejs_app.pages.connectors.health import health_of

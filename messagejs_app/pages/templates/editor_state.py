@@ -8,8 +8,8 @@ from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError, BadRequest
+from backend.provider_types import describe_connector_types
 from backend.services.access.access import Action
-from backend.services.connectors.types import describe_connector_types
 from backend.services.sending.accept import Caller, SendRequest, accept_message
 from backend.services.templates import templates
 from backend.services.templates.content import TemplateContent

@@ -25,8 +25,8 @@ from backend.api.resources.analytics.bodies import (
 )
 from backend.api.resources.routers import api_router
 from backend.errors import FieldError, KeyScope, ProjectNotFound, ValidationFailed
+from backend.provider_types import provider_of
 from backend.services.access.access import Action, UserPrincipal, require_project
-from backend.services.connectors.types import provider_of
 from backend.services.reporting import analytics
 from backend.services.reporting.periods import Period, parse_period, parse_zone
 from backend.services.reporting.rollups import Scope

@@ -1,4 +1,4 @@
-"""The connector types there are, and the error for those there are not."""
+"""Look up a connector type's provider; the error for an unknown type lists the installed ones."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from backend.providers.frame.registry import UnknownProvider, describe, get_prov
 
 
 def provider_of(connector_type: str, *, field: str = "type") -> type[Provider[Any]]:
-    """Return the adapter of a connector type; raises InvalidConnectorType, which lists the known
-    ones.
+    """Return the provider of a connector type; raises InvalidConnectorType.
 
     `field` is where the client wrote the type.
     """
@@ -26,18 +25,16 @@ def provider_of(connector_type: str, *, field: str = "type") -> type[Provider[An
 
 
 def takes_callbacks(connector_type: str) -> bool:
-    """Tell whether this type's provider reports to us; false for a type that is not installed any
-    more.
-    """
+    """Tell whether this type's provider sends callbacks; False if it is no longer installed."""
     provider = provider_types().get(connector_type)
     return provider is not None and provider.callback_type is not None
 
 
 def callback_help(connector_type: str) -> str:
-    """Return where the callback's URL is entered at the provider, in a sentence."""
+    """Return a sentence that says where to enter the callback URL at the provider."""
     return provider_of(connector_type).callback_help
 
 
 def describe_connector_types() -> list[dict[str, Any]]:
-    """Return what a form needs of every type: title, capabilities, credential fields."""
+    """Return what a form shows of every type: title, capabilities, credential fields, ..."""
     return [describe(type_) for type_ in provider_types()]
