@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -294,23 +295,19 @@ class Settings(BaseSettings):
     )
 
     # --- Providers' addresses, so that a fake or an on-premise server can stand in.
-    whatsapp_api_url: str = Field(
-        "https://graph.facebook.com", description="Where WhatsApp's API is"
+    whatsapp_api_url: str | None = Field(
+        None, description="Where WhatsApp's API is; default: its public address"
     )
     whatsapp_api_version: str = Field("v23.0", description="The version of Meta's Graph API")
-    telegram_api_url: str = Field(
-        "https://api.telegram.org/bot", description="Where Telegram's Bot API is"
+    telegram_api_url: str | None = Field(
+        None, description="Where Telegram's Bot API is; default: its public address"
     )
-    twilio_api_url: str = Field("https://api.twilio.com", description="Where Twilio's API is")
-    slack_api_url: str = Field(
-        "https://slack.com/api", description="For a later version: Slack's API"
+    twilio_api_url: str | None = Field(
+        None, description="Where Twilio's API is; default: its public address"
     )
-    discord_api_url: str = Field(
-        "https://discord.com/api/v10", description="For a later version: Discord's API"
-    )
-    exotel_api_url: str = Field(
-        "https://api.exotel.com", description="For a later version: Exotel's API"
-    )
+    slack_api_url: str | None = Field(None, description="For a later version: Slack's API")
+    discord_api_url: str | None = Field(None, description="For a later version: Discord's API")
+    exotel_api_url: str | None = Field(None, description="For a later version: Exotel's API")
     allow_private_network: bool = Field(
         False, description="Let tenants name private and loopback hosts"
     )
@@ -522,16 +519,20 @@ class Settings(BaseSettings):
             "enterprise": self.enterprise_monthly_quota,
         }
 
-    def provider_urls(self) -> dict[str, str]:
-        """Base URL per provider type, as the adapters expect it."""
-        return {
-            "whatsapp": f"{self.whatsapp_api_url.rstrip('/')}/{self.whatsapp_api_version}",
-            "telegram": self.telegram_api_url,
-            "twilio": self.twilio_api_url.rstrip("/"),
-            "slack": self.slack_api_url.rstrip("/"),
-            "discord": self.discord_api_url.rstrip("/"),
-            "exotel": self.exotel_api_url.rstrip("/"),
-        }
+    def provider_urls(self, defaults: Mapping[str, str]) -> dict[str, str]:
+        """Return the base URL of each provider type, given the providers' own.
+
+        `<TYPE>_API_URL` replaces the default, and `<TYPE>_API_VERSION` follows it, where there are
+        such settings.
+        """
+        return {type_: self._provider_url(type_, default) for type_, default in defaults.items()}
+
+    def _provider_url(self, type_: str, default: str) -> str:
+        url: str = getattr(self, f"{type_}_api_url", None) or default
+        version: str | None = getattr(self, f"{type_}_api_version", None)
+        if version is None:
+            return url
+        return f"{url.rstrip('/')}/{version}"
 
 
 class MissingSetting(Exception):

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import reflex as rx
 
+from backend.provider_types import icons
 from messagejs_app.components import html as h
 from messagejs_app.components.html import Child
-
-# What a provider looks like in a row; a type that is not listed gets a plug.
-PROVIDER_ICONS: Final = {
-    "sandbox": "flask_conical",
-    "whatsapp": "message_circle",
-    "twilio": "message_square_text",
-    "smtp": "mail",
-    "telegram": "send",
-    "slack": "hash",
-    "discord": "gamepad_2",
-    "exotel": "phone",
-}
 
 
 def button(*children: Child, look: str = "sec", size: str = "", **props: Any) -> rx.Component:
@@ -140,8 +129,9 @@ def status(word: Any, css: Any, **props: Any) -> rx.Component:
 
 
 def provider_icon(kind: Any, *, large: bool = False) -> rx.Component:
+    """The icon of a connector type; a plug if it isn't installed any more."""
     size = 16 if large else 14
-    cases = [(name, h.icon(icon, size)) for name, icon in PROVIDER_ICONS.items()]
+    cases = [(name, h.icon(icon, size)) for name, icon in icons().items()]
     drawn: rx.Component = rx.match(kind, *cases, h.icon("plug", size))
     return h.span(drawn, class_name="prov lg" if large else "prov")
 

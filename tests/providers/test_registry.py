@@ -19,8 +19,7 @@ from backend.providers.frame.registry import (
 OURS = ["sandbox", "smtp", "telegram", "twilio", "whatsapp"]
 
 THIRD_PARTY = """
-from backend.providers.frame.provider import *
-from backend.providers.frame.provider import Accepted, Credentials, Health, Provider
+from backend.providers.frame import Accepted, Credentials, Health, Provider
 from pydantic import Field, SecretStr
 
 class PigeonCredentials(Credentials):
@@ -32,6 +31,7 @@ class Pigeon(Provider[PigeonCredentials]):
     type = "pigeon"
     title = "Pigeon post"
     summary = "Messages by bird."
+    channel = "pigeon"
     recipient_kind = "any"
     recipient_example = "loft 4"
     capabilities = frozenset()
@@ -102,7 +102,7 @@ def test_a_third_party_provider_is_one_of_ours() -> None:
 @pytest.mark.usefixtures("third_party")
 def test_broken_strangers_are_left_out_and_cannot_take_our_place() -> None:
     assert sorted(provider_types()) == sorted([*OURS, "pigeon"])
-    assert get_provider("smtp").__module__ == "backend.providers.smtp"
+    assert get_provider("smtp").__module__ == "backend.providers.smtp.provider"
 
 
 def test_the_problem_with_a_candidate_is_named() -> None:

@@ -1,7 +1,4 @@
-"""The HTTP client of all providers, and what each end of an exchange means for the message.
-
-Outcomes are classified by cause, because httpx-aiohttp names a reset after the body was read like a
-refused connection:
+"""The HTTP client of all providers, and what each way an exchange ends means for the message.
 
     refused, DNS, TLS, connect timeout          nothing was sent            Unavailable
     reset, deadline, broken or garbled answer   it may have been taken      OutcomeUnknown
@@ -10,7 +7,7 @@ refused connection:
     any other 5xx without a known error code    it may have been taken      OutcomeUnknown
     401, 403 / other 4xx                        no / never                  Unauthorized / Rejected
 
-A provider's own error code, where its table knows it, goes before the status.
+A provider's own error code, if its table knows it, takes precedence over the status.
 """
 
 from __future__ import annotations
@@ -42,8 +39,8 @@ from backend.providers.frame.network import TrustingResolver, tls_context
 
 log = structlog.get_logger(__name__)
 
-# Under the shortest keep-alive in common use (Node's 5 s): a POST must not meet a closing
-# connection, for its reset would leave the message uncertain.
+# Less than the shortest keep-alive in common use (Node's 5 s): a POST must not meet a closing
+# connection, because a reset would leave the message's outcome unknown.
 _KEEPALIVE_S: Final = 4.0
 _CONNECT_S: Final = 10.0
 _ANSWER_LIMIT_BYTES: Final = 1024 * 1024
@@ -60,15 +57,19 @@ ErrorTable = Mapping[int, Callable[..., SendError]]
 
 
 class PooledClient(httpx.AsyncClient):
-    """An AsyncClient whose `send` goes straight to the transport.
+    """An `httpx.AsyncClient` whose `send` goes straight to the transport.
 
-    No redirects, cookies, hooks or auth flow (a quarter of an exchange's CPU), and none of httpx's
-    log lines: they hold the URL, and Telegram's URL holds the token.
+    No redirects, cookies, hooks or auth flow, and none of httpx's log lines: they hold the URL, and
+    Telegram's URL holds the token. `session` is the aiohttp session under it, which `Endpoint` uses
+    directly.
     """
 
-    def __init__(self, transport: AiohttpTransport) -> None:
-        super().__init__(transport=transport, trust_env=False, timeout=None)
-        self._straight = transport
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        # The session has its connector; without a context of ours the transport would read all
+        # certificates for one of its own.
+        self._straight = AiohttpTransport(verify=tls_context(), client=session)
+        super().__init__(transport=self._straight, trust_env=False, timeout=None)
+        self.session: Final = session
 
     async def send(
         self, request: httpx.Request, *, stream: bool = False, **_: Any
@@ -80,7 +81,7 @@ class PooledClient(httpx.AsyncClient):
         return response
 
 
-def open_http_client(*, limit: int, resolver: AbstractResolver | None = None) -> httpx.AsyncClient:
+def open_http_client(*, limit: int, resolver: AbstractResolver | None = None) -> PooledClient:
     """Return the process's pooled client; needs a running loop, and `aclose()` at the end.
 
     `limit` is the most connections at once, to all hosts together: tenants share few hosts, so a
@@ -98,17 +99,18 @@ def open_http_client(*, limit: int, resolver: AbstractResolver | None = None) ->
         ttl_dns_cache=30,
     )
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    # The session has its connector; without a context of ours the transport reads all certificates
-    # for one of its own.
-    return PooledClient(AiohttpTransport(verify=tls_context(), client=session))
+    return PooledClient(session)
 
 
 class Answer(NamedTuple):
-    """What a provider answered: `body` is its JSON object, empty where a refusal carried none."""
+    """What a provider answered: `body` is its JSON object, empty where a refusal carried none.
+
+    `headers` finds a name in any case.
+    """
 
     status: int
     body: Mapping[str, Any]
-    headers: httpx.Headers
+    headers: Mapping[str, str]
 
     @property
     def is_success(self) -> bool:
@@ -120,13 +122,17 @@ class Answer(NamedTuple):
 
 
 class Endpoint:
-    """One method and URL of one connector, built once: a send adds only its body."""
+    """One method and URL of one connector, built once: a send adds only its body.
 
-    __slots__ = ("_extensions", "_headers", "_http", "_method", "_timeout_s", "_title", "_url")
+    It calls the client's aiohttp session itself, for httpx's request and response cost half of an
+    exchange's CPU (decision 0031).
+    """
+
+    __slots__ = ("_connect", "_headers", "_http", "_method", "_timeout_s", "_title", "_url")
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: PooledClient,
         method: str,
         url: str,
         headers: Mapping[str, str],
@@ -136,71 +142,58 @@ class Endpoint:
     ) -> None:
         self._http = http
         self._method = method
-        self._url = httpx.URL(url)
-        self._headers = httpx.Headers(dict(headers))
+        self._url = url
+        self._headers = dict(headers)
         self._timeout_s = timeout_s
         self._title = title
         # Shorter than the deadline, so that a host that swallows packets is known to have got
         # nothing.
         connect_s = min(_CONNECT_S, timeout_s / 2)
-        self._extensions = {"timeout": {"connect": connect_s, "pool": connect_s}}
+        self._connect = aiohttp.ClientTimeout(connect=connect_s, sock_connect=connect_s)
 
     async def call(self, content: bytes = b"", *, timeout_s: float | None = None) -> Answer:
-        """Send `content` and return the answer, whatever its status; raises Unavailable or
-        OutcomeUnknown.
+        """Send `content` and return the answer; one deadline covers it all, body included.
+
+        Raises Unavailable when nothing was sent and OutcomeUnknown when it may have been, a success
+        without a JSON object included; any other answer is returned, a refusal too.
         """
-        request = httpx.Request(
+        deadline_s = self._timeout_s if timeout_s is None else timeout_s
+        try:
+            async with asyncio.timeout(deadline_s):
+                status, headers, text = await self._exchange(content)
+        except Exception as exc:  # noqa: BLE001 (any library's error ends in one of two outcomes)
+            failure = _classify(exc, self._title, deadline_s)
+        else:
+            body = _json_object(text)
+            if body is not None:
+                return Answer(status, body, headers)
+            if not 200 <= status < 300:
+                return Answer(status, {}, headers)
+            failure = OutcomeUnknown(
+                f"{self._title} answered {status} with something that isn't a JSON object; "
+                "it may have taken the message.",
+                code="garbled_answer",
+            )
+        # Outside the handler, so that nothing is chained: the libraries' texts hold the URL, and
+        # with it Telegram's token.
+        raise failure
+
+    async def _exchange(self, content: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        async with self._http.session.request(
             self._method,
             self._url,
+            data=content or None,
             headers=self._headers,
-            content=content,
-            extensions=self._extensions,
-        )
-        return await exchange(
-            self._http,
-            request,
-            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
-            title=self._title,
-        )
+            timeout=self._connect,
+            allow_redirects=False,
+        ) as response:
+            return response.status, response.headers, await _read(response.content)
 
 
-async def exchange(
-    http: httpx.AsyncClient, request: httpx.Request, *, timeout_s: float, title: str
-) -> Answer:
-    """Do the whole exchange, body included, under one deadline.
-
-    Raises Unavailable when nothing was sent and OutcomeUnknown when it may have been, a success
-    without a JSON object included; any other answer is returned, a refusal too.
-    """
-    try:
-        async with asyncio.timeout(timeout_s):
-            response = await http.send(request, stream=True)
-            try:
-                content = await _read(response)
-            finally:
-                await response.aclose()
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
-        failure = _classify(exc, title, timeout_s)
-    else:
-        body = _json_object(content)
-        if body is not None:
-            return Answer(response.status_code, body, response.headers)
-        if not response.is_success:
-            return Answer(response.status_code, {}, response.headers)
-        failure = OutcomeUnknown(
-            f"{title} answered {response.status_code} with something that is no JSON object; "
-            "it may have taken the message.",
-            code="garbled_answer",
-        )
-    # Outside the handler, so that nothing is chained: the libraries' texts hold the URL, and with
-    # it Telegram's token.
-    raise failure
-
-
-async def _read(response: httpx.Response) -> bytes:
+async def _read(stream: aiohttp.StreamReader) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.aiter_bytes():
+    while chunk := await stream.readany():
         size += len(chunk)
         if size > _ANSWER_LIMIT_BYTES:
             raise ValueError("The answer is too long.")
@@ -217,13 +210,13 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
 
 
 def _classify(exc: Exception, title: str, timeout_s: float) -> SendError:
-    cause = exc.__cause__ or exc
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        detail = (cause.os_error.strerror or type(cause.os_error).__name__).rstrip(".")
+    """Only a failure to connect means that nothing was sent."""
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        detail = (exc.os_error.strerror or type(exc.os_error).__name__).rstrip(".")
         return Unavailable(
-            f"{title} cannot be reached at {cause.host}:{cause.port}: {detail}.", code="unreachable"
+            f"{title} cannot be reached at {exc.host}:{exc.port}: {detail}.", code="unreachable"
         )
-    if isinstance(cause, aiohttp.ConnectionTimeoutError):
+    if isinstance(exc, aiohttp.ConnectionTimeoutError):
         return Unavailable(f"{title} did not accept a connection in time.", code="connect_timeout")
     if isinstance(exc, TimeoutError):
         return OutcomeUnknown(
@@ -231,7 +224,7 @@ def _classify(exc: Exception, title: str, timeout_s: float) -> SendError:
             code="timeout",
         )
     return OutcomeUnknown(
-        f"The connection to {title} broke during the exchange ({type(cause).__name__}); it may have"
+        f"The connection to {title} broke during the exchange ({type(exc).__name__}); it may have"
         " taken the message.",
         code="connection_broken",
     )
@@ -265,10 +258,10 @@ def refusal(
     reason: str = "",
     said: Mapping[str, Any] | None = None,
 ) -> SendError:
-    """Return the error of an answer that is no acceptance: by the provider's code, else by status.
+    """Return the error that an answer stands for: by the provider's code, else by its status.
 
-    `reason` and `said` must have gone through `Provider.quote`. An unknown code is logged and
-    decided by the status.
+    `reason` and `said` must have gone through `Provider.quote`. For an unknown code, which is
+    logged, the status decides.
     """
     make = None if code is None else table.get(code)
     if make is None:
@@ -288,16 +281,14 @@ def refusal(
 
 
 def is_opt_out(table: ErrorTable, code: int | None) -> bool:
-    """Tell whether this code, in an answer or a receipt, means that the recipient must not be sent
-    to again.
-    """
+    """Tell whether this code, in an answer or a receipt, means never to send to them again."""
     make = None if code is None else table.get(code)
     error = make("") if make is not None else None
     return isinstance(error, Rejected) and error.suppress
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header (seconds or an HTTP date), None where it has none."""
+    """Return the seconds that a Retry-After header (seconds or an HTTP date) asks for, if any."""
     if value is None:
         return None
     try:
@@ -313,11 +304,10 @@ def parse_retry_after(value: str | None) -> float | None:
 
 @contextmanager
 def credential_check() -> Iterator[Callable[[], int]]:
-    """Around `validate()`: yields a clock of elapsed milliseconds and maps a send's errors to a
-    check's.
+    """Wrap `validate()`: yield a clock of elapsed milliseconds, turn a send's errors into a check's.
 
-    A check changes nothing at the provider, so an unknown outcome is only an unavailable provider,
-    and a request refused for what it names is a connector that cannot work.
+    A check changes nothing at the provider, so an unknown outcome is just an unavailable provider,
+    and a rejected request means that the connector cannot work.
     """
     started = time.perf_counter()
     try:

@@ -17,6 +17,7 @@ from backend.models import ContentCursor, Project, ProjectMember, User
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.names import check_name
+from backend.provider_types import SANDBOX
 from backend.services.access import audit
 from backend.services.access.access import Action, Role, UserPrincipal, require_project
 from backend.services.accounts.stopping import end_project, hold_project
@@ -52,7 +53,7 @@ async def create_project(
         session,
         vault=vault,
         project_id=project.id,
-        new=NewConnector(type="sandbox", name="Sandbox", is_default=True),
+        new=NewConnector(type=SANDBOX, name="Sandbox", is_default=True),
     )
     audit.record(
         session,

@@ -23,6 +23,7 @@ from backend.errors import (
     ValidationFailed,
 )
 from backend.models import Suppression
+from backend.provider_types import SANDBOX
 from backend.services.routing.catalog import CatalogConnector, CatalogRoute
 from backend.services.routing.recipients import (
     given_recipient,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from backend.services.sending.compose import SendRequest
     from backend.services.templates.render import TemplateSource
 
-SANDBOX: Final = "sandbox"
 _DIGEST_VALUES: Final = 2**64
 
 

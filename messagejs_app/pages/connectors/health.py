@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backend.provider_types import SANDBOX
 from backend.services.reporting.overview import ConnectorNumbers
 
 
@@ -13,6 +14,6 @@ def health_of(one: ConnectorNumbers) -> tuple[str, str]:
         return "Paused", "off dash"
     if one.circuit_opened_at is not None:
         return "Not answering", "throttled half"
-    if one.type == "sandbox" or one.accepted:
+    if one.type == SANDBOX or one.accepted:
         return "Healthy", "healthy"
     return "Idle", "off ring"

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError, ConnectorNotFound
-from backend.provider_types import describe_connector_types
+from backend.provider_types import SANDBOX, describe_connector_types, sender_fields
 from backend.providers.frame.provider import Health
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
@@ -21,16 +21,6 @@ from messagejs_app.session import Desk, Session
 from messagejs_app.wording import instant, number, percent
 
 PATH: Final = "/connectors"
-# What names the sender, in the order of what says most.
-_SENDER_FIELDS: Final = (
-    "fromNumber",
-    "messagingServiceSid",
-    "fromAddress",
-    "phoneNumberId",
-    "callerId",
-    "host",
-    "accountSid",
-)
 
 
 @dataclass
@@ -191,7 +181,7 @@ async def _senders(desk: Desk) -> dict[str, str]:
             shown = visible_credentials(desk.platform.vault, one)
         except AppError:
             continue  # its row is there anyway; the form says what is wrong
-        named = [str(shown[name]) for name in _SENDER_FIELDS if shown.get(name)]
+        named = [str(shown[name]) for name in sender_fields(one.type) if shown.get(name)]
         senders[ids.encode(ids.CONNECTOR, one.id)] = named[0] if named else ""
     return senders
 
@@ -202,7 +192,7 @@ def _row(one: ConnectorNumbers, sender: str) -> ConnectorRow:
         id=ids.encode(ids.CONNECTOR, one.id),
         kind=one.type,
         name=one.name,
-        sender=sender or ("Virtual inbox" if one.type == "sandbox" else ""),
+        sender=sender or ("Virtual inbox" if one.type == SANDBOX else ""),
         health=health,
         dot=dot,
         last_success=instant(one.last_sent_at),
@@ -232,7 +222,7 @@ def _provider(described: dict[str, Any], own: Sequence[ConnectorNumbers]) -> Pro
     if broken:
         connected, dot = f"{len(broken)} broken", "broken"
     elif same:
-        connected, dot = ("Built in" if kind == "sandbox" else f"{len(same)} connected"), "healthy"
+        connected, dot = ("Built in" if kind == SANDBOX else f"{len(same)} connected"), "healthy"
     else:
         connected, dot = "", ""
     return Provider(kind, described["title"], described["summary"], connected, dot)

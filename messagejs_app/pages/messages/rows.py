@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from backend import ids
 from backend.services.reporting.messages import MessageDetail, MessageSummary
+from backend.services.templates.channels import SMS, channel_of
 from backend.services.templates.sms_segments import measure
 from messagejs_app import snippets
 from messagejs_app.components.statuses import OUTCOMES, dot, word
@@ -113,7 +114,7 @@ def row_of(one: MessageSummary, names: Names) -> Row:
 
 def shown_of(detail: MessageDetail, *, base_url: str) -> Shown:
     one = detail.summary
-    sms = measure(one.text or "") if one.connector_type == "twilio" else None
+    sms = measure(one.text or "") if channel_of(one.connector_type) == SMS else None
     body: dict[str, Any] = {
         "to": one.recipient,
         "connectorId": ids.encode(ids.CONNECTOR, one.connector_id),

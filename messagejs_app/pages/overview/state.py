@@ -12,6 +12,7 @@ import reflex as rx
 
 from backend import ids
 from backend.integers import whole_number
+from backend.provider_types import SANDBOX
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.lists.paging import PageRequest
@@ -167,7 +168,7 @@ class OverviewState(Session):
         """The first template, in one press; it can be changed like any other."""
         async with self._desk(Action.MANAGE_TEMPLATES) as desk:
             text = f"Hi {{{{name}}}}, welcome to {self.project_name}."
-            new = NewTemplate(name=_WELCOME, connector_type="sandbox", content=text)
+            new = NewTemplate(name=_WELCOME, connector_type=SANDBOX, content=text)
             await templates.create_template(
                 desk.session, project_id=desk.project_id, new=new, actor=desk.principal
             )
@@ -180,7 +181,7 @@ class OverviewState(Session):
         platform, project_id = await self._authorize(Action.SEND_MESSAGES)
         request = SendRequest(
             to=_TO,
-            connector_type="sandbox",
+            connector_type=SANDBOX,
             template_id=ids.decode(ids.TEMPLATE, self.template_id),
             variables=self._sample,
         )

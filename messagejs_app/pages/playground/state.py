@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from backend import ids
 from backend.errors import AppError
-from backend.provider_types import describe_connector_types
+from backend.provider_types import SANDBOX, describe_connector_types
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.lists.paging import PageRequest
@@ -257,15 +257,15 @@ class PlaygroundState(Session):
 
     def _connector_for(self, template_id: str) -> str:
         """A connector that fits the template: of its type, else the Sandbox, else any."""
-        kind = self._template_kinds.get(template_id, "sandbox")
-        for wanted in (kind, "sandbox"):
+        kind = self._template_kinds.get(template_id, SANDBOX)
+        for wanted in (kind, SANDBOX):
             for connector_id, own in self._kinds.items():
                 if own == wanted:
                     return connector_id
         return next(iter(self._kinds), "")
 
     def _arrange(self) -> None:
-        kind = self._kinds.get(self.connector_id, "sandbox")
+        kind = self._kinds.get(self.connector_id, SANDBOX)
         described = next(one for one in describe_connector_types() if one["type"] == kind)
         names = self._variables.get(self.template_id, []) if self.what == "template" else []
         self._values = {**{name: sample_of(name) for name in names}, **self._values}
@@ -274,7 +274,7 @@ class PlaygroundState(Session):
             to_example=described["recipientExample"],
             variables=[Variable(name, self._values[name]) for name in names],
         )
-        if kind == "sandbox" and not self.to_:
+        if kind == SANDBOX and not self.to_:
             self.to_ = described["recipientExample"]
         self._write_code()
 
@@ -301,7 +301,7 @@ def _first_kind(step: Mapping[str, str], types: Mapping[str, str]) -> str:
     return (
         type_of_channel(step["channel"])
         if "channel" in step
-        else types.get(step["connectorId"], "sandbox")
+        else types.get(step["connectorId"], SANDBOX)
     )
 
 

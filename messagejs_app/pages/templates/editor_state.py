@@ -8,7 +8,7 @@ from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError, BadRequest
-from backend.provider_types import describe_connector_types
+from backend.provider_types import SANDBOX, describe_connector_types
 from backend.services.access.access import Action
 from backend.services.sending.accept import Caller, SendRequest, accept_message
 from backend.services.templates import templates
@@ -43,7 +43,7 @@ class Variable:
 class EditorState(Session):
     id: str = ""
     name: str = ""
-    kind: str = "sandbox"
+    kind: str = SANDBOX
     content: str = ""
     subject: str = ""
     html: str = ""
@@ -84,7 +84,7 @@ class EditorState(Session):
             self._put(
                 id=_NEW,
                 name="",
-                kind="sandbox",
+                kind=SANDBOX,
                 content=_FIRST_TEXT,
                 subject="",
                 html="",
@@ -146,7 +146,7 @@ class EditorState(Session):
     @event
     async def show_test(self, is_shown: bool) -> Events:
         described = {one["type"]: one for one in describe_connector_types()}
-        kind = "sandbox" if self.mode == "test" else self.kind
+        kind = SANDBOX if self.mode == "test" else self.kind
         self._put(
             tests=is_shown,
             test_error="",
