@@ -69,12 +69,13 @@ TEMPLATE: Final = {
 }
 # A provider that somebody else wrote, and got wrong.
 RAVEN: Final = """
-from backend.providers.frame.provider import Accepted, Credentials, Health, Provider
+from backend.providers.frame import Accepted, Credentials, Health, Provider
 
 class NoCredentials(Credentials): ...
 
 class Raven(Provider[NoCredentials]):
     type = "raven"
+    channel = "raven"
     title = "Raven post"
     summary = "Messages by bird."
     recipient_kind = "any"

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from backend.errors import FieldError, ValidationFailed
 from backend.models import Template
+from backend.services.templates.channels import EMAIL, SMS, WHATSAPP
 from backend.services.templates.liquid.engine import TemplateSyntaxError
 from backend.services.templates.liquid.fuel import ProjectFuel, fuel_of
 
@@ -34,7 +35,7 @@ class TemplateContent:
 
     def texts(self) -> Iterator[tuple[str, str, bool]]:
         """Yield (field, text, is HTML) of every Liquid text."""
-        email, sms = self.variants.get("email") or {}, self.variants.get("sms") or {}
+        email, sms = self.variants.get(EMAIL) or {}, self.variants.get(SMS) or {}
         for name, text, html in (
             ("content", self.content, False),
             ("subject", self.subject, False),
@@ -47,7 +48,7 @@ class TemplateContent:
                 yield name, text, html
 
     def provider_parameters(self) -> list[str]:
-        return list((self.variants.get("whatsapp") or {}).get("parameters") or ())
+        return list((self.variants.get(WHATSAPP) or {}).get("parameters") or ())
 
 
 def detect_variables(content: TemplateContent, project_id: UUID | None = None) -> list[str]:
