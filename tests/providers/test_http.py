@@ -116,6 +116,29 @@ async def test_a_compressed_answer_is_read_though_none_was_asked_for(
     assert answer.body == {"ok": True}
 
 
+async def test_a_compressed_answer_cannot_unpack_to_any_size(http: PooledClient) -> None:
+    async with FakeTelegram() as server:
+        bomb = gzip.compress(b'{"a":"' + b"x" * 50_000_000 + b'"}')
+        server.reply_once(200, bomb, {"Content-Encoding": "gzip"})
+        assert type(await failure(http, server.base_url)) is OutcomeUnknown
+
+
+async def test_what_is_no_endpoint_goes_by_httpx_over_the_same_session(
+    http: PooledClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="httpx")
+    async with FakeTelegram() as server:
+        server.reply_once(307, b"", {"Location": "http://127.0.0.1:9/elsewhere"})
+        response = await http.post(f"{server.base_url}/secret-4711", json={"text": "hello"})
+        await endpoint(http, server.base_url).call(b"{}")
+        assert server.received[0].body == {"text": "hello"}
+        assert server._runner is not None
+        assert server._runner.server is not None
+        assert len(server._runner.server.connections) == 1
+    assert (response.status_code, response.has_redirect_location) == (307, True)
+    assert "secret-4711" not in caplog.text
+
+
 async def test_redirects_are_not_followed(http: PooledClient) -> None:
     async with FakeTelegram() as server:
         server.reply_once(307, b"", {"Location": "http://127.0.0.1:9/elsewhere"})
