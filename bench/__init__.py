@@ -1,3 +1,1 @@
-"""Benchmarks: each number beside a limit taken in the same run, so that ratios travel between
-machines.
-"""
+"""Benchmarks: each number comes with a limit from the same run, so that ratios hold elsewhere."""

@@ -1,6 +1,4 @@
-"""`python -m bench accept|deliver|end_to_end|tenants|hostile|growth`: a table for a person, or JSON
-for a script.
-"""
+"""`python -m bench NAME`: run a benchmark and print a table, or JSON for a script."""
 
 from __future__ import annotations
 
@@ -21,17 +19,22 @@ def main() -> None:
         "name", choices=["accept", "deliver", "end_to_end", "tenants", "hostile", "growth", "all"]
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
-    parser.add_argument("--count", type=int, default=10_000, help="messages of `deliver`")
-    parser.add_argument("--keys", type=int, default=1, help="API keys that `accept` uses in turn")
-    parser.add_argument("--rate", type=float, default=500.0, help="sends a second of `end_to_end`")
+    parser.add_argument("--count", type=int, default=10_000, help="messages that `deliver` sends")
     parser.add_argument(
-        "--connectors", type=int, default=10_000, help="connectors with one message, of `tenants`"
+        "--keys", type=int, default=1, help="API keys that `accept` takes turns with"
+    )
+    parser.add_argument("--rate", type=float, default=500.0, help="sends a second in `end_to_end`")
+    parser.add_argument(
+        "--connectors",
+        type=int,
+        default=10_000,
+        help="connectors with a message each, in `tenants`",
     )
     parser.add_argument(
         "--backlog",
         type=int,
         default=1_000_000,
-        help="messages queued for one connector, of `tenants`",
+        help="messages queued for a single connector, in `tenants`",
     )
     parser.add_argument(
         "--rows", type=int, default=1_000_000, help="messages that `growth` fills in"

@@ -1,4 +1,4 @@
-"""accept: accepted sends a second and their latency, beside the bare route."""
+"""accept: accepted sends a second and their latency, compared with the bare route."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(*, seconds: float, keys: int = 1) -> dict[str, Any]:
 
 
 async def _authentication_ms(keys: list[str]) -> float:
-    """Return the p95 of looking up keys that no cache holds, one at a time."""
+    """Return the p95 of looking up keys that aren't in a cache, one at a time."""
     platform = await Platform.open(Settings())
     await platform.catalog.key(keys[0])  # opens the connection
     times: list[float] = []

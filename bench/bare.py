@@ -1,4 +1,4 @@
-"""The bare route: the same framework, body and answer as a send, and nothing behind it."""
+"""The bare route: the framework, body and answer of a send, and nothing behind them."""
 
 from __future__ import annotations
 

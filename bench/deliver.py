@@ -1,4 +1,4 @@
-"""deliver: messages a second handed to a fake provider, beside bare aiohttp on uvloop."""
+"""deliver: messages a second handed to a fake provider, compared with bare aiohttp on uvloop."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def _post_all(port: int, count: int, in_flight: int) -> float:
 
 
 def _deliver(count: int, latency_ms: float, workers: int) -> float:
-    """Queue `count` messages, start the workers, and time the provider's first to last arrival."""
+    """Queue `count` messages, start the workers, and time the first to the last arrival."""
     with stage.fake_provider(latency_ms) as port:
         environment = {
             "TELEGRAM_API_URL": f"http://127.0.0.1:{port}/bot",

@@ -1,6 +1,4 @@
-"""end_to_end: accept and deliver at once; the time from the 202 to the provider, idle and
-sustained.
-"""
+"""end_to_end: accept and deliver at once; the time from the 202 to the provider, idle and busy."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ def run(*, seconds: float, rate: float, idle_rate: float = 5.0) -> dict[str, Any
 
 
 def _settled(port: int, before: int, report: dict[str, Any]) -> list[tuple[float, str]]:
-    """Wait for the last accepted message to arrive; returns what came after the warm-up."""
+    """Wait for the last accepted message to arrive; return what came after the warm-up."""
     ends_at = time.monotonic() + _SETTLE_S
     while time.monotonic() < ends_at:
         arrived = stage.arrivals(port)[before:]
@@ -63,8 +61,7 @@ def _row(
     name: str, rate: float, report: dict[str, Any], arrived: list[tuple[float, str]]
 ) -> dict[str, Any]:
     by_text = {text: instant for instant, text in arrived}
-    # A message may reach the provider before its 202 reaches the client: that counts as no time at
-    # all.
+    # A message may reach the provider before its 202 reaches the client: that counts as no time.
     waits = [
         max(0.0, by_text[text] - instant)
         for serial, instant in report["accepted"]

@@ -1,7 +1,7 @@
-"""Millions of messages of a month, written straight into their partitions: minutes, not hours.
+"""Write millions of messages of a month straight into their partitions: minutes, not hours.
 
-A partition is taken out of its table, filled, and put back, all in one transaction. Triggers on
-`messages` do not see that, so the rollups are counted anew at the end.
+A partition is detached from its table, filled and attached again in a single transaction. Triggers
+on `messages` don't see that, so the rollups are counted again at the end.
 """
 
 from __future__ import annotations
@@ -28,14 +28,12 @@ _STEP: Final = 500_000
 RARE_KEY: Final = new_id()
 RARE_TEMPLATE: Final = new_id()
 
-# Of a thousand messages: 2 in each rare state, 50 failed, and so on; of 100,000 one has the rare
-# key and template.
+# Messages whose states, keys and templates are as common as in a real project: of a thousand, 2 are
+# undelivered, 50 failed and so on; of 100,000, one has the rare key and template.
 _FILL: Final = """
 INSERT INTO {table} (id, project_id, key_id, connector_id, connector_type, template_id,
-    template_version, mode,
-    recipient, content, status, priority, on_uncertain, attempts, error_code, error_reason, sent_at,
-        delivered_at,
-    created_at, updated_at)
+    template_version, mode, recipient, content, status, priority, on_uncertain, attempts,
+    error_code, error_reason, sent_at, delivered_at, created_at, updated_at)
 SELECT
     (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3)
         || '8' || substr(hash, 4, 15))::uuid,
@@ -43,22 +41,28 @@ SELECT
     (%(connectors)s::uuid[])[1 + n %% 5], 'telegram',
     CASE WHEN n %% 100000 = 7 THEN %(rare_template)s ELSE %(template)s END, 1,
     CASE WHEN n %% 50 = 0 THEN 'test' ELSE 'live' END,
-        '+1415' || lpad((n * 7919 %% 10000000)::text, 7, '0'),
+    '+1415' || lpad((n * 7919 %% 10000000)::text, 7, '0'),
     jsonb_build_object('text', 'Your code is ' || n), status, 'normal', 'hold', 1,
-    CASE WHEN status = 'failed' THEN 'CHAT_NOT_FOUND' END, CASE
-        WHEN status = 'failed' THEN 'chat not found' END,
-    at + interval '1 second', CASE
-        WHEN status IN ('delivered', 'read') THEN at + interval '3 seconds' END, at, at
-FROM (SELECT n, md5(n::text) AS hash, %(start)s::timestamptz + make_interval(secs => n *
-    %(every_s)s::float8) AS at,
-    CASE
-        WHEN n %% 100000 = 99 THEN 'canceled' WHEN n %% 1000 < 2 THEN 'undelivered'
+    CASE WHEN status = 'failed' THEN 'CHAT_NOT_FOUND' END,
+    CASE WHEN status = 'failed' THEN 'chat not found' END,
+    at + interval '1 second',
+    CASE WHEN status IN ('delivered', 'read') THEN at + interval '3 seconds' END,
+    at, at
+FROM (
+    SELECT n, md5(n::text) AS hash,
+        %(start)s::timestamptz + make_interval(secs => n * %(every_s)s::float8) AS at,
+        CASE
+            WHEN n %% 100000 = 99 THEN 'canceled'
+            WHEN n %% 1000 < 2 THEN 'undelivered'
             WHEN n %% 1000 < 52 THEN 'failed'
-        WHEN n %% 1000 < 200 THEN 'sent' WHEN n %% 1000 < 300 THEN 'read'
-            ELSE 'delivered' END AS status
-    FROM generate_series(%(first)s::bigint, %(last)s::bigint) n) numbered
+            WHEN n %% 1000 < 200 THEN 'sent'
+            WHEN n %% 1000 < 300 THEN 'read'
+            ELSE 'delivered'
+        END AS status
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) n
+) numbered
 """
-# Recipients come in no order: an index on them is built several times as fast afterwards.
+# Recipients come in random order: building their index afterwards is several times as fast.
 _RECIPIENT_INDEX: Final = """
 SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
 WHERE indrelid = %s::regclass AND pg_get_indexdef(indexrelid) LIKE '%%recipient%%'
@@ -67,7 +71,7 @@ WHERE indrelid = %s::regclass AND pg_get_indexdef(indexrelid) LIKE '%%recipient%
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """Whose messages they are."""
+    """Whose messages to write."""
 
     project_id: UUID
     connector_id: UUID
@@ -82,7 +86,7 @@ async def fill(pool: RawPool, filling: Filling, rows: int) -> None:
     every_s = DAYS * 86_400 / rows
     values = {
         "project": filling.project_id,
-        # Counters are kept for each connector.
+        # Counters are kept per connector.
         "connectors": [filling.connector_id, *(new_id() for _ in range(4))],
         "template": filling.template_id,
         "key": filling.key_id,
@@ -97,8 +101,8 @@ async def fill(pool: RawPool, filling: Filling, rows: int) -> None:
         first = 1
         month = month_start(start)
         while first <= rows:
-            # The message number n is of start + n * every_s; the month's last one ends before the
-            # next begins.
+            # Message n was made at start + n * every_s; the month's last message comes before the
+            # next month begins.
             following = month_start(month, 1)
             last = min(rows, int(((following - start).total_seconds() - 0.001) / every_s))
             await _fill_month(connection, month, range(first, last + 1), values)
@@ -125,7 +129,7 @@ async def _fill_month(
         indexes = await (await connection.execute(_RECIPIENT_INDEX, (table,))).fetchall()
         for name, _ in indexes:
             await connection.execute(f"DROP INDEX {name}")
-        # As messages leave a page that have been through their updates: with no room that new ones
+        # Full pages, as messages leave them after their updates: without room that new messages
         # would look for.
         await connection.execute(f"ALTER TABLE {table} SET (fillfactor = 100)")
         for first in numbers[::_STEP]:

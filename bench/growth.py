@@ -1,7 +1,7 @@
-"""growth: lists, analytics, accept and claim with many messages in the table, beside a database
-without any.
+"""growth: lists, analytics, accept and claim in a database full of messages and in an empty one.
 
-Both databases are on one server, and their calls take turns: what else the machine does meets both.
+Both databases are on the same server, and their calls take turns, so that other load on the machine
+affects both.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run(*, rows: int, calls: int) -> dict[str, Any]:
 
 
 async def _run(rows: int, calls: int) -> dict[str, Any]:
-    # Every request would be a line between the table's.
+    # Otherwise every request would log a line into the table.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     async with AsyncExitStack() as stack:
         empty_url = await stack.enter_async_context(_empty_database(Settings()))
@@ -76,8 +76,8 @@ async def _measure(
     others = full.calls()
     for what, call in empty.calls().items():
         pair = (call, others[what])
-        for one in pair:
-            await one()
+        for warm_up in pair:
+            await warm_up()
         times[what] = ([], [])
         for turn in range(calls):
             for side in (0, 1) if turn % 2 else (1, 0):
@@ -109,7 +109,7 @@ async def _timed(call: Call) -> float:
 
 @asynccontextmanager
 async def _empty_database(settings: Settings) -> AsyncIterator[SecretStr]:
-    """Make a database beside the one that is filled; its account must be allowed to."""
+    """Make a database beside the full one; the URL's account must be allowed to."""
     url = settings.require_database_url()
     other = urlunsplit(urlsplit(url)._replace(path=f"/{_EMPTY}"))
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
@@ -134,7 +134,7 @@ async def _opened(settings: Settings) -> AsyncIterator[_Side]:
 
 
 class _Side:
-    """One project in a database with or without a history, and what is asked of it."""
+    """A project in a database with or without a history, and the calls to time."""
 
     def __init__(
         self, platform: Platform, client: httpx.AsyncClient, tenant: stage.Tenant, key_id: UUID
@@ -195,7 +195,7 @@ class _Side:
         return {**self._sends(), **self._lists(), **self._analytics()}
 
     def _sends(self) -> dict[str, Call]:
-        """In this order: what is accepted is claimed, and what is claimed recorded."""
+        """In this order: accepted messages are claimed, and claimed ones recorded."""
 
         async def claim(most: int) -> None:
             self._claimed += await self._claims.take([(1, self._tenant.connector_id)], most)

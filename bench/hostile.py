@@ -1,7 +1,6 @@
-"""hostile: what a tenant's sends take alone, and beside a hostile tenant that does all it can.
+"""hostile: how long a tenant's sends take alone, and beside a hostile tenant that does all it can.
 
-The attacker is a process of its own, but on the same machine: what it takes to attack counts
-against us.
+The attacker is a separate process on the same machine, so the CPU that it uses counts against us.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def _attacker(port: int, seconds: float) -> Iterator[None]:
         yield
     finally:
         if child.wait(seconds + 60) != 0:
-            raise RuntimeError("the attacker failed; what it says stands above")
+            raise RuntimeError("the attacker failed; its output is above")
 
 
 def _measure(

@@ -1,8 +1,7 @@
-"""A hostile tenant: a registered user who does, in random order, whatever might stop, slow or read
-the others.
+"""A hostile tenant: a user who tries, in random order, to stop, slow down or read the others.
 
 It stays on loopback and stops by itself. Every answer is kept as text, so that a test can look for
-what is not its own.
+other tenants' data in it.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ Attack = Callable[[], Awaitable[None]]
 
 @dataclass
 class Report:
-    """What was done and answered.
+    """What the tenant did and what it got back.
 
     `texts` are all answers' bodies; `failures` are statuses of 500 and above.
     """
@@ -62,9 +61,9 @@ class Report:
 
 
 class HostileTenant:
-    """Register with `enter`, then `rage`.
+    """Register with `enter`, then attack with `rage`.
 
-    `victim` is a project id of somebody else; `has_pages`: a dashboard runs.
+    `victim` is another tenant's project id; `has_pages`: there is a dashboard to attack.
     """
 
     def __init__(self, base_url: str, *, seed: int, victim: str, has_pages: bool) -> None:
@@ -96,9 +95,7 @@ class HostileTenant:
             self._cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
 
     async def rage(self, seconds: float, *, at_once: int = 3) -> Report:
-        """Attack for `seconds`, several at a time, in random order: every attack comes once before
-        any comes again.
-        """
+        """Attack for `seconds`, several at a time, in random order; all once before any repeats."""
         attacks = [
             (name.removeprefix("_attack_"), method)
             for name, method in inspect.getmembers(self, inspect.ismethod)
@@ -121,7 +118,7 @@ class HostileTenant:
         await self._client.aclose()
         return self.report
 
-    # -- what it does ----------------------------------------------------------------------------
+    # --- The attacks.
 
     async def _attack_bombs_in_previews(self) -> None:
         for bomb in self._random.sample(BOMBS, 4):
@@ -210,14 +207,8 @@ class HostileTenant:
         )
 
     async def _attack_origins(self) -> None:
-        for origin in (
-            "http://[",
-            "null",
-            "http://evil.example",
-            "http://[::1",
-            "\x85",
-            "https://" + "a" * 5000,
-        ):
+        malformed = ("http://[", "null", "http://[::1", "\x85", "https://" + "a" * 5000)
+        for origin in ("http://evil.example", *malformed):
             for path in ("/login/", "/api/v1/messages", "/auth/login"):
                 await self._call(
                     "POST",
@@ -236,16 +227,8 @@ class HostileTenant:
             await self._call("GET", path)
 
     async def _attack_victim(self) -> None:
-        for path in (
-            "messages",
-            "connectors",
-            "templates",
-            "keys",
-            "logs",
-            "stats",
-            "members",
-            "audit",
-        ):
+        resources = ("messages", "connectors", "templates", "keys", "logs", "stats", "members")
+        for path in (*resources, "audit"):
             await self._call("GET", f"/api/v1/projects/{self._victim}/{path}")
         await self._call("GET", "/api/v1/messages", params={"projectId": self._victim})
         await self._call("DELETE", f"/api/v1/projects/{self._victim}")
@@ -260,7 +243,8 @@ class HostileTenant:
 
     async def _attack_slow_bodies(self) -> None:
         host, port = self.base_url.removeprefix("http://").split(":")
-        head = f"POST /api/v1/auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n{{".encode()
+        line = "POST /api/v1/auth/login HTTP/1.1"
+        head = f"{line}\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n{{".encode()
         writers = []
         for _ in range(_SLOW_BODIES):
             with contextlib.suppress(OSError, TimeoutError):
@@ -275,8 +259,8 @@ class HostileTenant:
             writer.close()
 
     async def _attack_deleted_project(self) -> None:
-        made = (await self._call("POST", "/api/v1/projects", json={"name": "short-lived"})).json()
-        at = f"/api/v1/projects/{made['id']}"
+        answer = await self._call("POST", "/api/v1/projects", json={"name": "short-lived"})
+        at = f"/api/v1/projects/{answer.json()['id']}"
         connector = await self._telegram("short-lived", at)
         key = (await self._call("POST", f"{at}/keys", json={"name": "k"})).json()["key"]
         headers = {"Authorization": f"Bearer {key}"}
@@ -313,7 +297,7 @@ class HostileTenant:
         for _ in range(3):
             await self._over_socket({}, [("set_user_name", {"value": "x" * 900_000}, "/")])
 
-    # -- how -------------------------------------------------------------------------------------
+    # --- How they are made.
 
     @property
     def _at(self) -> str:
@@ -365,7 +349,7 @@ class HostileTenant:
     async def _over_socket(
         self, headers: dict[str, str], events: list[tuple[str, dict[str, Any], str]]
     ) -> None:
-        """Send events of the session's State as a tab would, and keep what comes back."""
+        """Send events of the session's State as a tab does, and keep what comes back."""
         token = secrets.token_hex(16)
         client = socketio.AsyncClient(reconnection=False)
         client.on("*", self._hear, namespace="/_event")

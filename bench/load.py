@@ -1,6 +1,6 @@
 """The load generator: keep-alive connections that post prepared requests and time the answers.
 
-Run as a process of its own, so that it does not share an interpreter with what it measures.
+It runs as a separate process, so that it doesn't share an interpreter with what it measures.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PATIENCE_S: Final = 5.0
 
 @dataclass
 class Run:
-    """`accepted`: (serial, instant of the 202) where asked for; `latencies_s` of every answer."""
+    """`accepted`: (serial, instant of the 202); `latencies_s`: of every 202."""
 
     latencies_s: list[float] = field(default_factory=list)
     accepted: list[tuple[int, float]] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Run:
 
 
 class Client(asyncio.Protocol):
-    """One connection, one request at a time."""
+    """A connection with one request at a time."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None

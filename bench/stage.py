@@ -1,4 +1,4 @@
-"""What every benchmark stands on: servers, processes of the product, a project with keys."""
+"""What every benchmark needs: servers, processes of the product, a project with keys."""
 
 from __future__ import annotations
 
@@ -63,8 +63,9 @@ def free_port() -> int:
 
 @contextmanager
 def servers() -> Iterator[None]:
-    """Export DATABASE_URL and REDIS_URL of embedded servers (durable, as in production), or use the
-    given ones.
+    """Export DATABASE_URL and REDIS_URL of embedded servers, durable as in production.
+
+    If both are set already, use those servers.
     """
     if "DATABASE_URL" in os.environ and "REDIS_URL" in os.environ:
         _export_secrets()
@@ -97,7 +98,7 @@ def _export_secrets() -> None:
 
 @contextmanager
 def process(*command: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one process for the length of the block; SIGTERM ends it."""
+    """Run a process while the block runs; SIGTERM ends it."""
     child = subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True)
     try:
         yield child
@@ -122,7 +123,7 @@ def wait_for_port(port: int, *, path: str | None = None, timeout_s: float = 30.0
                     return
         except OSError:
             time.sleep(0.05)
-    raise TimeoutError(f"nothing answers on port {port} after {timeout_s} s")
+    raise TimeoutError(f"nothing answered on port {port} within {timeout_s} s")
 
 
 @contextmanager
@@ -152,7 +153,7 @@ def web(*, workers: int = 1) -> Iterator[int]:
 
 @contextmanager
 def worker(provider_port: int) -> Iterator[psutil.Process]:
-    """Run one worker whose Telegram is the fake provider."""
+    """Run a worker whose Telegram is the fake provider."""
     environment = {"TELEGRAM_API_URL": f"http://127.0.0.1:{provider_port}/bot"}
     with process(sys.executable, "-m", "backend.runtime.cli", "worker", **environment) as child:
         yield psutil.Process(child.pid)
@@ -183,7 +184,7 @@ def bare() -> Iterator[int]:
 
 
 def load(port: int, path: str, body: str, keys: Sequence[str], *options: str) -> dict[str, Any]:
-    """Run bench/load.py; returns its report."""
+    """Run bench/load.py and return its report."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.load", str(port), path, body, *options],
         input="\n".join(keys).encode(),
@@ -206,7 +207,7 @@ def arrivals(port: int) -> list[tuple[float, str]]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which `share` of the values lie; 0 for none."""
+    """Return the value below which `share` of the values lie; 0 if there are none."""
     if not values:
         return 0.0
     ordered = sorted(values)
@@ -216,7 +217,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 async def make_tenant(
     platform: Platform, *, keys: int = 1, rate_limit: int | None = 1_000_000_000
 ) -> Tenant:
-    """A project with a Telegram connector without pacing, a template and `keys` keys."""
+    """Make a project with an unpaced Telegram connector, a template and `keys` keys."""
     pepper = platform.settings.require_key_pepper()
     texts = [f"sk_live_{random_token()}" for _ in range(keys)]
     async with platform.database.transaction() as session:

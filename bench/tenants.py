@@ -1,12 +1,11 @@
-"""tenants: does a small tenant wait? Ten thousand connectors with one message each; then one with a
-million.
-"""
+"""tenants: does a small tenant wait? First behind ten thousand others, then behind a large one."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,6 +13,8 @@ import orjson
 
 from backend.ids import new_id
 from backend.models import Connector
+from backend.models.recordset import recordset
+from backend.models.send_queue import DUE, LANES
 from backend.platform import Platform
 from backend.services.connectors.credentials import check_credentials, seal
 from backend.settings import Settings
@@ -23,23 +24,31 @@ _PATIENCE_S: Final = 120.0
 _RATE: Final = 10.0  # the small tenant's messages a second
 _STEP: Final = 50_000
 
-_QUEUE: Final = """
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """A message to write with its row in the queue."""
+
+    id: UUID
+    connector_id: UUID
+    serial: int
+
+
+# Messages with their rows in the queue, all due now in the normal lane.
+_QUEUE: Final = f"""
 WITH rows AS MATERIALIZED (
-    SELECT r.id, r.connector_id, r.serial
-    FROM json_to_recordset(%(rows)s::json) AS r(id uuid, connector_id uuid, serial int)
+    SELECT r.* FROM {recordset(_Queued, "r")}
 ), written AS (
     INSERT INTO messages (id, project_id, connector_id, connector_type, mode, recipient, content,
-        status, priority,
-        on_uncertain, attempts, created_at, updated_at)
+        status, priority, on_uncertain, attempts, created_at, updated_at)
     SELECT id, %(project)s, connector_id, 'telegram', 'live', '42',
-        jsonb_build_object('text', %(text)s || ' ' || lpad(serial::text, 10, '0')), 'queued',
-            'normal', 'hold', 0,
-        now(), now()
+        jsonb_build_object('text', %(text)s || ' ' || lpad(serial::text, 10, '0')),
+        'queued', 'normal', 'hold', 0, now(), now()
     FROM rows
 )
 INSERT INTO send_queue (message_id, project_id, connector_id, lane, state, tries, due_at)
-SELECT id, %(project)s, connector_id, 1, 0, 0, now() FROM rows
-"""
+SELECT id, %(project)s, connector_id, {LANES["normal"]}, {DUE}, 0, now() FROM rows
+"""  # noqa: S608 (constants)
 
 
 def run(*, connectors: int, backlog: int, seconds: float) -> dict[str, Any]:
@@ -49,7 +58,7 @@ def run(*, connectors: int, backlog: int, seconds: float) -> dict[str, Any]:
 
 
 def _many(count: int) -> dict[str, Any]:
-    """Every connector has one message; a worker comes up and sends them all."""
+    """Every connector has a message; a worker starts and sends them all."""
     with stage.fake_provider(0) as provider_port:
         asyncio.run(_queue_one_each(count))
         started = time.monotonic()
@@ -59,8 +68,10 @@ def _many(count: int) -> dict[str, Any]:
 
 
 def _one_large(backlog: int, seconds: float) -> Iterator[dict[str, Any]]:
-    """One connector has `backlog` messages queued in the normal lane; another's go through the API
-    one at a time by each lane, and at last some of its own by the high one.
+    """Queue `backlog` messages of a connector in the normal lane, then send others' beside them.
+
+    A small tenant's messages go through the API one at a time, by each lane; at last some of the
+    large tenant's, by the high lane.
     """
     with stage.fake_provider(0) as provider_port, stage.web() as port:
         small, large = stage.seed(), asyncio.run(_queue_backlog(backlog))
@@ -128,8 +139,8 @@ async def _queue_one_each(count: int) -> None:
     platform = await Platform.open(Settings())
     try:
         tenant = await stage.make_tenant(platform)
-        made = await _connectors(platform, tenant, count)
-        await _queue(platform, tenant, [connector.id for connector in made], "each")
+        connectors = await _connectors(platform, tenant, count)
+        await _queue(platform, tenant, [connector.id for connector in connectors], "each")
     finally:
         await platform.close()
 
@@ -149,8 +160,8 @@ async def _queue_backlog(count: int) -> stage.Tenant:
 
 
 async def _connectors(platform: Platform, tenant: stage.Tenant, count: int) -> list[Connector]:
-    """Rows as create_connector() makes them, without looking at each other."""
-    made: list[Connector] = []
+    """Add rows as create_connector() makes them, but without checks for each other."""
+    connectors: list[Connector] = []
     for start in range(0, count, 1000):
         async with platform.database.transaction() as session:
             for number in range(start, min(start + 1000, count)):
@@ -166,17 +177,16 @@ async def _connectors(platform: Platform, tenant: stage.Tenant, count: int) -> l
                 )
                 connector.credentials_encrypted = seal(platform.vault, connector.id, credentials)
                 session.add(connector)
-                made.append(connector)
-    return made
+                connectors.append(connector)
+    return connectors
 
 
 async def _queue(
     platform: Platform, tenant: stage.Tenant, connector_ids: list[UUID], text: str
 ) -> None:
-    """One message of the normal lane for each of `connector_ids`."""
+    """Queue a message in the normal lane for each of `connector_ids`."""
     rows = [
-        {"id": new_id(), "connector_id": one, "serial": serial}
-        for serial, one in enumerate(connector_ids)
+        _Queued(new_id(), connector_id, serial) for serial, connector_id in enumerate(connector_ids)
     ]
     values = {"rows": orjson.dumps(rows).decode(), "project": tenant.project_id, "text": text}
     async with platform.database.raw.connection() as connection:

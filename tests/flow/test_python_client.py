@@ -37,7 +37,7 @@ pytestmark = pytest.mark.timeout(90)
 
 @dataclass(frozen=True)
 class Tenant:
-    """A new project: a secret key, one for pages, and a template that those may send with a token."""
+    """A new project: a secret key, a key for pages, and a template that pages may send by token."""
 
     key: str
     page_key: str

@@ -178,9 +178,9 @@ async def test_a_name_that_leads_inside_is_refused_by_the_checking_resolver() ->
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (302, Unavailable), (400, Rejected), (401, Unauthorized), (403, Unauthorized), (404, Rejected),
-        (408, Unavailable), (429, Throttled), (500, OutcomeUnknown), (502, OutcomeUnknown), (503, Unavailable),
-        (504, OutcomeUnknown),
+        (302, Unavailable), (400, Rejected), (401, Unauthorized), (403, Unauthorized),
+        (404, Rejected), (408, Unavailable), (429, Throttled), (500, OutcomeUnknown),
+        (502, OutcomeUnknown), (503, Unavailable), (504, OutcomeUnknown),
     ],
 )  # fmt: skip
 def test_a_refusal_without_a_known_code_goes_by_its_status(

@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from backend.providers.smtp.mail import UNSAFE_IN_HEADER, UnwritableMail, _check, compose, mailbox
 
 BCC = "=?utf-8?q?=0d=0aBcc:z?="
-BODY = "=?utf-8?q?=0d=0aReply-To:evil=40evil=2eexample=0d=0aContent-Type:text/html=0d=0a=0d=0a<a>Win</a>?="
+BODY = (
+    "=?utf-8?q?=0d=0aReply-To:evil=40evil=2eexample=0d=0aContent-Type:text/html"
+    "=0d=0a=0d=0a<a>Win</a>?="
+)
 ADDRESS = "clinic@example.com"
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID"]
 LINES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300).filter(

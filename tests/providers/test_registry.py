@@ -93,8 +93,8 @@ def test_a_third_party_provider_is_one_of_ours() -> None:
     fields = {field["name"]: field for field in describe("pigeon")["fields"]}
     assert fields["loft"]["type"] == "text"
     assert fields["isFast"] | {"help": ""} == {
-        "name": "isFast", "label": "Racing pigeon", "type": "boolean", "required": False, "default": False,
-        "placeholder": "", "help": "", "options": [],
+        "name": "isFast", "label": "Racing pigeon", "type": "boolean", "required": False,
+        "default": False, "placeholder": "", "help": "", "options": [],
     }  # fmt: skip
     assert fields["ringKey"]["type"] == "secret"
 

@@ -18,8 +18,8 @@ KEY = "sk_live_" + "a" * 32
 
 def test_the_server_reads_what_the_client_signed() -> None:
     token = create_send_token(
-        KEY, template_id="tpl_1", to="ada@example.com", connector="smtp", variables={"name": "Zoë ☃"},
-        origin="https://shop.example", expires_in_s=LONGEST_LIFE_S,
+        KEY, template_id="tpl_1", to="ada@example.com", connector="smtp",
+        variables={"name": "Zoë ☃"}, origin="https://shop.example", expires_in_s=LONGEST_LIFE_S,
     )  # fmt: skip
     signing = signing_secret(KEY)
     assert jwt.get_unverified_header(token.send_token) == {

@@ -1,1 +1,1 @@
-"""Step 4: a template and its variables become what a channel sends."""
+"""Templates: texts with variables, checked when stored and rendered for a channel."""

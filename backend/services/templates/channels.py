@@ -1,4 +1,4 @@
-"""Which variant of a template a connector type sends, and which type a channel's name stands for."""
+"""Channels: which variant of a template a type sends, and which type a channel stands for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A template's texts: checked before they are stored, so that a send only fails on its values."""
+"""A template's texts, checked before they are stored, so that only values can make a send fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _NAME: Final = re.compile(r"[^\W\d][\w-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class TemplateContent:
-    """`variants`: {whatsapp: {name, language, parameters}, email: {subject, html}, sms: {content}}."""
+    """A template's texts, with variants for some channels.
+
+    `variants`: {whatsapp: {name, language, parameters}, email: {subject, html}, sms: {content}}.
+    """
 
     content: str
     subject: str | None = None
@@ -54,8 +57,8 @@ class TemplateContent:
 def detect_variables(content: TemplateContent, project_id: UUID | None = None) -> list[str]:
     """Return the names that any of the texts uses, in order of first appearance.
 
-    Raises ValidationFailed naming field and line of each Liquid error, and each size over a limit;
-    RenderingLimitExceeded when the project has too many texts read.
+    Raises ValidationFailed, which names field and line of each Liquid error and each size over a
+    limit; RenderingLimitExceeded if the project has too many texts read.
     """
     used = _used(content, fuel_of(project_id))
     return list(dict.fromkeys(name for names in used.values() for name in names))
@@ -64,10 +67,10 @@ def detect_variables(content: TemplateContent, project_id: UUID | None = None) -
 def check_content(
     content: TemplateContent, declared: Sequence[str] | None, project_id: UUID | None = None
 ) -> list[str]:
-    """Return the template's variables: the declared ones, or those detected when None is given.
+    """Return the template's variables: the declared ones, or if that is None, those detected.
 
-    Declaring a name that nothing uses is allowed; using one that is not declared is an error.
-    Raises what `detect_variables` does.
+    An unused declared name is allowed; an undeclared used name is an error. Raises what
+    `detect_variables` does.
     """
     used = _used(content, fuel_of(project_id))
     if declared is None:
@@ -81,8 +84,8 @@ def check_content(
     names = _check_names(declared)
     missing = {
         name: field_name
-        for field_name, found in reversed(used.items())
-        for name in found
+        for field_name, names_used in reversed(used.items())
+        for name in names_used
         if name not in names
     }
     if missing:

@@ -1,4 +1,4 @@
-"""What an editor shows while a template is being written: nothing here raises for bad content."""
+"""What an editor shows while a template is being written; bad content raises nothing here."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from backend.services.templates.variables import check_values
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """`variables` are those the content uses; `missing` had no value and show as `{{name}}`.
+    """`variables` are those the content uses; the `missing` have no value and show as `{{name}}`.
 
-    `problems` are the content's errors; then `text` is empty. `sms` is set on SMS channels.
+    `problems` are the content's errors; if there are any, `text` is empty. `sms` is set for SMS.
     """
 
     channel: str
@@ -38,7 +38,7 @@ class Preview:
 
 
 class _Placeholder(str):
-    """Stands for a value not given, and for whatever the template looks up in it."""
+    """Stands in for a value that wasn't given, and for what the template looks up in it."""
 
     __slots__ = ()
 
@@ -59,7 +59,7 @@ def preview(
 ) -> Preview:
     """Render `content`, saved or not, as a connector of `send_with` (default: its own type) would.
 
-    Raises only InvalidConnectorType, and RenderingLimitExceeded when `project_id` renders too much.
+    Raises only InvalidConnectorType, and RenderingLimitExceeded if `project_id` renders too much.
     """
     type_ = channel_type(send_with or connector_type, connector_type)
     provider = provider_of(type_)
@@ -96,10 +96,10 @@ def preview(
 def _source(
     content: TemplateContent, connector_type: str, name: str, names: list[str]
 ) -> TemplateSource:
-    nobody = UUID(int=0)
+    unsaved = UUID(int=0)
     return TemplateSource(
-        id=nobody,
-        project_id=nobody,
+        id=unsaved,
+        project_id=unsaved,
         name=name,
         connector_type=connector_type,
         content=content.content,

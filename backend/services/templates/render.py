@@ -1,4 +1,4 @@
-"""Step 4: a template and its variables become what one connector type sends."""
+"""Render a template with its variables into what a connector type sends."""
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ class TemplateSource:
 
     @cached_property
     def stored_version(self) -> tuple[UUID, int] | None:
-        """What is paused when it keeps running out of fuel; None: a text that is still being
-        written.
-        """
+        """What is paused if it keeps running out of fuel; None: the text is still being written."""
         return (self.id, self.version) if self.version else None
 
     @cached_property
@@ -80,9 +78,9 @@ def render_template(
 ) -> Rendered:
     """Return the message for a connector of `connector_type`.
 
-    Raises ValidationFailed with one FieldError for each missing, unknown or unusable variable, and
-    when the result is empty or longer than the provider takes; RenderingLimitExceeded or
-    TemplatePaused when the project renders too much.
+    Raises ValidationFailed with a FieldError for each missing, unknown or unusable variable, and
+    if the result is empty or longer than the provider takes; RenderingLimitExceeded or
+    TemplatePaused if the project renders too much.
     """
     values = check_variables(source.name, source.variable_set, variables)
     type_ = channel_type(connector_type, source.connector_type)
@@ -95,7 +93,7 @@ def render_template(
 def render_parts(
     source: TemplateSource, channel: str, values: Mapping[str, Any], fuel: ProjectFuel
 ) -> Rendered:
-    """Return the channel's variant of the template with `values` put in, at the expense of `fuel`.
+    """Return the channel's variant of the template with `values` filled in, paid from `fuel`.
 
     Raises ValidationFailed, RenderingLimitExceeded, TemplatePaused.
     """

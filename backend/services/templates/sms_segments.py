@@ -1,4 +1,4 @@
-"""How many SMS a text costs, in linear time.
+"""How many SMS segments a text takes, in linear time.
 
 The phone network counts septets or UTF-16 units, not characters.
 """
@@ -24,7 +24,7 @@ _UCS_PART: Final = 67
 
 @dataclass(frozen=True, slots=True)
 class SmsSize:
-    """What the network makes of a text: `units` are septets (GSM-7) or UTF-16 units (UCS-2)."""
+    """A text's size on the network: `units` are septets (GSM-7) or UTF-16 units (UCS-2)."""
 
     encoding: Literal["GSM-7", "UCS-2"]
     units: int
@@ -77,7 +77,7 @@ def _ucs_parts(units: bytes) -> int:
     while start < length:
         parts += 1
         start += _UCS_PART
-        # The high byte of the unit before: the first half of a pair goes with the second one.
+        # The high byte of the previous unit: both halves of a surrogate pair stay together.
         if start < length and 0xD8 <= units[2 * start - 1] <= 0xDB:
             start -= 1
     return parts

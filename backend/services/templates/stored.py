@@ -1,8 +1,7 @@
-"""Which stored templates are over the limits of this version: `python -m
-backend.services.templates.stored`.
+"""List the stored templates that exceed the limits of this version.
 
-Run it with the new version's environment before its first send; a template that it names is refused
-when it is sent, until its text is changed.
+Run `python -m backend.services.templates.stored` in the new version's environment before its first
+send: a template that it lists is refused when it is sent, until someone changes its text.
 """
 
 from __future__ import annotations
@@ -37,15 +36,13 @@ class Unusable:
     problem: str
 
     def __str__(self) -> str:
-        template, project = (
-            ids.encode(ids.TEMPLATE, self.template_id),
-            ids.encode(ids.PROJECT, self.project_id),
-        )
+        template = ids.encode(ids.TEMPLATE, self.template_id)
+        project = ids.encode(ids.PROJECT, self.project_id)
         return f"{template} '{self.name}' of {project}: {self.problem}"
 
 
 async def unusable_templates(session: AsyncSession) -> AsyncIterator[Unusable]:
-    """Yield the templates that can no longer be read, one for each wrong field, oldest first."""
+    """Yield the templates that can no longer be read, once for each wrong field, oldest first."""
     last: UUID | None = None
     while page := await Template.page_of_all(session, after=last, most=_PAGE):
         for template in page:
@@ -62,14 +59,14 @@ async def main() -> int:
     count = 0
     try:
         async with database.session() as session:
-            async for found in unusable_templates(session):
+            async for unusable in unusable_templates(session):
                 count += 1
-                sys.stdout.write(f"{found}\n")
+                sys.stdout.write(f"{unusable}\n")
     finally:
         await database.close()
-    summary = (
-        f"{count} texts of templates are over a limit." if count else "All templates can be used."
-    )
+    summary = "All templates can be used."
+    if count:
+        summary = f"{count} template texts exceed a limit; change them."
     sys.stdout.write(f"{summary}\n")
     return 1 if count else 0
 

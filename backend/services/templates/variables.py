@@ -1,6 +1,4 @@
-"""Which values a template may be given: the declared names, all of them, nothing else, of bounded
-size.
-"""
+"""The values a template may get: all the declared names, nothing else, of limited size."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from typing import Any, Final
 from backend.errors import FieldError, ValidationFailed
 
 STRING_LIMIT_CHARS: Final = 32_768
-# Strings, numbers and booleans inside lists and objects, all of a variable's together.
+# Strings, numbers and booleans inside a variable's lists and objects, all together.
 _NESTED_LIMIT: Final = 1_000
 _DEPTH_LIMIT: Final = 5
 _NUMBER_LIMIT: Final = 10**18
@@ -20,9 +18,9 @@ _NUMBER_LIMIT: Final = 10**18
 def check_variables(
     template_name: str, declared: frozenset[str], values: Mapping[str, Any] | None
 ) -> Mapping[str, Any]:
-    """Return `values` when they are exactly what the template declares; raises ValidationFailed.
+    """Return `values` if they are exactly what the template declares; raises ValidationFailed.
 
-    A null counts as missing: a message must not go out with a hole in it.
+    A null counts as missing: a message must not go out with a gap in it.
     """
     given: Mapping[str, Any] = values or {}
     problems: list[FieldError] = []
@@ -44,8 +42,9 @@ def check_variables(
 
 
 def check_values(values: Mapping[str, Any]) -> None:
-    """Check the sizes of values for an unfinished template, whatever their names; raises
-    ValidationFailed.
+    """Check the sizes of an unfinished template's values, whatever their names.
+
+    Raises ValidationFailed.
     """
     wrong = [_invalid(name, reason) for name, value in values.items() if (reason := _wrong(value))]
     if wrong:
@@ -76,14 +75,11 @@ def _unknown(template_name: str, name: str) -> FieldError:
 
 
 def _wrong(value: object) -> str | None:
-    """Return what is wrong with a value, None where nothing is."""
+    """Return what is wrong with a value, or None."""
     if isinstance(value, str):
-        is_short = len(value) <= STRING_LIMIT_CHARS
-        return (
-            None
-            if is_short
-            else f"has {len(value)} characters; at most {STRING_LIMIT_CHARS} are allowed"
-        )
+        if len(value) <= STRING_LIMIT_CHARS:
+            return None
+        return f"has {len(value)} characters; at most {STRING_LIMIT_CHARS} are allowed"
     if isinstance(value, int | float):
         return _wrong_number(value)
     if isinstance(value, list | dict):
@@ -94,7 +90,7 @@ def _wrong(value: object) -> str | None:
 def _wrong_number(value: float) -> str | None:
     if not math.isfinite(value):
         return "is not a finite number"
-    return None if abs(value) <= _NUMBER_LIMIT else "is too large a number; send it as a string"
+    return None if abs(value) <= _NUMBER_LIMIT else "is too large for a number; send it as a string"
 
 
 def _wrong_nested(value: list[Any] | dict[str, Any]) -> str | None:

@@ -6,16 +6,17 @@
         sent = client.send(to="+1234567890", template_id="tpl_...", variables={"code": "12345"})
         print(sent.message_id, client.get(sent.message_id).status)
 
-A web page sends with a publishable key and a token that your backend makes, good once:
+A web page sends with a publishable key and a token from your backend, which is good for one send:
 
     from messagejs import create_send_token
 
-    token = create_send_token("sk_live_...", template_id="tpl_...", to="+1234567890",
-    variables={"code": "12345"}) # hand token.send_token to the page; client.send_tokens.create(...)
-    asks the server for one instead
+    token = create_send_token(
+        "sk_live_...", template_id="tpl_...", to="+1234567890", variables={"code": "12345"}
+    )
+    # Hand token.send_token to the page. client.send_tokens.create(...) asks the server for a token.
 
-`AsyncClient` is the same with `await`. A request that may have been lost is repeated under an
-Idempotency-Key of its own, so a message is never sent twice.
+`AsyncClient` is the same with `await`. If an answer is lost, the client repeats the request with
+the same Idempotency-Key, so a message is never sent twice.
 """
 
 from messagejs._client import AsyncClient, Client

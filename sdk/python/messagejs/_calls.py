@@ -1,7 +1,4 @@
-"""Every call of the API, once: what to send and how to read the answer.
-
-The clients only carry it.
-"""
+"""Every call of the API: what to send and how to read the answer. The clients carry it."""
 
 from __future__ import annotations
 
@@ -26,9 +23,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """`creates`: it goes out under an Idempotency-Key, so that repeating it is safe.
+    """A call to make.
 
-    `repeatable`: it is anyway.
+    `creates`: it is sent with an Idempotency-Key, which makes it safe to repeat. `repeatable`: it
+    is safe to repeat without one.
     """
 
     method: str
@@ -60,11 +58,11 @@ def send(
     expires_at: datetime | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Sent]:
-    """Send one message: a template with variables, or a text. Instants need a time zone.
+    """Send a message: a template with variables, or a text. Instants need a time zone.
 
-    `channels` (`["whatsapp", "sms"]`) or a saved `route` are tried in order: the next one when the
-    one before has failed, or has not delivered within `fallback_after` (seconds, "5m", or a
-    timedelta). `to` may name an address for each kind: `{"phone": "+14155550123", "email":
+    The `channels` (`["whatsapp", "sms"]`) or the steps of a saved `route` are tried in order: each
+    if the previous one failed, or didn't deliver within `fallback_after` (seconds, "5m", or a
+    timedelta). `to` may name an address of each kind: `{"phone": "+14155550123", "email":
     "ada@example.com"}`.
     """
     body = _body(
@@ -92,9 +90,7 @@ def send(
 def send_batch(
     messages: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None
 ) -> Call[BatchResult]:
-    """Send up to 500 messages, each as the API's JSON names its fields; every one gets its own
-    result.
-    """
+    """Send up to 500 messages, with fields named as in the API's JSON; each gets a result."""
     body = {"messages": [_body(**message) for message in messages]}
     return Call(
         "POST",
@@ -107,7 +103,7 @@ def send_batch(
 
 
 def get(message_id: str) -> Call[Message]:
-    """Return one message with its attempts."""
+    """Return a message with its attempts."""
     return Call(
         "GET", f"/messages/{message_id}", lambda answer: Message.model_validate(answer.body)
     )
@@ -123,7 +119,7 @@ def page(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Call[Page]:
-    """Return one page of messages, newest first."""
+    """Return a page of messages, newest first."""
     query = _body(
         status=status, connector=connector, recipient=recipient, limit=limit, cursor=cursor,
         **{"from": since, "to": until},
@@ -132,7 +128,7 @@ def page(
 
 
 def cancel(message_id: str) -> Call[Message]:
-    """Cancel a message that no worker has taken yet; raises ConflictError when one has."""
+    """Cancel a message that no worker has taken yet; raises ConflictError if one has."""
     return Call(
         "POST", f"/messages/{message_id}/cancel", lambda answer: Message.model_validate(answer.body)
     )
@@ -170,10 +166,10 @@ def create_send_token(
     origin: str | None = None,
     expires_in_s: int = 300,
 ) -> Call[SendToken]:
-    """Have the server make a send token: one send that a web page may make with a publishable key.
+    """Have the server make a send token, which lets a web page with a publishable key send once.
 
-    Template, recipient and variables are checked now. `variables` are those that the page may not
-    choose. `messagejs.create_send_token` makes the same without a request, and checks nothing.
+    Template, recipient and variables are checked now. The page can't choose the given `variables`.
+    `messagejs.create_send_token` makes a token without a request, and checks nothing.
     """
     body = _body(
         templateId=template_id,

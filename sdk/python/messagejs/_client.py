@@ -1,4 +1,4 @@
-"""The two clients. Each call is written once in `_calls`; a client only carries it."""
+"""The two clients. Each call is written once, in `_calls`; a client carries it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class _Runs(Protocol):
-    """What a call is carried by: the client, or a part of it."""
+    """What carries a call: the client, or a part of it."""
 
     def _run(self, call: Call[T]) -> T: ...
 
@@ -34,7 +34,7 @@ class _RunsAsync(Protocol):
 
 
 class _Operation(Generic[P, T]):
-    """A method made from a call; keeps its parameters and its docstring."""
+    """A method made from a call, with its parameters and docstring."""
 
     def __init__(self, make: Callable[P, Call[T]]) -> None:
         self._make = make
@@ -48,7 +48,7 @@ class _Operation(Generic[P, T]):
 
 
 class _AsyncOperation(Generic[P, T]):
-    """The same for `AsyncClient`."""
+    """A coroutine method made from a call, for `AsyncClient`."""
 
     def __init__(self, make: Callable[P, Call[T]]) -> None:
         self._make = make
@@ -86,9 +86,9 @@ class AsyncSendTokens:
 
 
 class Client:
-    """Calls the API with one secret key. Thread-safe; close it, or use it as a context manager.
+    """Calls the API with a secret key. Thread-safe; close it, or use it as a context manager.
 
-    `retries` counts repetitions after the first try, `timeout_s` bounds each try.
+    `retries` counts the tries after the first one, `timeout_s` limits each try.
     """
 
     send = _Operation(_calls.send)

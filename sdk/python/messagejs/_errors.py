@@ -1,4 +1,4 @@
-"""What can go wrong with a call.
+"""How a call can fail.
 
 MessageJSError
 ├── ConnectionFailed          no answer after all retries
@@ -23,12 +23,14 @@ class MessageJSError(Exception):
 
 
 class ConnectionFailed(MessageJSError):
-    """The server could not be reached, or never answered; the text says how often it was tried."""
+    """The server could not be reached, or never answered; the text says after how many tries."""
 
 
 class ApiError(MessageJSError):
-    """`code` is the server's (VALIDATION_ERROR ...), `errors` the wrong fields, `request_id` for
-    its log.
+    """The server answered with an error.
+
+    `code` is the server's (VALIDATION_ERROR ...), `errors` are the wrong fields, `request_id` finds
+    the request in the server's log.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class ApiError(MessageJSError):
 
     @property
     def errors(self) -> list[dict[str, str]]:
-        """The wrong fields: `field`, `code` and `message` of each."""
+        """The wrong fields, each with `field`, `code` and `message`."""
         errors: list[dict[str, str]] = self.details.get("errors", [])
         return errors
 
@@ -75,7 +77,7 @@ class ConflictError(ApiError):
 
 
 class RateLimited(ApiError):
-    """`retry_after_s` is the server's wish, None where it named none."""
+    """`retry_after_s` is how long the server asks to wait, if it does."""
 
     retry_after_s: float | None = None
 
@@ -96,7 +98,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def error_of(status: int, body: Mapping[str, Any], *, request_id: str | None) -> ApiError:
-    """Return the error of an answer that is no success."""
+    """Return the error of an answer that isn't a success."""
     kind = _BY_STATUS.get(status, ServerError if status >= 500 else InvalidRequest)
     return kind(
         status,

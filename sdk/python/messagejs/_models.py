@@ -1,7 +1,4 @@
-"""What the server answers, typed.
-
-Fields that a newer server adds are kept out of the way, not refused.
-"""
+"""What the server answers, typed. Fields that a newer server adds are ignored."""
 
 from __future__ import annotations
 
@@ -19,9 +16,9 @@ class _Answer(BaseModel):
 
 
 class Sent(_Answer):
-    """The message is stored: it survives whatever happens next.
+    """The message is stored, so it isn't lost whatever happens next.
 
-    `is_replay`: an earlier call made it.
+    `is_replay`: an earlier call with the same Idempotency-Key made it.
     """
 
     message_id: str
@@ -30,17 +27,14 @@ class Sent(_Answer):
 
 
 class SendToken(_Answer):
-    """What lets a web page send one message: hand `send_token` to the page.
-
-    Its repr shows no token.
-    """
+    """Lets a web page send a message once: hand `send_token` to the page. Its repr hides it."""
 
     send_token: str = Field(repr=False)
     expires_at: datetime
 
 
 class BatchItem(_Answer):
-    """One message of a batch: accepted with a `message_id`, or refused with `code` and `error`."""
+    """A message of a batch: accepted with a `message_id`, or refused with `code` and `error`."""
 
     index: int
     message_id: str | None = None
@@ -51,7 +45,7 @@ class BatchItem(_Answer):
 
 
 class BatchResult(_Answer):
-    """`results` in the order of the messages given."""
+    """`results` are in the order of the given messages."""
 
     results: list[BatchItem]
     accepted: int
@@ -59,7 +53,7 @@ class BatchResult(_Answer):
 
 
 class Attempt(_Answer):
-    """One try to hand the message to its provider."""
+    """A try to hand the message to its provider."""
 
     number: int
     outcome: str
@@ -69,7 +63,7 @@ class Attempt(_Answer):
 
 
 class Way(_Answer):
-    """One of a message's ways. `state`: current, left, skipped, waiting or unused."""
+    """A step of a message's route. `state`: current, left, skipped, waiting or unused."""
 
     connector_id: str
     connector_type: str
@@ -79,7 +73,7 @@ class Way(_Answer):
 
 
 class Route(_Answer):
-    """The ways of a message that has more than one, in their order."""
+    """The steps of a message's route, in order, if there is more than one."""
 
     steps: list[Way]
     fallback_after_s: float | None = None

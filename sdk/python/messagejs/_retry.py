@@ -1,6 +1,4 @@
-"""When a call is repeated: no answer, 429 and 5xx, waiting longer each time, never twice the
-message.
-"""
+"""When to repeat a call: no answer, 429 and 5xx; the wait grows, and no message is sent twice."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ _CAP_S = 8.0
 
 @dataclass(frozen=True)
 class Transport:
-    """How calls become HTTP requests; shared by both clients."""
+    """Turns calls into HTTP requests, for both clients."""
 
     api_key: str
     base_url: str
@@ -41,15 +39,15 @@ class Transport:
         )
 
     def may_repeat(self, call: Call[Any], tries: int, status: int | None) -> bool:
-        """`status` None: there was no answer."""
+        """Tell whether to try again; `status` None: there was no answer."""
         is_safe = call.creates or call.repeatable or call.method in {"GET", "HEAD"}
         return tries <= self.retries and is_safe and (status is None or status in _REPEATABLE)
 
     def delay_s(self, tries: int, headers: Mapping[str, str]) -> float:
-        """Return the server's Retry-After (at most a minute), else a jittered, growing delay."""
-        wish = retry_after_s(headers)
-        if wish is not None:
-            return min(wish, 60.0)
+        """Return the server's Retry-After (at most a minute), else a growing, random delay."""
+        asked_s = retry_after_s(headers)
+        if asked_s is not None:
+            return min(asked_s, 60.0)
         return random.uniform(0.0, min(_CAP_S, _BASE_S * 2.0**tries))  # noqa: S311 (jitter, not a secret)
 
 
@@ -59,7 +57,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def answer_of(response: httpx.Response) -> Answer:
-    """Return a success; raises the ApiError of anything else."""
+    """Return a success; raises an ApiError for anything else."""
     body = _object(response)
     if response.is_success:
         return Answer(body, response.headers)

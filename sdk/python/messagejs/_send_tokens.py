@@ -1,4 +1,4 @@
-"""Signing a send token without asking the server.
+"""Sign a send token without asking the server.
 
 The JWT's claims are the fields of `POST /send-tokens`.
 """
@@ -34,13 +34,13 @@ def create_send_token(
     origin: str | None = None,
     expires_in_s: int = 300,
 ) -> SendToken:
-    """Return what lets a web page send one message with a publishable key, signed with a secret
-    `api_key`.
+    """Return a token that lets a web page with a publishable key send once; `api_key` signs it.
 
-    The page may send `template_id` (its access must be `signed`) to `to` once, within
-    `expires_in_s` (at most 600), and set the variables that are not among `variables`. In place of
-    `to`, `to_hash` is the hex SHA-256 of the recipient in its normal form ("+14155550123"). Nothing
-    is checked before the page sends it. Raises ValueError for what the server would refuse anyway.
+    The page may send `template_id` (whose access must be `signed`) to `to` once, within
+    `expires_in_s` (at most 600), and choose the variables that aren't among `variables`. Instead of
+    `to` you can give `to_hash`, the hex SHA-256 of the recipient in its normal form
+    ("+14155550123"). Nothing is checked before the page sends. Raises ValueError for what the
+    server would refuse anyway.
     """
     if not api_key.startswith("sk_"):
         raise ValueError("Send tokens are signed with a secret key (sk_live_... or sk_test_...).")
@@ -57,14 +57,14 @@ def create_send_token(
     now = int(time.time())
     claims = {
         "aud": AUDIENCE, "iat": now, "exp": now + expires_in_s, "jti": secrets.token_urlsafe(18),
-        "templateId": template_id, "to": to, "toHash": to_hash, "connectorId": connector_id, "connector": connector,
-        "variables": dict(variables) if variables else None, "origin": origin,
+        "templateId": template_id, "to": to, "toHash": to_hash, "origin": origin,
+        "connectorId": connector_id, "connector": connector,
+        "variables": dict(variables) if variables else None,
     }  # fmt: skip
     kid = hmac.digest(api_key.encode(), _KID_LABEL, "sha256").hex()[:32]
     header = {"alg": "HS256", "kid": f"stk_{kid}", "typ": "JWT"}
-    signed = b".".join(
-        _part(one) for one in (header, {k: v for k, v in claims.items() if v is not None})
-    )
+    given = {name: value for name, value in claims.items() if value is not None}
+    signed = _part(header) + b"." + _part(given)
     signature = hmac.digest(
         hmac.digest(api_key.encode(), _SECRET_LABEL, "sha256"), signed, "sha256"
     )

@@ -1,4 +1,4 @@
-"""Verifying a webhook.
+"""Verify a webhook.
 
 Source: Standard Webhooks 1.0 (webhook-id, webhook-timestamp, webhook-signature).
 """
@@ -18,7 +18,7 @@ TOLERANCE_S: Final = 300
 
 
 class WebhookRejected(ValueError):
-    """The request was not made by the holder of the secret, or is too old: answer 400 and stop."""
+    """The sender doesn't have the secret, or the request is too old: answer 400 and stop."""
 
 
 def verify_webhook(
@@ -34,7 +34,8 @@ def verify_webhook(
         raise WebhookRejected("The headers webhook-id and webhook-timestamp are missing.")
     if abs(time.time() - int(timestamp)) > tolerance_s:
         raise WebhookRejected(
-            f"The webhook's timestamp {timestamp} is more than {tolerance_s:g} s away from now."
+            f"The webhook's timestamp {timestamp} is more than {tolerance_s:g} s from now; check this"
+            " server's clock."
         )
     signed = b"%b.%b.%b" % (message_id.encode(), timestamp.encode(), body)
     expected = base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
@@ -43,7 +44,7 @@ def verify_webhook(
         version == "v1" and hmac.compare_digest(value, expected) for version, _, value in candidates
     ):
         raise WebhookRejected(
-            "No signature matches; check the endpoint's secret and that the body is the raw one."
+            "No signature matches; check the endpoint's secret, and that the body is the raw one."
         )
     event: dict[str, Any] = json.loads(body)
     return event

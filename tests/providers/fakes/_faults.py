@@ -20,7 +20,7 @@ _429 = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0\r
 
 
 class RawServer(ABC):
-    """A stream server on a free loopback port that counts its connections and closes with resets."""
+    """A stream server on a free loopback port; it counts its connections and closes with resets."""
 
     def __init__(self) -> None:
         self.host = "127.0.0.1"

@@ -56,16 +56,16 @@ FILTERS = (
     "where",
 )  # fmt: skip
 _ARGUMENTS = {
-    "replace": 2, "replace_first": 2, "replace_last": 2, "append": 1, "prepend": 1, "remove": 1, "remove_first": 1,
-    "remove_last": 1, "split": 1, "concat": 1, "map": 1, "where": 2, "reject": 2, "find": 2, "find_index": 2, "has": 2,
-    "date": 1, "plus": 1, "minus": 1, "times": 1, "divided_by": 1, "modulo": 1, "at_least": 1, "at_most": 1,
-    "slice": 2, "default": 1,
+    "replace": 2, "replace_first": 2, "replace_last": 2, "append": 1, "prepend": 1, "remove": 1,
+    "remove_first": 1, "remove_last": 1, "split": 1, "concat": 1, "map": 1, "where": 2, "reject": 2,
+    "find": 2, "find_index": 2, "has": 2, "date": 1, "plus": 1, "minus": 1, "times": 1,
+    "divided_by": 1, "modulo": 1, "at_least": 1, "at_most": 1, "slice": 2, "default": 1,
 }  # fmt: skip
 
 
 @dataclass
 class Grammar:
-    """Draws templates over the variables of ORDINARY and LARGEST; `heavy`: loops around everything."""
+    """Draws templates over the variables of ORDINARY and LARGEST; `heavy`: loops everywhere."""
 
     random: Random
     heavy: bool = False

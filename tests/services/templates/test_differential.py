@@ -26,14 +26,34 @@ GOLDEN: list[tuple[str, str | None]] = [
     ("{{ numbers | sort | join }}", "1 2 2 3"),
     ("{{ rows | map: 'n' | compact | join: '/' }}", "tea/Pie/"),
     ("{{ rows | where: 'q', 2 | size }}", "1"),
-    ("{{ missing | default: 'you' }}{{ nothing | default: 1 }}{{ no | default: 'x', allow_false: true }}", "you1false"),
-    ("{% for r in rows %}{{ forloop.index }}{{ r.n }}{% unless forloop.last %},{% endunless %}{% endfor %}", None),
+    (
+        "{{ missing | default: 'you' }}{{ nothing | default: 1 }}"
+        "{{ no | default: 'x', allow_false: true }}",
+        "you1false",
+    ),
+    (
+        "{% for r in rows %}{{ forloop.index }}{{ r.n }}"
+        "{% unless forloop.last %},{% endunless %}{% endfor %}",
+        None,
+    ),
     ("{% for i in (1..3) %}{{ i }}{% else %}none{% endfor %}", "123"),
     ("{% for i in missing_list %}{{ i }}{% endfor %}", None),
     ("{% for i in nothing %}{{ i }}{% else %}none{% endfor %}", "none"),
-    ("{% for i in numbers limit: 2 %}{% endfor %}{% for i in numbers offset: continue %}{{ i }}{% endfor %}", "22"),
-    ("{% for i in items reversed %}{% if i == 'a' %}{% continue %}{% endif %}{{ i }}{% endfor %}", "3<c>b"),
-    ("{% for i in (1..3) %}{% for j in (1..2) %}{{ forloop.parentloop.index }}{{ j }} {% endfor %}{% endfor %}", None),
+    (
+        "{% for i in numbers limit: 2 %}{% endfor %}"
+        "{% for i in numbers offset: continue %}{{ i }}{% endfor %}",
+        "22",
+    ),
+    (
+        "{% for i in items reversed %}"
+        "{% if i == 'a' %}{% continue %}{% endif %}{{ i }}{% endfor %}",
+        "3<c>b",
+    ),
+    (
+        "{% for i in (1..3) %}{% for j in (1..2) %}"
+        "{{ forloop.parentloop.index }}{{ j }} {% endfor %}{% endfor %}",
+        None,
+    ),
     ("{% case number %}{% when 1, 12 %}dozen{% else %}other{% endcase %}", "dozen"),
     ("{% capture c %}x{{ name }}{% endcapture %}{{ c }}{{ c | size }}", None),
     ("{% assign total = price | times: 2 | round %}{{ total }}", "7"),
@@ -46,15 +66,30 @@ GOLDEN: list[tuple[str, str | None]] = [
     ("  {{- name -}}  tail\n", None),
     ("{% if yes -%}\n  x\n{%- endif %}\n", None),
     ("{% if yes %}  {% endif %}|", "|"),
-    ("{% comment %}{{ a }}{% if %}{% endcomment %}x{% # note %}{% raw %}{{ a }}{% endraw %}", "x{{ a }}"),
+    (
+        "{% comment %}{{ a }}{% if %}{% endcomment %}x{% # note %}{% raw %}{{ a }}{% endraw %}",
+        "x{{ a }}",
+    ),
     ("{% liquid\nassign a = 1\nif a == 1\necho 'one'\nendif %}", "one"),
     ("{% ifchanged %}a{% endifchanged %}{% ifchanged %}a{% endifchanged %}", "a"),
-    ("{{ user.name }}{{ user['name'] }}{{ user.first }}{{ items.first }}{{ items.last }}{{ items.size }}", "BoBoxb35"),
+    (
+        "{{ user.name }}{{ user['name'] }}{{ user.first }}"
+        "{{ items.first }}{{ items.last }}{{ items.size }}",
+        "BoBoxb35",
+    ),
     ("{{ day | date: '%d.%m.%y' }}", "29.02.24"),
-    ("{{ 'a,b' | split: ',' | reverse | join: '-' }}{{ text | truncate: 6 }}{{ text | truncatewords: 2 }}", None),
-    ("{{ '<p>x</p>' | strip_html }}{{ '<' | escape }}{{ 'a b' | url_encode }}{{ 1 | plus: 1.5 }}", None),
+    (
+        "{{ 'a,b' | split: ',' | reverse | join: '-' }}"
+        "{{ text | truncate: 6 }}{{ text | truncatewords: 2 }}",
+        None,
+    ),
+    (
+        "{{ '<p>x</p>' | strip_html }}{{ '<' | escape }}"
+        "{{ 'a b' | url_encode }}{{ 1 | plus: 1.5 }}",
+        None,
+    ),
     ("{{ user }}{{ nested }}{{ (1..3) }}{{ yes }}{{ nil }}", None),
-]  # fmt: skip
+]
 
 
 def _reference(text: str, html: bool) -> tuple[str, Any]:

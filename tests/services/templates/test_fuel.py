@@ -1,4 +1,4 @@
-"""Many small bombs are one: what a project may render in one process is bounded, and nobody else's."""
+"""Many small bombs are a large one: a project's rendering is limited, and only its own is."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_many_projects_together_get_no_more_than_the_process_can_spare() -> None
                 _heavy(project)
                 rendered += 1
     assert rendered * 20_000 <= EXPENSIVE_BURST + 10 * EXPENSIVE_PER_S + 2 * FUEL_LIMIT
-    with pytest.raises(RenderingLimitExceeded, match="The server renders as many") as caught:
+    with pytest.raises(RenderingLimitExceeded, match="The server is rendering as many") as caught:
         _heavy(book.project(new_id()))
     clock.now += int(caught.value.headers["Retry-After"])
     _heavy(book.project(new_id()))
@@ -132,7 +132,7 @@ def test_reading_by_many_projects_is_bounded_and_what_is_read_goes_on() -> None:
         for number in range(10_000):
             book.project(new_id()).read(f"{number} by many" + "{{ a | size }}" * 300)
 
-    with pytest.raises(RenderingLimitExceeded, match="The server renders"):
+    with pytest.raises(RenderingLimitExceeded, match="The server is rendering"):
         read_others()
     other = book.project(new_id())
     other.read(text)

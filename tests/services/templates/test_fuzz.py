@@ -23,13 +23,13 @@ from tests.services.templates.grammar import FILTERS, LARGEST, Grammar
 SLACK_S = 0.4
 
 PIECES = (
-    "a", " ", "\n", "&a", "&#1", "<a ", "<!--", "<a>", "</", '<a a=" ', "<![CDATA[", "\x00", "é", "😀", "%", "%41",
-    "a,", "9", "<script>",
+    "a", " ", "\n", "&a", "&#1", "<a ", "<!--", "<a>", "</", '<a a=" ', "<![CDATA[", "\x00", "é",
+    "😀", "%", "%41", "a,", "9", "<script>",
 )  # fmt: skip
 SIZES = (1, 40, 600, 2_400, 32_768)
 ARGUMENTS: list[list[Any]] = [
-    [], ["n"], ["a"], [" "], [""], [3], ["a" * 600 + "b" + "a" * 600], ["%c" * 50], ["a", "bbbb"], ["", "bbbb"],
-    ["c", 3], [[f"s{i}" for i in range(300)]], [{str(i): i for i in range(300)}],
+    [], ["n"], ["a"], [" "], [""], [3], ["a" * 600 + "b" + "a" * 600], ["%c" * 50], ["a", "bbbb"],
+    ["", "bbbb"], ["c", 3], [[f"s{i}" for i in range(300)]], [{str(i): i for i in range(300)}],
 ]  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""Liquid, compiled once and bounded: what a text means and what it may cost."""
+"""Liquid, compiled once and limited: what a text means and what it may cost."""

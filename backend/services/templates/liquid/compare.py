@@ -1,4 +1,4 @@
-"""Liquid's comparisons and look-ups, paid for. What they mean is python-liquid's."""
+"""Liquid's comparisons and look-ups, paid for. python-liquid defines what they mean."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def equal(run: Run, left: Any, right: Any) -> bool:
     run.spend(1)
     if isinstance(left, str):
         if isinstance(right, str):
-            # Of other lengths they differ at once; a run of bytes is compared at memory's speed.
+            # If their lengths differ, so do they; bytes are compared at memory speed.
             if len(left) != len(right):
                 return False
             run.spend(len(left) >> (CHARS_SHIFT + 4))
@@ -84,10 +84,10 @@ def contains(run: Run, token: Token, left: Any, right: Any) -> bool:
 
 
 def search_price(length: int, sought: int) -> int:
-    """Return what looking for one text in another may take.
+    """Return what a search for one text in another may take.
 
-    CPython compares at each place below some length, which costs their product, and searches in
-    linear time above it.
+    CPython compares at every position of short texts, which costs the product of the lengths, and
+    searches longer ones in linear time.
     """
     if length < sought:
         return 0
@@ -97,9 +97,7 @@ def search_price(length: int, sought: int) -> int:
 
 
 def item_of(run: Run, value: Any, key: Any) -> Any:
-    """Return what `key` names in `value`; raises KeyError, IndexError or TypeError where there is
-    nothing.
-    """
+    """Return what `key` names in `value`; raises KeyError, IndexError or TypeError if nothing."""
     if type(value) is dict and type(key) is str and key not in _SPECIAL:
         return value[key]
     if is_undefined(key):
@@ -107,7 +105,7 @@ def item_of(run: Run, value: Any, key: Any) -> Any:
     if isinstance(value, str):
         if isinstance(key, int):
             raise TypeError("string object is not subscriptable")
-        # The preview's placeholder for a value writes down what is looked up in it.
+        # The preview's placeholder for a value records what is looked up in it.
         run.spend((len(value) + (len(key) if isinstance(key, str) else 0)) >> CHARS_SHIFT)
     if isinstance(key, str) and key in _SPECIAL:
         return _special(value, key)
@@ -128,7 +126,7 @@ def _special(value: Any, key: str) -> Any:
 
 
 def path_text(segments: Sequence[Any]) -> str:
-    """Return how messages name a variable: user.name, or user['first name']."""
+    """Return a variable as messages name it: user.name, or user['first name']."""
     first, *others = segments
     names = (segment for segment in others if isinstance(segment, str))
     return str(first) + "".join(

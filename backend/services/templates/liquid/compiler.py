@@ -1,6 +1,4 @@
-"""Liquid's tags as Python closures: python-liquid reads the grammar, this renders it under a
-budget.
-"""
+"""Liquid's tags as Python closures: python-liquid reads the grammar, this renders it in budget."""
 
 from __future__ import annotations
 
@@ -89,9 +87,7 @@ class Compiler:
         return steps
 
     def _block(self, block: BlockNode) -> Render:
-        """Return what renders a block; one without anything to show does not show its white space
-        either.
-        """
+        """Return what renders a block; a block with nothing to show drops its white space too."""
         nodes = block.nodes
         if block.blank:
             nodes = [node for node in nodes if not isinstance(node, ContentNode)]
@@ -116,7 +112,7 @@ class Compiler:
 
         def render(run: Run) -> None:
             text = _captured(run, body)
-            run.locals[name] = Markup(text) if run.html else text  # noqa: S704 (escaped on its way in)
+            run.locals[name] = Markup(text) if run.html else text  # noqa: S704 (already escaped)
 
         return render
 
@@ -175,7 +171,7 @@ class Compiler:
                         body(run)
                     continue
                 value = left(run)
-                # A value that is named twice shows the block twice.
+                # A value that is listed twice shows the block twice.
                 for _ in range([equal(run, value, other(run)) for other in values].count(True)):
                     has_matched = True
                     body(run)
@@ -316,16 +312,14 @@ def _count(identifier: str, step: int) -> Render:
     def render(run: Run) -> None:
         before = run.counters.get(name, 0)
         after = run.counters[name] = before + step
-        # {% increment %} shows what was, {% decrement %} what is now.
+        # {% increment %} shows the old value, {% decrement %} the new one.
         run.write(str(min(before, after)))
 
     return render
 
 
 def _captured(run: Run, body: Render) -> str:
-    """Return what `body` puts out instead of putting it out; it is paid for, and has the same
-    limit.
-    """
+    """Return the output of `body` instead of writing it; it is paid for, with the same limit."""
     run.spend(1)
     out, size = run.out, run.size
     run.out = []
@@ -337,7 +331,7 @@ def _captured(run: Run, body: Render) -> str:
 
 
 def _cell(run: Run, body: Render, shown: ShownRow) -> bool:
-    """Render one cell of a row; True: the loop ends here."""
+    """Render a cell of a row; True: the loop ends here."""
     run.write(f'<td class="col{shown.col}">')
     is_last = False
     try:

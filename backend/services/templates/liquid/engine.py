@@ -1,8 +1,8 @@
-"""Liquid, compiled once and bounded: a tenant's template may not read files or eat the process.
+"""Liquid, compiled once and limited: a tenant's template can't read files or starve the process.
 
 python-liquid reads the grammar; the tokens (lexer.py) and the rendering (compiler.py) are ours,
-under the limits of limits.py. Most templates only substitute names; those become a list of literals
-and names that renders in microseconds, with exactly the text that Liquid would give.
+within the limits of limits.py. Most templates only substitute names; they become a list of literals
+and names that renders in microseconds, into exactly the text that Liquid would give.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 _LARGE_TEXT_CHARS: Final = 4096
-# What python-liquid's filters let through on odd values, beside its own errors.
+# What python-liquid's filters raise on odd values, besides its own errors.
 _FILTER_FAILURES: Final = (
     ArithmeticError,
     AttributeError,
@@ -77,7 +77,7 @@ class _Environment(Environment):
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)
-        # There is nothing to include: a template is one text.
+        # There is nothing to include: a template is a single text.
         del self.tags["include"], self.tags["render"]
 
 
@@ -87,7 +87,7 @@ _COMPILERS: Final = {False: Compiler(_TEXT), True: Compiler(_HTML)}
 
 
 class Meter:
-    """Adds up the fuel of renderings, and of the texts that had to be read for them."""
+    """Adds up the fuel of renderings, and of reading the texts for them."""
 
     __slots__ = ("fuel",)
 
@@ -95,7 +95,7 @@ class Meter:
         self.fuel = 0
 
 
-# What the caches below hold, without asking them for it.
+# What the caches below hold, so that asking doesn't change them.
 _COMPILED: Final[WeakValueDictionary[tuple[str, bool], CompiledTemplate]] = WeakValueDictionary()
 
 
@@ -124,18 +124,17 @@ class CompiledTemplate:
             raise _syntax_error(exc, text) from exc
         self._plain_fuel = 2 * len(self._pieces or ())
         self.is_plain = self._pieces is not None
-        # Whether somebody has paid for reading it.
+        # Whether a project has paid for reading it.
         self.is_paid = False
         _COMPILED[text, html] = self
 
     def render(
         self, values: Mapping[str, Any], meter: Meter | None = None, limit: int = FUEL_LIMIT
     ) -> str:
-        """Return the text with `values` put in, its fuel added to `meter`; raises
-        TemplateRenderError.
+        """Return the text with `values` filled in, and add its fuel to `meter`.
 
-        `limit`: the fuel that it may need; a plain text with plain values takes next to no time,
-        and heeds none.
+        `limit`: the most fuel it may take. It doesn't apply to a plain text with plain values,
+        which takes next to no time. Raises TemplateRenderError.
         """
         if self._pieces is None:
             return self._render_liquid(values, meter, limit)
@@ -191,7 +190,7 @@ def compile_template(text: str, *, html: bool = False) -> CompiledTemplate:
 
     `html`: values are escaped on their way in.
     """
-    # Two caches, so that a few giant texts cannot push out the many small ones or fill the memory.
+    # Two caches, so that a few giant texts cannot push out many small ones or fill the memory.
     return (
         _compile_small(text, html) if len(text) <= _LARGE_TEXT_CHARS else _compile_large(text, html)
     )
@@ -203,7 +202,7 @@ def is_compiled(text: str, *, html: bool) -> bool:
 
 
 def variables_of(text: str, *, html: bool = False) -> list[str]:
-    """Return the names that `text` needs, in order of first appearance; raises TemplateSyntaxError."""
+    """Return the names that `text` needs, in order of first use; raises TemplateSyntaxError."""
     return list(compile_template(text, html=html).variables)
 
 
@@ -247,7 +246,7 @@ def _parse(text: str, environment: Environment) -> BoundTemplate:
 
 def _syntax_error(exc: LiquidError, text: str) -> TemplateSyntaxError:
     token = exc.token
-    # A token of no text is the end of it: something was not closed.
+    # A token without a text is the end: something was not closed.
     index = token.start_index if token is not None and token.source == text else len(text)
     if isinstance(exc, BlockNestingError):
         return TemplateSyntaxError(f"tags may be nested {DEPTH_LIMIT} deep", _line(text, index))
@@ -273,7 +272,7 @@ def _variables(template: BoundTemplate) -> tuple[str, ...]:
 
 
 def _plain_pieces(template: BoundTemplate) -> tuple[tuple[str, str | None], ...] | None:
-    """Return (literal, name) pairs when the template does nothing but substitute names, else None."""
+    """Return (literal, name) pairs if the template only substitutes names, else None."""
     pieces: list[tuple[str, str | None]] = []
     literal = ""
     for node in template.nodes:

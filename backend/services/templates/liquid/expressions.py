@@ -60,9 +60,7 @@ _KEYWORDS: Final = {"default": frozenset({"allow_false"})}
 
 
 class Expressions:
-    """Compiles the expressions of one environment; an unknown kind or filter is a
-    LiquidSyntaxError.
-    """
+    """Compiles an environment's expressions; an unknown kind or filter is a LiquidSyntaxError."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
@@ -78,17 +76,13 @@ class Expressions:
             LogicalAndExpression: self._and,
             LogicalOrExpression: self._or,
             EqExpression: self._equal,
-            NeExpression: lambda found: _negated(self._equal(found)),
-            LtExpression: lambda found: self._ordered(less, found.token, found.left, found.right),
-            GtExpression: lambda found: self._ordered(less, found.token, found.right, found.left),
-            LeExpression: lambda found: self._ordered(
-                _at_most, found.token, found.left, found.right
-            ),
-            GeExpression: lambda found: self._ordered(
-                _at_most, found.token, found.right, found.left
-            ),
-            ContainsExpression: lambda found: self._ordered(
-                contains, found.token, found.left, found.right
+            NeExpression: lambda node: _negated(self._equal(node)),
+            LtExpression: lambda node: self._ordered(less, node.token, node.left, node.right),
+            GtExpression: lambda node: self._ordered(less, node.token, node.right, node.left),
+            LeExpression: lambda node: self._ordered(_at_most, node.token, node.left, node.right),
+            GeExpression: lambda node: self._ordered(_at_most, node.token, node.right, node.left),
+            ContainsExpression: lambda node: self._ordered(
+                contains, node.token, node.left, node.right
             ),
         }
 
@@ -103,7 +97,7 @@ class Expressions:
         raise LiquidSyntaxError("an expression of an unknown kind", token=expression.token)
 
     def condition(self, expression: Expression) -> Callable[[Run], bool]:
-        """Return what says whether `expression` is true."""
+        """Return what tells whether `expression` is true."""
         inner = self.compiled(
             expression.expression if isinstance(expression, BooleanExpression) else expression
         )
@@ -122,8 +116,8 @@ class Expressions:
         key = f"{expression.identifier}-{expression.iterable}"
 
         def items(run: Run) -> Any:
-            found = _items_of(run, iterable(run))
-            length = len(found)
+            elements = _items_of(run, iterable(run))
+            length = len(elements)
             most = None if limit is None else _integer(run, limit(run))
             start = run.stops.get(key, 0) if continues else 0
             if offset is not None:
@@ -134,8 +128,10 @@ class Expressions:
                 raise TemplateRenderError("a loop's limit and offset may not be negative")
             run.stops[key] = stop
             if start or stop != length:
-                found = _part(run, found, slice(start, stop))
-            return _part(run, found, slice(None, None, -1)) if expression.reversed else found
+                elements = _part(run, elements, slice(start, stop))
+            if expression.reversed:
+                return _part(run, elements, slice(None, None, -1))
+            return elements
 
         return items
 
@@ -175,7 +171,9 @@ class Expressions:
                 try:
                     value = item_of(run, value, key)
                 except (KeyError, TypeError):
-                    run.spend(sum(len(one) for one in seen if isinstance(one, str)) // ITEM_CHARS)
+                    run.spend(
+                        sum(len(part) for part in seen if isinstance(part, str)) // ITEM_CHARS
+                    )
                     return run.undefined(name, f"{path_text(seen)} is undefined", token)
                 except IndexError:
                     return run.undefined(name, "index out of range", token)
@@ -186,7 +184,7 @@ class Expressions:
     def _range(self, expression: RangeLiteral) -> Evaluate:
         start, stop = self.compiled(expression.start), self.compiled(expression.stop)
         if isinstance(expression.start, Literal) and isinstance(expression.stop, Literal):
-            # What can be known before is refused before, with its line.
+            # What is known to be wrong now is refused now, with its line.
             try:
                 _range_of(_bound(expression.start.value), _bound(expression.stop.value))
             except (OverflowError, TemplateRenderError) as exc:
@@ -235,7 +233,7 @@ class Expressions:
 
     def _filtered(self, expression: FilteredExpression) -> Evaluate:
         left = self.compiled(expression.left)
-        filters = [self._filter(one) for one in expression.filters or ()]
+        filters = [self._filter(node) for node in expression.filters or ()]
         if not filters:
             return left
         if len(filters) == 1:
@@ -244,28 +242,28 @@ class Expressions:
 
         def evaluate(run: Run) -> Any:
             value = left(run)
-            for one in filters:
-                value = one(run, value)
+            for apply in filters:
+                value = apply(run, value)
             return value
 
         return evaluate
 
-    def _filter(self, found: Filter) -> Callable[[Run, Any], Any]:
-        name = found.name
+    def _filter(self, node: Filter) -> Callable[[Run, Any], Any]:
+        name = node.name
         function = self._filters.get(name)
         if function is None:
-            raise LiquidSyntaxError(f"unknown filter '{name}'", token=found.token)
+            raise LiquidSyntaxError(f"unknown filter '{name}'", token=node.token)
         arguments = []
         keywords = {}
-        for argument in found.args:
+        for argument in node.args:
             if not isinstance(argument, KeywordArgument):
                 arguments.append(self.compiled(argument.value))
             elif argument.name in _KEYWORDS.get(name, ()):
                 keywords[argument.name] = self.compiled(argument.value)
             else:
-                # A named argument would get past the price of a positional one.
+                # A named argument would escape the price, which counts positional ones.
                 reason = f"the filter '{name}' has no argument named '{argument.name}'"
-                raise LiquidSyntaxError(reason, token=found.token)
+                raise LiquidSyntaxError(reason, token=node.token)
         pay = price_of(name)
         price = 4 + len(arguments) + len(keywords)
 
@@ -317,7 +315,7 @@ def _at_most(run: Run, _token: Token, left: Any, right: Any) -> bool:
 
 def _items_of(run: Run, value: Any) -> Any:
     if is_undefined(value):
-        return list(value.items())  # raises what says that it is undefined
+        return list(value.items())  # raises the error that it is undefined
     if isinstance(value, Loop):
         return ()
     if isinstance(value, dict):

@@ -1,14 +1,13 @@
-"""What a project may spend on rendering in one process: many small bombs are one.
+"""What a project may spend on rendering in a process: many small bombs are a large one.
 
-Two buckets, refilled all the time: one for rendering, one for reading texts that are not in the
-cache. They hold what a process can spare for one tenant without the others noticing, which is far
-more than ordinary templates use: a one-time code costs some 10 units, a mail of 20 KB some 1,000.
-They are in memory and of this process alone: what they guard is its time.
+A project has two buckets that refill all the time: one for rendering, one for reading texts that
+are not in the cache. They hold what a process can spare for one tenant without the others noticing,
+which is far more than ordinary templates use: a one-time code costs about 10 units, a mail of 20 KB
+about 1,000. They are in this process's memory, because they protect its time.
 
-A tenant may have many projects. So all projects together share two more buckets, of which one may
-take
-half: what is expensive is taken from them, and waits while they are empty; what is cheap always
-  goes.
+A tenant may have many projects. So all projects together share two more buckets, and a project may
+take half of each. Expensive work is paid from them and waits while they are empty; cheap work never
+waits.
 """
 
 from __future__ import annotations
@@ -37,18 +36,18 @@ RENDERING_PER_S: Final = 500_000
 RENDERING_BURST: Final = 5_000_000
 READING_PER_S: Final = 60_000
 READING_BURST: Final = 1_000_000
-# Of the process; at 1.6 µs a unit, a quarter of a core at most, and a tenth for reading.
+# For the process; at 1.6 µs a unit, at most a quarter of a core, and a tenth for reading.
 EXPENSIVE_PER_S: Final = 150_000
 EXPENSIVE_BURST: Final = 500_000
 EXPENSIVE_READING_PER_S: Final = 60_000
 EXPENSIVE_READING_BURST: Final = 300_000
-# About what the request costs by itself: such renderings and readings are not taken from the
-# process's buckets.
+# About what the request itself costs: such renderings and readings aren't paid from the process's
+# buckets.
 CHEAP: Final = 2_000
 CHEAP_READING: Final = 500
 _EXPENSIVE_FOR_S: Final = 60.0
-# An expensive rendering counts for more than many cheap ones: it holds up what else the process
-# does.
+# An expensive rendering counts for more than many cheap ones, because it holds up everything else
+# in the process.
 _SURCHARGE: Final = 2_000
 
 RUNS_OUT_BEFORE_PAUSE: Final = 3
@@ -70,7 +69,7 @@ class TemplatePaused(RateLimitExceeded):
 
 
 class _Bucket:
-    """May be overdrawn by what was already spent; then it is empty until that is refilled."""
+    """May be overdrawn by what was already spent; it is empty until that is refilled."""
 
     __slots__ = ("_at", "_burst", "_level", "_rate")
 
@@ -81,14 +80,14 @@ class _Bucket:
         self._at = now
 
     def wait_s(self, now: float) -> int:
-        """Return the whole seconds until there is something in it, 0: now."""
+        """Return the whole seconds until there is something in it; 0: there is now."""
         level = self._level + (now - self._at) * self._rate
         self._level = min(level, self._burst)
         self._at = now
         return 0 if self._level > 0 else max(1, math.ceil(-self._level / self._rate))
 
     def is_empty(self, clock: Clock) -> bool:
-        # It only fills meanwhile: what was something still is.
+        # It only fills up over time: if there was something, there still is.
         return self._level <= 0 and self.wait_s(clock()) > 0
 
     def take(self, amount: int, now: float) -> None:
@@ -97,7 +96,7 @@ class _Bucket:
 
 
 class ProcessFuel:
-    """What all projects together may spend on what is expensive, or one's share of it."""
+    """What all projects together may spend on expensive work, or one project's share of it."""
 
     __slots__ = ("reading", "rendering")
 
@@ -109,7 +108,7 @@ class ProcessFuel:
 
 
 class ProjectFuel:
-    """One project's buckets, and which of its templates keep running out of fuel."""
+    """A project's buckets, and which of its templates keep running out of fuel."""
 
     __slots__ = (
         "_clock",
@@ -127,8 +126,8 @@ class ProjectFuel:
         self._clock = clock
         self._process = process or ProcessFuel(now)
         self._share = ProcessFuel(now, parts=2)
-        # When a text was last found to be expensive, by its hash. Of the project: nobody marks the
-        # text of another.
+        # When a text was last expensive, by its hash. For this project only, so that no project
+        # marks another's text.
         self._expensive: OrderedDict[int, float] = OrderedDict()
         self._rendering = _Bucket(RENDERING_PER_S, RENDERING_BURST, now)
         self._reading = _Bucket(READING_PER_S, READING_BURST, now)
@@ -137,8 +136,8 @@ class ProjectFuel:
         self._paused_until: dict[Hashable, float] = {}
 
     def admit(self, version: Hashable) -> None:
-        """Raises RenderingLimitExceeded or TemplatePaused: now nothing of the project, or of this
-        text, is rendered.
+        """Raises RenderingLimitExceeded if nothing of the project may be rendered now,
+        TemplatePaused if this text may not.
         """
         now = self._clock()
         self._wait(self._rendering.wait_s(now))
@@ -146,16 +145,16 @@ class ProjectFuel:
             left = self._paused_until.get(version, now) - now
             if left > 0:
                 raise TemplatePaused(
-                    f"The template needed more work than a message may {RUNS_OUT_BEFORE_PAUSE}"
+                    f"The template needed more work than a message may, {RUNS_OUT_BEFORE_PAUSE}"
                     f" times; make its loops and filters shorter, or try again in {math.ceil(left)}"
                     " s with shorter variables.",
                     headers={"Retry-After": str(math.ceil(left))},
                 )
 
     def read(self, text: str, *, html: bool = False) -> CompiledTemplate:
-        """Return the compiled text; who is the first to need it pays.
+        """Return the compiled text; the first project that needs it pays.
 
-        Raises TemplateSyntaxError.
+        Raises TemplateSyntaxError and RenderingLimitExceeded.
         """
         now = self._clock()
         self._wait(self._reading.wait_s(now))
@@ -181,7 +180,7 @@ class ProjectFuel:
     def fill(
         self, text: str, values: Mapping[str, Any], *, html: bool = False, version: Hashable = None
     ) -> str:
-        """Return `text` with `values` put in, and pay for it.
+        """Return `text` with `values` filled in, and pay for it.
 
         Raises what `read` does, and TemplateRenderError.
         """
@@ -201,9 +200,9 @@ class ProjectFuel:
             self._pay_rendering(meter.fuel, text)
 
     def _limit(self, text: str) -> int:
-        """Return the fuel that the text may need now.
+        """Return the fuel that the text may take now.
 
-        Raises RenderingLimitExceeded where that is known to be less.
+        Raises RenderingLimitExceeded if the text is known to take more.
         """
         process, share = self._process.rendering, self._share.rendering
         if not (process.is_empty(self._clock) or share.is_empty(self._clock)):
@@ -237,7 +236,7 @@ class ProjectFuel:
         now = self._clock()
         seconds = max(1, process.wait_s(now), share.wait_s(now))
         raise RenderingLimitExceeded(
-            f"The server renders as many expensive templates as it may now; try again in {seconds}"
+            f"The server is rendering as many expensive templates as it can; try again in {seconds}"
             " s, or make the template's loops and filters shorter.",
             headers={"Retry-After": str(seconds)},
         )
@@ -266,34 +265,35 @@ class ProjectFuel:
 
 
 class FuelBook:
-    """The projects that rendered lately; those that did not have full buckets anyway."""
+    """The projects that rendered recently; all others have full buckets anyway."""
 
     def __init__(self, *, size: int = _PROJECTS, clock: Clock = time.monotonic) -> None:
         self._size = size
         self._clock = clock
         self._projects: OrderedDict[UUID, ProjectFuel] = OrderedDict()
-        # Campaigns may be fed on another thread than the one that accepts messages.
+        # Campaigns may run on another thread than the one that accepts messages.
         self._lock = threading.Lock()
         self.process = ProcessFuel(clock())
 
     def project(self, project_id: UUID) -> ProjectFuel:
         with self._lock:
-            found = self._projects.get(project_id)
-            if found is None:
-                found = self._projects[project_id] = ProjectFuel(self._clock, self.process)
+            fuel = self._projects.get(project_id)
+            if fuel is None:
+                fuel = self._projects[project_id] = ProjectFuel(self._clock, self.process)
                 if len(self._projects) > self._size:
                     self._projects.popitem(last=False)
             else:
                 self._projects.move_to_end(project_id)
-            return found
+            return fuel
 
 
-# Of this process.
+# For this process.
 FUEL: Final = FuelBook()
 
 
 def fuel_of(project_id: UUID | None) -> ProjectFuel:
-    """Return the project's fuel; without a project, a fresh one that only bounds this one use, and
-    the process's.
+    """Return the project's fuel; without a project, new fuel that limits only this use.
+
+    Both also pay from the process's buckets.
     """
     return ProjectFuel(process=FUEL.process) if project_id is None else FUEL.project(project_id)

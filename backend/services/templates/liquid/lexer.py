@@ -1,7 +1,7 @@
 """Split a Liquid text into python-liquid's tokens, in one pass and within limits.
 
-This is the tokenizer that the parser reads, not a check before another one, so the two cannot
-disagree about where a tag ends. Each character is looked at a fixed number of times.
+The parser reads these tokens; this isn't a check in front of another tokenizer, so the two cannot
+disagree about where a tag ends. Each character is read a fixed number of times.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Lexer:
         self._chars = 0
         self._comments = 0
         self._comment_at = 0
-        # What stood before the text that follows ended in `-}}` or `-%}`.
+        # Whether the markup before the next text ended in `-}}` or `-%}`.
         self._strips = False
         self._unclosed: set[str] = set()
 
@@ -74,7 +74,7 @@ class _Lexer:
             return
         value = self._text[start:end]
         if self._strips:
-            # python-liquid reads a line break at the very end as a text of its own, and strips that
+            # python-liquid reads a line break at the very end as a separate text, and strips that
             # too.
             if end == len(self._text):
                 value = value.removesuffix("\n")
@@ -144,16 +144,14 @@ class _Lexer:
                 yield Token(TOKEN_TAG, name, at, self._text)
 
     def _verbatim(self, start: int) -> Iterator[Token] | None:
-        """Read {% raw %} or {% doc %} up to its end; None where it is something else, or has no
-        end.
-        """
+        """Read {% raw %} or {% doc %} up to its end; None if it is something else or never ends."""
         opening = _VERBATIM.match(self._text, start)
         if opening is None or opening.group(1) in self._unclosed:
             return None
         name = opening.group(1)
         closing = _VERBATIM_END[name].search(self._text, opening.end())
         if closing is None:
-            # There is none further on either: nobody has to look again.
+            # There is none further on either, so there is no need to look again.
             self._unclosed.add(name)
             return None
         self._at = closing.end()
@@ -167,9 +165,7 @@ class _Lexer:
         return self._text.find(mark, start + 2, start + 2 + most + len(mark))
 
     def _body(self, start: int, end: int) -> tuple[int, str]:
-        """Return where the expression of a markup begins, and the expression; go on behind the
-        markup.
-        """
+        """Return where a markup's expression begins, and the expression; move past the markup."""
         body = self._text[start:end]
         self._strips = body.endswith("-")
         if self._strips:
@@ -189,7 +185,7 @@ class _Lexer:
         if name != "liquid":
             self._check(expression, at)
             return
-        lines = [found for found in _LINE.finditer(expression) if not found.group().isspace()]
+        lines = [line for line in _LINE.finditer(expression) if not line.group().isspace()]
         self._count += max(len(lines) - 1, 0)
         self._check_count(at)
         self._check_blanks(expression, at)
@@ -197,9 +193,7 @@ class _Lexer:
             self._check(line.group(), at + line.start())
 
     def _check(self, expression: str, at: int) -> None:
-        """What the expression's own lexer and parser cost grows with these, for some as their
-        square.
-        """
+        """Check what python-liquid's lexer and parser cost grows with, sometimes as its square."""
         if len(expression) > MARKUP_CHARS:
             raise self._error(
                 f"an output, or a line of a tag, may have {MARKUP_CHARS} characters", at

@@ -1,8 +1,8 @@
 """What a Liquid text may cost, to read and to render, and the errors that say so.
 
-Fuel is counted, never timed: the same text and values cost the same on every machine. One unit is
-at most some 1.6 microseconds on a small server, so a rendering that uses all of it ends within 80
-ms.
+Fuel is counted, never timed: the same text and values cost the same on every machine. A unit is at
+most about 1.6 microseconds on a small server, so a rendering that uses all its fuel ends within
+80 ms.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ RANGE_BOUND: Final = 10**9
 INTEGER_LIMIT: Final = 10**18
 DATE_CHARS: Final = 100
 
-# One unit of fuel pays for this many characters read or written; an item of a list counts as 16 of
-# them.
+# A unit of fuel pays for 2 ** CHARS_SHIFT characters read or written; an item of a list counts as
+# ITEM_CHARS of them.
 CHARS_SHIFT: Final = 6
 ITEM_CHARS: Final = 16
 
@@ -36,7 +36,7 @@ _REASON_CHARS: Final = 200
 
 
 class TemplateSyntaxError(Exception):
-    """The text is not valid Liquid, or is over a limit for reading it. `line` counts from 1."""
+    """The text is not valid Liquid, or exceeds a limit for reading it. `line` counts from 1."""
 
     def __init__(self, reason: str, line: int) -> None:
         self.reason = shortened(reason)
@@ -45,14 +45,14 @@ class TemplateSyntaxError(Exception):
 
 
 class TemplateRenderError(Exception):
-    """Valid Liquid that these values cannot be put into, or that goes over a limit."""
+    """Valid Liquid that can't be rendered with these values, or that exceeds a limit."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(shortened(reason))
 
 
 class OutOfFuel(TemplateRenderError):
-    """The rendering took more steps than one may."""
+    """The rendering took more steps than it may."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -61,5 +61,5 @@ class OutOfFuel(TemplateRenderError):
 
 
 def shortened(reason: str) -> str:
-    """A reason may quote a value, which may be as long as a value may be."""
+    """Cut a reason short: it may quote a value, and values may be long."""
     return reason if len(reason) <= _REASON_CHARS else f"{reason[: _REASON_CHARS - 1]}…"

@@ -1,8 +1,7 @@
 """What each filter costs, paid before it is called. The filters themselves are python-liquid's.
 
-A price is what the call may take at worst, in units of fuel; the numbers were measured on the
-values that are worst for each filter. A filter that is not listed here has no price and does not
-exist.
+A price is what the call takes at worst, in units of fuel; the numbers were measured with the worst
+values for each filter. A filter that isn't listed here has no price and doesn't exist.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from backend.services.templates.liquid.run import Run
 
 Price = Callable[[Run, Any, Sequence[Any]], None]
 
-# As deep as python-liquid flattens lists.
+# How deep python-liquid flattens lists.
 _FLATTEN_LEVELS: Final = 5
-# A width makes strftime write as many characters.
+# A width makes strftime write that many characters.
 _DATE_WIDTH: Final = re.compile(r"%[^a-zA-Z%]*\d{3}")
 _DATE_PRICE: Final = 200
 
 
 def price_of(name: str) -> Price:
-    """Return the price of a filter; raises KeyError for one that has none."""
+    """Return the price of a filter; raises KeyError for an unknown filter."""
     return _PRICES[name]
 
 
 def _free(_run: Run, _value: Any, _arguments: Sequence[Any]) -> None:
-    """Nothing is read: the filter's own base price covers it."""
+    """Charge nothing: the base price of every filter covers it."""
 
 
 def _text(run: Run, value: Any, arguments: Sequence[Any], *, factor: int = 1) -> None:
@@ -53,11 +52,11 @@ def _as_text(run: Run, value: Any) -> str:
 
 
 def _search(run: Run, value: Any, arguments: Sequence[Any], *, is_backward: bool = False) -> None:
-    """Looking for the first argument in the value, then writing the others."""
+    """Charge a search for the first argument in the value, then writing the others."""
     text = _as_text(run, value)
     sought = _as_text(run, arguments[0]) if arguments else ""
     if is_backward:
-        # Python searches backward by trying each place.
+        # Python searches backward by trying every position.
         run.spend(len(text) * len(sought) >> 10)
     else:
         run.spend(search_price(len(text), len(sought)))
@@ -98,7 +97,7 @@ def _slice(run: Run, value: Any, arguments: Sequence[Any]) -> None:
 
 
 def _strip_html(run: Run, value: Any, _arguments: Sequence[Any]) -> None:
-    """Python's HTML parser reads to the end of the text at each "<" that is not closed."""
+    """Python's HTML parser reads to the end of the text at every unclosed "<"."""
     text = _as_text(run, value)
     brackets = text.count("<")
     run.spend(8 + (13 * len(text) >> 6) + 2 * brackets + (len(text) * brackets >> 9))
@@ -106,10 +105,10 @@ def _strip_html(run: Run, value: Any, _arguments: Sequence[Any]) -> None:
 
 def _date(run: Run, value: Any, arguments: Sequence[Any]) -> None:
     run.spend(_DATE_PRICE)
-    texts = [one for one in (value, *arguments) if isinstance(one, str)]
+    texts = [text for text in (value, *arguments) if isinstance(text, str)]
     if sum(map(len, texts)) > DATE_CHARS:
         raise TemplateRenderError(f"a date and its format may have {DATE_CHARS} characters")
-    if any(isinstance(one, str) and _DATE_WIDTH.search(one) for one in arguments):
+    if any(isinstance(text, str) and _DATE_WIDTH.search(text) for text in arguments):
         raise TemplateRenderError("a width in a date's format may have two digits")
     run.weigh(value)
 
@@ -151,19 +150,19 @@ def _join(run: Run, value: Any, arguments: Sequence[Any]) -> None:
 
 
 def _keyed(run: Run, value: Any, arguments: Sequence[Any]) -> list[Any]:
-    """Elements are looked up by the first argument; a text is searched for it."""
+    """Charge a look-up of the first argument in each element; texts are searched for it."""
     elements = _flat(run, value)
     if not arguments:
         return elements
     key = arguments[0]
     weight = run.weigh(key)
     if isinstance(key, list | tuple | dict):
-        # It is written out as a text for each element.
+        # It is turned into a text for each element.
         run.spend(len(elements) * weight >> (CHARS_SHIFT - 2))
     if isinstance(key, str):
         for element in elements:
             if isinstance(element, str):
-                # Beside the search, the error that Python raises first.
+                # Besides the search, the error that Python raises first.
                 run.spend(
                     2
                     + search_price(len(element), len(key))
@@ -186,7 +185,7 @@ def _sort(run: Run, value: Any, arguments: Sequence[Any], *, factor: int = 1) ->
 
 
 def _unique(run: Run, value: Any, arguments: Sequence[Any]) -> None:
-    """Each element is compared with all before it."""
+    """Charge the comparison of each element with all before it."""
     count = len(_keyed(run, value, arguments))
     weight = run.weigh(value)
     run.spend((count * count >> 6) + (count * weight >> 10))
@@ -209,21 +208,25 @@ _PRICES: Final[dict[str, Price]] = {
     **dict.fromkeys(("default", "first", "last", "size"), _free),
     **dict.fromkeys(
         (
-            "append", "capitalize", "downcase", "escape", "lstrip", "prepend", "rstrip", "safe", "strip", "truncate",
+            "append", "capitalize", "downcase", "escape", "lstrip", "prepend", "rstrip", "safe",
+            "strip", "truncate",
             "upcase",
         ),
         _text,
     ),
     **dict.fromkeys(
-        ("base64_decode", "base64_encode", "base64_url_safe_decode", "base64_url_safe_encode", "truncatewords"),
+        ("base64_decode", "base64_encode", "base64_url_safe_decode", "base64_url_safe_encode",
+        "truncatewords"),
         _factor(2),
     ),
-    # Numbers are read from texts.
+    # They read numbers from texts.
     **dict.fromkeys(
-        ("abs", "at_least", "at_most", "ceil", "divided_by", "floor", "minus", "modulo", "plus", "round", "times"),
+        ("abs", "at_least", "at_most", "ceil", "divided_by", "floor", "minus", "modulo", "plus",
+        "round", "times"),
         _factor(4),
     ),
-    **dict.fromkeys(("escapejs", "newline_to_br", "squish", "strip_newlines", "url_encode"), _factor(8)),
+    **dict.fromkeys(("escapejs", "newline_to_br", "squish", "strip_newlines", "url_encode"),
+    _factor(8)),
     "url_decode": _factor(16),
     "escape_once": _factor(24),
     "strip_html": _strip_html,

@@ -1,6 +1,6 @@
-"""One rendering: its variables, its output, and the fuel that is left of it.
+"""A rendering: its variables, its output, and the fuel it has left.
 
-Whatever may take long is paid for before it is done. `weigh` never costs more than it charges.
+What may take long is paid for before it is done. `weigh` never costs more than it charges.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ from backend.services.templates.liquid.limits import (
 
 MISSING: Final = object()
 _CONTAINERS: Final = (list, tuple, dict)
-# A loop shows itself to the template; it is not a list to go through.
+# A template can read a loop's state, but cannot loop over it.
 Loop = ForLoop | TableRow
 
 
 class Run:
-    """`fuel` goes down; `scopes` are searched from the front: loops, what was assigned, what was
-    given.
-    """
+    """`fuel` goes down; `scopes` are searched in order: loops, assigned values, given values."""
 
     __slots__ = (
-        "changed", "counters", "cycles", "fuel", "html", "iterations", "locals", "loops", "out", "scopes", "size",
+        "changed", "counters", "cycles", "fuel", "html", "iterations", "locals", "loops", "out",
+        "scopes", "size",
         "stops",
     )  # fmt: skip
 
@@ -63,13 +62,13 @@ class Run:
             raise OutOfFuel
 
     def iterate(self, times: int) -> None:
-        """Count the rounds of a loop before the first one."""
+        """Count the rounds of a loop before it starts."""
         self.iterations += times
         if self.iterations > LOOP_LIMIT:
             raise TemplateRenderError(f"the loops run more than {LOOP_LIMIT} times")
 
     def find(self, name: str) -> Any:
-        """Return the variable, MISSING where there is none."""
+        """Return the variable, MISSING if there is none."""
         for scope in self.scopes:
             if name in scope:
                 return scope[name]
@@ -84,9 +83,7 @@ class Run:
         return FalsyStrictUndefined(name, hint=hint, token=token)
 
     def weigh(self, value: Any) -> int:
-        """Pay for reading `value` once, all that is in it included; return its weight in
-        characters.
-        """
+        """Pay for reading `value` and all it contains once; return its weight in characters."""
         kind = type(value)
         if kind is str or kind is Markup:
             weight: int = len(value)
@@ -140,12 +137,12 @@ class Run:
             return Markup(text) if self.html else text  # noqa: S704 (digits)
         self.weigh(value)
         if self.html and isinstance(value, list):
-            # Each item is escaped for itself.
+            # Each item is escaped separately.
             self.spend(len(value))
         return to_liquid_string(value, self.html)
 
     def write(self, text: str) -> None:
-        """Put `text` out, and pay for it."""
+        """Write `text`, and pay for it."""
         size = len(text)
         self.fuel -= 1 + (size >> CHARS_SHIFT)
         if self.fuel < 0:
@@ -153,14 +150,14 @@ class Run:
         self.put(text, size if text.isascii() else len(text.encode("utf-8", "surrogatepass")))
 
     def put(self, text: str, size: int) -> None:
-        """Put out what is paid for; `size` in bytes."""
+        """Write what is already paid for; `size` in bytes."""
         self.size += size
         if self.size > OUTPUT_LIMIT_BYTES:
             raise TemplateRenderError(f"the result is longer than {OUTPUT_LIMIT_BYTES} bytes")
         self.out.append(text)
 
     def accept(self, result: Any) -> Any:
-        """Pay for what a filter made, and return it."""
+        """Pay for a filter's result, and return it."""
         if isinstance(result, str):
             self.spend(len(result) >> CHARS_SHIFT)
         elif isinstance(result, list):
@@ -171,7 +168,7 @@ class Run:
 
 
 class ShownLoop(ForLoop):
-    """The `forloop` of a {% for %}; whoever loops over it gets nothing."""
+    """The `forloop` of a {% for %}; looping over it gives nothing."""
 
     __slots__ = ()
 
