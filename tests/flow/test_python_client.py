@@ -209,7 +209,7 @@ def test_a_failing_server_is_asked_again_under_one_key() -> None:
     assert len(set(seen)) == 1
 
 
-def test_a_full_limit_is_waited_for_and_then_told() -> None:
+def test_a_full_limit_is_waited_for_and_then_reported() -> None:
     seen: list[str | None] = []
     with (
         _server([(429, {"Retry-After": "0"})], seen) as url,
@@ -242,7 +242,7 @@ def test_a_server_that_is_away_is_named() -> None:
 
 
 def test_the_readmes_example_runs(up: Up, tenant: Tenant) -> None:
-    """Every Python block of the README, as it stands there but for the address."""
+    """Every Python block of the README, with only the address changed."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
     assert blocks

@@ -28,7 +28,7 @@ async def http() -> AsyncIterator[PooledClient]:
 
 @pytest.fixture
 async def make_provider(http: PooledClient) -> AsyncIterator[MakeProvider]:
-    made: list[Provider[Any]] = []
+    providers: list[Provider[Any]] = []
 
     def make(
         provider_type: str,
@@ -44,13 +44,13 @@ async def make_provider(http: PooledClient) -> AsyncIterator[MakeProvider]:
             timeout_s=timeout_s,
             allow_private_network=allow_private_network,
         )
-        made.append(
+        providers.append(
             get_provider(provider_type)(parse_credentials(provider_type, credentials), context)
         )
-        return made[-1]
+        return providers[-1]
 
     yield make
-    for provider in made:
+    for provider in providers:
         await provider.aclose()
 
 

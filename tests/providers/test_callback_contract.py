@@ -18,7 +18,9 @@ from tests.providers.conftest import MakeProvider
 from tests.providers.fakes import CASES, CallbackMaker, Reported
 
 TYPES = sorted(provider_types())
-WITH_RECEIPTS = [one for one in TYPES if Capability.RECEIPTS in get_provider(one).capabilities]
+WITH_RECEIPTS = [
+    type_ for type_ in TYPES if Capability.RECEIPTS in get_provider(type_).capabilities
+]
 MESSAGE_ID = "msg_01h455vb4pex5vsknk084sn02q"
 
 
@@ -45,12 +47,12 @@ def is_refused(provider: Provider[Any], request: CallbackRequest) -> bool:
     return False
 
 
-def test_providers_with_receipts_are_among_us() -> None:
+def test_some_providers_have_receipts() -> None:
     assert {"twilio", "whatsapp"} <= set(WITH_RECEIPTS)
 
 
 @pytest.mark.parametrize("provider_type", TYPES)
-def test_who_reports_says_how_it_writes(provider_type: str) -> None:
+def test_a_provider_with_receipts_declares_their_format(provider_type: str) -> None:
     provider = get_provider(provider_type)
     reports = provider.capabilities & {Capability.RECEIPTS, Capability.INBOUND}
     assert bool(reports) == (provider.callback_type is not None)
@@ -60,8 +62,8 @@ def test_who_reports_says_how_it_writes(provider_type: str) -> None:
     )
 
 
-@pytest.mark.parametrize("provider_type", [one for one in TYPES if one not in WITH_RECEIPTS])
-def test_who_does_not_report_refuses_every_callback(
+@pytest.mark.parametrize("provider_type", [type_ for type_ in TYPES if type_ not in WITH_RECEIPTS])
+def test_a_provider_without_receipts_refuses_every_callback(
     provider_type: str, make_provider: MakeProvider
 ) -> None:
     provider = provider_of(provider_type, make_provider)
@@ -96,7 +98,7 @@ def test_our_own_id_comes_back(provider_type: str, make_provider: MakeProvider) 
 
 
 @pytest.mark.parametrize("provider_type", WITH_RECEIPTS)
-def test_what_somebody_else_signed_is_refused(
+def test_what_someone_else_signed_is_refused(
     provider_type: str, make_provider: MakeProvider
 ) -> None:
     provider, maker = provider_of(provider_type, make_provider), maker_of(provider_type)
@@ -115,7 +117,7 @@ def test_what_somebody_else_signed_is_refused(
 
 
 @pytest.mark.parametrize("provider_type", WITH_RECEIPTS)
-def test_an_unknown_status_says_nothing(
+def test_an_unknown_status_changes_nothing(
     provider_type: str, make_provider: MakeProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     provider, maker = provider_of(provider_type, make_provider), maker_of(provider_type)
@@ -142,7 +144,7 @@ def test_an_unknown_status_says_nothing(
         b"=&&&=",
     ],
 )
-def test_a_signed_body_without_sense_breaks_nothing(
+def test_a_signed_but_meaningless_body_breaks_nothing(
     provider_type: str, body: bytes, make_provider: MakeProvider
 ) -> None:
     provider, maker = provider_of(provider_type, make_provider), maker_of(provider_type)

@@ -39,7 +39,7 @@ from tests.providers.fakes import CASES, Case, Fault, refused_port
 
 TYPES = sorted(provider_types())
 SECRET_WORDS = ("token", "secret", "password", "key")
-NOT_SECRET = {"public_key", "api_key"}  # Discord's and Exotel's, by their own documents
+NOT_SECRET = {"public_key", "api_key"}  # Discord's and Exotel's, according to their documents
 FIELD_KEYS = {"name", "label", "type", "required", "default", "placeholder", "help", "options"}
 TEXT = "The boat leaves at nine, bring a warm coat."
 
@@ -71,7 +71,7 @@ def outbound(provider: Provider[Any], message: Message) -> OutboundMessage:
 
 
 @pytest.mark.parametrize("provider_type", TYPES)
-def test_the_frame_is_filled(provider_type: str) -> None:
+def test_every_attribute_is_declared(provider_type: str) -> None:
     assert frame_problem(get_provider(provider_type)) is None
     assert get_provider(provider_type).type == provider_type
 
@@ -137,7 +137,7 @@ def test_the_recipient_example_is_valid_and_normal(provider_type: str) -> None:
 
 @pytest.mark.parametrize(
     ("provider_type", "to"),
-    [(one, to) for one in TYPES for to in (CASES[one].nonsense if one in CASES else ())],
+    [(type_, to) for type_ in TYPES for to in (CASES[type_].nonsense if type_ in CASES else ())],
 )
 def test_a_recipient_that_cannot_exist_is_refused(provider_type: str, to: str) -> None:
     with pytest.raises(InvalidRecipient):
@@ -169,7 +169,7 @@ async def test_a_host_without_an_address_is_safe_to_repeat(
 
 @pytest.mark.parametrize("fault", ["read_then_reset", "garbage"])
 @pytest.mark.parametrize("provider_type", TYPES)
-async def test_what_breaks_after_the_body_was_read_is_uncertain(
+async def test_a_break_after_the_body_was_read_is_uncertain(
     provider_type: str, fault: Fault, make_provider: MakeProvider, message: Message
 ) -> None:
     case = networked(provider_type)

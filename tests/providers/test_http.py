@@ -1,4 +1,4 @@
-"""The exchange: what each way it can end means for a message, over real sockets."""
+"""What each way that an exchange can end means for a message, over real sockets."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ async def test_a_failed_tls_handshake_is_safe_to_repeat(
 async def test_a_connection_that_is_not_accepted_in_time_is_safe_to_repeat(
     http: PooledClient,
 ) -> None:
-    async with FaultServer("hang") as server:  # a TLS handshake that nobody answers
+    async with FaultServer("hang") as server:  # a TLS handshake that is never answered
         error = await failure(
             http, f"https://127.0.0.1:{server.port}/bot123:token-4711/sendMessage", timeout_s=0.6
         )
     assert type(error) is Unavailable
     assert error.code == "connect_timeout"
-    # aiohttp's own error names the URL.
+    # aiohttp's error names the URL.
     assert "token-4711" not in "".join(traceback.format_exception(error))
 
 
@@ -100,7 +100,7 @@ async def test_an_endless_answer_is_cut_off(http: PooledClient) -> None:
         assert type(await failure(http, server.base_url)) is OutcomeUnknown
 
 
-async def test_a_success_that_is_no_object_is_uncertain(http: PooledClient) -> None:
+async def test_a_success_that_is_not_an_object_is_uncertain(http: PooledClient) -> None:
     async with FakeTelegram() as server:
         for body in (b"[1]", b"", b"null", b"{"):
             server.reply_once(200, body)
@@ -123,7 +123,7 @@ async def test_a_compressed_answer_cannot_unpack_to_any_size(http: PooledClient)
         assert type(await failure(http, server.base_url)) is OutcomeUnknown
 
 
-async def test_what_is_no_endpoint_goes_by_httpx_over_the_same_session(
+async def test_httpx_works_over_the_same_session_without_redirects_or_log_lines(
     http: PooledClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", logger="httpx")
@@ -158,13 +158,15 @@ async def test_connections_are_kept_alive(http: PooledClient) -> None:
     async with FakeTelegram() as server:
         for _ in range(3):
             await endpoint(http, server.base_url).call(b"{}")
-        assert {one.headers["Host"] for one in server.received} == {f"127.0.0.1:{server.port}"}
+        assert {request.headers["Host"] for request in server.received} == {
+            f"127.0.0.1:{server.port}"
+        }
         assert server._runner is not None
         assert server._runner.server is not None
         assert len(server._runner.server.connections) == 1
 
 
-async def test_a_name_that_leads_inside_is_refused_by_the_checking_resolver() -> None:
+async def test_the_checking_resolver_refuses_a_name_of_a_private_address() -> None:
     async with (
         open_http_client(limit=2, resolver=CheckingResolver()) as http,
         FakeTelegram() as server,
@@ -183,7 +185,7 @@ async def test_a_name_that_leads_inside_is_refused_by_the_checking_resolver() ->
         (502, OutcomeUnknown), (503, Unavailable), (504, OutcomeUnknown),
     ],
 )  # fmt: skip
-def test_a_refusal_without_a_known_code_goes_by_its_status(
+def test_the_status_decides_a_refusal_without_a_known_code(
     status: int, expected: type[SendError]
 ) -> None:
     answer = Answer(status, {}, httpx.Headers())
@@ -191,7 +193,7 @@ def test_a_refusal_without_a_known_code_goes_by_its_status(
     assert type(refusal("Fake", answer, table={}, code=999)) is expected
 
 
-def test_a_known_code_goes_before_the_status() -> None:
+def test_a_known_code_takes_precedence_over_the_status() -> None:
     error = refusal(
         "Fake", Answer(500, {}, httpx.Headers({"Retry-After": "9"})), table={7: Throttled}, code=7
     )

@@ -40,7 +40,7 @@ def written(subject: str = "Hello", name: str = "Clinic", to: str = "ada@example
 
 
 def parsed(mail: bytes) -> Message:
-    """As the oldest reader has it, which decodes nothing by itself."""
+    """Return the mail as the oldest readers see it: they decode nothing."""
     return message_from_bytes(mail)
 
 
@@ -51,7 +51,7 @@ def shown(value: str) -> str:
 @pytest.mark.parametrize(
     "text", [BCC, BODY, f"Thank you {BODY}", "a =? b", "=?utf-8?b?DQpCY2M6eg==?=", f"Grüße {BCC}"]
 )
-def test_what_looks_like_an_encoded_word_is_those_characters(text: str) -> None:
+def test_what_looks_like_an_encoded_word_stays_as_it_is(text: str) -> None:
     mail = written(subject=text, name=text[:200])
     email = parsed(mail)
     assert email.keys() == [*HEADERS, "MIME-Version", "Content-Type"]
@@ -62,7 +62,7 @@ def test_what_looks_like_an_encoded_word_is_those_characters(text: str) -> None:
     assert b"\nReply-To:" not in mail
 
 
-def test_a_recipient_that_looks_like_an_encoded_word_is_those_characters() -> None:
+def test_a_recipient_that_looks_like_an_encoded_word_stays_as_it_is() -> None:
     to = "=?utf-8?q?=0d=0aBcc=3az?=@example.com"
     mail = written(to=to)
     assert f"\r\nTo: {to}\r\n".encode() in mail

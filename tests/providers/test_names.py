@@ -1,4 +1,4 @@
-"""Looking up names: a DNS that does not answer holds up nobody but its own names."""
+"""Name look-ups: a DNS that doesn't answer delays its own names only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ADDRESS = Address(socket.AF_INET, socket.IPPROTO_TCP, "192.0.2.1")
 
 
 class SlowDns:
-    """Names under `dead` get no answer until `release`; the others get one at once."""
+    """Names under `dead` get no answer until `release`; the others get theirs at once."""
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
@@ -47,7 +47,7 @@ async def _fails(names: NameLookups, name: str) -> socket.gaierror:
     return caught.value
 
 
-async def test_names_without_an_answer_stop_no_name_that_resolved_and_no_thread_of_others(
+async def test_names_without_an_answer_delay_neither_resolved_names_nor_other_threads(
     dns: SlowDns,
 ) -> None:
     names = NameLookups(dns, threads=8, deadline_s=0.3, stuck_s=0.1)
@@ -63,7 +63,7 @@ async def test_names_without_an_answer_stop_no_name_that_resolved_and_no_thread_
     assert dns.asked["good.example"] == 2
     assert await names.addresses("localhost") == [ADDRESS]
     assert await names.addresses("api.example", is_trusted=True) == [ADDRESS]
-    assert [one.host for one in await names.addresses("127.0.0.1")] == ["127.0.0.1"]
+    assert [address.host for address in await names.addresses("127.0.0.1")] == ["127.0.0.1"]
     assert await asyncio.to_thread(threading.get_ident)
 
 
@@ -84,7 +84,7 @@ async def test_a_new_name_fails_at_once_while_the_threads_are_stuck_and_is_asked
                 await asyncio.sleep(0.05)
 
 
-async def test_a_name_is_looked_up_once_for_all_who_wait_and_has_one_thread_however_slow(
+async def test_a_name_is_looked_up_once_for_all_waiters_in_a_single_thread(
     dns: SlowDns,
 ) -> None:
     names = NameLookups(dns, threads=8, deadline_s=0.2)
@@ -93,14 +93,14 @@ async def test_a_name_is_looked_up_once_for_all_who_wait_and_has_one_thread_howe
     assert dns.asked == {"h.dead.example": 1}
 
 
-async def test_what_failed_is_not_asked_again_soon(dns: SlowDns) -> None:
+async def test_a_failed_name_is_not_looked_up_again_soon(dns: SlowDns) -> None:
     names = NameLookups(dns)
     for _ in range(3):
         assert (await _fails(names, "none.example")).errno == socket.EAI_NONAME
     assert dns.asked["none.example"] == 1
 
 
-async def test_the_last_addresses_stand_in_while_the_dns_of_a_name_does_not_answer(
+async def test_the_last_addresses_are_used_while_a_dns_does_not_answer(
     dns: SlowDns,
 ) -> None:
     names = NameLookups(dns, threads=8, deadline_s=0.2)
@@ -111,7 +111,7 @@ async def test_the_last_addresses_stand_in_while_the_dns_of_a_name_does_not_answ
     assert dns.asked["good.example"] == 2
 
 
-async def test_whoever_gives_up_waiting_takes_the_answer_from_nobody(dns: SlowDns) -> None:
+async def test_a_waiter_that_gives_up_leaves_the_answer_to_the_others(dns: SlowDns) -> None:
     names = NameLookups(dns, threads=8)
     dns.dead.add("slow.example")
     first = asyncio.create_task(names.addresses("slow.example"))
@@ -123,7 +123,7 @@ async def test_whoever_gives_up_waiting_takes_the_answer_from_nobody(dns: SlowDn
     assert (await second).args == (socket.EAI_AGAIN, "no answer")
 
 
-async def test_addresses_are_checked_as_ever(dns: SlowDns) -> None:
+async def test_addresses_are_still_checked(dns: SlowDns) -> None:
     names = NameLookups(lambda _: [Address(socket.AF_INET, socket.IPPROTO_TCP, "10.0.0.5")])
     with pytest.raises(AddressRefused):
         await resolve_checked("inner.example", 25, allow_private=False, names=names)

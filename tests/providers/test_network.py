@@ -33,12 +33,12 @@ PUBLIC = [
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_inner_addresses_are_not_public(address: str) -> None:
+def test_private_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_outer_addresses_are_public(address: str) -> None:
+def test_other_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -57,15 +57,15 @@ def test_a_name_is_left_to_the_resolver() -> None:
     check_host_literal("8.8.8.8")
 
 
-async def test_a_name_that_leads_inside_is_refused_without_naming_the_address() -> None:
+async def test_a_name_of_a_private_address_is_refused_without_showing_the_address() -> None:
     with pytest.raises(AddressRefused) as caught:
         await resolve_checked("localhost", 25, allow_private=False)
     assert "127.0.0.1" not in str(caught.value)
-    found = await resolve_checked("localhost", 25, allow_private=True)
-    assert {one["host"] for one in found} <= {"127.0.0.1", "::1"}
+    addresses = await resolve_checked("localhost", 25, allow_private=True)
+    assert {address["host"] for address in addresses} <= {"127.0.0.1", "::1"}
 
 
-async def test_the_checked_address_is_what_is_connected_to() -> None:
+async def test_we_connect_to_the_checked_address() -> None:
     async with FaultServer("hang") as server:
         connection = await connect_checked("localhost", server.port, allow_private=True)
         with connection:

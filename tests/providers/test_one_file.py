@@ -141,7 +141,7 @@ async def test_it_sends_the_variant_of_its_channel(
     assert (message.provider_message_id, message.connector_type) == ("7", "pigeon")
 
 
-def test_its_channel_is_known_and_a_built_in_type_keeps_standing_for_it() -> None:
+def test_its_channel_is_known_but_still_stands_for_the_built_in_type() -> None:
     assert channel_of("pigeon") == "sms"
     assert {"pigeon", "sms", "email"} <= set(channel_names())
     names = {name: type_of_channel(name) for name in ("pigeon", "sms", "email", "whatsapp")}
@@ -167,6 +167,6 @@ async def test_the_dashboard_shows_its_icon_and_sender(platform: Platform, world
     assert sender_fields("uninstalled") == ()
 
 
-def test_its_address_is_its_own_unless_the_settings_name_another(platform: Platform) -> None:
+def test_its_address_is_the_default(platform: Platform) -> None:
     urls = platform.settings.provider_urls({"pigeon": PigeonProvider.base_url})
     assert urls == {"pigeon": "https://pigeon.example.com"}

@@ -1,4 +1,4 @@
-"""The registry: what is found, and that a stranger's broken provider harms nobody."""
+"""The registry: what it finds; a third party's broken provider harms no other."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 def test_our_providers_are_found_by_their_files() -> None:
-    assert [one for one in provider_types() if one in OURS] == OURS
+    assert [type_ for type_ in provider_types() if type_ in OURS] == OURS
 
 
 def test_an_unknown_type_names_the_known_ones() -> None:
@@ -100,7 +100,7 @@ def test_a_third_party_provider_is_one_of_ours() -> None:
 
 
 @pytest.mark.usefixtures("third_party")
-def test_broken_strangers_are_left_out_and_cannot_take_our_place() -> None:
+def test_broken_third_parties_are_left_out_and_cannot_replace_a_built_in_type() -> None:
     assert sorted(provider_types()) == sorted([*OURS, "pigeon"])
     assert get_provider("smtp").__module__ == "backend.providers.smtp.provider"
 

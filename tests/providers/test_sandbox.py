@@ -1,4 +1,4 @@
-"""The sandbox: one recipient for each outcome."""
+"""The sandbox: a recipient for each outcome."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def id_of_age(age_s: float) -> str:
 @pytest.mark.parametrize(
     "to", ["sandbox:delivered", "+14155550123", "ada@example.com", "anything at all"]
 )
-async def test_everybody_gets_the_message(
+async def test_any_recipient_gets_the_message(
     to: str, make_provider: MakeProvider, message: Message
 ) -> None:
     accepted = await make_provider("sandbox", {}).send(message(to=to))
@@ -60,7 +60,7 @@ async def test_a_magic_recipient_has_its_outcome(
 
 
 @pytest.mark.parametrize("to", ["sandbox:throttled", "sandbox:retry"])
-async def test_a_message_of_three_seconds_is_delivered(
+async def test_a_message_three_seconds_old_is_delivered(
     to: str, make_provider: MakeProvider, message: Message
 ) -> None:
     accepted = await make_provider("sandbox", {}).send(message(to=to, id=id_of_age(3.1)))
@@ -87,12 +87,12 @@ async def test_a_late_recipients_receipt_comes_after_two_seconds(
     sandbox.context = replace(sandbox.context, report=report)
     accepted = await sandbox.send(message(to=to))
     assert accepted.status == "sent"
-    assert [one.status for one in reported] == statuses
-    for one in reported:
-        assert one.message_id == "msg_01h455vb4pex5vsknk084sn02q"
-        assert one.at is not None
-        assert 1.5 < (one.at - datetime.now(UTC)).total_seconds() <= 2.0
-    # Where nobody keeps receipts it is sent all the same.
+    assert [receipt.status for receipt in reported] == statuses
+    for receipt in reported:
+        assert receipt.message_id == "msg_01h455vb4pex5vsknk084sn02q"
+        assert receipt.at is not None
+        assert 1.5 < (receipt.at - datetime.now(UTC)).total_seconds() <= 2.0
+    # Without a store for receipts the message is sent all the same.
     assert (await make_provider("sandbox", {}).send(message(to=to))).status == "sent"
 
 

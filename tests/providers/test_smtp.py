@@ -79,7 +79,7 @@ async def test_a_mail_arrives_with_its_headers_and_both_parts(
     assert (text, html) == ("Grüße\n.\nEnd", "<p>Grüße</p>")
 
 
-async def test_a_plain_mail_has_one_part_and_no_subject_of_ours(
+async def test_a_plain_mail_has_a_single_part_and_no_added_subject(
     fake: FakeSmtp, make_provider: MakeProvider, message: Message
 ) -> None:
     await make_provider("smtp", credentials(fake.port)).send(message(TO))
@@ -108,7 +108,7 @@ async def test_a_line_break_in_a_header_is_refused(
     assert fake.connections == 0
 
 
-async def test_what_looks_like_an_encoded_word_arrives_as_those_characters(
+async def test_what_looks_like_an_encoded_word_arrives_as_it_is(
     fake: FakeSmtp, make_provider: MakeProvider, message: Message
 ) -> None:
     text = "=?utf-8?q?=0d=0aBcc:z=0d=0a=0d=0aWin?="
@@ -202,7 +202,7 @@ async def test_a_connection_the_server_dropped_costs_no_message(
     smtp = make_provider("smtp", credentials(fake.port))
     await smtp.send(message(TO))
     fake.drop_connections()
-    await smtp.send(message(TO))  # at once, before the close was noticed
+    await smtp.send(message(TO))  # at once, before the pool notices that it is closed
     await smtp.send(message(TO))
     fake.drop_connections()
     await asyncio.sleep(0.05)
@@ -277,7 +277,7 @@ async def test_a_cancelled_send_does_not_leave_its_connection_to_the_next(
         assert slow.connections == 2
 
 
-async def test_private_hosts_need_the_administrators_leave(
+async def test_private_hosts_need_the_administrators_permission(
     fake: FakeSmtp, make_provider: MakeProvider, message: Message
 ) -> None:
     for changes in ({}, {"security": "starttls"}, {"security": "tls", "host": "localhost"}):
@@ -386,7 +386,7 @@ def test_credentials_that_cannot_work_are_refused(values: dict[str, Any], proble
 @pytest.mark.parametrize(
     "host", ["mail", "mail_relay.internal", "smtp.example.com.", "127.0.0.1", "::1", "[::1]"]
 )
-def test_hosts_that_can_be_looked_up_are_taken(host: str) -> None:
+def test_hosts_that_can_be_looked_up_are_accepted(host: str) -> None:
     parse_credentials("smtp", {"host": host, "fromAddress": "a@example.com"})
 
 

@@ -97,7 +97,7 @@ async def test_a_group_that_became_a_supergroup_is_followed_once(
 ) -> None:
     fake.refuse_once(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1009)
     accepted = await telegram.send(message(to="-9"))
-    assert [one.body["chat_id"] for one in fake.received] == [-9, -1009]
+    assert [request.body["chat_id"] for request in fake.received] == [-9, -1009]
     assert accepted.answer == {"migratedToChatId": "-1009"}
     for _ in range(2):
         fake.refuse_once(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1009)
@@ -139,7 +139,7 @@ def test_a_webhook_secret_is_made_and_kept() -> None:
 @pytest.mark.parametrize(
     "token", ["nonsense", "987654", "123456:a b", "123456:a/../x", "123456:a\nb", "a:b"]
 )
-def test_what_is_no_token_is_refused_without_repeating_it(token: str) -> None:
+def test_what_is_not_a_token_is_refused_without_repeating_it(token: str) -> None:
     with pytest.raises(ValueError, match="botToken") as caught:
         parse_credentials("telegram", {"botToken": token})
     assert token not in str(caught.value)

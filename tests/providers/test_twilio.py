@@ -65,7 +65,7 @@ async def test_a_text_is_sent(fake: FakeTwilio, twilio: TwilioProvider, message:
     assert sent.body == {"To": "+14155550123", "From": "+14155550100", "Body": "Grüße & more"}
 
 
-async def test_a_messaging_service_goes_before_the_number(
+async def test_a_messaging_service_takes_precedence_over_the_number(
     fake: FakeTwilio, make_provider: MakeProvider, message: Message
 ) -> None:
     twilio = make_provider("twilio", {**CREDENTIALS, "messagingServiceSid": "MG7"}, fake.base_url)
@@ -98,7 +98,7 @@ async def test_the_code_decides(
         assert error.suppress is (code == 21610)  # STOP
 
 
-async def test_an_unknown_code_goes_by_the_status(
+async def test_the_status_decides_an_unknown_code(
     fake: FakeTwilio, twilio: TwilioProvider, message: Message
 ) -> None:
     for status, expected in (
@@ -149,7 +149,7 @@ def test_a_sender_is_a_number_or_a_name(sender: str) -> None:
 
 
 @pytest.mark.parametrize("sender", ["+", "12", "far too long a name", "a\r\nb"])
-def test_what_is_no_sender_is_refused(sender: str) -> None:
+def test_what_is_not_a_sender_is_refused(sender: str) -> None:
     with pytest.raises(ValueError, match="fromNumber"):
         parse_credentials("twilio", {**CREDENTIALS, "fromNumber": sender})
 

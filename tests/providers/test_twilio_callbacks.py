@@ -51,11 +51,11 @@ def twilio(fake: FakeTwilio, make_provider: MakeProvider) -> Provider[Any]:
         ("received", None),
     ],
 )
-def test_each_status_of_theirs_is_one_of_ours_or_no_news(
+def test_each_twilio_status_is_one_of_ours_or_not_a_receipt(
     twilio: Provider[Any], word: str, status: str | None
 ) -> None:
     receipts = twilio.parse_callback(TWILIO.request(Reported("SM1", word)))
-    assert [one.status for one in receipts] == ([] if status is None else [status])
+    assert [receipt.status for receipt in receipts] == ([] if status is None else [status])
 
 
 def test_a_stop_suppresses_and_a_failure_without_words_gets_some(twilio: Provider[Any]) -> None:
@@ -70,7 +70,7 @@ def test_a_stop_suppresses_and_a_failure_without_words_gets_some(twilio: Provide
 
 
 def test_the_signature_is_that_of_the_url_twilio_called(twilio: Provider[Any]) -> None:
-    """Behind a proxy the request itself says another scheme and host."""
+    """Behind a proxy the request itself has another scheme and host."""
     request = TWILIO.request(
         Reported("SM1", "delivered", message_id="msg_01h455vb4pex5vsknk084sn02q")
     )
@@ -104,7 +104,7 @@ async def test_a_send_asks_for_receipts_where_the_server_is_reachable(
 
 def listed(**changes: Any) -> dict[str, Any]:
     now = format_datetime(datetime.now(UTC))
-    found = {
+    record = {
         "sid": "SM7",
         "status": "sent",
         "direction": "outbound-api",
@@ -112,7 +112,7 @@ def listed(**changes: Any) -> dict[str, Any]:
         "from": "+14155550100",
     }
     return {
-        **found,
+        **record,
         "body": "The boat leaves at nine.",
         "date_created": now,
         "messaging_service_sid": None,
@@ -121,14 +121,14 @@ def listed(**changes: Any) -> dict[str, Any]:
 
 
 async def asked(
-    twilio: Provider[Any], fake: FakeTwilio, message: OutboundMessage, *found: Any
+    twilio: Provider[Any], fake: FakeTwilio, message: OutboundMessage, *record: Any
 ) -> str | None:
-    fake.reply_once(200, {"messages": list(found), "next_page_uri": None, "page_size": 50})
+    fake.reply_once(200, {"messages": list(record), "next_page_uri": None, "page_size": 50})
     accepted = await twilio.find_sent(message)
     return None if accepted is None else accepted.provider_message_id
 
 
-async def test_twilio_can_be_asked_what_became_of_a_send(
+async def test_twilio_can_be_asked_what_happened_to_a_send(
     fake: FakeTwilio, twilio: Provider[Any], message: Message
 ) -> None:
     mine = message(id=ids.encode(ids.MESSAGE, ids.new_id()))
@@ -148,11 +148,11 @@ async def test_twilio_can_be_asked_what_became_of_a_send(
         listed(status="failed"),
     ]
     assert await asked(twilio, fake, mine, *others) is None
-    # Newest first, as Twilio lists: the one that was made next after the message is it.
+    # Newest first, as Twilio lists: the match is what was made first after the message.
     assert await asked(twilio, fake, mine, listed(sid="SM9"), listed(sid="SM8"), *others) == "SM8"
 
 
-async def test_a_messaging_services_messages_are_known_by_it(
+async def test_a_messaging_service_identifies_its_messages(
     fake: FakeTwilio, make_provider: MakeProvider, message: Message
 ) -> None:
     twilio = make_provider("twilio", {**CREDENTIALS, "messagingServiceSid": "MG7"}, fake.base_url)
@@ -173,5 +173,5 @@ async def test_a_twilio_that_cannot_say_is_asked_again(
         fake.reply_once(status, body)
         with pytest.raises(Unavailable):
             await twilio.find_sent(mine)
-    # An item without sense is none of ours.
+    # A meaningless item is not ours.
     assert await asked(twilio, fake, mine, {"sid": "SM1"}) is None

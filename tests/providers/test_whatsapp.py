@@ -139,7 +139,7 @@ async def test_an_opt_out_suppresses(
         assert error.suppress is suppress
 
 
-async def test_an_unknown_code_goes_by_the_status(
+async def test_the_status_decides_an_unknown_code(
     fake: FakeWhatsApp, whatsapp: WhatsAppProvider, message: Message
 ) -> None:
     for status, expected in (

@@ -28,7 +28,7 @@ def handshake(**values: str) -> CallbackRequest:
     return CallbackRequest(query="&".join(f"hub.{name}={value}" for name, value in asked.items()))
 
 
-def test_the_handshake_echoes_the_challenge_to_who_knows_the_word(
+def test_the_handshake_echoes_the_challenge_if_the_word_is_right(
     make_provider: MakeProvider,
 ) -> None:
     provider = make_provider("whatsapp", CREDENTIALS)
@@ -42,7 +42,7 @@ def test_the_handshake_echoes_the_challenge_to_who_knows_the_word(
             provider.answer_handshake(wrong)
 
 
-def test_without_its_secrets_a_connector_believes_nobody(make_provider: MakeProvider) -> None:
+def test_a_connector_without_its_secrets_trusts_no_callback(make_provider: MakeProvider) -> None:
     provider = make_provider("whatsapp", {"phoneNumberId": "123456789", "accessToken": "EAAG-1"})
     with pytest.raises(CallbackRefused, match="verify token"):
         provider.answer_handshake(handshake(verify_token=""))
@@ -50,7 +50,7 @@ def test_without_its_secrets_a_connector_believes_nobody(make_provider: MakeProv
         provider.verify_callback(WhatsAppCallbacks("").signed(b"{}"))
 
 
-def test_one_bad_item_does_not_take_the_others_with_it(make_provider: MakeProvider) -> None:
+def test_a_bad_item_does_not_lose_the_others(make_provider: MakeProvider) -> None:
     good = [META.status(Reported(f"wamid.{number}", "delivered")) for number in range(3)]
     bad = [
         None,
@@ -62,7 +62,11 @@ def test_one_bad_item_does_not_take_the_others_with_it(make_provider: MakeProvid
     ]
     mixed = [good[0], *bad[:3], good[1], *bad[3:], good[2]]
     receipts = make_provider("whatsapp", CREDENTIALS).parse_callback(META.signed(META.body(mixed)))
-    assert [one.provider_message_id for one in receipts] == ["wamid.0", "wamid.1", "wamid.2"]
+    assert [receipt.provider_message_id for receipt in receipts] == [
+        "wamid.0",
+        "wamid.1",
+        "wamid.2",
+    ]
 
 
 def test_odd_fields_of_a_status_do_not_lose_it(make_provider: MakeProvider) -> None:
@@ -88,7 +92,7 @@ def test_the_receipt_has_metas_time_and_its_details(make_provider: MakeProvider)
     assert (receipt.code, receipt.reason, receipt.suppress) == ("131026", "Not on WhatsApp", False)
 
 
-def test_an_opt_out_is_told(make_provider: MakeProvider) -> None:
+def test_an_opt_out_suppresses(make_provider: MakeProvider) -> None:
     reported = Reported("wamid.1", "failed", code=131050, reason="User has opted out")
     (receipt,) = make_provider("whatsapp", CREDENTIALS).parse_callback(META.request(reported))
     assert receipt.suppress
@@ -101,4 +105,4 @@ def test_statuses_of_the_apps_other_numbers_are_left_alone(make_provider: MakePr
     bare = orjson.dumps(
         {"entry": [{"changes": [{"value": {"statuses": [{"id": "wamid.1", "status": "read"}]}}]}]}
     )
-    assert [one.status for one in provider.parse_callback(META.signed(bare))] == ["read"]
+    assert [receipt.status for receipt in provider.parse_callback(META.signed(bare))] == ["read"]

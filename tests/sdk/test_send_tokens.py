@@ -1,4 +1,4 @@
-"""Signing a send token at home: what the server derives, without asking it."""
+"""Signing a send token without the server: it derives the same secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Callbacks as the providers write and sign them, by their own documents and without our code."""
+"""Callbacks as the providers' documents say to write and sign them, without our code."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ URL = "https://msg.example.com/api/v1/callbacks/conn_01h455vb4pex5vsknk084sn02q"
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What a provider reports of one message: `status` in the provider's own word."""
+    """What a provider reports about a message; `status` is the provider's word."""
 
     provider_id: str
     status: str
-    message_id: str | None = None  # ours, where it is echoed
+    message_id: str | None = None  # ours, if it is echoed
     code: int | None = None
     reason: str = ""
     at: float | None = None
 
 
 class CallbackMaker(Protocol):
-    """`words`: each of our statuses in the provider's word.
+    """Makes callbacks. `words`: each of our statuses in the provider's word.
 
     `request` signs; `signed` signs any body.
     """
@@ -61,23 +61,23 @@ class WhatsAppCallbacks:
         self.phone_number_id = phone_number_id
 
     def request(self, *reported: Reported, url: str = URL) -> CallbackRequest:
-        return self.signed(self.body([self.status(one) for one in reported]), url=url)
+        return self.signed(self.body([self.status(report) for report in reported]), url=url)
 
-    def status(self, one: Reported) -> dict[str, Any]:
+    def status(self, report: Reported) -> dict[str, Any]:
         status: dict[str, Any] = {
-            "id": one.provider_id,
-            "status": one.status,
-            "timestamp": str(int(one.at if one.at is not None else time.time())),
+            "id": report.provider_id,
+            "status": report.status,
+            "timestamp": str(int(report.at if report.at is not None else time.time())),
             "recipient_id": "14155550123",
             "conversation": {"id": "c0ffee", "origin": {"type": "utility"}},
             "pricing": {"billable": True, "pricing_model": "PMP", "category": "utility"},
         }
-        if one.message_id is not None:
-            status["biz_opaque_callback_data"] = one.message_id
-        if one.code is not None:
-            details = {"details": one.reason}
+        if report.message_id is not None:
+            status["biz_opaque_callback_data"] = report.message_id
+        if report.code is not None:
+            details = {"details": report.reason}
             status["errors"] = [
-                {"code": one.code, "title": "Failed", "message": "Failed", "error_data": details}
+                {"code": report.code, "title": "Failed", "message": "Failed", "error_data": details}
             ]
         return status
 
@@ -108,22 +108,22 @@ class TwilioCallbacks:
         self.secret = secret
 
     def request(self, *reported: Reported, url: str = URL) -> CallbackRequest:
-        """One message a callback, as Twilio does it."""
-        (one,) = reported
-        if one.message_id is not None:
-            url = f"{url}?message={one.message_id}"
+        """Return a callback for a single message, as Twilio sends it."""
+        (report,) = reported
+        if report.message_id is not None:
+            url = f"{url}?message={report.message_id}"
         fields = {
-            "MessageSid": one.provider_id,
-            "SmsSid": one.provider_id,
-            "MessageStatus": one.status,
-            "SmsStatus": one.status,
+            "MessageSid": report.provider_id,
+            "SmsSid": report.provider_id,
+            "MessageStatus": report.status,
+            "SmsStatus": report.status,
             "To": "+14155550123",
             "From": "+14155550100",
             "AccountSid": "AC0123456789",
             "ApiVersion": "2010-04-01",
         }
-        if one.code is not None:
-            fields |= {"ErrorCode": str(one.code), "ErrorMessage": one.reason}
+        if report.code is not None:
+            fields |= {"ErrorCode": str(report.code), "ErrorMessage": report.reason}
         return self.signed(urlencode(fields).encode(), url=url)
 
     def signed(self, body: bytes, *, url: str = URL) -> CallbackRequest:

@@ -1,4 +1,4 @@
-"""What the contract suite needs to know of each provider: one entry per type."""
+"""What the contract tests need to know about each provider: an entry per type."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Case:
     base_url: Callable[[str, int], str] = lambda host, port: f"http://{host}:{port}"
     nonsense: tuple[str, ...] = ("",)
     fault_server: FaultMaker | None = FaultServer
-    # The faults whose outcome the protocol's own reply codes define differently.
+    # The faults for which the protocol's reply codes define another outcome.
     unlike_http: frozenset[Fault] = field(default_factory=frozenset)
-    # Writes and signs what the provider would report; None for one without receipts.
+    # Writes and signs what the provider would report; None if it has no receipts.
     callbacks: CallbackMaker | None = None
 
 

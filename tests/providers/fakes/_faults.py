@@ -1,4 +1,4 @@
-"""Raw servers that misbehave at one exact point of an exchange."""
+"""Raw servers that misbehave at an exact point of an exchange."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Loopback stand-ins for the HTTP providers: they record what they got and answer what they are
-told.
-"""
+"""Loopback stand-ins for the HTTP providers: they record requests and give set answers."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from aiohttp import web
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it arrived; `body` is the JSON object or the form."""
+    """A request as it arrived; `body` is the JSON object or the form."""
 
     method: str
     path: str
@@ -52,8 +50,8 @@ class FakeHttpProvider(ABC):
 
     @property
     def messages(self) -> list[Received]:
-        """The sends among what was received."""
-        return [one for one in self.received if self.is_send(one)]
+        """The sends among the received requests."""
+        return [request for request in self.received if self.is_send(request)]
 
     @abstractmethod
     def is_send(self, received: Received) -> bool: ...

@@ -72,7 +72,7 @@ class FakeSmtp:
         await asyncio.sleep(0)
 
     def drop_connections(self) -> None:
-        """Close every connection, as a server does that restarts or finds its clients idle."""
+        """Close every connection, like a server that restarts or finds its clients idle."""
         for session in self._sessions:
             if session.transport is not None:
                 session.transport.close()

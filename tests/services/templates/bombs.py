@@ -1,4 +1,4 @@
-"""Templates written to eat the process, by what they attack.
+"""Templates written to starve the process, by what they attack.
 
 Each was, or would be, minutes of work or memory.
 """
@@ -224,7 +224,7 @@ def _reading() -> Iterator[Bomb]:
 
 
 def _reading_at_the_limits() -> Iterator[Bomb]:
-    """As much as the limits let through."""
+    """Yield as much as the limits allow."""
     yield Bomb("limit_outputs", "{{ a|b:c,d|e:f,1}}" * 480 + "z" * 50_000)
     yield Bomb("limit_filters", ("{{ a" + "|size" * 198 + " }}") * 11, {"a": "x"})
     yield Bomb("limit_parens", ("{{ " + "((((((((((((((((" + "a" * 900 + " }}") * 12)

@@ -116,15 +116,15 @@ class Grammar:
         return text
 
     def _condition(self) -> str:
-        one = self._value()
+        text = self._value()
         if self.random.random() < 0.7:
-            one += (
+            text += (
                 f" {self.random.choice(('==', '!=', '<', '>', '<=', '>=', 'contains', '<>'))}"
                 f" {self._value()}"
             )
         if self.random.random() < 0.3:
-            one += f" {self.random.choice(('and', 'or'))} {self._value()}"
-        return one
+            text += f" {self.random.choice(('and', 'or'))} {self._value()}"
+        return text
 
     def _dash(self) -> str:
         return self.random.choice(("", "", "", "-"))

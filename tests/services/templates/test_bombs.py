@@ -1,4 +1,4 @@
-"""A template that was written to eat the process is refused when it is saved, or stops when its
+"""A template written to starve the process is refused when it is saved, or stops when its
 fuel is used up.
 """
 
@@ -21,7 +21,7 @@ from backend.services.templates.liquid.limits import FUEL_LIMIT, OUTPUT_LIMIT_BY
 from tests.services.templates.bombs import Bomb, bombs
 
 BOMBS = list(bombs())
-# What is promised is 80 ms of a thread's time; a busy machine and a first call get some more.
+# The promise is 80 ms of a thread's time; a busy machine and a first call get more.
 SLACK_S = 0.4
 READING_LIMIT = 55_000
 

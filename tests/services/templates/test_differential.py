@@ -99,7 +99,7 @@ def _reference(text: str, html: bool) -> tuple[str, Any]:
         return "syntax", None
     try:
         return "text", template.render(ORDINARY)
-    except Exception as exc:  # noqa: BLE001 (whoever started the thread gets it)
+    except Exception as exc:  # noqa: BLE001 (the outcome is what is compared)
         return ("syntax" if "unknown filter" in str(exc) else "error"), None
 
 

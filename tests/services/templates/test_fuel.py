@@ -34,7 +34,7 @@ ENDLESS = (
     "{% for i in (1..2000) %}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{{ i }}{%"
     " endfor %}"
 )
-# Nearly all the fuel of one rendering, and it ends.
+# It takes nearly all the fuel of a rendering, and ends.
 HEAVY = "{% for i in (1..2000) %}{% if i == 0 or i == -1 or i == -2 %}{% endif %}{% endfor %}"
 
 
@@ -52,7 +52,7 @@ def _heavy(fuel: ProjectFuel) -> None:
 
 
 def _use_up(fuel: ProjectFuel) -> int:
-    """Render until the project is stopped; return how often it could."""
+    """Render until the project is stopped; return how often it rendered."""
     for count in range(10_000):
         try:
             _heavy(fuel)
@@ -61,7 +61,7 @@ def _use_up(fuel: ProjectFuel) -> int:
     raise AssertionError("nothing stopped it")
 
 
-def test_many_expensive_renderings_are_stopped_and_the_wait_is_true() -> None:
+def test_many_expensive_renderings_are_stopped_for_as_long_as_they_say() -> None:
     clock = Clock()
     fuel = FuelBook(clock=clock).project(new_id())
     assert 3 <= _use_up(fuel) <= RENDERING_BURST / FUEL_LIMIT
@@ -69,15 +69,13 @@ def test_many_expensive_renderings_are_stopped_and_the_wait_is_true() -> None:
         _heavy(fuel)
     wait_s = int(caught.value.headers["Retry-After"])
     assert caught.value.status == 429
-    assert isinstance(
-        caught.value, RateLimitExceeded
-    )  # a campaign waits for it, as for every other limit
+    assert isinstance(caught.value, RateLimitExceeded)  # a campaign waits, as for every other limit
     assert f"try again in {wait_s} s" in caught.value.message
     clock.now += wait_s
     _heavy(fuel)
 
 
-def test_what_one_project_spends_is_nobody_elses() -> None:
+def test_a_project_spends_only_its_own_fuel() -> None:
     book = FuelBook(clock=Clock())
     _use_up(book.project(new_id()))
     book.project(new_id()).admit(None)
@@ -101,20 +99,20 @@ def test_many_projects_together_get_no_more_than_the_process_can_spare() -> None
     _heavy(book.project(new_id()))
 
 
-def test_one_project_leaves_half_of_what_is_spared_to_the_others() -> None:
+def test_a_project_leaves_half_of_the_processs_fuel_to_the_others() -> None:
     book = FuelBook(clock=Clock())
     count = _use_up(book.project(new_id()))
     assert count * 20_000 <= EXPENSIVE_BURST / 2 + FUEL_LIMIT
     _heavy(book.project(new_id()))
 
 
-def test_cheap_templates_go_on_while_the_process_spares_nothing() -> None:
+def test_cheap_templates_go_on_while_the_process_has_no_fuel() -> None:
     book = FuelBook(clock=Clock())
     for _ in range(4):
         _use_up(book.project(new_id()))
     other = book.project(new_id())
     assert other.fill(OTP, OTP_VALUES).startswith("Your code is 123456")
-    # Never seen before, and cheap: nobody can know before it is rendered.
+    # Never seen before, and cheap: that is known only after it is rendered.
     loop = "{% for i in (1..20) %}{{ i }}{% endfor %}"
     assert other.fill(loop + "{# new #}", {}).startswith("123")
     with pytest.raises(RenderingLimitExceeded):
@@ -123,7 +121,7 @@ def test_cheap_templates_go_on_while_the_process_spares_nothing() -> None:
         )
 
 
-def test_reading_by_many_projects_is_bounded_and_what_is_read_goes_on() -> None:
+def test_reading_by_many_projects_is_limited_but_not_what_is_already_read() -> None:
     book = FuelBook(clock=Clock())
     text = "known " + "{{ a | size }}" * 300
     book.project(new_id()).read(text)
@@ -139,8 +137,8 @@ def test_reading_by_many_projects_is_bounded_and_what_is_read_goes_on() -> None:
     other.read("{{ a | size }} is short")
 
 
-def test_an_ordinary_project_never_meets_it() -> None:
-    """More one-time codes at a time than a process could send, and none is refused."""
+def test_an_ordinary_project_never_reaches_a_limit() -> None:
+    """More one-time codes at a time than a process can send, and none is refused."""
     fuel = FuelBook(clock=Clock()).project(new_id())
     for _ in range(20_000):
         fuel.admit(None)
@@ -149,7 +147,7 @@ def test_an_ordinary_project_never_meets_it() -> None:
 
 
 def test_an_expensive_rendering_counts_for_more_than_many_cheap_ones() -> None:
-    """A process can spare a project some milliseconds a second, whatever its renderings are."""
+    """A process can spare a project a few milliseconds a second, whatever it renders."""
     clock = Clock()
     fuel = FuelBook(clock=clock).project(new_id())
     _use_up(fuel)
@@ -226,10 +224,10 @@ def test_a_text_that_was_read_before_costs_nothing_to_read() -> None:
 def test_the_book_forgets_the_projects_that_rendered_longest_ago() -> None:
     book = FuelBook(size=2, clock=Clock())
     first, second = new_id(), new_id()
-    one = book.project(first)
+    oldest = book.project(first)
     book.project(second)
-    assert book.project(first) is one
+    assert book.project(first) is oldest
     book.project(new_id())
-    assert book.project(first) is one
-    kept = book.project(second)
-    assert book.project(second) is kept
+    assert book.project(first) is oldest
+    newest = book.project(second)
+    assert book.project(second) is newest

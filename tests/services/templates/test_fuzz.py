@@ -19,7 +19,7 @@ from backend.services.templates.liquid.engine import (
 from backend.services.templates.liquid.limits import FUEL_LIMIT, OUTPUT_LIMIT_BYTES
 from tests.services.templates.grammar import FILTERS, LARGEST, Grammar
 
-# What is promised is 80 ms of a thread's time for 25,000 units; a busy machine gets some more.
+# The promise is 80 ms of a thread's time for 25,000 units; a busy machine gets more.
 SLACK_S = 0.4
 
 PIECES = (
@@ -93,7 +93,7 @@ def _filters(random: Random, count: int) -> None:
         names = ", ".join(f"p{i}" for i in range(len(given)))
         call = f"{name}: {names}" if names else name
         text = f"{{% for i in (1..1000) %}}{{% assign z = v | {call} %}}{{% endfor %}}"
-        variables = {"v": value, **{f"p{i}": one for i, one in enumerate(given)}}
+        variables = {"v": value, **{f"p{i}": argument for i, argument in enumerate(given)}}
         _check(text, variables, html=bool(number % 2), name=f"{call} of {str(value)[:60]!r}")
 
 

@@ -1,4 +1,4 @@
-"""Templates render as Liquid says, quickly, and cannot eat the process."""
+"""Templates render as Liquid says, quickly, and cannot starve the process."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_syntax_error_names_its_line(text: str, line: int) -> None:
         ),
     ],
 )
-def test_no_template_renders_without_bounds(text: str) -> None:
+def test_no_template_renders_without_limits(text: str) -> None:
     started = time.perf_counter()
     with pytest.raises(TemplateRenderError):
         compile_template(text).render({"big": "x" * 30_000, "c": "", "many": 1_000_000})
@@ -159,7 +159,7 @@ def test_no_template_renders_without_bounds(text: str) -> None:
         ("\n\n{{ a | replace: seq: 'b' }}", 3, "the filter 'replace' has no argument named 'seq'"),
     ],
 )
-def test_what_can_be_known_before_is_refused_with_its_line(
+def test_what_is_known_to_be_wrong_is_refused_with_its_line(
     text: str, line: int, reason: str
 ) -> None:
     with pytest.raises(TemplateSyntaxError) as caught:
@@ -169,7 +169,7 @@ def test_what_can_be_known_before_is_refused_with_its_line(
 
 
 def test_ordinary_templates_use_little_of_their_fuel() -> None:
-    """The buckets of a project and the limit of a rendering are measured by these."""
+    """They are the measure for a project's buckets and a rendering's limit."""
     rows = [{"name": f"Item {n}", "qty": n, "price": 1.5 * n} for n in range(333)]
     order = (
         "{% for r in rows %}{{ r.name }}: {% if r.qty > 9 %}{{ r.price | round: 1 }}{% endif %}{%"
@@ -195,7 +195,7 @@ def test_ordinary_templates_use_little_of_their_fuel() -> None:
         assert 0 < meter.fuel <= most
 
 
-def test_what_is_undefined_is_an_error_unless_the_template_asks() -> None:
+def test_an_undefined_name_is_an_error_unless_the_template_asks() -> None:
     values: dict[str, object] = {"user": {}}
     with pytest.raises(TemplateRenderError, match=r"user\.name is undefined"):
         compile_template("{{ user.name }}").render(values)

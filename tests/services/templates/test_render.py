@@ -121,7 +121,7 @@ def test_subject_and_html_stay_out_of_other_channels() -> None:
     assert (rendered.subject, rendered.html, rendered.provider_template) == (None, None, None)
 
 
-def test_a_subject_cannot_smuggle_a_header_in() -> None:
+def test_a_subject_cannot_smuggle_in_a_header() -> None:
     error = refusal(source(subject="Hi {{name}}"), {"name": "a\r\nBcc: x@example.com"}, "smtp")
     assert [e.field for e in error.errors] == ["subject"]
 

@@ -22,10 +22,12 @@ async def test_a_stored_template_over_a_limit_is_listed_with_its_line(
     over = await world.template(OVER, variables=[])
     fine = await world.template("Hello {{name}}")
     async with platform.database.session() as session:
-        found = {one.template_id: str(one) async for one in unusable_templates(session)}
-    assert fine.id not in found
-    assert "'welcome'" in found[over.id]
-    assert "line 2: the range (1..1000000) has more than 2000 items" in found[over.id]
+        listed = {
+            unusable.template_id: str(unusable) async for unusable in unusable_templates(session)
+        }
+    assert fine.id not in listed
+    assert "'welcome'" in listed[over.id]
+    assert "line 2: the range (1..1000000) has more than 2000 items" in listed[over.id]
 
 
 async def test_a_stored_template_over_a_limit_is_refused_when_it_is_sent(world: World) -> None:
@@ -35,7 +37,7 @@ async def test_a_stored_template_over_a_limit_is_refused_when_it_is_sent(world: 
         await world.send(SendRequest(to="ada", connector_type="sandbox", template_id=over.id))
 
 
-async def test_a_stored_template_over_a_limit_can_be_switched_off_and_put_right(
+async def test_a_stored_template_over_a_limit_can_be_switched_off_and_fixed(
     world: World, platform: Platform
 ) -> None:
     over = await world.template(OVER + "{{name}}", variables=["name"])
@@ -52,7 +54,7 @@ async def test_an_earlier_version_over_a_limit_does_not_come_back(
     world: World, platform: Platform
 ) -> None:
     async with platform.database.transaction() as session:
-        made = await templates.create_template(
+        template = await templates.create_template(
             session,
             project_id=world.project_id,
             new=templates.NewTemplate("otp", "sandbox", "Code {{code}}"),
@@ -60,16 +62,16 @@ async def test_an_earlier_version_over_a_limit_does_not_come_back(
         await templates.update_template(
             session,
             project_id=world.project_id,
-            template_id=made.id,
+            template_id=template.id,
             changes={"content": "Your code {{code}}"},
         )
     async with platform.database.raw.connection() as connection:
         await connection.execute(
             "UPDATE template_versions SET content = %s WHERE template_id = %s AND version = 1",
-            (OVER, made.id),
+            (OVER, template.id),
         )
     with pytest.raises(ValidationFailed, match="line 2"):
         async with platform.database.transaction() as session:
             await templates.roll_back_template(
-                session, project_id=world.project_id, template_id=made.id, version=1
+                session, project_id=world.project_id, template_id=template.id, version=1
             )
