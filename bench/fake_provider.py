@@ -1,4 +1,4 @@
-"""A fake Telegram for benchmarks: a bare HTTP/1.1 server on uvloop, in a process of its own.
+"""A fake Telegram for benchmarks: a bare HTTP/1.1 server on uvloop, in a separate process.
 
 It records every POST with its time and answers after the latency; GET /arrivals returns them.
 """

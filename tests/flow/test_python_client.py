@@ -170,8 +170,9 @@ async def test_the_async_client_does_the_same(up: Up, key: str) -> None:
 
 @contextmanager
 def _server(answers: list[tuple[int, dict[str, str]]], seen: list[str | None]) -> Iterator[str]:
-    """Answer each request with the next status and headers, the last one for ever after; note the
-    keys.
+    """Answer requests with these statuses and headers in turn, then always with the last.
+
+    `seen` gets the Idempotency-Key of each request.
     """
 
     class Handler(BaseHTTPRequestHandler):

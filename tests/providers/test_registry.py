@@ -107,6 +107,16 @@ def test_broken_third_parties_are_left_out_and_cannot_replace_a_built_in_type() 
 
 def test_the_problem_with_a_candidate_is_named() -> None:
     assert frame_problem(object()) == "it is not a subclass of Provider"
+    telegram = get_provider("telegram")
+    for name, value in {"channel": "", "icon": "Send!", "sender_fields": "host"}.items():
+        wrong = type("Wrong", (telegram,), {name: value})
+        assert frame_problem(wrong) == f"these attributes are missing or wrong: {name}"
+    for field in ("loft", "botToken"):
+        wrong = type("Wrong", (telegram,), {"sender_fields": (field,)})
+        assert (
+            frame_problem(wrong)
+            == f"sender_fields names what isn't a plain credential field: {field}"
+        )
 
 
 def test_the_form_of_smtp_offers_its_choices() -> None:

@@ -65,8 +65,8 @@ class PooledClient(httpx.AsyncClient):
     """
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
-        # The session has its connector; without a context of ours the transport would read all
-        # certificates for one of its own.
+        # The session has its connector; without our context the transport would read all
+        # certificates to make another context.
         self._straight = AiohttpTransport(verify=tls_context(), client=session)
         super().__init__(transport=self._straight, trust_env=False, timeout=None)
         self.session: Final = session
@@ -304,7 +304,7 @@ def parse_retry_after(value: str | None) -> float | None:
 
 @contextmanager
 def credential_check() -> Iterator[Callable[[], int]]:
-    """Wrap `validate()`: yield a clock of elapsed milliseconds, turn a send's errors into a check's.
+    """Wrap `validate()`: yield a clock of elapsed ms, turn a send's errors into a check's.
 
     A check changes nothing at the provider, so an unknown outcome is just an unavailable provider,
     and a rejected request means that the connector cannot work.

@@ -113,7 +113,7 @@ def frame_problem(candidate: object) -> str | None:
         name for name, is_right in _CHECKS.items() if not is_right(getattr(candidate, name, None))
     ]
     if not wrong and (unknown := _unknown_sender_fields(candidate)):
-        return f"sender_fields names {', '.join(unknown)}, which are no fields to show"
+        return f"sender_fields names what isn't a plain credential field: {', '.join(unknown)}"
     return f"these attributes are missing or wrong: {', '.join(wrong)}" if wrong else None
 
 
