@@ -19,6 +19,7 @@ from backend.crypto import Vault
 from backend.ledger.accept import AcceptWriter
 from backend.models.session import Change, Database
 from backend.process.background import BackgroundTasks, TaskState
+from backend.provider_types import default_urls
 from backend.providers.frame.http import open_http_client
 from backend.providers.frame.provider import ProviderContext
 from backend.queueing import INVALIDATION_CHANNEL, LANE_COUNT, Doorbell, ReadySet
@@ -94,7 +95,7 @@ class Platform:
             # What slow connectors hold does not count in full (dispatch/shares.py): they must not
             # run out here.
             http=open_http_client(limit=2 * settings.delivery_concurrency),
-            base_urls=settings.provider_urls(),
+            base_urls=settings.provider_urls(default_urls()),
             timeout_s=settings.provider_timeout_s,
             allow_private_network=settings.allow_private_network,
             public_url=settings.public_url if settings.api_base_url else None,

@@ -1,6 +1,6 @@
 """A fake Telegram for benchmarks: a bare HTTP/1.1 server in its own process, on the worker's loop.
 
-POST anything: recorded with its time and answered after the latency. GET /arrivals: what arrived.
+It records every POST with its time and answers after the latency; GET /arrivals returns them.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from backend.provider_types import default_urls
 from backend.settings import MissingSetting, Settings
 
 SECRET = "s" * 40
@@ -322,10 +322,12 @@ def test_the_public_url_is_one_that_a_browser_can_open(
 def test_adapters_get_their_base_urls_ready_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHATSAPP_API_URL", "http://127.0.0.1:9/")
     monkeypatch.setenv("WHATSAPP_API_VERSION", "v99.0")
-    urls: dict[str, Any] = Settings().provider_urls()
+    monkeypatch.setenv("TWILIO_API_URL", "")
+    urls = Settings().provider_urls({**default_urls(), "pigeon": "https://pigeon.example.com/v2"})
     assert urls["whatsapp"] == "http://127.0.0.1:9/v99.0"
     assert urls["telegram"] == "https://api.telegram.org/bot"
-    assert all(url.startswith("https://") for type_, url in urls.items() if type_ != "whatsapp")
+    assert urls["twilio"] == "https://api.twilio.com"
+    assert urls["pigeon"] == "https://pigeon.example.com/v2"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Sandbox: our own provider. Sends nothing anywhere; what test keys and new users write to.
+"""The sandbox: sends nothing anywhere. Test keys and new users write to it.
 
-Its recipients choose the outcome, without any state, so that the same message ends the same way in
-every process. `throttled` and `retry` refuse a message until it is three seconds old (a message's
-id tells when it was made) and deliver it then. Those that end in `-late` are sent at once and get
-the receipt, as from a real provider, two seconds later.
+The recipient chooses the outcome. No state is kept, so the same message ends the same way in every
+process. `throttled` and `retry` refuse a message until it is three seconds old (its id says when it
+was made) and then deliver it. Recipients that end in `-late` are sent at once and get their receipt
+two seconds later, as from a real provider.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from backend import ids
-from backend.providers.frame.callbacks import Receipt, ReceiptStatus
-from backend.providers.frame.errors import (
-    InvalidRecipient,
-    OutcomeUnknown,
-    Rejected,
-    Throttled,
-    Unavailable,
-)
-from backend.providers.frame.provider import (
+from backend.providers.frame import (
     Accepted,
     Capability,
     Credentials,
     Health,
+    InvalidRecipient,
     OutboundMessage,
+    OutcomeUnknown,
     Provider,
+    Receipt,
+    ReceiptStatus,
+    Rejected,
+    Throttled,
+    Unavailable,
 )
 
 _REFUSED_FOR_S: Final = 3.0
@@ -52,10 +52,9 @@ class SandboxCredentials(Credentials):
 class SandboxProvider(Provider[SandboxCredentials]):
     type = "sandbox"
     title = "Sandbox"
-    summary = "Delivers to the dashboard's virtual inbox; needs no account and costs nothing."
     icon = "flask_conical"
-    sender = "Virtual inbox"
-    is_built_in = True
+    channel = "sandbox"
+    summary = "Delivers to the dashboard's virtual inbox; needs no account and costs nothing."
     recipient_kind = "any"
     recipient_example = "sandbox:delivered"
     capabilities = frozenset({Capability.TEXT, Capability.TEMPLATE})
@@ -109,7 +108,7 @@ class SandboxProvider(Provider[SandboxCredentials]):
             await asyncio.sleep(_SLOW_S)
         provider_id = f"sandbox_{message.id}"
         if outcome in _LATE:
-            # Reported before the answer, so that it is not lost with this process.
+            # Reported before the answer, so that it isn't lost if this process dies.
             if self.context.report is not None:
                 await self.context.report(_receipts(message.id, _LATE[outcome]))
             return Accepted(provider_id, answer={"recipient": outcome})
@@ -118,24 +117,17 @@ class SandboxProvider(Provider[SandboxCredentials]):
 
 def _receipts(message_id: str, statuses: tuple[ReceiptStatus, ...]) -> list[Receipt]:
     at = datetime.now(UTC) + timedelta(seconds=_RECEIPT_AFTER_S)
-    return [
-        Receipt(
-            status,
-            message_id=message_id,
-            at=at,
-            code="sandbox_undelivered" if status == "undelivered" else "",
-            reason=(
-                "The sandbox did not deliver it, as its recipient asks for."
-                if status == "undelivered"
-                else ""
-            ),
-        )
-        for status in statuses
-    ]
+    receipts = [Receipt(status, message_id=message_id, at=at) for status in statuses]
+    if statuses == ("undelivered",):
+        reason = "The sandbox did not deliver it, as its recipient asks for."
+        return [replace(receipts[0], code="sandbox_undelivered", reason=reason)]
+    return receipts
 
 
 def _age_s(message_id: str) -> float:
-    """Return the message's age, endless for an id that is not ours."""
-    created = ids.decode(ids.MESSAGE, message_id)
+    """Return the message's age, infinite for an id that isn't ours."""
+    id_ = ids.decode(ids.MESSAGE, message_id)
+    if id_ is None:
+        return float("inf")
     # The first 48 bits of a UUIDv7 are Unix milliseconds.
-    return float("inf") if created is None else time.time() - (created.int >> 80) / 1000
+    return time.time() - (id_.int >> 80) / 1000

@@ -15,34 +15,30 @@ import orjson
 from pydantic import Field, SecretStr, field_validator
 
 from backend.crypto import random_token
-from backend.providers.frame.errors import (
-    InvalidRecipient,
-    OutcomeUnknown,
-    Rejected,
-    SendError,
-    Throttled,
-    Unauthorized,
-    Unavailable,
-)
-from backend.providers.frame.http import (
+from backend.providers.frame import (
     JSON_HEADERS,
-    Answer,
-    Endpoint,
-    ErrorTable,
-    credential_check,
-    refusal,
-)
-from backend.providers.frame.provider import (
     Accepted,
+    Answer,
     Capability,
     Credentials,
+    Endpoint,
+    ErrorTable,
     Health,
+    InvalidRecipient,
     OutboundMessage,
+    OutcomeUnknown,
     Pacing,
     Provider,
     ProviderContext,
+    Rejected,
+    SendError,
+    Throttled,
     Token,
+    Unauthorized,
+    Unavailable,
+    credential_check,
     digest,
+    refusal,
 )
 
 _TOKEN: Final = re.compile(r"[0-9]+:[A-Za-z0-9_.-]+")
@@ -74,7 +70,7 @@ class TelegramCredentials(Credentials):
     webhook_secret: Token = Field(
         default_factory=lambda: SecretStr(random_token(32)),
         title="Webhook secret",
-        description="Telegram repeats it with every callback. Made for you when left empty.",
+        description="Telegram sends it with every callback. If empty, one is made for you.",
         json_schema_extra={"is_sent": False},
     )
 
@@ -98,11 +94,12 @@ class TelegramCredentials(Credentials):
 class TelegramProvider(Provider[TelegramCredentials]):
     type = "telegram"
     title = "Telegram"
-    summary = "Messages from a Telegram bot to people and groups that have started it."
     icon = "send"
-    default_url = "https://api.telegram.org/bot"
+    channel = "telegram"
+    summary = "Messages from a Telegram bot to people and groups that have started it."
     recipient_kind = "chat"
     recipient_example = "123456789"
+    base_url = "https://api.telegram.org/bot"  # the token follows directly
     capabilities = frozenset({Capability.TEXT})
     pacing = Pacing(per_second=30, per_recipient_per_second=1, per_group_per_second=20 / 60)
     text_limit = 4096
@@ -117,16 +114,15 @@ class TelegramProvider(Provider[TelegramCredentials]):
 
     @classmethod
     def is_group(cls, to: str) -> bool:
-        return to.startswith(
-            ("-", "@")
-        )  # groups have negative ids; an @name is a channel or a group
+        # Groups have negative ids; an @name is a channel or a group.
+        return to.startswith(("-", "@"))
 
     def _endpoint(self, method: str) -> Endpoint:
         token = self.credentials.bot_token.get_secret_value()
         return Endpoint(
             self.context.http,
             "POST",
-            f"{self.base_url}{token}/{method}",
+            f"{self.api_url}{token}/{method}",
             JSON_HEADERS,
             timeout_s=self.context.timeout_s,
             title=self.title,
@@ -162,7 +158,7 @@ class TelegramProvider(Provider[TelegramCredentials]):
         answer = await self._send_message.call(orjson.dumps({"chat_id": chat_id, "text": text}))
         migrated_to = _parameters(answer).get("migrate_to_chat_id")
         if isinstance(migrated_to, int) and not answer.is_success:
-            # The group became a supergroup and nothing was sent; both tries share one deadline.
+            # The group became a supergroup and nothing was sent; both tries share a deadline.
             left_s = max(0.1, self.context.timeout_s - (time.monotonic() - started))
             body = orjson.dumps({"chat_id": migrated_to, "text": text})
             answer = await self._send_message.call(body, timeout_s=left_s)
@@ -178,7 +174,7 @@ class TelegramProvider(Provider[TelegramCredentials]):
                 code="garbled_answer",
             )
         said = {} if migrated_to is None else {"migratedToChatId": str(migrated_to)}
-        # A message id counts within its chat; callbacks name both.
+        # A message id is unique within its chat; callbacks name both.
         return Accepted(str(result["message_id"]), answer=said)
 
     def _refusal(self, answer: Answer, text: str = "") -> SendError:

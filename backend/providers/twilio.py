@@ -1,7 +1,7 @@
 """Twilio SMS, through the `twilio` package with our pooled client behind its HttpClient interface.
 
-The package builds the requests (16 us each); ours sends them, so that the deadline, the connections
-and the meaning of a broken exchange are those of every other provider.
+The package builds the requests (16 us each) and our client sends them, so that the deadline, the
+connections and the meaning of a broken exchange are the same as for every other provider.
 Source: https://www.twilio.com/docs/api/errors
 """
 
@@ -27,37 +27,35 @@ from twilio.rest import Client  # type: ignore[import-untyped]  # the package sh
 
 from backend import ids
 from backend.integers import whole_number
-from backend.providers.frame.callbacks import CallbackRequest, Receipt, ReceiptStatus
-from backend.providers.frame.errors import (
+from backend.providers.frame import (
+    JSON_HEADERS,
+    Accepted,
+    Answer,
     CallbackRefused,
+    CallbackRequest,
+    Capability,
+    Credentials,
+    Endpoint,
+    ErrorTable,
+    Health,
+    OutboundMessage,
     OutcomeUnknown,
+    Provider,
+    ProviderContext,
+    Receipt,
+    ReceiptStatus,
     Rejected,
     SendError,
     Throttled,
+    Token,
     Unauthorized,
     Unavailable,
-)
-from backend.providers.frame.http import (
-    JSON_HEADERS,
-    Answer,
-    Endpoint,
-    ErrorTable,
     credential_check,
+    digest,
     is_opt_out,
+    phone_number,
     refusal,
 )
-from backend.providers.frame.provider import (
-    Accepted,
-    Capability,
-    Credentials,
-    Health,
-    OutboundMessage,
-    Provider,
-    ProviderContext,
-    Token,
-    digest,
-)
-from backend.providers.frame.recipients import phone_number
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +65,7 @@ _ERRORS: Final[ErrorTable] = {
     20429: Throttled,
     30001: Throttled,
     63018: Throttled,
-    # Not now: the handset is off, or nobody knows why.
+    # Not now: the handset is off, or the reason is unknown.
     30003: Unavailable,
     30008: Unavailable,
     # Never, for this message.
@@ -87,10 +85,10 @@ _ERRORS: Final[ErrorTable] = {
     63016: Rejected,
     # Broken connector.
     20003: Unauthorized,
-    20404: Unauthorized,  # what an unknown account in the URL gets
+    20404: Unauthorized,  # the account in the URL is unknown
     30002: Unauthorized,
 }
-# None: known, and no news.
+# None: known, but not a receipt.
 _STATUSES: Final[Mapping[str, ReceiptStatus | None]] = {
     "accepted": None,
     "scheduled": None,
@@ -107,7 +105,7 @@ _STATUSES: Final[Mapping[str, ReceiptStatus | None]] = {
     "received": None,
 }
 _REFUSED: Final = ("failed", "undelivered", "canceled")
-# Comes back in the callback's own URL.
+# Comes back in the callback's URL.
 _MESSAGE_FIELD: Final = "message"
 _LOOKED_THROUGH: Final = 50
 _SENDER: Final = re.compile(r"\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 &_+-]{1,11}")
@@ -124,7 +122,7 @@ class TwilioCredentials(Credentials):
         },
     )
     auth_token: Token = Field(
-        title="Auth token", description="Beside the account SID; it also signs callbacks."
+        title="Auth token", description="Next to the account SID; it also signs callbacks."
     )
     from_number: str | None = Field(
         None,
@@ -139,7 +137,7 @@ class TwilioCredentials(Credentials):
         None,
         pattern=r"^MG[A-Za-z0-9_.]{1,64}$",
         title="Messaging service SID",
-        description="Twilio picks the number. Goes before the from number.",
+        description="Twilio picks the number. It takes precedence over the from number.",
         json_schema_extra={
             "placeholder": "MG8c41d6f2a97b4e05b1c2d3e4f5a6b7c8",
             "destination": False,
@@ -161,18 +159,18 @@ class TwilioCredentials(Credentials):
 class TwilioProvider(Provider[TwilioCredentials]):
     type = "twilio"
     title = "Twilio"
-    summary = "SMS to phones everywhere, from a number or a messaging service."
-    channel = "sms"
     icon = "message_square_text"
-    sender_fields = ("fromNumber", "messagingServiceSid", "accountSid")
-    default_url = "https://api.twilio.com"
+    channel = "sms"
+    summary = "SMS to phones everywhere, from a number or a messaging service."
     recipient_kind = "phone"
     recipient_example = "+14155550123"
+    sender_fields = ("fromNumber", "messagingServiceSid", "accountSid")
+    base_url = "https://api.twilio.com"
     capabilities = frozenset({Capability.TEXT, Capability.RECEIPTS})
     text_limit = 1600
     callback_type = "application/x-www-form-urlencoded"
     callback_help = (
-        "Each message names it to Twilio, once the server's API_BASE_URL is set; there is nothing"
+        "Each message tells Twilio about it once the server's API_BASE_URL is set; there is nothing"
         " to enter."
     )
     can_be_asked = True
@@ -183,12 +181,12 @@ class TwilioProvider(Provider[TwilioCredentials]):
         account_sid, token = credentials.account_sid, credentials.auth_token.get_secret_value()
         basic = base64.b64encode(f"{account_sid}:{token}".encode()).decode()
         self.hidden = (*self.hidden, basic)
-        # Not empty, for the package would read the process's environment in its place.
+        # Not empty, because the package would then read the process's environment instead.
         environment = {"TWILIO_ACCOUNT_SID": account_sid}
         client = Client(
             account_sid, token, http_client=_PooledHttpClient(self, basic), environment=environment
         )
-        client.api.base_url = self.base_url
+        client.api.base_url = self.api_url.rstrip("/")
         self._account = client.api.v2010.accounts(account_sid)
         self._messages = self._account.messages
         self._validator = RequestValidator(token)
@@ -198,8 +196,8 @@ class TwilioProvider(Provider[TwilioCredentials]):
             self._sender = {"from_": credentials.from_number or ""}
 
     def account_key(self) -> str:
-        item = self.credentials
-        return digest(self.type, item.account_sid, item.auth_token.get_secret_value())
+        token = self.credentials.auth_token.get_secret_value()
+        return digest(self.type, self.credentials.account_sid, token)
 
     @classmethod
     def validate_recipient(cls, to: str) -> str:
@@ -244,48 +242,46 @@ class TwilioProvider(Provider[TwilioCredentials]):
         """Look for the recipient, text and sender among what was made since the message exists."""
         created = ids.decode(ids.MESSAGE, message.id)
         # Twilio's clock shows whole seconds.
-        since = datetime.fromtimestamp(
-            (created.int >> 80) // 1000 if created is not None else 0, UTC
-        )
+        since = datetime.fromtimestamp((created.int >> 80) // 1000 if created else 0, UTC)
         with credential_check():
             try:
                 listed = await self._messages.list_async(to=message.to, limit=_LOOKED_THROUGH)
-                result = [
-                    item
-                    for item in listed
-                    if self._is_of(item, message) and item.date_created >= since
+                matches = [
+                    record
+                    for record in listed
+                    if self._is_record_of(message, record) and record.date_created >= since
                 ]
             except (TwilioException, AttributeError, TypeError, ValueError) as exc:
                 raise Unavailable(
                     "Twilio answered with a list that cannot be read.", code="garbled_answer"
                 ) from exc
-        # Newest first: the oldest is what was made next after the message.
-        item = next((item for item in reversed(result) if item.status not in _REFUSED), None)
-        return (
-            None
-            if item is None
-            else Accepted(str(item.sid), answer={"status": str(item.status), "found": True})
-        )
+        # Newest first: the last match is what was made first after the message.
+        for record in reversed(matches):
+            if record.status not in _REFUSED:
+                return Accepted(
+                    str(record.sid), answer={"status": str(record.status), "found": True}
+                )
+        return None
 
-    def _is_of(self, item: Any, message: OutboundMessage) -> bool:
+    def _is_record_of(self, message: OutboundMessage, record: Any) -> bool:
+        """Tell whether Twilio's `record` has the message's sender, recipient and text."""
         service = self.credentials.messaging_service_sid
-        is_ours = (
-            item.from_ == self.credentials.from_number
-            if service is None
-            else item.messaging_service_sid == service
-        )
-        same = (item.to, item.body, item.direction) == (message.to, message.text, "outbound-api")
-        return bool(is_ours and same)
+        if service is None:
+            is_ours = record.from_ == self.credentials.from_number
+        else:
+            is_ours = record.messaging_service_sid == service
+        given = (record.to, record.body, record.direction)
+        return bool(is_ours and given == (message.to, message.text, "outbound-api"))
 
     def verify_callback(self, request: CallbackRequest) -> None:
         try:
             fields = _Fields(request.form())
             signature = request.header("x-twilio-signature")
             is_ours = any(self._validator.validate(url, fields, signature) for url in request.urls)
-        except ValueError as exc:  # no form, or a URL without sense
-            raise CallbackRefused("The body isn't a form.") from exc
+        except ValueError as exc:  # not a form, or an invalid URL
+            raise CallbackRefused("The body is not a form.") from exc
         if not is_ours:
-            raise CallbackRefused(f"The signature fits none of {', '.join(request.urls)}.")
+            raise CallbackRefused(f"The signature matches none of {', '.join(request.urls)}.")
 
     def parse_callback(self, request: CallbackRequest) -> list[Receipt]:
         fields = dict(request.form())
@@ -313,7 +309,7 @@ class TwilioProvider(Provider[TwilioCredentials]):
 
 
 class _Fields(dict[str, list[str]]):
-    """A form as the package's validator reads it: every value of a name."""
+    """A form as the package's validator reads it: all values of a name."""
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         super().__init__()
@@ -325,9 +321,7 @@ class _Fields(dict[str, list[str]]):
 
 
 class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package ships no types
-    """The package's HttpClient over ours: returns successes, raises SendError for everything
-    else.
-    """
+    """The package's HttpClient over ours: returns a success, raises SendError otherwise."""
 
     def __init__(self, provider: TwilioProvider, basic: str) -> None:
         super().__init__(logging.getLogger(__name__), is_async=True)
@@ -347,7 +341,7 @@ class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the package s
         data: dict[str, object] | None = None,
         **_: Any,
     ) -> Response:
-        """Do one exchange. The package's own headers and auth are ignored: ours are built once."""
+        """Do an exchange. The package's headers and auth are ignored: ours are built only once."""
         endpoint = self._endpoints.get((method, url))
         if endpoint is None or params:
             context = self._provider.context

@@ -15,47 +15,41 @@ import orjson
 import structlog
 from pydantic import Field
 
-from backend.providers.frame.callbacks import (
-    CallbackRequest,
-    Receipt,
-    ReceiptStatus,
-    is_same,
-    is_signed,
-    objects,
-    unix_instant,
-)
-from backend.providers.frame.errors import (
-    CallbackRefused,
-    OutcomeUnknown,
-    Rejected,
-    SendError,
-    Throttled,
-    Unauthorized,
-    Unavailable,
-)
-from backend.providers.frame.http import (
+from backend.providers.frame import (
     JSON_HEADERS,
-    Answer,
-    Endpoint,
-    ErrorTable,
-    credential_check,
-    is_opt_out,
-    refusal,
-)
-from backend.providers.frame.provider import (
     Accepted,
+    Answer,
+    CallbackRefused,
+    CallbackRequest,
     Capability,
     Credentials,
+    Endpoint,
+    ErrorTable,
     Health,
     OutboundMessage,
+    OutcomeUnknown,
     Pacing,
     Provider,
     ProviderContext,
     ProviderTemplate,
+    Receipt,
+    ReceiptStatus,
+    Rejected,
+    SendError,
+    Throttled,
     Token,
+    Unauthorized,
+    Unavailable,
+    credential_check,
     digest,
+    is_opt_out,
+    is_same,
+    is_signed,
+    objects,
+    phone_number,
+    refusal,
+    unix_instant,
 )
-from backend.providers.frame.recipients import phone_number
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +75,7 @@ _ERRORS: Final[ErrorTable] = {
     131026: Rejected,  # not on WhatsApp
     131030: Rejected,  # not in a test number's allow-list
     131047: Rejected,  # 24 h since the last inbound message: needs a template
-    131049: Rejected,  # Meta asks not to repeat it by oneself
+    131049: Rejected,  # Meta asks for no automatic retry
     131050: partial(Rejected, suppress=True),  # opted out of marketing
     131051: Rejected,
     131053: Rejected,
@@ -143,7 +137,7 @@ class WhatsAppCredentials(Credentials):
     verify_token: Token | None = Field(
         None,
         title="Verify token",
-        description="A word of your own; give Meta the same one when you set the callback.",
+        description="A word you choose; give Meta the same word when you set the callback.",
         json_schema_extra={"is_sent": False},
     )
 
@@ -151,12 +145,13 @@ class WhatsAppCredentials(Credentials):
 class WhatsAppProvider(Provider[WhatsAppCredentials]):
     type = "whatsapp"
     title = "WhatsApp"
-    summary = "Text and approved templates from a WhatsApp Business number, by Meta's Cloud API."
     icon = "message_circle"
-    sender_fields = ("phoneNumberId",)
-    default_url = "https://graph.facebook.com/v23.0"
+    channel = "whatsapp"
+    summary = "Text and approved templates from a WhatsApp Business number, by Meta's Cloud API."
     recipient_kind = "phone"
     recipient_example = "+14155550123"
+    sender_fields = ("phoneNumberId",)
+    base_url = "https://graph.facebook.com"  # the settings add the version
     capabilities = frozenset(
         {Capability.TEXT, Capability.TEMPLATE, Capability.RECEIPTS, Capability.READ_RECEIPTS}
     )
@@ -172,7 +167,7 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
 
     def __init__(self, credentials: WhatsAppCredentials, context: ProviderContext) -> None:
         super().__init__(credentials, context)
-        self._number_url = f"{self.base_url}/{credentials.phone_number_id}"
+        self._number_url = f"{self.api_url}/{credentials.phone_number_id}"
         self._headers = {
             **JSON_HEADERS,
             "Authorization": f"Bearer {credentials.access_token.get_secret_value()}",
@@ -208,11 +203,9 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
                 raise self._refusal(answer)
             name = self.quote(answer.body.get("verified_name", ""))
             number = self.quote(answer.body.get("display_phone_number", ""))
-            account = (
-                f"account '{name}'"
-                if name
-                else f"number {number or self.credentials.phone_number_id}"
-            )
+            account = f"number {number or self.credentials.phone_number_id}"
+            if name:
+                account = f"account '{name}'"
             return Health(
                 True,
                 f"Connected to WhatsApp Cloud API: {account} answered in {elapsed_ms()} ms.",
@@ -241,10 +234,10 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
         asked = request.query_values()
         token = self.credentials.verify_token
         if token is None:
-            raise CallbackRefused("The connector has no verify token.")
+            raise CallbackRefused("The connector has no verify token; add one.")
         is_ours = is_same(asked.get("hub.verify_token", ""), token.get_secret_value())
         if asked.get("hub.mode") != "subscribe" or not is_ours:
-            raise CallbackRefused("The verify token is another one.")
+            raise CallbackRefused("The verify token is a different one.")
         return asked.get("hub.challenge", "")
 
     def verify_callback(self, request: CallbackRequest) -> None:
@@ -253,7 +246,7 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
             raise CallbackRefused("The connector has no app secret to verify callbacks with.")
         signature = request.header("x-hub-signature-256").removeprefix("sha256=")
         if not is_signed(request.body, secret.get_secret_value(), signature):
-            raise CallbackRefused("The signature is not that of the body.")
+            raise CallbackRefused("The signature doesn't match the body.")
 
     def parse_callback(self, request: CallbackRequest) -> list[Receipt]:
         receipts: list[Receipt] = []
@@ -267,7 +260,7 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
         return receipts
 
     def _receipt(self, status: Mapping[str, Any]) -> Receipt | None:
-        """Return None for a status we do not know; raises ValueError for an item without an id."""
+        """Return None for an unknown status; raises ValueError for an item without an id."""
         known = _STATUSES.get(str(status.get("status")))
         if known is None:
             log.warning(
@@ -295,8 +288,8 @@ class WhatsAppProvider(Provider[WhatsAppCredentials]):
         )
 
     def _refusal(self, answer: Answer, text: str = "") -> SendError:
-        result = answer.body.get("error")
-        error: dict[str, Any] = result if isinstance(result, dict) else {}
+        given = answer.body.get("error")
+        error: dict[str, Any] = given if isinstance(given, dict) else {}
         code = error.get("code")
         reason = self.quote(_details(error) or error.get("message", ""), text)
         said = {"message": self.quote(error.get("message", ""), text)}
@@ -318,13 +311,14 @@ def _details(error: Mapping[str, object]) -> object:
 
 
 def _statuses(body: bytes, phone_number_id: str) -> Iterator[Mapping[str, Any]]:
-    """Yield `entry[].changes[].value.statuses[]` of this number: an app has one callback for all
-    its numbers.
+    """Yield `entry[].changes[].value.statuses[]` of this number.
+
+    An app has a single callback URL for all its numbers.
     """
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:
-        log.warning("receipt.unreadable", provider="whatsapp", problem="no JSON")
+        log.warning("receipt.unreadable", provider=WhatsAppProvider.type, problem="no JSON")
         return
     for entry in objects(payload.get("entry") if isinstance(payload, dict) else None):
         for change in objects(entry.get("changes")):

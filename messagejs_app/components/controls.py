@@ -7,7 +7,7 @@ from typing import Any
 
 import reflex as rx
 
-from backend.services.connectors.types import icons
+from backend.provider_types import icons
 from messagejs_app.components import html as h
 from messagejs_app.components.html import Child
 
@@ -153,6 +153,7 @@ def status(word: Any, css: Any, **props: Any) -> rx.Component:
 
 
 def provider_icon(kind: Any, *, large: bool = False) -> rx.Component:
+    """The icon of a connector type; a plug if it isn't installed any more."""
     size = 16 if large else 14
     cases = [(name, h.icon(icon, size)) for name, icon in icons().items()]
     drawn: rx.Component = rx.match(kind, *cases, h.icon("plug", size))

@@ -38,6 +38,7 @@ class NoCredentials(Credentials): ...
 
 class Raven(Provider[NoCredentials]):
     type = "raven"
+    channel = "raven"
     title = "Raven post"
     summary = "Messages by bird."
     recipient_kind = "any"

@@ -1,4 +1,4 @@
-"""Adding a provider is one file: nothing else names a type."""
+"""No code outside `backend/providers` names a provider's type: it asks the class."""
 
 from __future__ import annotations
 
@@ -10,49 +10,65 @@ from typing import Final
 from backend.providers.frame.registry import provider_types
 
 ROOT: Final = Path(__file__).parents[2]
-# Where a type is named, and why.
-ALLOWED: Final = {
-    # The built-in type, and what our own mail goes through.
-    "backend/provider_types.py": {"sandbox", "smtp"},
-    # URL schemes of PLATFORM_SMTP_URL.
-    "backend/services/accounts/mail.py": {"smtp"},
-    "backend/settings/accounts.py": {"smtp"},
-    # A variant of templates, and the channel that reference 003 sends by when none is named.
-    "backend/services/templates/channels.py": {"whatsapp"},
-    "backend/services/templates/content.py": {"whatsapp"},
-    "backend/api/resources/messages/requests.py": {"whatsapp"},
-    # Examples of bodies.
-    "backend/api/resources/campaigns/bodies.py": {"sandbox"},
-    "backend/api/resources/messages/send_bodies.py": {"whatsapp"},
-    # An attribute of iframes.
-    "messagejs_app/components/html.py": {"sandbox"},
+PACKAGES: Final = ("backend", "workers", "messagejs_app")
+# A file and a literal in it that only looks like a type, or that the API's documents prescribe.
+EXCEPTIONS: Final = {
+    (
+        "backend/api/resources/messages/requests.py",
+        "whatsapp",
+    ): "the API sends a text by WhatsApp if the request names no connector",
+    (
+        "backend/services/templates/channels.py",
+        "whatsapp",
+    ): "the channel, a key of a template's variants in the API",
+    ("backend/services/accounts/mail.py", "smtp"): "the scheme of PLATFORM_SMTP_URL",
+    ("backend/settings.py", "smtp"): "the scheme of PLATFORM_SMTP_URL",
+    ("messagejs_app/components/html.py", "sandbox"): "the attribute of an iframe",
 }
 
 
-def _named(path: Path) -> Iterator[str]:
-    """Yield the types that a file names in strings; examples in the API's document do no harm."""
-    tree = ast.parse(path.read_text())
-    examples = {
-        id(node)
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call | ast.Dict)
-        for keyword in getattr(call, "keywords", [])
-        if keyword.arg == "examples"
-        for node in ast.walk(keyword.value)
+def test_only_a_provider_names_its_type() -> None:
+    named = {
+        (str(path.relative_to(ROOT)), literal)
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if ROOT / "backend" / "providers" not in path.parents
+        for literal in _types_named(ast.parse(path.read_text()))
     }
-    for node in ast.walk(tree):
-        is_type = isinstance(node, ast.Constant) and node.value in provider_types()
-        if is_type and id(node) not in examples:
-            yield ast.literal_eval(node)
+    assert named == set(EXCEPTIONS)
 
 
-def test_nothing_but_a_providers_own_file_names_its_type() -> None:
-    named = {}
-    for package in ("backend", "workers", "messagejs_app"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            name = str(path.relative_to(ROOT))
-            if name.startswith("backend/providers/") or "versions" in path.parts:
-                continue
-            if types := set(_named(path)) - ALLOWED.get(name, set()):
-                named[name] = types
-    assert named == {}
+def test_an_example_is_not_a_rule() -> None:
+    assert list(_types_named(ast.parse("Query(examples=['smtp'])"))) == []
+    assert list(_types_named(ast.parse("_EXAMPLE = {'connector': 'smtp'}"))) == []
+    assert list(_types_named(ast.parse("{'examples': ['smtp']}"))) == []
+    assert list(_types_named(ast.parse("if type_ == 'smtp': ..."))) == ["smtp"]
+
+
+def _types_named(node: ast.AST) -> Iterator[str]:
+    """Yield the literals that are a provider's type, examples of the API's document aside."""
+    if isinstance(node, ast.Constant) and node.value in provider_types():
+        yield str(node.value)
+    for child in ast.iter_child_nodes(node):
+        if not _is_example(child) and child not in _examples_in(node):
+            yield from _types_named(child)
+
+
+def _examples_in(node: ast.AST) -> list[ast.expr]:
+    """Return the values of "examples" if the node is a dict."""
+    if not isinstance(node, ast.Dict):
+        return []
+    return [
+        value
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == "examples"
+    ]
+
+
+def _is_example(node: ast.AST) -> bool:
+    match node:
+        case ast.keyword(arg="examples" | "openapi_examples"):
+            return True
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name.strip("_").startswith("EXAMPLE")
+    return False

@@ -8,13 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from backend.providers.frame.http import open_http_client
+from backend.providers.frame.http import PooledClient, open_http_client
 from backend.providers.frame.provider import OutboundMessage, Provider, ProviderContext
 from backend.providers.frame.registry import get_provider, parse_credentials
 
@@ -22,7 +21,7 @@ MakeProvider = Callable[..., Provider[Any]]
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
+async def http() -> AsyncIterator[PooledClient]:
     async with open_http_client(limit=50) as client:
         yield client
 

@@ -201,7 +201,7 @@ async def test_an_answer_that_never_ends_is_uncertain_within_the_deadline(
         )
         started = time.monotonic()
         assert type(await outcome(provider, outbound(provider, message))) is OutcomeUnknown
-        assert time.monotonic() - started < 20  # the fault goes on for an hour
+        assert time.monotonic() - started < 2.0
 
 
 @pytest.mark.parametrize("provider_type", TYPES)

@@ -24,6 +24,7 @@ from backend.providers.frame.errors import (
 from backend.providers.frame.http import (
     Answer,
     Endpoint,
+    PooledClient,
     credential_check,
     open_http_client,
     parse_retry_after,
@@ -33,20 +34,20 @@ from backend.providers.frame.network import CheckingResolver
 from tests.providers.fakes import FakeTelegram, FaultServer
 
 
-def endpoint(http: httpx.AsyncClient, url: str, *, timeout_s: float = 2.0) -> Endpoint:
+def endpoint(http: PooledClient, url: str, *, timeout_s: float = 2.0) -> Endpoint:
     return Endpoint(
         http, "POST", url, {"Content-Type": "application/json"}, timeout_s=timeout_s, title="Fake"
     )
 
 
-async def failure(http: httpx.AsyncClient, url: str, *, timeout_s: float = 2.0) -> SendError:
+async def failure(http: PooledClient, url: str, *, timeout_s: float = 2.0) -> SendError:
     with pytest.raises(SendError) as caught:
         await endpoint(http, url, timeout_s=timeout_s).call(b"{}")
     return caught.value
 
 
 async def test_a_failed_tls_handshake_is_safe_to_repeat(
-    http: httpx.AsyncClient, server_tls: tuple[ssl.SSLContext, Path]
+    http: PooledClient, server_tls: tuple[ssl.SSLContext, Path]
 ) -> None:
     async with FaultServer("accept_then_reset") as server:
         assert type(await failure(http, f"https://127.0.0.1:{server.port}/")) is Unavailable
@@ -63,7 +64,7 @@ async def test_a_failed_tls_handshake_is_safe_to_repeat(
 
 
 async def test_a_connection_that_is_not_accepted_in_time_is_safe_to_repeat(
-    http: httpx.AsyncClient,
+    http: PooledClient,
 ) -> None:
     async with FaultServer("hang") as server:  # a TLS handshake that is never answered
         error = await failure(
@@ -76,7 +77,7 @@ async def test_a_connection_that_is_not_accepted_in_time_is_safe_to_repeat(
 
 
 async def test_a_reset_before_the_answer_is_uncertain_even_if_nothing_was_read(
-    http: httpx.AsyncClient,
+    http: PooledClient,
 ) -> None:
     async with FaultServer("accept_then_reset") as server:
         assert type(await failure(http, server.url)) is OutcomeUnknown
@@ -93,7 +94,7 @@ async def test_waiting_for_a_free_connection_sends_nothing_and_is_safe_to_repeat
     assert len(server.bodies) == 1
 
 
-async def test_an_endless_answer_is_cut_off(http: httpx.AsyncClient) -> None:
+async def test_an_endless_answer_is_cut_off(http: PooledClient) -> None:
     async with FakeTelegram() as server:
         server.reply_once(200, b'{"a":"' + b"x" * 2_000_000 + b'"}')
         assert type(await failure(http, server.base_url)) is OutcomeUnknown
@@ -107,7 +108,7 @@ async def test_a_success_that_is_not_an_object_is_uncertain(http: PooledClient) 
 
 
 async def test_a_compressed_answer_is_read_though_none_was_asked_for(
-    http: httpx.AsyncClient,
+    http: PooledClient,
 ) -> None:
     async with FakeTelegram() as server:
         server.reply_once(200, gzip.compress(b'{"ok":true}'), {"Content-Encoding": "gzip"})
@@ -145,7 +146,7 @@ async def test_redirects_are_not_followed(http: PooledClient) -> None:
     assert answer.status == 307
 
 
-async def test_cookies_are_not_kept(http: httpx.AsyncClient) -> None:
+async def test_cookies_are_not_kept(http: PooledClient) -> None:
     async with FakeTelegram() as server:
         server.reply_once(200, b"{}", {"Set-Cookie": "tenant=a; Path=/"})
         for _ in range(2):
@@ -153,7 +154,7 @@ async def test_cookies_are_not_kept(http: httpx.AsyncClient) -> None:
         assert "Cookie" not in server.received[1].headers
 
 
-async def test_connections_are_kept_alive(http: httpx.AsyncClient) -> None:
+async def test_connections_are_kept_alive(http: PooledClient) -> None:
     async with FakeTelegram() as server:
         for _ in range(3):
             await endpoint(http, server.base_url).call(b"{}")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.providers.frame.mail import UNSAFE_IN_HEADER, UnwritableMail, _check, compose, mailbox
+from backend.providers.smtp.mail import UNSAFE_IN_HEADER, UnwritableMail, _check, compose, mailbox
 
 BCC = "=?utf-8?q?=0d=0aBcc:z?="
 BODY = (

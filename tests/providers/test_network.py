@@ -53,7 +53,6 @@ def test_a_literal_is_checked_without_the_resolver(host: str) -> None:
 
 
 def test_a_name_is_left_to_the_resolver() -> None:
-    """It is not refused here: what it resolves to may be."""
     check_host_literal("example.com")
     check_host_literal("8.8.8.8")
 

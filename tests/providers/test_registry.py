@@ -19,8 +19,7 @@ from backend.providers.frame.registry import (
 OURS = ["sandbox", "smtp", "telegram", "twilio", "whatsapp"]
 
 THIRD_PARTY = """
-from backend.providers.frame.provider import *
-from backend.providers.frame.provider import Accepted, Credentials, Health, Provider
+from backend.providers.frame import Accepted, Credentials, Health, Provider
 from pydantic import Field, SecretStr
 
 class PigeonCredentials(Credentials):
@@ -32,6 +31,7 @@ class Pigeon(Provider[PigeonCredentials]):
     type = "pigeon"
     title = "Pigeon post"
     summary = "Messages by bird."
+    channel = "pigeon"
     recipient_kind = "any"
     recipient_example = "loft 4"
     capabilities = frozenset()
@@ -102,11 +102,21 @@ def test_a_third_party_provider_is_one_of_ours() -> None:
 @pytest.mark.usefixtures("third_party")
 def test_broken_third_parties_are_left_out_and_cannot_replace_a_built_in_type() -> None:
     assert sorted(provider_types()) == sorted([*OURS, "pigeon"])
-    assert get_provider("smtp").__module__ == "backend.providers.smtp"
+    assert get_provider("smtp").__module__ == "backend.providers.smtp.provider"
 
 
 def test_the_problem_with_a_candidate_is_named() -> None:
     assert frame_problem(object()) == "it is not a subclass of Provider"
+    telegram = get_provider("telegram")
+    for name, value in {"channel": "", "icon": "Send!", "sender_fields": "host"}.items():
+        wrong = type("Wrong", (telegram,), {name: value})
+        assert frame_problem(wrong) == f"these attributes are missing or wrong: {name}"
+    for field in ("loft", "botToken"):
+        wrong = type("Wrong", (telegram,), {"sender_fields": (field,)})
+        assert (
+            frame_problem(wrong)
+            == f"sender_fields names what isn't a plain credential field: {field}"
+        )
 
 
 def test_the_form_of_smtp_offers_its_choices() -> None:

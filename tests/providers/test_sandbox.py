@@ -105,7 +105,7 @@ async def test_the_throttle_says_how_long(make_provider: MakeProvider, message: 
 async def test_slow_takes_two_seconds(make_provider: MakeProvider, message: Message) -> None:
     started = time.monotonic()
     await make_provider("sandbox", {}).send(message(to="sandbox:slow"))
-    assert 1.9 < time.monotonic() - started < 20
+    assert 1.9 < time.monotonic() - started < 4
 
 
 async def test_the_check_always_passes(make_provider: MakeProvider) -> None:

@@ -1,4 +1,4 @@
-"""What a provider tells us later: its callback as it came, and the receipts that are in it."""
+"""What a provider reports later: its callback as it came, and the receipts in it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,10 @@ RECEIPT_STATUSES: tuple[ReceiptStatus, ...] = get_args(ReceiptStatus)
 
 @dataclass(frozen=True, slots=True)
 class CallbackRequest:
-    """One HTTP request of a provider.
+    """An HTTP request from a provider. Trust nothing in it before `verify_callback` has passed.
 
-    Nothing in it is believed before `verify_callback` has passed.
-
-    `headers` have lower-case names. `urls` are those under which the provider may have called us:
-    the public one first, then what the request itself says; a signature over the URL fits one of
-    them.
+    `headers` have lower-case names. `urls` are those that the provider may have called: the public
+    one first, then what the request itself says; a signature over the URL matches one of them.
     """
 
     body: bytes = b""
@@ -39,15 +36,15 @@ class CallbackRequest:
         return dict(parse_qsl(self.query, keep_blank_values=True))
 
     def form(self) -> list[tuple[str, str]]:
-        """Return the body's fields in their order; raises ValueError for what isn't a form."""
+        """Return the body's fields in order; raises ValueError if it isn't a form."""
         return parse_qsl(self.body.decode(), keep_blank_values=True, max_num_fields=1000)
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A provider's later report about one message.
+    """A provider's later report about a message.
 
-    Named by the provider's id, by ours where the provider echoes it, or by both. `at` is when it
+    It names the provider's id, ours if the provider echoes it, or both. `at` is when it
     happened by the provider's clock; None: when it arrived. `reason` and `code` must have gone
     through `Provider.quote`. `suppress`: the recipient must not be sent to again.
     """
@@ -73,9 +70,7 @@ def is_same(given: str, expected: str) -> bool:
 
 
 def unix_instant(value: object) -> datetime | None:
-    """Return the instant of Unix seconds (a number or digits), None for anything else and for one
-    out of range.
-    """
+    """Return the instant of Unix seconds (a number or digits); None if invalid or out of range."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -85,7 +80,5 @@ def unix_instant(value: object) -> datetime | None:
 
 
 def objects(value: object) -> Sequence[Mapping[str, object]]:
-    """Return the JSON objects of what should be a list of them; whatever else a stranger sends is
-    left out.
-    """
+    """Return the objects in what should be a JSON list of them; anything else is left out."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""How a send can fail; the type alone carries the retry decision.
+"""How a send can fail; the type alone says whether to retry.
 
 SendError
 ├── Unavailable      retry       nothing was sent, or the provider said "not now" (5xx before work)
@@ -17,7 +17,7 @@ from typing import Any
 class SendError(Exception):
     """A send that was not accepted.
 
-    `code` is the provider's own code as text ("131047", "chat_not_found"), `reason` one sentence a
+    `code` is the provider's code as text ("131047", "chat_not_found"), `reason` a sentence that a
     person can act on, `answer` what the provider said, without credentials.
     """
 
@@ -35,7 +35,7 @@ class SendError(Exception):
 
 
 class Unavailable(SendError):
-    """Safe to repeat. `retry_after_s` is the provider's wish, None where it has none."""
+    """Safe to repeat, after `retry_after_s` if the provider asks for that."""
 
     def __init__(self, reason: str, *, retry_after_s: float | None = None, **kwargs: Any) -> None:
         super().__init__(reason, **kwargs)
@@ -45,7 +45,7 @@ class Unavailable(SendError):
 class Throttled(Unavailable):
     """Safe to repeat after `retry_after_s`.
 
-    `recipient_only` limits one recipient pair; the connector's other messages go on.
+    `recipient_only`: only this recipient must wait; the connector's other messages go out.
     """
 
     def __init__(self, reason: str, *, recipient_only: bool = False, **kwargs: Any) -> None:
@@ -66,15 +66,11 @@ class Unauthorized(SendError):
 
 
 class OutcomeUnknown(SendError):
-    """The provider may have taken the message: a timeout or a reset after the request was
-    written.
-    """
+    """The provider may have taken the message: a timeout or reset after the request was written."""
 
 
 class CallbackRefused(Exception):
-    """A callback that is not the provider's, or cannot be told from a forged one; `reason` is for
-    the log only.
-    """
+    """A callback that isn't the provider's, or may be forged; `reason` is for the log only."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -82,6 +78,4 @@ class CallbackRefused(Exception):
 
 
 class InvalidRecipient(ValueError):
-    """The recipient cannot exist on this channel; the text names the value and the shape it
-    needs.
-    """
+    """The recipient cannot exist on this channel; the text says what a valid one looks like."""

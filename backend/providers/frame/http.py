@@ -1,7 +1,4 @@
-"""The HTTP client of all providers, and what each end of an exchange means for the message.
-
-Outcomes are classified by cause, because httpx-aiohttp names a reset after the body was read like a
-refused connection:
+"""The HTTP client of all providers, and what each way an exchange ends means for the message.
 
     refused, DNS, TLS, connect timeout          nothing was sent            Unavailable
     reset, deadline, broken or garbled answer   it may have been taken      OutcomeUnknown
@@ -10,7 +7,7 @@ refused connection:
     any other 5xx without a known error code    it may have been taken      OutcomeUnknown
     401, 403 / other 4xx                        no / never                  Unauthorized / Rejected
 
-A provider's own error code, where its table knows it, goes before the status.
+A provider's own error code, if its table knows it, takes precedence over the status.
 """
 
 from __future__ import annotations
@@ -27,10 +24,8 @@ import aiohttp
 import httpx
 import orjson
 import structlog
-import yarl
 from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
-from multidict import CIMultiDict
 
 from backend.providers.frame.errors import (
     OutcomeUnknown,
@@ -44,8 +39,8 @@ from backend.providers.frame.network import TrustingResolver, tls_context
 
 log = structlog.get_logger(__name__)
 
-# Under the shortest keep-alive in common use (Node's 5 s): a POST must not meet a closing
-# connection, for its reset would leave the message uncertain.
+# Less than the shortest keep-alive in common use (Node's 5 s): a POST must not meet a closing
+# connection, because a reset would leave the message's outcome unknown.
 _KEEPALIVE_S: Final = 4.0
 _CONNECT_S: Final = 10.0
 _ANSWER_LIMIT_BYTES: Final = 1024 * 1024
@@ -62,43 +57,19 @@ ErrorTable = Mapping[int, Callable[..., SendError]]
 
 
 class PooledClient(httpx.AsyncClient):
-    """An AsyncClient whose `send` goes straight to the transport.
+    """An `httpx.AsyncClient` whose `send` goes straight to the transport.
 
-    No redirects, cookies, hooks or auth flow (a quarter of an exchange's CPU), and none of httpx's
-    log lines: they hold the URL, and Telegram's URL holds the token.
+    No redirects, cookies, hooks or auth flow, and none of httpx's log lines: they hold the URL, and
+    Telegram's URL holds the token. `session` is the aiohttp session under it, which `Endpoint` uses
+    directly.
     """
 
-    def __init__(self, transport: AiohttpTransport, session: aiohttp.ClientSession) -> None:
-        super().__init__(transport=transport, trust_env=False, timeout=None)
-        self._straight = transport
-        self._session = session
-
-    async def exchange(
-        self,
-        method: str,
-        url: yarl.URL,
-        headers: CIMultiDict[str],
-        content: bytes,
-        connecting: aiohttp.ClientTimeout,
-    ) -> tuple[int, bytes, Mapping[str, str]]:
-        """Return an answer's status, body and headers, without a Request and a Response of httpx.
-
-        Raises what aiohttp raises, and ValueError for an answer that is too long.
-        """
-        async with self._session.request(
-            method,
-            url,
-            data=content or None,
-            headers=headers,
-            allow_redirects=False,
-            timeout=connecting,
-        ) as response:
-            body = await response.content.read(_ANSWER_LIMIT_BYTES + 1)
-            while not response.content.at_eof() and len(body) <= _ANSWER_LIMIT_BYTES:
-                body += await response.content.read(_ANSWER_LIMIT_BYTES + 1 - len(body))
-            if len(body) > _ANSWER_LIMIT_BYTES:
-                raise ValueError("The answer is too long.")
-            return response.status, body, response.headers
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        # The session has its connector; without our context the transport would read all
+        # certificates to make another context.
+        self._straight = AiohttpTransport(verify=tls_context(), client=session)
+        super().__init__(transport=self._straight, trust_env=False, timeout=None)
+        self.session: Final = session
 
     async def send(
         self, request: httpx.Request, *, stream: bool = False, **_: Any
@@ -110,7 +81,7 @@ class PooledClient(httpx.AsyncClient):
         return response
 
 
-def open_http_client(*, limit: int, resolver: AbstractResolver | None = None) -> httpx.AsyncClient:
+def open_http_client(*, limit: int, resolver: AbstractResolver | None = None) -> PooledClient:
     """Return the process's pooled client; needs a running loop, and `aclose()` at the end.
 
     `limit` is the most connections at once, to all hosts together: tenants share few hosts, so a
@@ -128,17 +99,18 @@ def open_http_client(*, limit: int, resolver: AbstractResolver | None = None) ->
         ttl_dns_cache=30,
     )
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    # The session has its connector; without a context of ours the transport reads all certificates
-    # for one of its own.
-    return PooledClient(AiohttpTransport(verify=tls_context(), client=session), session)
+    return PooledClient(session)
 
 
 class Answer(NamedTuple):
-    """What a provider answered: `body` is its JSON object, empty where a refusal carried none."""
+    """What a provider answered: `body` is its JSON object, empty where a refusal carried none.
+
+    `headers` finds a name in any case.
+    """
 
     status: int
     body: Mapping[str, Any]
-    headers: Mapping[str, str]  # whatever the case of a name
+    headers: Mapping[str, str]
 
     @property
     def is_success(self) -> bool:
@@ -150,22 +122,17 @@ class Answer(NamedTuple):
 
 
 class Endpoint:
-    """One method and URL of one connector, built once: a send adds only its body."""
+    """One method and URL of one connector, built once: a send adds only its body.
 
-    __slots__ = (
-        "_extensions",
-        "_headers",
-        "_http",
-        "_method",
-        "_timeout",
-        "_timeout_s",
-        "_title",
-        "_url",
-    )
+    It calls the client's aiohttp session itself, for httpx's request and response cost half of an
+    exchange's CPU (decision 0031).
+    """
+
+    __slots__ = ("_connect", "_headers", "_http", "_method", "_timeout_s", "_title", "_url")
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: PooledClient,
         method: str,
         url: str,
         headers: Mapping[str, str],
@@ -175,84 +142,58 @@ class Endpoint:
     ) -> None:
         self._http = http
         self._method = method
-        self._url = yarl.URL(url)
-        self._headers = CIMultiDict(headers)
+        self._url = url
+        self._headers = dict(headers)
         self._timeout_s = timeout_s
         self._title = title
         # Shorter than the deadline, so that a host that swallows packets is known to have got
         # nothing.
         connect_s = min(_CONNECT_S, timeout_s / 2)
-        self._timeout = aiohttp.ClientTimeout(sock_connect=connect_s, connect=connect_s)
-        self._extensions = {"timeout": {"connect": connect_s, "pool": connect_s}}
+        self._connect = aiohttp.ClientTimeout(connect=connect_s, sock_connect=connect_s)
 
     async def call(self, content: bytes = b"", *, timeout_s: float | None = None) -> Answer:
-        """Send `content` and return the answer, whatever its status; raises Unavailable or
-        OutcomeUnknown.
+        """Send `content` and return the answer; one deadline covers it all, body included.
+
+        Raises Unavailable when nothing was sent and OutcomeUnknown when it may have been, a success
+        without a JSON object included; any other answer is returned, a refusal too.
         """
         deadline_s = self._timeout_s if timeout_s is None else timeout_s
-        if not isinstance(self._http, PooledClient):
-            request = httpx.Request(
-                self._method,
-                str(self._url),
-                headers=self._headers,
-                content=content,
-                extensions=self._extensions,
-            )
-            return await exchange(self._http, request, timeout_s=deadline_s, title=self._title)
         try:
             async with asyncio.timeout(deadline_s):
-                status, body, headers = await self._http.exchange(
-                    self._method, self._url, self._headers, content, self._timeout
-                )
-        except Exception as exc:  # noqa: BLE001 - whatever it was, the request may have been written
+                status, headers, text = await self._exchange(content)
+        except Exception as exc:  # noqa: BLE001 (any library's error ends in one of two outcomes)
             failure = _classify(exc, self._title, deadline_s)
         else:
-            return _answer(status, body, headers, self._title)
+            body = _json_object(text)
+            if body is not None:
+                return Answer(status, body, headers)
+            if not 200 <= status < 300:
+                return Answer(status, {}, headers)
+            failure = OutcomeUnknown(
+                f"{self._title} answered {status} with something that isn't a JSON object; "
+                "it may have taken the message.",
+                code="garbled_answer",
+            )
         # Outside the handler, so that nothing is chained: the libraries' texts hold the URL, and
         # with it Telegram's token.
         raise failure
 
-
-async def exchange(
-    http: httpx.AsyncClient, request: httpx.Request, *, timeout_s: float, title: str
-) -> Answer:
-    """Do the whole exchange, body included, under one deadline.
-
-    Raises Unavailable when nothing was sent and OutcomeUnknown when it may have been, a success
-    without a JSON object included; any other answer is returned, a refusal too.
-    """
-    try:
-        async with asyncio.timeout(timeout_s):
-            response = await http.send(request, stream=True)
-            try:
-                content = await _read(response)
-            finally:
-                await response.aclose()
-    except Exception as exc:  # noqa: BLE001 - whatever it was, the request may have been written
-        failure = _classify(exc, title, timeout_s)
-    else:
-        return _answer(response.status_code, content, response.headers, title)
-    # Outside the handler, so that nothing is chained: the libraries' texts hold the URL, and with
-    # it Telegram's token.
-    raise failure
+    async def _exchange(self, content: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        async with self._http.session.request(
+            self._method,
+            self._url,
+            data=content or None,
+            headers=self._headers,
+            timeout=self._connect,
+            allow_redirects=False,
+        ) as response:
+            return response.status, response.headers, await _read(response.content)
 
 
-def _answer(status: int, content: bytes, headers: Mapping[str, str], title: str) -> Answer:
-    """Raises OutcomeUnknown for a success without a JSON object."""
-    body = _json_object(content)
-    if body is None and 200 <= status < 300:
-        raise OutcomeUnknown(
-            f"{title} answered {status} with something that isn't a JSON object; it may have taken"
-            " the message.",
-            code="garbled_answer",
-        )
-    return Answer(status, body or {}, headers)
-
-
-async def _read(response: httpx.Response) -> bytes:
+async def _read(stream: aiohttp.StreamReader) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.aiter_bytes():
+    while chunk := await stream.readany():
         size += len(chunk)
         if size > _ANSWER_LIMIT_BYTES:
             raise ValueError("The answer is too long.")
@@ -269,13 +210,13 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
 
 
 def _classify(exc: Exception, title: str, timeout_s: float) -> SendError:
-    cause = exc if isinstance(exc, aiohttp.ClientError) else exc.__cause__ or exc
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        detail = (cause.os_error.strerror or type(cause.os_error).__name__).rstrip(".")
+    """Only a failure to connect means that nothing was sent."""
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        detail = (exc.os_error.strerror or type(exc.os_error).__name__).rstrip(".")
         return Unavailable(
-            f"{title} cannot be reached at {cause.host}:{cause.port}: {detail}.", code="unreachable"
+            f"{title} cannot be reached at {exc.host}:{exc.port}: {detail}.", code="unreachable"
         )
-    if isinstance(cause, aiohttp.ConnectionTimeoutError):
+    if isinstance(exc, aiohttp.ConnectionTimeoutError):
         return Unavailable(f"{title} did not accept a connection in time.", code="connect_timeout")
     if isinstance(exc, TimeoutError):
         return OutcomeUnknown(
@@ -283,7 +224,7 @@ def _classify(exc: Exception, title: str, timeout_s: float) -> SendError:
             code="timeout",
         )
     return OutcomeUnknown(
-        f"The connection to {title} broke during the exchange ({type(cause).__name__}); it may have"
+        f"The connection to {title} broke during the exchange ({type(exc).__name__}); it may have"
         " taken the message.",
         code="connection_broken",
     )
@@ -317,10 +258,10 @@ def refusal(
     reason: str = "",
     said: Mapping[str, Any] | None = None,
 ) -> SendError:
-    """Return the error of an answer that doesn't accept: by the provider's code, else by status.
+    """Return the error that an answer stands for: by the provider's code, else by its status.
 
-    `reason` and `said` must have gone through `Provider.quote`. An unknown code is logged and
-    decided by the status.
+    `reason` and `said` must have gone through `Provider.quote`. For an unknown code, which is
+    logged, the status decides.
     """
     make = None if code is None else table.get(code)
     if make is None:
@@ -340,18 +281,14 @@ def refusal(
 
 
 def is_opt_out(table: ErrorTable, code: int | None) -> bool:
-    """Tell whether this code, in an answer or a receipt, means that the recipient must not be sent
-    to again.
-    """
+    """Tell whether this code, in an answer or a receipt, means never to send to them again."""
     make = None if code is None else table.get(code)
     error = make("") if make is not None else None
     return isinstance(error, Rejected) and error.suppress
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header (seconds or an HTTP date), None where it has
-    none.
-    """
+    """Return the seconds that a Retry-After header (seconds or an HTTP date) asks for, if any."""
     if value is None:
         return None
     try:
@@ -367,11 +304,10 @@ def parse_retry_after(value: str | None) -> float | None:
 
 @contextmanager
 def credential_check() -> Iterator[Callable[[], int]]:
-    """Around `validate()`: yields a clock of elapsed milliseconds and maps a send's errors to a
-    check's.
+    """Wrap `validate()`: yield a clock of elapsed ms, turn a send's errors into a check's.
 
-    A check changes nothing at the provider, so an unknown outcome is only an unavailable provider,
-    and a request refused for what it names is a connector that cannot work.
+    A check changes nothing at the provider, so an unknown outcome is just an unavailable provider,
+    and a rejected request means that the connector cannot work.
     """
     started = time.perf_counter()
     try:

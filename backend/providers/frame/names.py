@@ -1,9 +1,8 @@
-"""Look up the names that tenants give: a DNS that does not answer holds up nobody but its own
-names.
+"""Look up the names that tenants give; a DNS that doesn't answer delays its own names only.
 
-A look-up blocks its thread for as long as the system's resolver likes, half a minute and longer. So
-they have threads of their own, one at most for each name, and names that resolved lately never wait
-for a thread behind new ones.
+A look-up blocks its thread for as long as the system's resolver takes, half a minute and longer. So
+look-ups have their own threads, at most one for each name, and names that resolved recently never
+wait behind new ones.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ _THREADS: Final = 64
 _DEADLINE_S: Final = 5.0
 _STUCK_S: Final = 2.0
 _FAILED_S: Final = 30.0
-# For how long the last addresses of a name may stand in while its DNS does not answer (RFC 8767).
+# How long the last addresses of a name may be used while its DNS doesn't answer (RFC 8767).
 _STALE_S: Final = 600.0
 _MOST_NAMES: Final = 1000
 _TOO_SLOW: Final = "its DNS does not answer in time"
-_BUSY: Final = "too many other names wait for their DNS; try again in a moment"
+_BUSY: Final = "too many other names are waiting for their DNS; try again in a moment"
 
 
 def system_look_up(name: str, flags: int = 0) -> list[Address]:
@@ -49,14 +48,14 @@ def system_look_up(name: str, flags: int = 0) -> list[Address]:
 
 
 class _Busy(socket.gaierror):
-    """No thread was free in time: nothing was learnt about the name."""
+    """No thread was free in time, so nothing is known about the name."""
 
     def __init__(self) -> None:
         super().__init__(socket.EAI_AGAIN, _BUSY)
 
 
 class _UnderWay:
-    """A look-up that several may wait for; `started_at` is None while it waits for a thread."""
+    """A look-up that several may wait for; `started_at` is None until it has a thread."""
 
     def __init__(self) -> None:
         self.asked_at = time.monotonic()
@@ -67,7 +66,7 @@ class _UnderWay:
 class NameLookups:
     """Usable from any event loop.
 
-    Half of `threads` are for new names, the others for those that resolved lately.
+    Half of `threads` are for new names, the others for names that resolved recently.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class NameLookups:
         self._deadline_s = deadline_s
         self._stuck_s = stuck_s
         self._lock = threading.Lock()
-        # Threads start when there is something to look up.
+        # Threads start only when there is something to look up.
         self._new = ThreadPoolExecutor(self._most_new, thread_name_prefix="names-new")
         self._lately = ThreadPoolExecutor(
             threads - self._most_new, thread_name_prefix="names-known"
@@ -95,8 +94,8 @@ class NameLookups:
     async def addresses(self, name: str, *, is_trusted: bool = False) -> Sequence[Address]:
         """Return the addresses of `name`, an IP literal's at once.
 
-        `is_trusted`: no tenant chose the name, so it is treated like one that resolved lately.
-        Raises `socket.gaierror`, EAI_AGAIN where another try may help, and UnicodeError for what
+        `is_trusted`: no tenant chose the name, so it is treated like one that resolved recently.
+        Raises `socket.gaierror` (EAI_AGAIN if another try may help), and UnicodeError for what
         cannot be a name.
         """
         try:
@@ -118,7 +117,7 @@ class NameLookups:
             if reason and time.monotonic() - failed_at < _FAILED_S:
                 raise socket.gaierror(*reason)
             under_way = self._under_way.get(name) or self._begin(name, is_trusted=is_trusted)
-        # Others may wait for the same look-up: anyone who leaves must not cancel it.
+        # Others may wait for the same look-up: a waiter that leaves must not cancel it.
         answer = asyncio.shield(asyncio.wrap_future(under_way.result))
         try:
             done, _ = await asyncio.wait({answer}, timeout=self._deadline_s)
@@ -140,7 +139,9 @@ class NameLookups:
             executor = self._new
             stuck_since = time.monotonic() - self._stuck_s
             starts = [
-                item.started_at for item in self._under_way.values() if item.started_at is not None
+                running.started_at
+                for running in self._under_way.values()
+                if running.started_at is not None
             ]
             if sum(started_at < stuck_since for started_at in starts) >= self._most_new:
                 raise _Busy
@@ -153,11 +154,11 @@ class NameLookups:
         error: Exception | None = None
         under_way.started_at = time.monotonic()
         if under_way.started_at - under_way.asked_at > self._deadline_s:
-            error = _Busy()  # nobody waits for it any more
+            error = _Busy()  # no one is waiting for it any more
         else:
             try:
                 addresses = self._look_up(name)
-            except Exception as exc:  # noqa: BLE001 (anyone who waits gets it)
+            except Exception as exc:  # noqa: BLE001 (the waiters get it)
                 error = exc
         with self._lock:
             self._under_way.pop(name, None)

@@ -1,8 +1,7 @@
-"""Addresses that a tenant names: resolve once, refuse what is not public, connect to what was
-checked.
+"""Addresses that a tenant names: resolve once, refuse private ones, connect to the checked one.
 
-Used for SMTP hosts and webhook URLs. Anyone who connects by name after a check may be sent
-elsewhere by a second answer of the DNS, so the checked address itself is what gets connected to.
+Used for SMTP hosts and webhook URLs. If we connected by name after the check, a second DNS answer
+could send us elsewhere, so we connect to the very address that was checked.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class AddressRefused(ValueError):
     """A tenant-supplied host leads to an address that tenants may not reach."""
 
     def __init__(self, host: str) -> None:
-        # The address is not named: it would tell a stranger what the inner DNS knows.
+        # The address is not shown: it would tell a stranger what the internal DNS knows.
         super().__init__(
             f"Host '{host}' leads to a private or reserved address; use a public host, "
             "or let the administrator set ALLOW_PRIVATE_NETWORK=true."
@@ -46,9 +45,7 @@ class AddressRefused(ValueError):
 
 
 def is_host(name: str) -> bool:
-    """Tell whether `name` can be looked up at all: an IP literal, or labels of 1 to 63
-    characters.
-    """
+    """Tell whether `name` can be looked up: an IP literal, or labels of 1 to 63 characters."""
     bare = name.strip("[]")
     try:
         ipaddress.ip_address(bare)
@@ -60,10 +57,10 @@ def is_host(name: str) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an IP literal may be reached on a tenant's word.
+    """Tell whether a tenant may make us connect to this IP literal.
 
-    IPv4 inside IPv6 (mapped, NAT64, 6to4, Teredo) is judged by the IPv4 address. False for what is
-    no IP literal at all.
+    For IPv4 inside IPv6 (mapped, NAT64, 6to4, Teredo) the IPv4 address decides. False for anything
+    that isn't an IP literal.
     """
     try:
         ip: _IpAddress = ipaddress.ip_address(address)
@@ -90,7 +87,7 @@ def check_host_literal(host: str, *, allow_private: bool = False) -> None:
     """Raise AddressRefused when `host` is an IP literal that is not public.
 
     HTTP clients do not ask the resolver about literals, so `CheckingResolver` never sees them.
-    Ambiguous forms (`127.1`, `0x7f000001`, `2130706433`) are refused as well.
+    Ambiguous forms (`127.1`, `0x7f000001`, `2130706433`) are refused too.
     """
     if allow_private:
         return
@@ -131,9 +128,9 @@ async def resolve_checked(
     try:
         addresses = await names.addresses(host.strip("[]"), is_trusted=is_trusted)
     except UnicodeError as exc:
-        # What Python says to labels that are empty or too long.
+        # Python's answer to labels that are empty or too long.
         raise socket.gaierror(
-            socket.EAI_NONAME, "it isn't a host name; check its spelling"
+            socket.EAI_NONAME, "it is not a host name; check its spelling"
         ) from exc
     results: list[ResolveResult] = []
     for family, protocol, literal in addresses:
@@ -176,7 +173,7 @@ async def connect_checked(host: str, port: int, *, allow_private: bool) -> socke
 
 
 class TrustingResolver(AbstractResolver):
-    """An aiohttp resolver for the URLs of providers, which no tenant chose."""
+    """An aiohttp resolver for providers' URLs, which tenants don't choose."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -206,7 +203,7 @@ class CheckingResolver(TrustingResolver):
 def tls_context() -> ssl.SSLContext:
     """Return the client context that trusts the system's authorities and certifi's.
 
-    A machine without system certificates and one with a company's own authority both work.
+    So it works on a machine without system certificates and with a company's own authority.
     """
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())

@@ -1,4 +1,4 @@
-"""Finds the providers and describes them: a file in this package, or an entry point, is enough."""
+"""Find the providers and describe them: a file in this package or an entry point is enough."""
 
 from __future__ import annotations
 
@@ -20,13 +20,22 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import backend.providers as package
-from backend.providers.frame.provider import Capability, Credentials, Pacing, Provider, Retry
+from backend.providers import frame
+from backend.providers.frame.provider import (
+    Capability,
+    Credentials,
+    Pacing,
+    Provider,
+    RecipientKind,
+    Retry,
+)
 
 log = structlog.get_logger(__name__)
 
 ENTRY_POINT_GROUP: Final = "messagejs.providers"
 _TYPE_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_RECIPIENT_KINDS: Final = ("phone", "email", "chat", "channel", "any")
+_ICON_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+_RECIPIENT_KINDS: Final[tuple[str, ...]] = get_args(RecipientKind)
 
 AnyProvider = Provider[Any]
 
@@ -46,20 +55,16 @@ class UnknownProvider(KeyError):
 
 @lru_cache(maxsize=1)
 def provider_types() -> dict[str, type[AnyProvider]]:
-    """Return every installed provider by type: ours first, in alphabetical order, then third
-    parties'.
-    """
-    result: dict[str, type[AnyProvider]] = {}
-    for provider in _own_providers():
-        result[provider.type] = provider
-    for provider in _third_party_providers():
-        if provider.type in result:
+    """Return every installed provider by type: the built-in ones first, each group by name."""
+    by_type = {provider.type: provider for provider in _built_in()}
+    for provider in _installed():
+        if provider.type in by_type:
             log.warning(
                 "provider.skipped", provider=provider.type, problem="a provider of this type exists"
             )
         else:
-            result[provider.type] = provider
-    return result
+            by_type[provider.type] = provider
+    return by_type
 
 
 def get_provider(provider_type: str) -> type[AnyProvider]:
@@ -70,23 +75,27 @@ def get_provider(provider_type: str) -> type[AnyProvider]:
     return known[provider_type]
 
 
-def _own_providers() -> Iterator[type[AnyProvider]]:
+def _built_in() -> Iterator[type[AnyProvider]]:
+    """Yield the providers that the modules and packages beside `frame` define or export."""
     for module_info in pkgutil.iter_modules(package.__path__):
-        if module_info.ispkg:
+        name = f"{package.__name__}.{module_info.name}"
+        if name == frame.__name__:
             continue
-        module = importlib.import_module(f"{package.__name__}.{module_info.name}")
-        for value in vars(module).values():
-            is_its_own = inspect.isclass(value) and value.__module__ == module.__name__
-            if is_its_own and issubclass(value, Provider) and not inspect.isabstract(value):
+        for value in vars(importlib.import_module(name)).values():
+            if not inspect.isclass(value) or inspect.isabstract(value):
+                continue
+            is_defined_here = value.__module__ == name or value.__module__.startswith(f"{name}.")
+            if is_defined_here and issubclass(value, Provider):
                 yield value
 
 
-def _third_party_providers() -> Iterator[type[AnyProvider]]:
-    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+def _installed() -> Iterator[type[AnyProvider]]:
+    """Yield third parties' providers; a broken one is logged and left out."""
+    for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda each: each.name):
         try:
             candidate = entry_point.load()
             problem = frame_problem(candidate)
-        except Exception as exc:  # noqa: BLE001 - a stranger's module may raise anything; ours must start
+        except Exception as exc:  # noqa: BLE001 (a third party's code may raise anything)
             problem = f"{type(exc).__name__}: {exc}"
         if problem is None:
             yield candidate
@@ -95,50 +104,73 @@ def _third_party_providers() -> Iterator[type[AnyProvider]]:
 
 
 def frame_problem(candidate: object) -> str | None:
-    """Return what keeps `candidate` from being a provider, None when it fills the frame."""
+    """Return what keeps `candidate` from being a provider, None if nothing does."""
     if not (inspect.isclass(candidate) and issubclass(candidate, Provider)):
         return "it is not a subclass of Provider"
     if inspect.isabstract(candidate):
         return f"it lacks {', '.join(sorted(candidate.__abstractmethods__))}"
-    checks: dict[str, Callable[[Any], bool]] = {
-        "type": lambda v: isinstance(v, str) and _TYPE_NAME.fullmatch(v) is not None,
-        "title": lambda v: isinstance(v, str) and bool(v),
-        "summary": lambda v: isinstance(v, str) and bool(v),
-        "channel": lambda v: (
-            v == "" or (isinstance(v, str) and _TYPE_NAME.fullmatch(v) is not None)
-        ),
-        "icon": lambda v: isinstance(v, str) and bool(v),
-        "sender_fields": lambda v: (
-            isinstance(v, tuple) and all(isinstance(name, str) for name in v)
-        ),
-        "sender": lambda v: isinstance(v, str),
-        "default_url": lambda v: isinstance(v, str),
-        "is_built_in": lambda v: isinstance(v, bool),
-        "recipient_kind": lambda v: v in _RECIPIENT_KINDS,
-        "recipient_example": lambda v: isinstance(v, str) and bool(v),
-        "capabilities": lambda v: (
-            isinstance(v, frozenset) and all(isinstance(item, Capability) for item in v)
-        ),
-        "pacing": lambda v: isinstance(v, Pacing),
-        "retry": lambda v: isinstance(v, Retry),
-        "has_circuit": lambda v: isinstance(v, bool),
-        "text_limit": lambda v: v is None or (isinstance(v, int) and v > 0),
-        "callback_type": lambda v: v is None or (isinstance(v, str) and "/" in v),
-        "receipts_carry_our_id": lambda v: isinstance(v, bool),
-        "callback_help": lambda v: isinstance(v, str),
-        "can_be_asked": lambda v: isinstance(v, bool),
-        "credentials_model": lambda v: inspect.isclass(v) and issubclass(v, Credentials),
-    }
     wrong = [
-        name for name, is_right in checks.items() if not is_right(getattr(candidate, name, None))
+        name for name, is_right in _CHECKS.items() if not is_right(getattr(candidate, name, None))
     ]
+    if not wrong and (unknown := _unknown_sender_fields(candidate)):
+        return f"sender_fields names what isn't a plain credential field: {', '.join(unknown)}"
     return f"these attributes are missing or wrong: {', '.join(wrong)}" if wrong else None
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and _TYPE_NAME.fullmatch(value) is not None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(_is_text(text) for text in value)
+
+
+def _is_capabilities(value: Any) -> bool:
+    return isinstance(value, frozenset) and all(
+        isinstance(capability, Capability) for capability in value
+    )
+
+
+_CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "type": _is_name,
+    "title": _is_text,
+    "summary": _is_text,
+    "icon": lambda v: isinstance(v, str) and _ICON_NAME.fullmatch(v) is not None,
+    "channel": _is_name,
+    "recipient_kind": lambda v: v in _RECIPIENT_KINDS,
+    "recipient_example": _is_text,
+    "sender_fields": _is_texts,
+    "base_url": lambda v: isinstance(v, str),
+    "capabilities": _is_capabilities,
+    "pacing": lambda v: isinstance(v, Pacing),
+    "retry": lambda v: isinstance(v, Retry),
+    "has_circuit": lambda v: isinstance(v, bool),
+    "text_limit": lambda v: v is None or (isinstance(v, int) and v > 0),
+    "callback_type": lambda v: v is None or (isinstance(v, str) and "/" in v),
+    "receipts_carry_our_id": lambda v: isinstance(v, bool),
+    "callback_help": lambda v: isinstance(v, str),
+    "can_be_asked": lambda v: isinstance(v, bool),
+    "credentials_model": lambda v: inspect.isclass(v) and issubclass(v, Credentials),
+}
+
+
+def _unknown_sender_fields(provider: type[AnyProvider]) -> list[str]:
+    shown = {
+        info.alias or name
+        for name, info in provider.credentials_model.model_fields.items()
+        if _plain_type(info.annotation) is not SecretStr
+    }
+    return [name for name in provider.sender_fields if name not in shown]
 
 
 def parse_credentials(provider_type: str, values: Mapping[str, Any]) -> Credentials:
     """Return checked credentials; raises UnknownProvider or pydantic's ValidationError.
 
-    Show the latter through `errors(include_input=False, include_url=False, include_context=False)`.
+    To show the latter, use `errors(include_input=False, include_url=False, include_context=False)`.
     """
     return get_provider(provider_type).credentials_model.model_validate(values)
 
@@ -155,9 +187,7 @@ def credentials_to_json(credentials: Credentials) -> str:
 
 @lru_cache(maxsize=64)
 def destination_fields(provider: type[AnyProvider]) -> frozenset[str]:
-    """Return the plain fields (camelCase) that decide where the secrets are sent: all that do not
-    deny it.
-    """
+    """Return the plain fields (camelCase) that decide where secrets go, as all do by default."""
     return frozenset(
         info.alias or name
         for name, info in provider.credentials_model.model_fields.items()
@@ -167,7 +197,7 @@ def destination_fields(provider: type[AnyProvider]) -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def sent_secrets(provider: type[AnyProvider]) -> frozenset[str]:
-    """Return the secrets (camelCase) that travel to the provider: all that do not deny it."""
+    """Return the secrets (camelCase) that are sent to the provider, as all are by default."""
     return frozenset(
         info.alias or name
         for name, info in provider.credentials_model.model_fields.items()
@@ -209,7 +239,7 @@ def _field(name: str, info: FieldInfo) -> dict[str, Any]:
     extra = _extra(info)
     kind = _plain_type(info.annotation)
     options = _options(kind, extra.get("optionLabels"))
-    # A default made at random (a webhook secret) is not a value to show.
+    # A random default (a webhook secret) isn't a value to show.
     default = None if info.default is PydanticUndefined or kind is SecretStr else info.default
     placeholder = extra.get("placeholder") or (str(info.examples[0]) if info.examples else "")
     return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import structlog
 
 from backend import ids
-from backend.provider_types import SMTP, provider_of
 from backend.providers.frame.errors import SendError, Throttled, Unavailable
 from backend.providers.frame.provider import OutboundMessage, Provider, ProviderContext
+from backend.providers.smtp import SmtpCredentials, SmtpProvider
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -157,9 +157,8 @@ class PlatformMail:
 
     def _adapter(self, url: str) -> Provider[Any]:
         if self._provider is None:
-            kind = provider_of(SMTP)
-            given: Mapping[str, Any] = credentials_of(url)
-            self._provider = kind(kind.credentials_model.model_validate(given), self._context)
+            credentials = SmtpCredentials.model_validate(credentials_of(url))
+            self._provider = SmtpProvider(credentials, self._context)
         return self._provider
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:

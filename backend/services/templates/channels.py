@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
+from backend.provider_types import SANDBOX
 from backend.providers.frame.registry import provider_types
 
+# The channels for which a template may hold a variant.
 EMAIL: Final = "email"
 SMS: Final = "sms"
 WHATSAPP: Final = "whatsapp"
 
 
 def channel_type(connector_type: str, template_connector_type: str) -> str:
-    """Return the connector type whose rules the text follows: a built-in one plays the
-    template's.
-    """
-    provider = provider_types().get(connector_type)
-    if provider is not None and provider.is_built_in:
-        return template_connector_type
-    return connector_type
+    """Return the connector type whose rules the text follows: the sandbox plays the template's."""
+    return template_connector_type if connector_type == SANDBOX else connector_type
 
 
 def channel_of(connector_type: str) -> str:
-    """Return the channel of a connector type; a type that is not installed is its own."""
+    """Return the channel of a connector type; its own name if it is no longer installed."""
     provider = provider_types().get(connector_type)
-    return connector_type if provider is None else provider.channel or connector_type
+    return connector_type if provider is None else provider.channel
 
 
 def type_of_channel(channel: str) -> str:
-    """Return the connector type that `channel` stands for: a type's own name is a channel too."""
-    return _types().get(channel, channel)
+    """Return the connector type that `channel` stands for: a type of that name, else the first.
+
+    The registry's order decides which is the first: built-in providers, then third parties'.
+    """
+    types = provider_types()
+    if channel in types:
+        return channel
+    return next((type_ for type_ in types if types[type_].channel == channel), channel)
 
 
 def channel_names() -> list[str]:
     """Return what may be named as a channel, types included."""
-    return sorted({*_types(), *provider_types()})
-
-
-@lru_cache(maxsize=1)
-def _types() -> dict[str, str]:
-    """Return channel -> type, where the two differ; of several types the first one."""
-    types: dict[str, str] = {}
-    for name, provider in provider_types().items():
-        if provider.channel:
-            types.setdefault(provider.channel, name)
-    return types
+    types = provider_types()
+    return sorted({*types, *(provider.channel for provider in types.values())})

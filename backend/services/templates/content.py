@@ -10,12 +10,14 @@ from uuid import UUID
 
 from backend.errors import FieldError, ValidationFailed
 from backend.models import Template
+from backend.services.templates.channels import EMAIL, SMS, WHATSAPP
 from backend.services.templates.liquid.engine import TemplateSyntaxError
 from backend.services.templates.liquid.fuel import ProjectFuel, fuel_of
 
 CONTENT_LIMIT_CHARS: Final = 65_536
 SUBJECT_LIMIT_CHARS: Final = 998  # RFC 5322, 2.1.1
 VARIABLES_LIMIT: Final = 100
+_PARAMETERS: Final = "variants.whatsapp.parameters"
 _NAME: Final = re.compile(r"[^\W\d][\w-]{0,63}")
 
 
@@ -37,7 +39,7 @@ class TemplateContent:
 
     def texts(self) -> Iterator[tuple[str, str, bool]]:
         """Yield (field, text, is HTML) of every Liquid text."""
-        email, sms = self.variants.get("email") or {}, self.variants.get("sms") or {}
+        email, sms = self.variants.get(EMAIL) or {}, self.variants.get(SMS) or {}
         for name, text, html in (
             ("content", self.content, False),
             ("subject", self.subject, False),
@@ -50,7 +52,7 @@ class TemplateContent:
                 yield name, text, html
 
     def provider_parameters(self) -> list[str]:
-        return list((self.variants.get("whatsapp") or {}).get("parameters") or ())
+        return list((self.variants.get(WHATSAPP) or {}).get("parameters") or ())
 
 
 def detect_variables(content: TemplateContent, project_id: UUID | None = None) -> list[str]:
@@ -103,52 +105,38 @@ def check_content(
 
 
 def _used(content: TemplateContent, fuel: ProjectFuel) -> dict[str, list[str]]:
+    """Return the names that each text uses; raises ValidationFailed for all the problems."""
     used: dict[str, list[str]] = {}
     problems: list[FieldError] = []
     for field_name, text, html in content.texts():
-        limit = SUBJECT_LIMIT_CHARS if field_name.endswith("subject") else CONTENT_LIMIT_CHARS
+        is_subject = field_name.endswith("subject")
+        limit = SUBJECT_LIMIT_CHARS if is_subject else CONTENT_LIMIT_CHARS
         if len(text) > limit:
-            problems.append(
-                FieldError(
-                    field_name,
-                    "VALIDATION_ERROR",
-                    f"'{field_name}' has {len(text)} characters; at most {limit}.",
-                )
-            )
+            message = f"'{field_name}' has {len(text)} characters; at most {limit}."
+            problems.append(FieldError(field_name, "VALIDATION_ERROR", message))
             continue
         try:
             used[field_name] = list(fuel.read(text, html=html).variables)
         except TemplateSyntaxError as exc:
-            problems.append(
-                FieldError(
-                    field_name,
-                    "VALIDATION_ERROR",
-                    f"'{field_name}' is not valid Liquid, line {exc.line}: {exc.reason}.",
-                )
-            )
-        if field_name.endswith("subject") and ("\n" in text or "\r" in text):
-            problems.append(
-                FieldError(
-                    field_name, "VALIDATION_ERROR", f"'{field_name}' has a line break; remove it."
-                )
-            )
+            message = f"'{field_name}' is not valid Liquid, line {exc.line}: {exc.reason}."
+            problems.append(FieldError(field_name, "VALIDATION_ERROR", message))
+        if is_subject and ("\n" in text or "\r" in text):
+            message = f"'{field_name}' has a line break; remove it."
+            problems.append(FieldError(field_name, "VALIDATION_ERROR", message))
     if not content.content.strip():
-        problems.append(
-            FieldError(
-                "content", "MISSING_REQUIRED_FIELD", "A template needs content; write its text."
-            )
-        )
+        message = "A template needs content; write its text."
+        problems.append(FieldError("content", "MISSING_REQUIRED_FIELD", message))
     if problems:
         raise ValidationFailed(errors=problems)
-    parameters = content.provider_parameters()
+    used[_PARAMETERS] = _check_parameters(content.provider_parameters())
+    return used
+
+
+def _check_parameters(parameters: list[str]) -> list[str]:
     for name in parameters:
         if not _NAME.fullmatch(name):
-            raise _invalid(
-                "variants.whatsapp.parameters",
-                f"'{name[:64]}' is not a variable name such as first_name.",
-            )
-    used["variants.whatsapp.parameters"] = parameters
-    return used
+            raise _invalid(_PARAMETERS, f"'{name[:64]}' is not a variable name such as first_name.")
+    return parameters
 
 
 def _check_names(declared: Sequence[str]) -> list[str]:

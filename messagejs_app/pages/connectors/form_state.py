@@ -11,15 +11,15 @@ from typing import Any, Final
 from backend import ids
 from backend.errors import AppError, BadRequest
 from backend.integers import whole_number
-from backend.services.access.access import Action
-from backend.services.connectors import connectors
-from backend.services.connectors.connectors import NewConnector
-from backend.services.connectors.credentials import callback_path, visible_credentials
-from backend.services.connectors.types import (
+from backend.provider_types import (
     callback_help,
     describe_connector_types,
     takes_callbacks,
 )
+from backend.services.access.access import Action
+from backend.services.connectors import connectors
+from backend.services.connectors.connectors import NewConnector
+from backend.services.connectors.credentials import callback_path, visible_credentials
 from backend.services.reporting.overview import ConnectorNumbers, overview
 from messagejs_app.events import Events, Steps, event, go_to, say
 from messagejs_app.pages.connectors.health import health_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backend.services.connectors.types import is_built_in
+from backend.provider_types import SANDBOX
 from backend.services.reporting.overview import ConnectorNumbers
 
 
@@ -14,6 +14,6 @@ def health_of(connector: ConnectorNumbers) -> tuple[str, str]:
         return "Paused", "off dash"
     if connector.circuit_opened_at is not None:
         return "Not answering", "throttled half"
-    if is_built_in(connector.type) or connector.accepted:
+    if connector.type == SANDBOX or connector.accepted:
         return "Healthy", "healthy"
     return "Idle", "off ring"

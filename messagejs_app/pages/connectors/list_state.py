@@ -9,11 +9,11 @@ from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError, ConnectorNotFound
+from backend.provider_types import SANDBOX, describe_connector_types, sender_fields
 from backend.providers.frame.provider import Health
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
 from backend.services.connectors.credentials import visible_credentials
-from backend.services.connectors.types import describe_connector_types, is_built_in, sender_of
 from backend.services.reporting.overview import ConnectorNumbers, overview
 from messagejs_app.events import Events, Steps, complain, event, say
 from messagejs_app.pages.connectors.health import health_of
@@ -177,7 +177,8 @@ async def _senders(work: Work) -> dict[str, str]:
             shown = visible_credentials(work.platform.vault, connector)
         except AppError:
             continue  # its row is there anyway; the form says what is wrong
-        senders[ids.encode(ids.CONNECTOR, connector.id)] = sender_of(connector.type, shown)
+        named = [str(shown[name]) for name in sender_fields(connector.type) if shown.get(name)]
+        senders[ids.encode(ids.CONNECTOR, connector.id)] = named[0] if named else ""
     return senders
 
 
@@ -187,7 +188,7 @@ def _row(connector_numbers: ConnectorNumbers, sender: str) -> ConnectorRow:
         id=ids.encode(ids.CONNECTOR, connector_numbers.id),
         kind=connector_numbers.type,
         name=connector_numbers.name,
-        sender=sender,
+        sender=sender or ("Virtual inbox" if connector_numbers.type == SANDBOX else ""),
         health=health,
         dot=dot,
         last_success=instant(connector_numbers.last_sent_at),
@@ -229,7 +230,7 @@ def _provider(described: dict[str, Any], connector_numbers: Sequence[ConnectorNu
     if broken:
         connected, dot = f"{len(broken)} broken", "broken"
     elif same:
-        connected, dot = ("Built in" if is_built_in(kind) else f"{len(same)} connected"), "healthy"
+        connected, dot = ("Built in" if kind == SANDBOX else f"{len(same)} connected"), "healthy"
     else:
         connected, dot = "", ""
     return Provider(kind, described["title"], described["summary"], connected, dot)

@@ -11,10 +11,9 @@ from typing import Any, Final, cast
 
 from backend import ids
 from backend.errors import AppError
-from backend.provider_types import SANDBOX
+from backend.provider_types import SANDBOX, describe_connector_types
 from backend.services.access.access import Action
 from backend.services.connectors import connectors
-from backend.services.connectors.types import describe_connector_types
 from backend.services.lists.paging import PageRequest
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender

@@ -10,9 +10,8 @@ from uuid import UUID
 
 from backend import ids
 from backend.errors import AppError, BadRequest
-from backend.provider_types import SANDBOX
+from backend.provider_types import SANDBOX, describe_connector_types
 from backend.services.access.access import Action
-from backend.services.connectors.types import describe_connector_types
 from backend.services.policy.request import SendRequest
 from backend.services.policy.sender import Sender
 from backend.services.sending.accept import accept_message

@@ -116,6 +116,7 @@ class HostileCredentials(Credentials):
 
 class HostileProvider(Provider[HostileCredentials]):
     type = "hostile"
+    channel = "hostile"
     title = "Hostile"
     summary = "Fails as its credentials say."
     recipient_kind = "any"

@@ -23,12 +23,13 @@ async def test_a_stored_template_over_a_limit_is_listed_with_its_line(
     over = await world.template(OVER, variables=[])
     fine = await world.template("Hello {{name}}")
     async with platform.database.session() as session:
-        listed = {
-            unusable.template_id: str(unusable) async for unusable in unusable_templates(session)
+        result = {
+            unusable_template.template_id: str(unusable_template)
+            async for unusable_template in unusable_templates(session)
         }
-    assert fine.id not in listed
-    assert "'welcome'" in listed[over.id]
-    assert "line 2: the range (1..1000000) has more than 2000 items" in listed[over.id]
+    assert fine.id not in result
+    assert "'welcome'" in result[over.id]
+    assert "line 2: the range (1..1000000) has more than 2000 items" in result[over.id]
 
 
 async def test_a_stored_template_over_a_limit_is_refused_when_it_is_sent(world: World) -> None:
@@ -38,7 +39,7 @@ async def test_a_stored_template_over_a_limit_is_refused_when_it_is_sent(world: 
         await world.send(SendRequest(to="ada", connector_type="sandbox", template_id=over.id))
 
 
-async def test_a_stored_template_over_a_limit_can_be_switched_off_and_fixed(
+async def test_a_stored_template_over_a_limit_can_be_switched_off_and_put_right(
     world: World, platform: Platform
 ) -> None:
     over = await world.template(OVER + "{{name}}", variables=["name"])
@@ -63,7 +64,7 @@ async def test_an_earlier_version_over_a_limit_does_not_come_back(
         )
         await templates.update_template(
             session,
-            project_id=world.project_id,
+            system_access(world.project_id),
             template_id=template.id,
             changes={"content": "Your code {{code}}"},
         )
@@ -75,5 +76,5 @@ async def test_an_earlier_version_over_a_limit_does_not_come_back(
     with pytest.raises(ValidationFailed, match="line 2"):
         async with platform.database.transaction() as session:
             await templates.roll_back_template(
-                session, project_id=world.project_id, template_id=template.id, version=1
+                session, system_access(world.project_id), template_id=template.id, version=1
             )

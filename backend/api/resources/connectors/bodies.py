@@ -18,11 +18,11 @@ from backend.api.inputs.bodies import (
 )
 from backend.models import Connector
 from backend.models.connector import LONGEST_RETRY_S
+from backend.provider_types import takes_callbacks
 from backend.providers.frame.provider import Health
 from backend.services.connectors.config import MOST_ATTEMPTS, MOST_PER_SECOND
 from backend.services.connectors.connectors import HEAVIEST, NewConnector, circuit_state
 from backend.services.connectors.credentials import callback_path
-from backend.services.connectors.types import takes_callbacks
 from backend.services.lists.paging import Page
 
 Name = Annotated[

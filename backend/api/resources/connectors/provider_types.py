@@ -6,7 +6,7 @@ from backend.api.inputs.access import CurrentRequester
 from backend.api.openapi.document import error_responses
 from backend.api.resources.connectors.bodies import ConnectorTypeBody, ConnectorTypeListBody
 from backend.api.resources.routers import api_router
-from backend.services.connectors.types import describe_connector_types
+from backend.provider_types import describe_connector_types
 
 router = api_router(prefix="/api/v1/connector-types", tags=["Connectors"])
 

@@ -158,7 +158,11 @@ def _check_route(body: ContentFields) -> None:
             raise _excluded(f'A message goes through "{field}" or through "{name}".', field, name)
     channels = body.channels or []
     if len({type_of_channel(channel) for channel in channels}) < len(channels):
-        remedy = "Leave out one of them: 'sms' is 'twilio', and 'email' is 'smtp'."
+        aliases = {name: type_of_channel(name) for name in channels}
+        meanings = [f"'{name}' is '{type_}'" for name, type_ in aliases.items() if name != type_]
+        remedy = "Leave out one of them."
+        if meanings:
+            remedy = f"Leave out one of them: {', '.join(meanings)}."
         raise BadRequest(
             '"channels" names one channel twice.',
             errors=[FieldError("channels", "VALIDATION_ERROR", remedy)],

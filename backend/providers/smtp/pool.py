@@ -1,6 +1,4 @@
-"""Open, authenticated SMTP connections of one connector: bounded, checked before reuse, closed when
-idle.
-"""
+"""A connector's open SMTP connections: bounded, checked before reuse, closed when idle."""
 
 from __future__ import annotations
 
@@ -12,18 +10,18 @@ from typing import Final
 
 import aiosmtplib
 
-from backend.providers.frame.errors import Throttled
+from backend.providers.frame import Throttled
 
-# Short of the minute after which common servers drop a silent client.
+# Less than the minute after which common servers drop a silent client.
 _IDLE_S: Final = 20.0
-# Longer silences are checked with a NOOP, so that a dropped connection costs no message its
-# certainty.
+# After a longer silence a NOOP checks the connection, so that no message's outcome becomes unknown
+# because the server had dropped it.
 _FRESH_S: Final = 1.0
 _CHECK_S: Final = 3.0
 
 
 class SmtpPool:
-    """Lends connections; `open_connection` makes a new one, ready to send."""
+    """Lends connections; `open_connection` opens a new one, ready to send."""
 
     def __init__(
         self, open_connection: Callable[[], Awaitable[aiosmtplib.SMTP]], *, size: int
@@ -38,14 +36,14 @@ class SmtpPool:
     async def connection(self) -> AsyncIterator[aiosmtplib.SMTP]:
         """Lend a connection that answered a moment ago.
 
-        A reply that refuses the message leaves the connection usable; any other exception, a
-        cancellation included, closes it: nobody knows what its server will answer next.
+        If the server refuses the message, the connection stays usable. Any other exception, a
+        cancellation included, closes it: no one knows what its server will answer next.
         """
         async with self._slots:
             if self._is_closed:
                 reason = (
-                    "The connector was closed while the message waited for a connection; nothing"
-                    " was sent."
+                    "The connector was closed while the message was waiting for a connection;"
+                    " nothing was sent."
                 )
                 raise Throttled(reason, code="closed", recipient_only=True)
             client = await self._take_idle() or await self._open()
@@ -99,8 +97,9 @@ class SmtpPool:
             self._reaper = loop.call_later(_IDLE_S, self._reap)
 
     def _reap(self) -> None:
-        """Close what has been idle too long; the oldest are at the left, for the newest are lent
-        first.
+        """Close what has been idle too long.
+
+        The oldest are at the left, because the newest are lent first.
         """
         loop = asyncio.get_running_loop()
         while self._idle and loop.time() - self._idle[0][1] >= _IDLE_S - 0.01:
@@ -110,7 +109,7 @@ class SmtpPool:
             self._reaper = loop.call_at(self._idle[0][1] + _IDLE_S, self._reap)
 
     async def aclose(self) -> None:
-        """Say goodbye on every idle connection; lent ones are closed when they come back."""
+        """Quit every idle connection; a lent one is closed when it comes back."""
         self._is_closed = True
         if self._reaper is not None:
             self._reaper.cancel()
@@ -121,7 +120,7 @@ class SmtpPool:
 
 
 async def quit_politely(client: aiosmtplib.SMTP) -> None:
-    """QUIT and close, whatever the server makes of it."""
+    """QUIT and close, whatever the server answers."""
     try:
         await client.quit(timeout=_CHECK_S)
     except (aiosmtplib.SMTPException, OSError):

@@ -1,11 +1,9 @@
-"""Write one e-mail.
+"""Write an e-mail. No part of a value ever becomes a header or part of another header.
 
-A value is only ever its own characters: none of it becomes a header, or part of one.
-
-Headers are written here and not by `EmailMessage`, which decodes what looks like an encoded word
-(`=?utf-8?q?=0d=0aBcc:...?=`) and writes the decoded text, line breaks and all, in some Python
-releases. Source of the rules: RFC 5322 section 2.2 (headers), RFC 2047 (encoded words), RFC 6532
-(UTF-8 addresses).
+We write the headers and not `EmailMessage`, which in some Python releases decodes what looks like
+an encoded word (`=?utf-8?q?=0d=0aBcc:...?=`) and writes the decoded text, line breaks and all.
+Source of the rules: RFC 5322 section 2.2 (headers), RFC 2047 (encoded words), RFC 6532 (UTF-8
+addresses).
 """
 
 from __future__ import annotations
@@ -19,10 +17,10 @@ from email.policy import SMTP
 from email.utils import format_datetime, quote
 from typing import Final
 
-# Whatever some reader of a message might take for a line's end, and what has no place in a header.
+# What some reader of a message may take for the end of a line, and what no header may contain.
 UNSAFE_IN_HEADER: Final = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 _ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
-# The most characters a line should have, and the most that it may (RFC 5322 2.1.1).
+# The most characters a line should have, and the most it may have (RFC 5322 2.1.1).
 _LINE: Final = 76
 _LONGEST_LINE: Final = 998
 _LONGEST_WORD: Final = 900
@@ -30,11 +28,11 @@ _BODY_HEADERS: Final = ("Content-Type", "Content-Transfer-Encoding", "MIME-Versi
 
 
 class UnwritableMail(ValueError):
-    """What was composed isn't a mail with exactly our headers."""
+    """The composed mail doesn't have exactly our headers."""
 
 
 def mailbox(name: str, address: str) -> str:
-    """Return `name <address>` as a header value, folded where it is long."""
+    """Return `name <address>` as a header value, folded if it is long."""
     if not name:
         return address
     if not _is_plain(name):
@@ -51,7 +49,7 @@ def mailbox(name: str, address: str) -> str:
 def compose(
     *, sender: str, to: str, subject: str | None, message_id: str, text: str, html: str | None
 ) -> bytes:
-    """Return the mail as it is sent; `sender` is made by `mailbox`, `to` a bare address.
+    """Return the mail as it is sent; `sender` comes from `mailbox`, `to` is a bare address.
 
     Raises UnwritableMail, and ValueError for text that cannot be encoded.
     """
@@ -70,9 +68,7 @@ def compose(
 
 
 def _unstructured(header: str, value: str) -> str:
-    """Return `value` as it is where that is safe, folded where it is long, else in encoded
-    words.
-    """
+    """Return `value`, folded if it is long; in encoded words if it isn't safe as it is."""
     if not _is_plain(value):
         return _encoded_words(header, value)
     if len(header) + 2 + len(value) <= _LINE:
@@ -86,7 +82,7 @@ def _unstructured(header: str, value: str) -> str:
 
 
 def _is_plain(value: str) -> bool:
-    """Tell whether every reader takes `value` for these characters."""
+    """Tell whether every reader takes `value` for exactly these characters."""
     return value.isascii() and "=?" not in value and value == value.strip()
 
 
@@ -95,22 +91,24 @@ def _encoded_words(header: str, value: str) -> str:
 
 
 def _check(names: Sequence[str], mail: bytes) -> None:
-    """Make sure that the mail has these headers, then the body's, each once, and no line break of
-    another's.
+    """Make sure that the mail has these headers, then the body's, each once, and no stray line
+    breaks.
+
+    Raises UnwritableMail.
     """
     head = mail.partition(b"\r\n\r\n")[0]
     lines = head.split(b"\r\n")
     if any(b"\r" in line or b"\n" in line or len(line) > _LONGEST_LINE for line in lines):
-        raise UnwritableMail("a header holds a line break of its own, or is too long")
-    result = [
+        raise UnwritableMail("a header has a stray line break, or is too long")
+    written = [
         line.partition(b":")[0].decode("ascii", "replace")
         for line in lines
         if line[:1] not in (b" ", b"\t")
     ]
-    ours, of_body = result[: len(names)], result[len(names) :]
+    ours, of_body = written[: len(names)], written[len(names) :]
     if (
         ours != list(names)
         or len(set(of_body)) != len(of_body)
         or not set(of_body) <= set(_BODY_HEADERS)
     ):
-        raise UnwritableMail(f"the headers would be {', '.join(result)[:200]}")
+        raise UnwritableMail(f"the headers would be {', '.join(written)[:200]}")
