@@ -49,7 +49,7 @@ async def checks_of(platform: Platform) -> dict[str, Check]:
 
 
 async def timed_readyz(client: httpx.AsyncClient) -> tuple[int, dict[str, Any]]:
-    """Ask within what a probe may take; a server that is silent is so for ever."""
+    """Ask within what a probe may take; a server that is silent stays so."""
     async with asyncio.timeout(20):
         response = await client.get("/readyz")
     return response.status_code, response.json()

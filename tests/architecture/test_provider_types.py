@@ -22,7 +22,7 @@ EXCEPTIONS: Final = {
         "whatsapp",
     ): "the channel, a key of a template's variants in the API",
     ("backend/services/accounts/mail.py", "smtp"): "the scheme of PLATFORM_SMTP_URL",
-    ("backend/settings.py", "smtp"): "the scheme of PLATFORM_SMTP_URL",
+    ("backend/settings/accounts.py", "smtp"): "the scheme of PLATFORM_SMTP_URL",
     ("messagejs_app/components/html.py", "sandbox"): "the attribute of an iframe",
 }
 

@@ -100,7 +100,7 @@ class Sender:
                 if answer.status_code == 202:
                     self.accepted[serial] = answer.json()["messageId"]
                 else:
-                    # What dies meanwhile is chance: 503 while a database is away, 500 where one
+                    # What dies meanwhile is chance: 503 while a database is down, 500 where one
                     # ends a statement that it was running.
                     assert answer.status_code in {500, 503}, answer.text
                     self.refusals[answer.status_code] += 1

@@ -92,7 +92,7 @@ async def test_a_late_recipients_receipt_comes_after_two_seconds(
         assert receipt.message_id == "msg_01h455vb4pex5vsknk084sn02q"
         assert receipt.at is not None
         assert 1.5 < (receipt.at - datetime.now(UTC)).total_seconds() <= 2.0
-    # Without a store for receipts the message is sent all the same.
+    # Without a store for receipts the message is sent anyway.
     assert (await make_provider("sandbox", {}).send(message(to=to))).status == "sent"
 
 

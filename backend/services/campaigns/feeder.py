@@ -174,7 +174,7 @@ class CampaignFeeder:
         )  # projects, the one fed the longest ago first
 
     async def run(self) -> None:
-        """Feed until cancelled. A failed round is logged, and the next one tries again."""
+        """Feed until canceled. A failed round is logged, and the next one tries again."""
         await Rounds(_EVERY_S, self.feed, on_error=self._report).run()
 
     def _report(self, error: Exception) -> None:
@@ -338,7 +338,7 @@ class CampaignFeeder:
             if is_outage(exc):
                 self._outage.warn(exc)
                 return ServiceUnavailable(
-                    "The servers behind MessageJS are away; the campaign continues by itself."
+                    "The servers behind MessageJS are down; the campaign continues by itself."
                 )
             log.exception(
                 "campaign.row_failed",

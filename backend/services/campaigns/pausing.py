@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# Works on a row that cannot be read: it asks nothing of it.
+# Works on a row that cannot be read: it reads nothing from the row.
 _PAUSE_UNREAD: Final = """
 UPDATE campaigns SET state = 'paused', reason = %s, updated_at = now() WHERE id = %s
     AND state = 'running'

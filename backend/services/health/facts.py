@@ -130,7 +130,7 @@ async def _clock(connection: psycopg.AsyncConnection[Any]) -> Check:
 def clock_check(*, there: float, asked_at: float, answered_at: float) -> Check:
     """Compare the database's clock with this machine's.
 
-    What falls between the question and the answer is no difference.
+    What happens between the question and the answer is not counted as a difference.
     """
     off_s = there - min(max(there, asked_at), answered_at)
     if abs(off_s) <= _CLOCK_WARNING_S:

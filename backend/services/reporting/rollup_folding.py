@@ -110,7 +110,7 @@ class RollupFolder:
         self._folded_since_vacuum = 0
 
     async def run(self) -> None:
-        """Fold every two seconds until cancelled. A failed round is logged, and the next one tries
+        """Fold every two seconds until canceled. A failed round is logged, and the next one tries
         again.
         """
         report = log_failures(away="rollups.database_away", failed="rollups.fold_failed")

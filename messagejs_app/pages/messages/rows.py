@@ -159,7 +159,7 @@ def shown_of(detail: MessageDetail, *, base_url: str) -> Shown:
 
 
 def _steps(detail: MessageDetail) -> list[TimelineStep]:
-    """Return the timeline. The attempts that led to a status stand under a "Sending" line before
+    """Return the timeline. The attempts that led to a status follow a "Sending" line before
     it.
     """
     name = detail.connector_name or detail.summary.connector_type.capitalize()

@@ -115,7 +115,7 @@ async def test_an_uncertain_message_that_is_held_falls_back_in_time(
     assert await queue_row(platform, message_id) == (WATCHED, box.id, 1)
     await watch(watcher, seconds=0.3)
     assert await queue_row(platform, message_id) == (DUE, other.id, 0)
-    # The second way is accepted: the message is sent, though nobody knows of the first.
+    # The second way is accepted: the message is sent, though nobody knows about the first.
     await end_in(platform, await take(platform, other), provider, None)
     assert (await world.message(message_id)).status == "sent"
     assert await queue_row(platform, message_id) is None

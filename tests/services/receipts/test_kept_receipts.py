@@ -142,7 +142,7 @@ async def test_a_callback_that_cannot_be_stored_keeps_no_other_from_its_answer(
 ) -> None:
     message_id = await accepted_and_sent(platform, world, box, recorder)
     good = incoming(box, receipt(message_id, "delivered"))
-    # An adapter's mistake: a code that is no text.
+    # An adapter's mistake: a code that isn't text.
     bad = incoming(box, receipt(message_id, "read", code=5))
     answers = await asyncio.gather(
         *map(platform.receipts.store, [bad, good]), return_exceptions=True

@@ -256,7 +256,7 @@ def body_hash(body: bytes) -> bytes:
     try:
         canonical = orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
-        # One message of a batch has a value that is no JSON number; the others are sent.
+        # One message of a batch has a value that isn't a JSON number; the others are sent.
         canonical = body
     return hashlib.sha256(canonical).digest()
 
