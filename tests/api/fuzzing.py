@@ -92,10 +92,10 @@ UNSAYABLE: Final = {
     ),
     r"swap them|the most is": "one instant is judged by another",
     r"is not an IANA time zone": "the list of zones is the operating system's",
-    r"Leave out|Name a|'recipient' is missing": "one field stands in for another",
+    r"Leave out|Name (a|the)\b|'recipient' is missing": "one field stands in for another",
     r"is not an origin|Origins\b": "a host's name has rules of its own",
     r"NUL character": "Postgres's own limit, for every text",
-    r"holds the control character": "names are one line, in every script",
+    r"contains the control character": "names are one line, in every script",
     r'"code":"COMMON_PASSWORD"': "the list is 8,000 long",
     r'"code":"INVALID_CSV"|"field":"mapping': "a table is read to know its columns",
 }

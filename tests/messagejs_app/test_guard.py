@@ -5,18 +5,12 @@ log.
 from __future__ import annotations
 
 import logging
-from typing import Any
-from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
 
-from backend import ids
-from backend.models import DeadLetter
-from tests.messagejs_app.conftest import ON_LOAD, Dashboard, Person
+from tests.messagejs_app.conftest import ON_LOAD, Dashboard
+from tests.messagejs_app.drafts import make_draft
 from tests.messagejs_app.victim import make_victim
-from tests.services.stored_messages import row, save
-from tests.world import World
 
 
 async def test_a_signed_in_tab_shows_its_page(dashboard: Dashboard) -> None:
@@ -81,7 +75,7 @@ async def test_a_strangers_page_is_the_address_it_names(dashboard: Dashboard) ->
 async def test_a_draft_of_ones_own_opens_no_rows_of_another_project(dashboard: Dashboard) -> None:
     victim = await make_victim(dashboard)
     eve = await dashboard.person("Eve")
-    ours = await _draft(eve)
+    ours = await make_draft(eve)
     tab = dashboard.tab(eve)
     await tab.open(f"/campaigns?id={ours}")
     await tab.until(lambda: tab.value("draft_state", "columns"))
@@ -97,21 +91,6 @@ async def test_a_draft_of_ones_own_opens_no_rows_of_another_project(dashboard: D
     assert tab.value("campaigns_state", "open_id") == ""
     assert tab.value("draft_state", "campaign_id") == ""
     assert tab.value("draft_state", "columns") == []
-
-
-async def _draft(person: Person, *, name: str = "Mine", mode: str = "live") -> str:
-    base = f"/api/v1/projects/{person.project_id}"
-    connectors = (await person.client.get(f"{base}/connectors")).json()["connectors"]
-    draft = {
-        "name": name,
-        "mode": mode,
-        "csv": "to,name,secret\nsomeone,Eve,none\n",
-        "message": "Hello {{name}}",
-        "connectorId": connectors[0]["id"],
-        "start": False,
-    }
-    created = await person.post(f"/api/v1/campaigns?projectId={person.project_id}", draft)
-    return str(created["id"])
 
 
 @pytest.mark.parametrize(
@@ -174,133 +153,14 @@ async def test_one_address_does_not_take_all_the_memory(dashboard: Dashboard) ->
     assert elsewhere.is_connected
 
 
-_MADE_UP = "203.0.113.77"
-
-
-async def _entries(dashboard: Dashboard, project_id: str) -> list[tuple[str, Any, str]]:
-    query = (
-        "SELECT action, actor_id, address FROM audit_entries WHERE project_id = :project ORDER"
-        " BY id"
-    )
-    async with dashboard.platform.database.engine.connect() as connection:
-        result = await connection.execute(
-            text(query), {"project": ids.decode(ids.PROJECT, project_id)}
-        )
-        return [(row.action, row.actor_id, row.address) for row in result]
-
-
-async def test_every_change_by_a_page_is_in_the_audit_log_with_who_and_from_where(
-    dashboard: Dashboard,
-) -> None:
-    ada = await dashboard.person()
-    before = len(await _entries(dashboard, ada.project_id))
-    connector = await ada.post(
-        f"/api/v1/projects/{ada.project_id}/connectors", {"type": "sandbox", "name": "Second"}
-    )
-    before += 1
-    campaign = await _draft(ada)
-    before += 1
-    tab = dashboard.tab(ada, address=_MADE_UP)
-    await tab.open("/")
-    await tab.until(lambda: tab.value("session", "is_ready"))
-
-    async def call(handler: str, path: str = "/", **payload: Any) -> None:
-        tab.call(dashboard.named(handler), payload, path=path)
-        await dashboard.settled(tab)
-
-    async def is_in_log(action: str) -> None:
-        assert action in {
-            entry[0] for entry in (await _entries(dashboard, ada.project_id))[before:]
-        }, tab.seen[-1]
-
-    await call("connector_form_state.load", "/connectors/new?type=sandbox")
-    await call("connector_form_state.save", "/connectors/new?type=sandbox", data={"name": "Made"})
-    await is_in_log("connector.created")
-    await call("connector_form_state.load", f"/connectors/{connector['id']}")
-    await call(
-        "connector_form_state.save", f"/connectors/{connector['id']}", data={"name": "Renamed"}
-    )
-    await call("connector_form_state.set_active", f"/connectors/{connector['id']}", is_active=False)
-    await call("connectors_state.set_active", connector_id=connector["id"], is_active=True)
-    await call("connectors_state.make_default", connector_id=connector["id"])
-    await is_in_log("connector.updated")
-    await call("connectors_state.ask_delete", connector_id=connector["id"], name="x")
-    await call("connectors_state.delete")
-    await is_in_log("connector.deleted")
-    await call("editor_state.load", "/templates/new")
-    await call("editor_state.save", "/templates/new", data={"name": "Hello", "content": "Hello"})
-    await is_in_log("template.created")
-    await call("overview_state.make_template")
-    await call("templates_state.load")
-    template = tab.value("templates_state", "rows")[0]["id"]
-    await call("editor_state.load", f"/templates/{template}")
-    await call(
-        "editor_state.save", f"/templates/{template}", data={"name": "Hello", "content": "Changed"}
-    )
-    await call("templates_state.set_active", template_id=template, is_active=False)
-    await is_in_log("template.updated")
-    await call("templates_state.ask_delete", template_id=template, name="x")
-    await call("templates_state.delete")
-    await is_in_log("template.deleted")
-    await call("routes_state.load")
-    await call("routes_state.add")
-    await call("routes_state.save", data={"name": "way", "step0": "sandbox"})
-    await is_in_log("route.created")
-    route = tab.value("routes_state", "routes")[0]["id"]
-    await call("routes_state.edit", route_id=route)
-    await call("routes_state.save", data={"name": "other-way", "step0": "sandbox"})
-    await is_in_log("route.updated")
-    await call("routes_state.ask_delete", route_id=route, name="x")
-    await call("routes_state.delete")
-    await is_in_log("route.deleted")
-    await call("keys_state.create", data={"name": "Server", "scope.messages:send": "on"})
-    await is_in_log("key.created")
-    await call("keys_state.ask_revoke", key_id=tab.value("keys_state", "rows")[0]["id"], name="x")
-    await call("keys_state.revoke")
-    await is_in_log("key.revoked")
-    await call("settings_state.rename", data={"name": "New name"})
-    await call(
-        "retention_state.save", data={"contentRetention": "days", "contentRetentionDays": "5"}
-    )
-    await call("quiet_hours_state.switch", value="on")
-    await call("quiet_hours_state.save", data={"start": "21:00", "end": "08:00"})
-    await is_in_log("project.updated")
-    await call(
-        "people_state.invite", data={"email": f"{uuid4().hex}@example.com", "role": "viewer"}
-    )
-    await call("people_state.load")
-    invitation = tab.value("people_state", "open_invitations")[0]
-    await call("people_state.revoke", invitation_id=invitation["id"], email="x")
-    await call("campaigns_state.load", f"/campaigns?id={campaign}")
-    await call("campaigns_state.cancel", f"/campaigns?id={campaign}")
-    await _give_up_a_message(dashboard, ada)
-    await call("dead_letters_state.discard_all")
-    me = ids.decode(ids.USER, (await ada.client.get("/api/v1/auth/me")).json()["user"]["id"])
-    entries = (await _entries(dashboard, ada.project_id))[before:]
-    assert len(entries) >= 20
-    assert [entry for entry in entries if entry[1:] != (me, _MADE_UP)] == []
-    actions = [action for action, *_ in entries]
-    assert {"invitation.revoked", "campaign.canceled"} <= set(actions)
-    assert actions.count("dead_letters.discarded") == 1
-
-
-async def _give_up_a_message(dashboard: Dashboard, person: Person) -> None:
-    project_id = ids.decode(ids.PROJECT, person.project_id)
-    assert project_id is not None
-    world = World(dashboard.platform, uuid4(), project_id)
-    message = row(world, mode="test", status="failed")
-    dead = DeadLetter(message_id=message.id, project_id=project_id)
-    await save(world, message, dead)
-
-
 async def test_the_list_of_campaigns_is_of_one_mode(dashboard: Dashboard) -> None:
     ada = await dashboard.person()
-    await _draft(ada)
+    await make_draft(ada)
     tab = dashboard.tab(ada)
     await tab.open("/campaigns")
     await tab.until(lambda: tab.value("campaigns_state", "is_loaded"))
     assert tab.value("campaigns_state", "rows") == []
-    await _draft(ada, name="Trial", mode="test")
+    await make_draft(ada, name="Trial", mode="test")
     tab.call(dashboard.named("campaigns_state.load"), path="/campaigns")
     await tab.until(lambda: tab.value("campaigns_state", "rows"))
     assert [campaign["name"] for campaign in tab.value("campaigns_state", "rows")] == ["Trial"]

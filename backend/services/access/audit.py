@@ -73,9 +73,7 @@ def record(
 
 
 def record_auth(session: AsyncSession, action: str, *, user_id: UUID | None, address: str) -> None:
-    """Add what happened to an account before anybody was logged in: by a link, or by a wrong
-    password.
-    """
+    """Add what a stranger did to an account: a wrong password, or a link asked for."""
     session.add(AuditEntry(action=action, subject_id=user_id, address=address[:64]))
 
 

@@ -15,7 +15,7 @@ from backend.models import AccountToken, AuthSession, User
 from backend.models.base import utc_now
 from backend.models.session import Database
 from backend.services.access import audit
-from backend.services.access.access import UserPrincipal
+from backend.services.access.access import Actor, UserPrincipal
 from backend.services.accounts.mail import Mail, PlatformMail
 from backend.services.accounts.passwords import check_new_password, hash_password, verify_password
 from backend.services.accounts.tokens import (
@@ -104,14 +104,14 @@ async def reset_password(
         # Who reads the mail of this address has it.
         user.email_confirmed_at = user.email_confirmed_at or utc_now()
         await AuthSession.revoke_all(session, user.id)
-        audit.record_auth(session, "password.reset", user_id=user.id, address=address)
+        _record(session, "password.reset", user, address)
 
 
 async def confirm_email(session: AsyncSession, *, token: str, address: str) -> User:
     """Raises InvalidLink."""
     user = await _use_token(session, token, "email_confirmation")
     user.email_confirmed_at = user.email_confirmed_at or utc_now()
-    audit.record_auth(session, "email.confirmed", user_id=user.id, address=address)
+    _record(session, "email.confirmed", user, address)
     await session.flush()
     return user
 
@@ -188,3 +188,9 @@ async def _use_token(session: AsyncSession, token: str, purpose: Purpose) -> Use
         raise InvalidLink
     await AccountToken.use_up(session, user.id, purpose)
     return user
+
+
+def _record(session: AsyncSession, action: str, user: User, address: str) -> None:
+    """Log what a link did: the person who has it reads the user's mail, and acts as the user."""
+    actor = Actor(user_id=user.id, address=address)
+    audit.record(session, actor, action, subject_id=user.id)

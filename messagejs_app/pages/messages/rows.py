@@ -159,9 +159,7 @@ def shown_of(detail: MessageDetail, *, base_url: str) -> Shown:
 
 
 def _steps(detail: MessageDetail) -> list[TimelineStep]:
-    """Return the timeline. The attempts that led to a status follow a "Sending" line before
-    it.
-    """
+    """Return the timeline: before a status, a "Sending" line with the attempts that led to it."""
     name = detail.connector_name or detail.summary.connector_type.capitalize()
     left = list(detail.attempts)
     steps: list[TimelineStep] = []

@@ -47,10 +47,10 @@ async def test_rows_and_messages_are_counted_by_state(world: World) -> None:
     campaign = await _campaign(world, ["accepted", "accepted", "failed", "pending"])
     await save(
         world,
-        row(world, campaign_id=campaign.id, status="delivered"),
-        row(world, campaign_id=campaign.id, status="failed"),
-        row(world, campaign_id=new_id(), status="failed"),
-        row(world),
+        row(world, at=campaign.created_at, campaign_id=campaign.id, status="delivered"),
+        row(world, at=campaign.created_at, campaign_id=campaign.id, status="failed"),
+        row(world, at=campaign.created_at, campaign_id=new_id(), status="failed"),
+        row(world, at=campaign.created_at),
     )
     progress = await _progress(world, campaign)
     assert (progress.pending, progress.accepted, progress.failed) == (1, 2, 1)
