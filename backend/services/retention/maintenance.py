@@ -15,6 +15,7 @@ import psycopg
 import structlog
 from psycopg.errors import LockNotAvailable
 
+from backend.ledger.hold import settle_forgotten
 from backend.models.partitions import PARTITIONED, make_partition, missing_months
 from backend.models.session import RawPool
 from backend.process.advisory_locks import AdvisoryLock, try_hold
@@ -91,6 +92,7 @@ STEPS: Final[dict[str, Step]] = {
     "maintain-refresh-tokens": partial(_delete, _FORGET_TOKENS),
     "maintain-sessions": partial(_delete, _FORGET_SESSIONS),
     "maintain-processes": partial(_delete, _FORGET_PROCESSES),
+    "maintain-held-messages": settle_forgotten,
 }
 
 
