@@ -30,8 +30,8 @@ from backend.services.callbacks.store import ReceiptStore
 from backend.services.campaigns.parts import CampaignParts
 from backend.services.catalog.catalog import Catalog
 from backend.services.health.fingerprints import Fingerprints
-from backend.services.health.heartbeat import Heartbeat, Role
-from backend.services.health.readiness import Health
+from backend.services.health.heartbeat import Heartbeat, ProcessRole
+from backend.services.health.readiness import ReadinessChecks
 from backend.services.keys.key_usage import KeyUsage
 from backend.services.limits.rate_limit import RateLimiter
 from backend.services.policy.send_path import SendPath
@@ -71,11 +71,11 @@ class Platform:
         default_factory=list
     )  # of the whole process; a worker adds its own
     heartbeat: Heartbeat = field(init=False)
-    health: Health = field(init=False)
+    health: ReadinessChecks = field(init=False)
 
     @classmethod
     async def open(
-        cls, settings: Settings, *, role: Role = "web", reports: bool = True
+        cls, settings: Settings, *, role: ProcessRole = "web", reports: bool = True
     ) -> Platform:
         """Connect lazily: the process starts even if the database or Redis is unreachable.
 
@@ -164,9 +164,9 @@ class Platform:
         _current.append(platform)
         return platform
 
-    def new_health(self) -> Health:
+    def new_health(self) -> ReadinessChecks:
         """Return a Health that has not asked anything yet."""
-        return Health(
+        return ReadinessChecks(
             self.database.raw,
             self.redis,
             self.heartbeat,

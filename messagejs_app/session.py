@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend import ids
 from backend.errors import AppError, ProjectNotFound, Unauthenticated
 from backend.platform import Platform, current_platform
-from backend.services.access.access import Access, Action, UserPrincipal, access_of_user
+from backend.services.access.access import Access, Action, Mode, UserPrincipal, access_of_user
 from backend.services.accounts import projects, users
 from backend.services.accounts.local_paths import is_local_path
 from messagejs_app.connection import address_behind, session_cookie
@@ -30,7 +30,6 @@ from messagejs_app.states import TabClosed
 
 log = structlog.get_logger(__name__)
 
-Mode = Literal["live", "test"]
 _apps: list[rx.App] = []
 
 

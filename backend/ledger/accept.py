@@ -82,7 +82,7 @@ class Written:
 _MOST_AT_ONCE: Final = 500
 _PROJECT_OF: Final = attrgetter("project_id")
 
-Answer = Written | BaseException
+WriteOutcome = Written | BaseException
 
 
 class AcceptWriter:
@@ -142,7 +142,7 @@ class AcceptWriter:
     async def drain(self) -> None:
         await self._group.drain()
 
-    async def _write_batch(self, batch: Sequence[NewMessage]) -> Sequence[Answer]:
+    async def _write_batch(self, batch: Sequence[NewMessage]) -> Sequence[WriteOutcome]:
         leaders, followers = _one_of_each_key(batch)
         try:
             answers = await self._commit(leaders)
@@ -154,8 +154,8 @@ class AcceptWriter:
             answers = await self._commit_one_by_one(leaders)
         return [_answer(message, answers, followers) for message in batch]
 
-    async def _commit_one_by_one(self, batch: Sequence[NewMessage]) -> dict[UUID, Answer]:
-        answers: dict[UUID, Answer] = {}
+    async def _commit_one_by_one(self, batch: Sequence[NewMessage]) -> dict[UUID, WriteOutcome]:
+        answers: dict[UUID, WriteOutcome] = {}
         for message in batch:
             try:
                 answers |= await self._commit([message])
@@ -174,7 +174,7 @@ class AcceptWriter:
                 answers[message.id] = refusals.refused(exc)
         return answers
 
-    async def _commit(self, batch: Sequence[NewMessage]) -> dict[UUID, Answer]:
+    async def _commit(self, batch: Sequence[NewMessage]) -> dict[UUID, WriteOutcome]:
         """Raises what keeps the rows from being written; afterwards they are ours, whatever else
         goes wrong.
         """
@@ -186,7 +186,9 @@ class AcceptWriter:
                 prepare=True,
             )
             left_out = await cursor.fetchall()
-            answers: dict[UUID, Answer] = {m.id: Written(m.id, m.columns["status"]) for m in batch}
+            answers: dict[UUID, WriteOutcome] = {
+                m.id: Written(m.id, m.columns["status"]) for m in batch
+            }
             if left_out:
                 answers |= await self._answers_of(connection, batch, left_out)
         turns = {(m.lane, m.connector_id) for m in batch if isinstance(answers[m.id], Written)}
@@ -201,13 +203,13 @@ class AcceptWriter:
         connection: psycopg.AsyncConnection[Any],
         batch: Sequence[NewMessage],
         left_out: Sequence[LeftOut],
-    ) -> dict[UUID, Answer]:
+    ) -> dict[UUID, WriteOutcome]:
         """Return what those get that were not written: the earlier answer under their key, or why
         not.
         """
         losers = {row.id for row in left_out if not row.is_suppressed}
         lost = [message for message in batch if message.id in losers]
-        answers: dict[UUID, Answer] = {
+        answers: dict[UUID, WriteOutcome] = {
             row.id: refusals.suppressed() for row in left_out if row.is_suppressed
         }
         try:
@@ -219,7 +221,7 @@ class AcceptWriter:
 
     async def _find_earlier(
         self, connection: psycopg.AsyncConnection[Any], batch: Sequence[NewMessage]
-    ) -> dict[UUID, Answer]:
+    ) -> dict[UUID, WriteOutcome]:
         keys = {m.id: m.idempotency for m in batch if m.idempotency is not None}
         probes = [
             Probe(m.id, m.project_id, m.idempotency.route, m.idempotency.key)
@@ -228,7 +230,7 @@ class AcceptWriter:
         ]
         cursor = connection.cursor(row_factory=class_row(Earlier))
         await cursor.execute(EARLIER, {"rows": orjson.dumps(probes).decode()})
-        answers: dict[UUID, Answer] = {}
+        answers: dict[UUID, WriteOutcome] = {}
         for earlier in await cursor.fetchall():
             if bytes(earlier.request_hash) == keys[earlier.id].request_hash:
                 answers[earlier.id] = Written(earlier.message_id, earlier.status, is_replay=True)
@@ -294,8 +296,8 @@ def _one_of_each_key(
 
 
 def _answer(
-    message: NewMessage, answers: dict[UUID, Answer], followers: dict[UUID, NewMessage]
-) -> Answer:
+    message: NewMessage, answers: dict[UUID, WriteOutcome], followers: dict[UUID, NewMessage]
+) -> WriteOutcome:
     leader = followers.get(message.id)
     if leader is None:
         return answers[message.id]

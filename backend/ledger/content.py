@@ -87,7 +87,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class MessageRoute:
     """All ways of a message in order; `messages.step` counts from 0, the message's own first.
 
     `fallback_after_s`: how long a way may take to deliver before the next one is tried.

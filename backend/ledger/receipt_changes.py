@@ -18,7 +18,7 @@ from backend.status import Status
 
 
 @dataclass(slots=True)
-class Change:
+class ReceiptChange:
     """`counted` are the receipts that count now, `deferred` those that wait for the answer to the
     send.
 
@@ -91,9 +91,9 @@ class Change:
 
 def change_of(
     message: LockedMessage, state: int | None, receipts: Sequence[StoredReceipt]
-) -> Change:
+) -> ReceiptChange:
     """Return what the receipts make of a locked message whose queue row has this state."""
-    change = Change(message, message.standing)
+    change = ReceiptChange(message, message.standing)
     connector_ids = message.connector_ids
     for receipt in receipts:
         # Only what the message was sent through may speak of it.

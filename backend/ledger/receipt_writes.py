@@ -14,7 +14,7 @@ import psycopg
 from backend.ids import new_id
 from backend.ledger.events import insert_events
 from backend.ledger.locking import id_range, lock_queue_states
-from backend.ledger.receipt_changes import Change, change_of
+from backend.ledger.receipt_changes import ReceiptChange, change_of
 from backend.ledger.receipt_messages import StoredReceipt, lock_reported_messages
 from backend.models.recordset import JSONB, recordset
 from backend.models.send_queue import CLAIMED, DUE, WATCHED
@@ -108,7 +108,7 @@ ON CONFLICT DO NOTHING
 
 async def lock_changes(
     connection: psycopg.AsyncConnection[Any], receipts: Iterable[StoredReceipt]
-) -> list[Change]:
+) -> list[ReceiptChange]:
     """Lock the messages of these receipts and return what the receipts make of each.
 
     A message that isn't there, and its receipts, are left out.
@@ -126,7 +126,9 @@ async def lock_changes(
     ]
 
 
-async def suppress(connection: psycopg.AsyncConnection[Any], changes: Iterable[Change]) -> None:
+async def suppress(
+    connection: psycopg.AsyncConnection[Any], changes: Iterable[ReceiptChange]
+) -> None:
     """Remember recipients that opted out: before the next way is chosen, which must not lead to
     them.
     """
@@ -148,7 +150,7 @@ async def suppress(connection: psycopg.AsyncConnection[Any], changes: Iterable[C
 
 
 async def write_changes(
-    connection: psycopg.AsyncConnection[Any], changes: Sequence[Change]
+    connection: psycopg.AsyncConnection[Any], changes: Sequence[ReceiptChange]
 ) -> None:
     """Write what has really changed; a receipt that says nothing new writes nothing."""
     changed = [change for change in changes if change.after != change.before]
@@ -162,7 +164,7 @@ async def write_changes(
     await connection.execute(_WRITE, parameters, prepare=True)
 
 
-def _changed_row(change: Change) -> _ChangedRow:
+def _changed_row(change: ReceiptChange) -> _ChangedRow:
     after, before = change.after, change.before
     return _ChangedRow(
         message_id=change.message.id,
@@ -184,7 +186,7 @@ def _changed_row(change: Change) -> _ChangedRow:
     )
 
 
-def _event_rows(change: Change) -> list[_EventRow]:
+def _event_rows(change: ReceiptChange) -> list[_EventRow]:
     return [
         _EventRow(
             new_id(),

@@ -75,7 +75,7 @@ class RestartPolicy:
 _POLICY: Final = RestartPolicy()
 
 
-class Child:
+class ChildProcess:
     """Keeps one program running until `stop`; `run` raises ProcessKeepsDying when it gives up.
 
     Of a silent one only the last lines are shown, when it dies. One that was ready and does not

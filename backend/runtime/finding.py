@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["ok", "note", "wrong"]
+FindingState = Literal["ok", "note", "wrong"]
 
 
 @dataclass(frozen=True)
@@ -13,5 +13,5 @@ class Finding:
     """`wrong` makes the exit code 1."""
 
     topic: str
-    state: State
+    state: FindingState
     text: str

@@ -45,7 +45,7 @@ _PHASES: Final = {
     "Creating Production Build": "bundling",
 }
 
-Progress = Callable[[str], None]
+OnProgress = Callable[[str], None]
 
 
 def project_root() -> Path:
@@ -96,7 +96,7 @@ class Frontend:
                 return home / "site"
         return None
 
-    def ensure_site(self, progress: Progress) -> Path:
+    def ensure_site(self, progress: OnProgress) -> Path:
         """Return the directory to serve, built if need be; raises FrontendBuildFailed."""
         if (site := self.fresh_site()) is not None:
             return site
@@ -120,7 +120,7 @@ class Frontend:
             f"Neither {self._homes[0]} nor {self._homes[1]} is writable; use another --data-dir."
         )
 
-    def _build(self, home: Path, progress: Progress) -> Path:
+    def _build(self, home: Path, progress: OnProgress) -> Path:
         stage = home / "stage"
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir()
@@ -163,7 +163,7 @@ class Frontend:
                 os.lchown(Path(directory, name), owner.st_uid, owner.st_gid)
 
 
-def _run_reflex(stage: Path, home: Path, progress: Progress) -> None:
+def _run_reflex(stage: Path, home: Path, progress: OnProgress) -> None:
     argv = (sys.executable, "-m", "reflex", "export", "--frontend-only", "--no-zip")
     command = Command(argv=argv, env=_build_env(home), cwd=stage)
     # In our session: Ctrl-C ends the build and everything it started.

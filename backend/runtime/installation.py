@@ -11,7 +11,7 @@ from typing import Any, Final
 import psycopg
 
 from backend.runtime.errors import CannotStart
-from backend.runtime.finding import Finding, State
+from backend.runtime.finding import Finding, FindingState
 from backend.runtime.preflight import Problem, configuration_problems, database_problems, first_line
 from backend.runtime.web import require_free_port
 from backend.services.health.facts import DECIDING, WARNING, Check, check_write
@@ -19,7 +19,7 @@ from backend.services.health.heartbeat import ALIVE_S
 from backend.services.health.readiness import check_redis
 from backend.settings import Settings
 
-_STATES: Final[dict[str, State]] = {"ok": "ok", "warning": "note", "failed": "wrong"}
+_STATES: Final[dict[str, FindingState]] = {"ok": "ok", "warning": "note", "failed": "wrong"}
 _TIMEOUT_S: Final = 3.0
 _EMBEDDED: Final = "embedded, not running; 'messagejs up' starts it"
 _HERE: Final = {

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from backend.runtime.children import Child, Program
+from backend.runtime.children import ChildProcess, Program
 from backend.runtime.datadir import DataDir, Running
 from backend.runtime.errors import CannotStart, ServerFailed
 from backend.runtime.output import Printer
@@ -30,7 +30,7 @@ _DRAIN_MARGIN_S: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProcessPlan:
     """What to run: servers first, then the migration, then web and workers.
 
     `check` raises CannotStart for what keeps our processes from starting; after the migration.
@@ -47,12 +47,14 @@ class Plan:
 class Supervisor:
     """Holds the data directory's lock (taken by the caller) for as long as it runs."""
 
-    def __init__(self, plan: Plan, settings: Settings, data_dir: DataDir, printer: Printer) -> None:
+    def __init__(
+        self, plan: ProcessPlan, settings: Settings, data_dir: DataDir, printer: Printer
+    ) -> None:
         self._plan = plan
         self._settings = settings
         self._data_dir = data_dir
         self._printer = printer
-        self._children: list[Child] = []
+        self._children: list[ChildProcess] = []
         self._watches: set[asyncio.Task[None]] = set()
         self._end = asyncio.Event()
         self._failure: BaseException | None = None
@@ -97,21 +99,23 @@ class Supervisor:
         await self._ready(web)
         on_ready()
 
-    def _launch(self, program: Program, *, silent: bool = False, hang_s: float = 0.0) -> Child:
-        child = Child(program, self._printer, self._announce, silent=silent, hang_s=hang_s)
+    def _launch(
+        self, program: Program, *, silent: bool = False, hang_s: float = 0.0
+    ) -> ChildProcess:
+        child = ChildProcess(program, self._printer, self._announce, silent=silent, hang_s=hang_s)
         self._children.append(child)
         watch = asyncio.create_task(self._watch(child), name=child.name)
         self._watches.add(watch)
         return child
 
-    async def _watch(self, child: Child) -> None:
+    async def _watch(self, child: ChildProcess) -> None:
         try:
             await child.run()
         except Exception as exc:  # noqa: BLE001 (`run` raises it)
             self._failure = self._failure or exc
             self._end.set()
 
-    async def _ready(self, child: Child) -> None:
+    async def _ready(self, child: ChildProcess) -> None:
         try:
             await asyncio.wait_for(child.ready.wait(), _READY_PATIENCE_S)
         except TimeoutError as exc:
@@ -122,7 +126,7 @@ class Supervisor:
 
     async def _migrate(self) -> None:
         # It only prints something when it has to wait, or fails.
-        child = Child(self._plan.migration, self._printer, self._announce)
+        child = ChildProcess(self._plan.migration, self._printer, self._announce)
         self._children.append(child)
         code = await child.run_to_end()
         if code != 0:
@@ -170,7 +174,7 @@ class Supervisor:
 
 
 def run(
-    plan: Plan,
+    plan: ProcessPlan,
     settings: Settings,
     data_dir: DataDir,
     printer: Printer,

@@ -94,10 +94,10 @@ def _prepare_environment(
 
 def _plan(
     settings: Settings, servers: list[Program], printer: Printer, *, dashboard: bool
-) -> supervisor.Plan:
+) -> supervisor.ProcessPlan:
     environment = printer.child_environment()
     announced = ("DATABASE_URL", "REDIS_URL", "ALLOW_PRIVATE_NETWORK", "HOST", "PORT")
-    return supervisor.Plan(
+    return supervisor.ProcessPlan(
         servers=servers,
         migration=CommandProgram("migrate", ("migrate", "--quiet"), environment),
         web=WebProgram(settings, () if dashboard else ("--no-dashboard",), environment),

@@ -58,7 +58,7 @@ class Pulse:
             await asyncio.sleep(BEAT_EVERY_S)
 
 
-class Watch:
+class Watchdog:
     """The reading end: ends each process that has beaten before and then not for `silence_s`."""
 
     def __init__(
@@ -116,7 +116,7 @@ def _end(hung: Identity, silence_s: float) -> None:
 def watch_children(silence_s: float) -> Pulse:
     """Watch this process's children from a thread; pass them the pulse."""
     reading, writing = Pipe(duplex=False)
-    watch = Watch(reading, silence_s)
+    watch = Watchdog(reading, silence_s)
 
     def run() -> None:
         while True:
@@ -142,7 +142,7 @@ def watched(silence_s: float) -> Callable[[], None]:
     this = os.getpid()
     if (watcher := os.fork()) == 0:
         writing.close()
-        _watch_parent(Watch(reading, silence_s), lambda: os.getppid() == this)
+        _watch_parent(Watchdog(reading, silence_s), lambda: os.getppid() == this)
     reading.close()
     atexit.register(_dismiss, this, watcher)
     pulse = Pulse(writing)
@@ -159,7 +159,7 @@ def _dismiss(watched: int, watcher: int) -> None:
         os.waitpid(watcher, 0)
 
 
-def _watch_parent(watch: Watch, is_there: Callable[[], bool]) -> NoReturn:
+def _watch_parent(watch: Watchdog, is_there: Callable[[], bool]) -> NoReturn:
     try:
         # The watcher ends when the watched process does; Ctrl-C and stops are for that one.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from backend.runtime.children import Child, RestartPolicy
+from backend.runtime.children import ChildProcess, RestartPolicy
 from backend.runtime.embedded import NotReady
 from backend.runtime.errors import ProcessKeepsDying
 from backend.runtime.process import Command, Identity
@@ -52,8 +52,8 @@ class Script:
             raise NotReady(f"{self._ready_file.name} is missing")
 
 
-def _child(program: Script, output: Lines) -> Child:
-    return Child(program, output, lambda: None, policy=_QUICK)
+def _child(program: Script, output: Lines) -> ChildProcess:
+    return ChildProcess(program, output, lambda: None, policy=_QUICK)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -127,7 +127,7 @@ async def test_a_program_that_was_ready_and_does_not_answer_any_more_is_started_
     program, output = Script(deaf, tmp_path), Lines()
     program.answers = tmp_path / "answers"
     program.answers.touch()
-    child = Child(program, output, lambda: None, policy=_QUICK, hang_s=0.4)
+    child = ChildProcess(program, output, lambda: None, policy=_QUICK, hang_s=0.4)
     running = asyncio.create_task(child.run())
     await _until(child.ready.is_set)
     first = child.identity

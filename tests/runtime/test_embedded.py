@@ -15,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from backend.runtime.children import Child
+from backend.runtime.children import ChildProcess
 from backend.runtime.embedded import EmbeddedServers, EmbeddedValkey, Layout
 from backend.runtime.process import processes_in
 from tests.runtime.output import Lines
@@ -133,7 +133,7 @@ async def test_a_file_that_valkey_cannot_read_is_put_aside_and_valkey_starts_emp
 async def _run_valkey(valkey: EmbeddedValkey, use: Callable[[redis.Redis], object]) -> list[str]:
     """Run it as the product does, use it, stop it; return the supervisor's remarks."""
     output = Lines()
-    child = Child(valkey, output, lambda: None, silent=True)
+    child = ChildProcess(valkey, output, lambda: None, silent=True)
     running = asyncio.create_task(child.run())
     ready = asyncio.create_task(child.ready.wait())
     await asyncio.wait([running, ready], timeout=30, return_when=asyncio.FIRST_COMPLETED)

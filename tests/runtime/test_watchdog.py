@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, Pipe
 
 import pytest
 
-from backend.runtime.watchdog import Watch
+from backend.runtime.watchdog import Watchdog
 
 SILENCE_S = 2.5
 LOOK_S = 0.25
@@ -34,7 +34,7 @@ class Watched:
 
     def __init__(self) -> None:
         reading, self._writing = Pipe(duplex=False)
-        self.watch = Watch(reading, SILENCE_S, round_s=LOOK_S)
+        self.watch = Watchdog(reading, SILENCE_S, round_s=LOOK_S)
         self._reading = reading
         self.process: subprocess.Popen[bytes] | None = None
 

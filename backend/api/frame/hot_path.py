@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-Frame = Callable[[ASGIApp], ASGIApp]
+AsyncHandler = Callable[[Request], Awaitable[Response]]
+Wrap = Callable[[ASGIApp], ASGIApp]
 
 
 class HotPath:
@@ -23,14 +23,14 @@ class HotPath:
     into answers.
     """
 
-    def __init__(self, frame: Frame, endpoints: Mapping[tuple[str, str], Endpoint]) -> None:
+    def __init__(self, frame: Wrap, endpoints: Mapping[tuple[str, str], AsyncHandler]) -> None:
         self._apps = {target: frame(_plain(endpoint)) for target, endpoint in endpoints.items()}
 
     def find(self, scope: Scope) -> ASGIApp | None:
         return self._apps.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
 
 
-def _plain(endpoint: Endpoint) -> ASGIApp:
+def _plain(endpoint: AsyncHandler) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         response = await endpoint(Request(scope, receive, send))
         await response(scope, receive, send)

@@ -15,7 +15,7 @@ from backend.services.health.readiness import is_ready
 router = api_router(tags=["Health"])
 
 
-class Health(ResponseBody):
+class HealthBody(ResponseBody):
     status: Literal["ok"] = "ok"
 
 
@@ -30,8 +30,8 @@ class Readiness(ResponseBody):
 
 
 @router.get("/healthz", summary="Is the process alive?")
-async def healthz() -> Health:
-    return Health()
+async def healthz() -> HealthBody:
+    return HealthBody()
 
 
 @router.get(

@@ -42,7 +42,7 @@ FROM campaign_rows WHERE campaign_id = %(campaign)s
 
 
 @dataclass(frozen=True, slots=True)
-class RowCounts:
+class EndedRows:
     accepted: int
     failed: int
 
@@ -64,7 +64,7 @@ async def refuse_rows(
         await connection.execute(_REFUSE, values)
 
 
-async def count_rows(connection: psycopg.AsyncConnection[Any], campaign_id: UUID) -> RowCounts:
-    cursor = connection.cursor(row_factory=class_row(RowCounts))
+async def count_rows(connection: psycopg.AsyncConnection[Any], campaign_id: UUID) -> EndedRows:
+    cursor = connection.cursor(row_factory=class_row(EndedRows))
     await cursor.execute(_COUNT, {"campaign": campaign_id})
-    return await cursor.fetchone() or RowCounts(0, 0)
+    return await cursor.fetchone() or EndedRows(0, 0)

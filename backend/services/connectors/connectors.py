@@ -201,11 +201,11 @@ async def delete_connector(session: AsyncSession, access: Access, *, connector_i
             announce(session, Change("connector", successor.id))
 
 
-async def check_running(session: AsyncSession, project_id: UUID) -> None:
+async def check_running(session: AsyncSession, access: Access) -> None:
     """Raises ProjectNotActive: a project that is switched off makes no connections, and
     ProjectNotFound.
     """
-    project = await Project.find_open(session, project_id)
+    project = await Project.find_open(session, access.project_id)
     if project is None:
         raise ProjectNotFound
     if not project[1]:
@@ -228,7 +228,7 @@ async def test_connector(
     """
     access.require(Action.MANAGE_CONNECTORS)
     async with database.session() as session:
-        await check_running(session, access.project_id)
+        await check_running(session, access)
         connector = await get_connector(session, access, connector_id=connector_id)
     health = await ask_provider(connector, vault=vault, context=context)
     async with database.transaction() as session:

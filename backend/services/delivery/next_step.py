@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from backend.dispatch.retry import RetryPolicy
 from backend.ledger.claims import SETTLED, Claim, Watched
-from backend.ledger.content import Route
+from backend.ledger.content import MessageRoute
 from backend.ledger.results import DONE, Again, Leave, Next, Result, Watch
 from backend.providers.frame.registry import AnyProvider
 from backend.services.delivery.open_connectors import OpenConnector
@@ -46,7 +46,7 @@ def after_try(result: Result, connector: OpenConnector, *, settle_s: float) -> R
 
 def fallback_after_s(route: Mapping[str, Any] | None, step: int) -> float | None:
     """Return how long the way at `step` may take to deliver; None when no other would follow."""
-    return Route.of(route).fallback_after(step) if route is not None else None
+    return MessageRoute.of(route).fallback_after(step) if route is not None else None
 
 
 def settles_later(provider: type[AnyProvider] | AnyProvider | None) -> bool:

@@ -76,7 +76,7 @@ class Check:
     detail: str
 
 
-Ask = Callable[[psycopg.AsyncConnection[Any]], Awaitable[Check]]
+FactCheck = Callable[[psycopg.AsyncConnection[Any]], Awaitable[Check]]
 
 
 async def check_write(writing: Awaitable[None]) -> Check:
@@ -226,8 +226,8 @@ async def _processes(connection: psycopg.AsyncConnection[Any]) -> list[_Process]
 
 
 # With the secrets, the first group decides whether sends are accepted; the second only warns.
-DECIDING: Final[dict[str, Ask]] = {"migrations": _migrations, "clock": _clock}
-WARNING: Final[dict[str, Ask]] = {
+DECIDING: Final[dict[str, FactCheck]] = {"migrations": _migrations, "clock": _clock}
+WARNING: Final[dict[str, FactCheck]] = {
     "partitions": _partitions,
     "workers": _workers,
     "queue": _queue,

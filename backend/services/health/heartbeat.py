@@ -26,7 +26,7 @@ from backend.services.health.fingerprints import Fingerprints, settle_secrets
 
 log = structlog.get_logger()
 
-Role = Literal["web", "worker"]
+ProcessRole = Literal["web", "worker"]
 _EVERY_S: Final = 5.0
 # Three missed beats and a margin: such a process is gone, or might as well be.
 ALIVE_S: Final = 20
@@ -47,7 +47,7 @@ class Heartbeat:
         self,
         pool: RawPool,
         *,
-        role: Role,
+        role: ProcessRole,
         fingerprints: Fingerprints,
         failing: Callable[[], list[TaskState]],
     ) -> None:

@@ -42,7 +42,7 @@ _REDIS_PROBLEMS: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
-class Health:
+class ReadinessChecks:
     """Asks once for everyone who asks at the same time, and again after a second."""
 
     def __init__(

@@ -16,7 +16,7 @@ from backend.models import ApiKey, Project, SendTokenSecret
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
 from backend.services.access import audit
-from backend.services.access.access import Access, Action
+from backend.services.access.access import Access, Action, Mode
 from backend.services.keys.origins import InvalidOrigin, is_local, normalised_origin
 from backend.services.keys.send_tokens import signing_secret
 from backend.services.limits.rate_limit import Demand
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from backend.services.limits.rate_limit import RateLimiter
 
 Kind = Literal["secret", "publishable"]
-Mode = Literal["live", "test"]
 
 SCOPES: Final = (
     "messages:send",

@@ -21,7 +21,7 @@ from backend.errors import (
 from backend.ids import new_id
 from backend.ledger import cancel
 from backend.ledger.accept import NewMessage
-from backend.ledger.content import Route, Step
+from backend.ledger.content import MessageRoute, Step
 from backend.ledger.idempotency import IdempotencyKey
 from backend.models import Message, SendQueueRow
 from backend.models.send_queue import CLAIMED, IN_FLIGHT, LANES
@@ -107,7 +107,7 @@ async def repetition(
         connector = active(await _connector(path, message, replaces_gone=replaces_gone))
         new = replace(_repeated(message, sender, idempotency), connector_id=connector.id)
     else:
-        route = Route.of(message.route)
+        route = MessageRoute.of(message.route)
         steps = await first_usable(path, sender.project_id, route.steps)
         new = _rerouted(_repeated(message, sender, idempotency), steps, route.fallback_after_s)
     return await put_off(path, sender, new)
@@ -158,7 +158,7 @@ def _rerouted(
         "connector_type": first.connector_type,
         "recipient": first.recipient,
         "content": first.content,
-        "route": Route(tuple(steps), fallback_after_s).to_json() if len(steps) > 1 else None,
+        "route": MessageRoute(tuple(steps), fallback_after_s).to_json() if len(steps) > 1 else None,
     }
     return replace(message, connector_id=first.connector_id, columns=columns)
 

@@ -17,7 +17,7 @@ import structlog
 from psycopg.rows import class_row, scalar_row
 
 from backend.ledger.fallback import FailedWay, leave_failed_ways
-from backend.ledger.receipt_changes import Change
+from backend.ledger.receipt_changes import ReceiptChange
 from backend.ledger.receipt_messages import StoredReceipt
 from backend.ledger.receipt_writes import lock_changes, suppress, write_changes
 from backend.models.session import RawPool
@@ -181,7 +181,7 @@ async def _postpone(
     await connection.execute(_EXPIRE, parameters)
 
 
-def _failed_way(change: Change) -> FailedWay | None:
+def _failed_way(change: ReceiptChange) -> FailedWay | None:
     """Return the failure of a way that others follow."""
     failure = next((report for report in change.raised if report.status in FAILURES), None)
     message = change.message

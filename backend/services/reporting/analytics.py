@@ -31,8 +31,8 @@ from backend.services.reporting.periods import (
 )
 from backend.services.reporting.rollups import (
     MEASURES,
-    Ask,
     MessageCount,
+    RollupQuery,
     Scope,
     count_messages,
     percentile_ms,
@@ -197,16 +197,16 @@ async def message_statistics(
     else:
         check_length(period, most_days=MOST_DAYS, remedy="ask for a shorter period")
         spans = [span for _, span in period.days()]
-    asks = _series(spans, interval)
+    queries = _series(spans, interval)
     whole = [
-        Ask(period.span, by_connector=True),
-        Ask(period.span, (FAILURE, TO_PROVIDER, TO_DELIVERY)),
+        RollupQuery(period.span, by_connector=True),
+        RollupQuery(period.span, (FAILURE, TO_PROVIDER, TO_DELIVERY)),
     ]
-    by_connector, reasons, *answers = await count_messages(session, scope, [*whole, *asks])
+    by_connector, reasons, *answers = await count_messages(session, scope, [*whole, *queries])
     points: dict[datetime, list[MessageCount]] = {span.start: [] for span in spans}
-    for ask, counts in zip(asks, answers, strict=True):
+    for query, counts in zip(queries, answers, strict=True):
         for count in counts:
-            points[count.hour or ask.span.start].append(count)
+            points[count.hour or query.span.start].append(count)
     # No zone has an hour in two days, so the hours add up to the days.
     by_day: dict[date, list[MessageCount]] = {}
     for start, counts in points.items():
@@ -221,17 +221,17 @@ async def message_statistics(
     )
 
 
-def _series(spans: Sequence[Span], interval: Interval) -> list[Ask]:
-    """Return an ask for each span. All hours but the first and the last share one, unless an odd
+def _series(spans: Sequence[Span], interval: Interval) -> list[RollupQuery]:
+    """Return a query for each span. All hours but the first and the last share one, unless an odd
     change of clocks made one longer or shorter.
     """
     between = spans[1:-1]
     if interval == "day" or not between or any(span.end - span.start != _HOUR for span in between):
-        return [Ask(span) for span in spans]
+        return [RollupQuery(span) for span in spans]
     return [
-        Ask(spans[0]),
-        Ask(Span(between[0].start, between[-1].end), by_hour=True),
-        Ask(spans[-1]),
+        RollupQuery(spans[0]),
+        RollupQuery(Span(between[0].start, between[-1].end), by_hour=True),
+        RollupQuery(spans[-1]),
     ]
 
 
@@ -245,7 +245,7 @@ async def usage(
     """Raises KeyScope. A user's projects are counted; a key has one."""
     scope = _scope(access, filters)
     user_id = access.actor.user_id
-    (total,) = await count_messages(session, scope, [Ask(period.span, by_connector=True)])
+    (total,) = await count_messages(session, scope, [RollupQuery(period.span, by_connector=True)])
     connectors = (
         select(func.count())
         .select_from(Connector)
@@ -276,7 +276,9 @@ async def connector_statistics(
     Raises KeyScope.
     """
     scope = _scope(access, filters)
-    (total,) = await count_messages(session, scope, [Ask(period.span, MEASURES, by_connector=True)])
+    (total,) = await count_messages(
+        session, scope, [RollupQuery(period.span, MEASURES, by_connector=True)]
+    )
     counted: dict[tuple[UUID, str], list[MessageCount]] = {}
     for count in total:
         if count.connector_id is not None and count.connector_type is not None:
@@ -322,7 +324,9 @@ async def sent_counts(
         *(Span(midnight(start, zone), end) for start in starts),
         within or Span(_ALL_TIME, end),
     ]
-    today, week, month, total = await count_messages(session, scope, [Ask(span) for span in spans])
+    today, week, month, total = await count_messages(
+        session, scope, [RollupQuery(span) for span in spans]
+    )
     return SentCounts(
         Tally.of(today).sent, Tally.of(week).sent, Tally.of(month).sent, Tally.of(total).sent
     )

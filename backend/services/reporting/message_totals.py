@@ -24,7 +24,7 @@ from backend.services.reporting.message_ranges import (
     waiting,
 )
 from backend.services.reporting.periods import Span, ceil_quarter, floor_quarter
-from backend.services.reporting.rollups import Ask, Scope, count_messages
+from backend.services.reporting.rollups import RollupQuery, Scope, count_messages
 from backend.status import PENDING, Status
 
 # Counting makes long lists slow; beyond this an estimate is good enough.
@@ -74,7 +74,9 @@ async def _from_rollups(session: AsyncSession, project_id: UUID, filters: Messag
     if first >= last:
         return await _edges(session, project_id, [filters])
     scope = Scope(project_id, mode=filters.mode, connector=filters.connector)
-    (counts,) = await count_messages(session, scope, [Ask(Span(first, last), (STATUS, REMOVED))])
+    (counts,) = await count_messages(
+        session, scope, [RollupQuery(Span(first, last), (STATUS, REMOVED))]
+    )
     statuses = _stored_statuses(filters.status)
     # Analytics still count what retention has removed; a list doesn't have it any more.
     total = sum(

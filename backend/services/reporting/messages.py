@@ -16,7 +16,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.errors import MessageNotFound
-from backend.ledger.content import Content, Route
+from backend.ledger.content import Content, MessageRoute
 from backend.models import ApiKey, Attempt, Connector, Event, Message, SendQueueRow, Template
 from backend.models.send_queue import IN_FLIGHT
 from backend.services.access.access import Access, Action
@@ -235,7 +235,7 @@ async def message_detail(
         attempts=attempts,
         timeline=_timeline(summary, events),
         route=(
-            _route(message, Route.of(message.route), events)
+            _route(message, MessageRoute.of(message.route), events)
             if message is not None and message.route is not None
             else None
         ),
@@ -296,7 +296,7 @@ async def _names(
     return connector, template, key
 
 
-def _route(message: Message, route: Route, events: Sequence[Event]) -> RouteSummary:
+def _route(message: Message, route: MessageRoute, events: Sequence[Event]) -> RouteSummary:
     tried = {0, *(event.data.get("step") for event in events if event.type == "message.fallback")}
     is_over = message.status in _OVER
     ways = []

@@ -19,7 +19,7 @@ from backend.models.partitions import first_id
 from backend.services.access.access import Access, Action
 from backend.services.reporting.analytics import DELIVERED, Tally
 from backend.services.reporting.periods import QUARTER, Span, floor_quarter
-from backend.services.reporting.rollups import Ask, MessageCount, Scope, count_messages
+from backend.services.reporting.rollups import MessageCount, RollupQuery, Scope, count_messages
 from backend.status import FAILURES, Status
 
 Window = Literal["24h", "7d", "30d"]
@@ -164,8 +164,11 @@ async def overview(
     spans = [Span(start + n * width, start + (n + 1) * width) for n in range(count)]
     spans[-1] = Span(spans[-1].start, spans[-1].end + _AHEAD)
     whole = Span(start, spans[-1].end)
-    asks = [Ask(whole, (STATUS, TO_PROVIDER), by_connector=True), *(Ask(span) for span in spans)]
-    total, *counts = await count_messages(session, Scope(access.project_id, mode), asks)
+    queries = [
+        RollupQuery(whole, (STATUS, TO_PROVIDER), by_connector=True),
+        *(RollupQuery(span) for span in spans),
+    ]
+    total, *counts = await count_messages(session, Scope(access.project_id, mode), queries)
     tally = Tally.of(total)
     scope: dict[str, Any] = {
         "project_id": access.project_id,

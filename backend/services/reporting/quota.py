@@ -8,7 +8,7 @@ from uuid import UUID
 from backend.models.partitions import month_start
 from backend.models.session import Database
 from backend.services.reporting.periods import Span
-from backend.services.reporting.rollups import Ask, Scope, count_messages
+from backend.services.reporting.rollups import RollupQuery, Scope, count_messages
 
 
 async def count_month(database: Database, project_id: UUID, start: datetime) -> int:
@@ -17,5 +17,7 @@ async def count_month(database: Database, project_id: UUID, start: datetime) -> 
     """
     span = Span(start, month_start(start, 1))
     async with database.session() as session:
-        (counts,) = await count_messages(session, Scope(project_id, mode="live"), [Ask(span)])
+        (counts,) = await count_messages(
+            session, Scope(project_id, mode="live"), [RollupQuery(span)]
+        )
     return sum(count.messages for count in counts)

@@ -41,13 +41,13 @@ _SCOPED: Final = """
 # One statement, so that counters and deltas come from one snapshot. LATERAL with its own GROUP BY
 # walks the primary key once for each piece, whatever the planner thinks of arrays.
 _READ: Final = text(f"""
-SELECT p.ask, c.slot, NULL::timestamptz AS waiting_in, p.measure, c.connector_id, c.connector_type,
-    c.value,
+SELECT p.query, c.slot, NULL::timestamptz AS waiting_in, p.measure, c.connector_id,
+    c.connector_type, c.value,
     sum(c.messages)::bigint AS messages, max(c.last_at) AS last_at
-FROM unnest(CAST(:asks AS int[]), CAST(:measures AS text[]), CAST(:by_connector AS bool[]),
+FROM unnest(CAST(:queries AS int[]), CAST(:measures AS text[]), CAST(:by_connector AS bool[]),
     CAST(:by_hour AS bool[]),
     CAST(:grains AS int[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
-    AS p (ask, measure, by_connector, by_hour, grain, starts_at, ends_at)
+    AS p (query, measure, by_connector, by_hour, grain, starts_at, ends_at)
 CROSS JOIN LATERAL (
     SELECT CASE WHEN p.by_hour THEN date_bin('1 hour', r.slot, p.starts_at) END AS slot,
         CASE WHEN p.by_connector THEN r.connector_id END AS connector_id,
@@ -94,7 +94,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RollupQuery:
     """What to count within a span.
 
     Without `by_connector` all connectors are counted as one, which is faster. `by_hour`: counts for
@@ -123,7 +123,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class MessageCount:
-    """How many messages have `value` as their `measure`; None where the ask did not distinguish."""
+    """How many messages have `value` as their `measure`.
+
+    None: the query makes no difference between values.
+    """
 
     hour: datetime | None
     measure: str
@@ -135,36 +138,39 @@ class MessageCount:
 
 
 async def count_messages(
-    session: AsyncSession, scope: Scope, asks: Sequence[Ask]
+    session: AsyncSession, scope: Scope, queries: Sequence[RollupQuery]
 ) -> list[list[MessageCount]]:
-    """Return the counts of each ask, in order. They agree with each other: one snapshot has all."""
+    """Return the counts of each query, in order, all from one snapshot."""
     connection = await session.connection()
-    rows = (await connection.execute(_READ, {**scope.parameters(), **_pieces(asks)})).all()
-    counted: list[list[MessageCount]] = [[] for _ in asks]
+    rows = (await connection.execute(_READ, {**scope.parameters(), **_pieces(queries)})).all()
+    counted: list[list[MessageCount]] = [[] for _ in queries]
     waiting: dict[tuple[str, datetime], list[_Delta]] = {}
     for row in rows:
         group = (row.slot, row.measure, row.connector_id, row.connector_type, row.value)
         if row.waiting_in is None:
-            counted[row.ask].append(MessageCount(*group, row.messages, row.last_at))
+            counted[row.query].append(MessageCount(*group, row.messages, row.last_at))
         else:
             deltas = waiting.setdefault((row.measure, row.waiting_in), [])
             deltas.append((group, row.messages, row.last_at))
-    return [_with_waiting(ask, counts, waiting) for ask, counts in zip(asks, counted, strict=True)]
+    return [
+        _with_waiting(query, counts, waiting)
+        for query, counts in zip(queries, counted, strict=True)
+    ]
 
 
-def _pieces(asks: Sequence[Ask]) -> dict[str, list[Any]]:
-    names = ("asks", "measures", "by_connector", "by_hour", "grains", "starts", "ends")
+def _pieces(queries: Sequence[RollupQuery]) -> dict[str, list[Any]]:
+    names = ("queries", "measures", "by_connector", "by_hour", "grains", "starts", "ends")
     rows = [
-        (number, measure, ask.by_connector, ask.by_hour, *piece)
-        for number, ask in enumerate(asks)
-        for measure in ask.measures
-        for piece in ask.pieces(measure)
+        (number, measure, query.by_connector, query.by_hour, *piece)
+        for number, query in enumerate(queries)
+        for measure in query.measures
+        for piece in query.pieces(measure)
     ]
     return {name: [row[index] for row in rows] for index, name in enumerate(names)}
 
 
 def _with_waiting(
-    ask: Ask,
+    query: RollupQuery,
     counts: list[MessageCount],
     waiting: Mapping[tuple[str, datetime], list[_Delta]],
 ) -> list[MessageCount]:
@@ -172,7 +178,7 @@ def _with_waiting(
     of_ask = {
         (measure, slot): deltas
         for (measure, slot), deltas in waiting.items()
-        if measure in ask.measures and slot in ask.span_of(measure)
+        if measure in query.measures and slot in query.span_of(measure)
     }
     if not of_ask:
         return [count for count in counts if count.messages]
@@ -184,7 +190,7 @@ def _with_waiting(
         for count in counts
     }
     for (_, slot), deltas in of_ask.items():
-        _add(answer, ask, slot, deltas)
+        _add(answer, query, slot, deltas)
     return [
         MessageCount(*group, messages, last_at)
         for group, (messages, last_at) in answer.items()
@@ -194,14 +200,14 @@ def _with_waiting(
 
 def _add(
     answer: dict[_Group, tuple[int, datetime | None]],
-    ask: Ask,
+    query: RollupQuery,
     slot: datetime,
     deltas: Sequence[_Delta],
 ) -> None:
-    hour = ask.hour_of(slot)
+    hour = query.hour_of(slot)
     for (_, measure, connector_id, connector_type, value), messages, last_at in deltas:
         group: _Group = (hour, measure, None, None, value)
-        if ask.by_connector:
+        if query.by_connector:
             group = (hour, measure, connector_id, connector_type, value)
         before, earlier = answer.get(group, (0, None))
         answer[group] = (before + messages, _later(earlier, last_at))

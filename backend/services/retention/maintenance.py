@@ -24,7 +24,7 @@ from backend.process.rounds import Rounds
 
 log = structlog.get_logger()
 
-Step = Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]
+Chore = Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]
 
 _EVERY_S: Final = 60.0
 # Apart, so that a start does not take a connection for each at once.
@@ -85,7 +85,7 @@ async def _delete(query: Any, connection: psycopg.AsyncConnection[Any]) -> None:
     await connection.execute(query)
 
 
-STEPS: Final[dict[str, Step]] = {
+STEPS: Final[dict[str, Chore]] = {
     **{f"maintain-partitions-of-{table}": partial(keep_partitions, table) for table in PARTITIONED},
     "maintain-idempotency-keys": partial(_delete, _FORGET_KEYS),
     "maintain-used-tokens": partial(_delete, _FORGET_USED_TOKENS),

@@ -33,7 +33,7 @@ from backend.services.routing.ways import known_channel
 MOST_STEPS: Final = 10
 LONGEST_FALLBACK_S: Final = 7 * 24 * 3600
 
-Step = Mapping[str, str]
+StepMapping = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class NewRoute:
     """`steps`: each {channel} or {connectorId: a UUID}."""
 
     name: str
-    steps: Sequence[Step]
+    steps: Sequence[StepMapping]
     fallback_after_s: int | None = None
 
 
@@ -126,7 +126,7 @@ async def _check_name(session: AsyncSession, project_id: UUID, name: str) -> Non
 
 
 async def _checked_steps(
-    session: AsyncSession, project_id: UUID, steps: Sequence[Step]
+    session: AsyncSession, project_id: UUID, steps: Sequence[StepMapping]
 ) -> list[dict[str, str]]:
     """Return the steps as they are stored."""
     checked: list[dict[str, str]] = []
@@ -153,7 +153,7 @@ def _audited(route: Route) -> dict[str, Any]:
     return {"name": route.name, "steps": steps, "fallback_after_s": route.fallback_after_s}
 
 
-def _readable(step: Step) -> str:
+def _readable(step: StepMapping) -> str:
     return (
         step["channel"]
         if "channel" in step

@@ -17,7 +17,7 @@ from backend.errors import (
 )
 from backend.ids import new_id
 from backend.ledger.accept import NewMessage, TokenUse
-from backend.ledger.content import Content, Route, Step
+from backend.ledger.content import Content, MessageRoute, Step
 from backend.ledger.idempotency import IdempotencyKey
 from backend.models.send_queue import LANES
 from backend.provider_types import provider_of
@@ -115,7 +115,7 @@ def _route(ways: Ways, rendered: Mapping[str, Rendered]) -> dict[str, Any]:
         )
         for way in ways.steps
     )
-    return Route(steps, ways.fallback_after_s).to_json()
+    return MessageRoute(steps, ways.fallback_after_s).to_json()
 
 
 def _token_use(grant: Grant, ways: Ways) -> TokenUse:

@@ -39,7 +39,7 @@ class ConnectorRow:
 
 
 @dataclass
-class Provider:
+class ProviderCard:
     kind: str
     title: str
     summary: str
@@ -60,7 +60,7 @@ class Trouble:
 
 class ConnectorsState(Session):
     rows: list[ConnectorRow] = []
-    providers: list[Provider] = []
+    providers: list[ProviderCard] = []
     troubles: list[Trouble] = []
     is_loaded: bool = False
     deleting: str = ""
@@ -223,7 +223,9 @@ def _trouble(connector_numbers: ConnectorNumbers) -> Trouble | None:
     return None
 
 
-def _provider(described: dict[str, Any], connector_numbers: Sequence[ConnectorNumbers]) -> Provider:
+def _provider(
+    described: dict[str, Any], connector_numbers: Sequence[ConnectorNumbers]
+) -> ProviderCard:
     kind = described["type"]
     same = [item for item in connector_numbers if item.type == kind]
     broken = [item for item in same if item.broken_at is not None]
@@ -233,4 +235,4 @@ def _provider(described: dict[str, Any], connector_numbers: Sequence[ConnectorNu
         connected, dot = ("Built in" if kind == SANDBOX else f"{len(same)} connected"), "healthy"
     else:
         connected, dot = "", ""
-    return Provider(kind, described["title"], described["summary"], connected, dot)
+    return ProviderCard(kind, described["title"], described["summary"], connected, dot)

@@ -18,7 +18,7 @@ from messagejs_app.layout import frame
 from messagejs_app.pages.connectors.list_state import (
     ConnectorRow,
     ConnectorsState,
-    Provider,
+    ProviderCard,
     Trouble,
 )
 from messagejs_app.pages.connectors.routes_state import RoutesState
@@ -153,7 +153,7 @@ def _gallery() -> rx.Component:
     )
 
 
-def _provider(provider: Provider) -> rx.Component:
+def _provider(provider: ProviderCard) -> rx.Component:
     at_right = h.when(
         provider.connected,
         status(provider.connected, provider.dot, class_name="small"),

@@ -22,7 +22,7 @@ _SOON: Final = timedelta(days=3)
 
 
 @dataclass
-class KeyRow:
+class ListedKey:
     id: str
     name: str
     hint: str
@@ -50,7 +50,7 @@ class NewKeyText:
 
 
 class KeysState(Session):
-    rows: list[KeyRow] = []
+    rows: list[ListedKey] = []
     is_loaded: bool = False
     is_creating: bool = False
     is_saving: bool = False
@@ -200,7 +200,7 @@ class KeysState(Session):
             ours = await keys.list_keys(work.session, work.access)
         now = datetime.now(UTC)
         self.rows = [
-            KeyRow(
+            ListedKey(
                 id=ids.encode(ids.KEY, item.id),
                 name=item.name,
                 hint=item.hint,

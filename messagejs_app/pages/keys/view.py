@@ -23,7 +23,7 @@ from messagejs_app.components.controls import (
 )
 from messagejs_app.components.overlays import confirm, dialog, menu_item, more_menu
 from messagejs_app.layout import frame
-from messagejs_app.pages.keys.state import KeyRow, KeysState
+from messagejs_app.pages.keys.state import KeysState, ListedKey
 
 _CREATED = KeysState.created
 # What most servers need.
@@ -96,7 +96,7 @@ def _table() -> rx.Component:
     )
 
 
-def _row(row: KeyRow) -> rx.Component:
+def _row(row: ListedKey) -> rx.Component:
     kind = h.span(
         h.span(row.kind, class_name=h.pick(row.kind == "Publishable", "badge acc", "badge")),
         h.when(row.mode == "Test", badge("Test")),

@@ -22,7 +22,7 @@ from backend.services.reporting.periods import QUARTER, Span, ceil_quarter, floo
 from backend.services.reporting.rollup_folding import RollupFolder, rebuild_rollups
 from backend.services.reporting.rollups import (
     MEASURES,
-    Ask,
+    RollupQuery,
     Scope,
     count_messages,
     percentile_ms,
@@ -36,13 +36,13 @@ STATUSES = [status.value for status in Status]
 Counted = Counter[tuple[Any, ...]]
 
 
-async def counted(world: World, ask: Ask, scope: Scope | None = None) -> Counted:
+async def counted(world: World, ask: RollupQuery, scope: Scope | None = None) -> Counted:
     async with world.platform.database.session() as session:
         (counts,) = await count_messages(session, scope or Scope(world.project_id), [ask])
     return Counter({(c.measure, c.connector_id, c.value): c.messages for c in counts})
 
 
-async def expected(world: World, ask: Ask, scope: Scope | None = None) -> Counted:
+async def expected(world: World, ask: RollupQuery, scope: Scope | None = None) -> Counted:
     """The same from the messages themselves, in another language."""
     async with world.platform.database.session() as session:
         messages = (
@@ -147,9 +147,11 @@ async def test_counts_equal_the_messages_whatever_happens_to_them(
             dice.choice([None, "live", "test"]),
             dice.choice([None, connectors[0][0], "sandbox", "telegram"]),
         )
-        ask = Ask(span, MEASURES, by_connector=dice.random() < 0.5)
+        ask = RollupQuery(span, MEASURES, by_connector=dice.random() < 0.5)
         assert await counted(world, ask, scope) == await expected(world, ask, scope)
-    everything = Ask(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=4)), MEASURES)
+    everything = RollupQuery(
+        Span(floor_quarter(START), floor_quarter(START) + timedelta(days=4)), MEASURES
+    )
     before = await counted(world, everything)
     await rebuild_rollups(platform.database.raw)
     assert await counted(world, everything) == before == await expected(world, everything)
@@ -182,7 +184,7 @@ async def test_real_sends_failures_retries_and_uncertain_ones_are_counted(
         floor_quarter(datetime.now(UTC) - timedelta(hours=1)),
         ceil_quarter(datetime.now(UTC) + QUARTER),
     )
-    ask = Ask(today, MEASURES, by_connector=True)
+    ask = RollupQuery(today, MEASURES, by_connector=True)
     ends = {"failed": 3, "uncertain": 3, "delivered": 7}
     counts: Counted = Counter()
     for _ in range(20):
@@ -209,7 +211,7 @@ async def test_readers_see_every_message_once_while_others_write_and_fold(
 ) -> None:
     """A fold moves deltas into counters: a reader must always see them in exactly one place."""
     folders = [RollupFolder(platform.database.raw) for _ in range(2)]
-    ask = Ask(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)))
+    ask = RollupQuery(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)))
     written = 0
     is_done = False
 
@@ -238,7 +240,9 @@ async def test_readers_see_every_message_once_while_others_write_and_fold(
 async def test_messages_may_change_while_they_are_counted_again(
     world: World, platform: Platform
 ) -> None:
-    ask = Ask(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)), MEASURES)
+    ask = RollupQuery(
+        Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)), MEASURES
+    )
     await save(world, row(world, at=START, status="failed"))
     pool = platform.database.raw
     async with (
@@ -267,7 +271,9 @@ async def _until_one_waits(platform: Platform) -> None:
 
 
 async def test_the_last_hand_over_never_goes_back(world: World, platform: Platform) -> None:
-    ask = Ask(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)), (TO_PROVIDER,))
+    ask = RollupQuery(
+        Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)), (TO_PROVIDER,)
+    )
     latest, connector_id = START + timedelta(seconds=65.4), new_id()
     for sent_at in (latest, START + timedelta(seconds=65)):
         await save(
@@ -281,7 +287,9 @@ async def test_the_last_hand_over_never_goes_back(world: World, platform: Platfo
 
 async def test_a_fold_that_dies_changes_nothing(world: World, platform: Platform) -> None:
     await save(world, *(row(world, at=START) for _ in range(5)))
-    ask = Ask(Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)), MEASURES)
+    ask = RollupQuery(
+        Span(floor_quarter(START), floor_quarter(START) + timedelta(days=1)), MEASURES
+    )
     before = await counted(world, ask)
     async with (
         platform.database.raw.connection() as connection,

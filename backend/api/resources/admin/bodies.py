@@ -13,7 +13,7 @@ from backend.models.project import Project
 from backend.models.user import User
 from backend.services.lists.paging import Page
 
-Plan = Literal["free", "pro", "enterprise"]
+PricePlan = Literal["free", "pro", "enterprise"]
 
 
 class UpdateUser(RequestBody):
@@ -67,7 +67,7 @@ class UserList(ResponseBody):
 class UpdateAnyProject(RequestBody):
     """What is left out stays as it is."""
 
-    plan: Plan | None = None
+    plan: PricePlan | None = None
     is_active: StrictBool | None = Field(
         default=None,
         description=(

@@ -15,7 +15,7 @@ from backend.services.campaigns.progress import Progress
 from backend.services.lists.paging import Page
 
 Name = Annotated[str, Field(min_length=1, max_length=255, description="For people")]
-State = Literal["draft", "running", "paused", "completed", "canceled"]
+CampaignState = Literal["draft", "running", "paused", "completed", "canceled"]
 RowState = Literal["pending", "accepted", "failed"]
 _EXAMPLE: Final[dict[str, Any]] = {
     "name": "Spring sale",
@@ -110,7 +110,7 @@ class CampaignSummary(ResponseBody):
     id: str = Field(examples=["camp_01h455vb4pex5vsknk084sn02q"])
     project_id: str = Field(examples=["proj_01h455vb4pex5vsknk084sn02q"])
     name: str = Field(examples=["Spring sale"])
-    state: State
+    state: CampaignState
     mode: Literal["live", "test"]
     key_id: str | None
     template_id: str | None

@@ -26,11 +26,11 @@ from backend.api.openapi.document import error_responses
 from backend.api.resources.campaigns.bodies import (
     CampaignBody,
     CampaignListBody,
+    CampaignState,
     CampaignSummary,
     DryRunBody,
     RowListBody,
     RowState,
-    State,
     upload_operation,
 )
 from backend.api.resources.campaigns.upload import (
@@ -183,7 +183,7 @@ async def list_route(
     requester: CurrentRequester,
     session: ReadSessionDep,
     page: PageDep,
-    state: Annotated[State | None, Query()] = None,
+    state: Annotated[CampaignState | None, Query()] = None,
     project_id: ProjectIdQuery = None,
 ) -> CampaignListBody:
     """Newest first."""

@@ -30,7 +30,7 @@ Name = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
     Field(examples=["Business WhatsApp"]),
 ]
-Credentials = Annotated[
+CredentialValues = Annotated[
     dict[str, JsonValue],
     Field(
         description="The provider's fields; see GET /connector-types",
@@ -112,7 +112,7 @@ class CreateConnectorBody(RequestBody):
         Field(min_length=1, max_length=50, examples=["whatsapp"], json_schema_extra=ONE_OF_TYPES),
     ]
     name: Name
-    credentials: Credentials = Field(default_factory=dict, repr=False)
+    credentials: CredentialValues = Field(default_factory=dict, repr=False)
     config: Config = Field(default_factory=dict)
     is_active: StrictBool = True
     is_default: StrictBool = Field(
@@ -144,7 +144,7 @@ class UpdateConnectorBody(RequestBody):
     """
 
     name: Name | None = None
-    credentials: Credentials | None = Field(default=None, repr=False)
+    credentials: CredentialValues | None = Field(default=None, repr=False)
     config: Config | None = None
     is_active: StrictBool | None = None
     is_default: StrictBool | None = None

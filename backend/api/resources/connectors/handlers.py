@@ -72,7 +72,7 @@ async def create_connector(
     async with platform.database.session() as session:
         access = await access_of_user(session, user, project_id, Action.MANAGE_CONNECTORS)
         if verify:
-            await connectors.check_running(session, project_id)
+            await connectors.check_running(session, access)
     if verify:
         await verify_credentials(body.type, body.credentials, context=platform.providers)
     async with platform.database.transaction() as session:

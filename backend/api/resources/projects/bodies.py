@@ -91,7 +91,7 @@ class QuietHoursBody(RequestBody):
         return self
 
 
-QuietHours = Annotated[
+QuietHoursField = Annotated[
     QuietHoursBody | None, Field(description="When nothing is sent; null: never")
 ]
 
@@ -115,7 +115,7 @@ class UpdateProject(RequestBody):
     content_retention: ContentRetention = None
     content_retention_days: ContentDays = None
     retention_days: RetentionDays = None
-    quiet_hours: QuietHours = None
+    quiet_hours: QuietHoursField = None
 
     def changes(self, *nullable: str) -> dict[str, Any]:
         changes = super().changes(*nullable)
@@ -135,7 +135,7 @@ class ProjectBody(ResponseBody):
     content_retention: ContentRetention
     content_retention_days: ContentDays
     retention_days: RetentionDays
-    quiet_hours: QuietHours
+    quiet_hours: QuietHoursField
 
     @classmethod
     def of(cls, project: Project) -> ProjectBody:

@@ -72,7 +72,7 @@ class StepBody(RequestBody):
         return {"connectorId": str(connector_id)}
 
 
-Steps = Annotated[
+RouteSteps = Annotated[
     list[StepBody],
     Field(
         min_length=1,
@@ -86,7 +86,7 @@ Steps = Annotated[
 
 class CreateRouteBody(RequestBody):
     name: Name
-    steps: Steps
+    steps: RouteSteps
     fallback_after_s: FallbackAfterS | None = None
 
     def to_new_route(self) -> NewRoute:
@@ -97,7 +97,7 @@ class UpdateRouteBody(RequestBody):
     """Only what is sent changes; `fallbackAfterS: null` waits for failures only."""
 
     name: Name | None = None
-    steps: Steps | None = None
+    steps: RouteSteps | None = None
     fallback_after_s: FallbackAfterS | None = None
 
     def route_changes(self) -> dict[str, Any]:

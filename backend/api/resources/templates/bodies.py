@@ -34,7 +34,7 @@ Name = Annotated[
 ConnectorType = Annotated[
     str, Field(min_length=1, max_length=50, examples=["whatsapp"], json_schema_extra=ONE_OF_TYPES)
 ]
-Content = Annotated[
+TemplateText = Annotated[
     str,
     Field(
         min_length=1,
@@ -60,7 +60,7 @@ Variables = Annotated[
 ]
 # The other policies open a template to publishable keys without the backend's word and need rules
 # of their own.
-Access = Annotated[
+TemplateAccess = Annotated[
     Literal["secret_only", "signed"],
     Field(
         description=(
@@ -93,7 +93,7 @@ class EmailVariant(RequestBody):
 
 
 class SmsVariant(RequestBody):
-    content: Content
+    content: TemplateText
 
 
 class Variants(RequestBody):
@@ -110,12 +110,12 @@ class Variants(RequestBody):
 class CreateTemplateBody(RequestBody):
     name: Name
     connector_type: ConnectorType
-    content: Content
+    content: TemplateText
     subject: Subject | None = None
     html: Html | None = None
     variables: Variables | None = None
     variants: Variants = Field(default_factory=Variants)
-    access: Access = "secret_only"
+    access: TemplateAccess = "secret_only"
     on_uncertain: OnUncertain = "hold"
     is_active: StrictBool = True
 
@@ -139,12 +139,12 @@ class UpdateTemplateBody(RequestBody):
 
     name: Name | None = None
     connector_type: ConnectorType | None = None
-    content: Content | None = None
+    content: TemplateText | None = None
     subject: Subject | None = None
     html: Html | None = None
     variables: Variables | None = None
     variants: Variants | None = None
-    access: Access | None = None
+    access: TemplateAccess | None = None
     on_uncertain: OnUncertain | None = None
     is_active: StrictBool | None = None
 
