@@ -28,6 +28,9 @@ _POOL_SIZE: Final = 4
 # A text that is being rendered cannot be interrupted; the process does not wait for it.
 _STOPPING_S: Final = 5.0
 _LOOK_S: Final = 0.05
+# A cancellation can be lost (process/background.py, end_tasks), so it is repeated; not so soon that
+# it would cut off the closing of connections.
+_CANCEL_AGAIN_S: Final = 1.0
 
 
 async def feed_campaigns(settings: Settings, supervised: list[BackgroundTasks]) -> None:
@@ -49,14 +52,13 @@ async def feed_campaigns(settings: Settings, supervised: list[BackgroundTasks]) 
 async def run_on_thread(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run `work()` on a thread with a loop of its own, and end as it ends.
 
-    Cancelled, it cancels `work` and waits for its end, but not for long.
+    Canceled, it cancels `work` and waits for its end, but not for long.
     """
     thread = _Thread(name, work)
     try:
         await asyncio.shield(asyncio.wrap_future(thread.outcome))
     finally:
-        thread.cancel()
-        await thread.wait(_STOPPING_S)
+        await thread.end(_STOPPING_S)
 
 
 class _Thread:
@@ -69,22 +71,24 @@ class _Thread:
         self._is_cancelled = False
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
-    def cancel(self) -> None:
+    def _cancel(self) -> None:
         with suppress(RuntimeError):  # the loop is closed: it has ended
             self._loop.call_soon_threadsafe(self._cancel_task)
 
-    async def wait(self, seconds: float) -> None:
-        """Wait for the end, also when canceled again and again (background.end_tasks does so)."""
+    async def end(self, seconds: float) -> None:
+        """Cancel until it has ended, also when canceled again and again (end_tasks does so)."""
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + seconds
+        cancel_at = loop.time()
+        ends_at = cancel_at + seconds
         while not self.outcome.done():
-            if loop.time() > ends_at:
+            if loop.time() >= ends_at:
                 log.warning("thread.left_behind", thread=self._name)
                 return
-            try:
+            if loop.time() >= cancel_at:
+                self._cancel()
+                cancel_at += _CANCEL_AGAIN_S
+            with suppress(asyncio.CancelledError):
                 await asyncio.sleep(_LOOK_S)
-            except asyncio.CancelledError:
-                continue
 
     def _cancel_task(self) -> None:
         self._is_cancelled = True

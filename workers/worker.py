@@ -167,12 +167,13 @@ def main(settings: Settings | None = None, *, beat: Callable[[], None] = lambda:
     settings = settings or get_settings()
     _end_on_signals()
     delivery = DeliveryProcess(settings)
-    delivery.start()
     logging.getLogger("rq.worker").addFilter(SayOnce())
     liveness = Liveness(delivery, beat)
-    delivery.keep_running("pulse", liveness.keep_beating)
-    log.info("worker.started", concurrency=settings.delivery_concurrency)
+    delivery.start()
+    # From here on a signal, whenever it comes, ends what has been started.
     try:
+        delivery.keep_running("pulse", liveness.keep_beating)
+        log.info("worker.started", concurrency=settings.delivery_concurrency)
         while _work(settings, delivery, liveness):
             _end_on_signals()
             time.sleep(_RECONNECT_S)

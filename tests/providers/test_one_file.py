@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -132,7 +133,9 @@ async def test_it_sends_the_variant_of_its_channel(
     loft.reply_once(200, {"flight": 7})
     message_id = (await world.send(request)).message_id
     await platform.doorbell.drain()
-    await engine.drain_slice(0.6)
+    async with asyncio.timeout(10):
+        while not loft.received:
+            await engine.drain_slice(0.2)
     message = await world.wait_for(message_id, "sent")
     (received,) = loft.received
     assert received.path == "/flights"

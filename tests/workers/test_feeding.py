@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -66,3 +67,23 @@ async def test_an_exit_on_the_thread_ends_only_the_thread() -> None:
 
     with pytest.raises(RuntimeError, match="'leaving' ended with SystemExit"):
         await run_on_thread("leaving", exit_the_process)
+
+
+async def test_a_lost_cancellation_is_repeated() -> None:
+    """As `asyncio.wait_for` loses one on Python 3.11, when its result comes at the same moment."""
+    ended = threading.Event()
+
+    async def lose_the_first() -> None:
+        try:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    task = asyncio.create_task(run_on_thread("losing", lose_the_first))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
