@@ -98,30 +98,30 @@ class Frame(Session):
         opens.
         """
         async with self._work(Action.VIEW_PROJECT) as work:
-            own_keys = (await keys.list_keys(work.session, work.access))[:_NAMED_LIMIT]
-            own_templates = (await templates.list_templates(work.session, work.access))[
+            project_keys = (await keys.list_keys(work.session, work.access))[:_NAMED_LIMIT]
+            project_templates = (await templates.list_templates(work.session, work.access))[
                 :_NAMED_LIMIT
             ]
-            own_connectors = (await connectors.list_connectors(work.session, work.access))[
+            project_connectors = (await connectors.list_connectors(work.session, work.access))[
                 :_NAMED_LIMIT
             ]
         named = [
-            *(_item("Keys", own_key.name, "/keys", own_key.hint) for own_key in own_keys),
+            *(_item("Keys", key.name, "/keys", key.hint) for key in project_keys),
             *(
                 _item(
                     "Templates",
-                    own_template.name,
-                    f"/templates/{ids.encode(ids.TEMPLATE, own_template.id)}",
+                    template.name,
+                    f"/templates/{ids.encode(ids.TEMPLATE, template.id)}",
                 )
-                for own_template in own_templates
+                for template in project_templates
             ),
             *(
                 _item(
                     "Connectors",
-                    own_connector.name,
-                    f"/connectors/{ids.encode(ids.CONNECTOR, own_connector.id)}",
+                    connector.name,
+                    f"/connectors/{ids.encode(ids.CONNECTOR, connector.id)}",
                 )
-                for own_connector in own_connectors
+                for connector in project_connectors
             ),
         ]
         self.palette_items = json.dumps([*_fixed_items(), *named])
@@ -135,7 +135,13 @@ class Frame(Session):
 
 def frame(*children: Child, active: str, full: bool = False) -> rx.Component:
     """The page `active` inside the frame; `full`: without the content's margin and width."""
-    content = h.div(*children, class_name="page full" if full else "page", id="content")
+    content = h.div(
+        *children,
+        class_name="page full" if full else "page",
+        id="content",
+        # What is opened or typed before the page has loaded would be reset by its `load`.
+        custom_attrs={"inert": ~Frame.is_ready},
+    )
     main = h.main(_header(), _test_bar(), content, style={"minWidth": 0, "position": "relative"})
     return h.fragment(
         h.div(

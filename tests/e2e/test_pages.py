@@ -51,6 +51,17 @@ async def test_a_key_is_shown_once_and_works(visitor: Visitor) -> None:
     assert answer.status_code == 202, answer.text
 
 
+async def test_a_page_takes_no_click_before_it_has_loaded(visitor: Visitor) -> None:
+    """What is opened or typed before would be reset by its load."""
+    page = await visitor.join("/keys")
+    content = page.locator("#content")
+    await expect(content).not_to_have_attribute("inert", re.compile(".*"))
+    # The dashboard's socket opens, and nothing is ever said through it.
+    await page.route_web_socket(re.compile("_event"), lambda _: None)
+    await page.reload()
+    await expect(content).to_have_attribute("inert", "")
+
+
 async def test_a_connectors_form_says_what_is_wrong_beside_the_field(visitor: Visitor) -> None:
     page = await visitor.join("/connectors")
     await page.locator('[data-provider="twilio"]').click()
