@@ -133,29 +133,37 @@ async def _call(
 
 
 @pytest.mark.parametrize(
-    ("who", "every"),
+    ("who", "part"),
     [
-        ("stranger", 1),
+        ("stranger", "all"),
         # Of the values that are of no type, each event has a quarter, and all ids of the victim.
-        ("other tenant", 4),
-        pytest.param("other tenant", 1, marks=pytest.mark.slow),
-        pytest.param("viewer", 1, marks=pytest.mark.slow),
+        ("other tenant", "a quarter"),
+        pytest.param("other tenant", "the rest", marks=pytest.mark.slow),
+        pytest.param("viewer", "all", marks=pytest.mark.slow),
     ],
 )
 async def test_no_event_changes_or_shows_what_is_not_the_callers(
-    dashboard: Dashboard, victim: Victim, other: Person, viewer: Person, who: str, every: int
+    dashboard: Dashboard, victim: Victim, other: Person, viewer: Person, who: str, part: str
 ) -> None:
     person = {"stranger": None, "other tenant": other, "viewer": viewer}[who]
     before = await victim.rows(dashboard)
     leaks = {}
     for turn, name in enumerate((*OURS, *FRAMEWORKS)):
-        shown = await _call(dashboard, victim, name, person, _HOSTILE[turn % every :: every])
+        shown = await _call(dashboard, victim, name, person, _part_of(part, turn))
         if who != "viewer" and victim.mark in shown:
             leaks[name] = shown[shown.index(victim.mark) - 200 :][:400]
     assert leaks == {}
     assert await victim.rows(dashboard) == before
     healthy = await other.client.get("/healthz")
     assert healthy.status_code == 200
+
+
+def _part_of(part: str, turn: int) -> list[Any]:
+    return [
+        value
+        for place, value in enumerate(_HOSTILE)
+        if part == "all" or ((place - turn) % 4 == 0) == (part == "a quarter")
+    ]
 
 
 @pytest.mark.parametrize("name", OURS)
