@@ -98,11 +98,15 @@ async def test_the_first_request_after_postgres_was_away_succeeds(database: Data
     pids = await all_at_once(2)
     async with database.session() as session:
         connection = await session.connection()
-        # As a restart does to every connection; the pool does not hear of it.
-        await connection.execute(
-            text("SELECT pg_terminate_backend(pid) FROM unnest(CAST(:pids AS int[])) AS p(pid)"),
+        # As a restart does to every connection; the pool does not hear of it. With a time in
+        # milliseconds, the function returns once the process has ended.
+        ended = await connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 5000) FROM unnest(CAST(:pids AS int[])) AS p(pid)"
+            ),
             {"pids": pids},
         )
+        assert all(ended.scalars())
     for _ in range(2):
         async with database.raw.connection(timeout=5) as raw:
             assert await (await raw.execute("SELECT 1")).fetchone() == (1,)
