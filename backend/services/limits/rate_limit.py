@@ -166,12 +166,12 @@ class RateLimiter:
         # is done once for each message.
         indices: dict[Demand, int] = {}
         index_of = [indices.setdefault(demand, len(indices)) for demand, _ in batch]
-        wanted = [0] * len(indices)
+        totals = [0] * len(indices)
         for index, (_, messages) in zip(index_of, batch, strict=True):
-            wanted[index] += messages
+            totals[index] += messages
         now = datetime.now(UTC)
         try:
-            elapsed_ms, grants = await self._take(dict(zip(indices, wanted, strict=True)), now)
+            elapsed_ms, grants = await self._take(dict(zip(indices, totals, strict=True)), now)
         except redis.RedisError as exc:
             self._warn_unreachable(exc, len(batch))
             return [None] * len(batch)
