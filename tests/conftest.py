@@ -51,13 +51,27 @@ sys.dont_write_bytecode = False
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """A file's tests stay together, in the order of collection."""
+    """A file's tests stay together, in the order of collection.
+
+    A process is given its next file before it begins the last test of the one before. Behind what
+    takes long that is a short one, from the end: else two long ones wait for each other.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         for beginning, shared in _TOGETHER.items():
             if nodeid.startswith(beginning):
                 return shared
         return nodeid.partition("::")[0]
+
+    def _reschedule(self, node: Any) -> None:
+        if not self.workqueue or self._pending_of(self.assigned_work[node]) < 2:
+            super()._reschedule(node)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        pending = [unit for unit in self.assigned_work[node].values() if not all(unit.values())]
+        if any(nodeid.startswith(_FIRST) for unit in pending for nodeid in unit):
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
 
 
 @pytest.hookimpl(optionalhook=True)

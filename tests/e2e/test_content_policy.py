@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.e2e.conftest import Site, Visitor
+from tests.plain_http import plain_client
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -176,7 +177,7 @@ async def test_a_script_that_isnt_ours_does_not_run(visitor: Visitor) -> None:
     "path", ["/", "/login/", "/templates/new", "/no-such-page", "//evil.example/..%2flogin"]
 )
 async def test_every_answer_of_the_pages_has_the_headers(site: Site, path: str) -> None:
-    async with httpx.AsyncClient() as client:
+    async with plain_client(site.url) as client:
         headers = (await client.get(httpx.URL(site.url, raw_path=path.encode()))).headers
     policy = headers["content-security-policy"]
     assert policy.startswith("default-src 'none'")
@@ -188,7 +189,7 @@ async def test_every_answer_of_the_pages_has_the_headers(site: Site, path: str) 
 
 
 async def test_hashed_assets_are_kept_for_good_and_still_come_compressed(site: Site) -> None:
-    async with httpx.AsyncClient(base_url=site.url, headers={"Accept-Encoding": "gzip"}) as client:
+    async with plain_client(site.url, headers={"Accept-Encoding": "gzip"}) as client:
         page = await client.get("/login/")
         assert (page.headers["cache-control"], page.headers["content-encoding"]) == (
             "no-cache",

@@ -12,11 +12,11 @@ from typing import Any, Final
 from uuid import uuid4
 
 import aiohttp
-import httpx
 import pytest
 from playwright.async_api import expect
 
 from tests.e2e.conftest import Site, Visitor
+from tests.plain_http import plain_client
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -74,7 +74,7 @@ async def socket_of(site: Site, cookie: str = "") -> AsyncIterator[Socket]:
 
 
 async def assert_alive(site: Site) -> None:
-    async with httpx.AsyncClient(base_url=site.url, timeout=15) as client:
+    async with plain_client(site.url, timeout=15) as client:
         assert (await client.get("/healthz")).status_code == 200
 
 

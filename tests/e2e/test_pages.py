@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-import httpx
 import pytest
 from playwright.async_api import Page, expect
 
 from tests.e2e.conftest import Visitor
+from tests.plain_http import plain_client
 from tests.providers.fakes import FakeSmtp
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -43,7 +43,7 @@ async def test_a_key_is_shown_once_and_works(visitor: Visitor) -> None:
     await expect(page.get_by_text("Booking server")).to_be_visible()
     assert key not in await page.content()
 
-    async with httpx.AsyncClient(base_url=visitor.site.url) as client:
+    async with plain_client(visitor.site.url) as client:
         body = {"to": "sandbox:delivered", "connector": "sandbox", "message": "Hello"}
         answer = await client.post(
             "/api/v1/messages", json=body, headers={"Authorization": f"Bearer {key}"}

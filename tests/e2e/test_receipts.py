@@ -4,11 +4,11 @@ message.
 
 from __future__ import annotations
 
-import httpx
 import pytest
 from playwright.async_api import expect
 
 from tests.e2e.conftest import Visitor
+from tests.plain_http import plain_client
 from tests.providers.fakes import Reported, WhatsAppCallbacks
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -25,7 +25,7 @@ async def test_the_callback_url_is_there_to_copy_and_a_late_receipt_in_the_timel
     visitor: Visitor,
 ) -> None:
     await visitor.enter("/auth/register")
-    async with httpx.AsyncClient(base_url=f"{visitor.site.url}/api/v1", timeout=30) as client:
+    async with plain_client(f"{visitor.site.url}/api/v1", timeout=30) as client:
         login = await client.post(
             "/auth/login", json={"email": visitor.email, "password": visitor.password}
         )

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import httpx
 
+from tests.plain_http import plain_client
+
 SENDERS: Final = 16
-# Nothing here is encrypted; reading all certificates for each client takes longer than its
-# requests.
-_NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _STATUSES: Final = ("pending", "sent", "delivered", "uncertain", "failed")
 
 
@@ -71,7 +69,7 @@ class Sender:
         """
         serials = iter(range(count))
         fields = {"to": "42", "connectorId": connector_id, **(body or {})}
-        async with httpx.AsyncClient(base_url=self.base_url, timeout=10) as client:
+        async with plain_client(self.base_url, timeout=10) as client:
             await asyncio.gather(
                 *(self._send_from(client, serials, fields) for _ in range(SENDERS))
             )
@@ -141,6 +139,4 @@ class Sender:
 
     def _client(self) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return httpx.AsyncClient(
-            base_url=self.base_url, timeout=10, headers=headers, verify=_NO_TLS
-        )
+        return plain_client(self.base_url, timeout=10, headers=headers)

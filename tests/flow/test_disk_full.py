@@ -16,11 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import httpx
 import pytest
 import pytest_asyncio
 
 from tests.flow.sender import Sender
+from tests.plain_http import plain_client
 from tests.providers.fakes import HostileTelegram
 from tests.runtime.conftest import Up
 
@@ -79,7 +79,7 @@ async def _send_until_full(sender: Sender, connector_id: str, disk: Path) -> Cou
     answers: Counter[int] = Counter()
     headers = {"Authorization": f"Bearer {sender.key}"}
     ends_at = time.monotonic() + 40
-    async with httpx.AsyncClient(base_url=sender.base_url, timeout=20, headers=headers) as client:
+    async with plain_client(sender.base_url, timeout=20, headers=headers) as client:
         serial = 0
         while answers[503] < 3 and time.monotonic() < ends_at:
             body = {"to": "42", "connectorId": connector_id, "message": f"{'x' * 3000} {serial}"}

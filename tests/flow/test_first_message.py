@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.plain_http import plain_client
 from tests.providers.fakes import FakeSmtp
 from tests.runtime.conftest import Up
 
@@ -45,7 +46,7 @@ async def _wait_for(client: httpx.AsyncClient, message_id: str, status: str) -> 
 
 
 async def test_the_first_message_is_delivered_to_the_sandbox_within_a_second(up: Up) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{up.port}") as client:
+    async with plain_client(f"http://127.0.0.1:{up.port}") as client:
         project = await _register(client, "maya")
         template = {
             "name": "Welcome",
@@ -69,7 +70,7 @@ async def test_the_first_message_is_delivered_to_the_sandbox_within_a_second(up:
 async def test_a_real_mail_arrives_at_a_real_smtp_server(up: Up) -> None:
     async with (
         FakeSmtp() as server,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{up.port}") as client,
+        plain_client(f"http://127.0.0.1:{up.port}") as client,
     ):
         project = await _register(client, "noah")
         credentials = {

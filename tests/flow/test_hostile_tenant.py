@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
-import httpx
 import pytest
 import pytest_asyncio
 
 from bench.hostile_tenant import HostileTenant
 from tests.flow.sender import Sender
+from tests.plain_http import plain_client
 from tests.providers.fakes import FakeTelegram
 from tests.runtime.conftest import Up
 
@@ -61,7 +61,7 @@ class Honest(Sender):
         """Send until the hostile one is done; returns how many were sent."""
         headers = {"Authorization": f"Bearer {self.key}"}
         serial = 0
-        async with httpx.AsyncClient(base_url=self.base_url, timeout=_WITHIN_S) as client:
+        async with plain_client(self.base_url, timeout=_WITHIN_S) as client:
             while not hostile.done():
                 body = {
                     "to": "42",

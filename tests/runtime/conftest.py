@@ -82,7 +82,7 @@ class Up:
             self.process = subprocess.Popen(
                 argv,
                 cwd=self.data_dir.parent,
-                env=clean_environment() | self._environment,
+                env={**clean_environment(), "BCRYPT_COST": "4", **self._environment},
                 stdout=log,
                 stderr=log,
             )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import psycopg
@@ -114,6 +115,7 @@ async def _stored(connection: psycopg.AsyncConnection[Any]) -> dict[str, str] | 
     return dict(await (await connection.execute(_READ)).fetchall())
 
 
+@lru_cache(maxsize=16)  # scrypt is slow on purpose; a process that starts asks several times
 def _fingerprint(name: str, secret: str) -> str:
     salt = f"messagejs:{name}".encode()
     return hashlib.scrypt(secret.encode(), salt=salt, n=_ROUNDS, r=8, p=1, dklen=_BYTES).hex()
