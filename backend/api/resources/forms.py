@@ -19,12 +19,12 @@ from backend.api.frame.validation import validation_error
 from backend.api.inputs.access import SESSION_COOKIE, require_same_origin
 from backend.api.inputs.dependencies import PlatformDep
 from backend.api.resources.auth.bodies import LoginBody, RegisterBody
+from backend.api.resources.auth.registration import registered
 from backend.api.resources.routers import api_router
 from backend.errors import AppError, InvalidToken, TokenExpired, UnsupportedMediaType
 from backend.platform import Platform
-from backend.services.accounts import recovery, users
+from backend.services.accounts import users
 from backend.services.accounts.local_paths import is_local_path
-from backend.services.limits.logins import count_registration
 
 router = api_router(prefix="/auth", include_in_schema=False)
 
@@ -61,29 +61,10 @@ async def register(request: Request, platform: PlatformDep) -> Response:
     try:
         fields = {name: form.get(name, "") for name in ("email", "password", "name")}
         body = RegisterBody.model_validate({**fields, "invitation": form.get("invitation") or None})
-        client = client_of(request, platform.settings.trusted_proxies)
-        await count_registration(
-            platform.redis, client.address, platform.settings.registrations_per_address
-        )
-        async with platform.database.transaction() as session:
-            signed_in = await users.register_user(
-                session,
-                settings=platform.settings,
-                vault=platform.vault,
-                email=body.email,
-                password=body.password,
-                name=body.name,
-                invitation=body.invitation,
-                client=client,
-            )
+        async with registered(platform, request, body) as (session, signed_in):
             cookie = await users.issue_cookie(session, signed_in)
     except Exception as exc:  # noqa: BLE001 (a form's every failure goes back to its page)
         return _back("/register", exc, form, "email", "name", "next", "invitation")
-    platform.mail.later(
-        recovery.send_confirmation_link(
-            platform.database, platform.mail, platform.settings, signed_in.user.id
-        )
-    )
     return _welcome(request, platform, cookie, form)
 
 

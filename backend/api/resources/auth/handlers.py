@@ -24,10 +24,10 @@ from backend.api.resources.auth.bodies import (
     RegisteredUser,
     Requested,
 )
+from backend.api.resources.auth.registration import registered
 from backend.api.resources.routers import api_router
 from backend.services.access.access import Actor
 from backend.services.accounts import recovery, users
-from backend.services.limits.logins import count_registration
 from backend.services.limits.mails import count_mail
 
 router = api_router(prefix="/api/v1/auth", tags=["Auth"])
@@ -44,27 +44,8 @@ router = api_router(prefix="/api/v1/auth", tags=["Auth"])
     responses=error_responses(400, 403, 409, 429),
 )
 async def register(body: RegisterBody, request: Request, platform: PlatformDep) -> Registered:
-    client = client_of(request, platform.settings.trusted_proxies)
-    await count_registration(
-        platform.redis, client.address, platform.settings.registrations_per_address
-    )
-    async with platform.database.transaction() as session:
-        signed_in = await users.register_user(
-            session,
-            settings=platform.settings,
-            vault=platform.vault,
-            email=body.email,
-            password=body.password,
-            name=body.name,
-            invitation=body.invitation,
-            client=client,
-        )
+    async with registered(platform, request, body) as (session, signed_in):
         pair = await users.issue_tokens(session, signed_in, platform.settings)
-    platform.mail.later(
-        recovery.send_confirmation_link(
-            platform.database, platform.mail, platform.settings, signed_in.user.id
-        )
-    )
     return Registered(
         user=RegisteredUser.of(signed_in.user),
         token=pair.access_token,
