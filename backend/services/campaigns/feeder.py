@@ -44,7 +44,7 @@ from backend.process.rounds import Rounds
 from backend.services.campaigns.check import errors_of
 from backend.services.campaigns.pausing import pause_failing
 from backend.services.campaigns.plan import CampaignPlan
-from backend.services.campaigns.rows import RowError, refuse_rows
+from backend.services.campaigns.rows import refuse_rows
 from backend.services.campaigns.sender import sender_of
 from backend.services.campaigns.states import RUNNING
 from backend.services.policy.admission import demand_of
@@ -368,10 +368,6 @@ class CampaignFeeder:
             await connection.execute(_COMPLETE, {"campaign": campaign.id})
         log.info("campaign.completed", campaign_id=str(campaign.id), rows=campaign.total_rows)
         return _Wait()
-
-
-def _as_json(error: RowError) -> dict[str, str | int]:
-    return {"row": error.row, "field": error.field, "code": error.code, "message": error.message}
 
 
 def _retry_after_s(error: AppError) -> float:
