@@ -82,7 +82,7 @@ def installation(settings: Settings) -> Iterator[Finding]:
         problems,
         "set, and the same as the database was written with" if flight.schema else "set",
     )
-    yield _finding("database", problems, f"reachable; {flight.schema}")
+    yield _finding("database", problems, f"Reachable. {flight.schema}")
     if settings.redis_url is None:
         yield _finding("redis", problems, "")
     else:
