@@ -53,6 +53,11 @@ class Vault:
     def current_key_id(self) -> str:
         return self._current_id
 
+    @property
+    def key_ids(self) -> frozenset[str]:
+        """The ids of all keys that it can decrypt with."""
+        return frozenset(self._ciphers)
+
     def encrypt(self, plaintext: str, *, context: str) -> str:
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = self._ciphers[self._current_id].encrypt(

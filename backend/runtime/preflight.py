@@ -75,7 +75,12 @@ async def database_problems(settings: Settings, *, leave_fingerprints: bool) -> 
     """
     import psycopg
 
-    from backend.services.health.fingerprints import Fingerprints, settle_secrets, wrong_secrets
+    from backend.services.health.fingerprints import (
+        Fingerprints,
+        settle_secrets,
+        unreadable_connectors,
+        wrong_secrets,
+    )
     from backend.services.health.schema_fit import read_schema_fit
 
     has_secrets = settings.encryption_key is not None and settings.key_pepper is not None
@@ -99,8 +104,12 @@ async def database_problems(settings: Settings, *, leave_fingerprints: bool) -> 
             problems.append(Problem("database", fit.detail, stops=fit.state == "too_new"))
         if has_secrets:
             compare = settle_secrets if leave_fingerprints else wrong_secrets
-            mismatches = await compare(connection, Fingerprints.of(settings))
+            fingerprints = Fingerprints.of(settings)
+            mismatches = await compare(connection, fingerprints)
             problems += [Problem("secrets", text) for text in mismatches]
+            unreadable = await unreadable_connectors(connection, fingerprints)
+            if unreadable is not None and not mismatches:
+                problems.append(Problem("secrets", unreadable, stops=False))
     except psycopg.Error as exc:
         return Flight(
             [Problem("database", f"does not answer: {first_line(exc)}", stops=False, is_down=True)]

@@ -64,6 +64,7 @@ async def test_entries_are_found_by_actor_action_subject_and_time(api: Api) -> N
     ]
     assert len(await entries(api, account, actor=account.user_id)) >= 3
     assert await entries(api, account, actor=ids.encode(ids.USER, new_id())) == []
+    assert await entries(api, account, actor=first["id"]) == []
     assert await entries(api, account, to="2024-01-01") == []
     assert len(await entries(api, account, **{"from": "2024-01-01"})) >= 3
 

@@ -9,6 +9,7 @@ import pytest
 from sqlmodel import col, select
 
 from backend import ids
+from backend.api.resources.audit.bodies import subject_id_of
 from backend.ids import new_id
 from backend.models import AuditEntry, DeadLetter
 from tests.api.accounts import PASSWORD, Account, Api
@@ -87,6 +88,9 @@ async def test_every_route_that_changes_something_says_who_and_from_where(api: A
     document = (await api.client.get("/api/openapi.json")).json()
     changing = {f"{method} {path}" for method, path, _ in operations(document) if method != "GET"}
     assert changing - routes - _NOT_LOGGED == set()
+    entries = (await api.get(account, "/api/v1/admin/audit", limit=100)).json()["entries"]
+    subjects = [entry["subject"] for entry in entries if entry["subject"] is not None]
+    assert all(subject_id_of(subject) is not None for subject in subjects), subjects
     assert _NOT_LOGGED - changing == set()
 
 

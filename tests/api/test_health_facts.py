@@ -174,6 +174,26 @@ async def test_a_process_with_another_secret_is_not_ready(
         assert (await timed_readyz(client))[0] == 200
 
 
+async def test_connectors_that_no_key_decrypts_are_a_warning(
+    settings: Settings, make_database: MakeDatabase
+) -> None:
+    url = migrated(make_database)
+    old, new = SecretStr("ab" * 32), SecretStr("cd" * 32)
+    async with server_with(settings, database_url=url, encryption_key=old) as client:
+        await _until_settled(platform_of(client))
+        world = await World.make(platform_of(client))
+        await world.connector()
+    rotated = {"encryption_key": new, "encryption_key_previous": old}
+    async with server_with(settings, database_url=url, **rotated) as client:
+        await _until_settled(platform_of(client))
+        assert (await checks_of(platform_of(client)))["secrets"].status == "ok"
+    async with server_with(settings, database_url=url, encryption_key=new) as client:
+        status, body = await timed_readyz(client)
+        assert (status, body["checks"]["secrets"]["status"]) == (200, "warning")
+        assert "1 connector is" in body["checks"]["secrets"]["detail"]
+        assert "ENCRYPTION_KEY_PREVIOUS" in body["checks"]["secrets"]["detail"]
+
+
 async def test_web_processes_with_different_jwt_secrets_are_a_warning(
     settings: Settings, make_database: MakeDatabase
 ) -> None:

@@ -208,6 +208,26 @@ async def test_a_used_key_with_another_body_is_422_and_quotes_do_not_matter(send
     assert long.status_code == 400
 
 
+async def test_a_try_in_test_mode_does_not_answer_for_a_live_message(sender: Sender) -> None:
+    keys = [await sender.api.key(sender.account, mode=mode) for mode in ("test", "live")]
+    body = {"to": "ada", "connector": "sandbox", "message": "Shipped"}
+    for path, sent in (
+        ("/messages", body),
+        ("/messages/text", body),
+        ("/messages/batch", {"messages": [body]}),
+    ):
+        answers = [
+            await sender.api.client.post(
+                f"/api/v1{path}",
+                json=sent,
+                headers={"Authorization": f"Bearer {key['key']}", "Idempotency-Key": "order-17"},
+            )
+            for key in keys
+        ]
+        assert all(answer.is_success for answer in answers), path
+        assert answers[0].json() != answers[1].json(), path
+
+
 async def test_a_refused_request_does_not_use_up_its_key(sender: Sender) -> None:
     headers = {"Idempotency-Key": "retry-me"}
     refused = await sender.post(

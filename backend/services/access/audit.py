@@ -25,6 +25,7 @@ class AuditFilter:
 
     project_id: UUID | None = None
     actor_id: UUID | None = None
+    key_id: UUID | None = None
     action: str | None = None
     subject_id: UUID | None = None
     from_: datetime | None = None
@@ -86,6 +87,8 @@ async def page_of_entries(
         query = query.where(col(AuditEntry.project_id) == filters.project_id)
     if filters.actor_id is not None:
         query = query.where(col(AuditEntry.actor_id) == filters.actor_id)
+    if filters.key_id is not None:
+        query = query.where(col(AuditEntry.key_id) == filters.key_id)
     if filters.subject_id is not None:
         query = query.where(col(AuditEntry.subject_id) == filters.subject_id)
     if filters.action is not None:

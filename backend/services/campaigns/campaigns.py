@@ -30,6 +30,7 @@ from backend.ledger.idempotency import IdempotencyKey, Taken, find_key, take_key
 from backend.models import Campaign
 from backend.models.base import utc_now
 from backend.models.session import driver_of
+from backend.names import check_name
 from backend.services.access import audit
 from backend.services.access.access import Access, Action, Actor
 from backend.services.campaigns.check import BAD_ROW, duplicate
@@ -108,6 +109,7 @@ async def create_campaign(
     rows: ReadRows,
 ) -> Campaign:
     """Store the campaign with its rows; a worker feeds it."""
+    check_name(new.name)
     plan, now = new.plan, utc_now()
     campaign = Campaign(
         id=new.id,
@@ -268,6 +270,7 @@ async def plan_draft(
     Raises CampaignNotFound, CampaignStateConflict, and what is wrong with every row.
     """
     campaign = await _locked(session, sender.project_id, campaign_id, sender.mode, (DRAFT,))
+    check_name(name)
     connectors = await plan.check(path, sender)
     campaign.name = name
     campaign.connector_id, campaign.connector_type = plan.connector_id, plan.connector_type

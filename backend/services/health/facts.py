@@ -19,7 +19,7 @@ from psycopg.rows import class_row
 from backend.models.connector import UNUSABLE
 from backend.models.partitions import PARTITIONED, month_start, months_made
 from backend.models.send_queue import CLAIMED, DUE, IN_FLIGHT
-from backend.services.health.fingerprints import Fingerprints, wrong_secrets
+from backend.services.health.fingerprints import Fingerprints, unreadable_connectors, wrong_secrets
 from backend.services.health.heartbeat import ALIVE_S
 from backend.services.health.schema_fit import read_schema_fit
 
@@ -106,6 +106,8 @@ async def check_secrets(
     """Compare this process's secrets with the database's, and with those of other processes."""
     if wrong := await wrong_secrets(connection, fingerprints):
         return Check("failed", " ".join(wrong))
+    if unreadable := await unreadable_connectors(connection, fingerprints):
+        return Check("warning", unreadable)
     web = [each.jwt_fingerprint for each in await _processes(connection) if each.role == "web"]
     others = set(web) - {None, fingerprints.jwt_secret}
     if fingerprints.jwt_secret is not None and others:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import psycopg
 
+from backend.crypto import Vault
 from backend.settings import Settings
 
 # Slow enough that a fingerprint doesn't help to guess a secret that a person made up.
@@ -35,6 +36,10 @@ _REMEDIES: Final = {
 }
 
 _READ: Final = "SELECT name, fingerprint FROM secret_fingerprints"
+_UNREADABLE: Final = """
+SELECT count(*) FROM connectors
+WHERE deleted_at IS NULL AND split_part(credentials_encrypted, '.', 2) <> ALL(%s)
+"""
 _LEAVE: Final = """
 INSERT INTO secret_fingerprints (name, fingerprint, written_at) VALUES (%s, %s, now())
     ON CONFLICT (name) DO NOTHING
@@ -55,6 +60,8 @@ class Fingerprints:
     current: dict[str, str]
     readable: dict[str, frozenset[str]]
     jwt_secret: str | None
+    # The ids of the keys that ciphertexts begin with.
+    key_ids: frozenset[str]
 
     @classmethod
     def of(cls, settings: Settings) -> Fingerprints:
@@ -69,6 +76,7 @@ class Fingerprints:
             current={"ENCRYPTION_KEY": keys[0], "KEY_PEPPER": pepper},
             readable={"ENCRYPTION_KEY": frozenset(keys), "KEY_PEPPER": frozenset([pepper])},
             jwt_secret=_fingerprint("JWT_SECRET", jwt.get_secret_value()) if jwt else None,
+            key_ids=Vault(*settings.encryption_keys()).key_ids,
         )
 
 
@@ -103,6 +111,25 @@ async def settle_secrets(
         elif stored[name] != current and stored[name] in fingerprints.readable[name]:
             await connection.execute(_REPLACE, (current, name, stored[name]))
     return await wrong_secrets(connection, fingerprints)
+
+
+async def unreadable_connectors(
+    connection: psycopg.AsyncConnection[Any], fingerprints: Fingerprints
+) -> str | None:
+    """Return a sentence with the remedy if connectors are encrypted with a key that this process
+    does not have.
+    """
+    if await _stored(connection) is None:
+        return None
+    cursor = await connection.execute(_UNREADABLE, (list(fingerprints.key_ids),))
+    row = await cursor.fetchone()
+    if row is None or not row[0]:
+        return None
+    which = "1 connector is" if row[0] == 1 else f"{row[0]} connectors are"
+    return (
+        f"{which} encrypted with a key that this process does not have, and cannot send. Add the"
+        " key to ENCRYPTION_KEY_PREVIOUS, or enter the credentials again."
+    )
 
 
 async def _stored(connection: psycopg.AsyncConnection[Any]) -> dict[str, str] | None:

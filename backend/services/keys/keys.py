@@ -15,6 +15,7 @@ from backend.errors import FieldError, KeyNotFound, TooManyKeys, ValidationFaile
 from backend.models import ApiKey, Project, SendTokenSecret
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
+from backend.names import check_name
 from backend.services.access import audit
 from backend.services.access.access import Access, Action, Mode
 from backend.services.keys.origins import InvalidOrigin, is_local, normalised_origin
@@ -96,6 +97,7 @@ async def create_key(
     ValidationFailed.
     """
     access.require(Action.MANAGE_KEYS)
+    check_name(new.name)
     if most_keys:
         await _check_room(session, access.project_id, most_keys)
     granted = SCOPES if new.kind == "secret" else PUBLISHABLE_SCOPES
@@ -161,6 +163,8 @@ async def update_key(
     key = await get_key(session, access, key_id=key_id)
     before = _audited(key)
     checked = dict(changes)
+    if "name" in checked:
+        check_name(checked["name"])
     if "scopes" in checked:
         checked["scopes"] = _checked_scopes(key.kind, checked["scopes"])
     if "allowed_origins" in checked:

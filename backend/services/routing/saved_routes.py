@@ -25,6 +25,7 @@ from backend.errors import (
 from backend.models import Connector, Project, Route
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
+from backend.names import check_name
 from backend.services.access import audit
 from backend.services.access.access import Access, Action, Actor
 from backend.services.lists.paging import Page, PageRequest, fetch_page
@@ -115,6 +116,7 @@ async def delete_route(session: AsyncSession, access: Access, *, route_id: UUID)
 
 async def _check_name(session: AsyncSession, project_id: UUID, name: str) -> None:
     """Under the project's lock, so that of two that take a name at once the second is told."""
+    check_name(name)
     if ids.decode(ids.ROUTE, name) is not None:
         message = f"'{name}' reads like an id; a route's name must not."
         raise ValidationFailed(errors=[FieldError("name", "VALIDATION_ERROR", message)])

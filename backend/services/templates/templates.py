@@ -17,6 +17,7 @@ from backend.errors import TemplateNotFound, TemplateVersionNotFound, Validation
 from backend.models import Template, TemplateVersion
 from backend.models.base import utc_now
 from backend.models.session import Change, announce
+from backend.names import check_name
 from backend.provider_types import provider_of
 from backend.services.access import audit
 from backend.services.access.access import Access, Action, Actor
@@ -47,6 +48,7 @@ class NewTemplate:
 async def create_template(session: AsyncSession, access: Access, *, new: NewTemplate) -> Template:
     """Raises InvalidConnectorType, and ValidationFailed naming field and line of what is wrong."""
     access.require(Action.MANAGE_TEMPLATES)
+    check_name(new.name)
     provider_of(new.connector_type, field="connectorType")
     texts = TemplateContent(new.content, new.subject, new.html, new.variants)
     template = Template(
@@ -114,6 +116,8 @@ async def update_template(
     """
     access.require(Action.MANAGE_TEMPLATES)
     template = await _locked_template(session, access, template_id)
+    if "name" in changes:
+        check_name(changes["name"])
     if "connector_type" in changes:
         provider_of(changes["connector_type"], field="connectorType")
     audited_before = _audited(template)

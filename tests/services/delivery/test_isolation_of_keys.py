@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from uuid import UUID
 
 from pydantic import SecretStr
 from sqlmodel import col, select
@@ -48,6 +49,14 @@ async def test_a_worker_that_cannot_decrypt_holds_no_connector_for_others(worker
     await keyless.close(1)
 
 
+async def _seal(platform: Platform, connector_id: UUID, sealed: str) -> str:
+    """Replace a connector's ciphertext, and return the one before."""
+    async with platform.database.transaction() as session:
+        connector = await session.get_one(Connector, connector_id)
+        before, connector.credentials_encrypted = connector.credentials_encrypted, sealed
+    return before
+
+
 async def test_a_worker_takes_turns_again_when_a_connector_has_new_credentials(
     workers: Workers,
 ) -> None:
@@ -62,9 +71,7 @@ async def test_a_worker_takes_turns_again_when_a_connector_has_new_credentials(
         '{"botToken": "123456:test-token-0123456789abcdefghijklm"}',
         context=str(workers.connector.id),
     )
-    async with platform.database.transaction() as session:
-        connector = await session.get_one(Connector, workers.connector.id)
-        connector.credentials_encrypted = sealed
+    before = await _seal(platform, workers.connector.id, sealed)
     keyless._connectors.expire(workers.connector.id)
     await UnopenedWatch(
         keyless._connectors.unopened,
@@ -77,6 +84,8 @@ async def test_a_worker_takes_turns_again_when_a_connector_has_new_credentials(
     for message_id in ids:
         await workers.honest.wait_for(message_id, "sent", timeout_s=5)
     await keyless.close(1)
+    # A connector that no key decrypts would be a warning of /readyz.
+    await _seal(platform, workers.connector.id, before)
 
 
 async def test_owners_get_a_mail_when_no_worker_can_open_a_connector_and_only_then(

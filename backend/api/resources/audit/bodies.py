@@ -21,6 +21,8 @@ _PREFIX: Final = {
     "template": ids.TEMPLATE,
     "route": ids.ROUTE,
     "message": ids.MESSAGE,
+    "dead_letters": ids.MESSAGE,
+    "campaign": ids.CAMPAIGN,
     "member": ids.USER,
     "user": ids.USER,
     "password": ids.USER,
@@ -73,7 +75,8 @@ class AuditEntryBody(ResponseBody):
     @classmethod
     def of(cls, line: AuditLine) -> AuditEntryBody:
         entry = line.entry
-        prefix = _PREFIX.get(entry.action.partition(".")[0], entry.action.partition(".")[0])
+        noun = entry.action.partition(".")[0]
+        prefix = _PREFIX.get(noun, noun)
         return cls(
             id=ids.encode(ids.AUDIT, entry.id),
             created_at=entry.created_at,

@@ -28,7 +28,8 @@ router = api_router(prefix="/api/v1", tags=["Audit"])
 def _filters(
     *,
     actor: Annotated[
-        Annotated[str, id_text(ids.USER)] | None, Query(description="A user's id")
+        Annotated[str, id_text(ids.USER, ids.KEY)] | None,
+        Query(description="The id of a user or an API key"),
     ] = None,
     action: Annotated[
         str | None,
@@ -50,8 +51,13 @@ def _filters(
         Query(description="ISO 8601; a date alone includes its whole day", examples=["2024-01-31"]),
     ] = None,
 ) -> AuditFilter:
+    key_id = ids.decode(ids.KEY, actor) if actor else None
+    user_id = None
+    if actor and key_id is None:
+        user_id = _checked("actor", actor, ids.decode(ids.USER, actor))
     return AuditFilter(
-        actor_id=_checked("actor", actor, ids.decode(ids.USER, actor)) if actor else None,
+        actor_id=user_id,
+        key_id=key_id,
         action=storable_text("action", action) or None,
         subject_id=_checked("subject", subject, subject_id_of(subject)) if subject else None,
         from_=parse_instant(from_, field="from") if from_ else None,

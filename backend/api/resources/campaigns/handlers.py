@@ -42,7 +42,7 @@ from backend.api.resources.campaigns.upload import (
 )
 from backend.api.resources.csv_lines import line_of, own_cell
 from backend.api.resources.messages.reads import ProjectIdQuery
-from backend.api.resources.messages.requests import written_key
+from backend.api.resources.messages.requests import key_scope, written_key
 from backend.api.resources.routers import api_router
 from backend.errors import CampaignNotFound
 from backend.ledger.idempotency import IdempotencyKey
@@ -138,7 +138,11 @@ async def _store(
         sends_duplicates=fields.send_duplicates,
         is_draft=not fields.start,
     )
-    key = None if name is None else IdempotencyKey(_ROUTE, name, upload.request_hash)
+    key = (
+        IdempotencyKey(key_scope(_ROUTE, sender), name, upload.request_hash)
+        if name is not None
+        else None
+    )
     if key is not None:
         async with platform.database.session() as session:
             earlier = await campaigns.find_earlier(session, sender.access, key)

@@ -18,6 +18,7 @@ from backend.api.resources.messages.requests import (
     answer,
     check_project,
     idempotency_key,
+    key_scope,
     limit_headers,
     parse_batch,
     parse_object,
@@ -204,7 +205,9 @@ async def resend(
         sender = await resender(session, requester, access, message_id)
     name = written_key(request)
     idempotency = (
-        IdempotencyKey(_RESEND_ROUTE, name, message_id.bytes) if name is not None else None
+        IdempotencyKey(key_scope(_RESEND_ROUTE, sender), name, message_id.bytes)
+        if name is not None
+        else None
     )
     try:
         accepted = await resend_message(

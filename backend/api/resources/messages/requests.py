@@ -225,16 +225,22 @@ def check_project(sender: Sender, project_id: str | None) -> None:
 def idempotency_key(
     request: Request, sender: Sender, route: str, body: bytes
 ) -> IdempotencyKey | None:
-    """Return the request's Idempotency-Key. Raises BadRequest.
-
-    Web pages have a namespace of their own: no visitor may take a key that the server is about to
-    use.
-    """
+    """Return the request's Idempotency-Key. Raises BadRequest."""
     key = written_key(request)
     if key is None:
         return None
-    is_page = sender.key is not None and sender.key.kind == "publishable"
-    return IdempotencyKey(f"{route} (page)" if is_page else route, key, body_hash(body))
+    return IdempotencyKey(key_scope(route, sender), key, body_hash(body))
+
+
+def key_scope(route: str, sender: Sender) -> str:
+    """Return the namespace of this sender's Idempotency-Keys.
+
+    Web pages have one of their own: no visitor may take a key that the server is about to use. So
+    has test mode: a try must not answer for a message that is to be sent.
+    """
+    if sender.key is not None and sender.key.kind == "publishable":
+        route = f"{route} (page)"
+    return f"{route} (test)" if sender.mode == "test" else route
 
 
 def written_key(request: Request) -> str | None:
