@@ -12,8 +12,8 @@ from backend.errors import RateLimitExceeded
 class Bucket:
     """One limit after this try.
 
-    `policy` is its name in the headers. `reset_s` is when the window's oldest part, or the month,
-    has passed.
+    `policy` is its name in the headers. `reset_s` is when there is more: in a key's window that is
+    empty the next message, else when the window's oldest part, or the month, has passed.
     """
 
     policy: str  # key | project | dashboard | address

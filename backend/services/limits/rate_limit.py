@@ -26,23 +26,30 @@ from backend.services.limits.allowance import Allowance, Bucket
 log = structlog.get_logger()
 
 # ARGV: window s, month, then (key, limit, project, quota, messages) for each demand; a limit or
-# quota of -1 counts nothing. Returns ms into the window, then (granted, used in the window, used in
-# the month) for each; only what is granted is counted, so that a refused client doesn't stay
-# blocked for longer. Granted is -1 where Redis has no counter of the month: nothing was counted,
-# and the counter must be seeded.
+# quota of -1 counts nothing. Returns ms into the window, then (granted, used in the window, seconds
+# until the window has room for one more, used in the month) for each; only what is granted is
+# counted, so that a refused client doesn't stay blocked for longer. Granted is -1 where Redis has
+# no counter of the month: nothing was counted, and the counter must be seeded.
 _TAKE_SCRIPT: Final = """
 local t = redis.call('TIME')
 local window = tonumber(ARGV[1])
 local index = math.floor(t[1] / window)
 local into = (t[1] % window) + t[2] / 1000000
 local out = {math.floor(into * 1000)}
+-- `last` fades away during this window, and `now` during the next one.
+local function wait(limit, now, last)
+  local left = limit - 1 - now
+  if last <= left then return 0 end
+  if left >= 0 then return window * (1 - left / last) - into end
+  return window - into + math.min(window, window * (1 - (limit - 1) / now))
+end
 for i = 3, #ARGV, 5 do
   local limit, quota, granted = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4])
   local name, month = 'rate:' .. ARGV[i] .. ':', 'quota:' .. ARGV[i + 2] .. ':' .. ARGV[2]
-  local used, sent = 0, 0
+  local used, sent, now_count, last_count, wait_s = 0, 0, 0, 0, 0
   if limit >= 0 then
-    local now_count = tonumber(redis.call('GET', name .. index) or '0')
-    local last_count = tonumber(redis.call('GET', name .. (index - 1)) or '0')
+    now_count = tonumber(redis.call('GET', name .. index) or '0')
+    last_count = tonumber(redis.call('GET', name .. (index - 1)) or '0')
     used = now_count + last_count * (1 - into / window)
     granted = math.max(0, math.min(granted, math.floor(limit - used)))
   end
@@ -64,6 +71,8 @@ for i = 3, #ARGV, 5 do
   end
   out[#out + 1] = granted
   out[#out + 1] = math.ceil(used)
+  if limit >= 0 then wait_s = wait(limit, now_count + math.max(0, granted), last_count) end
+  out[#out + 1] = math.max(0, math.floor(wait_s)) + 1
   out[#out + 1] = sent
 end
 return out
@@ -96,10 +105,13 @@ class Demand(NamedTuple):
 class _Grant(NamedTuple):
     """What the script answers for one demand: how many of its messages were counted (-1: the month
     must be seeded), and what was used before them in the window and in the month.
+
+    `wait_s`: when the window has room for one more.
     """
 
     messages: int
     used: int
+    wait_s: int
     sent: int
 
 
@@ -187,6 +199,7 @@ class RateLimiter:
                 demand,
                 grant.used + counted,
                 grant.sent + counted,
+                wait_s=grant.wait_s,
                 reset_s=reset_s,
                 window_s=self._window_s,
             )
@@ -224,7 +237,7 @@ class RateLimiter:
                 messages,
             )
         elapsed_ms, *numbers = await self._script(keys=[], args=arguments)
-        grants = map(_Grant, numbers[::3], numbers[1::3], numbers[2::3])
+        grants = map(_Grant, numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4])
         return elapsed_ms, dict(zip(demands, grants, strict=True))
 
     async def _seed(self, project_ids: set[UUID], now: datetime) -> None:
@@ -240,12 +253,14 @@ def _month_counter(project_id: UUID, now: datetime) -> str:
 
 
 def _buckets(
-    demand: Demand, used: int, sent: int, *, reset_s: int, window_s: int
+    demand: Demand, used: int, sent: int, *, wait_s: int, reset_s: int, window_s: int
 ) -> tuple[Bucket, ...]:
     buckets: list[Bucket] = []
     if demand.limit is not None:
         remaining = max(0, demand.limit - used)
-        buckets.append(Bucket("key", demand.limit, remaining, reset_s, window_s))
+        # An empty bucket says when there is one message in it again.
+        again_s = reset_s if remaining else wait_s
+        buckets.append(Bucket("key", demand.limit, remaining, again_s, window_s))
     if demand.quota is not None:
         now = datetime.now(UTC)
         start, end = month_start(now), month_start(now, 1)

@@ -211,12 +211,32 @@ async def test_the_headers_say_how_much_is_left_and_when_it_resets(
 ) -> None:
     _, passed = await _away_from_the_edge(client)
     first, second = await _take(limiter, new_id(), 1, times=2)
-    assert abs(first.buckets[0].reset_s - WINDOW_S * (1 - passed)) <= 2
+    # What was sent in this window counts until the next one has passed.
+    assert abs(first.buckets[0].reset_s - WINDOW_S * (2 - passed)) <= 2
     assert first.headers() == {
         "RateLimit-Policy": '"key";q=1;w=3600',
         "RateLimit": f'"key";r=0;t={first.buckets[0].reset_s}',
     }
     assert second.headers()["Retry-After"] == str(second.buckets[0].reset_s)
+
+
+@pytest.mark.parametrize(("last", "now"), [(0, 5), (5, 0), (3, 2), (20, 0), (0, 20), (9, 4)])
+async def test_who_waits_as_long_as_it_says_is_let_in(
+    client: redis.asyncio.Redis, last: int, now: int
+) -> None:
+    window_s = 2
+    key_id, limiter = new_id(), make_limiter(client, window_s=window_s)
+    index = (await client.time())[0] // window_s
+    await client.set(f"rate:{key_id.hex}:{index - 1}", last)
+    await client.set(f"rate:{key_id.hex}:{index}", now)
+    (answer,) = await _take(limiter, key_id, 5)
+    while answer.is_allowed:
+        (answer,) = await _take(limiter, key_id, 5)
+    wait_s = answer.buckets[0].reset_s
+    assert 1 <= wait_s <= 2 * window_s + 1
+    await asyncio.sleep(wait_s)
+    (answer,) = await _take(limiter, key_id, 5)
+    assert answer.is_allowed
 
 
 async def test_without_redis_nothing_is_counted_and_it_says_so() -> None:
