@@ -19,14 +19,12 @@ from tests.services.stored_messages import row, save
 from tests.world import World
 
 _ADDRESS: Final = "192.0.2.77"
-# The message with its events, the mail, the answer of a provider or the session is the record of
-# these; nobody is logged in yet where an account is made, found again or opened.
+# The message with its key, the mail or the session is the record of these; nobody is logged in yet
+# where an account is made, found again or opened.
 _NOT_LOGGED: Final = {
     "POST /api/v1/messages", "POST /api/v1/messages/text", "POST /api/v1/send",
     "POST /api/v1/messages/batch", "POST /api/v1/messages/preview", "POST /api/v1/send-tokens",
-    "POST /api/v1/messages/{messageId}/cancel", "POST /api/v1/messages/{messageId}/resend",
     "POST /api/v1/callbacks/{connectorId}",
-    "POST /api/v1/projects/{projectId}/connectors/{connectorId}/test",
     "POST /api/v1/projects/{projectId}/templates/{templateId}/preview",
     "POST /api/v1/auth/register", "POST /api/v1/auth/login", "POST /api/v1/auth/logout",
     "POST /api/v1/auth/refresh", "POST /api/v1/auth/refresh-token",
@@ -83,6 +81,7 @@ async def test_every_route_that_changes_something_says_who_and_from_where(api: A
     await _change_project(walk)
     await _change_catalog(walk)
     await _change_campaigns(walk, account)
+    await _change_messages(walk, account)
     await _change_dead_letters(walk, account)
     routes = walk.routes | await _change_people(walk)
     document = (await api.client.get("/api/openapi.json")).json()
@@ -102,6 +101,7 @@ async def test_what_a_key_changes_names_the_key(api: Api) -> None:
     walk = Walk(api, {"Authorization": f"Bearer {key['key']}"}, actor=None, key=key_id)
     walk.ids = {"projectId": account.project_id}
     await _change_campaigns(walk, account)
+    await _change_messages(walk, account)
     await _change_dead_letters(walk, account)
 
 
@@ -128,6 +128,7 @@ async def _change_catalog(walk: Walk) -> None:
             f"POST {project}/{path}", "connector.created", "connectorId", {**sandbox, "name": path}
         )
     await walk.change(f"PUT {connector}", "connector.updated", {"name": "Renamed"})
+    await walk.change(f"POST {connector}/test", "connector.tested")
     await walk.change(f"POST {connector}/deactivate", "connector.updated")
     await walk.change(f"POST {connector}/activate", "connector.updated")
     await walk.change(f"DELETE {connector}", "connector.deleted")
@@ -162,6 +163,13 @@ async def _change_campaigns(walk: Walk, account: Account) -> None:
     await walk.change(f"POST {campaign}/resume", "campaign.resumed")
     await walk.change(f"POST {campaign}/pause", "campaign.paused")
     await walk.change(f"POST {campaign}/cancel", "campaign.canceled")
+
+
+async def _change_messages(walk: Walk, account: Account) -> None:
+    walk.ids["messageId"] = await _give_up(walk.api, account)
+    resent = await walk.change("POST /api/v1/messages/{messageId}/resend", "message.resent")
+    walk.ids["messageId"] = resent["messageId"]
+    await walk.change("POST /api/v1/messages/{messageId}/cancel", "message.canceled")
 
 
 async def _change_dead_letters(walk: Walk, account: Account) -> None:

@@ -49,10 +49,8 @@ _SHOWING: Final = {
     "sign_in": "load",
     "templates_state": "ask_delete load show_delete",
 }
-# The message, the mail or the check is the record of these.
+# The message or the mail is the record of these.
 _SENDING: Final = {
-    "connector_form_state": "test",
-    "connectors_state": "test",
     "editor_state": "send_test",
     "forgot": "ask",
     "overview_state": "send_first",
@@ -161,6 +159,9 @@ async def _change_connectors(walk: Walk, person: Person) -> None:
     await walk.change(
         "connector_form_state.save", "connector.updated", path, data={"name": "Renamed"}
     )
+    await walk.change("connector_form_state.test", "connector.tested", path)
+    await walk.change("connectors_state.test", "connector.tested", connector_id=connector_id)
+    await walk.show("connector_form_state.load", path)
     await walk.change("connector_form_state.set_active", "connector.updated", path, is_active=False)
     await walk.change(
         "connectors_state.set_active",

@@ -239,6 +239,14 @@ async def test_connector(
             if health.connected:
                 _clear_broken(current)
             announce(session, Change("connector", connector_id))
+            audit.record(
+                session,
+                access.actor,
+                "connector.tested",
+                project_id=access.project_id,
+                subject_id=connector_id,
+                after={"connected": health.connected},
+            )
     log.info(
         "connector.tested",
         connector_id=str(connector_id),

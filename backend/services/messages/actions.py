@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend import ids
 from backend.errors import (
     ConnectorNotFound,
     MessageNotCancelable,
@@ -26,6 +27,7 @@ from backend.ledger.idempotency import IdempotencyKey
 from backend.models import Message, SendQueueRow
 from backend.models.send_queue import CLAIMED, IN_FLIGHT, LANES
 from backend.models.session import driver_of
+from backend.services.access import audit
 from backend.services.access.access import Access, Action, Mode
 from backend.services.routing.ways import active, first_usable
 from backend.services.sending.accept import Acceptance, accept
@@ -51,6 +53,13 @@ async def cancel_message(session: AsyncSession, access: Access, *, message_id: U
             f"The message is '{status}'; only a message that waits can be canceled.",
             details={"status": status},
         )
+    audit.record(
+        session,
+        access.actor,
+        "message.canceled",
+        project_id=access.project_id,
+        subject_id=message_id,
+    )
 
 
 async def resend_message(
@@ -81,7 +90,18 @@ async def resend_message(
             )
         return await repetition(path, sender, message, idempotency)
 
-    return await accept(path, sender, repeat, idempotency=idempotency)
+    accepted = await accept(path, sender, repeat, idempotency=idempotency)
+    if not accepted.is_replay:
+        async with path.database.transaction() as session:
+            audit.record(
+                session,
+                sender.access.actor,
+                "message.resent",
+                project_id=sender.project_id,
+                subject_id=message_id,
+                after={"message_id": ids.encode(ids.MESSAGE, accepted.message_id)},
+            )
+    return accepted
 
 
 async def repetition(
