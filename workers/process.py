@@ -24,6 +24,7 @@ from backend.services.delivery.open_connectors import OpenConnectors
 from backend.services.delivery.sweeper import Sweeper
 from backend.services.delivery.unopened import UnopenedWatch
 from backend.services.delivery.watch import Watcher
+from backend.services.health.resealing import reseal
 from backend.services.receipts.rounds import ReceiptRounds
 from backend.services.reporting.rollup_folding import RollupFolder
 from backend.services.retention.keeper import Keeper
@@ -168,7 +169,9 @@ class DeliveryProcess:
         self._background.start("unopened-connectors", unopened.run)
         feeding = partial(feed_campaigns, settings, platform.supervised)
         self._background.start("campaigns", partial(run_on_thread, "campaigns", feeding))
-        Maintenance(platform.database.raw).start(self._background)
+        resealing = partial(reseal, platform.vault, platform.heartbeat.fingerprints)
+        maintenance = Maintenance(platform.database.raw, {"maintain-encryption": resealing})
+        maintenance.start(self._background)
 
     async def _close(self, grace_s: float) -> None:
         if self._engine is not None:

@@ -6,7 +6,7 @@ that fails is reported by name in /readyz and stops no other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -97,23 +97,25 @@ STEPS: Final[dict[str, Chore]] = {
 
 
 class Maintenance:
-    def __init__(self, pool: RawPool) -> None:
+    def __init__(self, pool: RawPool, more: Mapping[str, Chore] | None = None) -> None:
+        """`more`: steps beside STEPS, which need more than a connection."""
         self._pool = pool
+        self._steps = {**STEPS, **(more or {})}
 
     def start(self, background: BackgroundTasks) -> None:
         """Start every step; one that fails is tried again after the pause of `background`."""
-        for place, name in enumerate(STEPS):
+        for place, name in enumerate(self._steps):
             background.start(name, partial(self._keep_up, name, place * _APART_S))
 
     async def run_step(self, name: str) -> bool:
         """Do one step; False when another worker does it."""
-        place = list(STEPS).index(name)
+        place = list(self._steps).index(name)
         async with (
             self._pool.connection() as connection,
             try_hold(connection, AdvisoryLock.MAINTENANCE, place) as is_ours,
         ):
             if is_ours:
-                await STEPS[name](connection)
+                await self._steps[name](connection)
             return is_ours
 
     async def _keep_up(self, name: str, first_after_s: float) -> None:
