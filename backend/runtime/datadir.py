@@ -106,7 +106,7 @@ class DataDir:
                 environment=raw["environment"],
                 children={name: Identity(**child) for name, child in raw["children"].items()},
             )
-        except (FileNotFoundError, PermissionError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def end_orphans(self, patience_s: float = 15.0) -> bool:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from backend.runtime import secrets
 from backend.runtime.account import Account, server_account
 from backend.runtime.binaries import package_dir, postgres_bin_dir, valkey_binary
 from backend.runtime.datadir import Running
@@ -72,11 +73,22 @@ def _findings(environment: Environment) -> Iterator[Finding]:
     if settings.database_url is not None:
         yield from installation(settings)
         return
-    yield Finding(
-        "secrets", "note", f"created in {environment.data_dir().secrets_path} at the first start"
-    )
+    yield _secrets(environment, settings)
     yield Finding("database", "note", "embedded, not running; 'messagejs up' starts it")
     yield asyncio.run(redis(settings))
+
+
+def _secrets(environment: Environment, settings: Settings) -> Finding:
+    """Those of an embedded database that does not run, so that they cannot be compared with it."""
+    path = environment.data_dir().secrets_path
+    already_set = {name for name in secrets.NAMES if getattr(settings, name.lower()) is not None}
+    try:
+        missing = secrets.to_create(environment.data_dir(), already_set)
+    except CannotStart as exc:
+        return Finding("secrets", "wrong", str(exc))
+    if missing:
+        return Finding("secrets", "note", f"created in {path} at the first start")
+    return Finding("secrets", "note", f"set; compared with the database once it runs ({path})")
 
 
 def _checked(topic: str, check: Callable[[], str]) -> Finding:

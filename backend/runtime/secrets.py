@@ -21,10 +21,18 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def generated(data_dir: DataDir) -> dict[str, str]:
-    """Return the secrets in the data directory, by variable name; empty if there are none."""
+    """Return the secrets in the data directory, by variable name; empty if there are none.
+
+    Raises SecretsLost if the file cannot be read.
+    """
     if not os.access(data_dir.secrets_path, os.R_OK):
         return {}
-    values = dotenv_values(data_dir.secrets_path, interpolate=False)
+    try:
+        values = dotenv_values(data_dir.secrets_path, interpolate=False)
+    except (OSError, ValueError) as exc:  # ValueError: not UTF-8
+        raise SecretsLost(
+            f"{data_dir.secrets_path} cannot be read: {exc}. Restore it from your backup."
+        ) from exc
     return {name: value for name in NAMES if (value := values.get(name))}
 
 
@@ -48,10 +56,25 @@ def close_to_others(data_dir: DataDir) -> bool:
 
 def generate_missing(data_dir: DataDir, already_set: set[str]) -> dict[str, str]:
     """Return the secrets of the data directory, after creating those that neither it nor the
-    environment has.
+    environment has. Raises SecretsLost.
+    """
+    kept, missing = generated(data_dir), to_create(data_dir, already_set)
+    if missing:
+        kept |= {name: secrets.token_hex(32) for name in missing}
+        lines = [f"{name}={value}" for name, value in kept.items()]
+        header = (
+            "# Created by 'messagejs up'. Keep a copy: without it the database cannot be read.\n"
+        )
+        write_private(data_dir.secrets_path, header + "\n".join(lines) + "\n")
+    return {name: value for name, value in kept.items() if name not in already_set}
+
+
+def to_create(data_dir: DataDir, already_set: set[str]) -> list[str]:
+    """Return the secrets that neither the data directory nor the environment has.
 
     A database without its secrets does not get new ones: its connectors' credentials and keys
-    would silently be lost for good. If only JWT_SECRET is lost, users have to log in again.
+    would silently be lost for good. If only JWT_SECRET is lost, users have to log in again. Raises
+    SecretsLost.
     """
     kept = generated(data_dir)
     missing = [name for name in NAMES if name not in kept and name not in already_set]
@@ -62,14 +85,7 @@ def generate_missing(data_dir: DataDir, already_set: set[str]) -> dict[str, str]
             f" {', '.join(lost)}. Restore that file from your backup, or set what is missing; to"
             " start over, remove the directory."
         )
-    if missing:
-        kept |= {name: secrets.token_hex(32) for name in missing}
-        lines = [f"{name}={value}" for name, value in kept.items()]
-        header = (
-            "# Created by 'messagejs up'. Keep a copy: without it the database cannot be read.\n"
-        )
-        write_private(data_dir.secrets_path, header + "\n".join(lines) + "\n")
-    return {name: value for name, value in kept.items() if name not in already_set}
+    return missing
 
 
 def _has_database(data_dir: DataDir) -> bool:

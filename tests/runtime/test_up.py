@@ -204,6 +204,27 @@ def test_the_doctor_names_what_is_wrong_and_fails(tmp_path: Path) -> None:
     assert [line.split()[1] for line in wrong] == ["secrets", "database", "redis"]
 
 
+def test_the_doctor_misses_the_secrets_of_a_database_that_does_not_run(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    (data_dir / "postgres").mkdir(parents=True)
+    result = messagejs("doctor", "--data-dir", str(data_dir), cwd=tmp_path)
+    assert result.returncode == 1
+    assert "secrets.env lacks its" in result.stdout
+    (data_dir / "secrets.env").write_bytes(b"JWT_SECRET=\xff\n")
+    result = messagejs("doctor", "--data-dir", str(data_dir), cwd=tmp_path)
+    assert result.returncode != 0
+    assert "secrets.env cannot be read" in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_the_doctor_names_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    result = messagejs("doctor", "--data-dir", "data", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "is not writable" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
 def test_the_configuration_is_printed_without_secrets(tmp_path: Path) -> None:
     environment = {"DATABASE_URL": "postgresql://app:hunter2@db/m", "JWT_SECRET": "j" * 40}
     done = messagejs("config", cwd=tmp_path, env=environment)
