@@ -17,7 +17,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 PLACES: Final = (
     *("backend", "workers", "messagejs_app", "sdk", "bench", "tests", "docs"),
-    *("README.md", "CONTRIBUTING.md"),
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
 )
 # A name is the field's noun for the thing; these take the place of one.
 PRONOUNS: Final = frozenset(

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from backend import providers
 from backend.providers.frame.registry import (
     UnknownProvider,
     describe,
@@ -105,12 +107,37 @@ def test_broken_third_parties_are_left_out_and_cannot_replace_a_built_in_type() 
     assert get_provider("smtp").__module__ == "backend.providers.smtp.provider"
 
 
+def test_a_file_that_is_no_whole_provider_is_left_out_and_says_what_it_lacks(
+    tmp_path: Path,
+) -> None:
+    name = f"unfinished_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(
+        "from backend.providers.frame import Provider\n"
+        "class Unfinished(Provider):\n    type = 'unfinished'\n"
+    )
+    providers.__path__.append(str(tmp_path))
+    provider_types.cache_clear()
+    try:
+        with capture_logs() as logs:
+            assert sorted(provider_types()) == sorted(OURS)
+    finally:
+        providers.__path__.remove(str(tmp_path))
+        provider_types.cache_clear()
+    (line,) = [line for line in logs if line["event"] == "provider.skipped"]
+    assert line["provider"].endswith(name)
+    assert line["problem"] == "it lacks send, validate, validate_recipient"
+
+
 def test_the_problem_with_a_candidate_is_named() -> None:
     assert frame_problem(object()) == "it is not a subclass of Provider"
     telegram = get_provider("telegram")
-    for name, value in {"channel": "", "icon": "Send!", "sender_fields": "host"}.items():
+    for name, value in {"channel": "", "sender_fields": "host"}.items():
         wrong = type("Wrong", (telegram,), {name: value})
         assert frame_problem(wrong) == f"these attributes are missing or wrong: {name}"
+    for name, value, hint in (("icon", "Send!", "Lucide"), ("recipient_kind", "loft", "phone")):
+        problem = frame_problem(type("Wrong", (telegram,), {name: value})) or ""
+        assert problem.startswith(f"these attributes are missing or wrong: {name} (")
+        assert hint in problem
     for field in ("loft", "botToken"):
         wrong = type("Wrong", (telegram,), {"sender_fields": (field,)})
         assert (

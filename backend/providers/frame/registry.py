@@ -76,16 +76,23 @@ def get_provider(provider_type: str) -> type[AnyProvider]:
 
 
 def _built_in() -> Iterator[type[AnyProvider]]:
-    """Yield the providers that the modules and packages beside `frame` define or export."""
+    """Yield the providers that the modules and packages beside `frame` define or export; a broken
+    one is logged and left out.
+    """
     for module_info in pkgutil.iter_modules(package.__path__):
         name = f"{package.__name__}.{module_info.name}"
         if name == frame.__name__:
             continue
         for value in vars(importlib.import_module(name)).values():
-            if not inspect.isclass(value) or inspect.isabstract(value):
+            if not inspect.isclass(value) or not issubclass(value, Provider):
                 continue
             is_defined_here = value.__module__ == name or value.__module__.startswith(f"{name}.")
-            if is_defined_here and issubclass(value, Provider):
+            # A base of several providers has no type of its own.
+            if not is_defined_here or not hasattr(value, "type"):
+                continue
+            if problem := frame_problem(value):
+                log.warning("provider.skipped", provider=name, problem=problem)
+            else:
                 yield value
 
 
@@ -110,7 +117,9 @@ def frame_problem(candidate: object) -> str | None:
     if inspect.isabstract(candidate):
         return f"it lacks {', '.join(sorted(candidate.__abstractmethods__))}"
     wrong = [
-        name for name, is_right in _CHECKS.items() if not is_right(getattr(candidate, name, None))
+        f"{name}{_HINTS.get(name, '')}"
+        for name, is_right in _CHECKS.items()
+        if not is_right(getattr(candidate, name, None))
     ]
     if not wrong and (unknown := _unknown_sender_fields(candidate)):
         return f"sender_fields names what isn't a plain credential field: {', '.join(unknown)}"
@@ -135,6 +144,11 @@ def _is_capabilities(value: Any) -> bool:
     )
 
 
+_HINTS: Final = {
+    "type": " (lower-case letters, digits and _)",
+    "icon": " (a Lucide icon, such as 'message_circle')",
+    "recipient_kind": f" (one of {', '.join(_RECIPIENT_KINDS)})",
+}
 _CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "type": _is_name,
     "title": _is_text,

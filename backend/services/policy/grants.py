@@ -66,7 +66,10 @@ async def redeem(path: SendPath, sender: Sender, request: SendRequest, token: st
         None,
         claims.connector,
     }:
-        raise SendBlocked("The send token is for another connector; leave it out of the request.")
+        raise SendBlocked(
+            "The request names another connector than the send token, or the token names none;"
+            " leave the connector out of the request."
+        )
     return replace(
         request,
         to=request.to or claims.to or "",

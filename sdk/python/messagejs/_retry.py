@@ -26,6 +26,13 @@ class Transport:
     base_url: str
     retries: int
 
+    def __post_init__(self) -> None:
+        if not self.api_key.strip():
+            raise ValueError(
+                "api_key is empty; pass a secret key (sk_live_... or sk_test_...), which the"
+                " dashboard shows once under Keys"
+            )
+
     def request(self, call: Call[Any]) -> httpx.Request:
         headers = {"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"}
         if call.creates:
