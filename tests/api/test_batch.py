@@ -109,6 +109,13 @@ async def test_a_batch_counts_each_of_its_messages(sender: Sender) -> None:
     assert int(full.headers["Retry-After"]) > 0
 
 
+async def test_a_key_that_may_not_send_is_refused_as_a_whole(sender: Sender) -> None:
+    key = await sender.api.key(sender.account, scopes=["messages:read"])
+    sender.key = key["key"]
+    refused = await call(sender, "/messages/batch", {"messages": [sender.body()]})
+    assert (refused.status_code, refused.json()["code"]) == (403, "KEY_SCOPE")
+
+
 async def test_a_batch_of_mistakes_only_is_not_a_202(sender: Sender) -> None:
     response = await call(sender, "/messages/batch", {"messages": [{}, {"to": "ada"}]})
     assert (response.status_code, response.json()["accepted"]) == (200, 0)

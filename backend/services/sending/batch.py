@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from backend.errors import AppError
 from backend.ledger.idempotency import IdempotencyKey
 from backend.process.unexpected import as_app_error
+from backend.services.access.access import Action
 from backend.services.policy.request import SendRequest
 from backend.services.sending.accept import Acceptance, accept_message
 
@@ -33,9 +34,10 @@ async def accept_batch(
     An error of one request or its message concerns only that one. Under an Idempotency-Key a repeat
     gets the original answers.
 
-    Raises IdempotencyConflict if the key was used for another batch, and the error itself if limits
-    or a full queue kept all messages from being accepted.
+    Raises KeyScope if the sender may not send, IdempotencyConflict if the key was used for another
+    batch, and the error itself if limits or a full queue kept all messages from being accepted.
     """
+    sender.access.require(Action.SEND_MESSAGES)
     keys = [_item_key(idempotency, index) for index in range(len(requests))]
     if idempotency is not None:
         await path.writer.check_keys(sender.project_id, [key for key in keys if key is not None])
