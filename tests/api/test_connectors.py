@@ -175,8 +175,8 @@ async def test_new_credentials_end_a_connectors_being_broken(api: Api, ada: Acco
     assert (await api.put(ada, path, {"name": "Still broken"})).json()[
         "brokenReason"
     ] == "401 Unauthorized"
-    mended = (await api.put(ada, path, {"credentials": {"botToken": "123456:NEW-TOKEN"}})).json()
-    assert (mended["brokenAt"], mended["brokenReason"]) == (None, None)
+    fixed = (await api.put(ada, path, {"credentials": {"botToken": "123456:NEW-TOKEN"}})).json()
+    assert (fixed["brokenAt"], fixed["brokenReason"]) == (None, None)
 
 
 async def test_deleting_is_for_good_for_the_api_and_keeps_the_row(api: Api, ada: Account) -> None:
