@@ -11,7 +11,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from backend.models.migrate import upgrade
 from backend.platform import Platform
 from backend.runtime.embedded import EmbeddedServers
 from backend.settings import Settings, get_settings
+from tests.databases import database_maker
 from tests.world import World
 
 # What takes longest goes first, so that nothing long is left for the end.
@@ -154,6 +155,13 @@ def settings(servers: EmbeddedServers) -> Iterator[Settings]:
     os.environ.clear()
     os.environ.update(before)
     get_settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def make_database(servers: EmbeddedServers) -> Iterator[Callable[[], str]]:
+    """Return a function that makes an empty database; all are dropped after the module."""
+    with database_maker(servers.database_url) as make:
+        yield make
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,13 +20,6 @@ from backend.runtime.embedded import EmbeddedServers
 from backend.settings import Settings
 from tests.api.accounts import Api
 from tests.api.servers import MakeDatabase, checks_of, migrated, server_with, timed_readyz
-from tests.databases import database_maker
-
-
-@pytest.fixture(scope="module")
-def make_database(servers: EmbeddedServers) -> Iterator[MakeDatabase]:
-    with database_maker(servers.database_url) as make:
-        yield make
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ schema.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import psycopg
@@ -16,7 +16,6 @@ from backend.ids import new_id
 from backend.models import Event
 from backend.models.partitions import first_id, month_start
 from backend.platform import Platform
-from backend.runtime.embedded import EmbeddedServers
 from backend.services.access.access import system_access
 from backend.services.health.facts import Check, clock_check
 from backend.services.policy.request import SendRequest
@@ -31,14 +30,7 @@ from tests.api.servers import (
     server_with,
     timed_readyz,
 )
-from tests.databases import database_maker
 from tests.world import World
-
-
-@pytest.fixture(scope="module")
-def make_database(servers: EmbeddedServers) -> Iterator[MakeDatabase]:
-    with database_maker(servers.database_url) as make:
-        yield make
 
 
 def event_of(instant: datetime) -> Event:

@@ -28,16 +28,9 @@ from backend.runtime.environment import Environment, variable
 from backend.runtime.errors import CannotStart
 from backend.runtime.preflight import Part, require_fit
 from backend.settings import Settings, get_settings
-from tests.databases import database_maker
 from tests.runtime.conftest import clean_environment, free_port, messagejs
 
 _SECRETS = {"JWT_SECRET": "j" * 32, "ENCRYPTION_KEY": "ab" * 32, "KEY_PEPPER": "p" * 32}
-
-
-@pytest.fixture(scope="module")
-def make_database(servers: EmbeddedServers) -> Iterator[Callable[[], str]]:
-    with database_maker(servers.database_url) as make:
-        yield make
 
 
 @pytest.fixture(scope="module")

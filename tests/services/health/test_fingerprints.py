@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import psycopg
-import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
 from backend.models.migrate import upgrade
-from backend.runtime.embedded import EmbeddedServers
 from backend.services.health.fingerprints import Fingerprints, settle_secrets, wrong_secrets
 from backend.settings import Settings
-from tests.databases import database_maker
 
 _OLD, _NEW, _OTHER = "ab" * 32, "cd" * 32, "ef" * 32
 
@@ -27,12 +24,6 @@ def _of(
         "key_pepper": SecretStr(pepper),
     }
     return Fingerprints.of(settings.model_copy(update=changes))
-
-
-@pytest.fixture(scope="module")
-def make_database(servers: EmbeddedServers) -> Iterator[Callable[[], str]]:
-    with database_maker(servers.database_url) as make:
-        yield make
 
 
 @pytest_asyncio.fixture

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
-import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 from sqlmodel import select
@@ -15,20 +14,12 @@ from backend.models import ApiKey, Connector
 from backend.models.migrate import upgrade
 from backend.models.send_token_secret import SendTokenSecret
 from backend.platform import Platform
-from backend.runtime.embedded import EmbeddedServers
 from backend.services.health.fingerprints import Fingerprints, settle_secrets
 from backend.services.health.resealing import reseal
 from backend.settings import Settings
-from tests.databases import database_maker
 from tests.world import World
 
 _OLD, _NEW = "ab" * 32, "cd" * 32
-
-
-@pytest.fixture(scope="module")
-def make_database(servers: EmbeddedServers) -> Iterator[Callable[[], str]]:
-    with database_maker(servers.database_url) as make:
-        yield make
 
 
 @pytest_asyncio.fixture

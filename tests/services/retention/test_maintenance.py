@@ -5,13 +5,12 @@ cleared yet.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import psycopg
-import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
@@ -21,17 +20,9 @@ from backend.models.migrate import upgrade
 from backend.models.partitions import MONTHS_AHEAD, first_id, month_start, months_made
 from backend.platform import Platform
 from backend.process.advisory_locks import AdvisoryLock, try_hold
-from backend.runtime.embedded import EmbeddedServers
 from backend.services.retention.maintenance import STEPS, Maintenance, keep_partitions
 from backend.settings import Settings
-from tests.databases import database_maker
 from tests.world import World
-
-
-@pytest.fixture(scope="module")
-def make_database(servers: EmbeddedServers) -> Iterator[Callable[[], str]]:
-    with database_maker(servers.database_url) as make:
-        yield make
 
 
 @pytest_asyncio.fixture
