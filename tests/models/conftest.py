@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-
-from backend.runtime.embedded import EmbeddedServers
-from tests.databases import database_maker
-
-
-@pytest.fixture(scope="session")
-def make_database(servers: EmbeddedServers) -> Iterator[Callable[[], str]]:
-    with database_maker(servers.database_url) as make:
-        yield make
 
 
 @pytest.fixture
